@@ -1,0 +1,42 @@
+# `make run` and `make test` set up everything themselves: Python 3.11 or newer and make are all they need.
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+
+# Where this is set, every process would compile every package again, three times slower.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+run: .venv/installed ## Run the workflow of config.yaml on all cores (ARGS="--configfile presets/..." for more)
+	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+
+test: lint ## Run lint and tests
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/installed ## Check style, types and the workflow's own rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/mypy workflow/scripts
+	$(BIN)/snakemake --lint
+
+lock: .venv/installed ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --group pyproject.toml:test --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment and all results, but no downloaded image
+	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
+
+# uv installs the lock in seconds where pip takes a minute; it is pinned and hashed like everything else.
+.venv/installed: requirements.lock requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@

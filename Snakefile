@@ -1,0 +1,473 @@
+"""Cross-study ICA of NeuroVault: statistic maps of many studies in, named brain networks out.
+
+Rules stand in the order in which they run. One name runs through: rule, script, section of config.yaml, folder under
+results/, log, benchmark and test. Modules that a script imports are inputs without a name: Snakemake sees changes in
+scripts, not in what they import.
+"""
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = os.path.relpath(workflow.current_basedir.join("workflow").get_path_or_uri(secret_free=True))
+SCRIPTS = f"{WORKFLOW}/scripts"
+sys.path.append(os.path.abspath(SCRIPTS))
+import configuration
+
+
+configfile: "config.yaml"
+
+
+try:
+    configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
+    configuration.check_configuration(config)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+DEMO = config["archive"]["source"] == "demo"
+DATA_DIR = "results/build_demo_archive/archive" if DEMO else config["archive"]["data_dir"]
+BATCHES = range(config["batches"])
+COMPONENTS = configuration.component_labels(config["run_ica"]["n_components"])
+SPACE = f"space-MNI152NLin2009aSym_res-{config['mask_images']['resolution_mm']}"
+ENVIRONMENT = "envs/neurovault_ica.yaml"
+FOUNDATION = [
+    f"{SCRIPTS}/outputs.py",
+    f"{SCRIPTS}/stage_log.py",
+    f"{WORKFLOW}/schemas/tables.json",
+]
+
+
+wildcard_constraints:
+    batch=r"\d+",
+
+
+rule all:
+    default_target: True
+    input:
+        "results/render_report/report.html",
+        "results/write_lock/run.json",
+        "results/check_demo/recovery.tsv" if DEMO else [],
+
+
+rule build_demo_archive:
+    """Simulate a small NeuroVault with planted networks and the dirt of the real one."""
+    input:
+        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "volumes"]),
+        FOUNDATION,
+    output:
+        archive=directory("results/build_demo_archive/archive"),
+        networks_img="results/build_demo_archive/truth/networks.nii.gz",
+        networks="results/build_demo_archive/truth/networks.tsv",
+        images="results/build_demo_archive/truth/images.tsv",
+    log:
+        "logs/build_demo_archive.log",
+    benchmark:
+        "benchmarks/build_demo_archive.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        random_state=config["fetch_metadata"]["random_state"],
+    script:
+        "workflow/scripts/build_demo_archive.py"
+
+
+rule fetch_metadata:
+    """Read the metadata of the archive, filter, balance over collections, cap."""
+    input:
+        f"{SCRIPTS}/filters.py",
+        f"{SCRIPTS}/neurovault.py",
+        FOUNDATION,
+        archive=rules.build_demo_archive.output.archive if DEMO else [],
+    output:
+        collections="results/fetch_metadata/collections.tsv",
+        images="results/fetch_metadata/images.tsv",
+        selection="results/fetch_metadata/selection.tsv",
+    log:
+        "logs/fetch_metadata.log",
+    benchmark:
+        "benchmarks/fetch_metadata.tsv"
+    retries: 2 if workflow.is_main_process else 0
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        **config["fetch_metadata"],
+        data_dir=DATA_DIR,
+        batches=len(BATCHES),
+    script:
+        "workflow/scripts/fetch_metadata.py"
+
+
+rule download_images:
+    """Get the images of one batch into the cache, check and hash them."""
+    input:
+        f"{SCRIPTS}/neurovault.py",
+        FOUNDATION,
+        images=rules.fetch_metadata.output.images,
+    output:
+        status="results/download_images/status-{batch}.tsv",
+    log:
+        "logs/download_images-{batch}.log",
+    benchmark:
+        "benchmarks/download_images-{batch}.tsv"
+    retries: 2 if workflow.is_main_process else 0
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        **config["download_images"],
+        data_dir=DATA_DIR,
+        batch=lambda wildcards: int(wildcards.batch),
+    script:
+        "workflow/scripts/download_images.py"
+
+
+rule fetch_terms:
+    """Get the Neurosynth term weights of the images of one batch; what cannot be had stays missing."""
+    input:
+        f"{SCRIPTS}/neurovault.py",
+        FOUNDATION,
+        images=rules.fetch_metadata.output.images,
+    output:
+        terms="results/fetch_terms/terms-{batch}.tsv",
+        status="results/fetch_terms/status-{batch}.tsv",
+    log:
+        "logs/fetch_terms-{batch}.log",
+    benchmark:
+        "benchmarks/fetch_terms-{batch}.tsv"
+    retries: 2 if workflow.is_main_process else 0
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        data_dir=DATA_DIR,
+        batch=lambda wildcards: int(wildcards.batch),
+    script:
+        "workflow/scripts/fetch_terms.py"
+
+
+rule build_mask:
+    """Make the brain mask once; its grid is the one on which everything is computed."""
+    input:
+        FOUNDATION,
+    output:
+        mask="results/build_mask/mask.nii.gz",
+    log:
+        "logs/build_mask.log",
+    benchmark:
+        "benchmarks/build_mask.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        source=config["mask_images"]["mask"],
+        resolution_mm=config["mask_images"]["resolution_mm"],
+    script:
+        "workflow/scripts/build_mask.py"
+
+
+rule mask_images:
+    """Clean, resample to the mask's grid and mask the images of one batch; measure their quality."""
+    input:
+        f"{SCRIPTS}/quality.py",
+        f"{SCRIPTS}/resampling.py",
+        FOUNDATION,
+        status=rules.download_images.output.status,
+        mask=rules.build_mask.output.mask,
+    output:
+        voxels="results/mask_images/voxels-{batch}.npy",
+        quality="results/mask_images/quality-{batch}.tsv",
+    log:
+        "logs/mask_images-{batch}.log",
+    benchmark:
+        "benchmarks/mask_images-{batch}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=120,
+    params:
+        data_dir=DATA_DIR,
+        interpolation=config["mask_images"]["interpolation"],
+        extrapolate_background=config["mask_images"]["extrapolate_background"],
+    script:
+        "workflow/scripts/mask_images.py"
+
+
+rule stack_images:
+    """Join the batches to one matrix, drop what quality control refuses, scale."""
+    input:
+        f"{SCRIPTS}/quality.py",
+        FOUNDATION,
+        selection=rules.fetch_metadata.output.images,
+        downloads=expand(rules.download_images.output.status, batch=BATCHES),
+        qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
+        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES),
+        brain_mask=rules.build_mask.output.mask,
+    output:
+        matrix="results/stack_images/matrix.npy",
+        images="results/stack_images/images.tsv",
+        rejected="results/stack_images/rejected.tsv",
+        quality="results/stack_images/quality.tsv",
+        mask="results/stack_images/mask.nii.gz",
+    log:
+        "logs/stack_images.log",
+    benchmark:
+        "benchmarks/stack_images.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        scale=config["stack_images"]["scale"],
+        criteria=config["stack_images"]["quality"],
+        max_failed_fraction=config["download_images"]["max_failed_fraction"],
+    script:
+        "workflow/scripts/stack_images.py"
+
+
+rule reduce_images:
+    """Centre and whiten: Gram matrix of the images, principal components."""
+    input:
+        FOUNDATION,
+        matrix=rules.stack_images.output.matrix,
+        images=rules.stack_images.output.images,
+    output:
+        whitened="results/reduce_images/whitened.npy",
+        reduction="results/reduce_images/reduction.npz",
+        variance="results/reduce_images/variance.tsv",
+    log:
+        "logs/reduce_images.log",
+    benchmark:
+        "benchmarks/reduce_images.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        n_components=config["run_ica"]["n_components"],
+    script:
+        "workflow/scripts/reduce_images.py"
+
+
+rule run_ica:
+    """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
+    input:
+        f"{SCRIPTS}/configuration.py",
+        FOUNDATION,
+        whitened=rules.reduce_images.output.whitened,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        mask=rules.stack_images.output.mask,
+    output:
+        components=f"results/run_ica/{SPACE}_desc-ICA_components.nii.gz",
+        mixing="results/run_ica/desc-ICA_mixing.tsv",
+        unmixing="results/run_ica/desc-ICA_unmixing.tsv",
+        stability="results/run_ica/desc-ICA_stability.tsv",
+        decomposition="results/run_ica/desc-ICA_decomposition.json",
+    log:
+        "logs/run_ica.log",
+    benchmark:
+        "benchmarks/run_ica.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        random_state=config["run_ica"]["random_state"],
+        n_restarts=config["run_ica"]["n_restarts"],
+        max_iter=config["run_ica"]["max_iter"],
+        tol=config["run_ica"]["tol"],
+    script:
+        "workflow/scripts/run_ica.py"
+
+
+rule project_terms:
+    """Name the components: project term weights and metadata labels through the loadings."""
+    input:
+        FOUNDATION,
+        term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        mixing=rules.run_ica.output.mixing,
+        unmixing=rules.run_ica.output.unmixing,
+    output:
+        terms="results/project_terms/desc-ICA_terms.tsv",
+        vocabulary="results/project_terms/vocabulary.tsv",
+        enrichment="results/project_terms/desc-ICA_enrichment.tsv",
+    log:
+        "logs/project_terms.log",
+    benchmark:
+        "benchmarks/project_terms.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        **config["project_terms"],
+    script:
+        "workflow/scripts/project_terms.py"
+
+
+rule check_demo:
+    """Demo only: score the run against what was planted."""
+    input:
+        FOUNDATION,
+        networks_img=rules.build_demo_archive.output.networks_img,
+        networks=rules.build_demo_archive.output.networks,
+        truth_images=rules.build_demo_archive.output.images,
+        components=rules.run_ica.output.components,
+        terms=rules.project_terms.output.terms,
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+    output:
+        recovery="results/check_demo/recovery.tsv",
+    log:
+        "logs/check_demo.log",
+    benchmark:
+        "benchmarks/check_demo.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "workflow/scripts/check_demo.py"
+
+
+rule plot_components:
+    """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
+    input:
+        FOUNDATION,
+        components=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+        stability=rules.run_ica.output.stability,
+        terms=rules.project_terms.output.terms,
+    output:
+        figures=expand("results/plot_components/{component}.png", component=COMPONENTS),
+        overview="results/plot_components/overview.png",
+        terms_figure="results/plot_components/terms.png",
+        thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
+        peaks="results/plot_components/desc-ICA_peaks.tsv",
+    log:
+        "logs/plot_components.log",
+    benchmark:
+        "benchmarks/plot_components.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        **config["plot_components"],
+    script:
+        "workflow/scripts/plot_components.py"
+
+
+rule render_report:
+    """Put figures and tables into one self-contained page."""
+    input:
+        f"{WORKFLOW}/report/report.html.jinja",
+        FOUNDATION,
+        selection=rules.fetch_metadata.output.selection,
+        collections=rules.fetch_metadata.output.collections,
+        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        variance=rules.reduce_images.output.variance,
+        stability=rules.run_ica.output.stability,
+        decomposition=rules.run_ica.output.decomposition,
+        mixing=rules.run_ica.output.mixing,
+        terms=rules.project_terms.output.terms,
+        vocabulary=rules.project_terms.output.vocabulary,
+        enrichment=rules.project_terms.output.enrichment,
+        figures=rules.plot_components.output.figures,
+        overview=rules.plot_components.output.overview,
+        terms_figure=rules.plot_components.output.terms_figure,
+        peaks=rules.plot_components.output.peaks,
+        recovery=rules.check_demo.output.recovery if DEMO else [],
+    output:
+        report="results/render_report/report.html",
+    log:
+        "logs/render_report.log",
+    benchmark:
+        "benchmarks/render_report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=config,
+    script:
+        "workflow/scripts/render_report.py"
+
+
+rule write_lock:
+    """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
+    input:
+        FOUNDATION,
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
+        downloads=expand(rules.download_images.output.status, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        decomposition=rules.run_ica.output.decomposition,
+        results=[
+            rules.run_ica.output,
+            rules.project_terms.output,
+            rules.plot_components.output,
+            rules.render_report.output,
+        ],
+    output:
+        lock="results/write_lock/images.lock.tsv",
+        run="results/write_lock/run.json",
+        methods="results/write_lock/methods.md",
+        references="results/write_lock/references.bib",
+    log:
+        "logs/write_lock.log",
+    benchmark:
+        "benchmarks/write_lock.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=config,
+        data_dir=DATA_DIR,
+    script:
+        "workflow/scripts/write_lock.py"
+
+
+onsuccess:
+    print(f"Report: {os.path.abspath('results/render_report/report.html')}")

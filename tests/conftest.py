@@ -1,0 +1,54 @@
+"""What several tests use: small made archives, the real maps where they are, planted sources."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REAL_MAPS = ROOT.parent / "shared" / "real-maps"
+
+
+@pytest.fixture
+def real_maps():
+    """Folder of the real maps; the test is skipped where they are not."""
+    if not REAL_MAPS.is_dir():
+        pytest.skip("needs the real maps in ../shared/real-maps")
+    return REAL_MAPS
+
+
+@pytest.fixture
+def write_archive(tmp_path):
+    """Make a cache in nilearn's layout from {collection_id: [image record, ...]} (files hold gzipped bytes)."""
+
+    def write(collections, folder="data"):
+        data_dir = tmp_path / folder
+        for collection_id, images in collections.items():
+            home = data_dir / "neurovault" / f"collection_{collection_id}"
+            home.mkdir(parents=True)
+            record = {"id": collection_id, "name": f"Study {collection_id}", "DOI": None, "number_of_images": len(images)}
+            (home / "collection_metadata.json").write_text(json.dumps(record))
+            for image in images:
+                content = gzip.compress(b"image %d" % image["id"], mtime=0)
+                image = {
+                    "collection_id": collection_id, "name": f"map {image['id']}", "map_type": "Z map",
+                    "modality": "fMRI-BOLD", "analysis_level": "group", "file_size": len(content),
+                } | image  # fmt: skip
+                (home / f"image_{image['id']}_metadata.json").write_text(json.dumps(image))
+                (home / f"image_{image['id']}.nii.gz").write_bytes(content)
+        return data_dir
+
+    return write
+
+
+@pytest.fixture
+def planted():
+    """Four sparse sources in 30 images: S (4, 20000), A (30, 4), X = A @ S + a little noise (30, 20000)."""
+    rng = np.random.default_rng(1)
+    S = rng.laplace(size=(4, 20_000)) ** 3
+    S = (S - S.mean(axis=1, keepdims=True)) / S.std(axis=1, keepdims=True)
+    A = rng.normal(size=(30, 4)) * [4, 3, 2, 1]
+    X = A @ S + 0.01 * rng.normal(size=(30, 20_000)) + rng.normal(size=(30, 1))
+    return S, A, X.astype(np.float32)

@@ -1,0 +1,103 @@
+"""A wrong configuration stops with a sentence; an overlay means what it says."""
+
+import copy
+
+import pytest
+import yaml
+from configuration import check_configuration, component_labels, replace_mappings
+from conftest import ROOT
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_default_configuration_is_valid(config):
+    check_configuration(config)
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_are_valid(config, preset):
+    for section, keys in yaml.safe_load(preset.read_text()).items():
+        assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
+        config[section] |= keys
+    check_configuration(config)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("run_ica.n_component", 8, "run_ica.n_component: there is no such key; did you mean n_components?"),
+        ("run_ics", {}, "run_ics: there is no such key; did you mean run_ica?"),
+        ("run_ica.n_components", 0, "run_ica.n_components: 0 is not valid; expected: a whole number, 2 to 1000"),
+        ("run_ica.n_components", "20", 'run_ica.n_components: "20" is not valid; expected: a whole number, 2 to 1000'),
+        ("run_ica.n_components", True, "run_ica.n_components: true is not valid; expected: a whole number, 2 to 1000"),
+        ("archive.source", "ofline", 'archive.source: "ofline" is not valid; expected: demo'),
+        ("archive.data_dir", None, "archive.data_dir: null is not valid; expected: the path of a folder"),
+        ("mask_images.interpolation", "cubic", '"cubic" is not valid; expected: linear, continuous or nearest'),
+        ("stack_images.quality.min_coverage", 60, "min_coverage: 60 is not valid; expected: a share, 0 to 1, or null"),
+        ("stack_images.quality.min_covrage", 0.6, "did you mean min_coverage?"),
+        ("plot_components.threshold", {"percentil": 90}, "threshold.percentil: there is no such key; did you mean percentile?"),
+        ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
+        ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
+        ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),
+        ("fetch_metadata.image_filter", "keep", 'image_filter: "keep" is not valid; expected: file.py:function'),
+        ("fetch_metadata.image_ids", [], "fetch_metadata.image_ids: [] is not valid"),
+        ("fetch_metadata", None, "fetch_metadata: null is not valid"),
+        ("batches", 0, "batches: 0 is not valid; expected: a whole number, 1 to 10000"),
+    ],
+)
+def test_what_is_wrong_is_said(config, place, value, message):
+    *sections, key = place.split(".")
+    target = config
+    for section in sections:
+        target = target[section]
+    target[key] = value
+    with pytest.raises(ValueError, match="the configuration is not valid") as caught:
+        check_configuration(config)
+    assert message in str(caught.value)
+
+
+def test_missing_key_is_said(config):
+    del config["run_ica"]["tol"]
+    with pytest.raises(ValueError, match=r"run_ica\.tol: this key is missing"):
+        check_configuration(config)
+
+
+def test_every_mistake_is_listed_at_once(config):
+    config["run_ica"]["tol"] = -1
+    config["batches"] = "four"
+    with pytest.raises(ValueError, match=r"(?s)batches.*run_ica\.tol"):
+        check_configuration(config)
+
+
+def test_overlay_replaces_free_mappings_whole(config):
+    before = copy.deepcopy(config)
+    overlay = {"fetch_metadata": {"image_terms": {}}, "plot_components": {"threshold": {"z": 3}}}
+    # This is what Snakemake has made of it: merged.
+    config["plot_components"]["threshold"] = {"percentile": 90, "z": 3}
+    replace_mappings(config, overlay)
+    assert config["fetch_metadata"]["image_terms"] == {}
+    assert config["plot_components"]["threshold"] == {"z": 3}
+    assert config["fetch_metadata"]["collection_terms"] == before["fetch_metadata"]["collection_terms"]
+
+
+def test_labels_are_padded():
+    assert component_labels(3) == ["ICA_00", "ICA_01", "ICA_02"]
+    assert component_labels(100)[-1] == "ICA_99"
+    assert component_labels(101)[-1] == "ICA_100"
+    assert component_labels(101)[0] == "ICA_000"
+
+
+def test_every_key_has_a_comment():
+    """Each key of config.yaml is explained by a comment above it, above its group, or behind it."""
+    commented = False
+    for line in (ROOT / "config.yaml").read_text().splitlines():
+        text = line.strip()
+        if not text:
+            commented = False
+        elif text.startswith("#") or "#" in text:
+            commented = True
+        elif line.startswith("  ") and not line.startswith("   "):
+            assert commented, f"config.yaml: no comment for {text}"

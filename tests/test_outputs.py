@@ -1,0 +1,71 @@
+"""Tables and files: what is written comes back, and nothing half-written stays."""
+
+import gzip
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from outputs import TABLES_FILE, read_table, replacing, write_table
+
+
+def test_table_comes_back_with_types(tmp_path):
+    path = tmp_path / "download_images" / "status-3.tsv"
+    rows = [
+        {"image_id": 1, "status": "ok", "reason": None, "bytes": 12, "sha256": "ab", "file": "a/b.nii.gz"},
+        {"image_id": 2, "status": "failed", "reason": "missing_file", "bytes": None, "sha256": None, "file": "n"},
+    ]
+    write_table(path, rows)
+    assert read_table(path) == rows
+    assert path.read_text().splitlines()[1] == "1\tok\tn/a\t12\tab\ta/b.nii.gz"
+
+
+def test_text_from_the_network_stays_one_cell(tmp_path):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    write_table(path, [{"image_id": 1, "term": 'a\tb\n"c"\u2028d', "weight": np.float64(0.1)}])
+    assert read_table(path) == [{"image_id": 1, "term": 'a b "c" d', "weight": 0.1}]
+
+
+def test_sidecar_describes_every_column(tmp_path):
+    path = tmp_path / "run_ica" / "desc-ICA_mixing.tsv"
+    write_table(path, [{"image_id": 1, "ICA_00": 0.5, "ICA_01": float("nan")}], ["image_id", "ICA_00", "ICA_01"])
+    sidecar = json.loads((tmp_path / "run_ica" / "desc-ICA_mixing.json").read_text())
+    assert list(sidecar) == ["ICA_00", "ICA_01", "image_id"]
+    assert all(column["Description"] for column in sidecar.values())
+    assert read_table(path) == [{"image_id": 1, "ICA_00": 0.5, "ICA_01": None}]
+
+
+def test_undescribed_column_is_refused(tmp_path):
+    with pytest.raises(KeyError, match="fetch_terms/nonsense is not described"):
+        write_table(tmp_path / "fetch_terms" / "nonsense.tsv", [])
+    with pytest.raises(KeyError, match="the column colour is not described"):
+        write_table(tmp_path / "fetch_terms" / "terms-0.tsv", [], ["image_id", "colour"])
+    with pytest.raises(KeyError, match="a row has the columns"):
+        write_table(tmp_path / "fetch_terms" / "terms-0.tsv", [{"image_id": 1, "term": "a"}])
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half of the ne")
+        1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_images_have_no_time_stamp_or_name(tmp_path):
+    img = nib.Nifti1Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
+    with replacing(tmp_path / "a.nii.gz") as temporary:
+        nib.save(img, temporary)
+    header = (tmp_path / "a.nii.gz").read_bytes()[:10]
+    assert gzip.decompress((tmp_path / "a.nii.gz").read_bytes())
+    assert header[3] == 0, "the gzip header names a file"
+    assert header[4:8] == b"\0\0\0\0", "the gzip header has a time stamp"
+
+
+def test_every_described_column_has_format_and_description():
+    for table, columns in json.loads(TABLES_FILE.read_text()).items():
+        for name, column in columns.items():
+            assert column["Format"] in {"integer", "number", "string", "boolean"}, (table, name)
+            assert column["Description"], (table, name)

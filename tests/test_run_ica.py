@@ -1,0 +1,76 @@
+"""Planted sources are found again; order, sign and stability are what they are said to be."""
+
+import numpy as np
+import pytest
+from reduce_images import gram_matrix, principal_axes
+from run_ica import cluster_estimates, cluster_quality, find_consensus, settle
+from sklearn.decomposition import FastICA
+
+OPTIONS = {"random_state": 0, "max_iter": 500, "tol": 1e-4}
+
+
+@pytest.fixture
+def white(planted):
+    mean, gram = gram_matrix(planted[2])
+    eigenvalues, U = principal_axes(gram, 4)
+    K = (U / np.sqrt(eigenvalues[:4])).T
+    return (K @ (planted[2] - mean[:, None])).astype(np.float32)
+
+
+def best_match(found, sources):
+    return np.abs(np.corrcoef(found, sources)[: len(found), len(found) :]).max(axis=0)
+
+
+@pytest.mark.parametrize("n_restarts", [1, 5])
+def test_planted_sources_are_found_again(planted, white, n_restarts):
+    rotation, iq, restarts = find_consensus(white, n_restarts=n_restarts, **OPTIONS)
+    assert best_match(rotation.R @ white, planted[0]).min() > 0.99
+    assert rotation.converged
+    assert len(restarts) == n_restarts
+    np.testing.assert_allclose(rotation.R @ rotation.R.T, np.eye(4), atol=1e-6)
+    assert iq is None if n_restarts == 1 else iq.min() > 0.95
+
+
+def test_one_restart_is_scikit_learns_fastica(planted, white):
+    rotation, _, _ = find_consensus(white, n_restarts=1, **OPTIONS)
+    theirs = FastICA(n_components=4, random_state=0, max_iter=500, whiten="unit-variance").fit_transform(planted[2].T).T
+    assert best_match(rotation.R @ white, theirs).min() > 0.9999
+
+
+def test_same_seed_same_bytes(white):
+    first, first_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
+    again, again_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
+    assert first.R.tobytes() == again.R.tobytes()
+    assert first_iq.tobytes() == again_iq.tobytes()
+
+
+def test_noise_is_less_stable_than_sources(white):
+    noise = np.linalg.qr(np.random.default_rng(0).normal(size=(20_000, 15)))[0].T * np.sqrt(20_000)
+    _, iq, _ = find_consensus(noise.astype(np.float32), n_restarts=8, **(OPTIONS | {"max_iter": 50}))
+    _, iq_of_sources, _ = find_consensus(white, n_restarts=8, **OPTIONS)
+    assert iq.mean() < iq_of_sources.min() - 0.2
+
+
+def test_clusters_and_their_quality():
+    group = np.array([0, 0, 0, 1, 1, 2])
+    similarity = np.where(group[:, None] == group, 0.9, 0.1)
+    np.fill_diagonal(similarity, 1)
+    labels = cluster_estimates(similarity, 3)
+    assert len(set(zip(group, labels, strict=True))) == 3
+    iq, centrotypes = cluster_quality(similarity, labels)
+    of_first = labels[0]
+    assert iq[of_first] == pytest.approx((3 + 6 * 0.9) / 9 - 0.1)
+    assert group[centrotypes[of_first]] == 0
+
+
+def test_order_by_variance_and_sign_by_peak():
+    S = np.array([[1.0, -3.0, 0.5], [2.0, -1.0, 0.0], [0.5, 0.5, -0.4]])
+    A = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 0.1]])
+    W = np.ones((3, 2))
+    order, signs = settle(S, A, W)
+    assert list(order) == [1, 2, 0]
+    assert list(signs) == [-1, 1, 1]
+    settled_S, settled_A = (signs[:, None] * S)[order], (A * signs)[:, order]
+    again_order, again_signs = settle(settled_S, settled_A, W)
+    assert list(again_order) == [0, 1, 2]
+    assert list(again_signs) == [1, 1, 1]

@@ -1,0 +1,307 @@
+"""Simulate a small NeuroVault with known truth: twelve planted networks, many studies, and the real archive's dirt.
+
+Each image is a signed mixture of one to three networks, plus a nuisance field that its study's images share, plus
+smooth noise of its own, on its study's grid and in its study's unit. Nothing in it was measured on anyone.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from demo_dirt import DIRT
+from demo_networks import NETWORK_NAMES, NETWORKS, Network
+from demo_records import collection_record, image_record, term_weights, terms_answer, voxel_flags
+from demo_studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
+from demo_volumes import Scene, Volume, compress, make_scene, nifti_bytes, render_all, smooth_noise
+from neurovault import image_file, terms_file
+from numpy.typing import NDArray
+from outputs import replacing, write_json, write_table
+from stage_log import log_to, progress
+
+SIGNAL = 1.4
+"""Standard deviation over the brain of a network of weight 1, in units of the noise's; its peak is about z = 8."""
+NUISANCE = 0.3
+"""Standard deviation of the field that a study's images share, in the same unit."""
+NUISANCE_FWHM_MM = 30.0
+IMAGES_PER_STUDY = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image to make.
+
+    Attributes
+    ----------
+    id, study
+        Where it stands in the archive.
+    weights : dict
+        Network -> signed weight.
+    dirt : str
+        Kind of `DIRT`.
+    terms : str
+        ``known``, ``absent``, ``truncated`` or ``error answer``.
+    origin : Plan or None
+        The image that this one is a copy of.
+    """
+
+    id: int
+    study: Study
+    weights: dict[str, float]
+    dirt: str = "none"
+    terms: str = "known"
+    origin: "Plan | None" = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """One image as made: its file's content (None: no file), its record and its term file's content."""
+
+    content: bytes | None
+    record: dict[str, Any]
+    terms: str | None
+
+
+def plan_archive(random_state: int) -> list[Plan]:
+    """Decide for each image what it shows and what is wrong with it, in the order of ids."""
+    clean = {}
+    for study in STUDIES:
+        for place in range(IMAGES_PER_STUDY):
+            image_id = study.id * 100 + place + 1
+            weights = draw_weights(study, place, np.random.default_rng([random_state, image_id]))
+            clean[study.id, place] = Plan(
+                image_id, study, weights, ODDITIES.get((study.id, place), "none"), TERMS.get((study.id, place), "known")
+            )
+    spoiled = []
+    for place, (study_id, kind, copied) in enumerate(SPOILED):
+        # The first image of the study lends its weights; the noise is its own, except in a copy.
+        model = clean[copied or (study_id, 0)]
+        study = clean[study_id, 0].study
+        image_id = study_id * 100 + 50 + place
+        spoiled.append(Plan(image_id, study, model.weights, kind, origin=model if copied else None))
+    return sorted([*clean.values(), *spoiled], key=lambda plan: plan.id)
+
+
+def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str, float]:
+    """Mix one to three networks: the image's own topic, mostly another of the study, at times any other.
+
+    The number of networks, their sizes and signs differ between images, so that no two networks always go together.
+    """
+    main = study.topics[place % len(study.topics)]
+    weights = {main: rng.uniform(0.85, 1.25) * (-1 if rng.random() < 0.2 else 1)}
+    others = [topic for topic in study.topics if topic != main]
+    if rng.random() < 0.8:
+        weights[others[rng.integers(len(others))]] = rng.uniform(0.4, 0.9) * (-1 if rng.random() < 0.35 else 1)
+    if rng.random() < 0.45:
+        extra = NETWORK_NAMES[rng.integers(len(NETWORK_NAMES))]
+        weights.setdefault(extra, rng.uniform(0.3, 0.6) * (-1 if rng.random() < 0.35 else 1))
+    return weights
+
+
+def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]:
+    """Draw one clean map in units of its noise's standard deviation, zero outside the brain, shape of the scene."""
+    study_rng = np.random.default_rng([random_state, plan.study.id])
+    rng = np.random.default_rng([random_state, plan.id, 1])
+    shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
+    own = smooth_noise(scene, study_rng.uniform(6, 10), rng)
+    weights = np.array([plan.weights.get(name, 0.0) for name in NETWORK_NAMES], dtype=np.float32)
+    values = np.zeros(scene.shape, dtype=np.float32)
+    values[scene.mask] = (
+        SIGNAL * (weights @ scene.networks) + NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
+    )
+    return values
+
+
+def make_image(plan: Plan, scene: Scene, random_state: int) -> Made:
+    """Make an image's file, record and term file."""
+    source = plan.origin or plan
+    rng = np.random.default_rng([random_state, plan.id, 2])
+    dirt = DIRT[plan.dirt]
+    data = simulate(source, scene, random_state) * np.float32(source.study.unit)
+    volume = Volume(data.astype(source.study.dtype if source.study.dtype == "float64" else np.float32), scene.affine)
+    if source.study.background == "NaN":
+        volume = _spoil("NaN background", volume, scene.mask)
+    volume = _spoil(plan.dirt, volume, scene.mask)
+
+    whole = compress(nifti_bytes(volume, dtype=_stored_type(source, volume), big_endian=source.study.big_endian))
+    content = whole if dirt.file is None else dirt.file(whole)
+    # Neurosynth reads the image from NeuroVault, so it has no answer for a file that is not there or damaged.
+    weights = term_weights(volume.data, scene.mask, scene.networks, rng) if dirt.file is None else None
+    known = describe_image(plan, rng) | {"file_size": len(whole)} | voxel_flags(volume.data, scene.mask)
+    return Made(content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights))
+
+
+def describe_image(plan: Plan, rng: np.random.Generator) -> dict[str, Any]:
+    """Write what the image's uploader would have filled in."""
+    main = _network(next(iter(plan.weights)))
+    condition, baseline = main.contrasts[plan.id % len(main.contrasts)]
+    # A network that the contrast decreases is one that the opposite contrast increases.
+    name = f"{condition} > {baseline}" if plan.weights[main.name] > 0 else f"{baseline} > {condition}"
+    n_subjects = int(rng.integers(14, 120))
+    filled: dict[str, Any] = {
+        "name": name,
+        "description": f"Simulated group map, n = {n_subjects}",
+        "map_type": plan.study.map_type,
+        "number_of_subjects": n_subjects if rng.random() < 0.6 else None,
+        "cognitive_paradigm_cogatlas": main.paradigm if rng.random() < 0.9 else "None / Other",
+        "cognitive_paradigm_cogatlas_id": None,
+        "contrast_definition": name if rng.random() < 0.5 else None,
+        "statistic_parameters": float(n_subjects - 1) if plan.study.map_type == "T map" else None,
+        "smoothness_fwhm": 8.0 if rng.random() < 0.3 else None,
+    }
+    return filled | _CUSTOM_KEYS[plan.id % len(_CUSTOM_KEYS)]
+
+
+def describe_study(study: Study, n_images: int) -> dict[str, Any]:
+    """Build the collection record of a study."""
+    known = {
+        "name": study.name,
+        "number_of_images": n_images,
+        "description": "Simulated data: " + ", ".join(topic.replace("_", " ") for topic in study.topics) + ".",
+        # 10.5555 is the prefix for examples.
+        "DOI": f"10.5555/demo.{study.id}" if study.doi else None,
+        "authors": "A. N. Example, B. Öztürk and C. O’Nobody" if study.doi else None,
+        "journal_name": "Journal of Simulated Results" if study.doi else None,
+        "doi_add_date": "2019-05-03T08:38:04.015516+02:00" if study.doi else None,
+        "software_package": study.grid.split()[0] if study.grid[0].isalpha() else None,
+        "coordinate_space": "mni",
+        "type_of_design": "blocked" if study.id % 2 else "eventrelated",
+    }
+    return collection_record(study.id, known)
+
+
+def write_archive(archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[np.float32], random_state: int) -> None:
+    """Write collections, images and term files in the layout of nilearn's cache."""
+    for study in STUDIES:
+        own = [plan for plan in plans if plan.study is study]
+        write_json(_collection_file(archive, study.id), describe_study(study, len(own)))
+    # The commonest collection of the real archive: somebody's, temporary, empty.
+    empty = collection_record(4300, {"name": "demo's temporary collection", "number_of_images": 0})
+    write_json(_collection_file(archive, 4300), empty)
+
+    for plan, scene in progress(_with_scene(plans, brain, sd), total=len(plans), unit="image"):
+        made = make_image(plan, scene, random_state)
+        image_path = archive / image_file(plan.study.id, plan.id)
+        write_json(image_path.with_name(f"image_{plan.id}_metadata.json"), made.record)
+        if made.content is not None:
+            _write_bytes(image_path, made.content)
+        if made.terms is not None:
+            _write_bytes(archive / terms_file(plan.study.id, plan.id), made.terms.encode())
+
+
+def network_rows() -> list[dict[str, Any]]:
+    """Describe the planted networks in the order of the volumes of ``networks.nii.gz``."""
+    return [
+        {
+            "network": network.name,
+            "terms": ", ".join(network.terms),
+            "related_terms": ", ".join(network.related),
+            "foci_mni_mm": "; ".join(f"{x} {y} {z} ({height:+g})" for x, y, z, height, _ in network.foci),
+            "source": network.source,
+        }
+        for network in NETWORKS
+    ]
+
+
+def image_rows(plans: list[Plan]) -> list[dict[str, Any]]:
+    """Describe each image: what was planted, what is wrong with it and what should become of it."""
+    return [
+        {
+            "image_id": plan.id,
+            "collection_id": plan.study.id,
+            "grid": (plan.origin or plan).study.grid,
+            "background": (plan.origin or plan).study.background,
+            "planted": ", ".join(f"{name}:{weight:+.2f}" for name, weight in plan.weights.items()),
+            "dirt": plan.dirt,
+            "terms": "absent" if plan.dirt != "none" and DIRT[plan.dirt].file else plan.terms,
+            "copy_of": plan.origin.id if plan.origin else None,
+            "expected_fate": DIRT[plan.dirt].fate,
+        }
+        for plan in plans
+    ]
+
+
+def main(archive: str, networks_img: str, networks: str, images: str, *, random_state: int) -> None:
+    """Write the archive, and the truth beside it."""
+    from nilearn.datasets import load_mni152_brain_mask
+
+    template = load_mni152_brain_mask(resolution=2)
+    brain = Volume(np.asarray(template.dataobj, dtype=np.float32), template.affine)
+    rendered = render_all(brain.data > 0, brain.affine)
+    sd = rendered.std(axis=1)
+    volumes = np.zeros((*brain.data.shape, len(NETWORKS)), dtype=np.float32)
+    volumes[brain.data > 0] = (rendered / sd[:, None]).T
+    _write_bytes(networks_img, compress(nifti_bytes(Volume(volumes, brain.affine))))
+    write_table(networks, network_rows())
+
+    plans = plan_archive(random_state)
+    write_archive(Path(archive), plans, brain, sd, random_state)
+    write_table(images, image_rows(plans))
+    n_dirty = sum(DIRT[plan.dirt].fate != "used" for plan in plans)
+    logging.info(
+        "simulated %d images of %d collections on %d grids with %d planted networks; %d images should not be used",
+        len(plans),
+        len(STUDIES),
+        len({study.grid for study in STUDIES}),
+        len(NETWORKS),
+        n_dirty,
+    )
+
+
+# Uploaders' own keys lie flat among the built-in ones, of any type.
+_CUSTOM_KEYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"Sample": "control", "covariates": ["age", "sex"]},
+    {},
+    {"n runs": 4, "preregistered": True},
+    {"model": {"type": "random effects", "p": 0.001}, "note": ""},
+)
+
+
+def _network(name: str) -> Network:
+    return NETWORKS[NETWORK_NAMES.index(name)]
+
+
+def _spoil(kind: str, volume: Volume, mask: NDArray[np.bool_]) -> Volume:
+    change = DIRT[kind].voxels
+    return volume if change is None else change(volume, mask)
+
+
+def _stored_type(source: Plan, volume: Volume) -> str:
+    """Store what integers cannot hold as floats, whatever the study's type."""
+    return source.study.dtype if np.isfinite(volume.data).all() else str(volume.data.dtype)
+
+
+def _terms_text(plan: Plan, weights: dict[str, float] | None) -> str | None:
+    if plan.terms == "absent" or weights is None:
+        return None
+    if plan.terms == "error answer":
+        return json.dumps({"data": {"error": "An error occurred while decoding."}, "status": 404})
+    text = json.dumps(terms_answer(plan.id, weights))
+    return text[: len(text) // 3] if plan.terms == "truncated" else text
+
+
+def _with_scene(plans: list[Plan], brain: Volume, sd: NDArray[np.float32]) -> Iterator[tuple[Plan, Scene]]:
+    scenes: dict[str, Scene] = {}
+    for plan in plans:
+        grid = (plan.origin or plan).study.grid
+        if grid not in scenes:
+            scenes[grid] = make_scene(grid, brain, sd)
+        yield plan, scenes[grid]
+
+
+def _collection_file(archive: Path, collection_id: int) -> Path:
+    return archive / "neurovault" / f"collection_{collection_id}" / "collection_metadata.json"
+
+
+def _write_bytes(path: str | Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,0 +1,181 @@
+"""Score a run on the demo archive: which planted networks were found again, and what became of each image."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from outputs import read_table, write_table
+from scipy.optimize import linear_sum_assignment
+from stage_log import log_to
+
+MIN_ABS_R = 0.9
+N_TOP_TERMS = 3
+MIN_PLANTED_TERMS = 2
+
+Row = dict[str, Any]
+
+
+def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Match each planted network with a component of its own so that the sum of |r| is largest.
+
+    Parameters
+    ----------
+    planted : array, shape (networks, voxels)
+    components : array, shape (components, voxels)
+
+    Returns
+    -------
+    partner : int array, shape (networks,)
+        Component of each network; -1 where there are fewer components than networks.
+    abs_r : array, shape (networks,)
+        Absolute Pearson correlation with it; 0 without a partner.
+    """
+    table = np.abs(_standardise(planted) @ _standardise(components).T) / planted.shape[1]
+    partner = np.full(len(planted), -1)
+    abs_r = np.zeros(len(planted))
+    rows, columns = linear_sum_assignment(-table)
+    partner[rows] = columns
+    abs_r[rows] = table[rows, columns]
+    return partner, abs_r
+
+
+def top_terms(rows: list[Row]) -> dict[str, list[str]]:
+    """List each component's strongest terms, strongest first, from the long table of terms."""
+    strongest = sorted((row for row in rows if row["rank"] <= N_TOP_TERMS), key=lambda row: row["rank"])
+    terms: dict[str, list[str]] = {}
+    for row in strongest:
+        terms.setdefault(row["component"], []).append(row["term"])
+    return terms
+
+
+def score_networks(
+    networks: list[Row], partner: NDArray[np.intp], abs_r: NDArray[np.float64], terms: Mapping[str, list[str]]
+) -> list[Row]:
+    """Judge each planted network: found with |r| of `MIN_ABS_R`, and named by its own terms."""
+    rows = []
+    for network, component, r in zip(networks, partner, abs_r, strict=True):
+        label = f"ICA_{component:02d}" if component >= 0 else None
+        planted = network["terms"].split(", ")
+        named = terms.get(label, []) if label else []
+        rows.append(
+            {
+                "kind": "network",
+                "id": network["network"],
+                "expected": network["terms"],
+                "found": label,
+                "abs_r": round(float(r), 4),
+                "top_terms": ", ".join(named),
+                "detail": None,
+                "passed": bool(r >= MIN_ABS_R and sum(term in planted for term in named) >= MIN_PLANTED_TERMS),
+            }
+        )
+    return rows
+
+
+def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[int, str]:
+    """Say what became of each planted image: ``used``, the reason it was refused with, or ``not_selected``."""
+    known = {row["image_id"]: "used" for row in used} | {row["image_id"]: row["reason"] for row in rejected}
+    return {image["image_id"]: known.get(image["image_id"], "not_selected") for image in truth}
+
+
+def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
+    """Judge the fate of each image against those that are right for it."""
+    expected = {image["image_id"]: image["expected_fate"] for image in truth}
+    for image in truth:
+        original = image["copy_of"]
+        # Of an image and its copy one must go; which of the two depends on the order of the selection.
+        if original is not None and fate[image["image_id"]] == "used" and fate[original] != "used":
+            expected[original], expected[image["image_id"]] = image["expected_fate"], expected[original]
+    return [
+        {
+            "kind": "image",
+            "id": str(image["image_id"]),
+            "expected": expected[image["image_id"]],
+            "found": fate[image["image_id"]],
+            "abs_r": None,
+            "top_terms": None,
+            "detail": None if image["dirt"] == "none" else image["dirt"],
+            "passed": fate[image["image_id"]] in expected[image["image_id"]].split(" or "),
+        }
+        for image in truth
+    ]
+
+
+def summarise(rows: list[Row]) -> str:
+    """Put the scores into one line, and what failed behind it."""
+    networks = [row for row in rows if row["kind"] == "network"]
+    images = [row for row in rows if row["kind"] == "image"]
+    abs_r = np.array([row["abs_r"] for row in networks])
+    found = int((abs_r >= MIN_ABS_R).sum())
+    named = sum(row["passed"] for row in networks)
+    line = (
+        f"{found} of {len(networks)} networks recovered, mean |r| {abs_r.mean():.3f}, lowest {abs_r.min():.3f};"
+        f" {named} recovered and named by their own terms; {sum(row['passed'] for row in images)} of {len(images)}"
+        " images as expected"
+    )
+    failures = [f"{row['id']}: expected {row['expected']}, found {_found(row)}" for row in rows if not row["passed"]]
+    return "; ".join([line, *failures])
+
+
+def main(
+    networks_img: str,
+    networks: str,
+    truth_images: str,
+    components: str,
+    terms: str,
+    images: str,
+    rejected: str,
+    recovery: str,
+) -> None:
+    """Compare the run's results with the truth and write one row for each planted network and each image."""
+    planted_img, components_img = nibabel.load(networks_img), nibabel.load(components)
+    partner, abs_r = match(*in_common_mask(planted_img, components_img))
+    scores = score_networks(read_table(networks), partner, abs_r, top_terms(read_table(terms)))
+    truth = read_table(truth_images)
+    scores += score_images(truth, fates(truth, read_table(images), read_table(rejected)))
+    write_table(recovery, scores)
+    log = logging.info if all(row["passed"] for row in scores) else logging.warning
+    log("%s", summarise(scores))
+
+
+def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDArray]:
+    """Read both 4-D images in the voxels where some component is not zero: the mask of the run.
+
+    Returns
+    -------
+    planted, components : arrays, shape (volumes, voxels)
+
+    Raises
+    ------
+    ValueError
+        If the images are on different grids.
+    """
+    if planted_img.shape[:3] != components_img.shape[:3] or not np.allclose(planted_img.affine, components_img.affine):
+        raise ValueError(
+            f"check_demo: the components have {components_img.shape[:3]} voxels, the planted networks"
+            f" {planted_img.shape[:3]}; run the demo with mask_images.resolution_mm: 2"
+        )
+    components = np.asarray(components_img.dataobj, dtype=np.float32)
+    mask = (components != 0).any(axis=-1)
+    return np.asarray(planted_img.dataobj, dtype=np.float32)[mask].T, components[mask].T
+
+
+def _standardise(maps: NDArray) -> NDArray:
+    """Give each row mean 0 and standard deviation 1; a constant row becomes zero."""
+    centred = maps - maps.mean(axis=1, keepdims=True)
+    sd = centred.std(axis=1, keepdims=True)
+    return np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)
+
+
+def _found(row: Row) -> str:
+    if row["kind"] == "image":
+        return row["found"]
+    return f"{row['found']} with |r| {row['abs_r']:.3f} and terms {row['top_terms'] or 'n/a'}"
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    main(**snakemake.input, **snakemake.output, **snakemake.params)

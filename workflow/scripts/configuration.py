@@ -1,0 +1,90 @@
+"""Check the configuration before any job, and say what is wrong in words.
+
+Snakemake imports this while it reads the Snakefile, so only what Snakemake itself depends on is imported here.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filters import compile_term
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+# These hold the user's own keys, so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
+# for two thresholds, and nobody could ask for no image_terms.
+REPLACED_WHOLE = (
+    ("fetch_metadata", "collection_terms"),
+    ("fetch_metadata", "image_terms"),
+    ("plot_components", "threshold"),
+)
+
+
+def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    """Let the free mappings of `overlay` (from ``--configfile`` or ``--config``) replace those of `config`, in place."""
+    for section, key in REPLACED_WHOLE:
+        given = overlay.get(section)
+        if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
+            config[section][key] = given[key]
+
+
+def check_configuration(config: Mapping[str, Any]) -> None:
+    """Check the whole configuration against the schema.
+
+    Raises
+    ------
+    ValueError
+        One line for each thing that is wrong: the key, what was found, what is expected.
+    """
+    schema = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path])
+    lines = [line for error in errors for line in _explain(error)]
+    if not lines:
+        lines = list(_wrong_terms(config))
+    if lines:
+        raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def component_labels(n_components: int) -> list[str]:
+    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
+    digits = max(2, len(str(n_components - 1)))
+    return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    place = ".".join(str(key) for key in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for key in sorted(set(error.instance) - set(known), key=str):
+            near = difflib.get_close_matches(str(key), known, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            yield f"{_join(place, key)}: there is no such key; {advice}"
+    elif error.validator == "required":
+        for key in sorted(set(error.schema["required"]) - set(error.instance)):
+            yield f"{_join(place, key)}: this key is missing; config.yaml has it with its default"
+    else:
+        yield f"{place or 'the configuration'}: {json.dumps(error.instance, default=str)} is not valid; {_expected(error)}"
+
+
+def _join(place: str, key: Any) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _expected(error: ValidationError) -> str:
+    schema = error.schema
+    if "description" in schema:
+        return f"expected: {schema['description']}"
+    return f"expected: {error.validator} {error.validator_value}"
+
+
+def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("collection_terms", "image_terms"):
+        for key, term in config["fetch_metadata"][name].items():
+            try:
+                compile_term(f"fetch_metadata.{name}.{key}", term)
+            except ValueError as error:
+                yield str(error)

@@ -1,0 +1,138 @@
+"""Write results so that a killed run never leaves half a file, and read them back.
+
+Tables are tab separated with ``n/a`` for what is not known, as in BIDS. Every table is described once, in
+``workflow/schemas/tables.json`` under ``<folder>/<name>``: writing checks the columns against that description
+and puts a JSON sidecar beside the table, reading takes the types from it.
+"""
+
+import csv
+import functools
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TABLES_FILE = Path(__file__).parent.parent / "schemas" / "tables.json"
+MISSING = "n/a"
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path` and rename it to `path` at the end.
+
+    The temporary name keeps the extension, because nibabel and numpy choose the format by it. When the block
+    raises, the temporary file is removed and an older `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as sorted, indented JSON."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+    """Write `rows` as a TSV file and its description as a JSON sidecar.
+
+    Parameters
+    ----------
+    path : path
+        ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
+    rows : iterable of mappings
+        Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
+    columns : iterable of str, optional
+        The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
+
+    Raises
+    ------
+    KeyError
+        If the table or a column is not described, or a row lacks a column.
+    """
+    path = Path(path)
+    description = _describe(path)
+    names = list(columns) or list(description)
+    specs = {name: _column(description, name, path) for name in names}
+    with replacing(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
+            writer.writerow(names)
+            for row in rows:
+                if len(row) != len(names):
+                    raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
+                writer.writerow([_to_text(row[name]) for name in names])
+    write_json(_sidecar(path), specs)
+
+
+def read_table(path: str | Path) -> list[dict[str, Any]]:
+    """Read a table written by `write_table`, one mapping a row; ``n/a`` is None, the rest has its described type."""
+    path = Path(path)
+    description = _describe(path)
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.reader(stream, dialect="excel-tab")
+        names = next(reader)
+        parsers = [_PARSERS[_column(description, name, path)["Format"]] for name in names]
+        return [
+            {
+                name: None if text == MISSING else parse(text)
+                for name, parse, text in zip(names, parsers, row, strict=True)
+            }
+            for row in reader
+        ]
+
+
+def column_names(path: str | Path) -> list[str]:
+    """List the described columns of the table at `path`."""
+    return list(_describe(Path(path)))
+
+
+_PARSERS = {"integer": int, "number": float, "boolean": lambda text: text == "true", "string": str}
+
+
+@functools.cache
+def _descriptions() -> dict[str, dict[str, dict[str, str]]]:
+    return json.loads(TABLES_FILE.read_text(encoding="utf-8"))
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"-\d+$", "", path.stem)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(_stem(path) + ".json")
+
+
+def _describe(path: Path) -> dict[str, dict[str, str]]:
+    key = f"{path.parent.name}/{_stem(path)}"
+    if key not in _descriptions():
+        raise KeyError(f"{key} is not described in {TABLES_FILE.name}")
+    return _descriptions()[key]
+
+
+def _column(description: Mapping[str, dict[str, str]], name: str, path: Path) -> dict[str, str]:
+    if name in description:
+        return description[name]
+    for pattern, column in description.items():
+        if pattern.endswith("*") and name.startswith(pattern[:-1]):
+            return column
+    raise KeyError(f"{path.name}: the column {name} is not described in {TABLES_FILE.name}")
+
+
+def _to_text(value: Any) -> str:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return MISSING
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # Names come from the network: a tab or a line break in one must not become a column or a row.
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value))

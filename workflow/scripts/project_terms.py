@@ -1,0 +1,158 @@
+"""Name the components: project the images' term weights and metadata labels through their loadings."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from outputs import read_table, write_table
+from stage_log import log_to
+
+Array = npt.NDArray[np.float64]
+ENRICHED_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
+MIN_IMAGES_PER_LABEL = 2
+
+
+def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
+    """Read a mixing or unmixing table.
+
+    Returns
+    -------
+    image_ids : list of int
+    labels : list of str
+        Component names.
+    loadings : array of shape (n_images, n_components)
+    """
+    rows = read_table(path)
+    labels = [column for column in rows[0] if column != "image_id"]
+    loadings = np.array([[row[label] for label in labels] for row in rows])
+    return [row["image_id"] for row in rows], labels, loadings
+
+
+def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int], list[str], Array]:
+    """Build the images x terms matrix of the images that have term weights.
+
+    Negative weights count as 0, as in nilearn's example: that a term does not go with a map names nothing.
+    An image without weights has no row, it is not a row of zeros. A term that an image's answer lacks is 0, because
+    Neurosynth leaves out no term that it knows.
+
+    Returns
+    -------
+    rows : list of int
+        Positions in `image_ids` of the images that have weights.
+    terms : list of str
+        Sorted.
+    T : array of shape (n_images_with_terms, n_terms)
+    """
+    weights = pd.concat(
+        [pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": str}) for table in tables]
+    )
+    weights = weights[weights["image_id"].isin(set(image_ids))]
+    position = {image_id: number for number, image_id in enumerate(image_ids)}
+    rows = sorted(position[image_id] for image_id in weights["image_id"].unique())
+    terms = sorted(weights["term"].unique())
+    T = np.zeros((len(rows), len(terms)))
+    row_of = {image_ids[number]: row for row, number in enumerate(rows)}
+    column_of = {term: column for column, term in enumerate(terms)}
+    T[weights["image_id"].map(row_of).to_numpy(int), weights["term"].map(column_of).to_numpy(int)] = np.maximum(
+        weights["weight"].to_numpy(float), 0
+    )
+    return rows, terms, T
+
+
+def project(T: Array, loadings: Array, *, center: bool) -> Array:
+    """Weigh terms by the loadings of the images that carry them.
+
+    Parameters
+    ----------
+    T : array of shape (n_images, n_terms)
+    loadings : array of shape (n_images, n_components)
+        The mixing matrix: loadings are the patterns to interpret (Haufe et al. 2014,
+        doi:10.1016/j.neuroimage.2013.10.067). nilearn's example takes the unmixing weights.
+    center : bool
+        Subtract each term's mean over the images first.
+
+    Returns
+    -------
+    array of shape (n_components, n_terms)
+    """
+    if center and len(T):
+        T = T - T.mean(axis=0)
+    return loadings.T @ T
+
+
+def rank_terms(scores: Array, terms: list[str], labels: list[str], n_images: int) -> list[dict[str, Any]]:
+    """Tabulate the terms of each component, strongest first."""
+    rows = []
+    for label, component in zip(labels, scores, strict=True):
+        order = np.argsort(-component, kind="stable")
+        rows += [
+            {"component": label, "term": terms[column], "rank": rank, "weight": component[column], "images": n_images}
+            for rank, column in enumerate(order, start=1)
+        ]
+    return rows
+
+
+def enrich(images: list[dict[str, Any]], loadings: Array, labels: list[str]) -> list[dict[str, Any]]:
+    """Compute the mean loading of the images that share a metadata label, against that of all other images.
+
+    Labels with fewer than two images, or that every image has, say nothing and are left out.
+    """
+    rows = []
+    for field in ENRICHED_FIELDS:
+        values = np.array([image[field] or "" for image in images])
+        for value in sorted(set(values) - {""}):
+            carries = values == value
+            if not MIN_IMAGES_PER_LABEL <= carries.sum() < len(images):
+                continue
+            collections = {image["collection_id"] for image, has in zip(images, carries, strict=True) if has}
+            difference = loadings[carries].mean(axis=0) - loadings[~carries].mean(axis=0)
+            rows += [
+                {
+                    "component": label,
+                    "field": field,
+                    "label": str(value),
+                    "images": int(carries.sum()),
+                    "collections": len(collections),
+                    "mean_loading": loadings[carries, number].mean(),
+                    "difference": difference[number],
+                }
+                for number, label in enumerate(labels)
+            ]
+    return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
+
+
+def main(
+    *,
+    term_weights: list[str],
+    images: str,
+    mixing: str,
+    unmixing: str,
+    terms: str,
+    vocabulary: str,
+    enrichment: str,
+    projection: str,
+    center_terms: bool,
+) -> None:
+    """Project terms and labels and write them, strongest first."""
+    image_ids, labels, loadings = read_loadings(mixing if projection == "mixing" else unmixing)
+    rows, known_terms, T = term_matrix(term_weights, image_ids)
+    if not rows:
+        logging.warning("no image has term weights: the components stay without terms")
+    scores = project(T, loadings[rows], center=center_terms)
+    write_table(terms, rank_terms(scores, known_terms, labels, len(rows)))
+
+    means = T.mean(axis=0) if rows else np.zeros(0)
+    order = np.argsort(-means, kind="stable")
+    write_table(vocabulary, ({"term": known_terms[c], "mean_weight": means[c], "images": len(rows)} for c in order))
+    _, _, mixing_loadings = read_loadings(mixing)
+    write_table(enrichment, enrich(read_table(images), mixing_loadings, labels))
+    logging.info("%d terms of %d of %d images projected through the %s matrix", len(known_terms), len(rows), len(image_ids), projection)
+    logging.info("highest mean weights: %s", ", ".join(known_terms[column] for column in order[:10]) or "none")
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    main(**snakemake.input, **snakemake.output, **snakemake.params)
