@@ -87,7 +87,9 @@ def test_equals_nilearn_on_every_kind_of_grid(name, interpolation, mask_img, tar
     data = smooth_noise(shape)
     expected = by_nilearn(nib.Nifti1Image(data, affine), mask_img, interpolation)
     assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(by_us(data, affine, target, interpolation), expected, atol=TOLERANCE * np.abs(data).max())
+    np.testing.assert_allclose(
+        by_us(data, affine, target, interpolation), expected, atol=TOLERANCE * np.abs(data).max()
+    )
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)

@@ -29,7 +29,9 @@ def main(mask: str, *, source: str, resolution_mm: float) -> None:
     inside = np.asarray(mask_img.dataobj) != 0
     with replacing(mask) as temporary:
         nib.save(nib.Nifti1Image(inside.astype(np.uint8), mask_img.affine), temporary)
-    logging.info("%s mask: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape)))
+    logging.info(
+        "%s mask: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape))
+    )
 
 
 def load_mask(path: str) -> nib.Nifti1Image:

@@ -41,7 +41,9 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         One line for each thing that is wrong: the key, what was found, what is expected.
     """
     schema = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path])
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
+    )
     lines = [line for error in errors for line in _explain(error)]
     if not lines:
         lines = list(_wrong_terms(config))

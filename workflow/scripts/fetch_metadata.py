@@ -14,9 +14,7 @@ Step = dict[str, Any]
 Criterion = tuple[str, Callable[[Record], bool]]
 
 
-def choose(
-    records: Iterable[Record], criteria: Iterable[Criterion], *, level: str
-) -> tuple[list[Record], list[Step]]:
+def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
     """Keep the records that meet every criterion and count what each criterion dropped.
 
     Parameters
@@ -182,7 +180,10 @@ def main(
     columns = column_names(images)
     write_table(
         images,
-        (_image_row(image, by_id[image["collection_id"]], number % batches, columns) for number, image in enumerate(selected)),
+        (
+            _image_row(image, by_id[image["collection_id"]], number % batches, columns)
+            for number, image in enumerate(selected)
+        ),
     )
     counts = {collection_id: 0 for collection_id in by_id}
     for image in selected:
@@ -196,9 +197,7 @@ def main(
     for step in steps:
         if step["dropped"]:
             logging.info("%s: %d of %d %ss dropped", step["criterion"], step["dropped"], step["tested"], step["level"])
-    logging.info(
-        "%d images of %d collections selected", len(selected), sum(count > 0 for count in counts.values())
-    )
+    logging.info("%d images of %d collections selected", len(selected), sum(count > 0 for count in counts.values()))
 
 
 def _draw(random_state: int, number: int) -> bytes:
@@ -252,7 +251,7 @@ def _require_images(selected: list[Record], steps: list[Step], data_dir: str) ->
     if emptied is None or emptied["tested"] == 0:
         raise RuntimeError(f"the cache {data_dir} has no images")
     raise RuntimeError(
-        f"no image is left: \"{emptied['criterion']}\" dropped the last {emptied['dropped']} of"
+        f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
         f" {emptied['tested']} {emptied['level']}s; loosen that key of fetch_metadata in the configuration"
     )
 

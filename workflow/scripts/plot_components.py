@@ -284,9 +284,7 @@ def draw_panel(
     sheet.picture(painted, *corner, width * magnification, height * magnification)
 
 
-def draw_component(
-    volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str
-) -> Sheet:
+def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
     """Draw one component: three cuts through its peak, eight axial cuts at fixed heights, the colour bar.
 
     The axial cuts are the same for all components, so that figures can be laid side by side.
@@ -322,9 +320,7 @@ def draw_component(
     return sheet
 
 
-def _draw_crosshair(
-    sheet: Sheet, box: Box, axis: int, peak: Point, corner: tuple[float, float], zoom: float
-) -> None:
+def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tuple[float, float], zoom: float) -> None:
     across, up = in_plane(axis)
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
@@ -382,9 +378,7 @@ def draw_overview(
         for axis in range(3):
             width, height = box.shape(axis)
             corner = (left, bottom + (tallest - height) / 2)
-            draw_panel(
-                sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, step_mm=1
-            )
+            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, step_mm=1)
             left += width
     sheet.axes.set(xlim=(0, columns * cell_width + gap), ylim=(0, n_rows * cell_height + gap))
     return sheet
@@ -412,7 +406,9 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[tuple[str, fl
             sheet.text(middle - 6, y, shown_text(term, 24), fontsize=9.5, va="center", ha="right")
             length = room * weight / longest if longest and weight > 0 else 0
             sheet.axes.barh(y, length, left=middle, height=11, color="#3b6fb6")
-            sheet.text(middle + length + 4, y, f"{weight:.3g}".replace("-", "\u2212"), fontsize=8, va="center", color=FAINT)
+            sheet.text(
+                middle + length + 4, y, f"{weight:.3g}".replace("-", "\u2212"), fontsize=8, va="center", color=FAINT
+            )
     sheet.axes.set(xlim=(0, width), ylim=(0, height))
     return sheet
 

@@ -261,9 +261,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _standardised_subset(
-    matrix: Rows, order: NDArray[np.intp], random_state: int
-) -> NDArray[np.float32]:
+def _standardised_subset(matrix: Rows, order: NDArray[np.intp], random_state: int) -> NDArray[np.float32]:
     """Return some voxels of each image, (n_images, n_subset), centred and of unit length, zero without variance."""
     n_voxels = len(matrix[0]) if len(order) else 0
     rng = np.random.default_rng(random_state)

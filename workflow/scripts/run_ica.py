@@ -32,9 +32,7 @@ class Rotation(NamedTuple):
     converged: bool
 
 
-def rotate(
-    Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | None = None
-) -> Rotation:
+def rotate(Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | None = None) -> Rotation:
     """Run scikit-learn's FastICA (parallel, logcosh) on white data.
 
     Parameters
@@ -243,7 +241,11 @@ def main(
         )
     logging.info(
         "%d components, %.1f %% of the variance; %d of %d restarts converged; last run %d iterations",
-        len(S), 100 * explained.sum(), converged, n_restarts, rotation.n_iter,
+        len(S),
+        100 * explained.sum(),
+        converged,
+        n_restarts,
+        rotation.n_iter,
     )
 
 
