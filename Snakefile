@@ -26,7 +26,9 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 DEMO = config["archive"]["source"] == "demo"
-DATA_DIR = "results/build_demo_archive/archive" if DEMO else config["archive"]["data_dir"]
+ARCHIVE = configuration.locate_archive(config["archive"], demo="results/build_demo_archive/archive")
+LOCK = config["archive"]["lock"] or []
+TABLE = config["archive"]["table"] or []
 BATCHES = range(config["batches"])
 COMPONENTS = configuration.component_labels(config["run_ica"]["n_components"])
 SPACE = f"space-MNI152NLin2009aSym_res-{config['mask_images']['resolution_mm']}"
@@ -36,6 +38,7 @@ FOUNDATION = [
     f"{SCRIPTS}/stage_log.py",
     f"{WORKFLOW}/schemas/tables.json",
 ]
+FETCHING = expand(f"{SCRIPTS}/{{module}}.py", module=["lock", "neurovault", "neurovault_api", "sources", "web"])
 
 
 wildcard_constraints:
@@ -80,9 +83,12 @@ rule fetch_metadata:
     """Read the metadata of the archive, filter, balance over collections, cap."""
     input:
         f"{SCRIPTS}/filters.py",
-        f"{SCRIPTS}/neurovault.py",
+        f"{SCRIPTS}/selection.py",
+        FETCHING,
         FOUNDATION,
-        archive=rules.build_demo_archive.output.archive if DEMO else [],
+        demo=rules.build_demo_archive.output.archive if DEMO else [],
+        lock=LOCK,
+        table=TABLE,
     output:
         collections="results/fetch_metadata/collections.tsv",
         images="results/fetch_metadata/images.tsv",
@@ -100,7 +106,7 @@ rule fetch_metadata:
         runtime=60,
     params:
         **config["fetch_metadata"],
-        data_dir=DATA_DIR,
+        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode"]},
         batches=len(BATCHES),
     script:
         "workflow/scripts/fetch_metadata.py"
@@ -109,9 +115,11 @@ rule fetch_metadata:
 rule download_images:
     """Get the images of one batch into the cache, check and hash them."""
     input:
-        f"{SCRIPTS}/neurovault.py",
+        f"{SCRIPTS}/mask_images.py" if config["download_images"]["resample"] else [],
+        FETCHING,
         FOUNDATION,
         images=rules.fetch_metadata.output.images,
+        lock=LOCK,
     output:
         status="results/download_images/status-{batch}.tsv",
     log:
@@ -125,9 +133,12 @@ rule download_images:
     resources:
         mem_mb=1000,
         runtime=240,
+        neurovault=1,
     params:
-        **config["download_images"],
-        data_dir=DATA_DIR,
+        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode", "on_changed"]},
+        max_failed_fraction=config["download_images"]["max_failed_fraction"],
+        resample=config["download_images"]["resample"],
+        interpolation=config["download_images"]["interpolation"],
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "workflow/scripts/download_images.py"
@@ -136,9 +147,11 @@ rule download_images:
 rule fetch_terms:
     """Get the Neurosynth term weights of the images of one batch; what cannot be had stays missing."""
     input:
-        f"{SCRIPTS}/neurovault.py",
+        FETCHING,
         FOUNDATION,
         images=rules.fetch_metadata.output.images,
+        lock=LOCK,
+        table=TABLE,
     output:
         terms="results/fetch_terms/terms-{batch}.tsv",
         status="results/fetch_terms/status-{batch}.tsv",
@@ -153,8 +166,9 @@ rule fetch_terms:
     resources:
         mem_mb=1000,
         runtime=240,
+        neurosynth=1,
     params:
-        data_dir=DATA_DIR,
+        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "neurosynth_url", "mode", "on_changed"]},
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "workflow/scripts/fetch_terms.py"
@@ -205,7 +219,7 @@ rule mask_images:
         mem_mb=1500,
         runtime=120,
     params:
-        data_dir=DATA_DIR,
+        data_dir=ARCHIVE["data_dir"],
         interpolation=config["mask_images"]["interpolation"],
         extrapolate_background=config["mask_images"]["extrapolate_background"],
     script:
@@ -464,7 +478,7 @@ rule write_lock:
         runtime=10,
     params:
         settings=config,
-        data_dir=DATA_DIR,
+        data_dir=ARCHIVE["data_dir"],
     script:
         "workflow/scripts/write_lock.py"
 

@@ -46,9 +46,16 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     )
     lines = [line for error in errors for line in _explain(error)]
     if not lines:
-        lines = list(_wrong_terms(config))
+        lines = [*_wrong_terms(config), *_contradictions(config)]
     if lines:
         raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def locate_archive(archive: Mapping[str, Any], *, demo: str) -> dict[str, Any]:
+    """Return the section ``archive`` with the data_dir that its source means: for a table, the table's folder."""
+    table = archive["table"]
+    data_dirs = {"demo": demo, "table": str(Path(table).parent) if table else "."}
+    return {**archive, "data_dir": data_dirs.get(archive["source"], archive["data_dir"])}
 
 
 def component_labels(n_components: int) -> list[str]:
@@ -90,3 +97,27 @@ def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
                 compile_term(f"fetch_metadata.{name}.{key}", term)
             except ValueError as error:
                 yield str(error)
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find what is valid key by key, but not together."""
+    archive = config["archive"]
+    if (archive["source"] == "table") != (archive["table"] is not None):
+        yield (
+            f"archive.table: {json.dumps(archive['table'])} with archive.source {archive['source']} is not valid;"
+            " expected: the path of a table with source table, and null with the others"
+        )
+    for key in ("table", "lock"):
+        if archive[key] is not None and not Path(archive[key]).is_file():
+            yield f"archive.{key}: there is no file {archive[key]} (looked from {Path.cwd()})"
+    if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
+        yield (
+            f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"
+            " name the copy"
+        )
+    is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
+    if config["download_images"]["resample"] and is_read_only:
+        yield (
+            "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
+            " images; expected: false"
+        )

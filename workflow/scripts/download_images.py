@@ -2,17 +2,32 @@
 
 import hashlib
 import logging
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from neurovault import image_file
-from outputs import read_table, write_table
-from stage_log import log_to, progress
+import neurovault
+from lock import list_changed, locked_images
+from neurovault_api import PROBE
+from outputs import read_table, replacing, write_table
+from stage_log import Meter, log_to
+from web import Client, FetchError, connect
+
+Row = dict[str, Any]
 
 GZIP_MAGIC = b"\x1f\x8b"
+HEADER_BYTES = 352
+NIFTI_SIZES = {348: slice(344, 347), 540: slice(4, 7)}
+NIFTI_MAGIC = (b"n+1", b"n+2")
+# A file that a killed run left half-way; a living one is written to all the time.
+STALE_S = 600
 
 
-def check_file(path: Path, *, expected_bytes: int | None) -> dict[str, Any]:
+def check_file(path: Path, *, expected_bytes: int | None) -> Row:
     """Check one cached image file and hash it.
 
     Parameters
@@ -28,15 +43,35 @@ def check_file(path: Path, *, expected_bytes: int | None) -> dict[str, Any]:
     """
     if not path.is_file():
         return _failed("missing_file", None)
-    content = path.read_bytes()
-    if not content.startswith(GZIP_MAGIC):
-        return _failed("damaged_file", len(content))
-    if expected_bytes and expected_bytes != len(content):
-        return _failed("damaged_file", len(content))
-    return {"status": "ok", "reason": None, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    size = path.stat().st_size
+    if (expected_bytes and expected_bytes != size) or find_fault(path):
+        return _failed("damaged_file", size)
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"status": "ok", "reason": None, "bytes": size, "sha256": sha256}
 
 
-def require_enough(rows: list[dict[str, Any]], *, selected: int, max_failed_fraction: float) -> None:
+def find_fault(path: Path) -> str | None:
+    """Say why a file cannot be a NIfTI image, packed or not; None if its header looks like one.
+
+    Only the header is unpacked: what the file claims to hold is checked where it is read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(1 << 16)
+    header = start[:HEADER_BYTES]
+    if start.startswith(GZIP_MAGIC):
+        try:
+            header = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(start, HEADER_BYTES)
+        except zlib.error as error:
+            return f"gzip: {error}"
+    sizes = {int.from_bytes(header[:4], "little"), int.from_bytes(header[:4], "big")}
+    for size, place in NIFTI_SIZES.items():
+        if size in sizes and header[place] in NIFTI_MAGIC:
+            return None
+    return f"no NIfTI header; the file begins with {start[:20]!r}"
+
+
+def require_enough(rows: list[Row], *, selected: int, max_failed_fraction: float) -> None:
     """Stop when the failures of this batch alone exceed `max_failed_fraction` of the whole selection.
 
     Measured against the selection, not the batch, because the outcome must not depend on the number of batches;
@@ -56,18 +91,43 @@ def require_enough(rows: list[dict[str, Any]], *, selected: int, max_failed_frac
         )
 
 
-def main(*, images: str, status: str, data_dir: str, batch: int, max_failed_fraction: float) -> None:
-    """Check the batch's images in the cache and write one row for each."""
+def main(
+    *,
+    images: str,
+    status: str,
+    batch: int,
+    archive: Mapping[str, Any],
+    max_failed_fraction: float,
+    resample: bool,
+    interpolation: str,
+    network: Mapping[str, Any],
+    lock: str | None = None,
+) -> None:
+    """Get the batch's images, check them, and write one row for each.
+
+    Raises
+    ------
+    RuntimeError
+        If too many cannot be had, the server is down, or an image is not what it was when the lock was written.
+    """
     selection = read_table(images)
     wanted = [image for image in selection if image["batch"] == batch]
-    rows = []
-    for image in progress(wanted, total=len(wanted), unit="image"):
-        file = image_file(image["collection_id"], image["image_id"])
-        checked = check_file(Path(data_dir) / file, expected_bytes=image["file_size"])
-        if checked["status"] == "failed":
-            logging.warning("image %d: %s", image["image_id"], checked["reason"])
-        rows.append({"image_id": image["image_id"], **checked, "file": file})
-    require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
+    locked = locked_images(lock)
+    rows: list[Row] = []
+    meter = Meter(len(wanted), unit="image")
+    with _walk(wanted, archive, network, locked) as walk:
+        for row in walk:
+            rows.append(row)
+            is_failed = row["status"] == "failed"
+            meter.add(n_bytes=row["bytes"] or 0, failed=is_failed)
+            # Those that the lock knows as failed were within the limit then.
+            if not locked:
+                require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
+    _require_unchanged(rows, lock, archive["on_changed"])
+    if resample:
+        for row in rows:
+            if row["status"] == "ok":
+                row["file"] = _resample(Path(archive["data_dir"]), row["file"], interpolation)
     write_table(status, rows)
     usable = [row for row in rows if row["status"] == "ok"]
     logging.info(
@@ -75,10 +135,165 @@ def main(*, images: str, status: str, data_dir: str, batch: int, max_failed_frac
     )
 
 
-def _failed(reason: str, size: int | None) -> dict[str, Any]:
+@contextmanager
+def _walk(
+    wanted: list[Row], archive: Mapping[str, Any], network: Mapping[str, Any], locked: Mapping[int, Row]
+) -> Iterator[Iterator[Row]]:
+    """Give the rows of the wanted images, in their order, as they are checked or downloaded."""
+    if archive["source"] != "neurovault" or archive["mode"] == "offline":
+        is_table = archive["source"] == "table"
+        yield (_local(image, archive["data_dir"], locked.get(image["image_id"]), is_table) for image in wanted)
+        return
+    _write_collections(archive["data_dir"], wanted)
+    with connect(archive["url"], network, probe=PROBE) as client:
+        get = _downloader(client, archive, locked)
+        try:
+            yield client.in_order(get, wanted, ahead=len(wanted) + 1)
+        except FetchError as error:
+            raise RuntimeError(
+                f"{archive['url']} does not answer any more ({error}). What was downloaded is in the cache; run again"
+                " to go on from there"
+            ) from error
+
+
+def _local(image: Row, data_dir: str, expected: Row | None, is_table: bool) -> Row:
+    """Check an image of a cache or of a table of own maps; nothing is written."""
+    if is_table:
+        file = image["file"]
+    else:
+        # Where NeuroVault has an unpacked file, so has the cache.
+        names = _names(image)
+        file = next((name for name in names if (Path(data_dir) / name).is_file()), names[0])
+    checked = check_file(Path(data_dir) / file, expected_bytes=image["file_size"])
+    return _row(image, checked, file, expected)
+
+
+def _downloader(client: Client, archive: Mapping[str, Any], locked: Mapping[int, Row]) -> Callable[[Row], Row]:
+    """Make the function that gets one image: from the cache if it is there and sound, else from the server."""
+    data_dir, refresh = archive["data_dir"], archive["mode"] == "overwrite"
+
+    def get(image: Row) -> Row:
+        expected = locked.get(image["image_id"])
+        if expected is not None and expected["status"] == "failed":
+            return _row(image, _failed(expected["reason"], expected["bytes"]), expected["path"], expected)
+        if not refresh:
+            cached = _find_cached(image, data_dir, expected)
+            if cached is not None:
+                return cached
+        if image["file_size"] == 0:
+            logging.warning("image %d: NeuroVault states 0 bytes: it has lost the file", image["image_id"])
+            return _row(image, _failed("missing_file", None), _names(image)[0], expected)
+        try:
+            return _row(image, *_download(client, image, data_dir), expected)
+        except FetchError as error:
+            if error.reason in ("server_down", "stopped"):
+                raise
+            logging.warning("image %d: %s (%s)", image["image_id"], error, image["file"])
+            return _row(image, _failed(error.reason, None), _names(image)[0], expected, is_told=True)
+
+    return get
+
+
+def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
+    """Find an image in the cache; None if it is not there, damaged, of another version, or not as in the lock."""
+    version = neurovault.read_modify_date(data_dir, image["collection_id"], image["image_id"])
+    if expected is None and version != (image["modify_date"] or ""):
+        return None
+    for name in _names(image):
+        checked = check_file(Path(data_dir) / name, expected_bytes=image["file_size"])
+        if checked["status"] == "ok" and (expected is None or checked["sha256"] == expected["sha256"]):
+            if version is None:
+                neurovault.write_image(data_dir, _record(image, data_dir))
+            return _row(image, checked, name, expected)
+    return None
+
+
+def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
+    """Download one image under a temporary name, check it, and put it into its place."""
+    packed, unpacked = (Path(data_dir) / name for name in _names(image))
+    packed.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(packed)
+    temporary = packed.with_name(f".{os.getpid()}-{packed.name}")
+    try:
+        saved = client.save(image["file"], temporary, expected_bytes=image["file_size"], check=find_fault)
+        with temporary.open("rb") as stream:
+            is_packed = stream.read(2) == GZIP_MAGIC
+        place, other = (packed, unpacked) if is_packed else (unpacked, packed)
+        temporary.replace(place)
+        other.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
+    neurovault.write_image(data_dir, _record(image, data_dir))
+    checked = {"status": "ok", "reason": None, "bytes": saved.n_bytes, "sha256": saved.sha256}
+    return checked, _names(image)[0 if is_packed else 1]
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what killed runs left of this image."""
+    for left in path.parent.glob(f".*-{path.name}"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            left.unlink(missing_ok=True)
+
+
+def _write_collections(data_dir: str, wanted: list[Row]) -> None:
+    """Make sure that each collection's folder has its metadata: nilearn stumbles over one without."""
+    for image in {image["collection_id"]: image for image in wanted}.values():
+        if not neurovault.has_collection(data_dir, image["collection_id"]):
+            known = {key.removeprefix("collection_"): value for key, value in image.items() if key.startswith("coll")}
+            neurovault.write_collection(data_dir, known | {"id": image["collection_id"]})
+
+
+def _record(image: Row, data_dir: str) -> neurovault.Record:
+    """Find the metadata that go with an image: what the server said or, from a lock, what is known of it."""
+    known = {key: value for key, value in image.items() if key not in ("image_id", "batch")}
+    return neurovault.read_record(data_dir, image["image_id"]) or known | {"id": image["image_id"]}
+
+
+def _names(image: Row) -> tuple[str, str]:
+    name = neurovault.image_file(image["collection_id"], image["image_id"])
+    return name, name.removesuffix(".gz")
+
+
+def _row(image: Row, checked: Row, file: str, expected: Row | None, *, is_told: bool = False) -> Row:
+    """Make the row of the status table; with a lock, what is not as in the lock has failed."""
+    if expected is not None and (checked["status"], checked["sha256"]) != (expected["status"], expected["sha256"]):
+        found = checked["reason"] or f"sha256 {checked['sha256']}"
+        logging.warning("image %d: changed since the lock was written: %s", image["image_id"], found)
+        checked = _failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
+        return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
+    if checked["status"] == "failed" and not is_told:
+        logging.warning("image %d: %s", image["image_id"], checked["reason"])
+    return {"image_id": image["image_id"], **checked, "file": file}
+
+
+def _require_unchanged(rows: list[Row], lock: str | None, on_changed: str) -> None:
+    changed = [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
+    if lock and changed and on_changed == "stop":
+        raise RuntimeError(list_changed(changed, lock))
+
+
+def _resample(data_dir: Path, file: str, interpolation: str) -> str:
+    """Make the 3 mm copy of an image as nilearn does, and return its name; the image itself if it cannot be read."""
+    # Takes two seconds, and few need it.
+    from mask_images import UnusableError, read_image
+    from nilearn.datasets.neurovault import STD_AFFINE
+    from nilearn.image import resample_img
+
+    copy = f"{file.removesuffix('.gz').removesuffix('.nii')}_resampled.nii.gz"
+    try:
+        read_image(data_dir / file)
+    except UnusableError as error:
+        logging.warning("%s: not resampled: %s", file, error)
+        return file
+    with replacing(data_dir / copy) as temporary:
+        resample_img(str(data_dir / file), target_affine=STD_AFFINE, interpolation=interpolation).to_filename(temporary)
+    return copy
+
+
+def _failed(reason: str, size: int | None) -> Row:
     return {"status": "failed", "reason": reason, "bytes": size, "sha256": None}
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    log_to(snakemake.log[0], snakemake.config["log_level"])
+    main(**snakemake.input, **snakemake.output, **snakemake.params, network=snakemake.config["download_images"])

@@ -1,19 +1,28 @@
 """Get the Neurosynth term weights of the images of one batch. What cannot be had stays missing."""
 
+import hashlib
 import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lock import list_changed, locked_images
 from neurovault import terms_file
-from outputs import read_table, write_table
-from stage_log import log_to
+from outputs import read_table, replacing, write_table
+from sources import read_own_table
+from stage_log import Meter, log_to
+from web import Client, FetchError, connect
+
+Weights = dict[str, float]
+
+# Neurosynth refuses larger images.
+MAX_IMAGE_BYTES = 4_000_000
 
 
-def read_weights(path: Path) -> tuple[dict[str, float], str | None]:
+def read_weights(path: Path | None) -> tuple[Weights, str | None]:
     """Read one answer of Neurosynth's decode endpoint.
 
     Returns
@@ -23,10 +32,10 @@ def read_weights(path: Path) -> tuple[dict[str, float], str | None]:
     reason : str or None
         Why nothing is known: ``missing_file``, ``malformed`` or ``no_values``.
     """
+    if path is None:
+        return {}, "missing_file"
     try:
-        answer = json.loads(path.read_text(encoding="utf-8"))
-        values = answer["data"]["values"]
-        weights = {str(term): float(weight) for term, weight in values.items() if math.isfinite(weight)}
+        weights = _weights_of(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}, "missing_file"
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -34,25 +43,156 @@ def read_weights(path: Path) -> tuple[dict[str, float], str | None]:
     return weights, None if weights else "no_values"
 
 
-def main(*, images: str, terms: str, status: str, data_dir: str, batch: int) -> None:
-    """Collect the batch's weights in long form, and say for each image whether it has any."""
+def main(
+    *,
+    images: str,
+    terms: str,
+    status: str,
+    batch: int,
+    archive: Mapping[str, Any],
+    network: Mapping[str, Any],
+    lock: str | None = None,
+    table: str | None = None,
+) -> None:
+    """Collect the batch's weights in long form, and say for each image whether it has any.
+
+    Raises
+    ------
+    RuntimeError
+        If the terms of an image are not what they were when the lock was written.
+    """
     wanted = [image for image in read_table(images) if image["batch"] == batch]
-    statuses = []
+    places = _places(wanted, archive["data_dir"], table)
+    locked = {number: row["terms_sha256"] for number, row in locked_images(lock).items()}
+    reasons = _fetch_missing(wanted, places, archive, network, locked)
+    statuses: list[dict[str, Any]] = []
+    changed = []
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in wanted:
-            weights, reason = read_weights(Path(data_dir) / terms_file(image["collection_id"], image["image_id"]))
-            statuses.append({"image_id": image["image_id"], "terms": len(weights), "reason": reason})
+            number = image["image_id"]
+            weights, reason = read_weights(places[number])
+            if number in locked and locked[number] != _hash(places[number], weights):
+                # An image without terms then has none now, even if there are some by now.
+                if locked[number] is not None:
+                    changed.append(f"terms of image {number} ({reasons.get(number) or reason or 'changed'})")
+                weights, reason = {}, "changed" if locked[number] else "not_in_lock"
+            statuses.append(
+                {"image_id": number, "terms": len(weights), "reason": reason and reasons.get(number, reason)}
+            )
             for term, weight in sorted(weights.items()):
-                yield {"image_id": image["image_id"], "term": term, "weight": weight}
+                yield {"image_id": number, "term": term, "weight": weight}
 
     write_table(terms, rows())
     write_table(status, statuses)
-    reasons = Counter(row["reason"] for row in statuses if row["reason"])
-    missing = "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none missing"
-    logging.info("%d of %d images have term weights (%s)", len(wanted) - reasons.total(), len(wanted), missing)
+    if lock and changed and archive["on_changed"] == "stop":
+        raise RuntimeError(list_changed(changed, lock))
+    without = Counter(row["reason"] for row in statuses if row["reason"])
+    missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
+    logging.info("%d of %d images have term weights (%s)", len(wanted) - without.total(), len(wanted), missing)
+
+
+def hash_terms(path: Path) -> str | None:
+    """Hash a term file for the lock; None if it holds no weights."""
+    return _hash(path, read_weights(path)[0])
+
+
+def _fetch_missing(
+    wanted: list[dict[str, Any]],
+    places: Mapping[int, Path | None],
+    archive: Mapping[str, Any],
+    network: Mapping[str, Any],
+    locked: Mapping[int, str | None],
+) -> dict[int, str]:
+    """Ask Neurosynth for what the cache does not have; return why an image got nothing."""
+    url = archive["neurosynth_url"]
+    if archive["source"] != "neurovault" or archive["mode"] == "offline" or url is None:
+        return {}
+    reasons = {}
+    asked = []
+    for image in wanted:
+        path = places[image["image_id"]]
+        weights = read_weights(path)[0] if archive["mode"] != "overwrite" else {}
+        if image["image_id"] in locked:
+            is_needed = locked[image["image_id"]] not in (None, _hash(path, weights))
+        else:
+            is_needed = not weights
+        if is_needed and (image["file_size"] or 0) > MAX_IMAGE_BYTES:
+            reasons[image["image_id"]] = "image_too_large"
+        elif is_needed:
+            asked.append(image)
+    if asked:
+        meter = Meter(len(asked), unit="term file")
+        # Without patience: when Neurosynth is down, it is down for weeks, and the run can do without.
+        with connect(url, network, patience_s=0) as client:
+            for image, reason in zip(asked, client.in_order(_asker(client, places), asked, ahead=len(asked)), strict=True):
+                meter.add(failed=bool(reason))
+                if reason:
+                    reasons[image["image_id"]] = reason
+        if "server_down" in reasons.values():
+            logging.warning("%s does not answer; the run goes on without the terms that are not in the cache", url)
+    return reasons
+
+
+def _asker(client: Client, places: Mapping[int, Path | None]) -> Callable[[dict[str, Any]], str | None]:
+    """Make the function that gets the term file of one image and returns why it could not."""
+
+    def ask(image: dict[str, Any]) -> str | None:
+        path = places[image["image_id"]]
+        if path is None:
+            return None
+        try:
+            content = client.get_bytes("/api/decode/", params={"neurovault": image["image_id"]}, check=_is_answer)
+        except FetchError as error:
+            if error.reason != "server_down":
+                logging.debug("terms of image %d: %s", image["image_id"], error)
+            return error.reason
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        return None
+
+    return ask
+
+
+def _is_answer(document: Any) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get("data"), dict):
+        return False
+    if "error" in document["data"]:
+        status = document.get("status")
+        raise FetchError("refused", f"Neurosynth: {str(document['data']['error'])[:200]} (status {status})")
+    try:
+        weights = _weights_of(document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    if not weights:
+        raise FetchError("no_values", "Neurosynth has no term for it")
+    return True
+
+
+def _places(wanted: list[dict[str, Any]], data_dir: str, table: str | None) -> dict[int, Path | None]:
+    """Say where the term file of each image is, or will be."""
+    # Snakemake gives an input that is not there as an empty list.
+    if not table:
+        return {
+            image["image_id"]: Path(data_dir) / terms_file(image["collection_id"], image["image_id"])
+            for image in wanted
+        }
+    own = {row["id"]: row.get("terms") for row in read_own_table(table)}
+    return {
+        image["image_id"]: Path(data_dir) / str(own[image["image_id"]]) if own.get(image["image_id"]) else None
+        for image in wanted
+    }
+
+
+def _weights_of(answer: Any) -> Weights:
+    values = answer["data"]["values"]
+    return {str(term): float(weight) for term, weight in values.items() if math.isfinite(weight)}
+
+
+def _hash(path: Path | None, weights: Weights) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and weights else None
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    log_to(snakemake.log[0], snakemake.config["log_level"])
+    main(**snakemake.input, **snakemake.output, **snakemake.params, network=snakemake.config["fetch_terms"])

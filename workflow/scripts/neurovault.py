@@ -1,8 +1,12 @@
-"""Read a NeuroVault cache in the layout of ``nilearn.datasets.fetch_neurovault``.
+"""The NeuroVault cache on disk, in the layout of ``nilearn.datasets.fetch_neurovault``, both read and written.
 
 ``<data_dir>/neurovault/collection_<id>/`` holds ``collection_metadata.json``, ``image_<id>_metadata.json``,
-``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. Nothing here writes into it. Paths are always
-made from the numeric ids: what a record says of its own path or name is data and never followed.
+``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. An image's metadata is written after its file: where
+it is, the file is complete. What nilearn does not know is beside it, out of its way:
+``neurovault/listings/collection_<id>.json`` has all records of a collection as the server listed them,
+``neurovault/records/image_<id>.json`` that of an image that was chosen.
+
+Paths are always made from the numeric ids: what a record says of its own path or name is data and never followed.
 """
 
 import json
@@ -10,7 +14,25 @@ import re
 from pathlib import Path
 from typing import Any
 
+from outputs import replacing
+
 Record = dict[str, Any]
+
+DESCRIPTION = """\
+Statistic maps of human brains and their metadata from NeuroVault ({url}),
+with term weights from Neurosynth where it had them.
+
+collection_<id>/collection_metadata.json             a collection: one study, its paper, its design
+collection_<id>/image_<id>_metadata.json             an image's metadata, as NeuroVault gave them
+collection_<id>/image_<id>.nii.gz                    the image, as NeuroVault has it
+collection_<id>/image_<id>_resampled.nii.gz          a copy with voxels of 3 mm, where asked for
+collection_<id>/neurosynth_words_for_image_<id>.json correlations with Neurosynth's term maps
+listings/, records/                                  NeuroVault's answers, so that nothing is asked for twice
+
+nilearn reads this folder: fetch_neurovault(mode="offline", data_dir=<the folder that contains neurovault/>).
+NeuroVault publishes under CC0. Cite Gorgolewski et al. 2015, doi:10.3389/fninf.2015.00008, and the papers of the
+collections that were used; for the terms Yarkoni et al. 2011, doi:10.1038/nmeth.1635.
+"""
 
 
 def image_file(collection_id: int, image_id: int) -> str:
@@ -21,6 +43,11 @@ def image_file(collection_id: int, image_id: int) -> str:
 def terms_file(collection_id: int, image_id: int) -> str:
     """Name the file with the Neurosynth answer for an image, relative to the data directory."""
     return f"neurovault/collection_{collection_id}/neurosynth_words_for_image_{image_id}.json"
+
+
+def resampled_file(collection_id: int, image_id: int) -> str:
+    """Name the 3 mm copy of an image, relative to the data directory."""
+    return f"neurovault/collection_{collection_id}/image_{image_id}_resampled.nii.gz"
 
 
 def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
@@ -56,6 +83,75 @@ def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record],
     return _read_records((path, path.name) for path in sorted(folder.glob("image_*_metadata.json")))
 
 
+def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
+    """Say which version of an image the cache has; None if it has none that is complete."""
+    try:
+        return json.loads(_image_metadata(data_dir, collection_id, image_id).read_text("utf-8"))["modify_date"] or ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_collection(data_dir: str | Path, record: Record) -> None:
+    """Store a collection's metadata as nilearn does."""
+    folder = _collection_folder(data_dir, record["id"])
+    _write_json(folder / "collection_metadata.json", _without_paths(record) | {"relative_path": folder.name})
+
+
+def write_image(data_dir: str | Path, record: Record) -> None:
+    """Store an image's metadata as nilearn does. Do this last: it says that the image's file is complete."""
+    folder, image_id = f"collection_{record['collection_id']:d}", record["id"]
+    paths = {
+        "relative_path": f"{folder}/image_{image_id:d}.nii.gz",
+        "resampled_relative_path": f"{folder}/image_{image_id:d}_resampled.nii.gz",
+    }
+    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | paths)
+
+
+def has_collection(data_dir: str | Path, collection_id: int) -> bool:
+    """Say whether a collection's metadata are in the cache."""
+    return (_collection_folder(data_dir, collection_id) / "collection_metadata.json").is_file()
+
+
+def read_record(data_dir: str | Path, image_id: int) -> Record | None:
+    """Read what `write_record` stored; None if there is nothing."""
+    try:
+        return json.loads(_record_file(data_dir, image_id).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_record(data_dir: str | Path, record: Record) -> None:
+    """Store the metadata of an image that is yet to be downloaded, where nilearn does not look for complete images."""
+    _write_json(_record_file(data_dir, record["id"]), record)
+
+
+def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Record] | None:
+    """Read the stored records of a collection's images.
+
+    Returns
+    -------
+    list of dict or None
+        None if there are none, or they are of another server or of before the collection's last change.
+    """
+    try:
+        stored = json.loads(_listing_file(data_dir, collection["id"]).read_text("utf-8"))
+        is_current = stored["version"] == _version(url, collection)
+        return stored["images"] if is_current and isinstance(stored["images"], list) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_listing(data_dir: str | Path, url: str, collection: Record, images: list[Record]) -> None:
+    """Store the records of all images of a collection."""
+    _write_json(_listing_file(data_dir, collection["id"]), {"version": _version(url, collection), "images": images})
+
+
+def write_description(data_dir: str | Path, url: str) -> None:
+    """Say in the cache what it is, for whoever finds it."""
+    with replacing(Path(data_dir) / "neurovault" / "README.txt") as temporary:
+        temporary.write_text(DESCRIPTION.format(url=url), "utf-8")
+
+
 def null_strings_to_none(record: Record) -> Record:
     """Replace strings that stand for "no value" ("", "None / Other", "null", "n/a") by None.
 
@@ -67,6 +163,37 @@ def null_strings_to_none(record: Record) -> Record:
         key: None if isinstance(value, str) and null.fullmatch(value.strip()) else value
         for key, value in record.items()
     }
+
+
+def _version(url: str, collection: Record) -> list[Any]:
+    """Tell states of a collection apart: every upload, edit and removal in it changes one of these."""
+    return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
+
+
+def _listing_file(data_dir: str | Path, collection_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / "listings" / f"collection_{collection_id:d}.json"
+
+
+def _record_file(data_dir: str | Path, image_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / "records" / f"image_{image_id:d}.json"
+
+
+def _collection_folder(data_dir: str | Path, collection_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / f"collection_{collection_id:d}"
+
+
+def _image_metadata(data_dir: str | Path, collection_id: int, image_id: int) -> Path:
+    return _collection_folder(data_dir, collection_id) / f"image_{image_id:d}_metadata.json"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content), "utf-8")
+
+
+def _without_paths(record: Record) -> Record:
+    """Drop what nilearn would take for the place of a file: anybody can put such a key into a record on NeuroVault."""
+    return {key: value for key, value in record.items() if "relative_path" not in key and "absolute" not in key}
 
 
 def _read_records(files: Any) -> tuple[list[Record], list[str]]:

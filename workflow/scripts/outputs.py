@@ -75,10 +75,13 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
     write_json(_sidecar(path), specs)
 
 
-def read_table(path: str | Path) -> list[dict[str, Any]]:
-    """Read a table written by `write_table`, one mapping a row; ``n/a`` is None, the rest has its described type."""
+def read_table(path: str | Path, *, described_as: str | None = None) -> list[dict[str, Any]]:
+    """Read a table written by `write_table`, one mapping a row; ``n/a`` is None, the rest has its described type.
+
+    A table that was moved is `described_as` what it was, ``<folder>/<name>.tsv``.
+    """
     path = Path(path)
-    description = _describe(path)
+    description = _describe(Path(described_as or path))
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)

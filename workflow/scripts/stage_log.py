@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,10 @@ Item = TypeVar("Item")
 SCRIPTS = Path(__file__).parent
 
 
-def log_to(log_file: str) -> None:
+def log_to(log_file: str, level: str = "info") -> None:
     """Start logging to `log_file`; the screen gets the same lines with the stage's name in front.
+
+    `level` is debug, info or warning; what is below it is written nowhere, and debug never goes to the screen.
 
     Everything that libraries print to stderr goes to the log too. An error raised by one of our own functions is
     a message to the user, so it is shown without a traceback; any other error is a defect and keeps its own.
@@ -31,7 +34,10 @@ def log_to(log_file: str) -> None:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     to_screen = logging.StreamHandler(screen)
     to_screen.setFormatter(logging.Formatter(f"{stage}: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_screen], force=True)
+    to_screen.setLevel(logging.INFO)
+    logging.basicConfig(level=level.upper(), handlers=[to_file, to_screen], force=True)
+    for library in ("urllib3", "nilearn", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").propagate = False
     logging.getLogger("py.warnings").addHandler(to_file)
@@ -42,6 +48,53 @@ def log_to(log_file: str) -> None:
 def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
     """Iterate over `items` with a progress line in the log every few seconds."""
     return tqdm(items, total=total, unit=unit, mininterval=5, file=sys.stderr, dynamic_ncols=False, ncols=80)
+
+
+class Meter:
+    """Say every few seconds, in the log and on the screen, how far a piece of work has come.
+
+    Whole lines, not a bar that is drawn again: several jobs share the screen, and the log has no cursor.
+
+    Parameters
+    ----------
+    total : int, optional
+        How many items there are.
+    unit : str
+        What one item is called.
+    every_s : float
+        Time between two lines, in seconds.
+    """
+
+    def __init__(self, total: int | None = None, *, unit: str, every_s: float = 10.0) -> None:
+        self._total, self._unit, self._every_s = total, unit, every_s
+        self._start = self._last = time.monotonic()
+        self._done = self._failed = self._bytes = 0
+
+    def add(self, items: int = 1, *, n_bytes: int = 0, failed: int = 0, total: int | None = None) -> None:
+        """Count what was done, and say so if it is time."""
+        self._done += items
+        self._bytes += n_bytes
+        self._failed += failed
+        self._total = total or self._total
+        now = time.monotonic()
+        if now - self._last >= self._every_s:
+            self._last = now
+            logging.info("%s", self.line(now - self._start))
+
+    def line(self, took_s: float) -> str:
+        """Describe the state after `took_s` seconds."""
+        parts = [f"{self._done}{f' of {self._total}' if self._total else ''} {self._unit}s"]
+        if self._bytes:
+            parts += [f"{self._bytes / 1e6:.0f} MB", f"{self._bytes / 1e6 / took_s:.1f} MB/s"]
+        if self._total and 0 < self._done < self._total:
+            parts.append(f"{_minutes(took_s * (self._total - self._done) / self._done)} left")
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        return ", ".join(parts)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _report(

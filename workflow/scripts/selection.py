@@ -1,0 +1,221 @@
+"""Select collections and images by their metadata: criteria, balance over collections, a seeded draw."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from typing import Any
+
+from filters import compile_term, describe_term, load_function, word_pattern
+from neurovault import Record
+from sources import Source
+from stage_log import Meter
+
+Step = dict[str, Any]
+Criterion = tuple[str, Callable[[Record], bool]]
+
+
+def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
+    """Keep the records that meet every criterion and count what each criterion dropped.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Metadata of images or collections.
+    criteria : iterable of (name, function)
+        In the order in which they are tried.
+    level : {"collection", "image"}
+
+    Returns
+    -------
+    kept : list of dict
+    steps : list of dict
+        Rows of selection.tsv.
+    """
+    kept = list(records)
+    steps = []
+    for name, holds in criteria:
+        remaining = [record for record in kept if holds(record)]
+        steps.append(step(level, name, kept, remaining))
+        kept = remaining
+    return kept, steps
+
+
+def collection_criteria(
+    *, collection_terms: Mapping[str, Any], collection_filter: str | None, collection_ids: list[int] | None
+) -> list[Criterion]:
+    """List the tests that a collection must pass, from the configuration."""
+    criteria: list[Criterion] = []
+    if collection_ids is not None:
+        criteria.append(("collection_ids", _field_is_in("id", collection_ids)))
+    criteria += [_term_criterion(key, term) for key, term in collection_terms.items()]
+    if collection_filter is not None:
+        criteria.append((f"collection_filter {collection_filter}", load_function(collection_filter)))
+    return criteria
+
+
+def image_criteria(
+    *,
+    image_terms: Mapping[str, Any],
+    image_filter: str | None,
+    image_ids: list[int] | None,
+    collection_ids: list[int] | None,
+    exclude_words: list[str],
+    min_subjects: int | None,
+) -> list[Criterion]:
+    """List the tests that an image must pass, from the configuration."""
+    criteria: list[Criterion] = []
+    if image_ids is not None:
+        of_image, of_collection = _field_is_in("id", image_ids), _field_is_in("collection_id", collection_ids or [])
+        name = "image_ids" if collection_ids is None else "image_ids or collection_ids"
+        criteria.append((name, lambda image: of_image(image) or of_collection(image)))
+    criteria += [_term_criterion(key, term) for key, term in image_terms.items()]
+    if exclude_words:
+        pattern = word_pattern(exclude_words)
+        criteria.append(
+            (f"name without {', '.join(exclude_words)}", lambda image: not pattern.search(str(image.get("name") or "")))
+        )
+    if min_subjects is not None:
+        criteria.append((f"number_of_subjects >= {min_subjects} where known", _has_subjects(min_subjects)))
+    if image_filter is not None:
+        criteria.append((f"image_filter {image_filter}", load_function(image_filter)))
+    return criteria
+
+
+def draw_collections(collections: Iterable[Record], random_state: int) -> list[Record]:
+    """Put collections in the order in which they are asked for images: that of a hash of seed and id.
+
+    So the draw depends on neither the order of the records nor on which others there are: a collection more in the
+    archive can push another out, but does not reshuffle the rest.
+    """
+    return sorted(collections, key=lambda collection: (_draw(random_state, collection["id"]), collection["id"]))
+
+
+def draw_images(images: Iterable[Record], random_state: int) -> list[Record]:
+    """Put the images of a collection in the order in which they are taken, by a hash of seed and id too."""
+    return sorted(images, key=lambda image: (_draw(random_state, image["id"]), image["id"]))
+
+
+def select_images(
+    source: Source,
+    collections: list[Record],
+    criteria: list[Criterion],
+    *,
+    max_images: int | None,
+    max_images_per_collection: int | None,
+    random_state: int,
+) -> tuple[list[Record], list[Step]]:
+    """Walk through the collections in the drawn order, keep what is wanted of each, and stop when there is enough.
+
+    Returns
+    -------
+    selected : list of dict
+        Metadata of at most so many images of each collection, and so many in all; by collection and id.
+    steps : list of dict
+        Rows of selection.tsv; what lies behind the last collection needed is not counted as images.
+    """
+    drawn = draw_collections(collections, random_state)
+    kept: list[Record] = []
+    counts: list[Step] = []
+    read: list[Record] = []
+    meter = Meter(len(drawn), unit="collection")
+    # The source reads ahead. Whatever it has read beyond what is needed plays no part.
+    with closing(source.images(drawn)) as walk:
+        for collection, images, damaged in walk:
+            read.append(collection)
+            passing, steps = choose(images, criteria, level="image")
+            capped = draw_images(passing, random_state)[:max_images_per_collection]
+            share = step("image", f"max_images_per_collection {max_images_per_collection}", passing, capped)
+            counts = _add_steps(counts, [count_damaged("image", images, damaged), *steps, share])
+            kept += capped
+            meter.add()
+            if max_images is not None and len(kept) >= max_images:
+                break
+    selected = kept[:max_images]
+    return (
+        sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
+        [
+            step("collection", "read until there were enough images", drawn, read),
+            *counts,
+            step("image", f"max_images {max_images}", kept, selected),
+        ],
+    )
+
+
+def explicit_collections(
+    collection_ids: list[int] | None,
+    image_ids: list[int] | None,
+    collection_terms: Mapping[str, Any],
+    image_terms: Mapping[str, Any],
+) -> list[int] | None:
+    """Find out whether the configuration names the collections, so that no list of all is needed; None if not."""
+    if collection_ids is not None or image_ids is not None:
+        return collection_ids
+    for term in (collection_terms.get("id"), image_terms.get("collection_id")):
+        if type(term) is int:
+            return [term]
+        if isinstance(term, Mapping) and all(type(number) is int for number in term.get("is_in", [None])):
+            return list(term["is_in"])
+    return None
+
+
+def _add_steps(counts: list[Step], steps: list[Step]) -> list[Step]:
+    if not counts:
+        return steps
+    numbers = ("tested", "dropped", "kept")
+    return [more | {key: count[key] + more[key] for key in numbers} for count, more in zip(counts, steps, strict=True)]
+
+
+def _draw(random_state: int, number: int) -> bytes:
+    return hashlib.sha256(f"{random_state}:{number}".encode()).digest()
+
+
+def _field_is_in(field: str, accepted: list[int]) -> Callable[[Record], bool]:
+    return lambda record: record.get(field) in accepted
+
+
+def _term_criterion(key: str, term: Any) -> Criterion:
+    holds = compile_term(key, term)
+    return describe_term(key, term), lambda record: holds(record.get(key))
+
+
+def _has_subjects(minimum: int) -> Callable[[Record], bool]:
+    def holds(image: Record) -> bool:
+        subjects = to_integer(image.get("number_of_subjects"))
+        # NeuroVault writes 0 for maps of NIDM packs, whose number of subjects it does not know.
+        return not subjects or subjects >= minimum
+
+    return holds
+
+
+def step(level: str, criterion: str, before: list[Record], after: list[Record]) -> Step:
+    """Count what a criterion dropped: a row of selection.tsv."""
+    return {
+        "level": level,
+        "criterion": criterion,
+        "tested": len(before),
+        "dropped": len(before) - len(after),
+        "kept": len(after),
+    }
+
+
+def count_damaged(level: str, records: list[Record], damaged: Mapping[str, int]) -> Step:
+    """Count what could not be read, and say it."""
+    for line, number in damaged.items():
+        logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
+    dropped = sum(damaged.values())
+    return {
+        "level": level,
+        "criterion": "readable metadata",
+        "tested": len(records) + dropped,
+        "dropped": dropped,
+        "kept": len(records),
+    }
+
+
+def to_integer(value: Any) -> int | None:
+    """Read a whole number; None if it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,412 @@
+"""Get JSON and files over HTTP: several connections, patient with a weak line or server, trusting nothing it says.
+
+One `Client` serves one server. It limits the number of requests at a time, repeats what may pass (dropped lines,
+time-outs, 429 and 5xx answers, bodies that are not what they should be) after a growing, jittered pause, and does not
+repeat what will not (404 and its like).
+"""
+
+import hashlib
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import requests
+import urllib3
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+USER_AGENT = f"neurovault-ica (Snakemake workflow) python-requests/{requests.__version__}"
+TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 528)}
+MAX_REDIRECTS = 5
+MAX_PAUSE_S = 60.0
+MAX_RETRY_AFTER_S = 300.0
+MAX_JSON_BYTES = 64_000_000
+MAX_FILE_BYTES = 2_000_000_000
+# A body that trickles in more slowly than this, once timeout_s is over, is given up.
+MIN_BYTES_PER_S = 1000
+CHUNK_BYTES = 1 << 16
+# So many tries that fail in a row, over all connections, and we ask whether the server is there at all.
+FAILURES_BEFORE_PROBE = 8
+
+
+class FetchError(Exception):
+    """Something that could not be fetched.
+
+    Parameters
+    ----------
+    reason : str
+        One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
+        too_large, server_down, stopped.
+    detail : str
+        What was found, for people.
+    status : int, optional
+        The status of the answer, if there was one.
+    transient : bool
+        Whether another try may help.
+    tries : int, optional
+        After how many tries to believe it, if that is less than usual.
+    retry_after_s : float
+        How long the server wants us to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        transient: bool = False,
+        tries: int | None = None,
+        retry_after_s: float = 0,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.status = reason, detail, status
+        self.transient, self.tries, self.retry_after_s = transient, tries, retry_after_s
+
+
+class Saved(NamedTuple):
+    """A file that was downloaded."""
+
+    n_bytes: int
+    sha256: str
+
+
+class Client:
+    """Requests to one server.
+
+    Parameters
+    ----------
+    url : str
+        The server, such as ``https://neurovault.org``. Addresses on it given as http are asked for as https if this is.
+    connections : int
+        Most requests at a time.
+    timeout_s : float
+        Longest silence of the server, in seconds.
+    attempts : int
+        Most tries of one request.
+    probe : str or None
+        A path that a server in order answers; asked when everything else fails. None: then it counts as down.
+    backoff_s : float
+        Pause before the second try, in seconds; doubled before each further one.
+    patience_s : float
+        How long an outage is waited out, in seconds, if the server answered before.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        timeout_s: float,
+        attempts: int,
+        probe: str | None = None,
+        backoff_s: float = 1.0,
+        patience_s: float = 600.0,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.connections, self.timeout_s, self.attempts = connections, timeout_s, attempts
+        self._probe, self._backoff_s, self._patience_s = probe, backoff_s, patience_s
+        self._slots = threading.BoundedSemaphore(connections)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._outage = threading.Lock()
+        self._failures, self._answered, self._is_down, self._resume_at = 0, False, False, 0.0
+        self._session = requests.Session()
+        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._session.headers["User-Agent"] = USER_AGENT
+
+    def __enter__(self) -> "Client":
+        """Return the client; leaving the block stops every pause and closes the connections."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop every pause and close the connections."""
+        self._stop.set()
+        self._session.close()
+
+    def get_json(
+        self,
+        path: str,
+        *,
+        check: Callable[[Any], bool],
+        params: Mapping[str, int] | None = None,
+        attempts_at_500: int | None = None,
+    ) -> Any:
+        """Get and parse a JSON document of this server; `check` says whether it has the right form.
+
+        Parameters
+        ----------
+        path : str
+            Below the server's address.
+        check : function
+        params : mapping, optional
+            The query.
+        attempts_at_500 : int, optional
+            Most tries if the answer is 500, where that is more often for good than not.
+
+        Raises
+        ------
+        FetchError
+        """
+        return self._document(path, check, params, attempts_at_500)[1]
+
+    def get_bytes(self, path: str, *, check: Callable[[Any], bool], params: Mapping[str, int] | None = None) -> bytes:
+        """Get a JSON document of this server as the bytes that it sent; otherwise as `get_json`."""
+        return self._document(path, check, params, None)[0]
+
+    def save(self, url: str, path: Path, *, expected_bytes: int | None, check: Callable[[Path], str | None]) -> Saved:
+        """Download a file to `path`, whatever was there before.
+
+        Parameters
+        ----------
+        url : str
+            A whole address, from a record.
+        path : Path
+        expected_bytes : int or None
+            The size it should have.
+        check : function
+            Looks at the complete file and says what is wrong with it, or None.
+
+        Raises
+        ------
+        FetchError
+        """
+
+        def once() -> Saved:
+            digest, size = hashlib.sha256(), 0
+            # The bytes are wanted as they lie on the server: NeuroVault sends a Content-Encoding that does not exist.
+            with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
+                announced = _content_length(response)
+                # Not yet a reason to give up: a page of the proxy has another size too.
+                _compare_sizes(announced, expected_bytes, "announced", tries=2)
+                limit = next((n for n in (expected_bytes, announced) if n), MAX_FILE_BYTES)
+                with path.open("wb") as stream:
+                    for chunk in self._chunks(response, limit, decode=False):
+                        stream.write(chunk)
+                        digest.update(chunk)
+                        size += len(chunk)
+            _compare_sizes(size, announced, "received")
+            _compare_sizes(size, expected_bytes, "received")
+            if fault := check(path):
+                # A file of the very size that was stated is what the server has: it will not get better.
+                raise FetchError("damaged_file", fault, transient=not (announced and expected_bytes))
+            return Saved(size, digest.hexdigest())
+
+        return self._persist(once, url)
+
+    def in_order(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
+    ) -> Generator[Result, None, None]:
+        """Map `function` over `items` in as many threads as connections; results come in order.
+
+        At most `ahead` items are begun before their turn. The more there are, the less one slow item holds up.
+        """
+        ahead = ahead or self.connections
+        source = iter(items)
+        pool = ThreadPoolExecutor(max_workers=self.connections)
+        try:
+            waiting: list[Future[Result]] = [pool.submit(function, item) for item in islice(source, ahead)]
+            while waiting:
+                result = waiting.pop(0).result()
+                waiting += [pool.submit(function, item) for item in islice(source, 1)]
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def secure(self, url: str) -> str:
+        """Check that `url` is one to ask for; if it is on this server, give it this server's scheme.
+
+        Raises
+        ------
+        FetchError
+            If it is no http or https address.
+        """
+        try:
+            parts, own = urlsplit(url), urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        except (ValueError, AttributeError):
+            usable = False
+        if not usable:
+            raise FetchError("bad_address", f"{str(url)[:200]!r} is no http address")
+        # Behind TLS, NeuroVault still writes http:// into what it sends.
+        return urlunsplit(parts._replace(scheme=own.scheme)) if parts.netloc == own.netloc else url
+
+    def _document(
+        self, path: str, check: Callable[[Any], bool], params: Mapping[str, int] | None, attempts_at_500: int | None
+    ) -> tuple[bytes, Any]:
+        query = "&".join(f"{key}={value}" for key, value in (params or {}).items())
+        url = f"{self.url}{path}{'?' if query else ''}{query}"
+
+        def once() -> tuple[bytes, Any]:
+            with self._open(url, {"Accept": "application/json"}) as response:
+                content = b"".join(self._chunks(response, MAX_JSON_BYTES, decode=True))
+            return content, _parse_json(content, check, response.status_code)
+
+        return self._persist(once, url, attempts_at_500)
+
+    @contextmanager
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Ask once, follow redirects, and give the answer if its status is 200."""
+        for _ in range(MAX_REDIRECTS + 1):
+            url = self.secure(url)
+            with (
+                _translated(),
+                self._session.get(
+                    url, headers=headers, stream=True, timeout=self.timeout_s, allow_redirects=False
+                ) as response,
+            ):
+                if not response.is_redirect:
+                    if response.status_code != 200:
+                        raise _status_error(response)
+                    yield response
+                    return
+                url = urljoin(url, response.headers["Location"])
+        raise FetchError("bad_address", f"more than {MAX_REDIRECTS} redirects")
+
+    def _chunks(self, response: requests.Response, limit: int, *, decode: bool) -> Iterator[bytes]:
+        """Read the body piece by piece, as it comes; too long or too slow a body is an error."""
+        start, size = time.monotonic(), 0
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=decode):
+            size += len(chunk)
+            if size > limit:
+                raise FetchError("bad_answer", f"the body goes on after {limit} bytes", transient=True)
+            took_s = time.monotonic() - start
+            if took_s > self.timeout_s and size < MIN_BYTES_PER_S * took_s:
+                raise FetchError("timeout", f"only {size} bytes in {took_s:.0f} s", transient=True)
+            if self._stop.is_set():
+                raise FetchError("stopped", "the run was stopped")
+            yield chunk
+
+    def _persist(self, once: Callable[[], Result], url: str, attempts_at_500: int | None = None) -> Result:
+        """Try until it works, or is known not to, or has been tried often enough."""
+        tries = 0
+        while True:
+            tries += 1
+            self._pause(self._resume_at - time.monotonic())
+            if self._is_down:
+                raise FetchError("server_down", f"{self.url} does not answer")
+            try:
+                with self._slots:
+                    start = time.monotonic()
+                    result = once()
+                logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
+            except FetchError as error:
+                logging.debug("GET %s: try %d: %s", url, tries, error)
+                self._count_failure(error)
+                most = attempts_at_500 if attempts_at_500 and error.status == 500 else self.attempts
+                if not error.transient or tries >= min(most, error.tries or most):
+                    raise
+                if error.retry_after_s:
+                    # What the server asks of one connection it means for all.
+                    self._resume_at = time.monotonic() + min(error.retry_after_s, MAX_RETRY_AFTER_S)
+                self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** (tries - 1)) * random.uniform(0.5, 1))
+            else:
+                self._failures, self._answered = 0, True
+                return result
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._stop.wait(seconds)
+        if self._stop.is_set():
+            raise FetchError("stopped", "the run was stopped")
+
+    def _count_failure(self, error: FetchError) -> None:
+        """Notice when nothing works any more; wait an outage out, within the limits of patience."""
+        with self._lock:
+            self._failures = self._failures + 1 if error.transient else 0
+            suspicious = self._failures >= FAILURES_BEFORE_PROBE
+        if not suspicious:
+            return
+        with self._outage:
+            if self._failures < FAILURES_BEFORE_PROBE or self._is_down:
+                return
+            pause_s, waited_s = 30 * self._backoff_s, 0.0
+            while not self.is_alive():
+                if not self._answered or waited_s >= self._patience_s:
+                    self._is_down = True
+                    return
+                logging.warning("%s does not answer (%s); trying again in %.0f s", self.url, error, pause_s)
+                self._pause(pause_s)
+                waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, 240 * self._backoff_s)
+            self._failures = 0
+
+    def is_alive(self) -> bool:
+        """Ask for the probe's address, once."""
+        if self._probe is None:
+            return False
+        try:
+            with self._open(f"{self.url}{self._probe}", {"Accept": "*/*"}):
+                return True
+        except FetchError as error:
+            return error.status is not None and error.status < 500
+
+
+def connect(url: str, network: Mapping[str, Any], **options: Any) -> Client:
+    """Make a client with the keys of `network` (a section of the configuration) that are about connections."""
+    keys = ("connections", "timeout_s", "attempts", "backoff_s", "patience_s")
+    return Client(url, **({key: network[key] for key in keys if key in network} | options))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what requests and urllib3 raise into `FetchError`."""
+    try:
+        yield
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
+        raise FetchError("no_connection", f"TLS: {error}") from error
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise FetchError("timeout", str(error), transient=True) from error
+    except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError) as error:
+        raise FetchError("no_connection", str(error), transient=True) from error
+    except (requests.RequestException, UnicodeError) as error:
+        raise FetchError("bad_address", str(error)) from error
+
+
+def _status_error(response: requests.Response) -> FetchError:
+    status = response.status_code
+    known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
+    reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
+    retry_after_s = 0.0
+    if status in TRANSIENT and "Retry-After" in response.headers:
+        try:
+            retry_after_s = urllib3.Retry().parse_retry_after(response.headers["Retry-After"])
+        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+            logging.debug("no valid Retry-After: %r", response.headers["Retry-After"][:100])
+    return FetchError(
+        reason, f"status {status}", status=status, transient=status in TRANSIENT, retry_after_s=retry_after_s
+    )
+
+
+def _parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
+        raise FetchError(
+            "bad_answer", f"{found} with status {status} where JSON belongs: {error}", transient=True
+        ) from error
+    if not check(document):
+        raise FetchError("bad_answer", f"JSON of another form: {content[:80]!r}", transient=True)
+    return document
+
+
+def _content_length(response: requests.Response) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _compare_sizes(size: int | None, expected: int | None, what: str, *, tries: int | None = None) -> None:
+    if size is not None and expected and size != expected:
+        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, tries=tries)
