@@ -100,7 +100,7 @@ rule fetch_metadata:
         runtime=60,
     params:
         **config["fetch_metadata"],
-        data_dir=DATA_DIR,
+        data_dir=lambda wildcards, input: input.archive or DATA_DIR,
         batches=len(BATCHES),
     script:
         "workflow/scripts/fetch_metadata.py"

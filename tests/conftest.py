@@ -28,7 +28,12 @@ def write_archive(tmp_path):
         for collection_id, images in collections.items():
             home = data_dir / "neurovault" / f"collection_{collection_id}"
             home.mkdir(parents=True)
-            record = {"id": collection_id, "name": f"Study {collection_id}", "DOI": None, "number_of_images": len(images)}
+            record = {
+                "id": collection_id,
+                "name": f"Study {collection_id}",
+                "DOI": None,
+                "number_of_images": len(images),
+            }
             (home / "collection_metadata.json").write_text(json.dumps(record))
             for image in images:
                 content = gzip.compress(b"image %d" % image["id"], mtime=0)

@@ -38,7 +38,11 @@ def test_presets_are_valid(config, preset):
         ("mask_images.interpolation", "cubic", '"cubic" is not valid; expected: linear, continuous or nearest'),
         ("stack_images.quality.min_coverage", 60, "min_coverage: 60 is not valid; expected: a share, 0 to 1, or null"),
         ("stack_images.quality.min_covrage", 0.6, "did you mean min_coverage?"),
-        ("plot_components.threshold", {"percentil": 90}, "threshold.percentil: there is no such key; did you mean percentile?"),
+        (
+            "plot_components.threshold",
+            {"percentil": 90},
+            "threshold.percentil: there is no such key; did you mean percentile?",
+        ),
         ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
         ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
         ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),

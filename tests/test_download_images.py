@@ -18,7 +18,12 @@ def test_good_file_is_hashed(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "expected_bytes", "reason"),
-    [(None, 7, "missing_file"), (b"<html>", 6, "damaged_file"), (b"\x1f\x8b re", 7, "damaged_file"), (b"", 0, "damaged_file")],
+    [
+        (None, 7, "missing_file"),
+        (b"<html>", 6, "damaged_file"),
+        (b"\x1f\x8b re", 7, "damaged_file"),
+        (b"", 0, "damaged_file"),
+    ],
 )
 def test_bad_file_has_a_reason(tmp_path, content, expected_bytes, reason):
     path = tmp_path / "image.nii.gz"

@@ -42,9 +42,7 @@ def test_each_criterion_is_counted(write_archive, fetch):
             2: [{"id": 4, "name": "ICA 3"}, {"id": 5, "number_of_subjects": "12"}, {"id": 6, "number_of_subjects": 0}],
         }
     )
-    _, images, selection = fetch(
-        data_dir, image_terms={"map_type": "Z map"}, exclude_words=["ica"], min_subjects=10
-    )
+    _, images, selection = fetch(data_dir, image_terms={"map_type": "Z map"}, exclude_words=["ica"], min_subjects=10)
     assert ids(images) == [1, 5, 6]
     dropped = {row["criterion"]: row["dropped"] for row in selection if row["dropped"]}
     assert dropped == {"map_type = Z map": 1, "name without ica": 1, "number_of_subjects >= 10 where known": 1}
@@ -59,13 +57,13 @@ def test_ids_and_functions(write_archive, fetch, tmp_path):
 
 
 def records(collections):
-    return [{"collection_id": number, "id": 100 * number + i} for number, size in collections.items() for i in range(size)]
+    return [
+        {"collection_id": number, "id": 100 * number + i} for number, size in collections.items() for i in range(size)
+    ]
 
 
 def test_no_collection_gets_more_than_its_share():
-    chosen, steps = balance(
-        records({1: 50, 2: 3, 3: 8}), max_images=None, max_images_per_collection=5, random_state=0
-    )
+    chosen, steps = balance(records({1: 50, 2: 3, 3: 8}), max_images=None, max_images_per_collection=5, random_state=0)
     counts = [sum(image["collection_id"] == number for image in chosen) for number in (1, 2, 3)]
     assert counts == [5, 3, 5]
     assert [step["dropped"] for step in steps] == [48, 0]

@@ -84,7 +84,9 @@ def test_wrong_terms_are_explained(term, message):
 
 def test_words_are_whole_words():
     pattern = word_pattern(["ica", "seed", "temporary collection"])
-    assert all(pattern.search(name) for name in ["ICA 12", "group_ICA.nii", "ica12", "seed-PCC", "My temporary collection"])
+    assert all(
+        pattern.search(name) for name in ["ICA 12", "group_ICA.nii", "ica12", "seed-PCC", "My temporary collection"]
+    )
     assert not any(pattern.search(name) for name in ["semantICAlly", "seeds of change", "africa", "ICAs"])
 
 

@@ -39,7 +39,9 @@ def test_more_components_than_rank_is_refused():
     X = X.astype(np.float64)
     _, gram = gram_matrix(X)
     principal_axes(gram, 5)
-    with pytest.raises(ValueError, match="12 images have 5 independent directions and run_ica.n_components is 6; lower"):
+    with pytest.raises(
+        ValueError, match="12 images have 5 independent directions and run_ica.n_components is 6; lower"
+    ):
         principal_axes(gram, 6)
 
 

@@ -14,9 +14,7 @@ Step = dict[str, Any]
 Criterion = tuple[str, Callable[[Record], bool]]
 
 
-def choose(
-    records: Iterable[Record], criteria: Iterable[Criterion], *, level: str
-) -> tuple[list[Record], list[Step]]:
+def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
     """Keep the records that meet every criterion and count what each criterion dropped.
 
     Parameters
@@ -97,7 +95,8 @@ def balance(
             _draw(random_state, image["id"]),
         ),
     )
-    capped, taken = [], {}
+    capped: list[Record] = []
+    taken: dict[int, int] = {}
     for image in drawn:
         taken[image["collection_id"]] = taken.get(image["collection_id"], 0) + 1
         if max_images_per_collection is None or taken[image["collection_id"]] <= max_images_per_collection:
@@ -130,7 +129,7 @@ def main(
     image_ids: list[int] | None,
     exclude_words: list[str],
     min_subjects: int | None,
-    archive: str | None = None,
+    archive: object = None,  # noqa: ARG001 an input of the rule, for its time stamp
 ) -> None:
     """Read the archive's metadata and write the selection.
 
@@ -182,9 +181,12 @@ def main(
     columns = column_names(images)
     write_table(
         images,
-        (_image_row(image, by_id[image["collection_id"]], number % batches, columns) for number, image in enumerate(selected)),
+        (
+            _image_row(image, by_id[image["collection_id"]], number % batches, columns)
+            for number, image in enumerate(selected)
+        ),
     )
-    counts = {collection_id: 0 for collection_id in by_id}
+    counts = dict.fromkeys(by_id, 0)
     for image in selected:
         counts[image["collection_id"]] += 1
     columns = column_names(collections)
@@ -196,9 +198,7 @@ def main(
     for step in steps:
         if step["dropped"]:
             logging.info("%s: %d of %d %ss dropped", step["criterion"], step["dropped"], step["tested"], step["level"])
-    logging.info(
-        "%d images of %d collections selected", len(selected), sum(count > 0 for count in counts.values())
-    )
+    logging.info("%d images of %d collections selected", len(selected), sum(count > 0 for count in counts.values()))
 
 
 def _draw(random_state: int, number: int) -> bytes:
@@ -252,7 +252,7 @@ def _require_images(selected: list[Record], steps: list[Step], data_dir: str) ->
     if emptied is None or emptied["tested"] == 0:
         raise RuntimeError(f"the cache {data_dir} has no images")
     raise RuntimeError(
-        f"no image is left: \"{emptied['criterion']}\" dropped the last {emptied['dropped']} of"
+        f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
         f" {emptied['tested']} {emptied['level']}s; loosen that key of fetch_metadata in the configuration"
     )
 

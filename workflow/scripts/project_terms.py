@@ -46,9 +46,7 @@ def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int],
         Sorted.
     T : array of shape (n_images_with_terms, n_terms)
     """
-    weights = pd.concat(
-        [pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": str}) for table in tables]
-    )
+    weights = pd.concat([pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": str}) for table in tables])
     weights = weights[weights["image_id"].isin(set(image_ids))]
     position = {image_id: number for number, image_id in enumerate(image_ids)}
     rows = sorted(position[image_id] for image_id in weights["image_id"].unique())
@@ -87,7 +85,8 @@ def rank_terms(scores: Array, terms: list[str], labels: list[str], n_images: int
     """Tabulate the terms of each component, strongest first."""
     rows = []
     for label, component in zip(labels, scores, strict=True):
-        order = np.argsort(-component, kind="stable")
+        # Reversed, not negated: equal weights (synonyms) then fall as in nilearn's example.
+        order = np.argsort(component)[::-1]
         rows += [
             {"component": label, "term": terms[column], "rank": rank, "weight": component[column], "images": n_images}
             for rank, column in enumerate(order, start=1)
@@ -149,7 +148,13 @@ def main(
     write_table(vocabulary, ({"term": known_terms[c], "mean_weight": means[c], "images": len(rows)} for c in order))
     _, _, mixing_loadings = read_loadings(mixing)
     write_table(enrichment, enrich(read_table(images), mixing_loadings, labels))
-    logging.info("%d terms of %d of %d images projected through the %s matrix", len(known_terms), len(rows), len(image_ids), projection)
+    logging.info(
+        "%d terms of %d of %d images projected through the %s matrix",
+        len(known_terms),
+        len(rows),
+        len(image_ids),
+        projection,
+    )
     logging.info("highest mean weights: %s", ", ".join(known_terms[column] for column in order[:10]) or "none")
 
 

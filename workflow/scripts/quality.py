@@ -233,8 +233,8 @@ def count_distinct(values: NDArray[np.float32]) -> int:
 
 def _bounding_box(has_data: NDArray[np.bool_]) -> tuple[slice, ...]:
     """Return the smallest box with all true voxels; empty if there is none."""
-    in_plane = has_data.any(axis=2)
-    profiles = (in_plane.any(axis=1), in_plane.any(axis=0), has_data.any(axis=(0, 1)))
+    in_xy = np.asarray(has_data.any(axis=2))
+    profiles = (in_xy.any(axis=1), in_xy.any(axis=0), has_data.any(axis=(0, 1)))
     box = []
     for profile in profiles:
         planes = np.flatnonzero(profile)
@@ -261,9 +261,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _standardised_subset(
-    matrix: Rows, order: NDArray[np.intp], random_state: int
-) -> NDArray[np.float32]:
+def _standardised_subset(matrix: Rows, order: NDArray[np.intp], random_state: int) -> NDArray[np.float32]:
     """Return some voxels of each image, (n_images, n_subset), centred and of unit length, zero without variance."""
     n_voxels = len(matrix[0]) if len(order) else 0
     rng = np.random.default_rng(random_state)

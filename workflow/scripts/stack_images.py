@@ -32,9 +32,11 @@ class StackedVoxels:
         self.shape = (len(places), self._files[0].shape[1])
 
     def __len__(self) -> int:
+        """Count the rows."""
         return len(self._places)
 
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
+        """Read one row (n_voxels,)."""
         file, row = self._places[number]
         return np.asarray(self._files[file][row])
 
@@ -155,7 +157,8 @@ def main(
             candidates.append(image)
 
     stack = StackedVoxels(
-        voxels, [(measured_of[image["image_id"]]["file"], measured_of[image["image_id"]]["row"]) for image in candidates]
+        voxels,
+        [(measured_of[image["image_id"]]["file"], measured_of[image["image_id"]]["row"]) for image in candidates],
     )
     limit = criteria["max_duplicate_correlation"]
     for copy in find_duplicates(stack, limit) if limit is not None else []:
@@ -163,7 +166,9 @@ def main(
         value = f"r = {copy.correlation} with image {original}"
         refused[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
     rows = [row for row, image in enumerate(candidates) if image["image_id"] not in refused]
-    summary = ", ".join(f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused.values()).most_common())
+    summary = ", ".join(
+        f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused.values()).most_common()
+    )
     if not rows:
         raise RuntimeError(f"none of {len(wanted)} images is left: {summary}; loosen stack_images.quality")
 
