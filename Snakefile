@@ -53,7 +53,7 @@ rule all:
 rule build_demo_archive:
     """Simulate a small NeuroVault with planted networks and the dirt of the real one."""
     input:
-        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "volumes"]),
+        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "studies", "volumes"]),
         FOUNDATION,
     output:
         archive=directory("results/build_demo_archive/archive"),

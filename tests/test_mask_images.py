@@ -208,6 +208,7 @@ def sform(*rows: tuple[float, ...]) -> bytes:
 # Offsets of NIfTI-1: dim 40, datatype 70, bitpix 72, vox_offset 108, sform_code 254, srow_x 280.
 HEADER_FAULTS = {
     "claims 32767 voxels each way": (40, np.array([3, 32767, 32767, 32767], "<i2").tobytes(), "too_large"),
+    "one long line": (40, np.array([3, 32767, 2, 1], "<i2").tobytes(), "too_large"),
     "claims more than the file has": (40, np.array([3, 300, 300, 300], "<i2").tobytes(), "unreadable"),
     "negative length": (40, np.array([3, -5, 10, 10], "<i2").tobytes(), "unreadable"),
     "no dimensions": (40, np.array([0, 1, 1, 1], "<i2").tobytes(), "not_3d"),

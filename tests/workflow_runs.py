@@ -25,6 +25,7 @@ GRIDS = [
 
 def copy_project(folder):
     """Copy what the workflow needs into `folder`, so that results of a test never land in the checkout."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in SHIPPED:
         source = ROOT / name
         if source.is_dir():

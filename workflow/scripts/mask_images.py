@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 # What a header may claim. MNI152 at 0.5 mm has 58 million voxels; statistic maps have 1 to 5 mm.
 MAX_VOXELS = 64_000_000
+MAX_LENGTH = 2000
 MAX_OFFSET = 16_000_000
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
 # Axes this close to one plane (sine of the angle between them and it) span no volume.
@@ -222,7 +223,8 @@ def _volume_shape(header: Nifti1Header) -> tuple[int, int, int]:
     if min(shape) < 1:
         raise UnusableError("unreadable", f"header: shape {text}")
     n_voxels = shape[0] * shape[1] * shape[2]
-    if n_voxels > MAX_VOXELS:
+    # The matrices of the resampling grow with the square of a length.
+    if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
         raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
     return shape[0], shape[1], shape[2]
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_template
 from outputs import read_table, replacing, write_table
 from scipy import ndimage
@@ -32,9 +32,11 @@ Point = tuple[float, float, float]
 TERMS_IN_TITLE = 3
 TERMS_IN_BARS = 6
 LONGEST_TERM = 40
+# Characters of a title at full size; a longer one is drawn smaller.
+LONGEST_TITLE = 85
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Beyond this percentile of |map| the colours no longer change: one bright voxel must not pale all others.
-BRIGHTEST_PERCENTILE = 99.9
+BRIGHTEST_PERCENTILE = 99.98
 MIN_CLUSTER_MM3 = 80.0
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
@@ -135,7 +137,7 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
     sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
     maxima = np.argwhere(above & (data == ndimage.maximum_filter(data, 3)))
     values = data[tuple(maxima.T)]
-    points = nib.affines.apply_affine(affine, maxima + [side.start for side in box])
+    points = apply_affine(affine, maxima + [side.start for side in box])
     order = np.lexsort((*maxima.T, -values))
     peaks: dict[int, list[tuple[float, Point]]] = {}
     for index in order:
@@ -151,7 +153,7 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
 def peak_of(volume: Volume) -> Point:
     """Find the largest value's place in mm; the sign rule of run_ica makes it the largest absolute value too."""
     index = np.unravel_index(volume.data.argmax(), volume.data.shape)
-    x, y, z = nib.affines.apply_affine(volume.affine, index)
+    x, y, z = apply_affine(volume.affine, index)
     return float(x), float(y), float(z)
 
 
@@ -300,9 +302,9 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
     zoom = (sheet_mm - bar_mm - 4 * gap) / sum(widths)
     upper = tallest + 46
     top = upper + tallest * zoom
-    sheet = Sheet(sheet_mm, top + 56, inches=11)
-    sheet.text(gap, top + 30, title, fontsize=15, fontweight="bold", va="center")
-    sheet.text(sheet_mm - gap, top + 30, facts, fontsize=9.5, color=FAINT, va="center", ha="right")
+    sheet = Sheet(sheet_mm, top + 70, inches=11)
+    sheet.text(gap, top + 50, title, fontsize=min(15, 15 * LONGEST_TITLE / len(title)), fontweight="bold", va="center")
+    sheet.text(gap, top + 22, facts, fontsize=9.5, color=FAINT, va="center")
 
     peak = peak_of(volume)
     left = float(gap)
@@ -312,14 +314,16 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
         draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, magnification=zoom)
         _draw_crosshair(sheet, box, axis, peak, corner, zoom)
         _draw_sides(sheet, box, axis, corner, zoom)
-        sheet.text(left + width * zoom / 2, upper - 4, f"{name} = {with_minus(f'{peak[axis]:.0f}')}", fontsize=10, ha="center", va="top")
+        place = f"{name} = {with_minus(f'{peak[axis]:.0f}')}"
+        sheet.text(left + width * zoom / 2, upper - 4, place, fontsize=10, ha="center", va="top")
         left += width * zoom + gap
     _draw_colour_bar(sheet, scale, left=left + 26, bottom=upper + 0.16 * tallest * zoom, height=0.62 * tallest * zoom)
 
     for number, height_mm in enumerate(AXIAL_CUTS_MM):
         corner = (gap + number * (widths[2] + gap), 16)
         draw_panel(sheet, volume, template, box, scale, axis=2, at_mm=height_mm, corner=corner)
-        sheet.text(corner[0] + widths[2] / 2, 13, f"z = {with_minus(str(height_mm))}", fontsize=9, ha="center", va="top")
+        place = f"z = {with_minus(str(height_mm))}"
+        sheet.text(corner[0] + widths[2] / 2, 13, place, fontsize=9, ha="center", va="top")
     return sheet
 
 
@@ -328,7 +332,7 @@ def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tupl
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
     y = corner[1] + (peak[up] - box.low[up] + 0.5) * zoom
-    style = {"color": LINE, "linewidth": 0.8, "alpha": 0.9, "zorder": 2}
+    style: dict[str, Any] = {"color": LINE, "linewidth": 0.8, "alpha": 0.9, "zorder": 2}
     hole = 9 * zoom
     for start, end in ((corner[0], x - hole), (x + hole, corner[0] + width * zoom)):
         if start < end:
@@ -408,9 +412,7 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[tuple[str, fl
             sheet.text(middle - 6, y, shown_text(term, 24), fontsize=9.5, va="center", ha="right")
             length = room * weight / longest if longest and weight > 0 else 0
             sheet.axes.barh(y, length, left=middle, height=11, color="#3b6fb6")
-            sheet.text(
-                middle + length + 4, y, with_minus(f"{weight:.3g}"), fontsize=8, va="center", color=FAINT
-            )
+            sheet.text(middle + length + 4, y, with_minus(f"{weight:.3g}"), fontsize=8, va="center", color=FAINT)
     return sheet
 
 
@@ -429,7 +431,7 @@ def read_template() -> tuple[Volume, Box]:
     img = load_mni152_template(resolution=1)
     data = np.asarray(img.dataobj, dtype=np.float32)
     inside = np.argwhere(data > 0)
-    corners = nib.affines.apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
+    corners = apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
     return Volume(data / data.max(), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
@@ -454,8 +456,8 @@ def main(
     stabilities = read_table(stability)
     if not maps.shape[-1] == len(figures) == len(stabilities):
         raise ValueError(
-            f"{maps.shape[-1]} component maps, {len(stabilities)} rows in {stability}, {len(figures)} figures asked for;"
-            " delete results/run_ica and run again"
+            f"{maps.shape[-1]} component maps, {len(stabilities)} rows in {stability}, {len(figures)} figures asked"
+            " for; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
     template, box = read_template()

@@ -64,10 +64,11 @@ REASONS = {
     "constant": "All voxels of the brain have the same value.",
 }
 NO_TERMS = {
-    "missing_file": "the archive has no answer of Neurosynth",
-    "malformed": "Neurosynth's answer cannot be read",
-    "no_values": "Neurosynth's answer has no values",
+    "missing_file": "no answer in the archive",
+    "malformed": "unreadable answer",
+    "no_values": "empty answer",
 }
+DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
 
 
@@ -84,8 +85,8 @@ def safe_address(address: Any) -> str | None:
 
 
 def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
-    """Cut long text; the table beside the page has the whole."""
-    text = "" if text is None else str(text)
+    """Cut long text, which the table beside the page has in full, and drop what turns the direction of writing."""
+    text = "" if text is None else str(text).translate(DIRECTION_MARKS)
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
@@ -225,11 +226,11 @@ def find_warnings(
     ]
     if unstable:
         found.append(
-            f"{_listing(unstable)}: stability over restarts below {LOW_STABILITY}. Such a component depends on where the"
-            " algorithm starts."
+            f"{_listing(unstable)}: stability over restarts below {LOW_STABILITY}. Such a component depends on where"
+            " the algorithm starts."
         )
     found += [
-        f"{row['component']} is carried by one collection: {row['collection_id']} holds"
+        f"{row['component']} is carried by one collection: number {row['collection_id']} holds"
         f" {percent(row['collection_share'])} of its squared loadings. It may be a feature of that study."
         for row in components
         if row["collections"] > 1 and row["collection_share"] > ONE_COLLECTION
@@ -350,7 +351,7 @@ def main(
         ),
         images=used[:LONGEST_TABLE],
         n_images=len(used),
-        collections=[studies.get(number, {"collection_id": number}) | {"used": n_used[number]} for number in sorted(n_used)],
+        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used)],
         studies=studies,
         rejected=refused[:LONGEST_TABLE],
         n_rejected=len(refused),

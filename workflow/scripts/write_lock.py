@@ -9,6 +9,7 @@ import json
 import logging
 import platform
 import re
+import unicodedata
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,8 +24,8 @@ from threadpoolctl import threadpool_info
 Row = dict[str, Any]
 
 PACKAGES = (
-    "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "threadpoolctl", "jinja2",
-    "pillow",
+    "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2",
+    "threadpoolctl",
 )  # fmt: skip
 
 # Key: how it is cited in the text, and its BibTeX fields.
@@ -33,11 +34,11 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         "Gorgolewski et al. 2015",
         "article",
         {
-            "author": "Gorgolewski, Krzysztof J. and Varoquaux, Gael and Rivera, Gabriel and Schwarz, Yannick and Ghosh,"
-            " Satrajit S. and Maumet, Camille and Sochat, Vanessa V. and Nichols, Thomas E. and Poldrack, Russell A."
-            " and Poline, Jean-Baptiste and Yarkoni, Tal and Margulies, Daniel S.",
-            "title": "{NeuroVault.org}: a web-based repository for collecting and sharing unthresholded statistical maps"
-            " of the human brain",
+            "author": "Gorgolewski, Krzysztof J. and Varoquaux, Gael and Rivera, Gabriel and Schwarz, Yannick and"
+            " Ghosh, Satrajit S. and Maumet, Camille and Sochat, Vanessa V. and Nichols, Thomas E. and Poldrack,"
+            " Russell A. and Poline, Jean-Baptiste and Yarkoni, Tal and Margulies, Daniel S.",
+            "title": "{NeuroVault.org}: a web-based repository for collecting and sharing unthresholded statistical"
+            " maps of the human brain",
             "journal": "Frontiers in Neuroinformatics",
             "volume": "9",
             "pages": "8",
@@ -78,7 +79,8 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         "article",
         {
             "author": "Himberg, Johan and Hyvärinen, Aapo and Esposito, Fabrizio",
-            "title": "Validating the independent components of neuroimaging time series via clustering and visualization",
+            "title": "Validating the independent components of neuroimaging time series via clustering and"
+            " visualization",
             "journal": "NeuroImage",
             "volume": "22",
             "number": "3",
@@ -105,8 +107,8 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         "Fonov et al. 2011",
         "article",
         {
-            "author": "Fonov, Vladimir and Evans, Alan C. and Botteron, Kelly and Almli, C. Robert and McKinstry, Robert C."
-            " and Collins, D. Louis and {the Brain Development Cooperative Group}",
+            "author": "Fonov, Vladimir and Evans, Alan C. and Botteron, Kelly and Almli, C. Robert and McKinstry,"
+            " Robert C. and Collins, D. Louis and {the Brain Development Cooperative Group}",
             "title": "Unbiased average age-appropriate atlases for pediatric studies",
             "journal": "NeuroImage",
             "volume": "54",
@@ -122,8 +124,8 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         {
             "author": "Pedregosa, Fabian and Varoquaux, Gaël and Gramfort, Alexandre and Michel, Vincent and Thirion,"
             " Bertrand and Grisel, Olivier and Blondel, Mathieu and Prettenhofer, Peter and Weiss, Ron and Dubourg,"
-            " Vincent and Vanderplas, Jake and Passos, Alexandre and Cournapeau, David and Brucher, Matthieu and Perrot,"
-            " Matthieu and Duchesnay, Édouard",
+            " Vincent and Vanderplas, Jake and Passos, Alexandre and Cournapeau, David and Brucher, Matthieu and "
+            " Perrot, Matthieu and Duchesnay, Édouard",
             "title": "Scikit-learn: machine learning in {Python}",
             "journal": "Journal of Machine Learning Research",
             "volume": "12",
@@ -136,8 +138,8 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         "Abraham et al. 2014",
         "article",
         {
-            "author": "Abraham, Alexandre and Pedregosa, Fabian and Eickenberg, Michael and Gervais, Philippe and Mueller,"
-            " Andreas and Kossaifi, Jean and Gramfort, Alexandre and Thirion, Bertrand and Varoquaux, Gaël",
+            "author": "Abraham, Alexandre and Pedregosa, Fabian and Eickenberg, Michael and Gervais, Philippe and "
+            " Mueller, Andreas and Kossaifi, Jean and Gramfort, Alexandre and Thirion, Bertrand and Varoquaux, Gaël",
             "title": "Machine learning for neuroimaging with scikit-learn",
             "journal": "Frontiers in Neuroinformatics",
             "volume": "8",
@@ -150,9 +152,10 @@ SOFTWARE: dict[str, tuple[str, str, dict[str, str]]] = {
         "Mölder et al. 2021",
         "article",
         {
-            "author": "Mölder, Felix and Jablonski, Kim Philipp and Letcher, Brice and Hall, Michael B. and Tomkins-Tinch,"
-            " Christopher H. and Sochat, Vanessa and Forster, Jan and Lee, Soohyun and Twardziok, Sven O. and Kanitz,"
-            " Alexander and Wilm, Andreas and Holtgrewe, Manuel and Rahmann, Sven and Nahnsen, Sven and Köster, Johannes",
+            "author": "Mölder, Felix and Jablonski, Kim Philipp and Letcher, Brice and Hall, Michael B. and"
+            " Tomkins-Tinch, Christopher H. and Sochat, Vanessa and Forster, Jan and Lee, Soohyun and Twardziok,"
+            " Sven O. and Kanitz, Alexander and Wilm, Andreas and Holtgrewe, Manuel and Rahmann, Sven and Nahnsen, Sven"
+            " and Köster, Johannes",
             "title": "Sustainable data analysis with {Snakemake}",
             "journal": "F1000Research",
             "volume": "10",
@@ -251,7 +254,8 @@ def clean_doi(text: str | None) -> str | None:
 
 def escape_bibtex(text: str) -> str:
     """Make any text safe inside a BibTeX field in braces."""
-    return "".join(ESCAPED.get(character, character) for character in " ".join(text.split()))
+    shown = (character for character in " ".join(text.split()) if not unicodedata.category(character).startswith("C"))
+    return "".join(ESCAPED.get(character, character) for character in shown)
 
 
 def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
@@ -286,7 +290,8 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) ->
             "doi": first["doi"],
             "note": f"NeuroVault collection{'s' if len(group) > 1 else ''} {numbers}",
         }
-        entries.append(bibtex_entry("article" if fields["journal"] else "misc", f"neurovault{first['collection_id']}", fields))
+        kind = "article" if fields["journal"] else "misc"
+        entries.append(bibtex_entry(kind, f"neurovault{first['collection_id']}", fields))
     return entries, without
 
 
@@ -300,8 +305,8 @@ def references_text(entries: list[str], without: list[str]) -> str:
     """Put the references together."""
     software = [bibtex_entry(kind, key, fields) for key, (_, kind, fields) in SOFTWARE.items()]
     missing = ["% Collections without a DOI: cite them by their NeuroVault address.", *without] if without else []
-    blocks = ["% Methods and software", *software, "% Data: the papers of the contributing NeuroVault collections", *entries]
-    return "\n\n".join([*blocks, "\n".join(missing)]).rstrip() + "\n"
+    data = ["% Data: the papers of the contributing NeuroVault collections", *entries]
+    return "\n\n".join(["% Methods and software", *software, *data, "\n".join(missing)]).rstrip() + "\n"
 
 
 def run_facts(
@@ -316,11 +321,7 @@ def run_facts(
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
     n_used = Counter(row["collection_id"] for row in images)
-    with_doi = {
-        row["collection_id"]
-        for row in collections
-        if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])
-    }
+    with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     iqs = [row["iq_restarts"] for row in stability if row["iq_restarts"] is not None]
     return {
@@ -331,7 +332,7 @@ def run_facts(
         "images_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
         "images_with_terms": terms[0]["images"] if terms else 0,
         "terms": len({row["term"] for row in terms}),
-        "map_types": dict(sorted(Counter(row["map_type"] or "n/a" for row in images).items())),
+        "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),
         "locked_collections_without_doi": len({row["collection_id"] for row in without_doi}),
@@ -359,6 +360,11 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
     return "\n\n".join(paragraphs) + "\n"
 
 
+def _plain_word(text: str | None) -> str:
+    """Keep what is a word in Markdown too; map types come from the archive."""
+    return re.sub(r"[^\w ()-]+", " ", text or "unknown", flags=re.ASCII).strip()[:40] or "unknown"
+
+
 def _cite(*keys: str) -> str:
     return "(" + "; ".join(SOFTWARE[key][0] for key in keys) + ")"
 
@@ -383,20 +389,22 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     balance = (
         "without a limit on the number of images of one collection"
         if limit is None
-        else f"with at most {_count(limit, 'image')} of one collection, drawn at random (seed {choice['random_state']}),"
-        " so that no study dominates"
+        else f"with at most {_count(limit, 'image')} of one collection, drawn at random (seed"
+        f" {choice['random_state']}), so that no study dominates"
     )
     refused = sum(facts["images_rejected"].values())
     quality = (
-        f"{_count(refused, 'image')} did not pass the quality control of files and voxels ({_listing(facts['images_rejected'])})"
+        f"{_count(refused, 'image')} did not pass the quality control of files and voxels"
+        f" ({_listing(facts['images_rejected'])})"
         if refused
         else "All passed the quality control of files and voxels"
     )
     return (
-        f"**Data.** Group-level or other statistic maps {origin}. {_count(facts['images_selected'], 'image')} of"
-        f" {_count(facts['collections_selected'], 'collection')} met the criteria on the metadata, {balance}. {quality}. The"
-        f" analysis used {_count(facts['images_used'], 'image')} of {_count(facts['collections_used'], 'collection')}"
-        f" ({_listing(facts['map_types'])}; at most {facts['largest_collection_images']} of one collection)."
+        f"**Data.** The statistic maps {origin}. {_count(facts['images_selected'], 'image')} of"
+        f" {_count(facts['collections_selected'], 'collection')} met the criteria on the metadata, {balance}."
+        f" {quality}. The analysis used {_count(facts['images_used'], 'image')} of"
+        f" {_count(facts['collections_used'], 'collection')} ({_listing(facts['map_types'])};"
+        f" at most {facts['largest_collection_images']} of one collection)."
     )
 
 
@@ -432,9 +440,9 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
 def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> str:
     start = (
         f"The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
-        f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial independent"
-        f" component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')}, symmetric"
-        " decorrelation, log cosh contrast, as implemented in scikit-learn"
+        f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial"
+        f" independent component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')},"
+        " symmetric decorrelation, log cosh contrast, as implemented in scikit-learn"
         f" {_cite('pedregosa2011scikitlearn')}, tolerance {decomposition['tol']:g}, at most"
         f" {decomposition['max_iter']} iterations, seed {decomposition['random_state']}."
     )
@@ -442,11 +450,11 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
     consensus = ""
     if n_restarts > 1:
         consensus = (
-            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts on a random"
-            f" tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates were clustered by"
-            " average linkage on their absolute correlations, as in ICASSO"
-            f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run over"
-            " all voxels started."
+            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts on a"
+            f" random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates were"
+            " clustered by average linkage on their absolute correlations, as in ICASSO"
+            f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
+            " over all voxels started."
         )
         if facts["mean_iq_restarts"] is not None:
             consensus += (
@@ -456,8 +464,8 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
     end = (
         f" The final run converged after {decomposition['n_iter']} iterations."
         if decomposition["converged"]
-        else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to be"
-        " read with caution."
+        else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
+        " be read with caution."
     )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"
@@ -470,7 +478,8 @@ def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> s
     if not facts["images_with_terms"]:
         return "**Names.** No image had term weights, so the components are not named."
     through = (
-        f"the images' loadings (the mixing matrix, whose columns are the patterns to interpret; {SOFTWARE['haufe2014interpretation'][0]})"
+        "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
+        f" {SOFTWARE['haufe2014interpretation'][0]})"
         if settings["project_terms"]["projection"] == "mixing"
         else "the unmixing matrix"
     )
@@ -493,16 +502,18 @@ def _reproducibility_paragraph(facts: Mapping[str, Any]) -> str:
     if facts["locked_images_without_doi"]:
         caution = (
             f" {_count(facts['locked_images_without_doi'], 'locked image')} of"
-            f" {_count(facts['locked_collections_without_doi'], 'collection')} without a DOI may vanish from NeuroVault."
+            f" {_count(facts['locked_collections_without_doi'], 'collection')} without a DOI may vanish from"
+            " NeuroVault."
         )
     versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("nilearn", "scikit-learn", "nibabel", "numpy", "scipy")
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("nilearn", "scikit-learn", "nibabel", "numpy", "scipy")
     )
     return (
         f"**Reproducibility.** The analysis is a Snakemake workflow {_cite('moelder2021snakemake')} run with Snakemake"
         f" {importlib.metadata.version('snakemake')}, Python {platform.python_version()}, {versions}"
-        f" {_cite('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its address, size and"
-        f" SHA-256, run.json the configuration, seeds, versions and the hash of every result.{caution}"
+        f" {_cite('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its address, size"
+        f" and SHA-256, run.json the configuration, seeds, versions and the hash of every result.{caution}"
     )
 
 
