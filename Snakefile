@@ -56,7 +56,7 @@ rule all:
 rule build_demo_archive:
     """Simulate a small NeuroVault with planted networks and the dirt of the real one."""
     input:
-        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "volumes"]),
+        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "studies", "volumes"]),
         FOUNDATION,
     output:
         archive=directory("results/build_demo_archive/archive"),
@@ -448,10 +448,13 @@ rule render_report:
 rule write_lock:
     """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
     input:
+        f"{SCRIPTS}/lock.py",
+        f"{SCRIPTS}/neurovault.py",
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         collections=rules.fetch_metadata.output.collections,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
+        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
         images=rules.stack_images.output.images,
         rejected=rules.stack_images.output.rejected,
         decomposition=rules.run_ica.output.decomposition,

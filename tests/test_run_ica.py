@@ -66,11 +66,10 @@ def test_clusters_and_their_quality():
 def test_order_by_variance_and_sign_by_peak():
     S = np.array([[1.0, -3.0, 0.5], [2.0, -1.0, 0.0], [0.5, 0.5, -0.4]])
     A = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 0.1]])
-    W = np.ones((3, 2))
-    order, signs = settle(S, A, W)
+    order, signs = settle(S, A)
     assert list(order) == [1, 2, 0]
     assert list(signs) == [-1, 1, 1]
     settled_S, settled_A = (signs[:, None] * S)[order], (A * signs)[:, order]
-    again_order, again_signs = settle(settled_S, settled_A, W)
+    again_order, again_signs = settle(settled_S, settled_A)
     assert list(again_order) == [0, 1, 2]
     assert list(again_signs) == [1, 1, 1]

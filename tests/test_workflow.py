@@ -1,68 +1,276 @@
 """The workflow as a whole, run by Snakemake in a folder of its own."""
 
 import csv
+import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
-import yaml
-from conftest import REAL_MAPS, ROOT
+from conftest import ROOT
 from outputs import read_table
+from workflow_runs import copy_project, make_maps, snakemake, write_config
 
-SHIPPED = ["Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs"]
-
-
-def copy_project(folder):
-    """Copy what the workflow needs into `folder`, so that results of a test never land in the checkout."""
-    for name in SHIPPED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    return folder
-
-
-def snakemake(folder, *arguments, check=True):
-    """Run snakemake in `folder` and return the finished process, with its output as text."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    if check:
-        assert done.returncode == 0, done.stdout
-    return done
-
-
-def write_config(folder, name="overlay.yaml", **sections):
-    path = folder / name
-    path.write_text(yaml.safe_dump(sections))
-    return str(path)
+EXPECTED_FILES = Path(__file__).parent / "demo_files.txt"
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """A finished run of the demo with the default configuration."""
+    """A finished run of the demo, as `make run` does it."""
     folder = copy_project(tmp_path_factory.mktemp("demo"))
-    snakemake(folder)
+    done = snakemake(folder)
+    (folder / "terminal.txt").write_text(done.stdout)
     return folder
 
 
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory):
+    """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
+    return make_maps(tmp_path_factory.mktemp("small") / "data", n_images=24, n_sources=5)
 
 
-def digest(folder):
-    """Bytes of all results that are promised to be the same: everything but the configuration's own record."""
-    return {
-        name: (folder / name).read_bytes()
-        for name in files_below(folder)
-        if not name.startswith(("write_lock/", "render_report/"))
-    }
+SMALL = {
+    "mask_images": {"resolution_mm": 4},
+    "run_ica": {"n_components": 5, "n_restarts": 4},
+    # The made maps fill their box with signal, which no brain does.
+    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
+}
+
+
+def small_config(folder, data_dir, **sections):
+    merged = {"archive": {"source": "offline", "data_dir": str(data_dir)}, **SMALL, **sections}
+    return write_config(folder, **merged)
+
+
+def digest(folder, *rules):
+    """Hash every result of `rules`."""
+    files = [path for rule in rules for path in sorted((folder / "results" / rule).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rules_run(done):
+    """Which rules a run would execute or has executed, from its table of jobs."""
+    lines = done.stdout.splitlines()
+    start = next((number for number, line in enumerate(lines) if line.startswith("job ")), None)
+    if start is None:
+        return set()
+    table = lines[start + 2 : next(n for n in range(start, len(lines)) if lines[n].startswith("total"))]
+    return {line.split()[0] for line in table} - {"all"}
+
+
+def test_demo_networks_are_found_and_named(demo):
+    rows = [row for row in read_table(demo / "results/check_demo/recovery.tsv") if row["kind"] == "network"]
+    assert len(rows) == 12
+    assert min(row["abs_r"] for row in rows) >= 0.9
+    assert sum(row["abs_r"] for row in rows) / 12 >= 0.95
+    assert all(row["passed"] for row in rows), rows
+
+
+def test_demo_images_meet_their_fate(demo):
+    rows = [row for row in read_table(demo / "results/check_demo/recovery.tsv") if row["kind"] == "image"]
+    assert len(rows) > 85
+    assert [row for row in rows if not row["passed"]] == []
+
+
+def test_every_selected_image_is_used_or_refused(demo):
+    results = demo / "results"
+    selected = [row["image_id"] for row in read_table(results / "fetch_metadata/images.tsv")]
+    used = [row["image_id"] for row in read_table(results / "stack_images/images.tsv")]
+    refused = read_table(results / "stack_images/rejected.tsv")
+    assert sorted(selected) == sorted(used + [row["image_id"] for row in refused])
+    assert all(row["reason"] and row["stage"] for row in refused)
+    assert len(selected) == len(set(selected))
+
+
+def test_demo_writes_the_files_it_says(demo):
+    """Update the list with: cd <run> && find results -type f (without the archive) | sort."""
+    written = sorted(
+        str(path.relative_to(demo))
+        for path in (demo / "results").rglob("*")
+        if path.is_file() and "build_demo_archive/archive" not in str(path)
+    )
+    assert written == EXPECTED_FILES.read_text().split()
+
+
+def test_demo_says_where_the_report_is(demo):
+    assert f"Report: {demo}/results/render_report/report.html" in (demo / "terminal.txt").read_text()
+
+
+def test_second_run_does_nothing(demo):
+    before = digest(demo, "run_ica", "render_report")
+    done = snakemake(demo)
+    assert "Nothing to be done" in done.stdout
+    assert digest(demo, "run_ica", "render_report") == before
+
+
+def test_only_what_changed_runs_again(demo):
+    overlay = write_config(demo, plot_components={"threshold": {"z": 3}})
+    plots = rules_run(snakemake(demo, "-n", "--configfile", overlay))
+    assert plots == {"plot_components", "render_report", "write_lock"}
+    overlay = write_config(demo, run_ica={"n_components": 7})
+    components = rules_run(snakemake(demo, "-n", "--configfile", overlay))
+    assert components == {
+        "reduce_images", "run_ica", "project_terms", "check_demo", "plot_components", "render_report", "write_lock",
+    }  # fmt: skip
+    overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
+    assert "mask_images" not in rules_run(snakemake(demo, "-n", "--configfile", overlay))
+
+
+def test_an_edited_module_reruns_what_uses_it(demo):
+    module = demo / "workflow/scripts/quality.py"
+    text = module.read_text()
+    module.write_text(text + "# edited\n")
+    rules = rules_run(snakemake(demo, "-n"))
+    module.write_text(text)
+    assert {"mask_images", "stack_images"} <= rules
+    assert not {"fetch_metadata", "download_images", "build_mask"} & rules
+
+
+def test_tables_have_sidecars_that_describe_them(demo):
+    for table in (demo / "results").rglob("*.tsv"):
+        stem = table.stem.rsplit("-", 1)[0] if table.stem.rsplit("-", 1)[-1].isdigit() else table.stem
+        with table.open(encoding="utf-8", newline="") as stream:
+            header = next(csv.reader(stream, dialect="excel-tab"))
+        assert set(json.loads(table.with_name(f"{stem}.json").read_text())) == set(header), table
+
+
+@pytest.mark.parametrize("document", ["docs/outputs.md"])
+def test_every_result_is_documented(document):
+    text = (ROOT / document).read_text()
+    for line in EXPECTED_FILES.read_text().split():
+        rule, _, name = line.removeprefix("results/").partition("/")
+        if line.endswith(".json") and line.replace(".json", ".tsv") in EXPECTED_FILES.read_text():
+            continue
+        pattern = name.replace("-0.", "-{batch}.").replace("-1.", "-{batch}.")
+        pattern = pattern.replace("-2.", "-{batch}.").replace("-3.", "-{batch}.")
+        if name.startswith("ICA_"):
+            pattern = "ICA_00" + Path(name).suffix
+        if rule != "README.md":
+            assert pattern in text, f"{document} does not mention {line} ({pattern})"
+
+
+def test_dry_run_needs_snakemake_alone(tmp_path, monkeypatch):
+    blocked = tmp_path / "blocked"
+    for package in ("numpy", "scipy", "pandas", "nibabel", "nilearn", "sklearn", "matplotlib"):
+        (blocked / package).mkdir(parents=True)
+        (blocked / package / "__init__.py").write_text(f"raise ImportError('{package} is not for a dry run')")
+    monkeypatch.setenv("PYTHONPATH", str(blocked))
+    done = snakemake(copy_project(tmp_path / "run"), "-n")
+    assert len(rules_run(done)) == 14
+    assert "is not for a dry run" not in done.stdout
+
+
+def test_results_do_not_depend_on_batches_or_cores(tmp_path, small_archive):
+    digests = []
+    for cores, batches in ((1, 1), (2, 4), (2, 7)):
+        folder = copy_project(tmp_path / f"batches{batches}")
+        snakemake(folder, "--configfile", small_config(folder, small_archive, batches=batches), cores=cores)
+        digests.append(digest(folder, "stack_images", "reduce_images", "run_ica", "project_terms", "plot_components"))
+    assert len(digests[0]) > 25
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_offline_writes_nothing_into_the_cache_and_opens_no_connection(tmp_path, small_archive, monkeypatch):
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in small_archive.rglob("*")}
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard" / "sitecustomize.py").write_text(
+        "import socket\n"
+        "class Guarded(socket.socket):\n"
+        "    def connect(self, address):\n"
+        "        raise AssertionError(f'a connection to {address} was opened')\n"
+        "socket.socket = Guarded\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "guard"))
+    folder = copy_project(tmp_path / "run")
+    snakemake(folder, "results/project_terms/desc-ICA_terms.tsv", "--configfile", small_config(folder, small_archive))
+    assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in small_archive.rglob("*")}
+
+
+def refused(folder, *arguments):
+    """Run what must fail; return what the user reads."""
+    done = snakemake(folder, *arguments, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def test_typo_stops_before_any_job(tmp_path):
+    folder = copy_project(tmp_path / "run")
+    overlay = write_config(folder, run_ica={"n_component": 8})
+    text = refused(folder, "--configfile", overlay)
+    assert "run_ica.n_component: there is no such key; did you mean n_components?" in text
+    assert not (folder / "results").exists()
+
+
+def test_empty_filter_in_an_overlay_asks_for_nothing(tmp_path, small_archive):
+    folder = copy_project(tmp_path / "run")
+    overlay = small_config(
+        folder, small_archive, fetch_metadata={"collection_terms": {}, "image_terms": {"name": "map 3"}}
+    )
+    snakemake(folder, "results/fetch_metadata/images.tsv", "--configfile", overlay)
+    assert [row["name"] for row in read_table(folder / "results/fetch_metadata/images.tsv")] == ["map 3"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"archive": {"source": "offline", "data_dir": "nowhere"}}, "no NeuroVault cache in nowhere"),
+        ({"fetch_metadata": {"image_terms": {"map_type": "F map"}}}, 'no image is left: "map_type = F map" dropped'),
+        ({"run_ica": {"n_components": 30}}, "24 images are left and run_ica.n_components is 30"),
+        ({"mask_images": {"mask": "empty.nii.gz"}}, "empty.nii.gz"),
+        ({"mask_images": {"mask": "nowhere.nii.gz"}}, "nowhere.nii.gz"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_stops_a_run_is_said(tmp_path, small_archive, sections, message):
+    import nibabel as nib
+    import numpy as np
+
+    folder = copy_project(tmp_path / "run")
+    nib.save(nib.Nifti1Image(np.zeros((46, 55, 46), np.uint8), np.diag([4, 4, 4, 1])), folder / "empty.nii.gz")
+    text = refused(
+        folder, "results/run_ica/desc-ICA_mixing.tsv", "results/reduce_images/whitened.npy",
+        "--configfile", small_config(folder, small_archive, **sections),
+    )  # fmt: skip
+    assert message in text
+
+
+def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
+    data_dir = tmp_path / "data"
+    shutil.copytree(small_archive, data_dir)
+    home = data_dir / "neurovault/collection_100"
+    (home / "image_1000.nii.gz").unlink()
+    (home / "image_1001.nii.gz").write_bytes((home / "image_1001.nii.gz").read_bytes()[:5000])
+    (home / "neurosynth_words_for_image_1002.json").write_text("{")
+    folder = copy_project(tmp_path / "run")
+    snakemake(folder, "--configfile", small_config(folder, data_dir))
+    refused_rows = read_table(folder / "results/stack_images/rejected.tsv")
+    assert [(row["image_id"], row["reason"], row["name"]) for row in refused_rows] == [
+        (1000, "missing_file", "map 0"), (1001, "damaged_file", "map 1"),
+    ]  # fmt: skip
+    statuses = [row for n in range(4) for row in read_table(folder / f"results/fetch_terms/status-{n}.tsv")]
+    assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {1002: "malformed"}
+    report = (folder / "results/render_report/report.html").read_text()
+    assert "missing_file" in report
+    assert "malformed" in report
+
+
+def test_real_maps_run_to_the_report(tmp_path, real_maps):
+    folder = copy_project(tmp_path / "run")
+    overlay = write_config(
+        folder,
+        archive={"source": "offline", "data_dir": str(real_maps)},
+        fetch_metadata={"max_images": None, "max_images_per_collection": None, "image_terms": {}},
+    )
+    snakemake(folder, "--configfile", overlay)
+    with (real_maps / "images.tsv").open() as stream:
+        judged = {int(row["image_id"]): row["usable_for_ica"] == "1" for row in csv.DictReader(stream, delimiter="\t")}
+    selected = {row["image_id"] for row in read_table(folder / "results/fetch_metadata/images.tsv")}
+    used = {row["image_id"] for row in read_table(folder / "results/stack_images/images.tsv")}
+    usable = {image_id for image_id in selected if judged[image_id]}
+    assert len(selected) == 151
+    assert len(usable & used) >= 0.9 * len(usable)
+    assert len(used - usable) <= 0.15 * len(selected - usable)
+    stability = read_table(folder / "results/run_ica/desc-ICA_stability.tsv")
+    assert len(stability) == 20
+    assert sum(row["variance_explained"] for row in stability) > 0.5

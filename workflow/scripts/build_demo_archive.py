@@ -107,11 +107,12 @@ def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]
     rng = np.random.default_rng([random_state, plan.id, 1])
     shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
     own = smooth_noise(scene, study_rng.uniform(6, 10), rng)
-    weights = np.array([plan.weights.get(name, 0.0) for name in NETWORK_NAMES], dtype=np.float32)
+    field = NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
+    # One by one: the last bits of a matrix product depend on the number of threads.
+    for name, weight in plan.weights.items():
+        field += np.float32(SIGNAL * weight) * scene.networks[NETWORK_NAMES.index(name)]
     values = np.zeros(scene.shape, dtype=np.float32)
-    values[scene.mask] = (
-        SIGNAL * (weights @ scene.networks) + NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
-    )
+    values[scene.mask] = field
     return values
 
 
@@ -173,8 +174,16 @@ def describe_study(study: Study, n_images: int) -> dict[str, Any]:
     return collection_record(study.id, known)
 
 
-def write_archive(archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[np.float32], random_state: int) -> None:
-    """Write collections, images and term files in the layout of nilearn's cache."""
+def write_archive(
+    archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[np.float32], random_state: int
+) -> dict[int, str]:
+    """Write collections, images and term files in the layout of nilearn's cache.
+
+    Returns
+    -------
+    dict
+        Image id -> what its term file is: ``known``, ``absent``, ``truncated`` or ``error answer``.
+    """
     for study in STUDIES:
         own = [plan for plan in plans if plan.study is study]
         write_json(_collection_file(archive, study.id), describe_study(study, len(own)))
@@ -182,6 +191,7 @@ def write_archive(archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[n
     empty = collection_record(4300, {"name": "demo's temporary collection", "number_of_images": 0})
     write_json(_collection_file(archive, 4300), empty)
 
+    terms = {}
     for plan, scene in progress(_with_scene(plans, brain, sd), total=len(plans), unit="image"):
         made = make_image(plan, scene, random_state)
         image_path = archive / image_file(plan.study.id, plan.id)
@@ -190,6 +200,8 @@ def write_archive(archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[n
             _write_bytes(image_path, made.content)
         if made.terms is not None:
             _write_bytes(archive / terms_file(plan.study.id, plan.id), made.terms.encode())
+        terms[plan.id] = "absent" if made.terms is None else plan.terms
+    return terms
 
 
 def network_rows() -> list[dict[str, Any]]:
@@ -206,7 +218,7 @@ def network_rows() -> list[dict[str, Any]]:
     ]
 
 
-def image_rows(plans: list[Plan]) -> list[dict[str, Any]]:
+def image_rows(plans: list[Plan], terms: dict[int, str]) -> list[dict[str, Any]]:
     """Describe each image: what was planted, what is wrong with it and what should become of it."""
     return [
         {
@@ -216,7 +228,7 @@ def image_rows(plans: list[Plan]) -> list[dict[str, Any]]:
             "background": (plan.origin or plan).study.background,
             "planted": ", ".join(f"{name}:{weight:+.2f}" for name, weight in plan.weights.items()),
             "dirt": plan.dirt,
-            "terms": "absent" if plan.dirt != "none" and DIRT[plan.dirt].file else plan.terms,
+            "terms": terms[plan.id],
             "copy_of": plan.origin.id if plan.origin else None,
             "expected_fate": DIRT[plan.dirt].fate,
         }
@@ -238,8 +250,8 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     write_table(networks, network_rows())
 
     plans = plan_archive(random_state)
-    write_archive(Path(archive), plans, brain, sd, random_state)
-    write_table(images, image_rows(plans))
+    terms = write_archive(Path(archive), plans, brain, sd, random_state)
+    write_table(images, image_rows(plans, terms))
     n_dirty = sum(DIRT[plan.dirt].fate != "used" for plan in plans)
     logging.info(
         "simulated %d images of %d collections on %d grids with %d planted networks; %d images should not be used",

@@ -5,10 +5,13 @@ A rule of its own because importing nilearn takes longer than masking a batch of
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from numpy.typing import NDArray
 from outputs import replacing
@@ -48,7 +51,7 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if not Path(path).is_file():
         raise ValueError(f"{problem}no such file; it is neither that nor one of {', '.join(TEMPLATES)}")
     try:
-        image = nib.load(path)
+        image = cast(SpatialImage, nib.load(path))
         data = np.asarray(image.dataobj)
     except (ImageFileError, OSError, EOFError, ValueError) as error:
         raise ValueError(f"{problem}cannot be read as an image ({error}); give a NIfTI file") from error
@@ -81,8 +84,8 @@ def _share_in_brain(inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> f
     resolution_mm = 2
     brain_img = load_mni152_brain_mask(resolution=resolution_mm)
     brain = ndimage.binary_dilation(np.asarray(brain_img.dataobj), iterations=BRAIN_MARGIN_MM // resolution_mm)
-    mm = nib.affines.apply_affine(affine, np.argwhere(inside))
-    voxels = np.rint(nib.affines.apply_affine(np.linalg.inv(brain_img.affine), mm)).astype(int)
+    mm = apply_affine(affine, np.argwhere(inside))
+    voxels = np.rint(apply_affine(np.linalg.inv(brain_img.affine), mm)).astype(int)
     on_grid = np.all((voxels >= 0) & (voxels < brain.shape), axis=1)
     return float(np.count_nonzero(brain[tuple(voxels[on_grid].T)]) / len(voxels))
 

@@ -7,7 +7,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from filters import compile_term
@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
-# These hold the user's own keys, so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
+# These hold the user's own keys: so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
 # for two thresholds, and nobody could ask for no image_terms.
 REPLACED_WHOLE = (
     ("fetch_metadata", "collection_terms"),
@@ -65,15 +65,17 @@ def component_labels(n_components: int) -> list[str]:
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
+    schema = cast(Mapping[str, Any], error.schema)
+    found = cast(Any, error.instance)
     place = ".".join(str(key) for key in error.absolute_path)
     if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        for key in sorted(set(error.instance) - set(known), key=str):
+        known = list(schema.get("properties", {}))
+        for key in sorted(set(found) - set(known), key=str):
             near = difflib.get_close_matches(str(key), known, n=1)
             advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
             yield f"{_join(place, key)}: there is no such key; {advice}"
     elif error.validator == "required":
-        for key in sorted(set(error.schema["required"]) - set(error.instance)):
+        for key in sorted(set(schema["required"]) - set(found)):
             yield f"{_join(place, key)}: this key is missing; config.yaml has it with its default"
     else:
         yield f"{place or 'the configuration'}: {json.dumps(error.instance, default=str)} is not valid; {_expected(error)}"
@@ -84,7 +86,7 @@ def _join(place: str, key: Any) -> str:
 
 
 def _expected(error: ValidationError) -> str:
-    schema = error.schema
+    schema = cast(Mapping[str, Any], error.schema)
     if "description" in schema:
         return f"expected: {schema['description']}"
     return f"expected: {error.validator} {error.validator_value}"

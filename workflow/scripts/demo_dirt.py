@@ -130,30 +130,24 @@ DIRT: dict[str, Dirt] = {
     ),
     "all NaN": Dirt("empty", _on_data(lambda data, _mask: np.full_like(data, np.nan))),
     "all zero": Dirt("empty", _on_data(lambda data, _mask: np.zeros_like(data))),
-    "affine of zeros": Dirt(
-        "bad_affine or unreadable", lambda volume, _mask: Volume(volume.data, np.diag([0.0, 0, 0, 1]))
-    ),
-    "far outside": Dirt("outside_template or coverage", _moved((300.0, 0.0, 0.0))),
+    "affine of zeros": Dirt("bad_affine", lambda volume, _mask: Volume(volume.data, np.diag([0.0, 0, 0, 1]))),
+    "far outside": Dirt("outside_template", _moved((300.0, 0.0, 0.0))),
     "displaced": Dirt("outside_brain or misplaced or coverage", _moved((0.0, 75.0, 55.0))),
     "no mask": Dirt("outside_brain or misplaced", _on_data(_no_mask)),
-    "slab": Dirt("coverage or thresholded", _slab),
+    "slab": Dirt("coverage", _slab),
     # Maps that are no unthresholded contrasts.
-    "thresholded": Dirt("thresholded or not_selected", _on_data(_threshold(0.05))),
-    "thresholded, flag unknown": Dirt(
-        "thresholded or not_selected", _on_data(_threshold(0.3)), record={"is_thresholded": None}
-    ),
-    "binary mask called Z map": Dirt(
-        "few_values or thresholded or one_signed or magnitude or not_selected", _on_data(_binary)
-    ),
+    "thresholded": Dirt("thresholded", _on_data(_threshold(0.05))),
+    "thresholded, flag unknown": Dirt("thresholded", _on_data(_threshold(0.3)), record={"is_thresholded": None}),
+    "binary mask called Z map": Dirt("few_values or thresholded or one_signed", _on_data(_binary)),
     "three values": Dirt("few_values", _on_data(_three_values)),
-    "parcellation called Z map": Dirt("few_values or one_signed or magnitude", _on_data(_parcels)),
+    "parcellation called Z map": Dirt("few_values or one_signed", _on_data(_parcels)),
     "constant": Dirt(
         "few_values or one_signed or empty", _on_data(lambda _data, mask: np.where(mask, np.float32(3.1), 0))
     ),
     "one sign": Dirt("one_signed", _on_data(lambda data, _mask: np.abs(data))),
     "beta called Z map": Dirt("magnitude", _on_data(lambda data, _mask: 1000 * data), record={"map_type": "Z map"}),
     "effect size called T map": Dirt(
-        "magnitude", _on_data(lambda data, _mask: data / np.abs(data).max()), record={"map_type": "T map"}
+        "magnitude", _on_data(lambda data, mask: data / np.abs(data[mask]).max()), record={"map_type": "T map"}
     ),
     # Copies.
     "exact duplicate": Dirt("duplicate"),
@@ -162,7 +156,7 @@ DIRT: dict[str, Dirt] = {
         _on_data(lambda data, _mask: 250 * data),
         record={"map_type": "univariate-beta map", "name": "cope 3 (group)"},
     ),
-    "sign-flipped copy": Dirt("inverted_contrast or duplicate", _on_data(lambda data, _mask: -data)),
+    "sign-flipped copy": Dirt("inverted_contrast", _on_data(lambda data, _mask: -data)),
     # What metadata alone rules out.
     "single subject": Dirt("not_selected", record={"analysis_level": "single-subject", "number_of_subjects": 1}),
     "PET": Dirt("not_selected", record={"modality": "PET other", "name": "[11C]raclopride binding"}),

@@ -284,7 +284,7 @@ def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]
     Returns
     -------
     array, shape (points,)
-        Sum of the network's blobs, about 1 at its strongest focus.
+        1 at the strongest focus. Where blobs overlap the higher one counts, so that two of them make no new peak.
     """
     field = np.zeros(xyz_mm.shape[1], dtype=np.float32)
     for *centre, height, radius in network.foci:
@@ -292,5 +292,6 @@ def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]
         for axis, (middle, factor) in enumerate(zip(centre, network.stretch, strict=True)):
             squared += ((xyz_mm[axis] - np.float32(middle)) / np.float32(radius * factor)) ** 2
         near = squared < (-2 * np.log(TAIL)) ** (1 / network.sharpness)
-        field[near] += np.float32(height) * np.exp(-0.5 * squared[near] ** np.float32(network.sharpness))
+        blob = np.float32(height) * np.exp(-0.5 * squared[near] ** np.float32(network.sharpness))
+        field[near] = np.where(np.abs(blob) > np.abs(field[near]), blob, field[near])
     return field

@@ -170,7 +170,7 @@ def correlate(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
     """Correlate one image (voxels,) with several maps (maps, voxels)."""
     centred = values - values.mean()
     maps = maps - maps.mean(axis=1, keepdims=True)
-    return (maps @ centred) / (np.linalg.norm(maps, axis=1) * np.linalg.norm(centred))
+    return np.einsum("mv,v->m", maps, centred) / (np.linalg.norm(maps, axis=1) * np.linalg.norm(centred))
 
 
 def terms_answer(image_id: int, weights: Mapping[str, float]) -> Record:

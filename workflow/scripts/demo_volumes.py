@@ -118,7 +118,13 @@ def nifti_bytes(volume: Volume, *, dtype: str = "float32", big_endian: bool = Fa
     singular = abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9
     if singular:
         header.set_sform(volume.affine, code=4)
-    image = nibabel.Nifti1Image(volume.data, None if singular else volume.affine, header=header)
+    data, slope = volume.data, 1.0
+    if np.issubdtype(dtype, np.integer):
+        # nibabel would choose an intercept too, and the background would no longer be zero.
+        slope = float(np.abs(data).max()) / np.iinfo(dtype).max or 1.0
+        data = np.rint(data / slope).astype(dtype)
+    image = nibabel.Nifti1Image(data, None if singular else volume.affine, header=header)
+    image.header.set_slope_inter(slope, 0.0)
     if not singular:
         image.set_sform(volume.affine, code=4)
         image.set_qform(volume.affine, code=4)
@@ -131,4 +137,7 @@ def compress(content: bytes) -> bytes:
 
 
 def _to_mm(voxels: NDArray, affine: NDArray[np.float64]) -> NDArray[np.float32]:
-    return (affine[:3, :3].astype(np.float32) @ voxels.astype(np.float32)) + affine[:3, 3:].astype(np.float32)
+    # Not a matrix product, whose last bits depend on the number of threads.
+    linear, shift = affine[:3, :3].astype(np.float32), affine[:3, 3].astype(np.float32)
+    x, y, z = voxels.astype(np.float32)
+    return np.stack([row[0] * x + row[1] * y + row[2] * z + offset for row, offset in zip(linear, shift, strict=True)])

@@ -72,14 +72,14 @@ def main(
         for image in wanted:
             number = image["image_id"]
             weights, reason = read_weights(places[number])
-            if number in locked and locked[number] != _hash(places[number], weights):
+            sha256 = _hash(places[number], weights)
+            if number in locked and locked[number] != sha256:
                 # An image without terms then has none now, even if there are some by now.
                 if locked[number] is not None:
                     changed.append(f"terms of image {number} ({reasons.get(number) or reason or 'changed'})")
-                weights, reason = {}, "changed" if locked[number] else "not_in_lock"
-            statuses.append(
-                {"image_id": number, "terms": len(weights), "reason": reason and reasons.get(number, reason)}
-            )
+                weights, reason, sha256 = {}, "changed" if locked[number] else "not_in_lock", None
+            reason = reason and reasons.get(number, reason)
+            statuses.append({"image_id": number, "terms": len(weights), "reason": reason, "sha256": sha256})
             for term, weight in sorted(weights.items()):
                 yield {"image_id": number, "term": term, "weight": weight}
 
@@ -90,11 +90,6 @@ def main(
     without = Counter(row["reason"] for row in statuses if row["reason"])
     missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
     logging.info("%d of %d images have term weights (%s)", len(wanted) - without.total(), len(wanted), missing)
-
-
-def hash_terms(path: Path) -> str | None:
-    """Hash a term file for the lock; None if it holds no weights."""
-    return _hash(path, read_weights(path)[0])
 
 
 def _fetch_missing(
@@ -125,7 +120,9 @@ def _fetch_missing(
         meter = Meter(len(asked), unit="term file")
         # Without patience: when Neurosynth is down, it is down for weeks, and the run can do without.
         with connect(url, network, patience_s=0) as client:
-            for image, reason in zip(asked, client.in_order(_asker(client, places), asked, ahead=len(asked)), strict=True):
+            for image, reason in zip(
+                asked, client.in_order(_asker(client, places), asked, ahead=len(asked)), strict=True
+            ):
                 meter.add(failed=bool(reason))
                 if reason:
                     reasons[image["image_id"]] = reason

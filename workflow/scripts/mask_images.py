@@ -2,15 +2,15 @@
 
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 from outputs import column_names, read_table, replacing, write_table
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 # What a header may claim. MNI152 at 0.5 mm has 58 million voxels; statistic maps have 1 to 5 mm.
 MAX_VOXELS = 64_000_000
+MAX_LENGTH = 2000
 MAX_OFFSET = 16_000_000
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
 # Axes this close to one plane (sine of the angle between them and it) span no volume.
@@ -62,7 +63,7 @@ def main(
 
     A failed download has no row: `status` has its reason. An image that cannot be used has a reason, and no voxels.
     """
-    target = target_of(nib.load(mask))
+    target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
     masked = _masker(target, interpolation, extrapolate_background)
     empty_row = dict.fromkeys(column_names(quality))
@@ -99,24 +100,16 @@ def read_image(path: Path) -> Image:
     header = _read_header(_unpack(content, max(HEADERS), whole=False))
     shape = _volume_shape(header)
     affine = _checked_affine(header)
-    dtype = header.get_data_dtype()
-    if dtype.kind not in "iuf":
-        raise UnusableError("not_numeric", dtype)
-    offset = header.get_data_offset()
-    if not 0 <= offset <= MAX_OFFSET:
-        raise UnusableError("unreadable", f"the data begin at byte {offset}")
-    size = int(offset) + int(np.prod(shape)) * dtype.itemsize
+    dtype, offset, slope, intercept = _storage(header)
+    n_voxels = int(np.prod(shape))
+    size = offset + n_voxels * dtype.itemsize
     raw = _unpack(content, size, whole=True)
     if len(raw) < size:
         raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
-    stored = np.frombuffer(raw, dtype, count=int(np.prod(shape)), offset=int(offset)).reshape(shape, order="F")
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError as error:
-        raise UnusableError("unreadable", error) from error
-    scaled = apply_read_scaling(stored, slope, intercept)
+    stored = np.frombuffer(raw, dtype, count=n_voxels, offset=offset).reshape(shape, order="F")
     # What float32 cannot hold becomes infinite here and is cleaned like any other infinite value.
     with np.errstate(over="ignore", invalid="ignore"):
+        scaled = apply_read_scaling(stored, slope, intercept)
         data = np.asarray(scaled, dtype=np.float32, order="F")
     return Image(data, affine, dtype.name, scaled.dtype.kind == "u")
 
@@ -230,9 +223,24 @@ def _volume_shape(header: Nifti1Header) -> tuple[int, int, int]:
     if min(shape) < 1:
         raise UnusableError("unreadable", f"header: shape {text}")
     n_voxels = shape[0] * shape[1] * shape[2]
-    if n_voxels > MAX_VOXELS:
+    # The matrices of the resampling grow with the square of a length.
+    if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
         raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
     return shape[0], shape[1], shape[2]
+
+
+def _storage(header: Nifti1Header) -> tuple[np.dtype, int, float | None, float | None]:
+    """Return how the voxels are stored: type, first byte, slope and intercept (None: not scaled)."""
+    try:
+        dtype, offset = header.get_data_dtype(), header.get_data_offset()
+        slope, intercept = header.get_slope_inter()
+    except (HeaderDataError, ValueError, OverflowError) as error:
+        raise UnusableError("unreadable", f"header: {error}") from error
+    if dtype.kind not in "iuf":
+        raise UnusableError("not_numeric", dtype)
+    if not 0 <= offset <= MAX_OFFSET:
+        raise UnusableError("unreadable", f"header: the data begin at byte {offset}")
+    return dtype, offset, slope, intercept
 
 
 def _checked_affine(header: Nifti1Header) -> NDArray[np.float64]:
@@ -255,7 +263,7 @@ def _write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
-def _report(rows: list[Mapping[str, Any]], n_usable: int, target: Target) -> None:
+def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) -> None:
     logging.info("%d of %d images masked, %d voxels each", n_usable, len(rows), target.n_voxels)
     for row in rows:
         if row["reason"]:

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -64,14 +64,13 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
     description = _describe(path)
     names = list(columns) or list(description)
     specs = {name: _column(description, name, path) for name in names}
-    with replacing(path) as temporary:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
-            writer.writerow(names)
-            for row in rows:
-                if len(row) != len(names):
-                    raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
-                writer.writerow([_to_text(row[name]) for name in names])
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            if len(row) != len(names):
+                raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
+            writer.writerow([_to_text(row[name]) for name in names])
     write_json(_sidecar(path), specs)
 
 
@@ -100,7 +99,12 @@ def column_names(path: str | Path) -> list[str]:
     return list(_describe(Path(path)))
 
 
-_PARSERS = {"integer": int, "number": float, "boolean": lambda text: text == "true", "string": str}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": lambda text: text == "true",
+    "string": str,
+}
 
 
 @functools.cache

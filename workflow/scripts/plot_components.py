@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_template
 from outputs import read_table, replacing, write_table
 from scipy import ndimage
@@ -32,13 +32,17 @@ Point = tuple[float, float, float]
 TERMS_IN_TITLE = 3
 TERMS_IN_BARS = 6
 LONGEST_TERM = 40
+# Characters of a title at full size; a longer one is drawn smaller.
+LONGEST_TITLE = 85
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Beyond this percentile of |map| the colours no longer change: one bright voxel must not pale all others.
-BRIGHTEST_PERCENTILE = 99.9
+BRIGHTEST_PERCENTILE = 99.98
 MIN_CLUSTER_MM3 = 80.0
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
 DPI = 150
+# Half the time of zlib's usual 6, for files a twentieth larger.
+PACKING = {"compress_level": 3}
 
 # Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
@@ -124,13 +128,16 @@ def find_peaks(volume: Volume, threshold: float) -> list[dict[str, Any]]:
 def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, list[tuple[float, Point]]]]:
     """Return size in voxels and peaks of each cluster of positive values, highest peak first."""
     above = (data >= threshold) & (data > 0)
-    labels, n_clusters = ndimage.label(above)
-    if not n_clusters:
+    if not above.any():
         return []
+    # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
+    box = ndimage.find_objects(above.astype(np.int8))[0]
+    data, above = data[box], above[box]
+    labels, n_clusters = ndimage.label(above)
     sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
     maxima = np.argwhere(above & (data == ndimage.maximum_filter(data, 3)))
     values = data[tuple(maxima.T)]
-    points = nib.affines.apply_affine(affine, maxima)
+    points = apply_affine(affine, maxima + [side.start for side in box])
     order = np.lexsort((*maxima.T, -values))
     peaks: dict[int, list[tuple[float, Point]]] = {}
     for index in order:
@@ -146,7 +153,7 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
 def peak_of(volume: Volume) -> Point:
     """Find the largest value's place in mm; the sign rule of run_ica makes it the largest absolute value too."""
     index = np.unravel_index(volume.data.argmax(), volume.data.shape)
-    x, y, z = nib.affines.apply_affine(volume.affine, index)
+    x, y, z = apply_affine(volume.affine, index)
     return float(x), float(y), float(z)
 
 
@@ -175,6 +182,11 @@ def shown_text(text: str, longest: int) -> str:
     return kept if len(kept) <= longest else kept[: longest - 1].rstrip() + "…"
 
 
+def with_minus(number: str) -> str:
+    """Write a number with a true minus sign."""
+    return number.replace("-", "\u2212")
+
+
 def _font_characters() -> Mapping[int, int]:
     return get_font(findfont("DejaVu Sans")).get_charmap()
 
@@ -184,18 +196,18 @@ def in_plane(axis: int) -> tuple[int, int]:
     return ((1, 2), (0, 2), (0, 1))[axis]
 
 
-def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, step_mm: int = 1) -> npt.NDArray[np.float32]:
+def cut(volume: Volume, box: Box, axis: int, at_mm: float) -> npt.NDArray[np.float32]:
     """Read a plane of the volume by linear interpolation, whatever its affine.
 
     Returns
     -------
     array of shape (height, width)
-        One value each `step_mm`; the first row is the lowest.
+        One value for each mm; the first row is the lowest.
     """
     across, up = in_plane(axis)
     mm: list[Any] = [at_mm, at_mm, at_mm]
-    mm[across] = np.arange(box.low[across], box.high[across] + 1, step_mm)[None, :]
-    mm[up] = np.arange(box.low[up], box.high[up] + 1, step_mm)[:, None]
+    mm[across] = np.arange(box.low[across], box.high[across] + 1)[None, :]
+    mm[up] = np.arange(box.low[up], box.high[up] + 1)[:, None]
     inverse = np.linalg.inv(volume.affine)
     # Written out, because a matrix product may differ in its last bit with the number of threads.
     voxel = [row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3] for row in inverse[:3]]
@@ -256,11 +268,8 @@ class Sheet:
 
     def save(self, path: str, *, title: str) -> None:
         """Write a PNG without version and time, so that the same maps give the same bytes."""
-        width, height = self.figure.get_size_inches() * DPI
-        # imshow sets the limits to its own picture.
         with replacing(path) as temporary:
-            self.figure.savefig(temporary, dpi=DPI, metadata={"Software": None, "Title": title})
-        logging.debug("%s: %d x %d pixels", path, width, height)
+            self.figure.savefig(temporary, dpi=DPI, metadata={"Software": None, "Title": title}, pil_kwargs=PACKING)
 
 
 def draw_panel(
@@ -274,13 +283,10 @@ def draw_panel(
     at_mm: float,
     corner: tuple[float, float],
     magnification: float = 1,
-    step_mm: int = 1,
 ) -> None:
     """Draw one cut with its lower left corner at `corner`."""
     width, height = box.shape(axis)
-    painted = paint(
-        cut(volume, box, axis, at_mm, step_mm=step_mm), cut(template, box, axis, at_mm, step_mm=step_mm), scale
-    )
+    painted = paint(cut(volume, box, axis, at_mm), cut(template, box, axis, at_mm), scale)
     sheet.picture(painted, *corner, width * magnification, height * magnification)
 
 
@@ -289,34 +295,35 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
 
     The axial cuts are the same for all components, so that figures can be laid side by side.
     """
-    gap, bar_mm, zoom = 6, 110, 2.2
+    gap, bar_mm = 6, 110
     widths = [box.shape(axis)[0] for axis in range(3)]
     tallest = box.shape(2)[1]
     sheet_mm = len(AXIAL_CUTS_MM) * (widths[2] + gap) + gap
     zoom = (sheet_mm - bar_mm - 4 * gap) / sum(widths)
-    upper = tallest + 34
-    sheet = Sheet(sheet_mm, upper + tallest * zoom + 62, inches=11)
+    upper = tallest + 46
     top = upper + tallest * zoom
-    sheet.text(gap, top + 30, title, fontsize=15, fontweight="bold", va="center")
-    sheet.text(sheet_mm - gap, top + 30, facts, fontsize=9.5, color=FAINT, va="center", ha="right")
+    sheet = Sheet(sheet_mm, top + 70, inches=11)
+    sheet.text(gap, top + 50, title, fontsize=min(15, 15 * LONGEST_TITLE / len(title)), fontweight="bold", va="center")
+    sheet.text(gap, top + 22, facts, fontsize=9.5, color=FAINT, va="center")
 
     peak = peak_of(volume)
     left = float(gap)
     for axis, name in enumerate("xyz"):
-        width, height = box.shape(axis)
-        corner = (left, upper + (tallest - height) * zoom / 2)
+        width = box.shape(axis)[0]
+        corner = (left, float(upper))
         draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, magnification=zoom)
         _draw_crosshair(sheet, box, axis, peak, corner, zoom)
         _draw_sides(sheet, box, axis, corner, zoom)
-        sheet.text(left + width * zoom / 2, upper - 4, f"{name} = {peak[axis]:.0f}", fontsize=10, ha="center", va="top")
+        place = f"{name} = {with_minus(f'{peak[axis]:.0f}')}"
+        sheet.text(left + width * zoom / 2, upper - 4, place, fontsize=10, ha="center", va="top")
         left += width * zoom + gap
     _draw_colour_bar(sheet, scale, left=left + 26, bottom=upper + 0.16 * tallest * zoom, height=0.62 * tallest * zoom)
 
     for number, height_mm in enumerate(AXIAL_CUTS_MM):
         corner = (gap + number * (widths[2] + gap), 16)
         draw_panel(sheet, volume, template, box, scale, axis=2, at_mm=height_mm, corner=corner)
-        sheet.text(corner[0] + widths[2] / 2, 13, f"z = {height_mm}", fontsize=9, ha="center", va="top")
-    sheet.axes.set(xlim=(0, sheet_mm), ylim=(0, top + 62 - 0))
+        place = f"z = {with_minus(str(height_mm))}"
+        sheet.text(corner[0] + widths[2] / 2, 13, place, fontsize=9, ha="center", va="top")
     return sheet
 
 
@@ -325,7 +332,7 @@ def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tupl
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
     y = corner[1] + (peak[up] - box.low[up] + 0.5) * zoom
-    style = {"color": LINE, "linewidth": 0.8, "alpha": 0.9, "zorder": 2}
+    style: dict[str, Any] = {"color": LINE, "linewidth": 0.8, "alpha": 0.9, "zorder": 2}
     hole = 9 * zoom
     for start, end in ((corner[0], x - hole), (x + hole, corner[0] + width * zoom)):
         if start < end:
@@ -352,7 +359,7 @@ def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, 
     for value in (-scale.brightest, -scale.threshold, scale.threshold, scale.brightest):
         y = bottom + height * (value + scale.brightest) / (2 * scale.brightest)
         sheet.axes.plot([left + 16, left + 20], [y, y], color=INK, linewidth=0.8)
-        sheet.text(left + 23, y, f"{value:.1f}".replace("-", "\u2212"), fontsize=9, va="center")
+        sheet.text(left + 23, y, with_minus(f"{value:.1f}"), fontsize=9, va="center")
     sheet.text(left + 8, bottom + height + 10, "SD", fontsize=9, ha="center", va="bottom", color=FAINT)
 
 
@@ -373,14 +380,13 @@ def draw_overview(
         bottom = gap / 2 + (n_rows - 1 - row) * cell_height
         label, _, terms = title.partition("  ")
         sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
-        sheet.text(left + 86, bottom + tallest + 14, shown_text(terms, 42), fontsize=9.5, va="center", color=FAINT)
+        sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 40), fontsize=9.5, va="center", color=FAINT)
         peak = peak_of(volume)
         for axis in range(3):
             width, height = box.shape(axis)
             corner = (left, bottom + (tallest - height) / 2)
-            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, step_mm=1)
+            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner)
             left += width
-    sheet.axes.set(xlim=(0, columns * cell_width + gap), ylim=(0, n_rows * cell_height + gap))
     return sheet
 
 
@@ -406,10 +412,7 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[tuple[str, fl
             sheet.text(middle - 6, y, shown_text(term, 24), fontsize=9.5, va="center", ha="right")
             length = room * weight / longest if longest and weight > 0 else 0
             sheet.axes.barh(y, length, left=middle, height=11, color="#3b6fb6")
-            sheet.text(
-                middle + length + 4, y, f"{weight:.3g}".replace("-", "\u2212"), fontsize=8, va="center", color=FAINT
-            )
-    sheet.axes.set(xlim=(0, width), ylim=(0, height))
+            sheet.text(middle + length + 4, y, with_minus(f"{weight:.3g}"), fontsize=8, va="center", color=FAINT)
     return sheet
 
 
@@ -428,7 +431,7 @@ def read_template() -> tuple[Volume, Box]:
     img = load_mni152_template(resolution=1)
     data = np.asarray(img.dataobj, dtype=np.float32)
     inside = np.argwhere(data > 0)
-    corners = nib.affines.apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
+    corners = apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
     return Volume(data / data.max(), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
@@ -453,8 +456,8 @@ def main(
     stabilities = read_table(stability)
     if not maps.shape[-1] == len(figures) == len(stabilities):
         raise ValueError(
-            f"{maps.shape[-1]} component maps, {len(stabilities)} rows in {stability}, {len(figures)} figures asked for;"
-            " delete results/run_ica and run again"
+            f"{maps.shape[-1]} component maps, {len(stabilities)} rows in {stability}, {len(figures)} figures asked"
+            " for; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
     template, box = read_template()

@@ -85,7 +85,8 @@ def rank_terms(scores: Array, terms: list[str], labels: list[str], n_images: int
     """Tabulate the terms of each component, strongest first."""
     rows = []
     for label, component in zip(labels, scores, strict=True):
-        order = np.argsort(-component, kind="stable")
+        # Reversed, not negated: equal weights (synonyms) then fall as in nilearn's example.
+        order = np.argsort(component)[::-1]
         rows += [
             {"component": label, "term": terms[column], "rank": rank, "weight": component[column], "images": n_images}
             for rank, column in enumerate(order, start=1)

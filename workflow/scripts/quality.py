@@ -233,8 +233,8 @@ def count_distinct(values: NDArray[np.float32]) -> int:
 
 def _bounding_box(has_data: NDArray[np.bool_]) -> tuple[slice, ...]:
     """Return the smallest box with all true voxels; empty if there is none."""
-    in_plane = has_data.any(axis=2)
-    profiles = (in_plane.any(axis=1), in_plane.any(axis=0), has_data.any(axis=(0, 1)))
+    in_xy = np.asarray(has_data.any(axis=2))
+    profiles = (in_xy.any(axis=1), in_xy.any(axis=0), has_data.any(axis=(0, 1)))
     box = []
     for profile in profiles:
         planes = np.flatnonzero(profile)

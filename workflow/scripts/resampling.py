@@ -45,15 +45,15 @@ class Target(NamedTuple):
 class Plan(NamedTuple):
     """How the images of one grid are read out at the voxels of a target.
 
-    There are three ways. `weights` is None and `index` is not: each voxel is a voxel of the image. Both are
-    given: three matrix products, then `index`. Neither: the axes are oblique and scipy interpolates in 3-D.
+    There are three ways. `weights` is None and `positions` is not: each voxel is a voxel of the image. Both are
+    given: three matrix products, then `positions`. Neither: the axes are oblique and scipy interpolates in 3-D.
     """
 
     transform: NDArray[np.float64]  # (4, 4), voxel of the target's grid -> voxel of the image
     order: int  # of the spline
     weights: tuple[NDArray[np.float64], ...] | None  # per axis of the image: (planes of the box, planes used)
     used: tuple[slice, ...]  # the part of the image that has weight
-    index: NDArray[np.int32] | None  # (n_voxels,), flat position of each voxel in what is read out
+    positions: NDArray[np.int32] | None  # (n_voxels,), flat position of each voxel in what is read out
     outside: NDArray[np.int32]  # voxels of the mask that lie outside of the image's grid (only without weights)
 
 
@@ -119,14 +119,14 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
     Equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))`` for continuous interpolation, and
     ``resample_img`` within the mask for the others. Limit BLAS to one thread around it for the same bits everywhere.
     """
-    if plan.weights is None and plan.index is not None:
+    if plan.weights is None and plan.positions is not None:
         return read_voxels(data, plan)
     # Splines spread the rounding error of the largest values over the whole image, linear weights do not.
     dtype = np.float64 if plan.order == 3 or round_to_integers else np.float32
-    if plan.index is None or plan.weights is None:
+    if plan.positions is None or plan.weights is None:
         voxels = _resample_oblique(data.astype(dtype, copy=False), plan, target)
     else:
-        voxels = _multiply(data[plan.used].astype(dtype, copy=False), plan.weights).ravel()[plan.index]
+        voxels = _multiply(data[plan.used].astype(dtype, copy=False), plan.weights).ravel()[plan.positions]
     if round_to_integers:
         voxels = np.floor(voxels + 0.5)
     return voxels.clip(min(data.min(), 0), max(data.max(), 0)).astype(np.float32, copy=False)
@@ -137,12 +137,12 @@ def read_voxels(data: NDArray, plan: Plan, target: Target | None = None) -> NDAr
 
     Returns an array (n_voxels,) of the image's dtype, zero where the image's grid does not reach.
     """
-    if plan.index is None:
+    if plan.positions is None:
         if target is None:
             raise ValueError("read_voxels: oblique images need the target")
         kept = data.astype(np.uint8) if data.dtype == bool else data
         return _resample_oblique(kept, plan, target).astype(data.dtype, copy=False)
-    voxels = data.reshape(-1, order="F").take(plan.index)
+    voxels = data.reshape(-1, order="F").take(plan.positions)
     voxels[plan.outside] = 0
     return voxels
 
@@ -221,7 +221,7 @@ def _plan_choice(
     chosen: list[NDArray[np.intp] | None],
     target: Target,
 ) -> Plan:
-    """Plan for target voxels that are voxels of the image: `index` counts in Fortran order of the image."""
+    """Plan for target voxels that are voxels of the image: `positions` counts in Fortran order of the image."""
     strides = np.cumprod((1, *shape[:2]))
     index = np.zeros(target.inside.shape, dtype=np.int32)
     outside = np.zeros(target.inside.shape, dtype=bool)
@@ -240,7 +240,7 @@ def _plan_products(
     along_target: list[NDArray[np.float64]],
     target: Target,
 ) -> Plan:
-    """Plan for three matrix products: `index` counts in C order of their result, see `_multiply`."""
+    """Plan for three matrix products: `positions` counts in C order of their result, see `_multiply`."""
     along_source = [along_target[axes.index(source_axis)] for source_axis in range(3)]
     used = tuple(_used_planes(weights) for weights in along_source)
     weights = tuple(matrix[:, planes] for matrix, planes in zip(along_source, used, strict=True))

@@ -114,20 +114,22 @@ def find_consensus(
         ICASSO's stability over the restarts, for the rows of ``rotation.R``; None with one start.
     restarts : list of Rotation
     """
-    options = {"max_iter": max_iter, "tol": tol}
     if n_restarts == 1:
-        rotation = rotate(Z, seed=random_state, **options)
+        rotation = rotate(Z, seed=random_state, max_iter=max_iter, tol=tol)
         return rotation, None, [rotation]
     Z_part = Z[:, voxel_sample(Z.shape[1], random_state)]
     seeds = range(random_state, random_state + n_restarts)
-    restarts = [rotate(Z_part, seed=seed, **options) for seed in progress(seeds, total=n_restarts, unit="restart")]
+    restarts = [
+        rotate(Z_part, seed=seed, max_iter=max_iter, tol=tol)
+        for seed in progress(seeds, total=n_restarts, unit="restart")
+    ]
     # The data are white, so the inner products of rotation rows are the correlations of the maps.
     estimates = np.vstack([restart.R for restart in restarts])
     similarity = np.abs(estimates @ estimates.T)
     labels = cluster_estimates(similarity, len(Z))
     iq, centrotypes = cluster_quality(similarity, labels)
     start = orthogonalize(estimates[centrotypes])
-    rotation = rotate(Z, seed=random_state, start=start, **options)
+    rotation = rotate(Z, seed=random_state, start=start, max_iter=max_iter, tol=tol)
     _, clusters = linear_sum_assignment(-np.abs(rotation.R @ estimates[centrotypes].T))
     return rotation, iq[clusters], restarts
 
@@ -138,14 +140,13 @@ def voxel_sample(n_voxels: int, seed: int) -> npt.NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(n_voxels, size=size, replace=False))
 
 
-def settle(S: Array, A: Array, W: Array) -> tuple[npt.NDArray[np.intp], Array]:
+def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
     """Decide order and sign, here and nowhere else.
 
     Parameters
     ----------
     S : array of shape (n_components, n_voxels)
     A : array of shape (n_images, n_components)
-    W : array of shape (n_components, n_images)
 
     Returns
     -------
@@ -188,7 +189,7 @@ def main(
         W = rotation.R @ reduced["K"] / scale
         # The rotation is orthogonal, so its transpose inverts it.
         A = (reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(Z)])) @ rotation.R.T * scale.T
-    order, signs = settle(S, A, W)
+    order, signs = settle(S, A)
     S, A, W = (signs[:, None] * S)[order], (A * signs)[:, order], (signs[:, None] * W)[order]
 
     write_maps(components, S.astype(np.float32), mask)

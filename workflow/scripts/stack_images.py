@@ -32,9 +32,11 @@ class StackedVoxels:
         self.shape = (len(places), self._files[0].shape[1])
 
     def __len__(self) -> int:
+        """Count the rows."""
         return len(self._places)
 
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
+        """Read one row (n_voxels,)."""
         file, row = self._places[number]
         return np.asarray(self._files[file][row])
 
@@ -62,6 +64,9 @@ def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[st
         raise RuntimeError(f"image {image['image_id']} was neither masked nor refused; delete results/mask_images")
     if measured["row"] is None:
         return rejection(measured["reason"], measured["value"], measured["threshold"], "mask_images")
+    if not measured["sd"]:
+        # Whatever the criteria: a constant has no direction to find, and no variance to scale to one.
+        return rejection("constant", measured["mean"], None, "stack_images")
     verdict = judge(measured, map_type=image["map_type"], criteria=criteria)
     return None if verdict is None else rejection(*verdict, "stack_images")
 

@@ -26,7 +26,7 @@ def log_to(log_file: str, level: str = "info") -> None:
     """
     screen = os.fdopen(os.dup(2), "w", buffering=1)
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    log = open(log_file, "w", buffering=1, encoding="utf-8")
+    log = Path(log_file).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 it stays open to the end
     os.dup2(log.fileno(), 2)
 
     stage = Path(log_file).stem

@@ -1,0 +1,99 @@
+"""The mask is nilearn's, or a sound one of the user's."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from build_mask import main
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
+from nilearn.image import resample_img
+
+
+@pytest.fixture(scope="module")
+def brain_img() -> nib.Nifti1Image:
+    return load_mni152_brain_mask(resolution=4)
+
+
+def built(folder, source, resolution_mm=4) -> nib.Nifti1Image:
+    mask = folder / "build_mask" / "mask.nii.gz"
+    main(str(mask), source=str(source), resolution_mm=resolution_mm)
+    return nib.load(mask)
+
+
+def saved(folder, data, affine):
+    path = folder / "mine.nii.gz"
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+@pytest.mark.parametrize(("source", "load"), [("brain", load_mni152_brain_mask), ("gray_matter", load_mni152_gm_mask)])
+@pytest.mark.parametrize("resolution_mm", [3, 4])
+def test_the_masks_are_those_of_nilearn(source, load, resolution_mm, tmp_path):
+    mask_img, expected_img = built(tmp_path, source, resolution_mm), load(resolution=resolution_mm)
+    assert mask_img.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask_img.affine, expected_img.affine)
+    np.testing.assert_array_equal(np.asarray(mask_img.dataobj), np.asarray(expected_img.dataobj))
+
+
+def test_the_same_mask_has_the_same_bytes(tmp_path):
+    files = [Path(built(tmp_path / folder, "brain").get_filename()) for folder in ("a", "b")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_a_file_brings_its_own_grid(value, tmp_path, brain_img):
+    own_img = resample_img(brain_img, np.diag([-5.0, 5, 5]), interpolation="nearest", copy_header=True)
+    own = (np.asarray(own_img.dataobj) > 0)[..., np.newaxis]
+    mask_img = built(tmp_path, saved(tmp_path, own.astype(np.uint8) * np.uint8(value), own_img.affine))
+    np.testing.assert_array_equal(mask_img.affine, own_img.affine)
+    np.testing.assert_array_equal(np.asarray(mask_img.dataobj), own[..., 0])
+
+
+def test_part_of_the_brain_is_a_mask_too(tmp_path, brain_img):
+    left = np.asarray(brain_img.dataobj).astype(np.float64)
+    left[left.shape[0] // 2 :] = 0
+    assert np.asarray(built(tmp_path, saved(tmp_path, left, brain_img.affine)).dataobj).sum() == left.sum()
+
+
+def moved(affine, mm):
+    affine = affine.copy()
+    affine[:3, 3] += mm
+    return affine
+
+
+FAULTS = {
+    "volumes": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "choose one volume"),
+    "a plane": (lambda data, affine: (data[:, :, 20], affine), "3-D"),
+    "NaN": (lambda data, affine: (np.where(data, data, np.nan), affine), "not finite"),
+    "zeros": (lambda data, affine: (0 * data, affine), "empty"),
+    "probabilities": (lambda data, affine: (np.cumsum(data, axis=0) / 100, affine), "threshold it first"),
+    "all of the box": (lambda data, affine: (data * 0 + 1, affine), "has 1 different"),
+    "no background": (lambda data, affine: (data + 1, affine), "threshold it first"),
+    "nearly the box": (lambda data, affine: (np.pad(data[2:-2, 2:-2, 2:-2] * 0 + 1, 2), affine), "MNI152"),
+    "another space": (lambda data, affine: (data, moved(affine, (0, 50, -30))), "MNI152"),
+    "no affine": (lambda data, _: (data, np.diag([4.0, 4, 4, 1])), "MNI152"),
+    "singular": (lambda data, _: (data, np.diag([4.0, 4, 0, 1])), "singular"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_is_no_mask_is_refused(fault, tmp_path, brain_img):
+    change, message = FAULTS[fault]
+    data, affine = change(np.asarray(brain_img.dataobj).astype(np.float32), brain_img.affine)
+    img = nib.Nifti1Image(data, np.eye(4))
+    img.header.set_sform(affine, code="mni")
+    path = tmp_path / "mine.nii.gz"
+    nib.save(nib.Nifti1Image(data, None, img.header), path)
+    with pytest.raises(ValueError, match=message):
+        built(tmp_path, path)
+    assert not (tmp_path / "build_mask").exists()
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        built(tmp_path, "grey_matter")
+    path = tmp_path / "mask.nii.gz"
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match="cannot be read"):
+        built(tmp_path, path)

@@ -1,0 +1,423 @@
+"""The page: what it says, and that nothing from the archive gets out of its place."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+from conftest import ROOT
+from outputs import column_names, write_json, write_table
+from PIL import Image
+from render_report import (
+    LONGEST_TEXT,
+    REASONS,
+    count_missing_terms,
+    explain_rejections,
+    find_warnings,
+    format_number,
+    funnel,
+    main,
+    main_collection,
+    safe_address,
+    shorten,
+)
+
+HOSTILE = [
+    '<script>alert("x")</script>',
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</bdi></td></table><iframe src='https://evil.example'></iframe>",
+    "{{ settings }}{% raw %}",
+    "$\\frac{1}{2}$ &amp; &lt;b&gt;",
+    "\u202eright to left\u2066",
+    "שלום <b>عالم</b>",
+    "y" * 5000,
+    "--><style>*{display:none}</style>",
+]
+HOSTILE_ADDRESSES = [
+    "javascript:alert(1)",
+    " JavaScript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "//evil.example/x",
+    "file:///etc/passwd",
+    "https://user:password@evil.example/",
+    "https://[broken",
+    "https:///nohost",
+    "/images/1/",
+]
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects elements, attributes and text, and checks that the elements nest."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    def names(self):
+        return [(tag, sorted(attributes)) for tag, attributes in self.elements]
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+@pytest.fixture
+def render(tmp_path):
+    """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts."""
+
+    def run(name="run", *, word=str, address="https://neurovault.org/images/1/", recovery=True, changes=None):
+        folder = tmp_path / name
+
+        def table(place, rows, columns=()):
+            names = [*columns] or column_names(folder / f"{place}.tsv")
+            write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows], columns)
+            return str(folder / f"{place}.tsv")
+
+        def picture(place):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGBA", (60, 40), (200, 30, 30, 255)).save(folder / place)
+            return str(folder / place)
+
+        labels = ["ICA_00", "ICA_01"]
+        studies = [
+            {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1/a"), "url": address},
+            {"collection_id": 8, "name": word("Study eight"), "url": address},
+        ]  # fmt: skip
+        images = [
+            {
+                "row": row, "image_id": 70 + row, "name": word(f"map {row}"), "collection_id": 7 if row < 2 else 8,
+                "collection_name": word("Study"), "map_type": word("Z map"), "url": address, "number_of_subjects": 20,
+                "cognitive_paradigm_cogatlas": word("n-back task"),
+            }
+            for row in range(3)
+        ]  # fmt: skip
+        loadings = [{"ICA_00": 0.9, "ICA_01": 0.1}, {"ICA_00": 0.3, "ICA_01": -0.8}, {"ICA_00": 0.1, "ICA_01": 0.7}]
+        decomposition = {
+            "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
+            "n_restarts": 20, "n_restarts_converged": 20, "variance_explained": 0.625,
+        } | (changes or {})  # fmt: skip
+        write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
+        settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+        settings["archive"]["data_dir"] = word("data")
+        report = folder / "render_report/report.html"
+        main(
+            selection=table(
+                "fetch_metadata/selection",
+                [{"step": 0, "level": "image", "criterion": word("modality"), "tested": 9, "dropped": 4, "kept": 5}],
+            ),
+            collections=table("fetch_metadata/collections", studies),
+            term_status=[
+                table("fetch_terms/status-0", [{"image_id": 70, "terms": 3}, {"image_id": 71, "terms": 2}]),
+                table("fetch_terms/status-1", [{"image_id": 72, "terms": 0, "reason": "malformed"}]),
+            ],
+            images=table("stack_images/images", images),
+            rejected=table(
+                "stack_images/rejected",
+                [
+                    {
+                        "image_id": 80,
+                        "name": word("refused map"),
+                        "reason": "thresholded",
+                        "value": word("0.83"),
+                        "threshold": word("0.6"),
+                        "stage": "stack_images",
+                        "collection_id": 8,
+                        "url": address,
+                        "collection_name": word("Study eight"),
+                    },
+                    {"image_id": 81, "reason": "missing_file", "stage": "download_images", "collection_id": 8},
+                ],  # fmt: skip
+            ),
+            variance=table(
+                "reduce_images/variance",
+                [{"principal_component": 0, "eigenvalue": 2.5, "variance_explained": 0.5, "kept": True}],
+            ),
+            stability=table(
+                "run_ica/desc-ICA_stability",
+                [
+                    {"component": label, "variance_explained": 0.3, "iq_restarts": iq}
+                    for label, iq in zip(labels, (0.93, 0.41), strict=True)
+                ],
+            ),
+            decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
+            mixing=table(
+                "run_ica/desc-ICA_mixing",
+                [{"image_id": 70 + row, **loading} for row, loading in enumerate(loadings)],
+                ["image_id", *labels],
+            ),
+            terms=table(
+                "project_terms/desc-ICA_terms",
+                [
+                    {
+                        "component": label,
+                        "term": word(f"{label} term {rank}"),
+                        "rank": rank,
+                        "weight": 2.0 / rank,
+                        "images": 2,
+                    }
+                    for label in labels
+                    for rank in range(1, 13)
+                ],
+            ),
+            vocabulary=table(
+                "project_terms/vocabulary",
+                [{"term": word(f"word {k}"), "mean_weight": 0.2, "images": 2} for k in range(12)],
+            ),
+            enrichment=table(
+                "project_terms/desc-ICA_enrichment",
+                [
+                    {
+                        "component": "ICA_00",
+                        "field": "cognitive_paradigm_cogatlas",
+                        "label": word("n-back task"),
+                        "images": 2,
+                        "collections": 1,
+                        "mean_loading": 0.5,
+                        "difference": 0.4,
+                    }
+                ],  # fmt: skip
+            ),
+            figures=[picture(f"plot_components/{label}.png") for label in labels],
+            overview=picture("plot_components/overview.png"),
+            terms_figure=picture("plot_components/terms.png"),
+            peaks=table(
+                "plot_components/desc-ICA_peaks",
+                [
+                    {
+                        "component": "ICA_00",
+                        "peak": str(k),
+                        "x": -38.0,
+                        "y": 22.0 + k,
+                        "z": 56.0,
+                        "value": 9.5,
+                        "volume_mm3": 80,
+                    }
+                    for k in range(1, 9)
+                ],
+            ),
+            recovery=table(
+                "check_demo/recovery",
+                [{"kind": "network", "id": word("visual"), "abs_r": 0.97, "passed": True, "found": "ICA_00"}],
+            )
+            if recovery
+            else [],
+            report=str(report),
+            settings=settings,
+        )
+        return report.read_text(encoding="utf-8")
+
+    return run
+
+
+def test_page_says_what_the_tables_say(render):
+    text = Page(render()).text()
+    for words in (
+        "2 independent components of 3 statistic maps from 2 NeuroVault collections",
+        "This is the demo",
+        "Images used 3 of 5 selected; 2 refused",
+        "Variance explained 62.5 %",
+        "Images with terms 2 of 3; without: 1 (unreadable answer)",
+        "9 iterations ; 20 of 20 restarts converged".replace(" ;", ";"),
+        "ICA_01: stability over restarts below 0.6",
+        "ICA_00 is carried by one collection: number 7 holds 98.9 %",
+        "images Criterion".replace("images ", "Of "),
+        "quality control 4 1 3",
+        "ICA_00 term 10",
+        "−38 23 56 9.50 80",
+        "The first 6 of 8",
+        "thresholded 1 " + REASONS["thresholded"],
+        "Demo check",
+        "1 of 1 checks passed",
+        "max_images_per_collection: 10",
+        "Python ",
+    ):
+        assert words in text, words
+    assert "ICA_00 term 11" not in text
+    assert "word 10" not in text
+
+
+def test_strongest_images_come_first(render):
+    page = render()
+    rows = re.findall(r'<td class="n">(−?0\.\d{3})</td><td class="w">\s*<a href="[^"]*"[^>]*><bdi>(map \d)', page)
+    assert rows == [
+        ("0.900", "map 0"), ("0.300", "map 1"), ("0.100", "map 2"),
+        ("−0.800", "map 1"), ("0.700", "map 2"), ("0.100", "map 0"),
+    ]  # fmt: skip
+
+
+def test_page_is_complete_without_demo_terms_and_peaks(render):
+    page = Page(render(recovery=False, changes={"converged": False, "n_restarts": 1, "n_restarts_converged": 1}))
+    assert "Demo check" not in page.text()
+    assert "FastICA did not converge in 500 iterations" in page.text()
+    assert "No voxel reaches the threshold." in page.text()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_hostile_text_adds_no_element_and_no_attribute(render, hostile):
+    honest = Page(render("honest"))
+    page = Page(render("hostile", word=lambda text: f"{hostile} {text}"))
+    assert page.names() == honest.names()
+    assert (
+        shorten(hostile, 60)[:50].split()
+        == [word for word in page.text().split(" term 1 ")[0].split() if word in shorten(hostile, 60)[:50].split()][
+            : len(shorten(hostile, 60)[:50].split())
+        ]
+        or shorten(hostile, 40)[:30] in page.text()
+    )
+    assert max(map(len, page.text().split("y" * LONGEST_TEXT))) < len(page.text()) + 1
+
+
+def test_long_text_is_cut_and_direction_marks_are_dropped(render):
+    assert shorten("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
+    assert shorten("a\u202eb\u2066c\u2069") == "abc"
+    assert shorten(None) == ""
+    assert "y" * LONGEST_TEXT not in re.sub(r"<pre>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("address", HOSTILE_ADDRESSES)
+def test_only_http_addresses_become_links(render, address):
+    assert safe_address(address) is None
+    page = Page(render(address=address))
+    assert all(attributes["href"].startswith("#") for attributes in page.all("a"))
+    assert "map 0" in page.text()
+
+
+def test_safe_addresses_stay():
+    for address in ("https://neurovault.org/images/1/?a=b&c=d", "http://neurovault.org:8000/collections/1/"):
+        assert safe_address(address) == address
+    assert safe_address(None) is None
+    assert safe_address(5) is None
+
+
+def test_page_loads_nothing(render):
+    page = Page(render())
+    assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.elements}
+    assert all(attributes["src"].startswith("data:image/jpeg;base64,") for attributes in page.all("img"))
+    assert [attributes["href"] for attributes in page.all("link")] == ["data:,"]
+    assert not re.search(r"url\(|@import", render())
+    policy = next(
+        attributes["content"]
+        for attributes in page.all("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'")
+    for attributes in page.all("a"):
+        assert attributes["href"].startswith("#") or attributes["rel"] == "noopener noreferrer"
+
+
+def test_links_in_the_page_have_their_place(render):
+    page = Page(render())
+    places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(places) == len(set(places))
+    inner = {attributes["href"][1:] for attributes in page.all("a") if attributes["href"].startswith("#")}
+    assert inner <= set(places)
+    assert {
+        attributes["aria-labelledby"] for tag, attributes in page.elements if "aria-labelledby" in attributes
+    } <= set(places)
+
+
+def test_figures_are_inside_with_alternative_text(render):
+    images = Page(render()).all("img")
+    assert len(images) == 4
+    assert all(attributes["alt"] for attributes in images)
+    assert "−38, 23, 56 mm" in images[1]["alt"]
+    with Image.open(io.BytesIO(base64.b64decode(images[1]["src"].partition(",")[2]))) as image:
+        assert image.size == (60, 40)
+        red, green, blue = image.getpixel((30, 20))
+    assert red > 180
+    assert max(green, blue) < 60
+
+
+def test_headings_leave_out_no_level(render):
+    levels = [int(tag[1]) for tag, _ in Page(render()).elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_same_tables_give_the_same_bytes(render):
+    assert render("first") == render("second")
+
+
+def test_funnel_ends_with_the_images_of_the_matrix():
+    selection = [{"level": "image", "criterion": "a", "tested": 30, "dropped": 10, "kept": 20}]
+    rejected = [{"stage": "stack_images"}] * 3 + [{"stage": "mask_images"}] * 2 + [{"stage": "download_images"}]
+    steps = funnel(selection, rejected)
+    assert [(step["tested"], step["dropped"], step["kept"]) for step in steps] == [
+        (30, 10, 20), (20, 1, 19), (19, 2, 17), (17, 3, 14),
+    ]  # fmt: skip
+
+
+def test_missing_terms_are_counted_over_the_used_images():
+    status = [
+        {"image_id": 1, "terms": 5, "reason": None},
+        {"image_id": 2, "terms": 0, "reason": "malformed"},
+        {"image_id": 3, "terms": 0, "reason": "missing_file"},
+    ]
+    assert count_missing_terms(status, [1, 2]) == (1, [("unreadable answer", 1)])
+
+
+def test_main_collection_is_by_squared_loadings():
+    images = {1: {"collection_id": 7}, 2: {"collection_id": 8}, 3: {"collection_id": 8}}
+    mixing = [{"image_id": 1, "ICA_00": -3.0}, {"image_id": 2, "ICA_00": 2.0}, {"image_id": 3, "ICA_00": 2.0}]
+    assert main_collection("ICA_00", mixing, images) == (7, pytest.approx(9 / 17))
+
+
+def test_warnings_in_words():
+    component = {"iq_restarts": 0.9, "collections": 5, "collection_share": 0.2, "collection_id": 7}
+    components = [component | {"component": f"ICA_0{k}", "names": ["a", "b", "c"][:: (-1) ** k]} for k in range(2)]
+    calm = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
+    found = find_warnings(
+        components=components, decomposition=calm, n_images=60, n_rejected=3, n_with_terms=60, recovery=[]
+    )
+    assert found == ["ICA_00 and ICA_01 have the same first three terms."]
+    components[1]["names"] = []
+    worried = calm | {"converged": False, "n_restarts_converged": 12}
+    found = find_warnings(
+        components=components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2, recovery=[]
+    )
+    assert [line.split(":")[0] for line in found] == [
+        "FastICA did not converge in 500 iterations",
+        "8 of 20 restarts of FastICA did not converge.",
+        "Only 5 images for 2 components",
+        "Only 2 of 5 images have term weights",
+        "More images were refused (9) than used (5); see the reasons below.",
+    ]
+
+
+def test_every_reason_of_the_workflow_is_explained():
+    codes = set()
+    for script in ("download_images", "mask_images", "quality", "stack_images"):
+        source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
+        codes |= set(re.findall(r'(?:UnusableError|_failed|_rejection|Duplicate)\(\s*"(\w+)"', source))
+        codes |= set(re.findall(r'^ {8,12}\("(\w+)", (?:measured|rarer)', source, flags=re.MULTILINE))
+    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed"} <= codes
+    assert codes <= set(REASONS)
+    rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
+    assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
+
+
+def test_numbers():
+    assert format_number(-1234.5, 1) == "\u22121,234.5"
+    assert format_number(None) == "\u2013"

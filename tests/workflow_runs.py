@@ -1,0 +1,95 @@
+"""Run the workflow in a folder of its own, on archives made for the test."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import yaml
+from conftest import ROOT
+from scipy import ndimage
+
+SHIPPED = ["Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs"]
+# Affines and shapes in use in the field: FSL 2 mm, SPM 3 mm (both orientations), 4 mm, and one that is oblique.
+GRIDS = [
+    ((91, 109, 91), np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.0]])),
+    ((53, 63, 46), np.array([[-3, 0, 0, 78], [0, 3, 0, -112], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
+    ((53, 63, 46), np.array([[3, 0, 0, -78], [0, 3, 0, -112], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
+    ((46, 55, 46), np.array([[4, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1.0]])),
+    ((53, 63, 46), np.array([[3, 0.1, 0, -80], [-0.1, 3, 0, -110], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
+]
+
+
+def copy_project(folder):
+    """Copy what the workflow needs into `folder`, so that results of a test never land in the checkout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SHIPPED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def snakemake(folder, *arguments, cores=2, check=True):
+    """Run snakemake in `folder` and return the finished process, with its output as text."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stdout
+    return done
+
+
+def write_config(folder, name="overlay.yaml", **sections):
+    """Write a configuration to lay over config.yaml, and return its name."""
+    (folder / name).write_text(yaml.safe_dump(sections))
+    return name
+
+
+def make_maps(data_dir, *, n_images, n_sources, random_state=0):
+    """Make a cache of `n_images` in collections of four: sparse smooth sources mixed at random, with term weights."""
+    rng = np.random.default_rng(random_state)
+    shape, affine = (46, 55, 46), GRIDS[3][1]
+    spikes = rng.laplace(size=(n_sources, *shape)) ** 3
+    sources = np.stack([ndimage.gaussian_filter(volume, 1.2) for volume in spikes])
+    sources /= sources.std(axis=(1, 2, 3), keepdims=True)
+    loadings = rng.normal(size=(n_images, n_sources)) * np.linspace(3, 1, n_sources)
+    for number in range(n_images):
+        home = data_dir / "neurovault" / f"collection_{100 + number // 4}"
+        home.mkdir(parents=True, exist_ok=True)
+        noise = ndimage.gaussian_filter(rng.normal(size=shape), 1.2)
+        volume = np.tensordot(loadings[number], sources, 1) + 0.5 * noise / noise.std()
+        img = nib.Nifti1Image(volume.astype(np.float32), affine)
+        if number % len(GRIDS) != 3:
+            img = on_grid(img, *GRIDS[number % len(GRIDS)])
+        image_id = 1000 + number
+        nib.save(img, home / f"image_{image_id}.nii.gz")
+        record = {
+            "id": image_id, "collection_id": 100 + number // 4, "name": f"map {number}", "map_type": "Z map",
+            "image_type": "statistic_map", "modality": "fMRI-BOLD", "analysis_level": "group", "not_mni": False,
+            "is_thresholded": False, "number_of_subjects": 20, "url": f"https://neurovault.org/images/{image_id}/",
+            "file": f"https://neurovault.org/media/images/{100 + number // 4}/map_{number}.nii.gz",
+            "file_size": (home / f"image_{image_id}.nii.gz").stat().st_size,
+        }  # fmt: skip
+        collection = {"id": 100 + number // 4, "name": f"Study {number // 4}", "DOI": None, "number_of_images": 4}
+        values = {f"term{k}{letter}": round(0.1 * loadings[number, k] + 0.01 * rng.normal(), 3)
+                  for k in range(n_sources) for letter in "abc"}  # fmt: skip
+        answer = {"data": {"neurovault_id": str(image_id), "values": values}}
+        (home / f"image_{image_id}_metadata.json").write_text(json.dumps(record))
+        (home / "collection_metadata.json").write_text(json.dumps(collection))
+        (home / f"neurosynth_words_for_image_{image_id}.json").write_text(json.dumps(answer))
+    return data_dir
+
+
+def on_grid(img, shape, affine):
+    """Resample `img` to another grid, trilinearly."""
+    to_source = np.linalg.inv(img.affine) @ affine
+    volume = ndimage.affine_transform(img.get_fdata(), to_source[:3, :3], to_source[:3, 3], output_shape=shape, order=1)
+    return nib.Nifti1Image(volume.astype(np.float32), affine)
