@@ -1,11 +1,11 @@
 """What several tests use: small made archives, the real maps where they are, planted sources."""
 
-import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from neurovault_server import nifti
 
 ROOT = Path(__file__).parent.parent
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
@@ -21,7 +21,7 @@ def real_maps():
 
 @pytest.fixture
 def write_archive(tmp_path):
-    """Make a cache in nilearn's layout from {collection_id: [image record, ...]} (files hold gzipped bytes)."""
+    """Make a cache in nilearn's layout from {collection_id: [image record, ...]} (files hold small maps)."""
 
     def write(collections, folder="data"):
         data_dir = tmp_path / folder
@@ -36,7 +36,7 @@ def write_archive(tmp_path):
             }
             (home / "collection_metadata.json").write_text(json.dumps(record))
             for image in images:
-                content = gzip.compress(b"image %d" % image["id"], mtime=0)
+                content = nifti(image["id"])
                 image = {
                     "collection_id": collection_id, "name": f"map {image['id']}", "map_type": "Z map",
                     "modality": "fMRI-BOLD", "analysis_level": "group", "file_size": len(content),

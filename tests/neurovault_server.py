@@ -1,7 +1,8 @@
 """A NeuroVault and Neurosynth on a real socket of 127.0.0.1, as they really behave, with faults to switch on.
 
 Paging, redirects, error pages and headers follow the public server's source and recorded answers; the data are made
-here, or come from a cache in nilearn's layout. `Server.misbehave` makes one address go wrong, `Faults` the whole server.
+here, or come from a cache in nilearn's layout. `Server.misbehave` makes one address go wrong,
+`Faults` the whole server.
 """
 
 import gzip
@@ -53,7 +54,8 @@ class Archive:
             "url": f"http://neurovault.org/images/{image_id}/", "id": image_id, "file": f"{collection_id}/{name}",
             "collection": f"http://neurovault.org/collections/{collection_id}/", "collection_id": collection_id,
             "file_size": len(content), "cognitive_paradigm_cogatlas": "None / Other", "map_type": "Z map",
-            "cognitive_contrast_cogatlas": None, "analysis_level": "group", "name": f"map {image_id}", "description": "",
+            "cognitive_contrast_cogatlas": None, "analysis_level": "group", "name": f"map {image_id}",
+            "description": "",
             "add_date": "2016-01-21T18:22:33.834970+01:00", "modify_date": "2018-06-30T06:08:04.136507+02:00",
             "is_valid": True, "is_thresholded": False, "not_mni": False, "brain_coverage": 92.5,
             "number_of_subjects": None, "modality": "fMRI-BOLD", "contrast_definition": None,
@@ -165,8 +167,7 @@ class Server:
         self._random = random.Random(0)
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"server_state": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads, self._http.block_on_close = True, False
+        self._http = _QuietServer(("127.0.0.1", 0), handler)
         scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -225,6 +226,14 @@ class Server:
                 for place, value in zip(moved, values, strict=True):
                     rows[place] = value
         return rows[offset : offset + limit]
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads, block_on_close = True, False
+    request_queue_size = 64
+
+    def handle_error(self, *_):
+        """Say nothing when a client hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -289,7 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
         limit = min(limit if limit > 0 else 100, 1000)
         shown = self.server_state.page(kind, rows, limit, offset)
         if any(row["id"] in poisoned for row in shown):
-            return self.answer(500, HTML_500, "text/html")
+            self.answer(500, HTML_500, "text/html")
+            return
         count = len(rows) + self.server_state.faults.wrong_count
         # Behind TLS, Django still sees http.
         following = f"http://{self.server_state.netloc}{urlsplit(self.path).path}?limit={limit}&offset={offset + limit}"
@@ -314,19 +324,22 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.server_state.archive.files.get(name)
         # The route's regular expression is ASCII: other names are stored, and never found.
         if content is None or not name.isascii():
-            return self.answer(404, b"<html><h1>Not Found</h1></html>", "text/html")
-        self.answer(200, content, "application/octet-stream", {"Content-Encoding": "utf-8"})
+            self.answer(404, b"<html><h1>Not Found</h1></html>", "text/html")
+        else:
+            self.answer(200, content, "application/octet-stream", {"Content-Encoding": "utf-8"})
 
     def decode(self, image_id):
         answer = self.server_state.archive.terms.get(image_id)
         if answer is None:
-            return self.json(200, {"data": {"error": "The image could not be found."}, "status": 404})
-        self.answer(200, answer, "application/json")
+            self.json(200, {"data": {"error": "The image could not be found."}, "status": 404})
+        else:
+            self.answer(200, answer, "application/json")
 
     def json(self, status, document):
         if "text/html" in self.headers.get("Accept", ""):
-            return self.answer(status, b"<html>Django REST framework</html>", "text/html")
-        self.answer(status, json.dumps(document).encode(), "application/json")
+            self.answer(status, b"<html>Django REST framework</html>", "text/html")
+        else:
+            self.answer(status, json.dumps(document).encode(), "application/json")
 
     def answer(self, status, body, kind, headers=None, *, length=None):
         self.send_response(status)

@@ -1,17 +1,27 @@
 """Images in the cache: what is there, what is damaged, when to stop."""
 
+import gzip
 import hashlib
+import time
+import tracemalloc
 
+import nibabel as nib
+import numpy as np
 import pytest
-from download_images import check_file, main
-from outputs import read_table, write_table
+from download_images import check_file
+from fetching import Run, cached_files, ids
+from mask_images import UnusableError, read_image
+from neurovault import read_modify_date
+from neurovault_server import Archive, Faults, Server, nifti
+from nilearn.datasets.neurovault import STD_AFFINE
+from nilearn.image import resample_img
 
 
 def test_good_file_is_hashed(tmp_path):
     path = tmp_path / "image.nii.gz"
-    path.write_bytes(b"\x1f\x8b rest")
-    assert check_file(path, expected_bytes=7) == {
-        "status": "ok", "reason": None, "bytes": 7, "sha256": hashlib.sha256(b"\x1f\x8b rest").hexdigest(),
+    path.write_bytes(content := nifti())
+    assert check_file(path, expected_bytes=len(content)) == {
+        "status": "ok", "reason": None, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
     assert check_file(path, expected_bytes=None)["status"] == "ok"
 
@@ -21,7 +31,9 @@ def test_good_file_is_hashed(tmp_path):
     [
         (None, 7, "missing_file"),
         (b"<html>", 6, "damaged_file"),
-        (b"\x1f\x8b re", 7, "damaged_file"),
+        (b"\x1f\x8b re", 5, "damaged_file"),
+        (gzip.compress(b"text" * 200), None, "damaged_file"),
+        (nifti(), 7, "damaged_file"),
         (b"", 0, "damaged_file"),
     ],
 )
@@ -33,36 +45,238 @@ def test_bad_file_has_a_reason(tmp_path, content, expected_bytes, reason):
 
 
 @pytest.fixture
-def selection(tmp_path, write_archive):
-    data_dir = write_archive({1: [{"id": number} for number in range(1, 11)]})
-    path = tmp_path / "fetch_metadata" / "images.tsv"
-    blank = dict.fromkeys(
-        "name description collection_name collection_DOI image_type map_type modality analysis_level number_of_subjects"
-        " cognitive_paradigm_cogatlas cognitive_contrast_cogatlas contrast_definition is_thresholded not_mni"
-        " brain_coverage file file_size url modify_date".split()
-    )
-    write_table(path, [{**blank, "image_id": n, "collection_id": 1, "batch": n % 2} for n in range(1, 11)])
-    return path, data_dir
+def offline(tmp_path, write_archive):
+    run = Run(tmp_path, data_dir=write_archive({1: [{"id": number} for number in range(1, 11)]}))
+    run.select(batches=2)
+    return run
 
 
-def test_batch_has_its_own_images_only(selection, tmp_path):
-    images, data_dir = selection
-    (data_dir / "neurovault/collection_1/image_3.nii.gz").unlink()
-    status = tmp_path / "download_images" / "status-1.tsv"
-    main(images=str(images), status=str(status), data_dir=str(data_dir), batch=1, max_failed_fraction=0.1)
-    rows = read_table(status)
-    assert [(row["image_id"], row["reason"]) for row in rows] == [
-        (1, None), (3, "missing_file"), (5, None), (7, None), (9, None),
-    ]  # fmt: skip
+def test_batches_together_have_all_images(offline):
+    (offline.data_dir / "neurovault/collection_1/image_3.nii.gz").unlink()
+    before = cached_files(offline.data_dir)
+    rows = offline.download(max_failed_fraction=0.1)
+    assert [(row["image_id"], row["reason"]) for row in rows if row["reason"]] == [(3, "missing_file")]
+    assert ids(rows) == list(range(1, 11))
     assert rows[0]["file"] == "neurovault/collection_1/image_1.nii.gz"
+    assert cached_files(offline.data_dir) == before
 
 
-def test_too_many_failures_stop_with_the_list(selection, tmp_path):
-    images, data_dir = selection
+def test_too_many_failures_stop_with_the_list(offline):
     for number in (3, 5):
-        (data_dir / f"neurovault/collection_1/image_{number}.nii.gz").unlink()
+        (offline.data_dir / f"neurovault/collection_1/image_{number}.nii.gz").unlink()
     with pytest.raises(RuntimeError, match=r"2 of 10 images .* 3 \(missing_file\), 5 \(missing_file\)"):
-        main(
-            images=str(images), status=str(tmp_path / "download_images" / "status-1.tsv"), data_dir=str(data_dir),
-            batch=1, max_failed_fraction=0.1,
-        )  # fmt: skip
+        offline.download(max_failed_fraction=0.1)
+
+
+# From a server.
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Give a server of an archive and a run that has selected all of it."""
+    servers = []
+
+    def start(archive, **options):
+        server = Server(archive, **options)
+        servers.append(server.__enter__())
+        run = Run(tmp_path / f"run{len(servers)}", server=server)
+        run.select()
+        return server, run
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+def damaged(rows):
+    return {row["image_id"]: row["reason"] for row in rows if row["status"] == "failed"}
+
+
+def test_images_are_as_the_server_has_them_and_come_once(serve):
+    archive = Archive.small({1: 5, 2: 7})
+    server, run = serve(archive)
+    rows = run.download()
+    assert damaged(rows) == {}
+    for row in rows:
+        content = archive.files[f"{row['image_id'] // 100}/map_{row['image_id']}.nii.gz"]
+        assert (run.data_dir / row["file"]).read_bytes() == content
+        assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    assert server.count("/media/") == 12
+    assert 2 <= server.most_at_once <= 4
+    assert all("neurovault-ica" in headers["User-Agent"] for headers in server.headers)
+    before = cached_files(run.data_dir)
+    assert run.download() == rows
+    assert server.count("/media/") == 12
+    assert cached_files(run.data_dir) == before
+
+
+def test_what_is_missing_or_damaged_or_of_another_version_is_fetched(serve):
+    archive = Archive.small({1: 6})
+    server, run = serve(archive)
+    rows = run.download()
+    home = run.data_dir / "neurovault/collection_1"
+    (home / "image_101.nii.gz").unlink()
+    (home / "image_102.nii.gz").write_bytes(b"<html>")
+    (home / "image_103.nii.gz").write_bytes(nifti(103)[:-5])
+    (home / "image_104_metadata.json").unlink()
+    (home / "image_105.nii.gz").write_bytes(b"x" * rows[4]["bytes"])
+    assert run.download() == rows
+    assert server.count("/media/") == 6 + 5
+    # The same size, other bytes: only the date tells.
+    archive.files["1/map_106.nii.gz"] = replaced = nifti(106).replace(
+        b"\x1f\x8b\x08\0\0\0\0\0", b"\x1f\x8b\x08\0\0\0\0\1"
+    )
+    archive.images[106]["modify_date"] = "2026-02-03"
+    archive.collections[1]["modify_date"] = "2026-02-03"
+    run.select()
+    run.download()
+    assert (home / "image_106.nii.gz").read_bytes() == replaced
+    assert read_modify_date(run.data_dir, 1, 106) == "2026-02-03"
+
+
+def test_modes(serve):
+    archive = Archive.small({1: 3})
+    server, run = serve(archive)
+    rows = run.download()
+    run.archive["mode"] = "overwrite"
+    assert run.download() == rows
+    assert server.count("/media/") == 6
+    run.archive["mode"] = "offline"
+    asked = len(server.asked)
+    run.select()
+    assert run.download() == rows
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["drop", "truncate", "truncate_without_length", "lie", "refuse", "429", "500", "502", "503", "html", "redirect"],
+)
+def test_a_download_that_fails_once_is_repeated(serve, fault):
+    server, run = serve(Archive.small({1: 5}))
+    server.misbehave("/media/images/1/map_103.nii.gz", fault)
+    rows = run.download()
+    assert damaged(rows) == {}
+    assert rows[2]["sha256"] == hashlib.sha256(nifti(103)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("drop", "no_connection"), ("truncate", "damaged_file"), ("truncate_without_length", "damaged_file"),
+        ("lie", "damaged_file"), ("502", "server_error"), ("html", "damaged_file"), ("silence", "timeout"),
+        ("trickle", "timeout"), ("endless", "bad_answer"), ("redirects", "bad_address"),
+        ("redirect_to_file", "bad_address"),
+    ],
+)  # fmt: skip
+def test_a_download_that_always_fails_is_a_row_with_a_reason(serve, fault, reason, tmp_path):
+    server, run = serve(Archive.small({1: 5}))
+    server.misbehave("/media/images/1/map_103.nii.gz", always=fault)
+    rows = run.download(network={"timeout_s": 0.3, "attempts": 2})
+    assert damaged(rows) == {103: reason}
+    assert not [name for name in cached_files(tmp_path) if "image_103." in name and "/records/" not in name]
+    assert server.count("map_103") <= 12
+
+
+def test_retry_after_holds_back_everybody(serve):
+    server, run = serve(Archive.small({1: 2}))
+    server.misbehave("/media/", "429")
+    start = time.monotonic()
+    assert damaged(run.download(network={"connections": 1})) == {}
+    assert time.monotonic() - start >= 1
+
+
+def test_what_can_never_be_had_is_not_asked_for_again_and_again(serve):
+    archive = Archive.small({1: 3})
+    archive.add_image(150, 1, file="Übung.nii.gz")
+    archive.add_image(151, 1, file_size=0)
+    archive.add_image(152, 1)
+    del archive.files["1/map_152.nii.gz"]
+    archive.add_image(153, 1, file="ftp://example.org/map.nii.gz")
+    archive.add_image(154, 1, file="../../../../etc/passwd")
+    server, run = serve(archive)
+    assert damaged(run.download()) == {
+        150: "not_found", 151: "missing_file", 152: "not_found", 153: "bad_address", 154: "not_found",
+    }  # fmt: skip
+    assert server.count("/media/") <= 6
+    with pytest.raises(RuntimeError, match=r"images could not be had, .*max_failed_fraction"):
+        run.download(max_failed_fraction=0.2)
+
+
+def test_names_and_paths_of_the_server_are_never_used(serve, tmp_path):
+    archive = Archive.small({1: 1})
+    archive.add_image(
+        150, 1, file="..%2f..%2fescaped.nii.gz", name="../../../x", relative_path="/etc/passwd",
+        ns_words_relative_path="../../../../etc/passwd", absolute_path="/etc/passwd",
+    )  # fmt: skip
+    _, run = serve(archive)
+    assert damaged(run.download()) == {}
+    assert {str(path.relative_to(tmp_path)).split("/")[1] for path in tmp_path.rglob("*") if path.is_file()} == {
+        "data", "results",
+    }  # fmt: skip
+    assert b"passwd" not in (run.data_dir / "neurovault/collection_1/image_150_metadata.json").read_bytes()
+
+
+def test_bombs_are_only_looked_at(serve):
+    """A gzip that unpacks to gigabytes and a header that claims 10^12 voxels cost neither time nor memory here."""
+    bomb = gzip.compress(gzip.decompress(nifti())[:352] + bytes(300_000_000), 9)
+    archive = Archive.small({1: 1})
+    archive.add_image(150, 1, content=bomb)
+    archive.add_image(151, 1, content=nifti(claim=(10_000, 10_000, 10_000)))
+    archive.add_image(152, 1, content=gzip.compress(bytes(300_000_000), 9))
+    _, run = serve(archive)
+    tracemalloc.start()
+    rows = run.download()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert damaged(rows) == {152: "damaged_file"}
+    assert peak < 20_000_000
+    # Where it is read, it is refused for what it is.
+    with pytest.raises(UnusableError, match="too_large"):
+        read_image(run.data_dir / rows[2]["file"])
+
+
+def test_an_unpacked_image_keeps_its_extension(serve):
+    archive = Archive.small({1: 1})
+    archive.add_image(150, 1, file="atlas.nii", content=gzip.decompress(nifti(1)))
+    server, run = serve(archive)
+    rows = run.download()
+    assert [row["file"] for row in rows] == [
+        "neurovault/collection_1/image_101.nii.gz", "neurovault/collection_1/image_150.nii",
+    ]  # fmt: skip
+    assert run.download() == rows
+    assert server.count("/media/") == 2
+
+
+def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
+    server, run = serve(Archive.small({1: 40}))
+    server.misbehave("map_110", *["502"] * 50)
+    server.faults.is_down = False
+
+    def fall(address, headers, enter=server.enter):
+        enter(address, headers)
+        server.faults.is_down = server.count("/media/") > 15
+
+    server.enter = fall
+    with pytest.raises(RuntimeError, match=r"does not answer any more .* run again"):
+        run.download()
+    done = len(list(run.data_dir.glob("neurovault/collection_1/image_*_metadata.json")))
+    assert 5 < done < 20
+    assert server.count("/media/") < 40
+    server.faults, server.enter = Faults(), type(server).enter.__get__(server)
+    server._wrong.clear()
+    asked = server.count("/media/")
+    assert damaged(run.download()) == {}
+    assert server.count("/media/") - asked == 40 - done
+
+
+def test_copies_of_3_mm_are_those_of_nilearn(serve):
+    _, run = serve(Archive.small({1: 2}))
+    rows = run.download(resample=True, interpolation="nearest")
+    assert rows[0]["file"] == "neurovault/collection_1/image_101_resampled.nii.gz"
+    expected = resample_img(
+        str(run.data_dir / "neurovault/collection_1/image_101.nii.gz"), target_affine=STD_AFFINE,
+        interpolation="nearest",
+    )  # fmt: skip
+    assert np.array_equal(nib.load(run.data_dir / rows[0]["file"]).get_fdata(), expected.get_fdata())
+    assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()

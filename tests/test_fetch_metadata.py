@@ -1,30 +1,18 @@
 """Which images are chosen, and why the others are not."""
 
-import pytest
-from fetch_metadata import balance, main
-from outputs import read_table
+import random
 
-SETTINGS = {
-    "batches": 3, "max_images": None, "max_images_per_collection": None, "random_state": 0, "collection_terms": {},
-    "collection_filter": None, "collection_ids": None, "image_terms": {}, "image_filter": None, "image_ids": None,
-    "exclude_words": [], "min_subjects": None,
-}  # fmt: skip
+import pytest
+from fetching import Run, ids
+from neurovault_server import Archive, Faults, Server
 
 
 @pytest.fixture
 def fetch(tmp_path):
     def run(data_dir, **settings):
-        folder = tmp_path / "results" / "fetch_metadata"
-        names = ("collections", "images", "selection")
-        files = {name: str(folder / f"{name}.tsv") for name in names}
-        main(**files, data_dir=str(data_dir), **(SETTINGS | settings))
-        return [read_table(files[name]) for name in names]
+        return Run(tmp_path, data_dir=data_dir).select(batches=3, **settings)
 
     return run
-
-
-def ids(images):
-    return [image["image_id"] for image in images]
 
 
 def test_everything_is_chosen_in_order_of_collection_and_id(write_archive, fetch):
@@ -56,37 +44,6 @@ def test_ids_and_functions(write_archive, fetch, tmp_path):
     assert ids(fetch(data_dir, image_ids=[1, 5])[1]) == [1, 5]
 
 
-def records(collections):
-    return [
-        {"collection_id": number, "id": 100 * number + i} for number, size in collections.items() for i in range(size)
-    ]
-
-
-def test_no_collection_gets_more_than_its_share():
-    chosen, steps = balance(records({1: 50, 2: 3, 3: 8}), max_images=None, max_images_per_collection=5, random_state=0)
-    counts = [sum(image["collection_id"] == number for image in chosen) for number in (1, 2, 3)]
-    assert counts == [5, 3, 5]
-    assert [step["dropped"] for step in steps] == [48, 0]
-
-
-def test_the_draw_is_seeded_and_does_not_depend_on_order():
-    images = records({number: 4 for number in range(1, 30)})
-    options = {"max_images": 20, "max_images_per_collection": 2}
-    first, _ = balance(images, random_state=0, **options)
-    again, _ = balance(images[::-1], random_state=0, **options)
-    other, _ = balance(images, random_state=1, **options)
-    assert first == again
-    assert first != other
-    assert len(first) == 20
-
-
-def test_one_more_collection_does_not_reshuffle_the_draw():
-    options = {"max_images": 20, "max_images_per_collection": 1, "random_state": 0}
-    before, _ = balance(records(dict.fromkeys(range(1, 60), 3)), **options)
-    after, _ = balance(records(dict.fromkeys(range(1, 61), 3)), **options)
-    assert len([image for image in before if image not in after]) <= 1
-
-
 def test_damaged_metadata_is_counted_and_the_rest_goes_on(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}], 2: [{"id": 3}]})
     (data_dir / "neurovault/collection_1/image_2_metadata.json").write_text("<html>")
@@ -103,14 +60,14 @@ def test_strings_that_mean_nothing_are_null(write_archive, fetch):
 
 def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}]})
-    with pytest.raises(RuntimeError, match='"DOI = 10.1/nobody" dropped the last 1 of 1 collections'):
+    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 1 of 1 collections'):
         fetch(data_dir, collection_terms={"DOI": "10.1/nobody"})
     with pytest.raises(RuntimeError, match='"map_type = F map" dropped the last 1 of 1 images'):
         fetch(data_dir, image_terms={"map_type": "F map"})
 
 
 def test_what_is_no_cache_is_said(tmp_path, fetch):
-    with pytest.raises(RuntimeError, match="has no folder neurovault/; set archive.data_dir"):
+    with pytest.raises(RuntimeError, match=r"has no folder neurovault/; set archive\.data_dir"):
         fetch(tmp_path)
     (tmp_path / "neurovault").mkdir()
     with pytest.raises(RuntimeError, match="no collection_<id> folder"):
@@ -121,3 +78,162 @@ def test_paths_in_records_are_not_believed(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1, "collection_id": "../../etc", "relative_path": "/etc/passwd"}]})
     _, images, _ = fetch(data_dir)
     assert (images[0]["image_id"], images[0]["collection_id"]) == (1, 1)
+
+
+# From a server.
+
+SIZES = {number: number % 4 for number in range(1, 31)}
+
+
+def choose(folder, archive, *, faults=None, **settings):
+    with Server(archive, faults=faults) as server:
+        return without_port(Run(folder, server=server).select(**settings))
+
+
+def without_port(tables):
+    """Forget where the server of a test was."""
+    collections, images, selection = tables
+    return collections, [image | {"file": image["file"].split("/media/")[1]} for image in images], selection
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_chosen_depends_on_nothing_but_the_archive(tmp_path, write_archive, seed):
+    archive = Archive.small(SIZES)
+    settings = {"max_images": 12, "max_images_per_collection": 2, "random_state": seed}
+    expected = choose(tmp_path / "plain", archive, **settings)
+    shuffled = Archive(
+        dict(random.Random(1).sample(sorted(archive.collections.items()), len(SIZES))), archive.images, archive.files
+    )
+    assert choose(tmp_path / "order", shuffled, **settings) == expected
+    assert choose(tmp_path / "unordered", archive, faults=Faults(unordered=True), **settings) == expected
+    one = {"connections": 1}
+    assert choose(tmp_path / "one", archive, network=one, **settings) == expected
+    # With the cache of another run, of the server and of a few images only.
+    choose(tmp_path / "cached", archive, max_images=3, random_state=5)
+    assert choose(tmp_path / "cached", archive, **settings) == expected
+    # As if all metadata lay on the disk.
+    local = {
+        number: [{"id": i} for i, image in archive.images.items() if image["collection_id"] == number]
+        for number in SIZES
+    }
+    offline = Run(tmp_path / "offline", data_dir=write_archive(local)).select(**settings)
+    assert ids(offline[1]) == ids(expected[1])
+    assert offline[2] == expected[2]
+
+
+def test_a_changed_collection_is_read_again_and_no_other(tmp_path):
+    archive = Archive.small({1: 2, 2: 2, 3: 2})
+    with Server(archive) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        asked = len(server.asked)
+        assert ids(run.select(image_terms={"map_type": "Z map"})[1]) == [101, 102, 201, 202, 301, 302]
+        assert [address.split("?")[0] for address in server.asked[asked:]] == ["/api/collections/"]
+        archive.images[101]["map_type"] = "F map"
+        archive.collections[1]["modify_date"] = "2026-01-01T00:00:00.000001+01:00"
+        asked = len(server.asked)
+        assert ids(run.select(image_terms={"map_type": "Z map"})[1]) == [102, 201, 202, 301, 302]
+        assert [address.split("?")[0] for address in server.asked[asked:]] == [
+            "/api/collections/", "/api/collections/1/images/",
+        ]  # fmt: skip
+
+
+def test_only_as_many_collections_are_read_as_are_needed(tmp_path):
+    with Server(Archive.small(dict.fromkeys(range(1, 101), 3))) as server:
+        run = Run(tmp_path, server=server)
+        _, images, selection = run.select(max_images=6, max_images_per_collection=1)
+        assert len(images) == 6
+        # Six, and those that the four connections were reading when it was enough.
+        assert server.count("/images/") <= 10
+        assert server.most_at_once <= 4
+    assert ("read until there were enough images", 100, 6) in [
+        (row["criterion"], row["tested"], row["kept"]) for row in selection
+    ]
+
+
+def test_empty_and_temporary_collections_cost_no_request(tmp_path):
+    archive = Archive.small({1: 0, 2: 2})
+    archive.add_collection(3, name="somebody's temporary collection")
+    archive.add_image(31, 3)
+    with Server(archive) as server:
+        terms = {"name": {"not_contains": ["temporary collection"]}}
+        assert ids(Run(tmp_path, server=server).select(collection_terms=terms)[1]) == [201, 202]
+        assert server.count("/images/") == 1
+
+
+def test_a_poisoned_record_takes_nothing_else_with_it(tmp_path):
+    archive = Archive.small({10: 130, 2: 2, 3: 1})
+    faults = Faults(poisoned_images={1017}, poisoned_collections={3})
+    _, images, selection = choose(tmp_path, archive, faults=faults)
+    assert ids(images) == [201, 202, *(number for number in range(1001, 1131) if number != 1017)]
+    unreadable = [(row["level"], row["dropped"]) for row in selection if row["criterion"] == "readable metadata"]
+    assert unreadable == [("collection", 1), ("image", 1)]
+
+
+def test_a_poisoned_collection_of_many_is_given_up_and_the_rest_goes_on(tmp_path):
+    archive = Archive.small({10: 120, 2: 2})
+    _, images, selection = choose(tmp_path, archive, faults=Faults(poisoned_images=set(range(1001, 1121))))
+    assert ids(images) == [201, 202]
+    assert any(row["dropped"] >= 20 for row in selection if row["criterion"] == "readable metadata")
+
+
+@pytest.mark.parametrize("wrong_count", [-2, 5, 10**12])
+def test_a_wrong_count_ends_nothing_early_and_nothing_never(tmp_path, wrong_count):
+    with Server(Archive.small({1: 3, 2: 2}), faults=Faults(wrong_count=wrong_count)) as server:
+        _, images, _ = Run(tmp_path, server=server).select()
+        assert ids(images)[-2:] == [201, 202]
+        assert len(server.asked) < 80
+
+
+def test_ids_are_asked_for_one_by_one(tmp_path):
+    with Server(Archive.small({1: 3, 2: 2, 3: 4})) as server:
+        run = Run(tmp_path, server=server)
+        assert ids(run.select(image_ids=[301, 102, 99999])[1]) == [102, 301]
+        assert ids(run.select(collection_ids=[2], image_ids=[102, 201])[1]) == [102, 201, 202]
+        assert ids(run.select(collection_ids=[2, 77])[1]) == [201, 202]
+        assert ids(run.select(image_terms={"collection_id": 1})[1]) == [101, 102, 103]
+        assert server.counts()["/api/collections/"] == 0
+
+
+def test_offline_ids_of_both_lists(write_archive, fetch):
+    data_dir = write_archive({1: [{"id": 1}, {"id": 2}], 2: [{"id": 3}]})
+    assert ids(fetch(data_dir, collection_ids=[2], image_ids=[1])[1]) == [1, 3]
+
+
+def test_maps_of_packs_and_atlases_pass_the_same_filters(tmp_path):
+    archive = Archive.small({1: 1})
+    archive.add_image(900, 1, image_type="atlas")
+    for key in ("map_type", "modality", "analysis_level", "number_of_subjects", "is_thresholded", "not_mni"):
+        del archive.images[900][key]
+    archive.add_image(901, 1, image_type="NIDM results statistic map", number_of_subjects=0, data={"x": [1, 2]})
+    assert ids(choose(tmp_path / "a", archive)[1]) == [101, 900, 901]
+    terms = {"map_type": {"not_in": ["ROI/mask"]}, "image_type": {"not_equal": "atlas"}, "modality": "fMRI-BOLD"}
+    assert ids(choose(tmp_path / "b", archive, image_terms=terms, min_subjects=10)[1]) == [101, 901]
+
+
+@pytest.mark.parametrize("fault", ["refuse", "drop", "truncate", "429", "500", "502", "503", "html", "json", "form"])
+def test_a_page_that_fails_once_changes_nothing(tmp_path, fault):
+    archive = Archive.small({1: 2, 2: 2})
+    expected = choose(tmp_path / "plain", archive)
+    with Server(archive) as server:
+        server.misbehave("/api/collections/?", fault)
+        server.misbehave("/api/collections/2/images/", fault)
+        assert without_port(Run(tmp_path / "faulty", server=server).select()) == expected
+
+
+@pytest.mark.parametrize("fault", ["502", "html", "silence", "refuse"])
+def test_a_page_that_fails_for_ever_stops_the_run_with_a_sentence(tmp_path, fault):
+    with Server(Archive.small({1: 2, 2: 2})) as server:
+        server.misbehave("/api/collections/2/images/", always=fault)
+        with pytest.raises(RuntimeError, match=r"did not give the metadata: .* Nothing is lost: run again"):
+            Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
+
+
+def test_a_server_that_is_down_stops_the_run(tmp_path):
+    with pytest.raises(RuntimeError, match="did not give the metadata: server_error: status 502"):
+        choose(tmp_path, Archive.small({1: 2}), faults=Faults(is_down=True))
+
+
+def test_a_doi_that_nobody_has_is_said(tmp_path):
+    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 2 of 2 collections'):
+        choose(tmp_path, Archive.small({1: 2, 2: 1}), collection_terms={"DOI": "10.1/nobody"})

@@ -63,8 +63,9 @@ def main(
     """
     wanted = [image for image in read_table(images) if image["batch"] == batch]
     places = _places(wanted, archive["data_dir"], table)
-    locked = {number: row["terms_sha256"] for number, row in locked_images(lock).items()}
-    reasons = _fetch_missing(wanted, places, archive, network, locked)
+    locked = locked_images(lock)
+    hashes = {number: row["terms_sha256"] for number, row in locked.items()}
+    reasons = _fetch_missing(wanted, places, archive, network, hashes)
     statuses: list[dict[str, Any]] = []
     changed = []
 
@@ -73,12 +74,14 @@ def main(
             number = image["image_id"]
             weights, reason = read_weights(places[number])
             sha256 = _hash(places[number], weights)
-            if number in locked and locked[number] != sha256:
-                # An image without terms then has none now, even if there are some by now.
-                if locked[number] is not None:
-                    changed.append(f"terms of image {number} ({reasons.get(number) or reason or 'changed'})")
-                weights, reason, sha256 = {}, "changed" if locked[number] else "not_in_lock", None
             reason = reason and reasons.get(number, reason)
+            if number in locked and hashes[number] is None:
+                # An image without terms then has none now, even if there are some by now.
+                weights, reason, sha256 = {}, locked[number]["terms_reason"], None
+            elif number in locked and hashes[number] != sha256:
+                reason = reasons.get(number) or reason or "changed"
+                changed.append(f"terms of image {number} ({reason})")
+                weights, sha256 = {}, None
             statuses.append({"image_id": number, "terms": len(weights), "reason": reason, "sha256": sha256})
             for term, weight in sorted(weights.items()):
                 yield {"image_id": number, "term": term, "weight": weight}

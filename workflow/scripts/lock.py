@@ -25,21 +25,19 @@ def lock_row(
     image: Mapping[str, Any],
     collection: Mapping[str, Any],
     download: Mapping[str, Any],
+    terms: Mapping[str, Any],
     *,
     used: bool,
-    terms_sha256: str | None,
     software_version: str,
 ) -> dict[str, Any]:
     """Put together the row of one image.
 
     Parameters
     ----------
-    image, collection, download : mapping
-        Its rows in images.tsv, collections.tsv and status-{batch}.tsv.
+    image, collection, download, terms : mapping
+        Its rows in images.tsv, collections.tsv and the two stages' status-{batch}.tsv.
     used : bool
         Whether it is in the matrix.
-    terms_sha256 : str or None
-        Hash of its term file; None if it has no term weights.
     software_version : str
     """
     # With resample the copy was used, but what a rerun can verify is what it was made from.
@@ -53,7 +51,8 @@ def lock_row(
         "sha256": download["sha256"],
         "status": download["status"],
         "reason": download["reason"],
-        "terms_sha256": terms_sha256,
+        "terms_sha256": terms["sha256"],
+        "terms_reason": terms["reason"],
         "used": used,
         "path": path,
         "software_version": software_version,

@@ -45,6 +45,14 @@ REASONS = {
     "missing_file": "The archive has no file for this image.",
     "damaged_file": "The file is not a complete gzipped NIfTI: cut short, of another size than the archive states, or"
     " a web page saved under its name.",
+    "not_found": "The server does not have the file that its record names.",
+    "refused": "The server does not give the file away.",
+    "server_error": "The server answered with an error each time it was asked.",
+    "timeout": "The server was silent for too long, or sent too slowly, each time it was asked.",
+    "no_connection": "The connection broke each time the file was asked for.",
+    "bad_address": "What the record names as the file is no address, or leads nowhere.",
+    "bad_answer": "What the server sent was not what it should be, each time it was asked.",
+    "changed": "The file is not the one that the lock of the earlier run names.",
     "unreadable": "The file is not a NIfTI image that can be read to its end.",
     "not_3d": "The file holds several volumes; which of them is the statistic map is not known.",
     "not_numeric": "The voxels are not real numbers.",
@@ -67,6 +75,16 @@ NO_TERMS = {
     "missing_file": "no answer in the archive",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
+    "image_too_large": "image too large for Neurosynth",
+    "refused": "refused by Neurosynth",
+    "not_found": "not known to Neurosynth",
+    "server_error": "error of the server",
+    "timeout": "server silent",
+    "no_connection": "connection broken",
+    "bad_address": "no such address",
+    "bad_answer": "unreadable answer",
+    "server_down": "server down",
+    "changed": "not as in the lock",
 }
 DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}

@@ -221,14 +221,14 @@ def lock_rows(
     """Join what a rerun must know of each selected image, by id."""
     files = {row["image_id"]: row for row in downloads}
     studies = {row["collection_id"]: row for row in collections}
-    term_hashes = {row["image_id"]: row["sha256"] for row in terms}
+    terms_of = {row["image_id"]: row for row in terms}
     return [
         lock_row(
             image,
             studies[image["collection_id"]],
             files[image["image_id"]],
+            terms_of[image["image_id"]],
             used=image["image_id"] in used,
-            terms_sha256=term_hashes[image["image_id"]],
             software_version=SOFTWARE_VERSION,
         )
         for image in sorted(selection, key=lambda row: (row["collection_id"], row["image_id"]))

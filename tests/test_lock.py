@@ -1,0 +1,156 @@
+"""A run repeated from its lock: the same images, verified, and nothing listed."""
+
+import csv
+import hashlib
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from fetching import Run
+from lock import read_lock
+from neurovault_server import Archive, Server, nifti
+from outputs import read_table, write_table
+from write_lock import lock_rows
+
+
+def write_lock(run, path):
+    """Write the lock of a run, as the rule write_lock does."""
+    tables = [run.results / place for place in ("fetch_metadata/images.tsv", "fetch_metadata/collections.tsv")]
+    images, collections = map(read_table, tables)
+    downloads = read_table(run.results / "download_images/status-0.tsv")
+    terms = read_table(run.results / "fetch_terms/status-0.tsv")
+    used = {row["image_id"] for row in downloads if row["status"] == "ok"} - {202}
+    folder = path.parent / "write_lock"
+    write_table(folder / "images.lock.tsv", lock_rows(images, collections, downloads, terms, used))
+    # A lock is handed on under any name.
+    shutil.copy(folder / "images.lock.tsv", path)
+    return str(path)
+
+
+@pytest.fixture
+def archive():
+    archive = Archive.small({1: 4, 2: 3})
+    archive.add_collection(3, name='A "study"\twith = signs', DOI="10.1/x", authors="A, B and C", journal_name="None")
+    archive.add_image(301, 3, name="=1+1\n", number_of_subjects="12", contrast_definition="'x", brain_coverage=1 / 3)
+    archive.add_image(302, 3, file_size=0, terms=False)
+    return archive
+
+
+@pytest.fixture
+def locked(archive, tmp_path):
+    """Yield a finished run, its server (still there), and its lock."""
+    with Server(archive) as server:
+        run = Run(tmp_path / "first", server=server)
+        run.select(max_images=8)
+        run.terms()
+        run.download()
+        yield run, server, write_lock(run, tmp_path / "mine.tsv")
+
+
+def repeat(folder, server, lock, *, data_dir=None, **archive):
+    run = Run(folder, server=server, data_dir=data_dir, **archive)
+    run.select(lock=lock, max_images=1, image_terms={"map_type": "F map"})
+    run.terms(lock=lock)
+    run.download(lock=lock, max_failed_fraction=0)
+    return run
+
+
+def same_tables(first, second):
+    names = [
+        "fetch_metadata/images.tsv", "fetch_metadata/collections.tsv", "download_images/status-0.tsv",
+        "fetch_terms/status-0.tsv", "fetch_terms/terms-0.tsv",
+    ]  # fmt: skip
+    return [(first.results / name).read_bytes() for name in names] == [
+        (second.results / name).read_bytes() for name in names
+    ]
+
+
+def test_a_rerun_with_an_empty_cache_gives_the_same_tables(locked, tmp_path):
+    run, server, lock = locked
+    asked = len(server.asked)
+    assert same_tables(run, repeat(tmp_path / "again", server, lock))
+    paths = {
+        urlsplit(address).path.split("/")[1] + urlsplit(address).path.split("/")[2] for address in server.asked[asked:]
+    }
+    assert paths == {"mediaimages", "apidecode"}
+
+
+def test_a_rerun_with_a_full_cache_asks_nobody(locked, tmp_path):
+    run, server, lock = locked
+    asked = len(server.asked)
+    assert same_tables(run, repeat(tmp_path / "again", server, lock, data_dir=run.data_dir))
+    assert len(server.asked) == asked
+    assert same_tables(run, repeat(tmp_path / "offline", None, lock, data_dir=run.data_dir))
+
+
+def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive, tmp_path):
+    run, server, lock = locked
+    victims = [row for row in read_lock(lock) if row["status"] == "ok"][:2]
+    changed, gone = (urlsplit(row["file"]).path.removeprefix("/media/images/") for row in victims)
+    archive.files[changed] = nifti(999)
+    del archive.files[gone]
+    with pytest.raises(
+        RuntimeError, match=r"not as in the lock mine\.tsv: image .* \(.*\); image .* \(not_found\)\. Set"
+    ):
+        repeat(tmp_path / "stop", server, lock)
+    again = repeat(tmp_path / "skip", server, lock, on_changed="skip")
+    rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
+    assert {rows[row["image_id"]]["status"] for row in victims} == {"failed"}
+    assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
+    # A cache with the old bytes is as good as ever.
+    assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
+
+
+def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path):
+    _, server, lock = locked
+    row = next(row for row in read_lock(lock) if row["status"] == "ok")
+    name = urlsplit(row["file"]).path.removeprefix("/media/images/")
+    content = bytearray(archive.files[name])
+    content[9] ^= 1  # the gzip header's operating system
+    archive.files[name] = bytes(content)
+    with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
+        repeat(tmp_path / "again", server, lock)
+
+
+def test_changed_terms_stop_too_and_new_ones_are_left_out(locked, archive, tmp_path):
+    _, server, lock = locked
+    row = next(row for row in read_lock(lock) if row["terms_sha256"])
+    archive.terms[row["image_id"]] += b" "
+    with pytest.raises(RuntimeError, match=rf"terms of image {row['image_id']} \(changed\)"):
+        repeat(tmp_path / "again", server, lock)
+
+
+def test_datalad_can_read_it(locked):
+    """``datalad addurls --key SHA256-s{bytes}--{sha256} images.lock.tsv {file} {path}``: a header, one row a file."""
+    run, _, lock = locked
+    with Path(lock).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert None not in {key for row in rows for key in row}
+    assert all(name.isidentifier() for name in rows[0])
+    for row in rows:
+        if row["status"] == "ok":
+            content = (run.data_dir / "{path}".format(**row)).read_bytes()
+            assert "SHA256-s{bytes}--{sha256}".format(**row) == (
+                f"SHA256-s{len(content)}--{hashlib.sha256(content).hexdigest()}"
+            )
+            assert "{file}".format(**row).startswith("http://127.0.0.1")
+    assert {row["used"] for row in rows} <= {"true", "false"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: "", "is no images.lock.tsv"),
+        (lambda text: text.replace("sha256", "md5", 1), "is no images.lock.tsv"),
+        (lambda text: text.replace("\tmodify_date", "", 1), "is no images.lock.tsv"),
+        (lambda text: text + text.splitlines()[1] + "\n", "or there twice"),
+        (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
+        (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
+    ],
+)
+def test_what_is_no_lock_is_refused(locked, tmp_path, change, message):
+    path = tmp_path / "broken.tsv"
+    path.write_text(change(Path(locked[2]).read_text()))
+    with pytest.raises(ValueError, match=message):
+        read_lock(str(path))

@@ -1,0 +1,103 @@
+"""What the client makes of addresses, TLS, floods and pauses; its dealing with faults is tested stage by stage."""
+
+import shutil
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fetching import NETWORK, Run
+from neurovault_server import Archive, Faults, Server
+from web import MAX_JSON_BYTES, Client, FetchError, connect
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "secured"),
+    [
+        ("https://neurovault.org", "http://neurovault.org/media/a.nii.gz", "https://neurovault.org/media/a.nii.gz"),
+        ("https://neurovault.org", "https://neurovault.org/a", "https://neurovault.org/a"),
+        ("https://neurovault.org", "http://elsewhere.org/a", "http://elsewhere.org/a"),
+        ("https://127.0.0.1:8443", "http://127.0.0.1:8443/a", "https://127.0.0.1:8443/a"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/a", "http://127.0.0.1:8000/a"),
+    ],
+)
+def test_http_is_followed_to_https(base, url, secured):
+    assert connect(base, NETWORK).secure(url) == secured
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://a/b", "/etc/passwd", "", None, 7, "http://", "http://[::1", "http://me:pw@a/b"]
+)
+def test_what_is_no_http_address_is_refused(url):
+    with pytest.raises(FetchError, match="bad_address"):
+        connect("https://neurovault.org", NETWORK).secure(url)
+
+
+def test_over_tls_with_links_that_say_http(tmp_path, monkeypatch):
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("needs openssl to make a certificate")
+    certificate = tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(certificate.read_bytes() + (tmp_path / "key.pem").read_bytes())
+    with Server(Archive.small({1: 3}), certificate=chain) as server:
+        run = Run(tmp_path, server=server)
+        with pytest.raises(RuntimeError, match="TLS"):
+            run.select()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        run.select()
+        assert {row["status"] for row in run.download()} == {"ok"}
+        assert run.terms()[1][0]["terms"] == 39
+
+
+def test_a_flood_of_json_is_cut_off():
+    with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
+        server.misbehave("/api/images/101/", always="endless")
+        start = time.monotonic()
+        with pytest.raises(FetchError, match=f"after {MAX_JSON_BYTES} bytes"):
+            client.get_json("/api/images/101/", check=bool)
+        assert time.monotonic() - start < 20
+
+
+def test_an_outage_is_waited_out_if_the_server_answered_before():
+    with Server(Archive.small({1: 1})) as server:
+        patient = NETWORK | {"patience_s": 60, "attempts": 5}
+        with connect(server.url, patient, probe="/api/") as client:
+            client.get_json("/api/images/101/", check=bool)
+            server.faults = Faults(is_down=True)
+            threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            assert [answer["id"] for answer in answers] == [101] * 4
+
+
+def test_results_come_in_order_and_not_too_many_are_begun():
+    begun = []
+
+    def work(number):
+        begun.append(number)
+        time.sleep(0.02 if number % 3 else 0.06)
+        return number
+
+    client = Client("http://127.0.0.1:9", connections=3, timeout_s=1, attempts=1)
+    walk = client.in_order(work, iter(range(1000)))
+    assert [next(walk) for _ in range(10)] == list(range(10))
+    walk.close()
+    assert len(begun) <= 14
+
+
+def test_leaving_the_block_ends_a_pause():
+    with Server(Archive.small({1: 1})) as server:
+        server.misbehave("/api/", always="502")
+        start = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            with connect(server.url, NETWORK | {"backoff_s": 60}) as client:
+                waiting = pool.submit(client.get_json, "/api/", check=bool)
+                time.sleep(0.1)
+            assert waiting.exception().reason == "stopped"
+        assert time.monotonic() - start < 5
