@@ -276,7 +276,9 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/configuration.py",
+        f"{SCRIPTS}/consensus.py",
         FOUNDATION,
+        matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
         reduction=rules.reduce_images.output.reduction,
         images=rules.stack_images.output.images,
@@ -300,6 +302,7 @@ rule run_ica:
     params:
         random_state=config["run_ica"]["random_state"],
         n_restarts=config["run_ica"]["n_restarts"],
+        n_bootstraps=config["run_ica"]["n_bootstraps"],
         max_iter=config["run_ica"]["max_iter"],
         tol=config["run_ica"]["tol"],
     script:

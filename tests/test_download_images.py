@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 from download_images import check_file, main
-from outputs import read_table, write_table
+from outputs import column_names, read_table, write_table
 
 
 def test_good_file_is_hashed(tmp_path):
@@ -36,11 +36,7 @@ def test_bad_file_has_a_reason(tmp_path, content, expected_bytes, reason):
 def selection(tmp_path, write_archive):
     data_dir = write_archive({1: [{"id": number} for number in range(1, 11)]})
     path = tmp_path / "fetch_metadata" / "images.tsv"
-    blank = dict.fromkeys(
-        "name description collection_name collection_DOI image_type map_type modality analysis_level number_of_subjects"
-        " cognitive_paradigm_cogatlas cognitive_contrast_cogatlas contrast_definition is_thresholded not_mni"
-        " brain_coverage file file_size url modify_date".split()
-    )
+    blank = dict.fromkeys(column_names(path))
     write_table(path, [{**blank, "image_id": n, "collection_id": 1, "batch": n % 2} for n in range(1, 11)])
     return path, data_dir
 

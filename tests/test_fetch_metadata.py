@@ -70,7 +70,7 @@ def test_no_collection_gets_more_than_its_share():
 
 
 def test_the_draw_is_seeded_and_does_not_depend_on_order():
-    images = records({number: 4 for number in range(1, 30)})
+    images = records(dict.fromkeys(range(1, 30), 4))
     options = {"max_images": 20, "max_images_per_collection": 2}
     first, _ = balance(images, random_state=0, **options)
     again, _ = balance(images[::-1], random_state=0, **options)
@@ -103,14 +103,14 @@ def test_strings_that_mean_nothing_are_null(write_archive, fetch):
 
 def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}]})
-    with pytest.raises(RuntimeError, match='"DOI = 10.1/nobody" dropped the last 1 of 1 collections'):
+    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 1 of 1 collections'):
         fetch(data_dir, collection_terms={"DOI": "10.1/nobody"})
     with pytest.raises(RuntimeError, match='"map_type = F map" dropped the last 1 of 1 images'):
         fetch(data_dir, image_terms={"map_type": "F map"})
 
 
 def test_what_is_no_cache_is_said(tmp_path, fetch):
-    with pytest.raises(RuntimeError, match="has no folder neurovault/; set archive.data_dir"):
+    with pytest.raises(RuntimeError, match=r"has no folder neurovault/; set archive\.data_dir"):
         fetch(tmp_path)
     (tmp_path / "neurovault").mkdir()
     with pytest.raises(RuntimeError, match="no collection_<id> folder"):

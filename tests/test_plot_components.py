@@ -148,6 +148,18 @@ def test_further_peaks_of_a_cluster_are_lettered_and_apart():
     assert found[1]["x"] - found[0]["x"] > 8
 
 
+def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():
+    volume = np.zeros(SHAPE, np.float32)
+    volume[10:13, 10:13, 10] = 5
+    volume[13:16, 13:16, 10] = 4
+    volume[13, 13, 10] = 4.5
+    found = find_peaks(Volume(volume, AFFINE), 3)
+    assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found if row["volume_mm3"]] == [
+        ("1", 5.0, 9 * 64.0),
+        ("2", 4.5, 9 * 64.0),
+    ]
+
+
 def test_specks_are_left_out_but_not_the_highest_peak():
     volume = np.zeros(SHAPE, np.float32)
     volume[10, 10, 10] = 5
@@ -231,9 +243,9 @@ def test_same_maps_give_the_same_bytes(run):
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()
 
 
-def test_wrong_number_of_figures_is_refused(run, tmp_path):
+def test_wrong_number_of_figures_is_refused(run):
     folder, paths = run("results")
-    with pytest.raises(ValueError, match="2 component maps, 2 rows .* 1 figures asked for"):
+    with pytest.raises(ValueError, match=r"2 component maps, 2 rows .* 1 figures asked for"):
         main(
             components=str(folder / "run_ica/components.nii.gz"),
             mask=str(folder / "run_ica/mask.nii.gz"),

@@ -53,7 +53,8 @@ def test_rank_one_is_the_strongest():
 
 def test_label_of_the_images_that_load():
     images = [
-        {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None, "contrast_definition": "all"}
+        {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None,
+         "contrast_definition": "all"}
         for c, label in [(1, "n-back"), (2, "n-back"), (3, "rest"), (3, None)]
     ]  # fmt: skip
     rows = enrich(images, np.array([[2.0], [4.0], [0.0], [1.0]]), ["ICA_00"])

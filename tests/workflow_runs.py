@@ -91,7 +91,5 @@ def make_maps(data_dir, *, n_images, n_sources, random_state=0):
 def on_grid(img, shape, affine):
     """Resample `img` to another grid, trilinearly."""
     to_source = np.linalg.inv(img.affine) @ affine
-    volume = ndimage.affine_transform(
-        img.get_fdata(), to_source[:3, :3], to_source[:3, 3], output_shape=shape, order=1
-    )
+    volume = ndimage.affine_transform(img.get_fdata(), to_source[:3, :3], to_source[:3, 3], output_shape=shape, order=1)
     return nib.Nifti1Image(volume.astype(np.float32), affine)

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,12 @@ def column_names(path: str | Path) -> list[str]:
     return list(_describe(Path(path)))
 
 
-_PARSERS = {"integer": int, "number": float, "boolean": lambda text: text == "true", "string": str}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": lambda text: text == "true",
+    "string": str,
+}
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import platform
+import re
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,12 @@ def safe_address(address: Any) -> str | None:
         return None
     is_plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
     return parts.geturl() if is_plain else None
+
+
+def doi_address(doi: Any) -> str | None:
+    """Turn a DOI, however it is written, into the address of its resolver; None if it is none."""
+    found = re.search(r"10\.\d{4,9}/\S+", str(doi or ""))
+    return f"https://doi.org/{urllib.parse.quote(found.group(), safe='/:;()._-')}" if found else None
 
 
 def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
@@ -290,6 +297,7 @@ def make_template(template_file: Path = TEMPLATE_FILE) -> jinja2.Template:
         "number": format_number,
         "percent": percent,
         "address": safe_address,
+        "doi_address": doi_address,
     }
     return environment.get_template(template_file.name)
 

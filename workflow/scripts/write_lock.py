@@ -278,7 +278,7 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) ->
             papers.setdefault(doi.lower(), []).append(collection | {"doi": doi})
         elif count:
             name = escape_bibtex(collection["name"] or "")
-            without.append(f"% NeuroVault collection {collection['collection_id']}, {count} images: {name}")
+            without.append(f"% NeuroVault collection {collection['collection_id']}, {_count(count, 'image')}: {name}")
     entries = []
     for group in papers.values():
         first = group[0]
@@ -297,7 +297,7 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) ->
 
 def bibtex_authors(text: str | None) -> str:
     """Turn NeuroVault's ``A, B and C`` into BibTeX's ``A and B and C``."""
-    names = re.split(r",\s+|\s+and\s+", text or "")
+    names = re.split(r"(?:,|\s+and|,\s+and)\s+(?!and\s)", text or "")
     return " and ".join(escape_bibtex(name) for name in names if name.strip())
 
 
@@ -462,7 +462,7 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
                 f" {facts['min_iq_restarts']:.2f}); it measures stability over starting points, not over studies."
             )
     end = (
-        f" The final run converged after {decomposition['n_iter']} iterations."
+        f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
         if decomposition["converged"]
         else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
         " be read with caution."
