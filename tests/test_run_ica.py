@@ -63,7 +63,6 @@ def bootstrap(X, S, collections, **options):
 
 def test_sources_of_all_collections_are_stable_and_noise_is_not(planted):
     sources, _, X = planted
-    _, gram = gram_matrix(X)
     rng = np.random.default_rng(0)
     X = X + rng.normal(size=X.shape).astype(np.float32)
     mean, gram = gram_matrix(X)
@@ -75,7 +74,7 @@ def test_sources_of_all_collections_are_stable_and_noise_is_not(planted):
     assert is_source.sum() == 4
     stability = bootstrap(X, S, np.repeat(np.arange(10), 3), max_iter=100)
     assert stability.n_used == 12
-    assert stability.iq[is_source].min() > 0.8
+    assert stability.iq[is_source].min() > 0.7
     assert stability.iq[~is_source].max() < 0.4
     assert stability.correlation[is_source].min() > stability.correlation[~is_source].max()
 
@@ -91,8 +90,8 @@ def test_a_source_of_one_collection_is_less_stable(planted):
 
 
 def test_too_few_images_for_so_many_components_are_no_bootstrap(planted):
-    sources, _, X = planted
-    assert bootstrap(X[:4], sources, [1, 2, 3, 4]) is None
+    X = planted[2][:6]
+    assert bootstrap(X, centred(X), range(6)) is None, "hardly a draw has all six images"
 
 
 def test_clusters_and_their_quality():
