@@ -312,6 +312,7 @@ rule run_ica:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
+        f"{SCRIPTS}/significance.py",
         FOUNDATION,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
@@ -333,6 +334,7 @@ rule project_terms:
         runtime=30,
     params:
         **config["project_terms"],
+        random_state=config["run_ica"]["random_state"],
     script:
         "workflow/scripts/project_terms.py"
 

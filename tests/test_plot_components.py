@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from nilearn.reporting import get_clusters_table
-from outputs import read_table, write_table
+from outputs import column_names, read_table, write_table
 from PIL import Image
 from plot_components import (
     Box,
     Scale,
     Volume,
     cut,
+    facts_of,
     find_peaks,
     main,
     paint,
@@ -54,7 +55,11 @@ def run(tmp_path):
         nib.save(nib.Nifti1Image(inside, AFFINE), folder / "run_ica/mask.nii.gz")
         write_table(
             folder / "run_ica/desc-ICA_stability.tsv",
-            [{"component": f"ICA_0{k}", "variance_explained": 0.2, "iq_restarts": None} for k in range(2)],
+            [
+                dict.fromkeys(column_names(folder / "run_ica/desc-ICA_stability.tsv"))
+                | {"component": f"ICA_0{k}", "variance_explained": 0.2}
+                for k in range(2)
+            ],
         )
         write_table(
             folder / "project_terms/desc-ICA_terms.tsv",
@@ -223,6 +228,17 @@ def test_colours_show_sign_and_threshold():
     assert blue[2] > blue[0] + 50
     assert len(set(grey)) == 1
     assert list(white) == [255, 255, 255]
+
+
+def test_facts_leave_out_what_is_not_known():
+    stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
+    known = facts_of(stability, Scale(1.537, 9), {"percentile": 90})
+    assert known.split("   ·   ") == [
+        "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88",
+        "shown: |value| ≥ 1.54 SD (90th percentile)",
+    ]  # fmt: skip
+    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Scale(3, 9), {"z": 3})
+    assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
 
 
 def test_scale_is_never_empty():

@@ -119,7 +119,7 @@ def render(tmp_path):
         loadings = [{"ICA_00": 0.9, "ICA_01": 0.1}, {"ICA_00": 0.3, "ICA_01": -0.8}, {"ICA_00": 0.1, "ICA_01": 0.7}]
         decomposition = {
             "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
-            "n_restarts": 20, "n_restarts_converged": 20, "variance_explained": 0.625,
+            "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
         } | (changes or {})  # fmt: skip
         write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
         settings = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -160,7 +160,7 @@ def render(tmp_path):
             stability=table(
                 "run_ica/desc-ICA_stability",
                 [
-                    {"component": label, "variance_explained": 0.3, "iq_restarts": iq}
+                    {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_bootstraps": iq - 0.1}
                     for label, iq in zip(labels, (0.93, 0.41), strict=True)
                 ],
             ),
@@ -231,6 +231,9 @@ def test_page_says_what_the_tables_say(render):
         "Images with terms 2 of 3; without: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
         "ICA_01: stability over restarts below 0.6",
+        "ICA_01: mean |r| below 0.5 when the collections are drawn anew",
+        "over collections |r| 0.83",
+        "with replacement, 17 times",
         "ICA_00 is carried by one collection: number 7 holds 98.9 %",
         "quality control 4 1 3",
         "ICA_00 term 10",
@@ -377,7 +380,7 @@ def test_main_collection_is_by_squared_loadings():
 
 
 def test_warnings_in_words():
-    component = {"iq_restarts": 0.9, "collections": 5, "collection_share": 0.2, "collection_id": 7}
+    component = {"iq_restarts": 0.9, "r_bootstraps": 0.9, "collections": 5, "collection_share": 0.2, "collection_id": 7}
     components = [component | {"component": f"ICA_0{k}", "names": ["a", "b", "c"][:: (-1) ** k]} for k in range(2)]
     calm = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
     found = find_warnings(

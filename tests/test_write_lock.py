@@ -76,6 +76,7 @@ def lock(tmp_path):
         decomposition = {
             "n_components": 2, "n_voxels": 235375, "n_iter": 12, "converged": True, "max_iter": 500, "tol": 0.0001,
             "n_restarts": 20, "n_restarts_converged": 19, "random_state": 0, "variance_explained": 0.625,
+            "n_bootstraps_used": 17,
         }  # fmt: skip
         write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
         settings = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -144,7 +145,7 @@ def lock(tmp_path):
                 table(
                     "run_ica/desc-ICA_stability",
                     [
-                        {"component": f"ICA_0{k}", "variance_explained": 0.3, "iq_restarts": 0.8 + k / 10}
+                        {"component": f"ICA_0{k}", "iq_restarts": 0.8 + k / 10, "r_bootstraps": 0.6 + k / 10}
                         for k in range(2)
                     ],
                 ),
@@ -221,6 +222,8 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "(19 converged)",
         "mean of 0.85 (lowest 0.80)",
         "converged after 12 iterations",
+        "17 times the collections were drawn with replacement",
+        "in these draws was 0.65 (lowest 0.60)",
         "2 images of 2 had Neurosynth",
         "2 locked images of 1 collection without a DOI",
     ):
@@ -247,7 +250,7 @@ def test_methods_follow_the_configuration():
         collections=[study(7)],
         decomposition=decomposition,
         terms=terms,
-        stability=[{"iq_restarts": None}],
+        stability=[{"iq_restarts": None, "r_bootstraps": None}],
     )
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -262,7 +265,7 @@ def test_methods_follow_the_configuration():
         "through the unmixing matrix.",
     ):
         assert words in text, words
-    for words in ("ICASSO", "each term centred", "my/mask", "random starts"):
+    for words in ("ICASSO", "each term centred", "my/mask", "random starts", "drawn with replacement"):
         assert words not in text, words
 
 

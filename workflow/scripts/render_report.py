@@ -39,6 +39,8 @@ JPEG = {"format": "JPEG", "quality": 84, "subsampling": 0, "optimize": True}
 # Below this mean Iq, and above this share of restarts that do not converge, tedana warns too.
 LOW_STABILITY = 0.6
 MANY_UNCONVERGED = 0.1
+# In simulation, planted networks have 0.8 to 0.95 and components of noise 0.2 (docs/methods.md).
+LOW_CORRELATION = 0.5
 ONE_COLLECTION = 0.5
 FEW_IMAGES_PER_COMPONENT = 3
 
@@ -235,6 +237,16 @@ def find_warnings(
         found.append(
             f"{_listing(unstable)}: stability over restarts below {LOW_STABILITY}. Such a component depends on where"
             " the algorithm starts."
+        )
+    fleeting = [
+        row["component"]
+        for row in components
+        if row["r_bootstraps"] is not None and row["r_bootstraps"] < LOW_CORRELATION
+    ]
+    if fleeting:
+        found.append(
+            f"{_listing(fleeting)}: mean |r| below {LOW_CORRELATION} when the collections are drawn anew. With other"
+            " studies, such a component may not be there."
         )
     found += [
         f"{row['component']} is carried by one collection: number {row['collection_id']} holds"
