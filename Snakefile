@@ -290,7 +290,9 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/configuration.py",
+        f"{SCRIPTS}/consensus.py",
         FOUNDATION,
+        matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
         reduction=rules.reduce_images.output.reduction,
         images=rules.stack_images.output.images,
@@ -314,6 +316,7 @@ rule run_ica:
     params:
         random_state=config["run_ica"]["random_state"],
         n_restarts=config["run_ica"]["n_restarts"],
+        n_bootstraps=config["run_ica"]["n_bootstraps"],
         max_iter=config["run_ica"]["max_iter"],
         tol=config["run_ica"]["tol"],
     script:
@@ -323,6 +326,7 @@ rule run_ica:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
+        f"{SCRIPTS}/significance.py",
         FOUNDATION,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
@@ -344,6 +348,7 @@ rule project_terms:
         runtime=30,
     params:
         **config["project_terms"],
+        random_state=config["run_ica"]["random_state"],
     script:
         "workflow/scripts/project_terms.py"
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from nilearn.reporting import get_clusters_table
-from outputs import read_table, write_table
+from outputs import column_names, read_table, write_table
 from PIL import Image
 from plot_components import (
     Box,
     Scale,
     Volume,
     cut,
+    facts_of,
     find_peaks,
     main,
     paint,
@@ -54,7 +55,11 @@ def run(tmp_path):
         nib.save(nib.Nifti1Image(inside, AFFINE), folder / "run_ica/mask.nii.gz")
         write_table(
             folder / "run_ica/desc-ICA_stability.tsv",
-            [{"component": f"ICA_0{k}", "variance_explained": 0.2, "iq_restarts": None} for k in range(2)],
+            [
+                dict.fromkeys(column_names(folder / "run_ica/desc-ICA_stability.tsv"))
+                | {"component": f"ICA_0{k}", "variance_explained": 0.2}
+                for k in range(2)
+            ],
         )
         write_table(
             folder / "project_terms/desc-ICA_terms.tsv",
@@ -148,6 +153,18 @@ def test_further_peaks_of_a_cluster_are_lettered_and_apart():
     assert found[1]["x"] - found[0]["x"] > 8
 
 
+def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():
+    volume = np.zeros(SHAPE, np.float32)
+    volume[10:13, 10:13, 10] = 5
+    volume[13:16, 13:16, 10] = 4
+    volume[13, 13, 10] = 4.5
+    found = find_peaks(Volume(volume, AFFINE), 3)
+    assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found if row["volume_mm3"]] == [
+        ("1", 5.0, 9 * 64.0),
+        ("2", 4.5, 9 * 64.0),
+    ]
+
+
 def test_specks_are_left_out_but_not_the_highest_peak():
     volume = np.zeros(SHAPE, np.float32)
     volume[10, 10, 10] = 5
@@ -213,6 +230,17 @@ def test_colours_show_sign_and_threshold():
     assert list(white) == [255, 255, 255]
 
 
+def test_facts_leave_out_what_is_not_known():
+    stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
+    known = facts_of(stability, Scale(1.537, 9), {"percentile": 90})
+    assert known.split("   ·   ") == [
+        "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88",
+        "shown: |value| ≥ 1.54 SD (90th percentile)",
+    ]  # fmt: skip
+    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Scale(3, 9), {"z": 3})
+    assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
+
+
 def test_scale_is_never_empty():
     for values in (np.zeros(10), np.full(10, 3.0)):
         scale = scale_of(values, threshold_of(values, {"percentile": 90}))
@@ -231,9 +259,9 @@ def test_same_maps_give_the_same_bytes(run):
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()
 
 
-def test_wrong_number_of_figures_is_refused(run, tmp_path):
+def test_wrong_number_of_figures_is_refused(run):
     folder, paths = run("results")
-    with pytest.raises(ValueError, match="2 component maps, 2 rows .* 1 figures asked for"):
+    with pytest.raises(ValueError, match=r"2 component maps, 2 rows .* 1 figures asked for"):
         main(
             components=str(folder / "run_ica/components.nii.gz"),
             mask=str(folder / "run_ica/mask.nii.gz"),

@@ -47,17 +47,19 @@ def test_a_term_that_every_image_has_names_nothing_when_centred():
 
 
 def test_rank_one_is_the_strongest():
-    rows = rank_terms(np.array([[0.1, 0.9, 0.5]]), ["a", "b", "c"], ["ICA_00"], 12)
+    rows = rank_terms(np.array([[0.1, 0.9, 0.5]]), ["a", "b", "c"], ["ICA_00"], 12, None)
     assert [(row["rank"], row["term"], row["images"]) for row in rows] == [(1, "b", 12), (2, "c", 12), (3, "a", 12)]
 
 
 def test_label_of_the_images_that_load():
     images = [
-        {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None, "contrast_definition": "all"}
+        {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None,
+         "contrast_definition": "all"}
         for c, label in [(1, "n-back"), (2, "n-back"), (3, "rest"), (3, None)]
     ]  # fmt: skip
-    rows = enrich(images, np.array([[2.0], [4.0], [0.0], [1.0]]), ["ICA_00"])
+    rows = enrich(images, np.array([[2.0], [4.0], [0.0], [1.0]]), ["ICA_00"], n_permutations=9, random_state=0)
     assert len(rows) == 1, "labels of one image, or of all, say nothing"
     assert (rows[0]["label"], rows[0]["images"], rows[0]["collections"]) == ("n-back", 2, 2)
     assert rows[0]["mean_loading"] == pytest.approx(3)
     assert rows[0]["difference"] == pytest.approx(2.5)
+    assert rows[0]["q"] is None, "three collections are too few to tell"

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from consensus import bootstrap_collections, cluster_estimates, cluster_quality, find_consensus
 from reduce_images import gram_matrix, principal_axes
-from run_ica import cluster_estimates, cluster_quality, find_consensus, settle
+from run_ica import settle
 from sklearn.decomposition import FastICA
 
 OPTIONS = {"random_state": 0, "max_iter": 500, "tol": 1e-4}
@@ -49,6 +50,48 @@ def test_noise_is_less_stable_than_sources(white):
     _, iq, _ = find_consensus(noise.astype(np.float32), n_restarts=8, **(OPTIONS | {"max_iter": 50}))
     _, iq_of_sources, _ = find_consensus(white, n_restarts=8, **OPTIONS)
     assert iq.mean() < iq_of_sources.min() - 0.2
+
+
+def centred(X):
+    return X - X.mean(axis=1, keepdims=True)
+
+
+def bootstrap(X, S, collections, **options):
+    _, gram = gram_matrix(X)
+    return bootstrap_collections(centred(X), gram, S, collections, n_bootstraps=12, **(OPTIONS | options))
+
+
+def test_sources_of_all_collections_are_stable_and_noise_is_not(planted):
+    sources, _, X = planted
+    rng = np.random.default_rng(0)
+    X = X + rng.normal(size=X.shape).astype(np.float32)
+    mean, gram = gram_matrix(X)
+    eigenvalues, U = principal_axes(gram, 7)
+    Z = ((U / np.sqrt(eigenvalues[:7])).T @ (X - mean[:, None])).astype(np.float32)
+    rotation, _, _ = find_consensus(Z, n_restarts=3, **(OPTIONS | {"max_iter": 100}))
+    S = rotation.R @ Z
+    is_source = np.abs(np.corrcoef(S, sources)[:7, 7:]).max(axis=1) > 0.9
+    assert is_source.sum() == 4
+    stability = bootstrap(X, S, np.repeat(np.arange(10), 3), max_iter=100)
+    assert stability.n_used == 12
+    assert stability.iq[is_source].min() > 0.7
+    assert stability.iq[~is_source].max() < 0.4
+    assert stability.correlation[is_source].min() > stability.correlation[~is_source].max()
+
+
+def test_a_source_of_one_collection_is_less_stable(planted):
+    sources, A, X = planted
+    collections = np.repeat(np.arange(10), 3)
+    A = A.copy()
+    A[collections != 4, 0] = 0
+    X = (A @ sources + 0.01 * np.random.default_rng(0).normal(size=X.shape)).astype(np.float32)
+    stability = bootstrap(X, sources, collections)
+    assert stability.iq[0] < stability.iq[1:].min() - 0.1
+
+
+def test_too_few_images_for_so_many_components_are_no_bootstrap(planted):
+    X = planted[2][:6]
+    assert bootstrap(X, centred(X), range(6)) is None, "hardly a draw has all six images"
 
 
 def test_clusters_and_their_quality():

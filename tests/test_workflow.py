@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -137,16 +138,13 @@ def test_tables_have_sidecars_that_describe_them(demo):
 @pytest.mark.parametrize("document", ["docs/outputs.md"])
 def test_every_result_is_documented(document):
     text = (ROOT / document).read_text()
-    for line in EXPECTED_FILES.read_text().split():
-        rule, _, name = line.removeprefix("results/").partition("/")
-        if line.endswith(".json") and line.replace(".json", ".tsv") in EXPECTED_FILES.read_text():
+    files = EXPECTED_FILES.read_text().split()
+    for file in files:
+        is_sidecar = file.replace(".json", ".tsv") in files or file.replace(".json", "-0.tsv") in files
+        if file.endswith(".json") and is_sidecar:
             continue
-        pattern = name.replace("-0.", "-{batch}.").replace("-1.", "-{batch}.")
-        pattern = pattern.replace("-2.", "-{batch}.").replace("-3.", "-{batch}.")
-        if name.startswith("ICA_"):
-            pattern = "ICA_00" + Path(name).suffix
-        if rule != "README.md":
-            assert pattern in text, f"{document} does not mention {line} ({pattern})"
+        name = re.sub(r"-\d+\.", "-{batch}.", re.sub(r"ICA_\d+\.", "ICA_00.", file.split("/", 2)[2]))
+        assert name in text, f"{document} does not mention {file}"
 
 
 def test_dry_run_needs_snakemake_alone(tmp_path, monkeypatch):
@@ -252,7 +250,7 @@ def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
     assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {1002: "malformed"}
     report = (folder / "results/render_report/report.html").read_text()
     assert "missing_file" in report
-    assert "malformed" in report
+    assert "unreadable answer" in report
 
 
 def test_real_maps_run_to_the_report(tmp_path, real_maps):
@@ -268,7 +266,7 @@ def test_real_maps_run_to_the_report(tmp_path, real_maps):
     selected = {row["image_id"] for row in read_table(folder / "results/fetch_metadata/images.tsv")}
     used = {row["image_id"] for row in read_table(folder / "results/stack_images/images.tsv")}
     usable = {image_id for image_id in selected if judged[image_id]}
-    assert len(selected) == 151
+    assert len(selected) == 150, "all but the one whose name says that it holds ICA maps"
     assert len(usable & used) >= 0.9 * len(usable)
     assert len(used - usable) <= 0.15 * len(selected - usable)
     stability = read_table(folder / "results/run_ica/desc-ICA_stability.tsv")

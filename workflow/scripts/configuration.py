@@ -25,7 +25,7 @@ REPLACED_WHOLE = (
 
 
 def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
-    """Let the free mappings of `overlay` (from ``--configfile`` or ``--config``) replace those of `config`, in place."""
+    """Let the free mappings of `overlay`, the command line's configuration, replace those of `config` in place."""
     for section, key in REPLACED_WHOLE:
         given = overlay.get(section)
         if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
@@ -78,7 +78,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         for key in sorted(set(schema["required"]) - set(found)):
             yield f"{_join(place, key)}: this key is missing; config.yaml has it with its default"
     else:
-        yield f"{place or 'the configuration'}: {json.dumps(error.instance, default=str)} is not valid; {_expected(error)}"
+        value = json.dumps(found, default=str)
+        yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}"
 
 
 def _join(place: str, key: Any) -> str:

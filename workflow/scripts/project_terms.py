@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from outputs import read_table, write_table
+from significance import Significance, associate
 from stage_log import log_to
 
 Array = npt.NDArray[np.float64]
@@ -81,45 +82,82 @@ def project(T: Array, loadings: Array, *, center: bool) -> Array:
     return loadings.T @ T
 
 
-def rank_terms(scores: Array, terms: list[str], labels: list[str], n_images: int) -> list[dict[str, Any]]:
+def rank_terms(
+    scores: Array, terms: list[str], labels: list[str], n_images: int, significance: Significance | None
+) -> list[dict[str, Any]]:
     """Tabulate the terms of each component, strongest first."""
     rows = []
-    for label, component in zip(labels, scores, strict=True):
+    for number, (label, component) in enumerate(zip(labels, scores, strict=True)):
         # Reversed, not negated: equal weights (synonyms) then fall as in nilearn's example.
         order = np.argsort(component)[::-1]
         rows += [
             {"component": label, "term": terms[column], "rank": rank, "weight": component[column], "images": n_images}
+            | evidence(significance, number, column)
             for rank, column in enumerate(order, start=1)
         ]
     return rows
 
 
-def enrich(images: list[dict[str, Any]], loadings: Array, labels: list[str]) -> list[dict[str, Any]]:
-    """Compute the mean loading of the images that share a metadata label, against that of all other images.
+def evidence(significance: Significance | None, component: int, feature: int) -> dict[str, float | None]:
+    """Give p and q of one component and feature, or nothing known."""
+    if significance is None:
+        return {"p": None, "q": None}
+    return {"p": significance.p[component, feature], "q": significance.q[component, feature]}
 
-    Labels with fewer than two images, or that every image has, say nothing and are left out.
+
+def label_matrix(images: list[dict[str, Any]]) -> tuple[list[tuple[str, str]], Array]:
+    """Say which images carry which metadata label.
+
+    Labels of a single image, or of all images, say nothing and are left out.
+
+    Returns
+    -------
+    labels : list of (field, label)
+        Sorted.
+    carries : array of shape (n_images, n_labels)
+        0 or 1.
     """
-    rows = []
+    labels, columns = [], []
     for field in ENRICHED_FIELDS:
         values = np.array([image[field] or "" for image in images])
         for value in sorted(set(values) - {""}):
             carries = values == value
-            if not MIN_IMAGES_PER_LABEL <= carries.sum() < len(images):
-                continue
-            collections = {image["collection_id"] for image, has in zip(images, carries, strict=True) if has}
-            difference = loadings[carries].mean(axis=0) - loadings[~carries].mean(axis=0)
-            rows += [
-                {
-                    "component": label,
-                    "field": field,
-                    "label": str(value),
-                    "images": int(carries.sum()),
-                    "collections": len(collections),
-                    "mean_loading": loadings[carries, number].mean(),
-                    "difference": difference[number],
-                }
-                for number, label in enumerate(labels)
-            ]
+            if MIN_IMAGES_PER_LABEL <= carries.sum() < len(images):
+                labels.append((field, str(value)))
+                columns.append(carries.astype(float))
+    return labels, np.array(columns).T.reshape(len(images), len(columns))
+
+
+def enrich(
+    images: list[dict[str, Any]],
+    loadings: Array,
+    components: list[str],
+    *,
+    n_permutations: int,
+    random_state: int,
+) -> list[dict[str, Any]]:
+    """Compare the mean loading of the images that share a metadata label with that of all other images."""
+    labels, carries = label_matrix(images)
+    collections = [image["collection_id"] for image in images]
+    significance = associate(loadings, carries, collections, n_permutations=n_permutations, random_state=random_state)
+    rows = []
+    for column, (field, label) in enumerate(labels):
+        with_label = carries[:, column] == 1
+        means, others = loadings[with_label].mean(axis=0), loadings[~with_label].mean(axis=0)
+        n_collections = len({c for c, has in zip(collections, with_label, strict=True) if has})
+        rows += [
+            {
+                "component": component,
+                "field": field,
+                "label": label,
+                "images": int(with_label.sum()),
+                "collections": n_collections,
+                "mean_loading": means[number],
+                "difference": means[number] - others[number],
+            }
+            | evidence(significance, number, column)
+            for number, component in enumerate(components)
+        ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
 
 
@@ -134,20 +172,33 @@ def main(
     enrichment: str,
     projection: str,
     center_terms: bool,
+    n_permutations: int,
+    random_state: int,
 ) -> None:
     """Project terms and labels and write them, strongest first."""
     image_ids, labels, loadings = read_loadings(mixing if projection == "mixing" else unmixing)
     rows, known_terms, T = term_matrix(term_weights, image_ids)
     if not rows:
         logging.warning("no image has term weights: the components stay without terms")
+    used = read_table(images)
     scores = project(T, loadings[rows], center=center_terms)
-    write_table(terms, rank_terms(scores, known_terms, labels, len(rows)))
-
+    _, _, mixing_loadings = read_loadings(mixing)
+    # Tested are the loadings, whatever the terms are projected through: they are the patterns.
+    significance = associate(
+        mixing_loadings[rows],
+        T,
+        [used[row]["collection_id"] for row in rows],
+        n_permutations=n_permutations,
+        random_state=random_state,
+    )
+    write_table(terms, rank_terms(scores, known_terms, labels, len(rows), significance))
     means = T.mean(axis=0) if rows else np.zeros(0)
     order = np.argsort(-means, kind="stable")
     write_table(vocabulary, ({"term": known_terms[c], "mean_weight": means[c], "images": len(rows)} for c in order))
-    _, _, mixing_loadings = read_loadings(mixing)
-    write_table(enrichment, enrich(read_table(images), mixing_loadings, labels))
+    write_table(
+        enrichment,
+        enrich(used, mixing_loadings, labels, n_permutations=n_permutations, random_state=random_state),
+    )
     logging.info(
         "%d terms of %d of %d images projected through the %s matrix",
         len(known_terms),

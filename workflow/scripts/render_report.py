@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import platform
+import re
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ JPEG = {"format": "JPEG", "quality": 84, "subsampling": 0, "optimize": True}
 # Below this mean Iq, and above this share of restarts that do not converge, tedana warns too.
 LOW_STABILITY = 0.6
 MANY_UNCONVERGED = 0.1
+# In simulation, planted networks have 0.8 to 0.95 and components of noise 0.2 (docs/methods.md).
+LOW_CORRELATION = 0.5
 ONE_COLLECTION = 0.5
 FEW_IMAGES_PER_COMPONENT = 3
 
@@ -100,6 +103,12 @@ def safe_address(address: Any) -> str | None:
         return None
     is_plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
     return parts.geturl() if is_plain else None
+
+
+def doi_address(doi: Any) -> str | None:
+    """Turn a DOI, however it is written, into the address of its resolver; None if it is none."""
+    found = re.search(r"10\.\d{4,9}/\S+", str(doi or ""))
+    return f"https://doi.org/{urllib.parse.quote(found.group(), safe='/:;()._-')}" if found else None
 
 
 def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
@@ -247,6 +256,16 @@ def find_warnings(
             f"{_listing(unstable)}: stability over restarts below {LOW_STABILITY}. Such a component depends on where"
             " the algorithm starts."
         )
+    fleeting = [
+        row["component"]
+        for row in components
+        if row["r_bootstraps"] is not None and row["r_bootstraps"] < LOW_CORRELATION
+    ]
+    if fleeting:
+        found.append(
+            f"{_listing(fleeting)}: mean |r| below {LOW_CORRELATION} when the collections are drawn anew. With other"
+            " studies, such a component may not be there."
+        )
     found += [
         f"{row['component']} is carried by one collection: number {row['collection_id']} holds"
         f" {percent(row['collection_share'])} of its squared loadings. It may be a feature of that study."
@@ -308,6 +327,7 @@ def make_template(template_file: Path = TEMPLATE_FILE) -> jinja2.Template:
         "number": format_number,
         "percent": percent,
         "address": safe_address,
+        "doi_address": doi_address,
     }
     return environment.get_template(template_file.name)
 

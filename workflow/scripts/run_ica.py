@@ -5,139 +5,20 @@ that make a map from the images: ``X - mean = A @ S + residual`` and ``S = W @ (
 """
 
 import logging
-import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from configuration import component_labels
+from consensus import Bootstrap, bootstrap_collections, find_consensus, voxel_sample
 from outputs import read_table, replacing, write_json, write_table
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import squareform
-from sklearn.decomposition import FastICA
-from sklearn.exceptions import ConvergenceWarning
-from stage_log import log_to, progress
+from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
-
-
-class Rotation(NamedTuple):
-    """One FastICA run on white data: the orthogonal `R` (n_components, n_components), and how it ended."""
-
-    R: Array
-    n_iter: int
-    converged: bool
-
-
-def rotate(Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | None = None) -> Rotation:
-    """Run scikit-learn's FastICA (parallel, logcosh) on white data.
-
-    Parameters
-    ----------
-    Z : array of shape (n_components, n_voxels)
-        White rows. Voxels are scikit-learn's samples, hence the transpose.
-    seed : int
-        For the random start, drawn as scikit-learn draws it.
-    start : array of shape (n_components, n_components), optional
-        Where to start instead.
-    """
-    ica = FastICA(whiten=False, random_state=seed, max_iter=max_iter, tol=tol, w_init=start)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        ica.fit(Z.T)
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return Rotation(np.asarray(ica.components_, dtype=np.float64), int(ica.n_iter_), converged)
-
-
-def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp]:
-    """Group component estimates by average linkage on ``1 - similarity`` (ICASSO, Himberg et al. 2004, sec. 3.2).
-
-    Parameters
-    ----------
-    similarity : array of shape (n_estimates, n_estimates)
-        Absolute correlations.
-
-    Returns
-    -------
-    labels : array of shape (n_estimates,)
-        0..n_clusters-1.
-    """
-    distance = np.clip(1 - similarity, 0, None)
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), method="average")
-    return fcluster(tree, n_clusters, criterion="maxclust").astype(np.intp) - 1
-
-
-def cluster_quality(similarity: Array, labels: npt.NDArray[np.intp]) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Compute ICASSO's stability index and the centrotype of each cluster (Himberg et al. 2004, eq. 5).
-
-    Returns
-    -------
-    iq : array of shape (n_clusters,)
-        Mean similarity inside the cluster minus mean similarity to all other estimates; 1 is a perfect cluster.
-    centrotypes : array of shape (n_clusters,)
-        Index of the estimate that is most similar to the others of its cluster.
-    """
-    iq, centrotypes = [], []
-    for label in range(labels.max() + 1):
-        inside, outside = np.flatnonzero(labels == label), np.flatnonzero(labels != label)
-        within = similarity[np.ix_(inside, inside)]
-        across = similarity[np.ix_(inside, outside)].mean() if outside.size else 0.0
-        iq.append(within.mean() - across)
-        centrotypes.append(inside[within.sum(axis=1).argmax()])
-    return np.array(iq), np.array(centrotypes)
-
-
-def orthogonalize(W: Array) -> Array:
-    """Find the orthogonal matrix nearest to `W`, as FastICA's symmetric decorrelation does."""
-    U, _, Vt = np.linalg.svd(W)
-    return U @ Vt
-
-
-def find_consensus(
-    Z: Array, *, n_restarts: int, random_state: int, max_iter: int, tol: float
-) -> tuple[Rotation, Array | None, list[Rotation]]:
-    """Run FastICA from `n_restarts` random starts and settle on one solution.
-
-    With one start this is scikit-learn's FastICA on all voxels. With more, each start runs on the same random tenth of
-    the voxels, their estimates are clustered, and the clusters' centrotypes, made orthogonal, are where one last
-    run over all voxels starts: its result is a solution of FastICA, while centrotypes as such are not uncorrelated.
-
-    Returns
-    -------
-    rotation : Rotation
-        The solution on all voxels.
-    iq : array of shape (n_components,) or None
-        ICASSO's stability over the restarts, for the rows of ``rotation.R``; None with one start.
-    restarts : list of Rotation
-    """
-    if n_restarts == 1:
-        rotation = rotate(Z, seed=random_state, max_iter=max_iter, tol=tol)
-        return rotation, None, [rotation]
-    Z_part = Z[:, voxel_sample(Z.shape[1], random_state)]
-    seeds = range(random_state, random_state + n_restarts)
-    restarts = [
-        rotate(Z_part, seed=seed, max_iter=max_iter, tol=tol)
-        for seed in progress(seeds, total=n_restarts, unit="restart")
-    ]
-    # The data are white, so the inner products of rotation rows are the correlations of the maps.
-    estimates = np.vstack([restart.R for restart in restarts])
-    similarity = np.abs(estimates @ estimates.T)
-    labels = cluster_estimates(similarity, len(Z))
-    iq, centrotypes = cluster_quality(similarity, labels)
-    start = orthogonalize(estimates[centrotypes])
-    rotation = rotate(Z, seed=random_state, start=start, max_iter=max_iter, tol=tol)
-    _, clusters = linear_sum_assignment(-np.abs(rotation.R @ estimates[centrotypes].T))
-    return rotation, iq[clusters], restarts
-
-
-def voxel_sample(n_voxels: int, seed: int) -> npt.NDArray[np.intp]:
-    """Draw a tenth of the voxels, but not fewer than 10,000, in ascending order."""
-    size = min(n_voxels, max(n_voxels // 10, 10_000))
-    return np.sort(np.random.default_rng(seed).choice(n_voxels, size=size, replace=False))
+# Of fewer, a third of the draws has the same two or three studies.
+MIN_COLLECTIONS = 5
 
 
 def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
@@ -162,6 +43,7 @@ def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
 
 def main(
     *,
+    matrix: str,
     whitened: str,
     reduction: str,
     images: str,
@@ -173,12 +55,15 @@ def main(
     decomposition: str,
     random_state: int,
     n_restarts: int,
+    n_bootstraps: int,
     max_iter: int,
     tol: float,
 ) -> None:
     """Decompose the whitened data and write maps, loadings and what is known of their stability."""
     Z = np.load(whitened)
     reduced = np.load(reduction)
+    used = read_table(images)
+    # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
         rotation, iq, restarts = find_consensus(
             Z, n_restarts=n_restarts, random_state=random_state, max_iter=max_iter, tol=tol
@@ -189,12 +74,23 @@ def main(
         W = rotation.R @ reduced["K"] / scale
         # The rotation is orthogonal, so its transpose inverts it.
         A = (reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(Z)])) @ rotation.R.T * scale.T
+        bootstrap = judge_by_bootstraps(
+            np.load(matrix, mmap_mode="r"),
+            reduced["mean"],
+            reduced["gram"],
+            S,
+            [image["collection_id"] for image in used],
+            n_bootstraps=n_bootstraps,
+            random_state=random_state,
+            max_iter=max_iter,
+            tol=tol,
+        )
     order, signs = settle(S, A)
     S, A, W = (signs[:, None] * S)[order], (A * signs)[:, order], (signs[:, None] * W)[order]
 
     write_maps(components, S.astype(np.float32), mask)
     labels = component_labels(len(S))
-    image_ids = [row["image_id"] for row in read_table(images)]
+    image_ids = [image["image_id"] for image in used]
     for path, weights in ((mixing, A), (unmixing, W.T)):
         write_table(
             path,
@@ -212,6 +108,8 @@ def main(
                 "component": label,
                 "variance_explained": explained[number],
                 "iq_restarts": None if iq is None else iq[order[number]],
+                "iq_bootstraps": None if bootstrap is None else bootstrap.iq[order[number]],
+                "r_bootstraps": None if bootstrap is None else bootstrap.correlation[order[number]],
             }
             for number, label in enumerate(labels)
         ),
@@ -231,6 +129,9 @@ def main(
             "converged": rotation.converged,
             "n_restarts": n_restarts,
             "n_restarts_converged": converged,
+            "n_bootstraps": n_bootstraps,
+            "n_bootstraps_used": 0 if bootstrap is None else bootstrap.n_used,
+            "n_bootstraps_converged": 0 if bootstrap is None else bootstrap.n_converged,
             "variance_explained": float(explained.sum()),
         },
     )
@@ -248,6 +149,37 @@ def main(
         n_restarts,
         rotation.n_iter,
     )
+
+
+def judge_by_bootstraps(
+    X: npt.NDArray[np.float32],
+    mean: Array,
+    gram: Array,
+    S: Array,
+    collections: list[int],
+    *,
+    n_bootstraps: int,
+    random_state: int,
+    max_iter: int,
+    tol: float,
+) -> Bootstrap | None:
+    """Bootstrap the collections on a tenth of the voxels, if that is wanted and there are collections to draw.
+
+    Parameters are those of `consensus.bootstrap_collections`, but `X` (n_images, n_voxels) and `S` (n_components,
+    n_voxels) have all voxels; `mean` (n_images,) is that of each image.
+    """
+    if n_bootstraps == 0:
+        return None
+    n_collections = len(set(collections))
+    if n_collections < MIN_COLLECTIONS:
+        logging.warning("%d collections are too few to bootstrap: stability over studies stays unknown", n_collections)
+        return None
+    voxels = voxel_sample(X.shape[1], random_state)
+    sampled = np.stack([row[voxels] for row in X]) - mean[:, None]
+    return bootstrap_collections(
+        sampled, gram, S[:, voxels], collections,
+        n_bootstraps=n_bootstraps, random_state=random_state, max_iter=max_iter, tol=tol,
+    )  # fmt: skip
 
 
 def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:

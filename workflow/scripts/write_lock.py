@@ -288,7 +288,7 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) ->
             papers.setdefault(doi.lower(), []).append(collection | {"doi": doi})
         elif count:
             name = escape_bibtex(collection["name"] or "")
-            without.append(f"% NeuroVault collection {collection['collection_id']}, {count} images: {name}")
+            without.append(f"% NeuroVault collection {collection['collection_id']}, {_count(count, 'image')}: {name}")
     entries = []
     for group in papers.values():
         first = group[0]
@@ -307,7 +307,7 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) ->
 
 def bibtex_authors(text: str | None) -> str:
     """Turn NeuroVault's ``A, B and C`` into BibTeX's ``A and B and C``."""
-    names = re.split(r",\s+|\s+and\s+", text or "")
+    names = re.split(r"(?:,|\s+and|,\s+and)\s+(?!and\s)", text or "")
     return " and ".join(escape_bibtex(name) for name in names if name.strip())
 
 
@@ -334,6 +334,7 @@ def run_facts(
     with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     iqs = [row["iq_restarts"] for row in stability if row["iq_restarts"] is not None]
+    correlations = [row["r_bootstraps"] for row in stability if row["r_bootstraps"] is not None]
     return {
         "images_selected": len(selection),
         "collections_selected": len({row["collection_id"] for row in selection}),
@@ -351,6 +352,8 @@ def run_facts(
         "variance_explained": decomposition["variance_explained"],
         "mean_iq_restarts": sum(iqs) / len(iqs) if iqs else None,
         "min_iq_restarts": min(iqs, default=None),
+        "mean_r_bootstraps": sum(correlations) / len(correlations) if correlations else None,
+        "min_r_bootstraps": min(correlations, default=None),
     }
 
 
@@ -472,16 +475,24 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
                 f" {facts['min_iq_restarts']:.2f}); it measures stability over starting points, not over studies."
             )
     end = (
-        f" The final run converged after {decomposition['n_iter']} iterations."
+        f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
         if decomposition["converged"]
         else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
         " be read with caution."
     )
+    studies = ""
+    if facts["mean_r_bootstraps"] is not None:
+        studies = (
+            f" To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
+            " components' mean absolute correlation with their matches in these draws was"
+            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f})."
+        )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"
         " that the largest absolute value is positive."
     )
-    return f"**Decomposition.** {start}{consensus}{end}{order}"
+    return f"**Decomposition.** {start}{consensus}{end}{studies}{order}"
 
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -1,0 +1,358 @@
+"""The lock, the record of the run, the methods text and the references."""
+
+import hashlib
+import json
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+from outputs import column_names, read_table, write_json, write_table
+from write_lock import (
+    SOFTWARE,
+    bibtex_authors,
+    clean_doi,
+    collection_entries,
+    escape_bibtex,
+    lock_rows,
+    main,
+    methods_text,
+    run_facts,
+)
+
+HOSTILE = r'}} @misc{evil, title={$x$ 50% #1 a_b ~ ^ \input{/etc/passwd} "q" & <script>' + "\u202e"
+
+
+def parse_bibtex(text):
+    """Read entries as BibTeX does: @kind{key, then fields whose braces balance; all else is a comment."""
+    entries, position = {}, 0
+    while (start := text.find("@", position)) >= 0:
+        head = re.compile(r"@(\w+)\{([^,\s{}]+),\s*").match(text, start)
+        assert head, text[start : start + 40]
+        fields, position = {}, head.end()
+        while text[position] != "}":
+            name = re.compile(r"(\w+)\s*=\s*\{").match(text, position)
+            assert name, text[position : position + 40]
+            depth, end = 1, name.end()
+            while depth:
+                depth += {"{": 1, "}": -1}.get(text[end], 0)
+                end += 1
+            fields[name.group(1)] = text[name.end() : end - 1]
+            position = re.compile(r",?\s*").match(text, end).end()
+        position += 1
+        assert head.group(2) not in entries
+        entries[head.group(2)] = (head.group(1), fields)
+    return entries
+
+
+def study(collection_id, **fields):
+    empty = {"name": f"Study {collection_id}", "DOI": None, "preprint_DOI": None, "authors": None, "journal_name": None}
+    return {"collection_id": collection_id} | empty | fields
+
+
+@pytest.fixture
+def lock(tmp_path):
+    """Run the stage on 4 selected images, 2 of them used; return the folder of its outputs."""
+
+    def run(name="run", *, word=str, source="demo"):
+        folder = tmp_path / name
+
+        def table(place, rows):
+            names = column_names(folder / f"{place}.tsv")
+            write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows])
+            return str(folder / f"{place}.tsv")
+
+        selection = [
+            {
+                "image_id": number, "collection_id": 7 + number % 2, "file": f"https://neurovault.org/media/{number}.nii.gz",
+                "modify_date": "2016-01-01T00:00:00Z", "map_type": word("Z map"), "collection_DOI": "10.1000/seven",
+                "name": word("a map"),
+            }
+            for number in (4, 3, 2, 1)
+        ]  # fmt: skip
+        result = folder / "run_ica/components.nii.gz"
+        result.parent.mkdir(parents=True)
+        result.write_bytes(b"some bytes")
+        decomposition = {
+            "n_components": 2, "n_voxels": 235375, "n_iter": 12, "converged": True, "max_iter": 500, "tol": 0.0001,
+            "n_restarts": 20, "n_restarts_converged": 19, "random_state": 0, "variance_explained": 0.625,
+            "n_bootstraps_used": 17,
+        }  # fmt: skip
+        write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
+        settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+        settings["archive"]["source"] = source
+        outputs = {
+            "lock": str(folder / "write_lock/images.lock.tsv"),
+            "run": str(folder / "write_lock/run.json"),
+            "methods": str(folder / "write_lock/methods.md"),
+            "references": str(folder / "write_lock/references.bib"),
+        }
+        main(
+            selection=table("fetch_metadata/images", selection),
+            collections=table(
+                "fetch_metadata/collections",
+                [
+                    {
+                        "collection_id": 7,
+                        "name": word("Seven"),
+                        "authors": word("A. One, B. Two and C. Three"),
+                        "DOI": "10.1000/seven_a",
+                        "journal_name": word("Brain"),
+                    },
+                    {"collection_id": 8, "name": word("Eight")},
+                ],
+            ),
+            downloads=[
+                table(
+                    "download_images/status-0",
+                    [
+                        {
+                            "image_id": number,
+                            "status": "ok",
+                            "bytes": 100 + number,
+                            "sha256": f"{number:064x}",
+                            "file": f"neurovault/collection_7/image_{number}.nii.gz",
+                        }
+                        for number in (1, 2)
+                    ],
+                ),
+                table(
+                    "download_images/status-1",
+                    [
+                        {"image_id": 3, "status": "ok", "bytes": 103, "sha256": f"{3:064x}", "file": "neurovault/3"},
+                        {"image_id": 4, "status": "failed", "reason": "missing_file", "file": "neurovault/4"},
+                    ],
+                ),
+            ],
+            images=table(
+                "stack_images/images",
+                [
+                    {"row": row, "image_id": row + 1, "collection_id": 8 - row, "map_type": word("Z map")}
+                    for row in range(2)
+                ],
+            ),
+            rejected=table(
+                "stack_images/rejected",
+                [{"image_id": 3, "reason": "thresholded"}, {"image_id": 4, "reason": "missing_file"}],
+            ),
+            decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
+            results=[
+                str(result),
+                table(
+                    "project_terms/desc-ICA_terms",
+                    [{"component": "ICA_00", "term": word("motor"), "rank": 1, "weight": 1.0, "images": 2}],
+                ),
+                table(
+                    "run_ica/desc-ICA_stability",
+                    [
+                        {"component": f"ICA_0{k}", "iq_restarts": 0.8 + k / 10, "r_bootstraps": 0.6 + k / 10}
+                        for k in range(2)
+                    ],
+                ),
+            ],
+            settings=settings,
+            data_dir="data",
+            **outputs,
+        )
+        return folder
+
+    return run
+
+
+def test_lock_has_every_selected_image_by_id(lock):
+    rows = read_table(lock() / "write_lock/images.lock.tsv")
+    assert [(row["image_id"], row["used"], row["bytes"], row["sha256"]) for row in rows] == [
+        (1, True, 101, f"{1:064x}"),
+        (2, True, 102, f"{2:064x}"),
+        (3, False, 103, f"{3:064x}"),
+        (4, False, None, None),
+    ]
+    assert rows[0]["file"] == "https://neurovault.org/media/1.nii.gz"
+    assert rows[0]["path"] == "neurovault/collection_7/image_1.nii.gz"
+
+
+def test_an_image_without_download_status_is_a_defect():
+    with pytest.raises(KeyError):
+        lock_rows([{"image_id": 1}], [], set(), ["image_id"])
+
+
+def test_hashes_are_those_of_the_files(lock):
+    folder = lock()
+    run = json.loads((folder / "write_lock/run.json").read_text())
+    assert run["results_sha256"][str(folder / "run_ica/components.nii.gz")] == hashlib.sha256(b"some bytes").hexdigest()
+    assert len(run["results_sha256"]) == 3
+    for path, found in run["results_sha256"].items():
+        with open(path, "rb") as stream:  # noqa: PTH123
+            assert hashlib.sha256(stream.read()).hexdigest() == found
+
+
+def test_run_has_configuration_seeds_versions_and_counts(lock):
+    run = json.loads((lock() / "write_lock/run.json").read_text())
+    assert run["configuration"] == yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert run["seeds"] == {"fetch_metadata": 0, "run_ica": 0}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", run["software"]["packages"]["nilearn"])
+    assert run["software"]["python"].startswith("3.")
+    counts = run["counts"]
+    assert (counts["images_selected"], counts["images_used"], counts["collections_used"]) == (4, 2, 2)
+    assert counts["images_rejected"] == {"missing_file": 1, "thresholded": 1}
+    assert counts["locked_images_without_doi"] == 2
+    assert counts["mean_iq_restarts"] == pytest.approx(0.85)
+
+
+def test_same_results_give_the_same_bytes(lock):
+    first, second = lock("first") / "write_lock", lock("second") / "write_lock"
+    for name in ("images.lock.tsv", "methods.md", "references.bib"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert (first / "run.json").read_text().replace("/first/", "/second/") == (second / "run.json").read_text()
+
+
+def test_methods_have_the_numbers_of_the_run(lock):
+    text = (lock(source="offline") / "write_lock/methods.md").read_text()
+    for words in (
+        "came from NeuroVault (Gorgolewski et al. 2015)",
+        "4 images of 2 collections met the criteria",
+        "2 images did not pass the quality control of files and voxels (1 missing file, 1 thresholded)",
+        "used 2 images of 2 collections (2 Z map; at most 1 of one collection)",
+        "at 2 mm",
+        "linear interpolation",
+        "235,375 voxels",
+        "divided by its standard deviation",
+        "2 principal components (62.5 % of the variance)",
+        "20 random starts",
+        "(19 converged)",
+        "mean of 0.85 (lowest 0.80)",
+        "converged after 12 iterations",
+        "17 times the collections were drawn with replacement",
+        "in these draws was 0.65 (lowest 0.60)",
+        "2 images of 2 had Neurosynth",
+        "2 locked images of 1 collection without a DOI",
+    ):
+        assert words in text, words
+    assert "simulated" not in text
+    assert "were simulated" in (lock("demo") / "write_lock/methods.md").read_text()
+
+
+def test_methods_follow_the_configuration():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["stack_images"]["scale"] = "none"
+    settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
+    settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
+    settings["fetch_metadata"]["max_images_per_collection"] = None
+    decomposition = {
+        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
+        "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
+    }  # fmt: skip
+    terms = [{"component": "ICA_00", "term": "motor", "images": 1}]
+    facts = run_facts(
+        selection=[{"image_id": 1, "collection_id": 7}],
+        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
+        rejected=[],
+        collections=[study(7)],
+        decomposition=decomposition,
+        terms=terms,
+        stability=[{"iq_restarts": None, "r_bootstraps": None}],
+    )
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "without a limit on the number of images of one collection",
+        "All passed the quality control",
+        "third-order spline interpolation",
+        "extrapolation from the rim",
+        "a study-specific mask",
+        "The maps were not scaled",
+        "did not converge within 200 iterations",
+        "seed 3",
+        "through the unmixing matrix.",
+    ):
+        assert words in text, words
+    for words in ("ICASSO", "each term centred", "my/mask", "random starts", "drawn with replacement"):
+        assert words not in text, words
+
+
+def test_every_work_that_is_cited_is_in_the_references(lock):
+    folder = lock() / "write_lock"
+    text, entries = (folder / "methods.md").read_text(), parse_bibtex((folder / "references.bib").read_text())
+    assert set(SOFTWARE) < set(entries)
+    body = text.partition("## References")[0]
+    for citation, _, fields in SOFTWARE.values():
+        assert citation in body
+        assert fields.get("doi", fields.get("url")) in text
+
+
+def test_references_have_collections_with_doi_and_name_those_without(lock):
+    text = (lock() / "write_lock/references.bib").read_text()
+    kind, fields = parse_bibtex(text)["neurovault7"]
+    assert kind == "article"
+    assert fields == {
+        "author": "A. One and B. Two and C. Three",
+        "title": "{Seven}",
+        "journal": "Brain",
+        "doi": "10.1000/seven_a",
+        "note": "NeuroVault collection 7",
+    }
+    assert text.rstrip().splitlines()[-1] == "% NeuroVault collection 8, 1 image: Eight"
+
+
+def test_hostile_metadata_stays_inside_its_field(lock):
+    honest = parse_bibtex((lock("honest") / "write_lock/references.bib").read_text())
+    text = (lock("hostile", word=lambda text: f"{HOSTILE} {text}") / "write_lock/references.bib").read_text()
+    found = parse_bibtex(text)
+    assert set(found) == set(honest)
+    assert {key: sorted(fields) for key, (_, fields) in found.items()} == {
+        key: sorted(fields) for key, (_, fields) in honest.items()
+    }
+    assert "\u202e" not in text
+    assert "\\input" not in text
+    methods = (lock("hostile2", word=lambda text: f"{HOSTILE} {text}") / "write_lock/methods.md").read_text()
+    assert "<script" not in methods
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a & b", r"a \& b"),
+        ("100% #1 $x_y$", r"100\% \#1 \$x\_y\$"),
+        ("{a}\\b", r"{\textbraceleft}a{\textbraceright}{\textbackslash}b"),
+        ("~^", r"{\textasciitilde}{\textasciicircum}"),
+        ("a@b", r"a{\char64}b"),
+        ("Müller\n  O'Neil", "Müller O'Neil"),
+    ],
+)
+def test_bibtex_escapes(text, escaped):
+    assert escape_bibtex(text) == escaped
+    assert escaped.count("{") == escaped.count("}")
+
+
+@pytest.mark.parametrize(
+    ("text", "doi"),
+    [
+        ("10.1016/j.neuroimage.2013.09.069", "10.1016/j.neuroimage.2013.09.069"),
+        ("https://doi.org/10.1000/XYZ_1", "10.1000/XYZ_1"),
+        ("doi:10.1000/a(b)c.", "10.1000/a(b)c"),
+        ("10.1000/a}{b\\c", "10.1000/a%7D%7Bb%5Cc"),
+        (
+            "10.1002/(SICI)1097-0193(1996)4:1<58::AID>3.0.CO;2-O",
+            "10.1002/(SICI)1097-0193(1996)4:1%3C58::AID%3E3.0.CO;2-O",
+        ),
+        ("in press", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_clean_doi(text, doi):
+    assert clean_doi(text) == doi
+
+
+def test_collections_of_one_paper_share_an_entry():
+    studies = [study(9, DOI="10.1000/ABC"), study(7, preprint_DOI="10.1000/abc"), study(8, DOI="10.1000/unused")]
+    entries, without = collection_entries(studies, {9: 2, 7: 1})
+    assert without == []
+    assert len(entries) == 1
+    assert parse_bibtex(entries[0])["neurovault7"][1]["note"] == "NeuroVault collections 7, 9"
+
+
+def test_authors():
+    assert bibtex_authors("A. Horn, D. Ostwald and F. B") == "A. Horn and D. Ostwald and F. B"
+    assert bibtex_authors("A. B, C. D, and E. F") == "A. B and C. D and E. F"
+    assert bibtex_authors("Sandy Anderson") == "Sandy Anderson"
+    assert bibtex_authors(None) == ""
