@@ -14,6 +14,7 @@ WORKFLOW = os.path.relpath(workflow.current_basedir.join("workflow").get_path_or
 SCRIPTS = f"{WORKFLOW}/scripts"
 sys.path.append(os.path.abspath(SCRIPTS))
 import configuration
+import outputs
 
 
 configfile: "config.yaml"
@@ -28,7 +29,7 @@ except ValueError as error:
 DEMO = config["archive"]["source"] == "demo"
 DATA_DIR = "results/build_demo_archive/archive" if DEMO else config["archive"]["data_dir"]
 BATCHES = range(config["batches"])
-COMPONENTS = configuration.component_labels(config["run_ica"]["n_components"])
+COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 SPACE = f"space-MNI152NLin2009aSym_res-{config['mask_images']['resolution_mm']}"
 ENVIRONMENT = "envs/neurovault_ica.yaml"
 FOUNDATION = [
@@ -275,7 +276,6 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        f"{SCRIPTS}/configuration.py",
         f"{SCRIPTS}/consensus.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,

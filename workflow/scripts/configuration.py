@@ -51,12 +51,6 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def component_labels(n_components: int) -> list[str]:
-    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
-    digits = max(2, len(str(n_components - 1)))
-    return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
-
-
 def _explain(error: ValidationError) -> Iterator[str]:
     schema = cast(Mapping[str, Any], error.schema)
     found = cast(Any, error.instance)
