@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -24,6 +24,9 @@ lint: .venv/installed ## Check style, types and the workflow's own rules
 	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/mypy workflow/scripts
 	$(BIN)/snakemake --lint
+
+bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--images 300 --archive DIR ...")
+	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
 lock: .venv/installed ## Renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -14,6 +14,7 @@ WORKFLOW = os.path.relpath(workflow.current_basedir.join("workflow").get_path_or
 SCRIPTS = f"{WORKFLOW}/scripts"
 sys.path.append(os.path.abspath(SCRIPTS))
 import configuration
+import outputs
 
 
 configfile: "config.yaml"
@@ -30,7 +31,7 @@ ARCHIVE = configuration.locate_archive(config["archive"], demo="results/build_de
 LOCK = config["archive"]["lock"] or []
 TABLE = config["archive"]["table"] or []
 BATCHES = range(config["batches"])
-COMPONENTS = configuration.component_labels(config["run_ica"]["n_components"])
+COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 SPACE = f"space-MNI152NLin2009aSym_res-{config['mask_images']['resolution_mm']}"
 ENVIRONMENT = "envs/neurovault_ica.yaml"
 FOUNDATION = [
@@ -289,7 +290,6 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        f"{SCRIPTS}/configuration.py",
         f"{SCRIPTS}/consensus.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from configuration import check_configuration, component_labels, replace_mappings
+from configuration import check_configuration, replace_mappings
 from conftest import ROOT
 
 
@@ -85,13 +85,6 @@ def test_overlay_replaces_free_mappings_whole(config):
     assert config["fetch_metadata"]["image_terms"] == {}
     assert config["plot_components"]["threshold"] == {"z": 3}
     assert config["fetch_metadata"]["collection_terms"] == before["fetch_metadata"]["collection_terms"]
-
-
-def test_labels_are_padded():
-    assert component_labels(3) == ["ICA_00", "ICA_01", "ICA_02"]
-    assert component_labels(100)[-1] == "ICA_99"
-    assert component_labels(101)[-1] == "ICA_100"
-    assert component_labels(101)[0] == "ICA_000"
 
 
 def test_every_key_has_a_comment():

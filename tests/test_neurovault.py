@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fetching import Run, cached_files, ids
-from neurovault import null_strings_to_none
+from neurovault import null_strings_to_none, read_modify_date
 from neurovault_server import Archive, Server
 from nilearn.datasets import fetch_neurovault, neurovault
 
@@ -116,6 +116,18 @@ def test_a_file_without_metadata_is_not_taken_for_complete(archive, tmp_path):
         assert everything(run.data_dir, mode="offline", words=False) == ([], [])
         run.download()
         assert image.read_bytes() == archive.files["1/map_101.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [('{"modify_date": "2018"}', "2018"), ('{"modify_date": null}', ""), ("{}", ""), ("[1]", None), ("{", None)],
+)
+def test_the_version_of_a_cached_image(tmp_path, content, version):
+    path = tmp_path / "neurovault/collection_1/image_2_metadata.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert read_modify_date(tmp_path, 1, 2) == version
+    assert read_modify_date(tmp_path, 1, 3) is None
 
 
 def test_null_strings_differ_from_nilearns_only_for_whole_sentences():

@@ -6,7 +6,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from outputs import TABLES_FILE, read_table, replacing, write_table
+from outputs import TABLES_FILE, component_labels, read_table, replacing, write_table
 
 
 def test_table_comes_back_with_types(tmp_path):
@@ -74,3 +74,10 @@ def test_every_described_column_has_format_and_description():
         for name, column in columns.items():
             assert column["Format"] in {"integer", "number", "string", "boolean"}, (table, name)
             assert column["Description"], (table, name)
+
+
+def test_labels_are_padded():
+    assert component_labels(3) == ["ICA_00", "ICA_01", "ICA_02"]
+    assert component_labels(100)[-1] == "ICA_99"
+    assert component_labels(101)[-1] == "ICA_100"
+    assert component_labels(101)[0] == "ICA_000"

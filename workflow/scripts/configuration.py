@@ -58,12 +58,6 @@ def locate_archive(archive: Mapping[str, Any], *, demo: str) -> dict[str, Any]:
     return {**archive, "data_dir": data_dirs.get(archive["source"], archive["data_dir"])}
 
 
-def component_labels(n_components: int) -> list[str]:
-    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
-    digits = max(2, len(str(n_components - 1)))
-    return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
-
-
 def _explain(error: ValidationError) -> Iterator[str]:
     schema = cast(Mapping[str, Any], error.schema)
     found = cast(Any, error.instance)

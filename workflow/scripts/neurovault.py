@@ -86,9 +86,10 @@ def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record],
 def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
     """Say which version of an image the cache has; None if it has none that is complete."""
     try:
-        return json.loads(_image_metadata(data_dir, collection_id, image_id).read_text("utf-8"))["modify_date"] or ""
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads(_image_metadata(data_dir, collection_id, image_id).read_text("utf-8"))
+    except (OSError, ValueError):
         return None
+    return str(record.get("modify_date") or "") if isinstance(record, dict) else None
 
 
 def write_collection(data_dir: str | Path, record: Record) -> None:

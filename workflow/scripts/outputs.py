@@ -94,6 +94,12 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
         ]
 
 
+def component_labels(n_components: int) -> list[str]:
+    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
+    digits = max(2, len(str(n_components - 1)))
+    return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
+
+
 def column_names(path: str | Path) -> list[str]:
     """List the described columns of the table at `path`."""
     return list(_describe(Path(path)))

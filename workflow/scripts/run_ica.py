@@ -10,9 +10,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from configuration import component_labels
 from consensus import Bootstrap, bootstrap_collections, find_consensus, voxel_sample
-from outputs import read_table, replacing, write_json, write_table
+from outputs import component_labels, read_table, replacing, write_json, write_table
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
