@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from configuration import check_configuration, replace_mappings
+from configuration import check_configuration, locate_archive, replace_mappings
 from conftest import ROOT
 
 
@@ -61,6 +61,35 @@ def test_what_is_wrong_is_said(config, place, value, message):
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ({"archive.url": "neurovault.org"}, "archive.url: "),
+        ({"archive.url": "https://me:secret@neurovault.org"}, "archive.url: "),
+        ({"archive.source": "table"}, "archive.table: null with archive.source table is not valid"),
+        ({"archive.table": "x.tsv"}, 'archive.table: "x.tsv" with archive.source demo is not valid'),
+        ({"archive.lock": "no/such.tsv"}, "archive.lock: there is no file no/such.tsv"),
+        ({"archive.source": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
+        ({"archive.mode": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
+        ({"download_images.connections": 100}, "connections: 100 is not valid"),
+    ],
+)
+def test_what_does_not_go_together_is_said(config, places, message):
+    for place, value in places.items():
+        section, key = place.split(".")
+        config[section][key] = value
+    with pytest.raises(ValueError, match="the configuration is not valid") as caught:
+        check_configuration(config)
+    assert message in str(caught.value)
+
+
+def test_a_tables_files_are_relative_to_its_folder(config):
+    archive = config["archive"] | {"source": "table", "table": "lab/maps.tsv"}
+    assert locate_archive(archive, demo="d")["data_dir"] == "lab"
+    assert locate_archive(config["archive"], demo="d")["data_dir"] == "d"
+    assert locate_archive(config["archive"] | {"source": "neurovault"}, demo="d")["data_dir"] == "data"
 
 
 def test_missing_key_is_said(config):
