@@ -39,7 +39,9 @@ FOUNDATION = [
     f"{SCRIPTS}/stage_log.py",
     f"{WORKFLOW}/schemas/tables.json",
 ]
-FETCHING = expand(f"{SCRIPTS}/{{module}}.py", module=["lock", "neurovault", "neurovault_api", "sources", "web"])
+FETCHING = expand(
+    f"{SCRIPTS}/{{module}}.py", module=["answers", "lock", "neurovault", "neurovault_api", "sources", "web"]
+)
 
 
 wildcard_constraints:

@@ -20,8 +20,10 @@ def test_default_configuration_is_valid(config):
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_are_valid(config, preset):
     for section, keys in yaml.safe_load(preset.read_text()).items():
-        assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
-        config[section] |= keys
+        if isinstance(keys, dict):
+            assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
+            keys = config[section] | keys
+        config[section] = keys
     check_configuration(config)
 
 

@@ -7,9 +7,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from answers import FetchError
 from fetching import NETWORK, Run
 from neurovault_server import Archive, Faults, Server
-from web import MAX_JSON_BYTES, Client, FetchError, connect
+from web import MAX_JSON_BYTES, Client, connect
 
 
 @pytest.mark.parametrize(

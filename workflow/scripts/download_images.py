@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import neurovault
+from answers import FetchError
 from lock import list_changed, locked_images
 from neurovault_api import PROBE
 from outputs import read_table, replacing, write_table
 from stage_log import Meter, log_to
-from web import Client, FetchError, connect
+from web import Client, connect
 
 Row = dict[str, Any]
 

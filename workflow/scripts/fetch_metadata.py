@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import neurovault
+from answers import FetchError
 from lock import locked_collection, locked_image, read_lock
 from neurovault import Record
 from neurovault_api import PROBE
@@ -25,7 +26,7 @@ from selection import (
 )
 from sources import CacheSource, ServerSource, Source, TableSource
 from stage_log import log_to
-from web import FetchError, connect
+from web import connect
 
 
 def main(

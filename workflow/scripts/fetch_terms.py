@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from answers import FetchError
 from lock import list_changed, locked_images
 from neurovault import terms_file
 from outputs import read_table, replacing, write_table
 from sources import read_own_table
 from stage_log import Meter, log_to
-from web import Client, FetchError, connect
+from web import Client, connect
 
 Weights = dict[str, float]
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from itertools import count as count_from
 from typing import Any, NamedTuple
 
+from answers import FetchError
 from neurovault import Record
 from stage_log import Meter
-from web import Client, FetchError
+from web import Client
 
 # About 25 ms an image and 60 s of patience of the proxy in front: more than 100 rows a page is asking for 504.
 PAGE_SIZES = (100, 75, 50)

@@ -6,7 +6,6 @@ repeat what will not (404 and its like).
 """
 
 import hashlib
-import json
 import logging
 import random
 import threading
@@ -20,13 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
-import urllib3
+from answers import FetchError, compare_sizes, content_length, parse_json, status_error, translated
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 USER_AGENT = f"neurovault-ica (Snakemake workflow) python-requests/{requests.__version__}"
-TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 528)}
 MAX_REDIRECTS = 5
 MAX_PAUSE_S = 60.0
 MAX_RETRY_AFTER_S = 300.0
@@ -37,41 +35,6 @@ MIN_BYTES_PER_S = 1000
 CHUNK_BYTES = 1 << 16
 # So many tries that fail in a row, over all connections, and we ask whether the server is there at all.
 FAILURES_BEFORE_PROBE = 8
-
-
-class FetchError(Exception):
-    """Something that could not be fetched.
-
-    Parameters
-    ----------
-    reason : str
-        One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        too_large, server_down, stopped.
-    detail : str
-        What was found, for people.
-    status : int, optional
-        The status of the answer, if there was one.
-    transient : bool
-        Whether another try may help.
-    tries : int, optional
-        After how many tries to believe it, if that is less than usual.
-    retry_after_s : float
-        How long the server wants us to wait.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        detail: str,
-        *,
-        status: int | None = None,
-        transient: bool = False,
-        tries: int | None = None,
-        retry_after_s: float = 0,
-    ) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail, self.status = reason, detail, status
-        self.transient, self.tries, self.retry_after_s = transient, tries, retry_after_s
 
 
 class Saved(NamedTuple):
@@ -188,17 +151,17 @@ class Client:
             digest, size = hashlib.sha256(), 0
             # The bytes are wanted as they lie on the server: NeuroVault sends a Content-Encoding that does not exist.
             with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
-                announced = _content_length(response)
+                announced = content_length(response)
                 # Not yet a reason to give up: a page of the proxy has another size too.
-                _compare_sizes(announced, expected_bytes, "announced", tries=2)
+                compare_sizes(announced, expected_bytes, "announced", tries=2)
                 limit = next((n for n in (expected_bytes, announced) if n), MAX_FILE_BYTES)
                 with path.open("wb") as stream:
                     for chunk in self._chunks(response, limit, decode=False):
                         stream.write(chunk)
                         digest.update(chunk)
                         size += len(chunk)
-            _compare_sizes(size, announced, "received")
-            _compare_sizes(size, expected_bytes, "received")
+            compare_sizes(size, announced, "received")
+            compare_sizes(size, expected_bytes, "received")
             if fault := check(path):
                 # A file of the very size that was stated is what the server has: it will not get better.
                 raise FetchError("damaged_file", fault, transient=not (announced and expected_bytes))
@@ -252,7 +215,7 @@ class Client:
         def once() -> tuple[bytes, Any]:
             with self._open(url, {"Accept": "application/json"}) as response:
                 content = b"".join(self._chunks(response, MAX_JSON_BYTES, decode=True))
-            return content, _parse_json(content, check, response.status_code)
+            return content, parse_json(content, check, response.status_code)
 
         return self._persist(once, url, attempts_at_500)
 
@@ -262,14 +225,14 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             url = self.secure(url)
             with (
-                _translated(),
+                translated(),
                 self._session.get(
                     url, headers=headers, stream=True, timeout=self.timeout_s, allow_redirects=False
                 ) as response,
             ):
                 if not response.is_redirect:
                     if response.status_code != 200:
-                        raise _status_error(response)
+                        raise status_error(response)
                     yield response
                     return
                 url = urljoin(url, response.headers["Location"])
@@ -357,56 +320,3 @@ def connect(url: str, network: Mapping[str, Any], **options: Any) -> Client:
     """Make a client with the keys of `network` (a section of the configuration) that are about connections."""
     keys = ("connections", "timeout_s", "attempts", "backoff_s", "patience_s")
     return Client(url, **({key: network[key] for key in keys if key in network} | options))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what requests and urllib3 raise into `FetchError`."""
-    try:
-        yield
-    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        raise FetchError("no_connection", f"TLS: {error}") from error
-    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise FetchError("timeout", str(error), transient=True) from error
-    except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError) as error:
-        raise FetchError("no_connection", str(error), transient=True) from error
-    except (requests.RequestException, UnicodeError) as error:
-        raise FetchError("bad_address", str(error)) from error
-
-
-def _status_error(response: requests.Response) -> FetchError:
-    status = response.status_code
-    known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
-    reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
-    retry_after_s = 0.0
-    if status in TRANSIENT and "Retry-After" in response.headers:
-        try:
-            retry_after_s = urllib3.Retry().parse_retry_after(response.headers["Retry-After"])
-        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            logging.debug("no valid Retry-After: %r", response.headers["Retry-After"][:100])
-    return FetchError(
-        reason, f"status {status}", status=status, transient=status in TRANSIENT, retry_after_s=retry_after_s
-    )
-
-
-def _parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
-        raise FetchError(
-            "bad_answer", f"{found} with status {status} where JSON belongs: {error}", transient=True
-        ) from error
-    if not check(document):
-        raise FetchError("bad_answer", f"JSON of another form: {content[:80]!r}", transient=True)
-    return document
-
-
-def _content_length(response: requests.Response) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
-
-
-def _compare_sizes(size: int | None, expected: int | None, what: str, *, tries: int | None = None) -> None:
-    if size is not None and expected and size != expected:
-        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, tries=tries)

@@ -1,0 +1,104 @@
+"""What an HTTP answer means: what went wrong, whether another try may help, and how long to wait before it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import urllib3
+
+TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 528)}
+
+
+class FetchError(Exception):
+    """Something that could not be fetched.
+
+    Parameters
+    ----------
+    reason : str
+        One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
+        too_large, server_down, stopped.
+    detail : str
+        What was found, for people.
+    status : int, optional
+        The status of the answer, if there was one.
+    transient : bool
+        Whether another try may help.
+    tries : int, optional
+        After how many tries to believe it, if that is less than usual.
+    retry_after_s : float
+        How long the server wants us to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        transient: bool = False,
+        tries: int | None = None,
+        retry_after_s: float = 0,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.status = reason, detail, status
+        self.transient, self.tries, self.retry_after_s = transient, tries, retry_after_s
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what requests and urllib3 raise into `FetchError`."""
+    try:
+        yield
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
+        raise FetchError("no_connection", f"TLS: {error}") from error
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise FetchError("timeout", str(error), transient=True) from error
+    except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError) as error:
+        raise FetchError("no_connection", str(error), transient=True) from error
+    except (requests.RequestException, UnicodeError) as error:
+        raise FetchError("bad_address", str(error)) from error
+
+
+def status_error(response: requests.Response) -> FetchError:
+    """Say what a status other than 200 means."""
+    status = response.status_code
+    known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
+    reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
+    retry_after_s = 0.0
+    if status in TRANSIENT and "Retry-After" in response.headers:
+        try:
+            retry_after_s = urllib3.Retry().parse_retry_after(response.headers["Retry-After"])
+        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+            logging.debug("no valid Retry-After: %r", response.headers["Retry-After"][:100])
+    return FetchError(
+        reason, f"status {status}", status=status, transient=status in TRANSIENT, retry_after_s=retry_after_s
+    )
+
+
+def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
+    """Parse an answer that must be JSON of the form that `check` accepts, or raise `FetchError`."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
+        raise FetchError(
+            "bad_answer", f"{found} with status {status} where JSON belongs: {error}", transient=True
+        ) from error
+    if not check(document):
+        raise FetchError("bad_answer", f"JSON of another form: {content[:80]!r}", transient=True)
+    return document
+
+
+def content_length(response: requests.Response) -> int | None:
+    """Read how long the body will be, if the answer says it."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def compare_sizes(size: int | None, expected: int | None, what: str, *, tries: int | None = None) -> None:
+    """Raise `FetchError` if a size is not the expected one, both being known."""
+    if size is not None and expected and size != expected:
+        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, tries=tries)
