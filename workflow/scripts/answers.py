@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,13 +54,22 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        raise FetchError("no_connection", f"TLS: {error}") from error
+        raise FetchError("no_connection", f"TLS: {_brief(error)}") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise FetchError("timeout", str(error), transient=True) from error
+        raise FetchError("timeout", _brief(error), transient=True) from error
     except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError) as error:
-        raise FetchError("no_connection", str(error), transient=True) from error
+        raise FetchError("no_connection", _brief(error), transient=True) from error
     except (requests.RequestException, UnicodeError) as error:
         raise FetchError("bad_address", str(error)) from error
+
+
+def _brief(error: BaseException) -> str:
+    """Take what matters from errors that are wrapped in errors and begin with the representation of an object."""
+    while True:
+        inner = getattr(error, "reason", None) or next(iter(error.args), None)
+        if not isinstance(inner, Exception):
+            return re.sub(r"^(<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)): ", "", str(error))
+        error = inner
 
 
 def status_error(response: requests.Response) -> FetchError:
