@@ -106,7 +106,7 @@ rule fetch_metadata:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=60,
+        runtime=240,
     params:
         **config["fetch_metadata"],
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode"]},

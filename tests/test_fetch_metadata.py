@@ -237,3 +237,23 @@ def test_a_server_that_is_down_stops_the_run(tmp_path):
 def test_a_doi_that_nobody_has_is_said(tmp_path):
     with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 2 of 2 collections'):
         choose(tmp_path, Archive.small({1: 2, 2: 1}), collection_terms={"DOI": "10.1/nobody"})
+
+
+def test_what_is_no_number_is_missing_and_any_text_is_kept(tmp_path):
+    archive = Archive.small({1: 2})
+    archive.images[101] |= {
+        "brain_coverage": "high", "is_thresholded": "yes", "file_size": [1], "number_of_subjects": 1e400,
+        "name": {"a": ["\ud800", "\t"]}, "description": "\u2028 <b>\udfff", "modify_date": 7,
+    }  # fmt: skip
+    with Server(archive) as server:
+        run = Run(tmp_path, server=server)
+        _, images, _ = run.select()
+        row = images[0]
+        assert [row[key] for key in ("brain_coverage", "is_thresholded", "file_size", "number_of_subjects")] == [
+            None
+        ] * 4
+        assert row["description"] == "  <b>\ufffd"
+        rows = run.download()
+        assert [row["status"] for row in rows] == ["ok", "ok"]
+        assert run.download() == rows
+        assert server.count("/media/") == 2

@@ -3,15 +3,17 @@
 import csv
 import hashlib
 import shutil
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import ROOT
 from fetching import Run
 from lock import read_lock
 from neurovault_server import Archive, Server, nifti
 from outputs import read_table, write_table
-from write_lock import lock_rows
+from write_lock import SOFTWARE_VERSION, lock_rows
 
 
 def write_lock(run, path):
@@ -154,3 +156,7 @@ def test_what_is_no_lock_is_refused(locked, tmp_path, change, message):
     path.write_text(change(Path(locked[2]).read_text()))
     with pytest.raises(ValueError, match=message):
         read_lock(str(path))
+
+
+def test_the_version_in_the_lock_is_the_projects():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == SOFTWARE_VERSION

@@ -12,7 +12,7 @@ from answers import FetchError
 from lock import locked_collection, locked_image, read_lock
 from neurovault import Record
 from neurovault_api import PROBE
-from outputs import column_names, write_table
+from outputs import column_formats, write_table
 from selection import (
     Step,
     choose,
@@ -98,17 +98,17 @@ def main(
         for image in selected:
             neurovault.write_record(archive["data_dir"], image)
 
-    columns = column_names(images)
+    formats = column_formats(images)
     write_table(
         images,
         (
-            _image_row(image, by_id[image["collection_id"]], number % batches, columns)
+            _image_row(image, by_id[image["collection_id"]], number % batches, formats)
             for number, image in enumerate(selected)
         ),
     )
     counts = Counter(image["collection_id"] for image in selected)
-    columns = column_names(collections)
-    write_table(collections, (_collection_row(by_id[number], counts[number], columns) for number in sorted(counts)))
+    formats = column_formats(collections)
+    write_table(collections, (_collection_row(by_id[number], counts[number], formats) for number in sorted(counts)))
     write_table(selection, ({"step": number, **row} for number, row in enumerate(steps)))
     for row in steps:
         if row["dropped"]:
@@ -172,26 +172,34 @@ def _require_images(selected: list[Record], steps: list[Step], archive: Mapping[
     )
 
 
-def _image_row(image: Record, collection: Record, batch: int, columns: list[str]) -> dict[str, Any]:
-    row = {column: image.get(column) for column in columns}
+def _image_row(image: Record, collection: Record, batch: int, formats: Mapping[str, str]) -> dict[str, Any]:
+    row = {column: _typed(image.get(column), kind) for column, kind in formats.items()}
     return row | {
         "image_id": image["id"],
         "collection_id": image["collection_id"],
         "batch": batch,
         "collection_name": collection.get("name"),
         "collection_DOI": collection.get("DOI"),
-        "number_of_subjects": to_integer(image.get("number_of_subjects")),
-        "file_size": to_integer(image.get("file_size")),
     }
 
 
-def _collection_row(collection: Record, selected: int, columns: list[str]) -> dict[str, Any]:
-    row = {column: collection.get(column) for column in columns}
-    return row | {
-        "collection_id": collection["id"],
-        "number_of_images": to_integer(collection.get("number_of_images")),
-        "selected": selected,
-    }
+def _collection_row(collection: Record, selected: int, formats: Mapping[str, str]) -> dict[str, Any]:
+    row = {column: _typed(collection.get(column), kind) for column, kind in formats.items()}
+    return row | {"collection_id": collection["id"], "selected": selected}
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """Keep a value only if it is what the table's column says: anything can stand in a record."""
+    if kind == "integer":
+        return to_integer(value)
+    if kind == "boolean":
+        return value if isinstance(value, bool) else None
+    if kind == "number":
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return value
 
 
 if __name__ == "__main__":

@@ -100,6 +100,11 @@ def component_labels(n_components: int) -> list[str]:
     return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
 
 
+def column_formats(path: str | Path) -> dict[str, str]:
+    """Give the described type of each column of the table at `path`: integer, number, boolean or string."""
+    return {name: column["Format"] for name, column in _describe(Path(path)).items()}
+
+
 def column_names(path: str | Path) -> list[str]:
     """List the described columns of the table at `path`."""
     return list(_describe(Path(path)))
@@ -148,4 +153,6 @@ def _to_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     # Names come from the network: a tab or a line break in one must not become a column or a row.
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value))
+    # And half a surrogate pair, which JSON can hold, is no UTF-8.
+    text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)

@@ -1,0 +1,76 @@
+"""Lists of a server that has its habits; their part in the selection is tested with fetch_metadata."""
+
+import pytest
+from answers import FetchError
+from fetching import NETWORK
+from neurovault_api import get_collection, get_image, list_collections, list_images
+from neurovault_server import Archive, Faults, Server
+from web import connect
+
+
+@pytest.fixture
+def ask():
+    """Call a function with a client of a server with these faults."""
+
+    def call(archive, function, *arguments, misbehave=(), **faults):
+        with Server(archive, faults=Faults(**faults)) as server, connect(server.url, NETWORK, probe="/api/") as client:
+            for address, kind in misbehave:
+                server.misbehave(address, always=kind)
+            return function(client, *arguments), server
+
+    return call
+
+
+def ids(listing):
+    return [record["id"] for record in listing.records]
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 200, 205, 731])
+def test_lists_of_any_length_are_complete(ask, size):
+    listing, server = ask(Archive.small(dict.fromkeys(range(size), 0)), list_collections)
+    assert ids(listing) == list(range(size))
+    assert (listing.unreadable, listing.missing) == (0, 0)
+    assert server.count("/api/collections/") <= size // 100 + 1 + NETWORK["connections"]
+
+
+def test_a_list_without_order_is_read_until_it_is_complete(ask):
+    listing, _ = ask(Archive.small(dict.fromkeys(range(1, 1501), 0)), list_collections, unordered=True)
+    assert ids(listing) == list(range(1, 1501))
+
+
+@pytest.mark.parametrize("poisoned", [{1}, {150}, {57}, {100, 101}, {3, 77, 149}, set(range(40, 60))])
+def test_only_poisoned_records_are_left_out(ask, poisoned):
+    listing, _ = ask(Archive.small(dict.fromkeys(range(1, 151), 0)), list_collections, poisoned_collections=poisoned)
+    assert ids(listing) == sorted(set(range(1, 151)) - poisoned)
+    assert (listing.unreadable, listing.missing) == (len(poisoned), 0)
+
+
+def test_the_newest_of_two_versions_is_taken(ask):
+    archive = Archive.small({1: 2})
+    older = archive.images[101] | {"modify_date": "2010", "name": "older"}
+    archive.images[99] = older
+    listing, _ = ask(archive, list_images, 1)
+    assert [record["name"] for record in listing.records] == ["map 101", "map 102"]
+
+
+def test_rows_that_are_no_records_are_counted(ask):
+    archive = Archive.small({1: 1})
+    archive.collections |= {"a": {"id": "1"}, "b": {"id": True}, "c": {"id": -1}, "d": {"id": 2**63}, "e": {"id": None}}
+    listing, _ = ask(archive, list_collections)
+    assert (ids(listing), listing.unreadable) == ([1], 5)
+
+
+def test_single_records(ask):
+    archive = Archive.small({1: 2})
+    assert ask(archive, get_image, 101)[0]["id"] == 101
+    assert ask(archive, get_collection, 1)[0]["name"] == "Study 1"
+    assert ask(archive, get_image, 7)[0] is None
+    assert ask(archive, get_image, 101, poisoned_images={101})[0] is None
+    with pytest.raises(FetchError, match="status 502"):
+        ask(archive, get_image, 101, misbehave=[("/api/images/", "502")])
+
+
+def test_a_server_that_answers_500_to_everything_is_not_asked_for_ever(ask):
+    archive = Archive.small(dict.fromkeys(range(1, 201), 0))
+    with pytest.raises(FetchError, match="status 500"):
+        ask(archive, list_collections, misbehave=[("/api/collections/", "500")])
