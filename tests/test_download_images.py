@@ -13,6 +13,7 @@ from fetching import Run, cached_files, ids
 from mask_images import UnusableError, read_image
 from neurovault import read_modify_date
 from neurovault_server import Archive, Faults, Server, nifti
+from nilearn.datasets import fetch_neurovault
 from nilearn.datasets.neurovault import STD_AFFINE
 from nilearn.image import resample_img
 
@@ -94,7 +95,7 @@ def damaged(rows):
 
 def test_images_are_as_the_server_has_them_and_come_once(serve):
     archive = Archive.small({1: 5, 2: 7})
-    server, run = serve(archive)
+    server, run = serve(archive, faults=Faults(latency_s=0.03))
     rows = run.download()
     assert damaged(rows) == {}
     for row in rows:
@@ -279,4 +280,8 @@ def test_copies_of_3_mm_are_those_of_nilearn(serve):
         interpolation="nearest",
     )  # fmt: skip
     assert np.array_equal(nib.load(run.data_dir / rows[0]["file"]).get_fdata(), expected.get_fdata())
+    theirs = fetch_neurovault(
+        data_dir=run.data_dir, mode="offline", resample=True, collection_terms={}, image_terms={}, verbose=0
+    )
+    assert sorted(theirs.images) == [str(run.data_dir / row["file"]) for row in rows]
     assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()

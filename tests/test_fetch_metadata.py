@@ -257,3 +257,10 @@ def test_what_is_no_number_is_missing_and_any_text_is_kept(tmp_path):
         assert [row["status"] for row in rows] == ["ok", "ok"]
         assert run.download() == rows
         assert server.count("/media/") == 2
+
+
+def test_a_doi_is_found_however_it_was_typed(tmp_path):
+    archive = Archive.small({1: 1, 2: 1, 3: 1})
+    archive.collections[1]["DOI"] = "10.1/Ab(c)<1>"
+    archive.collections[2]["DOI"] = "https://doi.org/10.1/aB(C)<1>"
+    assert ids(choose(tmp_path, archive, collection_terms={"DOI": "doi: 10.1/ab(c)<1>"})[1]) == [101, 201]

@@ -20,6 +20,7 @@ from web import MAX_JSON_BYTES, Client, connect
         ("https://neurovault.org", "https://neurovault.org/a", "https://neurovault.org/a"),
         ("https://neurovault.org", "http://elsewhere.org/a", "http://elsewhere.org/a"),
         ("https://127.0.0.1:8443", "http://127.0.0.1:8443/a", "https://127.0.0.1:8443/a"),
+        ("http://neurovault.org", "https://neurovault.org/a", "https://neurovault.org/a"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000/a", "http://127.0.0.1:8000/a"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
@@ -175,8 +176,16 @@ def _field_is_in(field: str, accepted: list[int]) -> Callable[[Record], bool]:
 
 
 def _term_criterion(key: str, term: Any) -> Criterion:
+    if key == "DOI" and isinstance(term, str):
+        wanted = _bare_doi(term)
+        return describe_term(key, term), lambda record: _bare_doi(record.get(key)) == wanted
     holds = compile_term(key, term)
     return describe_term(key, term), lambda record: holds(record.get(key))
+
+
+def _bare_doi(text: Any) -> str | None:
+    """Make DOIs comparable: NeuroVault keeps them as they were typed, and case means nothing in them."""
+    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", text.strip().lower()) if isinstance(text, str) else None
 
 
 def _has_subjects(minimum: int) -> Callable[[Record], bool]:

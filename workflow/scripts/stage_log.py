@@ -1,5 +1,6 @@
 """Send what a stage has to say to its log file and, in short, to the screen."""
 
+import errno
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 SCRIPTS = Path(__file__).parent
+FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 def log_to(log_file: str, level: str = "info") -> None:
@@ -100,6 +102,12 @@ def _minutes(seconds: float) -> str:
 def _report(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, screen: IO[str], stage: str
 ) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        logging.warning("stopped")
+        return
+    if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
+        logging.error("%s: %s; nothing that was finished is lost", error.strerror, error.filename or "writing")
+        return
     frames = traceback.extract_tb(trace)
     # Snakemake runs a copy of the script from .snakemake/scripts; what it imports runs from its own place.
     raised_by_us = bool(frames) and (

@@ -189,7 +189,7 @@ class Client:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def secure(self, url: str) -> str:
-        """Check that `url` is one to ask for; if it is on this server, give it this server's scheme.
+        """Check that `url` is one to ask for; if it is on this server and that is https, make it https.
 
         Raises
         ------
@@ -204,7 +204,8 @@ class Client:
         if not usable:
             raise FetchError("bad_address", f"{str(url)[:200]!r} is no http address")
         # Behind TLS, NeuroVault still writes http:// into what it sends.
-        return urlunsplit(parts._replace(scheme=own.scheme)) if parts.netloc == own.netloc else url
+        is_own = parts.netloc == own.netloc and own.scheme == "https"
+        return urlunsplit(parts._replace(scheme="https")) if is_own else url
 
     def _document(
         self, path: str, check: Callable[[Any], bool], params: Mapping[str, int] | None, attempts_at_500: int | None
