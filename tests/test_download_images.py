@@ -2,13 +2,15 @@
 
 import gzip
 import hashlib
+import os
+import subprocess
 import time
 import tracemalloc
 
 import nibabel as nib
 import numpy as np
 import pytest
-from download_images import check_file
+from download_images import HOST, check_file
 from fetching import Run, cached_files, ids
 from mask_images import UnusableError, read_image
 from neurovault import read_modify_date
@@ -285,3 +287,16 @@ def test_copies_of_3_mm_are_those_of_nilearn(serve):
     )
     assert sorted(theirs.images) == [str(run.data_dir / row["file"]) for row in rows]
     assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()
+
+
+def test_what_a_killed_run_left_is_removed(serve):
+    _, run = serve(Archive.small({1: 1}))
+    folder = run.data_dir / "neurovault/collection_1"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ours, old, others = (folder / f".{name}-image_101.nii.gz" for name in (f"{HOST}-{dead.pid}", "far-1", "away-2"))
+    for left in (ours, old, others):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    run.download()
+    assert sorted(path.name for path in folder.glob(".*")) == [others.name]

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import platform
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ NIFTI_SIZES = {348: slice(344, 347), 540: slice(4, 7)}
 NIFTI_MAGIC = (b"n+1", b"n+2")
 # A file that a killed run left half-way; a living one is written to all the time.
 STALE_S = 600
+HOST = re.sub(r"[^A-Za-z0-9]", "_", platform.node())
 
 
 def check_file(path: Path, *, expected_bytes: int | None) -> Row:
@@ -214,7 +217,7 @@ def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
     packed.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(packed)
-    temporary = packed.with_name(f".{os.getpid()}-{packed.name}")
+    temporary = packed.with_name(f".{HOST}-{os.getpid()}-{packed.name}")
     try:
         saved = client.save(image["file"], temporary, expected_bytes=image["file_size"], check=find_fault)
         with temporary.open("rb") as stream:
@@ -230,10 +233,22 @@ def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what killed runs left of this image."""
+    """Remove what killed runs left of this image: of this host at once, of others when it has not grown for long."""
     for left in path.parent.glob(f".*-{path.name}"):
-        if time.time() - left.stat().st_mtime > STALE_S:
+        host, _, pid = left.name[1 : -len(path.name) - 1].rpartition("-")
+        is_ours = host == HOST and pid.isdecimal()
+        if (is_ours and not _is_running(int(pid))) or time.time() - left.stat().st_mtime > STALE_S:
             left.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _write_collections(data_dir: str, wanted: list[Row]) -> None:
