@@ -385,6 +385,9 @@ rule check_demo:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
+        f"{SCRIPTS}/drawing.py",
+        f"{SCRIPTS}/peaks.py",
+        f"{SCRIPTS}/significance.py",
         FOUNDATION,
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
@@ -415,6 +418,7 @@ rule plot_components:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
+        f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/report.html.jinja",
         FOUNDATION,
         selection=rules.fetch_metadata.output.selection,
@@ -457,6 +461,10 @@ rule write_lock:
     input:
         f"{SCRIPTS}/lock.py",
         f"{SCRIPTS}/neurovault.py",
+        f"{SCRIPTS}/bibliography.py",
+        f"{SCRIPTS}/methods_text.py",
+        f"{SCRIPTS}/significance.py",
+        f"{WORKFLOW}/report/software.bib",
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         collections=rules.fetch_metadata.output.collections,

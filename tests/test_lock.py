@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import ROOT
 from fetching import Run
-from lock import read_lock
+from lock import SOFTWARE_VERSION, lock_rows, read_lock
 from neurovault_server import Archive, Server, nifti
 from outputs import read_table, write_table
-from write_lock import SOFTWARE_VERSION, lock_rows
 
 
 def write_lock(run, path):

@@ -10,35 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from nilearn.reporting import get_clusters_table
+from drawing import Scale
+from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
-from plot_components import (
-    Box,
-    Scale,
-    Volume,
-    cut,
-    facts_of,
-    find_peaks,
-    main,
-    paint,
-    peak_of,
-    scale_of,
-    shown_text,
-    threshold_of,
-    title_of,
-)
-
-AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
-SHAPE = (46, 55, 46)
-MOTOR_MM, CEREBELLUM_MM = (-38, -22, 56), (22, -58, -24)
-
-
-def blob(centre_mm, *, height=10.0, width_mm=8.0, affine=AFFINE):
-    """Make a Gaussian of the given height at a place in mm."""
-    mm = nib.affines.apply_affine(affine, np.indices(SHAPE).reshape(3, -1).T)
-    squared = np.square(mm - np.array(centre_mm)).sum(axis=1)
-    return (height * np.exp(-squared / (2 * width_mm**2))).reshape(SHAPE).astype(np.float32)
+from plot_components import BARS, Term, draw_terms, facts_of, kind_of, main, threshold_of, title_of, top_terms
 
 
 @pytest.fixture
@@ -65,6 +41,7 @@ def run(tmp_path):
             folder / "project_terms/desc-ICA_terms.tsv",
             [
                 {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "images": 5}
+                | {"p": None, "q": None}
                 for rank, term in reversed(list(enumerate(terms, 1)))
             ],
         )
@@ -129,51 +106,6 @@ def test_peaks_lie_where_the_blobs_were_planted(run):
     assert found[0]["volume_mm3"] == pytest.approx(ball_mm3, rel=0.1)
 
 
-def test_peaks_equal_those_of_nilearn():
-    rng = np.random.default_rng(4)
-    volume = sum(
-        blob(rng.uniform([-60, -90, -40], [60, 60, 60]), height=height, width_mm=9)
-        for height in rng.uniform(-10, 10, 14)
-    )
-    found = find_peaks(Volume(volume, AFFINE), 1.0)
-    expected = get_clusters_table(nib.Nifti1Image(volume, AFFINE), 1.0, two_sided=True)
-    clusters = expected[expected["Cluster Size (mm3)"] != ""]
-    main_peaks = [row for row in found if row["volume_mm3"] is not None]
-    assert len(main_peaks) >= 6
-    for row, (_, cluster) in zip(main_peaks, clusters.iterrows(), strict=True):
-        assert [row["x"], row["y"], row["z"]] == [cluster["X"], cluster["Y"], cluster["Z"]]
-        assert row["value"] == pytest.approx(cluster["Peak Stat"], abs=1e-3)
-        assert row["volume_mm3"] == cluster["Cluster Size (mm3)"]
-
-
-def test_further_peaks_of_a_cluster_are_lettered_and_apart():
-    volume = blob((-20, 0, 0), height=9) + blob((6, 0, 0), height=8)
-    found = find_peaks(Volume(volume, AFFINE), 0.1)
-    assert [(row["peak"], row["volume_mm3"] is None) for row in found] == [("1", False), ("1a", True)]
-    assert found[1]["x"] - found[0]["x"] > 8
-
-
-def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():
-    volume = np.zeros(SHAPE, np.float32)
-    volume[10:13, 10:13, 10] = 5
-    volume[13:16, 13:16, 10] = 4
-    volume[13, 13, 10] = 4.5
-    found = find_peaks(Volume(volume, AFFINE), 3)
-    assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found if row["volume_mm3"]] == [
-        ("1", 5.0, 9 * 64.0),
-        ("2", 4.5, 9 * 64.0),
-    ]
-
-
-def test_specks_are_left_out_but_not_the_highest_peak():
-    volume = np.zeros(SHAPE, np.float32)
-    volume[10, 10, 10] = 5
-    volume[30, 30, 30] = 4
-    found = find_peaks(Volume(volume, AFFINE), 3)
-    assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found] == [("1", 5.0, 64.0)]
-    assert find_peaks(Volume(volume, AFFINE), 6) == []
-
-
 @pytest.mark.parametrize(
     ("terms", "title"),
     [
@@ -189,8 +121,34 @@ def test_titles(terms, title):
 
 
 def test_long_terms_are_cut():
-    assert shown_text("x" * 5000, 40) == "x" * 39 + "…"
     assert len(title_of("ICA_03", ["y" * 5000] * 3)) == len("ICA_03  ") + 3 * 40 + 2 * len(", ")
+
+
+def test_terms_come_by_rank_with_their_q():
+    rows = [{"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "q": q}
+            for rank, term, q in [(2, "hand", 0.2), (1, "motor", 0.001), (3, None, None)]]  # fmt: skip
+    assert top_terms(rows) == {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.2), Term("", 1 / 3, None)]}
+
+
+def test_bars_and_legend_tell_significant_terms_from_others():
+    terms = {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.05)], "ICA_01": [Term("pain", 0.5, 0.2)]}
+    sheet = draw_terms(["ICA_00", "ICA_01", "ICA_02"], terms)
+    # Bars of the terms, then those of the legend; a filled bar is opaque, a hollow one is not.
+    assert [bar.get_facecolor()[3] for bar in sheet.axes.patches] == [1, 0, 0, 1, 0]
+    shown = [text.get_text() for text in sheet.axes.texts]
+    assert [text for text in shown if text.endswith("*")] == ["1 *"]
+    assert shown[-2:] == [BARS["significant"], BARS["chance"]]
+    assert "no terms" in shown
+
+
+def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
+    assert [kind_of(q) for q in (None, 0.0, 0.0499, 0.05, 1.0)] == [
+        "untested", "significant", "significant", "chance", "chance",
+    ]  # fmt: skip
+    sheet = draw_terms(["ICA_00"], {"ICA_00": [Term("motor", 1, None)]})
+    assert sheet.axes.texts[-1].get_text() == BARS["untested"]
+    assert len(sheet.axes.patches) == 2
+    assert not draw_terms(["ICA_00"], {}).axes.patches
 
 
 def test_figures_have_their_titles(run):
@@ -205,31 +163,6 @@ def test_hostile_terms_are_drawn_without_a_warning(run):
     assert titles(paths)[0] == f"ICA_00  $\\frac{{1}}{{$, {'x' * 39}…, \ufffd\ufffd\ufffd \ufffd"
 
 
-def test_cut_reads_the_volume_whatever_its_affine():
-    box = Box((-80, -110, -60), (80, 76, 84))
-    flipped = AFFINE @ np.array([[-1.0, 0, 0, SHAPE[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    angle = np.deg2rad(20)
-    turn = np.eye(4)
-    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    for affine in (AFFINE, flipped, turn @ AFFINE):
-        volume = Volume(blob(MOTOR_MM, affine=affine), affine)
-        picture = cut(volume, box, 2, MOTOR_MM[2])
-        row, column = np.unravel_index(picture.argmax(), picture.shape)
-        assert abs(column + box.low[0] - MOTOR_MM[0]) <= 2
-        assert abs(row + box.low[1] - MOTOR_MM[1]) <= 2
-        assert np.linalg.norm(np.subtract(peak_of(volume), MOTOR_MM)) < 4
-
-
-def test_colours_show_sign_and_threshold():
-    values = np.array([[4.0, 2.0, -4.0, 0.0]])
-    anatomy = np.array([[0.5, 0.5, 0.5, 0.0]])
-    red, grey, blue, white = paint(values, anatomy, Scale(3.0, 4.0))[0].astype(int)
-    assert red[0] > red[2] + 100
-    assert blue[2] > blue[0] + 50
-    assert len(set(grey)) == 1
-    assert list(white) == [255, 255, 255]
-
-
 def test_facts_leave_out_what_is_not_known():
     stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
     known = facts_of(stability, Scale(1.537, 9), {"percentile": 90})
@@ -239,12 +172,6 @@ def test_facts_leave_out_what_is_not_known():
     ]  # fmt: skip
     unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Scale(3, 9), {"z": 3})
     assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
-
-
-def test_scale_is_never_empty():
-    for values in (np.zeros(10), np.full(10, 3.0)):
-        scale = scale_of(values, threshold_of(values, {"percentile": 90}))
-        assert scale.brightest > scale.threshold
 
 
 def test_same_maps_give_the_same_bytes(run):

@@ -3,13 +3,11 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-import yaml
 from conftest import ROOT
-from outputs import column_names, write_json, write_table
+from made_report import HOSTILE, Page, build_report
 from PIL import Image
 from render_report import (
     LONGEST_TEXT,
@@ -19,25 +17,13 @@ from render_report import (
     explain_rejections,
     find_warnings,
     format_number,
+    format_q,
     funnel,
-    main,
     main_collection,
     safe_address,
     shorten,
 )
 
-HOSTILE = [
-    '<script>alert("x")</script>',
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "</bdi></td></table><iframe src='https://evil.example'></iframe>",
-    "{{ settings }}{% raw %}",
-    "$\\frac{1}{2}$ &amp; &lt;b&gt;",
-    "\u202eright to left\u2066",
-    "שלום <b>عالم</b>",
-    "y" * 5000,
-    "--><style>*{display:none}</style>",
-]
 HOSTILE_ADDRESSES = [
     "javascript:alert(1)",
     " JavaScript:alert(1)",
@@ -49,174 +35,14 @@ HOSTILE_ADDRESSES = [
     "https:///nohost",
     "/images/1/",
 ]
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Collects elements, attributes and text, and checks that the elements nest."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.open, self.texts, self.isolated = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
-        if self.open and self.open[-1] == "bdi":
-            self.isolated.append(data)
-
-    def names(self):
-        return [(tag, sorted(attributes)) for tag, attributes in self.elements]
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
 @pytest.fixture
 def render(tmp_path):
-    """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts."""
+    """Render the made report in a folder of the given name and return its text."""
 
-    def run(name="run", *, word=str, address="https://neurovault.org/images/1/", recovery=True, changes=None):
-        folder = tmp_path / name
-
-        def table(place, rows, columns=()):
-            names = [*columns] or column_names(folder / f"{place}.tsv")
-            write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows], columns)
-            return str(folder / f"{place}.tsv")
-
-        def picture(place):
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGBA", (60, 40), (200, 30, 30, 255)).save(folder / place)
-            return str(folder / place)
-
-        labels = ["ICA_00", "ICA_01"]
-        studies = [
-            {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1000/a")},
-            {"collection_id": 8, "name": word("Study eight")},
-        ]
-        images = [
-            {
-                "row": row, "image_id": 70 + row, "name": word(f"map {row}"), "collection_id": 7 if row < 2 else 8,
-                "collection_name": word("Study"), "map_type": word("Z map"), "url": address, "number_of_subjects": 20,
-                "cognitive_paradigm_cogatlas": word("n-back task"),
-            }
-            for row in range(3)
-        ]  # fmt: skip
-        loadings = [{"ICA_00": 0.9, "ICA_01": 0.1}, {"ICA_00": 0.3, "ICA_01": -0.8}, {"ICA_00": 0.1, "ICA_01": 0.7}]
-        decomposition = {
-            "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
-            "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
-        } | (changes or {})  # fmt: skip
-        write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
-        settings = yaml.safe_load((ROOT / "config.yaml").read_text())
-        settings["archive"]["data_dir"] = word("data")
-        report = folder / "render_report/report.html"
-        main(
-            selection=table(
-                "fetch_metadata/selection",
-                [{"step": 0, "level": "image", "criterion": word("modality"), "tested": 9, "dropped": 4, "kept": 5}],
-            ),
-            collections=table("fetch_metadata/collections", [study | {"url": address} for study in studies]),
-            term_status=[
-                table("fetch_terms/status-0", [{"image_id": 70, "terms": 3}, {"image_id": 71, "terms": 2}]),
-                table("fetch_terms/status-1", [{"image_id": 72, "terms": 0, "reason": "malformed"}]),
-            ],
-            images=table("stack_images/images", images),
-            rejected=table(
-                "stack_images/rejected",
-                [
-                    {
-                        "image_id": 80,
-                        "name": word("refused map"),
-                        "reason": "thresholded",
-                        "value": word("0.83"),
-                        "threshold": word("0.6"),
-                        "stage": "stack_images",
-                        "collection_id": 8,
-                        "url": address,
-                        "collection_name": word("Study eight"),
-                    },
-                    {"image_id": 81, "reason": "missing_file", "stage": "download_images", "collection_id": 8},
-                ],
-            ),
-            variance=table(
-                "reduce_images/variance",
-                [{"principal_component": 0, "eigenvalue": 2.5, "variance_explained": 0.5, "kept": True}],
-            ),
-            stability=table(
-                "run_ica/desc-ICA_stability",
-                [
-                    {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_bootstraps": iq - 0.1}
-                    for label, iq in zip(labels, (0.93, 0.41), strict=True)
-                ],
-            ),
-            decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
-            mixing=table(
-                "run_ica/desc-ICA_mixing",
-                [{"image_id": 70 + row, **loading} for row, loading in enumerate(loadings)],
-                ["image_id", *labels],
-            ),
-            terms=table(
-                "project_terms/desc-ICA_terms",
-                [
-                    {"component": label, "term": word(f"{label} term {rank}"), "rank": rank, "weight": 2.0 / rank}
-                    for label in labels
-                    for rank in range(1, 13)
-                ],
-            ),
-            vocabulary=table(
-                "project_terms/vocabulary",
-                [{"term": word(f"word {k}"), "mean_weight": 0.2, "images": 2} for k in range(12)],
-            ),
-            enrichment=table(
-                "project_terms/desc-ICA_enrichment",
-                [
-                    {
-                        "component": "ICA_00",
-                        "field": "cognitive_paradigm_cogatlas",
-                        "label": word("n-back task"),
-                        "images": 2,
-                        "collections": 1,
-                        "mean_loading": 0.5,
-                        "difference": 0.4,
-                    }
-                ],
-            ),
-            figures=[picture(f"plot_components/{label}.png") for label in labels],
-            overview=picture("plot_components/overview.png"),
-            terms_figure=picture("plot_components/terms.png"),
-            peaks=table(
-                "plot_components/desc-ICA_peaks",
-                [
-                    {"component": "ICA_00", "peak": str(k), "x": -38.0, "y": 22.0 + k, "z": 56.0}
-                    | {"value": 9.5, "volume_mm3": 80}
-                    for k in range(1, 9)
-                ],
-            ),
-            recovery=table(
-                "check_demo/recovery",
-                [{"kind": "network", "id": word("visual"), "abs_r": 0.97, "passed": True, "found": "ICA_00"}],
-            )
-            if recovery
-            else [],
-            report=str(report),
-            settings=settings,
-        )
-        return report.read_text(encoding="utf-8")
+    def run(name="run", **choices):
+        return build_report(tmp_path / name, **choices).read_text(encoding="utf-8")
 
     return run
 
@@ -231,6 +57,7 @@ def test_page_says_what_the_tables_say(render):
         "Images with terms 2 of 3; without: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
         "ICA_01: stability over restarts below 0.6",
+        "ICA_01: no term has a q below 0.05. The name may be noise.",
         "ICA_01: mean |r| below 0.5 when the collections are drawn anew",
         "over collections |r| 0.83",
         "with replacement, 17 times",
@@ -248,6 +75,32 @@ def test_page_says_what_the_tables_say(render):
         assert words in text, words
     assert "ICA_00 term 11" not in text
     assert "word 10" not in text
+
+
+def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render):
+    page = render()
+    rows = re.findall(
+        r'<tr( class="significant")?><td[^>]*><bdi>(ICA_00 term \d+|n-back task)</bdi>.*?<td class="n">([^<]*)'
+        r'<span class="star">(\*?)</span></td>(?:<td[^>]*><span class="(bar[^"]*)")?',
+        page,
+    )
+    assert [(bool(row[0]), *row[1:]) for row in rows[:4]] == [
+        (True, "ICA_00 term 1", "&lt; 0.001", "*", "bar"),
+        (True, "ICA_00 term 2", "0.024", "*", "bar"),
+        (False, "ICA_00 term 3", "1.000", "", "bar hollow"),
+        (False, "ICA_00 term 4", "1.000", "", "bar hollow"),
+    ]
+    assert (True, "n-back task", "0.031", "*", "") in [(bool(row[0]), *row[1:]) for row in rows]
+    assert "exchanged the collections 1,000 times" in Page(page).text()
+
+
+def test_what_was_not_tested_has_a_dash_and_no_warning(render):
+    page = render(tested=False)
+    text = Page(page).text()
+    assert text.count("–: not tested in this run.") == 3
+    assert "no term has a q" not in text
+    assert 'class="significant"' not in page
+    assert "bar hollow" not in page
 
 
 def test_strongest_images_come_first(render):
@@ -381,6 +234,7 @@ def test_main_collection_is_by_squared_loadings():
 
 def test_warnings_in_words():
     component = {"iq_restarts": 0.9, "r_bootstraps": 0.9, "collections": 5, "collection_share": 0.2, "collection_id": 7}
+    component["n_significant_terms"] = None
     components = [component | {"component": f"ICA_0{k}", "names": ["a", "b", "c"][:: (-1) ** k]} for k in range(2)]
     calm = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
     found = find_warnings(
@@ -388,6 +242,7 @@ def test_warnings_in_words():
     )
     assert found == ["ICA_00 and ICA_01 have the same first three terms."]
     components[1]["names"] = []
+    components[0]["n_significant_terms"] = components[1]["n_significant_terms"] = 0
     worried = calm | {"converged": False, "n_restarts_converged": 12}
     found = find_warnings(
         components=components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2, recovery=[]
@@ -397,6 +252,7 @@ def test_warnings_in_words():
         "8 of 20 restarts of FastICA did not converge.",
         "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
+        "ICA_00 and ICA_01",
         "More images were refused (9) than used (5); see the reasons below.",
     ]
 
@@ -416,3 +272,6 @@ def test_every_reason_of_the_workflow_is_explained():
 def test_numbers():
     assert format_number(-1234.5, 1) == "\u22121,234.5"
     assert format_number(None) == "\u2013"
+    assert [format_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 1.0)] == [
+        "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "1.000",
+    ]  # fmt: skip

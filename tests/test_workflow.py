@@ -259,6 +259,7 @@ def test_real_maps_run_to_the_report(tmp_path, real_maps):
         folder,
         archive={"source": "offline", "data_dir": str(real_maps)},
         fetch_metadata={"max_images": None, "max_images_per_collection": None, "image_terms": {}},
+        run_ica={"n_components": 20},
     )
     snakemake(folder, "--configfile", overlay)
     with (real_maps / "images.tsv").open() as stream:

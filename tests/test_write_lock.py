@@ -6,48 +6,14 @@ import re
 
 import pytest
 import yaml
+from bibliography import cite, read_works
+from bibtex import parse_bibtex
 from conftest import ROOT
+from lock import lock_rows
 from outputs import column_names, read_table, write_json, write_table
-from write_lock import (
-    SOFTWARE,
-    bibtex_authors,
-    clean_doi,
-    collection_entries,
-    escape_bibtex,
-    lock_rows,
-    main,
-    methods_text,
-    run_facts,
-)
+from write_lock import main
 
 HOSTILE = r'}} @misc{evil, title={$x$ 50% #1 a_b ~ ^ \input{/etc/passwd} "q" & <script>' + "\u202e"
-
-
-def parse_bibtex(text):
-    """Read entries as BibTeX does: @kind{key, then fields whose braces balance; all else is a comment."""
-    entries, position = {}, 0
-    while (start := text.find("@", position)) >= 0:
-        head = re.compile(r"@(\w+)\{([^,\s{}]+),\s*").match(text, start)
-        assert head, text[start : start + 40]
-        fields, position = {}, head.end()
-        while text[position] != "}":
-            name = re.compile(r"(\w+)\s*=\s*\{").match(text, position)
-            assert name, text[position : position + 40]
-            depth, end = 1, name.end()
-            while depth:
-                depth += {"{": 1, "}": -1}.get(text[end], 0)
-                end += 1
-            fields[name.group(1)] = text[name.end() : end - 1]
-            position = re.compile(r",?\s*").match(text, end).end()
-        position += 1
-        assert head.group(2) not in entries
-        entries[head.group(2)] = (head.group(1), fields)
-    return entries
-
-
-def study(collection_id, **fields):
-    empty = {"name": f"Study {collection_id}", "DOI": None, "preprint_DOI": None, "authors": None, "journal_name": None}
-    return {"collection_id": collection_id} | empty | fields
 
 
 @pytest.fixture
@@ -124,6 +90,10 @@ def lock(tmp_path):
                     ],
                 ),
             ],
+            term_status=[
+                table("fetch_terms/status-0", [{"image_id": n, "sha256": f"{n:064x}"} for n in (1, 2)]),
+                table("fetch_terms/status-1", [{"image_id": n, "reason": "no_values"} for n in (3, 4)]),
+            ],
             images=table(
                 "stack_images/images",
                 [
@@ -140,7 +110,7 @@ def lock(tmp_path):
                 str(result),
                 table(
                     "project_terms/desc-ICA_terms",
-                    [{"component": "ICA_00", "term": word("motor"), "rank": 1, "weight": 1.0, "images": 2}],
+                    [{"component": "ICA_00", "term": word("motor"), "rank": 1, "weight": 1.0, "images": 2, "q": 0.01}],
                 ),
                 table(
                     "run_ica/desc-ICA_stability",
@@ -169,11 +139,15 @@ def test_lock_has_every_selected_image_by_id(lock):
     ]
     assert rows[0]["file"] == "https://neurovault.org/media/1.nii.gz"
     assert rows[0]["path"] == "neurovault/collection_7/image_1.nii.gz"
+    assert [(row["terms_sha256"], row["terms_reason"]) for row in rows[1:3]] == [
+        (f"{2:064x}", None),
+        (None, "no_values"),
+    ]
 
 
 def test_an_image_without_download_status_is_a_defect():
     with pytest.raises(KeyError):
-        lock_rows([{"image_id": 1}], [], set(), ["image_id"])
+        lock_rows([{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}], [], [], set())
 
 
 def test_hashes_are_those_of_the_files(lock):
@@ -232,51 +206,14 @@ def test_methods_have_the_numbers_of_the_run(lock):
     assert "were simulated" in (lock("demo") / "write_lock/methods.md").read_text()
 
 
-def test_methods_follow_the_configuration():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
-    settings["stack_images"]["scale"] = "none"
-    settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
-    settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
-    settings["fetch_metadata"]["max_images_per_collection"] = None
-    decomposition = {
-        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
-        "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
-    }  # fmt: skip
-    terms = [{"component": "ICA_00", "term": "motor", "images": 1}]
-    facts = run_facts(
-        selection=[{"image_id": 1, "collection_id": 7}],
-        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
-        rejected=[],
-        collections=[study(7)],
-        decomposition=decomposition,
-        terms=terms,
-        stability=[{"iq_restarts": None, "r_bootstraps": None}],
-    )
-    text = methods_text(facts, decomposition, settings)
-    for words in (
-        "without a limit on the number of images of one collection",
-        "All passed the quality control",
-        "third-order spline interpolation",
-        "extrapolation from the rim",
-        "a study-specific mask",
-        "The maps were not scaled",
-        "did not converge within 200 iterations",
-        "seed 3",
-        "through the unmixing matrix.",
-    ):
-        assert words in text, words
-    for words in ("ICASSO", "each term centred", "my/mask", "random starts", "drawn with replacement"):
-        assert words not in text, words
-
-
 def test_every_work_that_is_cited_is_in_the_references(lock):
     folder = lock() / "write_lock"
     text, entries = (folder / "methods.md").read_text(), parse_bibtex((folder / "references.bib").read_text())
-    assert set(SOFTWARE) < set(entries)
     body = text.partition("## References")[0]
-    for citation, _, fields in SOFTWARE.values():
-        assert citation in body
-        assert fields.get("doi", fields.get("url")) in text
+    assert set(read_works()) < set(entries)
+    for work in read_works().values():
+        assert cite(work) in body
+        assert work.get("doi", work.get("url")) in text
 
 
 def test_references_have_collections_with_doi_and_name_those_without(lock):
@@ -305,54 +242,3 @@ def test_hostile_metadata_stays_inside_its_field(lock):
     assert "\\input" not in text
     methods = (lock("hostile2", word=lambda text: f"{HOSTILE} {text}") / "write_lock/methods.md").read_text()
     assert "<script" not in methods
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("a & b", r"a \& b"),
-        ("100% #1 $x_y$", r"100\% \#1 \$x\_y\$"),
-        ("{a}\\b", r"{\textbraceleft}a{\textbraceright}{\textbackslash}b"),
-        ("~^", r"{\textasciitilde}{\textasciicircum}"),
-        ("a@b", r"a{\char64}b"),
-        ("Müller\n  O'Neil", "Müller O'Neil"),
-    ],
-)
-def test_bibtex_escapes(text, escaped):
-    assert escape_bibtex(text) == escaped
-    assert escaped.count("{") == escaped.count("}")
-
-
-@pytest.mark.parametrize(
-    ("text", "doi"),
-    [
-        ("10.1016/j.neuroimage.2013.09.069", "10.1016/j.neuroimage.2013.09.069"),
-        ("https://doi.org/10.1000/XYZ_1", "10.1000/XYZ_1"),
-        ("doi:10.1000/a(b)c.", "10.1000/a(b)c"),
-        ("10.1000/a}{b\\c", "10.1000/a%7D%7Bb%5Cc"),
-        (
-            "10.1002/(SICI)1097-0193(1996)4:1<58::AID>3.0.CO;2-O",
-            "10.1002/(SICI)1097-0193(1996)4:1%3C58::AID%3E3.0.CO;2-O",
-        ),
-        ("in press", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_clean_doi(text, doi):
-    assert clean_doi(text) == doi
-
-
-def test_collections_of_one_paper_share_an_entry():
-    studies = [study(9, DOI="10.1000/ABC"), study(7, preprint_DOI="10.1000/abc"), study(8, DOI="10.1000/unused")]
-    entries, without = collection_entries(studies, {9: 2, 7: 1})
-    assert without == []
-    assert len(entries) == 1
-    assert parse_bibtex(entries[0])["neurovault7"][1]["note"] == "NeuroVault collections 7, 9"
-
-
-def test_authors():
-    assert bibtex_authors("A. Horn, D. Ostwald and F. B") == "A. Horn and D. Ostwald and F. B"
-    assert bibtex_authors("A. B, C. D, and E. F") == "A. B and C. D and E. F"
-    assert bibtex_authors("Sandy Anderson") == "Sandy Anderson"
-    assert bibtex_authors(None) == ""

@@ -153,7 +153,7 @@ def _is_online(archive: Mapping[str, Any]) -> bool:
 
 def _locked(lock: str) -> tuple[list[Record], dict[int, Record], list[Step]]:
     """Take the selection of an earlier run from its lock."""
-    rows = read_lock(lock)
+    rows = sorted(read_lock(lock), key=lambda row: (row["collection_id"], row["image_id"]))
     images = [locked_image(row) for row in rows]
     steps = [step("image", f"in the lock {Path(lock).name}", images, images)]
     return images, {row["collection_id"]: locked_collection(row) for row in rows}, steps

@@ -21,7 +21,7 @@ def _compare(relation: Callable[[Any, Any], bool]) -> Callable[[Any], Predicate]
         def holds(value: Any) -> bool:
             try:
                 return relation(type(bound)(value), bound)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 return False
 
         return holds

@@ -7,13 +7,14 @@ needs.
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from neurovault import Record
 from outputs import column_names, read_table
 
+SOFTWARE_VERSION = "0.1.0"
 LOCK_TABLE = "write_lock/images.lock.tsv"
 IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
@@ -21,42 +22,27 @@ COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
 _NOT_LOCKED = {"batch", "selected"}
 
 
-def lock_row(
-    image: Mapping[str, Any],
-    collection: Mapping[str, Any],
-    download: Mapping[str, Any],
-    terms: Mapping[str, Any],
-    *,
-    used: bool,
-    software_version: str,
-) -> dict[str, Any]:
-    """Put together the row of one image.
-
-    Parameters
-    ----------
-    image, collection, download, terms : mapping
-        Its rows in images.tsv, collections.tsv and the two stages' status-{batch}.tsv.
-    used : bool
-        Whether it is in the matrix.
-    software_version : str
-    """
-    # With resample the copy was used, but what a rerun can verify is what it was made from.
-    path = download["file"].replace("_resampled.nii.gz", ".nii.gz")
-    row = {key: value for key, value in image.items() if key not in _NOT_LOCKED}
-    row |= {
-        f"collection_{key}": value for key, value in collection.items() if key not in _NOT_LOCKED | {"collection_id"}
-    }
-    return row | {
-        "bytes": download["bytes"],
-        "sha256": download["sha256"],
-        "status": download["status"],
-        "reason": download["reason"],
-        "terms_sha256": terms["sha256"],
-        "terms_reason": terms["reason"],
-        "used": used,
-        "path": path,
-        "software_version": software_version,
-    }
+def lock_rows(
+    selection: Iterable[Mapping[str, Any]],
+    collections: Iterable[Mapping[str, Any]],
+    downloads: Iterable[Mapping[str, Any]],
+    terms: Iterable[Mapping[str, Any]],
+    used: Container[int],
+) -> list[dict[str, Any]]:
+    """Join what a rerun must know of each selected image, by id."""
+    studies = {row["collection_id"]: row for row in collections}
+    files = {row["image_id"]: row for row in downloads}
+    terms_of = {row["image_id"]: row for row in terms}
+    return [
+        _lock_row(
+            image,
+            studies[image["collection_id"]],
+            files[image["image_id"]],
+            terms_of[image["image_id"]],
+            used=image["image_id"] in used,
+        )
+        for image in sorted(selection, key=lambda row: row["image_id"])
+    ]
 
 
 def read_lock(path: str) -> list[dict[str, Any]]:
@@ -110,6 +96,42 @@ def list_changed(changed: Iterable[str], lock: str) -> str:
         f"not as in the lock {Path(lock).name}: {listing}. Set archive.on_changed to skip to go on without them, which"
         " gives other results"
     )
+
+
+def _lock_row(
+    image: Mapping[str, Any],
+    collection: Mapping[str, Any],
+    download: Mapping[str, Any],
+    terms: Mapping[str, Any],
+    *,
+    used: bool,
+) -> dict[str, Any]:
+    """Put together the row of one image.
+
+    Parameters
+    ----------
+    image, collection, download, terms : mapping
+        Its rows in images.tsv, collections.tsv and the two stages' status-{batch}.tsv.
+    used : bool
+        Whether it is in the matrix.
+    """
+    # With resample the copy was used, but what a rerun can verify is what it was made from.
+    path = download["file"].replace("_resampled.nii.gz", ".nii.gz")
+    row = {key: value for key, value in image.items() if key not in _NOT_LOCKED}
+    row |= {
+        f"collection_{key}": value for key, value in collection.items() if key not in _NOT_LOCKED | {"collection_id"}
+    }
+    return row | {
+        "bytes": download["bytes"],
+        "sha256": download["sha256"],
+        "status": download["status"],
+        "reason": download["reason"],
+        "terms_sha256": terms["sha256"],
+        "terms_reason": terms["reason"],
+        "used": used,
+        "path": path,
+        "software_version": SOFTWARE_VERSION,
+    }
 
 
 def _locked_columns(table: str) -> list[str]:

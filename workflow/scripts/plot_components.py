@@ -1,35 +1,22 @@
-"""Draw the components for paper and report; write their thresholded maps and peaks.
-
-All pictures of a sheet lie in one matplotlib axes whose unit is the millimetre (of brain, times the panel's
-magnification) and are coloured here: a figure takes a third of a second instead of two. No template is resampled: both
-it and the map are read at the points of the cut.
-"""
+"""Draw the components for paper and report; write their thresholded maps and peaks."""
 
 import logging
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from drawing import INK, Box, Scale, Sheet, draw_panel, in_plane, paint, scale_of, shown_text, with_minus
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_template
 from outputs import read_table, replacing, write_table
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-from scipy import ndimage
+from peaks import Point, Volume, find_peaks, peak_of
+from significance import SIGNIFICANT_Q
 from stage_log import log_to, progress
 
 Array = npt.NDArray[np.floating[Any]]
-Point = tuple[float, float, float]
 
 TERMS_IN_TITLE = 3
 TERMS_IN_BARS = 6
@@ -37,45 +24,21 @@ LONGEST_TERM = 40
 # Characters of a title at full size; a longer one is drawn smaller.
 LONGEST_TITLE = 85
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
-# Beyond this percentile of |map| the colours no longer change: one bright voxel must not pale all others.
-BRIGHTEST_PERCENTILE = 99.98
-MIN_CLUSTER_MM3 = 80.0
-MIN_PEAK_DISTANCE_MM = 8.0
-MOST_SUBPEAKS = 3
-DPI = 150
-# Less than half the time of zlib's usual 6, for files a tenth larger.
-COMPRESSION = 3
-
-# Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
-POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
-NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
-INK, FAINT, LINE = "#1b1f24", "#5b6570", "#2f9e44"
+FAINT, LINE = "#5b6570", "#2f9e44"
+# Kinds of bars in the terms figure, and what its legend says.
+BARS = {
+    "significant": f"filled, *: q < {SIGNIFICANT_Q}",
+    "chance": f"hollow: q ≥ {SIGNIFICANT_Q}, may be chance",
+    "untested": "grey: not tested",
+}
 
 
-class Volume(NamedTuple):
-    """A 3-D map and where it is."""
+class Term(NamedTuple):
+    """A term of a component."""
 
-    data: npt.NDArray[np.float32]  # (nx, ny, nz)
-    affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
-
-
-class Box(NamedTuple):
-    """The part of MNI space that is shown: lowest and highest coordinate of the brain."""
-
-    low: tuple[int, int, int]  # mm
-    high: tuple[int, int, int]  # mm
-
-    def shape(self, axis: int) -> tuple[int, int]:
-        """Return width and height in mm of a cut across `axis`."""
-        across, up = in_plane(axis)
-        return self.high[across] - self.low[across] + 1, self.high[up] - self.low[up] + 1
-
-
-class Scale(NamedTuple):
-    """What is shown of a map, and where the colours end; both absolute values."""
-
-    threshold: float
-    brightest: float
+    name: str
+    weight: float
+    q: float | None  # false discovery rate; None if not tested
 
 
 def threshold_of(values: Array, threshold: Mapping[str, float]) -> float:
@@ -94,83 +57,11 @@ def threshold_of(values: Array, threshold: Mapping[str, float]) -> float:
     return float(threshold["z"])
 
 
-def find_peaks(volume: Volume, threshold: float) -> list[dict[str, Any]]:
-    """List clusters and the peaks in them, as nilearn's ``get_clusters_table(two_sided=True)`` does.
-
-    nilearn's own passes over the volume once for each cluster: 15 s for a component with 250 of them. Clusters
-    (voxels that share a face) are numbered by their peaks, positive ones first; peaks in one cluster are at least
-    8 mm apart, at most three beside the highest. Clusters under 80 mm3 are left out, except that of the highest peak.
-
-    Returns
-    -------
-    list of dict
-        Rows of peaks.tsv without the component.
-    """
-    voxel_mm3 = abs(np.linalg.det(volume.affine[:3, :3]))
-    rows: list[dict[str, Any]] = []
-    number = 0
-    for sign in (1, -1):
-        for voxels, peaks in _clusters(sign * volume.data, volume.affine, threshold):
-            volume_mm3 = round(voxels * voxel_mm3, 3)
-            if volume_mm3 < MIN_CLUSTER_MM3 and rows:
-                continue
-            number += 1
-            for order, (value, point) in enumerate(peaks):
-                rows.append(
-                    {
-                        "peak": f"{number}{ascii_lowercase[order - 1] if order else ''}",
-                        **dict(zip("xyz", point, strict=True)),
-                        "value": round(sign * value, 4),
-                        "volume_mm3": None if order else volume_mm3,
-                    }
-                )
-    return rows
-
-
-def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, list[tuple[float, Point]]]]:
-    """Return size in voxels and peaks of each cluster of positive values, highest peak first."""
-    above = (data >= threshold) & (data > 0)
-    if not above.any():
-        return []
-    # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
-    box = ndimage.find_objects(above.astype(np.int8))[0]
-    data, above = data[box], above[box]
-    labels, n_clusters = ndimage.label(above)
-    sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
-    is_maximum = above & (data == ndimage.maximum_filter(data, 3))
-    # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
-    voxels = np.argwhere(above)
-    by_label = np.lexsort((-data[above], labels[above]))
-    _, first = np.unique(labels[above][by_label], return_index=True)
-    is_maximum[tuple(voxels[by_label[first]].T)] = True
-    maxima = np.argwhere(is_maximum)
-    values = data[tuple(maxima.T)]
-    points = apply_affine(affine, maxima + [side.start for side in box])
-    order = np.lexsort((*maxima.T, -values))
-    peaks: dict[int, list[tuple[float, Point]]] = {}
-    for index in order:
-        found = peaks.setdefault(int(labels[tuple(maxima[index])]), [])
-        point = points[index]
-        if len(found) > MOST_SUBPEAKS:
-            continue
-        if all(np.linalg.norm(point - other) > MIN_PEAK_DISTANCE_MM for _, other in found):
-            x, y, z = (round(float(mm), 3) + 0.0 for mm in point)
-            found.append((float(values[index]), (x, y, z)))
-    return [(int(sizes[label]), found) for label, found in peaks.items()]
-
-
-def peak_of(volume: Volume) -> Point:
-    """Find the largest value's place in mm; the sign rule of run_ica makes it the largest absolute value too."""
-    index = np.unravel_index(volume.data.argmax(), volume.data.shape)
-    x, y, z = apply_affine(volume.affine, index)
-    return float(x), float(y), float(z)
-
-
-def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[str, float]]]:
-    """Collect term and weight of each component by rank."""
-    by_component: dict[str, list[tuple[str, float]]] = {}
+def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
+    """Collect the terms of each component by rank."""
+    by_component: dict[str, list[Term]] = {}
     for row in sorted(rows, key=lambda row: row["rank"]):
-        by_component.setdefault(row["component"], []).append((row["term"] or "", row["weight"]))
+        by_component.setdefault(row["component"], []).append(Term(row["term"] or "", row["weight"], row["q"]))
     return by_component
 
 
@@ -178,129 +69,6 @@ def title_of(label: str, terms: Iterable[str]) -> str:
     """Write a component's title: ``ICA_03  motor, hand, finger``."""
     named = ", ".join(shown_text(term, LONGEST_TERM) for term in list(terms)[:TERMS_IN_TITLE])
     return f"{label}  {named}" if named else label
-
-
-def shown_text(text: str, longest: int) -> str:
-    """Make text from the network fit to be drawn: no control characters, nothing the font lacks, not too long."""
-    known = _font_characters()
-    kept = "".join(
-        (character if ord(character) in known else "\ufffd")
-        for character in " ".join(text.split())
-        if not unicodedata.category(character).startswith("C")
-    )
-    return kept if len(kept) <= longest else kept[: longest - 1].rstrip() + "…"
-
-
-def with_minus(number: str) -> str:
-    """Write a number with a true minus sign."""
-    return number.replace("-", "\u2212")
-
-
-def _font_characters() -> Mapping[int, int]:
-    return get_font(findfont("DejaVu Sans")).get_charmap()
-
-
-def in_plane(axis: int) -> tuple[int, int]:
-    """Return the axes that run across and up in a cut across `axis` (0 sagittal, 1 coronal, 2 axial)."""
-    return ((1, 2), (0, 2), (0, 1))[axis]
-
-
-def cut(volume: Volume, box: Box, axis: int, at_mm: float) -> npt.NDArray[np.float32]:
-    """Read a plane of the volume by linear interpolation, whatever its affine.
-
-    Returns
-    -------
-    array of shape (height, width)
-        One value for each mm; the first row is the lowest.
-    """
-    across, up = in_plane(axis)
-    mm: list[Any] = [at_mm, at_mm, at_mm]
-    mm[across] = np.arange(box.low[across], box.high[across] + 1)[None, :]
-    mm[up] = np.arange(box.low[up], box.high[up] + 1)[:, None]
-    inverse = np.linalg.inv(volume.affine)
-    # Written out, because a matrix product may differ in its last bit with the number of threads.
-    voxel = [row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3] for row in inverse[:3]]
-    return ndimage.map_coordinates(volume.data, np.broadcast_arrays(*voxel), order=1, mode="constant", cval=0.0)
-
-
-def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
-    """Colour a cut: the map where it reaches the threshold, the brain in grey elsewhere, white around it.
-
-    Parameters
-    ----------
-    values, anatomy : array of shape (height, width)
-        The map; the template from 0 (none) to 1.
-
-    Returns
-    -------
-    array of shape (height, width, 3)
-    """
-    grey = np.where(anatomy > 0, 0.12 + 0.8 * anatomy, 1.0)
-    painted = np.repeat(grey[..., None], 3, axis=2)
-    strength = Normalize(scale.threshold, scale.brightest, clip=True)
-    for shown, colours in ((values >= scale.threshold, POSITIVE), (values <= -scale.threshold, NEGATIVE)):
-        shown &= values != 0
-        painted[shown] = colours(strength(np.abs(values[shown])))[:, :3]
-    return np.round(255 * painted).astype(np.uint8)
-
-
-def scale_of(values: Array, threshold: float) -> Scale:
-    """Decide where the colours end; always above the threshold, so that the colour bar has a length."""
-    brightest = float(np.percentile(np.abs(values), BRIGHTEST_PERCENTILE))
-    return Scale(threshold, max(brightest, threshold * 1.25, threshold + 0.1))
-
-
-class Sheet:
-    """A figure with one axes in mm, upward from the lower left corner, on which panels are placed."""
-
-    def __init__(self, width_mm: float, height_mm: float, *, inches: float) -> None:
-        self.figure = Figure(figsize=(inches, inches * height_mm / width_mm), dpi=DPI, facecolor="white")
-        self.canvas = FigureCanvasAgg(self.figure)
-        self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
-        self.axes.set(xlim=(0, width_mm), ylim=(0, height_mm))
-        self.axes.axis("off")
-
-    def picture(self, painted: npt.NDArray[np.uint8], left: float, bottom: float, width: float, height: float) -> None:
-        """Place a painted cut."""
-        self.axes.imshow(
-            painted,
-            origin="lower",
-            extent=(left, left + width, bottom, bottom + height),
-            interpolation="bilinear",
-            aspect="auto",
-            zorder=1,
-        )
-
-    def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write text as it is: terms may contain ``$`` and ``_``."""
-        self.axes.text(x, y, text, parse_math=False, **{"color": INK, "zorder": 4, **style})
-
-    def save(self, path: str, *, title: str) -> None:
-        """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
-        self.canvas.draw()
-        pixels = np.asarray(self.canvas.buffer_rgba())[..., :3]
-        text = PngInfo()
-        text.add_itxt("Title", title)
-        with replacing(path) as temporary:
-            Image.fromarray(pixels).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
-
-
-def draw_panel(
-    sheet: Sheet,
-    volume: Volume,
-    template: Volume,
-    box: Box,
-    scale: Scale,
-    *,
-    axis: int,
-    at_mm: float,
-    corner: tuple[float, float],
-    magnification: float = 1,
-) -> None:
-    """Draw one cut with its lower left corner at `corner`."""
-    width, height = box.shape(axis)
-    painted = paint(cut(volume, box, axis, at_mm), cut(template, box, axis, at_mm), scale)
-    sheet.picture(painted, *corner, width * magnification, height * magnification)
 
 
 def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
@@ -403,13 +171,14 @@ def draw_overview(
     return sheet
 
 
-def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[tuple[str, float]]]) -> Sheet:
+def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sheet:
     """Draw the strongest terms of each component as bars, as long as their share of the component's strongest."""
-    columns, cell_width, line, head = 4, 300, 17, 30
+    columns, cell_width, line, head, legend = 4, 300, 17, 30, 30
     cell_height = head + TERMS_IN_BARS * line + 16
     n_rows = -(-len(labels) // columns)
-    width, height = columns * cell_width, n_rows * cell_height + 10
+    width, height = columns * cell_width, n_rows * cell_height + 10 + legend
     sheet = Sheet(width, height, inches=13)
+    drawn: set[str] = set()
     for number, label in enumerate(labels):
         row, column = divmod(number, columns)
         left, top = column * cell_width + 12, height - 8 - row * cell_height
@@ -418,15 +187,38 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[tuple[str, fl
         if not shown:
             sheet.text(left, top - head - 8, "no terms", fontsize=9.5, va="center", color=FAINT)
             continue
-        longest = max(max(weight for _, weight in shown), 0)
+        longest = max(max(term.weight for term in shown), 0)
         middle, room = left + 140, cell_width - 24 - 140 - 34
-        for order, (term, weight) in enumerate(shown):
+        for order, term in enumerate(shown):
             y = top - head - 8 - order * line
-            sheet.text(middle - 6, y, shown_text(term, 24), fontsize=9.5, va="center", ha="right")
-            length = room * weight / longest if longest and weight > 0 else 0
-            sheet.axes.barh(y, length, left=middle, height=11, color="#3b6fb6")
-            sheet.text(middle + length + 4, y, with_minus(f"{weight:.3g}"), fontsize=8, va="center", color=FAINT)
+            sheet.text(middle - 6, y, shown_text(term.name, 24), fontsize=9.5, va="center", ha="right")
+            length = room * term.weight / longest if longest and term.weight > 0 else 0
+            kind = kind_of(term.q)
+            drawn.add(kind)
+            _draw_bar(sheet, middle, y, length, kind)
+            number_text = with_minus(f"{term.weight:.3g}") + (" *" if kind == "significant" else "")
+            sheet.text(middle + length + 4, y, number_text, fontsize=8, va="center", color=FAINT)
+    place = 12
+    for kind, meaning in BARS.items():
+        if kind in drawn:
+            _draw_bar(sheet, place, legend / 2, 26, kind)
+            sheet.text(place + 32, legend / 2, meaning, fontsize=9.5, va="center", color=FAINT)
+            place += cell_width
     return sheet
+
+
+def kind_of(q: float | None) -> str:
+    """Tell how a term's bar is drawn, a key of `BARS`."""
+    if q is None:
+        return "untested"
+    return "significant" if q < SIGNIFICANT_Q else "chance"
+
+
+def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str) -> None:
+    """Draw a bar that is filled when significant, hollow when not, grey when not tested."""
+    colour = "#aab2bb" if kind == "untested" else "#3b6fb6"
+    fill = "none" if kind == "chance" else colour
+    sheet.axes.barh(middle, length, left=left, height=11, color=fill, edgecolor=colour, linewidth=1)
 
 
 def facts_of(stability: Mapping[str, Any], scale: Scale, threshold: Mapping[str, float]) -> str:
@@ -478,7 +270,7 @@ def main(
     template, box = read_template()
     labels = [row["component"] for row in stabilities]
     terms_of = top_terms(read_table(terms))
-    titles = [title_of(label, [term for term, _ in terms_of.get(label, [])]) for label in labels]
+    titles = [title_of(label, [term.name for term in terms_of.get(label, [])]) for label in labels]
     volumes = [Volume(maps[..., number], img.affine) for number in range(len(labels))]
     scales = [scale_of(volume.data[inside], threshold_of(volume.data[inside], threshold)) for volume in volumes]
 

@@ -21,6 +21,7 @@ import jinja2
 import yaml
 from outputs import read_table, replacing
 from PIL import Image
+from significance import MIN_COLLECTIONS, SIGNIFICANT_Q
 from stage_log import log_to
 
 Row = dict[str, Any]
@@ -122,6 +123,24 @@ def format_number(value: Any, digits: int = 2) -> str:
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
 
 
+def format_q(q: float | None) -> str:
+    """Write a false discovery rate to three digits, or a dash where nothing was tested."""
+    if q is None:
+        return "\u2013"
+    return "< 0.001" if q < 0.001 else f"{q:.3f}"
+
+
+def is_significant(q: float | None) -> bool:
+    """Tell whether a term or label was tested and goes with its component beyond chance."""
+    return q is not None and q < SIGNIFICANT_Q
+
+
+def count_significant(rows: Sequence[Row]) -> int | None:
+    """Count the significant rows; None where nothing was tested."""
+    tested = [row["q"] for row in rows if row["q"] is not None]
+    return sum(is_significant(q) for q in tested) if tested else None
+
+
 def percent(value: float | None) -> str:
     """Write a share as a percentage."""
     return "\u2013" if value is None else f"{100 * value:.1f} %"
@@ -180,6 +199,8 @@ def describe_components(
             row
             | {
                 "names": [term["term"] for term in named[:3]],
+                "n_significant_terms": count_significant(terms.get(label, [])),
+                "n_significant_labels": count_significant(enrichment.get(label, [])),
                 "terms": [
                     term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0}
                     for term in named
@@ -278,6 +299,12 @@ def find_warnings(
         found.append("No image has term weights: the components have no names.")
     elif 2 * n_with_terms < n_images:
         found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names rest on these alone.")
+    nameless = [row["component"] for row in components if row["n_significant_terms"] == 0]
+    if nameless:
+        found.append(
+            f"{_listing(nameless)}: no term has a q below {SIGNIFICANT_Q}."
+            f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
+        )
     if n_rejected > n_images:
         found.append(f"More images were refused ({n_rejected}) than used ({n_images}); see the reasons below.")
     found += [f"{_listing(labels)} have the same first three terms." for labels in _same_names(components)]
@@ -326,9 +353,11 @@ def make_template(template_file: Path = TEMPLATE_FILE) -> jinja2.Template:
         "shorten": shorten,
         "number": format_number,
         "percent": percent,
+        "q": format_q,
         "address": safe_address,
         "doi_address": doi_address,
     }
+    environment.tests["significant"] = is_significant
     return environment.get_template(template_file.name)
 
 
@@ -398,6 +427,9 @@ def main(
         steps=funnel(read_table(selection), refused),
         n_with_terms=n_with_terms,
         without_terms=without_terms,
+        significant_q=SIGNIFICANT_Q,
+        min_collections=MIN_COLLECTIONS,
+        n_permutations=settings["project_terms"]["n_permutations"],
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),

@@ -13,6 +13,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 # Seven collections have 5,040 arrangements, of which many are nearly alike.
 MIN_COLLECTIONS = 8
+# Figures, page and methods text call a term significant below this.
+SIGNIFICANT_Q = 0.05
 
 
 class Significance(NamedTuple):
@@ -51,6 +53,9 @@ def associate(
 ) -> Significance | None:
     """Test whether features go with loadings: one-sided, for positive correlations over images.
 
+    Images are weighted so that every collection counts alike: a study of forty images is one study, and with equal
+    weights for images, exchanging collections of very different size would make the test far too conservative.
+
     The null distribution is that of all features of a component together: with thousands of features, a thousand
     permutations for each alone could never reach a q below 0.05.
 
@@ -73,14 +78,15 @@ def associate(
     _, member = np.unique(collections, return_inverse=True)
     members = [np.flatnonzero(member == number) for number in range(member.max() + 1)]
     by_collection = np.concatenate(members)
-    x = _standardize(loadings[by_collection]).T
-    observed = x @ _standardize(features[by_collection])
+    weights = (1 / np.bincount(member))[member[by_collection], None]
+    x = (weights * _standardize(loadings[by_collection], weights)).T
+    observed = x @ _standardize(features[by_collection], weights)
     order = np.argsort(observed, axis=1)
     ranked = np.take_along_axis(observed, order, axis=1)
     exceeding = np.zeros(observed.shape, dtype=np.int64)
     rng = np.random.default_rng(random_state)
     for _ in range(n_permutations):
-        null = np.sort(x @ _standardize(features[exchange_collections(members, rng)]), axis=1)
+        null = np.sort(x @ _standardize(features[exchange_collections(members, rng)], weights), axis=1)
         for component, values in enumerate(null):
             exceeding[component] += values.size - np.searchsorted(values, ranked[component], side="left")
     p = np.empty_like(observed)
@@ -98,8 +104,8 @@ def false_discovery_rate(p: Array) -> Array:
     return q.reshape(p.shape)
 
 
-def _standardize(X: Array) -> Array:
-    """Centre and scale columns so that their inner products are correlations; 0 where there is no variance."""
-    X = X - X.mean(axis=0)
-    length = np.linalg.norm(X, axis=0)
+def _standardize(X: Array, weights: Array) -> Array:
+    """Centre and scale columns so that weighted inner products are correlations; 0 where there is no variance."""
+    X = X - (weights * X).sum(axis=0) / weights.sum()
+    length = np.sqrt((weights * np.square(X)).sum(axis=0))
     return np.divide(X, length, out=np.zeros_like(X), where=length > 0)

@@ -1,0 +1,201 @@
+"""A report of made tables, hostile texts for it, and a reader of the page."""
+
+import re
+from html.parser import HTMLParser
+
+import yaml
+from conftest import ROOT
+from outputs import column_names, write_json, write_table
+from PIL import Image
+from render_report import main
+
+HOSTILE = [
+    '<script>alert("x")</script>',
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</bdi></td></table><iframe src='https://evil.example'></iframe>",
+    "{{ settings }}{% raw %}",
+    "$\\frac{1}{2}$ &amp; &lt;b&gt;",
+    "\u202eright to left\u2066",
+    "שלום <b>عالم</b>",
+    "y" * 5000,
+    "--><style>*{display:none}</style>",
+]
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects elements, attributes and text, and checks that the elements nest."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.texts, self.isolated = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+        if self.open and self.open[-1] == "bdi":
+            self.isolated.append(data)
+
+    def names(self):
+        return [(tag, sorted(attributes)) for tag, attributes in self.elements]
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def build_report(
+    folder,
+    *,
+    word=str,
+    address="https://neurovault.org/images/1/",
+    recovery=True,
+    changes=None,
+    tested=True,
+):
+    """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts. Return its path."""
+
+    def table(place, rows, columns=()):
+        names = [*columns] or column_names(folder / f"{place}.tsv")
+        write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows], columns)
+        return str(folder / f"{place}.tsv")
+
+    def picture(place):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (60, 40), (200, 30, 30, 255)).save(folder / place)
+        return str(folder / place)
+
+    def q_of(label, rank):
+        """Make the first two terms of ICA_00 significant."""
+        return min(1.0, 0.0004 * 60 ** (rank - 1)) if tested and label == "ICA_00" else 1.0 if tested else None
+
+    labels = ["ICA_00", "ICA_01"]
+    studies = [
+        {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1000/a")},
+        {"collection_id": 8, "name": word("Study eight")},
+    ]
+    images = [
+        {
+            "row": row, "image_id": 70 + row, "name": word(f"map {row}"), "collection_id": 7 if row < 2 else 8,
+            "collection_name": word("Study"), "map_type": word("Z map"), "url": address, "number_of_subjects": 20,
+            "cognitive_paradigm_cogatlas": word("n-back task"),
+        }
+        for row in range(3)
+    ]  # fmt: skip
+    loadings = [{"ICA_00": 0.9, "ICA_01": 0.1}, {"ICA_00": 0.3, "ICA_01": -0.8}, {"ICA_00": 0.1, "ICA_01": 0.7}]
+    decomposition = {
+        "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
+        "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
+    } | (changes or {})  # fmt: skip
+    write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["archive"]["data_dir"] = word("data")
+    report = folder / "render_report/report.html"
+    main(
+        selection=table(
+            "fetch_metadata/selection",
+            [{"step": 0, "level": "image", "criterion": word("modality"), "tested": 9, "dropped": 4, "kept": 5}],
+        ),
+        collections=table("fetch_metadata/collections", [study | {"url": address} for study in studies]),
+        term_status=[
+            table("fetch_terms/status-0", [{"image_id": 70, "terms": 3}, {"image_id": 71, "terms": 2}]),
+            table("fetch_terms/status-1", [{"image_id": 72, "terms": 0, "reason": "malformed"}]),
+        ],
+        images=table("stack_images/images", images),
+        rejected=table(
+            "stack_images/rejected",
+            [
+                {
+                    "image_id": 80,
+                    "name": word("refused map"),
+                    "reason": "thresholded",
+                    "value": word("0.83"),
+                    "threshold": word("0.6"),
+                    "stage": "stack_images",
+                    "collection_id": 8,
+                    "url": address,
+                    "collection_name": word("Study eight"),
+                },
+                {"image_id": 81, "reason": "missing_file", "stage": "download_images", "collection_id": 8},
+            ],
+        ),
+        variance=table(
+            "reduce_images/variance",
+            [{"principal_component": 0, "eigenvalue": 2.5, "variance_explained": 0.5, "kept": True}],
+        ),
+        stability=table(
+            "run_ica/desc-ICA_stability",
+            [
+                {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_bootstraps": iq - 0.1}
+                for label, iq in zip(labels, (0.93, 0.41), strict=True)
+            ],
+        ),
+        decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
+        mixing=table(
+            "run_ica/desc-ICA_mixing",
+            [{"image_id": 70 + row, **loading} for row, loading in enumerate(loadings)],
+            ["image_id", *labels],
+        ),
+        terms=table(
+            "project_terms/desc-ICA_terms",
+            [
+                {"component": label, "term": word(f"{label} term {rank}"), "rank": rank, "weight": 2.0 / rank}
+                | {"q": q_of(label, rank)}
+                for label in labels
+                for rank in range(1, 13)
+            ],
+        ),
+        vocabulary=table(
+            "project_terms/vocabulary",
+            [{"term": word(f"word {k}"), "mean_weight": 0.2, "images": 2} for k in range(12)],
+        ),
+        enrichment=table(
+            "project_terms/desc-ICA_enrichment",
+            [
+                {
+                    "component": "ICA_00",
+                    "field": "cognitive_paradigm_cogatlas",
+                    "label": word("n-back task"),
+                    "images": 2,
+                    "collections": 1,
+                    "mean_loading": 0.5,
+                    "difference": 0.4,
+                    "q": 0.0312 if tested else None,
+                }
+            ],
+        ),
+        figures=[picture(f"plot_components/{label}.png") for label in labels],
+        overview=picture("plot_components/overview.png"),
+        terms_figure=picture("plot_components/terms.png"),
+        peaks=table(
+            "plot_components/desc-ICA_peaks",
+            [
+                {"component": "ICA_00", "peak": str(k), "x": -38.0, "y": 22.0 + k, "z": 56.0}
+                | {"value": 9.5, "volume_mm3": 80}
+                for k in range(1, 9)
+            ],
+        ),
+        recovery=table(
+            "check_demo/recovery",
+            [{"kind": "network", "id": word("visual"), "abs_r": 0.97, "passed": True, "found": "ICA_00"}],
+        )
+        if recovery
+        else [],
+        report=str(report),
+        settings=settings,
+    )
+    return report

@@ -1,0 +1,41 @@
+"""Cuts are read and coloured as the map says; text from the network is fit to be drawn."""
+
+import numpy as np
+from drawing import Box, Scale, cut, paint, scale_of, shown_text
+from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from peaks import Volume, peak_of
+
+
+def test_long_text_is_cut():
+    assert shown_text("x" * 5000, 40) == "x" * 39 + "…"
+
+
+def test_cut_reads_the_volume_whatever_its_affine():
+    box = Box((-80, -110, -60), (80, 76, 84))
+    flipped = AFFINE @ np.array([[-1.0, 0, 0, SHAPE[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    angle = np.deg2rad(20)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    for affine in (AFFINE, flipped, turn @ AFFINE):
+        volume = Volume(blob(MOTOR_MM, affine=affine), affine)
+        picture = cut(volume, box, 2, MOTOR_MM[2])
+        row, column = np.unravel_index(picture.argmax(), picture.shape)
+        assert abs(column + box.low[0] - MOTOR_MM[0]) <= 2
+        assert abs(row + box.low[1] - MOTOR_MM[1]) <= 2
+        assert np.linalg.norm(np.subtract(peak_of(volume), MOTOR_MM)) < 4
+
+
+def test_colours_show_sign_and_threshold():
+    values = np.array([[4.0, 2.0, -4.0, 0.0]])
+    anatomy = np.array([[0.5, 0.5, 0.5, 0.0]])
+    red, grey, blue, white = paint(values, anatomy, Scale(3.0, 4.0))[0].astype(int)
+    assert red[0] > red[2] + 100
+    assert blue[2] > blue[0] + 50
+    assert len(set(grey)) == 1
+    assert list(white) == [255, 255, 255]
+
+
+def test_scale_is_never_empty():
+    for values in (np.zeros(10), np.full(10, 3.0)):
+        scale = scale_of(values, threshold=float(values.max()))
+        assert scale.brightest > scale.threshold

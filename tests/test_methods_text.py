@@ -1,0 +1,75 @@
+"""The paragraphs say what this run did, and nothing that it did not do."""
+
+import yaml
+from conftest import ROOT
+from methods_text import methods_text
+from write_lock import run_facts
+
+
+def test_methods_follow_the_configuration():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["stack_images"]["scale"] = "none"
+    settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
+    settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
+    settings["fetch_metadata"]["max_images_per_collection"] = None
+    decomposition = {
+        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
+        "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
+    }  # fmt: skip
+    terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
+    facts = run_facts(
+        selection=[{"image_id": 1, "collection_id": 7}],
+        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
+        rejected=[],
+        collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
+        decomposition=decomposition,
+        terms=terms,
+        stability=[{"iq_restarts": None, "r_bootstraps": None}],
+    )
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "without a limit on the number of images of one collection",
+        "All passed the quality control",
+        "third-order spline interpolation",
+        "extrapolation from the rim",
+        "a study-specific mask",
+        "The maps were not scaled",
+        "did not converge within 200 iterations",
+        "seed 3",
+        "through the unmixing matrix.",
+        "they are not tests of significance",
+    ):
+        assert words in text, words
+    for words in ("ICASSO", "each term centred", "my/mask", "random starts", "drawn with replacement", "Benjamini"):
+        assert words not in text, words
+
+
+def test_methods_say_how_terms_were_tested_and_how_many_passed():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["project_terms"]["n_permutations"] = 2500
+    decomposition = {
+        "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
+        "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
+    }  # fmt: skip
+    facts = run_facts(
+        selection=[],
+        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
+        rejected=[],
+        collections=[],
+        decomposition=decomposition,
+        terms=[
+            {"component": f"ICA_0{k}", "term": term, "images": 1, "q": q}
+            for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
+        ],
+        stability=[],
+    )
+    assert facts["components_with_significant_terms"] == 1
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "whole collections were permuted (2,500 arrangements)",
+        "false discovery rate (Benjamini and Hochberg 1995)",
+        "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
+        "- Benjamini, Yoav; Hochberg, Yosef (1995).",
+    ):
+        assert words in text, words
+    assert "not tests" not in text

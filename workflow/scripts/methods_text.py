@@ -1,0 +1,205 @@
+"""The methods paragraphs of a paper, with the numbers of the run."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from bibliography import cite, read_works, reference_line
+from significance import SIGNIFICANT_Q
+
+WORKS = read_works()
+
+
+def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Write the methods paragraph with the numbers of this run."""
+    body = "\n\n".join(
+        [
+            "# Methods",
+            _data_paragraph(facts, settings),
+            _preparation_paragraph(facts, settings),
+            _decomposition_paragraph(facts, decomposition),
+            _terms_paragraph(facts, settings),
+            _reproducibility_paragraph(facts),
+        ]
+    )
+    cited = [reference_line(work) for _, work in sorted(WORKS.items()) if cite(work) in body]
+    end = "references.bib has these and the papers of the contributing collections; please cite those too."
+    return "\n\n".join([body, "## References", "\n".join(f"- {line}" for line in cited), end]) + "\n"
+
+
+def _cite(*keys: str) -> str:
+    return "(" + "; ".join(cite(WORKS[key]) for key in keys) + ")"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _listing(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    choice = settings["fetch_metadata"]
+    origin = f"came from NeuroVault {_cite('gorgolewski2015neurovault')}"
+    if settings["archive"]["source"] == "demo":
+        origin = (
+            "were simulated: this is the workflow's demonstration, with planted networks, in the format of NeuroVault"
+            f" {_cite('gorgolewski2015neurovault')}; its results say nothing about brains"
+        )
+    limit = choice["max_images_per_collection"]
+    balance = (
+        "without a limit on the number of images of one collection"
+        if limit is None
+        else f"with at most {_count(limit, 'image')} of one collection, drawn at random (seed"
+        f" {choice['random_state']}), so that no study dominates"
+    )
+    refused = sum(facts["images_rejected"].values())
+    quality = (
+        f"{_count(refused, 'image')} did not pass the quality control of files and voxels"
+        f" ({_listing(facts['images_rejected'])})"
+        if refused
+        else "All passed the quality control of files and voxels"
+    )
+    return (
+        f"**Data.** The statistic maps {origin}. {_count(facts['images_selected'], 'image')} of"
+        f" {_count(facts['collections_selected'], 'collection')} met the criteria on the metadata, {balance}."
+        f" {quality}. The analysis used {_count(facts['images_used'], 'image')} of"
+        f" {_count(facts['collections_used'], 'collection')} ({_listing(facts['map_types'])};"
+        f" at most {facts['largest_collection_images']} of one collection)."
+    )
+
+
+def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    masking = settings["mask_images"]
+    mask = {"brain": "MNI152 brain mask", "gray_matter": "MNI152 grey-matter mask"}.get(masking["mask"])
+    grid = (
+        f"nilearn's {mask} at {masking['resolution_mm']:g} mm {_cite('abraham2014nilearn', 'fonov2011template')}"
+        if mask
+        else "a study-specific mask in MNI space"
+    )
+    interpolation = {
+        "linear": "linear interpolation",
+        "continuous": "third-order spline interpolation",
+        "nearest": "nearest-neighbour interpolation",
+    }[masking["interpolation"]]
+    background = (
+        "; before resampling, the background was filled by extrapolation from the rim of the data"
+        if masking["extrapolate_background"]
+        else ""
+    )
+    scaling = (
+        "Each map was divided by its standard deviation over the mask, because the maps are in different units"
+        if settings["stack_images"]["scale"] == "unit_variance"
+        else "The maps were not scaled"
+    )
+    return (
+        f"**Preparation.** Non-finite values were set to zero, and every map was resampled to the grid of {grid} with"
+        f" {interpolation}{background}, and reduced to the {facts['voxels']:,} voxels of the mask. {scaling}."
+    )
+
+
+def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> str:
+    start = (
+        f"The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
+        f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial"
+        f" independent component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')},"
+        " symmetric decorrelation, log cosh contrast, as implemented in scikit-learn"
+        f" {_cite('pedregosa2011scikitlearn')}, tolerance {decomposition['tol']:g}, at most"
+        f" {decomposition['max_iter']} iterations, seed {decomposition['random_state']}."
+    )
+    n_restarts = decomposition["n_restarts"]
+    consensus = ""
+    if n_restarts > 1:
+        consensus = (
+            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts on a"
+            f" random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates were"
+            " clustered by average linkage on their absolute correlations, as in ICASSO"
+            f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
+            " over all voxels started."
+        )
+        if facts["mean_iq_restarts"] is not None:
+            consensus += (
+                f" The stability index Iq had a mean of {facts['mean_iq_restarts']:.2f} (lowest"
+                f" {facts['min_iq_restarts']:.2f}); it measures stability over starting points, not over studies."
+            )
+    end = (
+        f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
+        if decomposition["converged"]
+        else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
+        " be read with caution."
+    )
+    studies = ""
+    if facts["mean_r_bootstraps"] is not None:
+        studies = (
+            f" To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
+            " components' mean absolute correlation with their matches in these draws was"
+            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f})."
+        )
+    order = (
+        " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"
+        " that the largest absolute value is positive."
+    )
+    return f"**Decomposition.** {start}{consensus}{end}{studies}{order}"
+
+
+def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    if not facts["images_with_terms"]:
+        return "**Names.** No image had term weights, so the components are not named."
+    through = (
+        "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
+        f" {cite(WORKS['haufe2014interpretation'])})"
+        if settings["project_terms"]["projection"] == "mixing"
+        else "the unmixing matrix"
+    )
+    centred = (
+        ", each term centred over images so that terms common to all images do not name every component"
+        if settings["project_terms"]["center_terms"]
+        else ""
+    )
+    return (
+        f"**Names.** {_count(facts['images_with_terms'], 'image')} of {facts['images_used']:,} had Neurosynth"
+        f" {_cite('yarkoni2011neurosynth')} term weights (correlations of the image with the meta-analytic maps of"
+        f" {facts['terms']:,} terms; negative ones set to zero; images without weights left out, not counted as zero)."
+        f" The weights were projected on the components through {through}{centred}. {_evidence(facts, settings)}"
+    )
+
+
+def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Say how terms were tested and how many passed, or that they were not tested."""
+    if not facts["terms_tested"]:
+        return "The terms describe; they are not tests of significance."
+    n_permutations = settings["project_terms"]["n_permutations"]
+    return (
+        "Whether the images that load on a component are those that carry a term was tested one-sided, by the"
+        " correlation of loadings (mixing matrix) and term weights over images, weighted so that every collection"
+        " counts alike. Because images of one collection are alike, whole collections were permuted"
+        f" ({_count(n_permutations, 'arrangement')}): each kept its loadings and got, as a block, the term weights of"
+        " another one. A term's p value is its place in the null distribution"
+        " pooled over all terms of the component, corrected over all components and terms for the false discovery rate"
+        f" {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of {facts['terms_tested']:,} pairs of component"
+        f" and term had q < {SIGNIFICANT_Q}; {facts['components_with_significant_terms']} of"
+        f" {_count(facts['components'], 'component')} had such a term."
+    )
+
+
+def _reproducibility_paragraph(facts: Mapping[str, Any]) -> str:
+    caution = ""
+    if facts["locked_images_without_doi"]:
+        caution = (
+            f" {_count(facts['locked_images_without_doi'], 'locked image')} of"
+            f" {_count(facts['locked_collections_without_doi'], 'collection')} without a DOI may vanish from"
+            " NeuroVault."
+        )
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("nilearn", "scikit-learn", "nibabel", "numpy", "scipy")
+    )
+    return (
+        f"**Reproducibility.** The analysis is a Snakemake workflow {_cite('moelder2021snakemake')} run with Snakemake"
+        f" {importlib.metadata.version('snakemake')}, Python {platform.python_version()}, {versions}"
+        f" {_cite('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its address, size"
+        f" and SHA-256, run.json the configuration, seeds, versions and the hash of every result.{caution}"
+    )

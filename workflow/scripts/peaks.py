@@ -1,0 +1,95 @@
+"""Find the clusters and peaks of a map."""
+
+from string import ascii_lowercase
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.affines import apply_affine
+from scipy import ndimage
+
+Array = npt.NDArray[np.floating[Any]]
+Point = tuple[float, float, float]
+
+MIN_CLUSTER_MM3 = 80.0
+MIN_PEAK_DISTANCE_MM = 8.0
+MOST_SUBPEAKS = 3
+
+
+class Volume(NamedTuple):
+    """A 3-D map and where it is."""
+
+    data: npt.NDArray[np.float32]  # (nx, ny, nz)
+    affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
+
+
+def peak_of(volume: Volume) -> Point:
+    """Find the largest value's place in mm; the sign rule of run_ica makes it the largest absolute value too."""
+    index = np.unravel_index(volume.data.argmax(), volume.data.shape)
+    x, y, z = apply_affine(volume.affine, index)
+    return float(x), float(y), float(z)
+
+
+def find_peaks(volume: Volume, threshold: float) -> list[dict[str, Any]]:
+    """List clusters and the peaks in them, as nilearn's ``get_clusters_table(two_sided=True)`` does.
+
+    nilearn's own passes over the volume once for each cluster: 15 s for a component with 250 of them. Clusters
+    (voxels that share a face) are numbered by their peaks, positive ones first; peaks in one cluster are at least
+    8 mm apart, at most three beside the highest. Clusters under 80 mm3 are left out, except that of the highest peak.
+
+    Returns
+    -------
+    list of dict
+        Rows of peaks.tsv without the component.
+    """
+    voxel_mm3 = abs(np.linalg.det(volume.affine[:3, :3]))
+    rows: list[dict[str, Any]] = []
+    number = 0
+    for sign in (1, -1):
+        for voxels, peaks in _clusters(sign * volume.data, volume.affine, threshold):
+            volume_mm3 = round(voxels * voxel_mm3, 3)
+            if volume_mm3 < MIN_CLUSTER_MM3 and rows:
+                continue
+            number += 1
+            for order, (value, point) in enumerate(peaks):
+                rows.append(
+                    {
+                        "peak": f"{number}{ascii_lowercase[order - 1] if order else ''}",
+                        **dict(zip("xyz", point, strict=True)),
+                        "value": round(sign * value, 4),
+                        "volume_mm3": None if order else volume_mm3,
+                    }
+                )
+    return rows
+
+
+def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, list[tuple[float, Point]]]]:
+    """Return size in voxels and peaks of each cluster of positive values, highest peak first."""
+    above = (data >= threshold) & (data > 0)
+    if not above.any():
+        return []
+    # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
+    box = ndimage.find_objects(above.astype(np.int8))[0]
+    data, above = data[box], above[box]
+    labels, n_clusters = ndimage.label(above)
+    sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
+    is_maximum = above & (data == ndimage.maximum_filter(data, 3))
+    # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
+    voxels = np.argwhere(above)
+    by_label = np.lexsort((-data[above], labels[above]))
+    _, first = np.unique(labels[above][by_label], return_index=True)
+    is_maximum[tuple(voxels[by_label[first]].T)] = True
+    maxima = np.argwhere(is_maximum)
+    values = data[tuple(maxima.T)]
+    points = apply_affine(affine, maxima + [side.start for side in box])
+    order = np.lexsort((*maxima.T, -values))
+    peaks: dict[int, list[tuple[float, Point]]] = {}
+    for index in order:
+        found = peaks.setdefault(int(labels[tuple(maxima[index])]), [])
+        point = points[index]
+        if len(found) > MOST_SUBPEAKS:
+            continue
+        if all(np.linalg.norm(point - other) > MIN_PEAK_DISTANCE_MM for _, other in found):
+            x, y, z = (round(float(mm), 3) + 0.0 for mm in point)
+            found.append((float(values[index]), (x, y, z)))
+    return [(int(sizes[label]), found) for label, found in peaks.items()]
