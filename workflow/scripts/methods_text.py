@@ -48,6 +48,8 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
             "were simulated: this is the workflow's demonstration, with planted networks, in the format of NeuroVault"
             f" {_cite('gorgolewski2015neurovault')}; its results say nothing about brains"
         )
+    elif settings["archive"]["source"] == "table":
+        origin = "were our own"
     limit = choice["max_images_per_collection"]
     balance = (
         "without a limit on the number of images of one collection"
