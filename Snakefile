@@ -336,6 +336,7 @@ rule project_terms:
         unmixing=rules.run_ica.output.unmixing,
     output:
         terms="results/project_terms/desc-ICA_terms.tsv",
+        matrix="results/project_terms/term_weights.npz",
         vocabulary="results/project_terms/vocabulary.tsv",
         enrichment="results/project_terms/desc-ICA_enrichment.tsv",
     log:

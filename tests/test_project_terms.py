@@ -12,7 +12,7 @@ def write_terms(path, weights):
     return str(path)
 
 
-def test_images_without_weights_have_no_row_and_negative_weights_are_zero(tmp_path):
+def test_images_without_weights_have_no_row(tmp_path):
     tables = [
         write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {7: {"b": 0.5, "a": -0.2}, 99: {"c": 1}}),
         write_terms(tmp_path / "fetch_terms" / "terms-1.tsv", {5: {"a": 0.25, "null": 0.1}}),
@@ -21,7 +21,7 @@ def test_images_without_weights_have_no_row_and_negative_weights_are_zero(tmp_pa
     rows, terms, T = term_matrix(tables, [5, 6, 7])
     assert rows == [0, 2]
     assert terms == ["a", "b", "null"]
-    np.testing.assert_array_equal(T, [[0.25, 0, 0.1], [0, 0.5, 0]])
+    np.testing.assert_array_equal(T, [[0.25, 0, 0.1], [-0.2, 0.5, 0]])
 
 
 def test_no_weights_at_all(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from outputs import read_table, write_table
+from outputs import read_table, replacing, write_table
 from significance import Significance, associate
 from stage_log import log_to
 
@@ -35,7 +35,6 @@ def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
 def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int], list[str], Array]:
     """Build the images x terms matrix of the images that have term weights.
 
-    Negative weights count as 0, as in nilearn's example: that a term does not go with a map names nothing.
     An image without weights has no row, it is not a row of zeros. A term that an image's answer lacks is 0, because
     Neurosynth leaves out no term that it knows.
 
@@ -55,9 +54,8 @@ def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int],
     T = np.zeros((len(rows), len(terms)))
     row_of = {image_ids[number]: row for row, number in enumerate(rows)}
     column_of = {term: column for column, term in enumerate(terms)}
-    T[weights["image_id"].map(row_of).to_numpy(int), weights["term"].map(column_of).to_numpy(int)] = np.maximum(
-        weights["weight"].to_numpy(float), 0
-    )
+    places = weights["image_id"].map(row_of).to_numpy(int), weights["term"].map(column_of).to_numpy(int)
+    T[places] = weights["weight"].to_numpy(float)
     return rows, terms, T
 
 
@@ -168,6 +166,7 @@ def main(
     mixing: str,
     unmixing: str,
     terms: str,
+    matrix: str,
     vocabulary: str,
     enrichment: str,
     projection: str,
@@ -177,7 +176,16 @@ def main(
 ) -> None:
     """Project terms and labels and write them, strongest first."""
     image_ids, labels, loadings = read_loadings(mixing if projection == "mixing" else unmixing)
-    rows, known_terms, T = term_matrix(term_weights, image_ids)
+    rows, known_terms, weights = term_matrix(term_weights, image_ids)
+    with replacing(matrix) as temporary:
+        np.savez_compressed(
+            temporary,
+            weights=weights,
+            image_ids=np.array([image_ids[row] for row in rows], dtype=np.int64),
+            terms=np.array(known_terms, dtype=str),
+        )
+    # As in nilearn's example: that a term does not go with a map names nothing.
+    T = np.maximum(weights, 0)
     if not rows:
         logging.warning("no image has term weights: the components stay without terms")
     used = read_table(images)
