@@ -119,7 +119,7 @@ def bibtex_authors(text: str | None) -> str:
 
 def references_text(entries: list[str], without: list[str]) -> str:
     """Put the references together."""
-    missing = ["% Collections without a DOI: cite them by their NeuroVault address.", *without] if without else []
-    data = ["% Data: the papers of the contributing NeuroVault collections", *entries]
+    missing = ["% Collections without a DOI: cite them by their address.", *without] if without else []
+    data = ["% Data: the papers of the contributing collections", *entries]
     software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip()
     return "\n\n".join([software, *data, "\n".join(missing)]).rstrip() + "\n"
