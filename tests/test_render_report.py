@@ -50,7 +50,7 @@ def render(tmp_path):
 def test_page_says_what_the_tables_say(render):
     text = Page(render()).text()
     for words in (
-        "2 independent components of 3 statistic maps from 2 NeuroVault collections",
+        "2 independent components of 3 statistic maps from 2 collections",
         "This is the demo",
         "Images used 3 of 5 selected; 2 refused",
         "Variance explained 62.5 %",
