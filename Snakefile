@@ -32,7 +32,9 @@ LOCK = config["archive"]["lock"] or []
 TABLE = config["archive"]["table"] or []
 BATCHES = range(config["batches"])
 COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
-SPACE = f"space-MNI152NLin2009aSym_res-{config['mask_images']['resolution_mm']}"
+MASK_FILE = configuration.mask_file(config)
+SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
+RETRIES = 2 if config["archive"]["source"] == "neurovault" and workflow.is_main_process else 0
 ENVIRONMENT = "envs/neurovault_ica.yaml"
 FOUNDATION = [
     f"{SCRIPTS}/outputs.py",
@@ -77,7 +79,7 @@ rule build_demo_archive:
         mem_mb=1500,
         runtime=10,
     params:
-        random_state=config["fetch_metadata"]["random_state"],
+        random_state=0,
     script:
         "workflow/scripts/build_demo_archive.py"
 
@@ -87,6 +89,7 @@ rule fetch_metadata:
     input:
         f"{SCRIPTS}/filters.py",
         f"{SCRIPTS}/selection.py",
+        configuration.filter_files(config),
         FETCHING,
         FOUNDATION,
         demo=rules.build_demo_archive.output.archive if DEMO else [],
@@ -100,7 +103,7 @@ rule fetch_metadata:
         "logs/fetch_metadata.log",
     benchmark:
         "benchmarks/fetch_metadata.tsv"
-    retries: 2 if workflow.is_main_process else 0
+    retries: RETRIES
     conda:
         ENVIRONMENT
     threads: 1
@@ -129,7 +132,7 @@ rule download_images:
         "logs/download_images-{batch}.log",
     benchmark:
         "benchmarks/download_images-{batch}.tsv"
-    retries: 2 if workflow.is_main_process else 0
+    retries: RETRIES
     conda:
         ENVIRONMENT
     threads: 1
@@ -162,7 +165,7 @@ rule fetch_terms:
         "logs/fetch_terms-{batch}.log",
     benchmark:
         "benchmarks/fetch_terms-{batch}.tsv"
-    retries: 2 if workflow.is_main_process else 0
+    retries: RETRIES
     conda:
         ENVIRONMENT
     threads: 1
@@ -180,6 +183,7 @@ rule fetch_terms:
 rule build_mask:
     """Make the brain mask once; its grid is the one on which everything is computed."""
     input:
+        MASK_FILE,
         FOUNDATION,
     output:
         mask="results/build_mask/mask.nii.gz",
@@ -332,6 +336,8 @@ rule project_terms:
         FOUNDATION,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
+        voxels=rules.stack_images.output.matrix,
+        mask=rules.stack_images.output.mask,
         mixing=rules.run_ica.output.mixing,
         unmixing=rules.run_ica.output.unmixing,
     output:

@@ -140,7 +140,13 @@ def build_report(
         stability=table(
             "run_ica/desc-ICA_stability",
             [
-                {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_bootstraps": iq - 0.1}
+                {
+                    "component": label,
+                    "variance_explained": 0.3,
+                    "iq_restarts": iq,
+                    "r_restarts": iq,
+                    "r_bootstraps": iq - 0.1,
+                }
                 for label, iq in zip(labels, (0.93, 0.41), strict=True)
             ],
         ),

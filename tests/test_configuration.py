@@ -18,7 +18,9 @@ def test_default_configuration_is_valid(config):
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
-def test_presets_are_valid(config, preset):
+def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
+    (tmp_path / "data" / "neurovault").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     for section, keys in yaml.safe_load(preset.read_text()).items():
         if isinstance(keys, dict):
             assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
@@ -92,6 +94,21 @@ def test_a_tables_files_are_relative_to_its_folder(config):
     assert locate_archive(archive, demo="d")["data_dir"] == "lab"
     assert locate_archive(config["archive"], demo="d")["data_dir"] == "d"
     assert locate_archive(config["archive"] | {"source": "neurovault"}, demo="d")["data_dir"] == "data"
+
+
+def test_files_that_are_not_there_are_said_before_any_job(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config["archive"] |= {"source": "offline", "data_dir": "cache"}
+    config["mask_images"]["mask"] = "mask.nii.gz"
+    config["fetch_metadata"]["image_filter"] = "mine.py:keep"
+    with pytest.raises(ValueError, match="the configuration is not valid") as caught:
+        check_configuration(config)
+    for message in (
+        "archive.data_dir: no NeuroVault cache in cache",
+        "mask_images.mask: there is no file mask.nii.gz",
+        "fetch_metadata: there is no file mine.py",
+    ):
+        assert message in str(caught.value)
 
 
 def test_missing_key_is_said(config):

@@ -67,6 +67,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     text = methods_text(facts, decomposition, settings)
     for words in (
         "whole collections were permuted (2,500 arrangements)",
+        "Gaussian random maps (FWHM 6 or 20 mm, with or without symmetry of left and right; 250,000 of each kind)",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",

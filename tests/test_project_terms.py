@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from outputs import write_table
-from project_terms import enrich, project, rank_terms, term_matrix
+from project_terms import enrich, map_covariances, project, rank_terms, term_matrix
+from scipy.ndimage import gaussian_filter
+from significance import MAP_FWHM_MM, associate
 
 
 def write_terms(path, weights):
@@ -63,3 +65,90 @@ def test_label_of_the_images_that_load():
     assert rows[0]["mean_loading"] == pytest.approx(3)
     assert rows[0]["difference"] == pytest.approx(2.5)
     assert rows[0]["q"] is None, "three collections are too few to tell"
+
+
+def ball(size_mm):
+    """Make the mask of a ball of 60 mm around the origin."""
+    half = int(72 // size_mm)
+    axis = np.arange(-half, half + 1) * size_mm
+    affine = np.diag([size_mm, size_mm, size_mm, 1.0])
+    affine[:3, 3] = axis[0]
+    return sum(np.meshgrid(axis**2, axis**2, axis**2, indexing="ij")) < 60**2, affine
+
+
+def smooth_maps(mask, size_mm, fwhm, n_maps, rng, *, symmetric=False):
+    """Make random maps of mean 0 and length 1 over the mask, (n_maps, n_voxels)."""
+    maps = []
+    for _ in range(n_maps):
+        noise = rng.normal(size=mask.shape).astype(np.float32)
+        volume = gaussian_filter(noise, fwhm / np.sqrt(8 * np.log(2)) / size_mm, mode="wrap")
+        maps.append((volume + volume[::-1] if symmetric else volume)[mask])
+    maps = np.array(maps)
+    maps -= maps.mean(axis=1, keepdims=True)
+    return maps / np.linalg.norm(maps, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size_mm", [4.0, 2.0])
+def test_covariances_are_those_of_weights_in_maps_that_are_really_made(size_mm):
+    rng = np.random.default_rng(0)
+    mask, affine = ball(size_mm)
+    images = smooth_maps(mask, size_mm, 12, 8, rng)
+    images[1] += images[0]
+    expected = map_covariances(images * 3 + 5, mask, affine)
+    n_maps = 500 if size_mm == 4 else 50
+    kinds = [(fwhm, symmetric) for symmetric in (False, True) for fwhm in MAP_FWHM_MM]
+    for covariance, (fwhm, symmetric) in zip(expected, kinds, strict=True):
+        made = smooth_maps(mask, size_mm, fwhm, n_maps, rng, symmetric=symmetric)
+        images -= images.mean(axis=1, keepdims=True)
+        weights = images / np.linalg.norm(images, axis=1, keepdims=True) @ made.T
+        # Up to a factor, and to the sampling error of a covariance.
+        scale = np.diag(covariance)
+        found = weights @ weights.T * scale.sum() / np.square(weights).sum()
+        error = np.sqrt((np.outer(scale, scale) + covariance**2) / n_maps)
+        assert np.abs((found - covariance) / error).max() < 4.5, (fwhm, symmetric)
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """72 smooth images of 24 collections in which four networks are mixed, and what a test of terms needs of them."""
+    rng = np.random.default_rng(1)
+    mask, affine = ball(4.0)
+    networks = smooth_maps(mask, 4.0, 14, 4, rng)
+    collections = np.repeat(np.arange(24), 3)
+    loadings = rng.normal(size=(24, 4))[collections] + 0.5 * rng.normal(size=(72, 4))
+    own = smooth_maps(mask, 4.0, 10, 24, rng)[collections] + 0.5 * smooth_maps(mask, 4.0, 10, 72, rng)
+    images = loadings @ networks + own
+    images -= images.mean(axis=1, keepdims=True)
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    return mask, affine, networks, collections, loadings, images
+
+
+@pytest.mark.parametrize("fwhm", [6, 12, 20])
+def test_random_maps_are_no_more_often_significant_than_by_chance(studies, fwhm):
+    mask, affine, _, collections, loadings, images = studies
+    made = smooth_maps(mask, 4.0, fwhm, 400, np.random.default_rng(fwhm))
+    weights = np.maximum(images @ made.T, 0)
+    options = {"n_permutations": 60, "random_state": 0}
+    exchanged = associate(loadings, weights, collections, **options)
+    both = associate(loadings, weights, collections, **options, map_covariances=map_covariances(images, mask, affine))
+    assert (exchanged.p < 0.05).mean() > 0.1, "what the random maps are for"
+    assert (both.p < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+    assert (both.q >= 0.05).all()
+
+
+def test_a_network_s_own_map_is_significant_and_a_map_of_all_is_not(studies):
+    mask, affine, networks, collections, loadings, images = studies
+    rng = np.random.default_rng(2)
+    blurred = networks + 0.3 * smooth_maps(mask, 4.0, 12, 4, rng)
+    weights = np.maximum(images @ np.vstack([blurred, smooth_maps(mask, 4.0, 12, 60, rng)]).T, 0)
+    generic = 0.4 + 0.01 * rng.random((72, 1))
+    covariances = map_covariances(images, mask, affine)
+    features = np.hstack([weights, generic])
+    result, again = (
+        associate(loadings, features, collections, n_permutations=100, random_state=0, map_covariances=covariances)
+        for _ in range(2)
+    )
+    assert {(k, k) for k in range(4)} <= set(map(tuple, np.argwhere(result.q < 0.05).tolist()))
+    assert (result.q < 0.05).sum() <= 5
+    assert (result.q[:, -1] > 0.05).all()
+    np.testing.assert_array_equal(result.p, again.p)

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 REAL_MAPS = Path(__file__).parents[2] / "shared" / "real-maps"
 CRITERIA: dict[str, float | None] = {
+    "max_background_fraction": 0.01,
     "min_coverage": 0.6,
     "max_zero_fraction": 0.6,
     "max_outside_fraction": 0.5,
@@ -161,6 +162,16 @@ def test_a_constant_background_is_no_data(z_map, brain, target):
     assert measured["outside_fraction"] == pytest.approx(0, abs=1e-6)
     assert measured["negative_share"] == 0
     assert constant_background(z_map) == 0
+
+
+def test_a_constant_background_within_the_mask_is_refused(z_map, brain, target):
+    """It would enter the matrix as it is: here a cut field of view that an offset has filled with 25."""
+    cut = np.where(brain, z_map, 0).astype(np.float32)
+    cut[:, :, : cut.shape[2] // 3] = 0
+    assert verdict(cut, target, min_coverage=0) is None
+    reason, share, limit = verdict(np.where(cut == 0, np.float32(25), cut), target, min_coverage=0)
+    assert (reason, limit) == ("background", 0.01)
+    assert 0.05 < share < 0.5
 
 
 def test_an_image_of_one_value_has_no_data(brain, target):

@@ -56,7 +56,7 @@ def test_page_says_what_the_tables_say(render):
         "Variance explained 62.5 %",
         "Images with terms 2 of 3; without: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
-        "ICA_01: stability over restarts below 0.6",
+        "ICA_01: stability over restarts Iq below 0.6",
         "ICA_01: no term has a q below 0.05. The name may be noise.",
         "ICA_01: mean |r| below 0.5 when the collections are drawn anew",
         "over collections |r| 0.83",
@@ -233,7 +233,14 @@ def test_main_collection_is_by_squared_loadings():
 
 
 def test_warnings_in_words():
-    component = {"iq_restarts": 0.9, "r_bootstraps": 0.9, "collections": 5, "collection_share": 0.2, "collection_id": 7}
+    component = {
+        "iq_restarts": 0.9,
+        "r_restarts": 0.9,
+        "r_bootstraps": 0.9,
+        "collections": 5,
+        "collection_share": 0.2,
+        "collection_id": 7,
+    }
     component["n_significant_terms"] = None
     components = [component | {"component": f"ICA_0{k}", "names": ["a", "b", "c"][:: (-1) ** k]} for k in range(2)]
     calm = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}

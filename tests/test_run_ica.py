@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from consensus import bootstrap_collections, cluster_estimates, cluster_quality, find_consensus
+from consensus import agreement, bootstrap_collections, cluster_estimates, cluster_quality, find_consensus
 from reduce_images import gram_matrix, principal_axes
 from run_ica import settle
 from sklearn.decomposition import FastICA
@@ -24,31 +24,31 @@ def best_match(found, sources):
 
 @pytest.mark.parametrize("n_restarts", [1, 5])
 def test_planted_sources_are_found_again(planted, white, n_restarts):
-    rotation, iq, restarts = find_consensus(white, n_restarts=n_restarts, **OPTIONS)
+    rotation, restarts, iq, correlation = find_consensus(white, n_restarts=n_restarts, **OPTIONS)
     assert best_match(rotation.R @ white, planted[0]).min() > 0.99
     assert rotation.converged
     assert len(restarts) == n_restarts
     np.testing.assert_allclose(rotation.R @ rotation.R.T, np.eye(4), atol=1e-6)
-    assert iq is None if n_restarts == 1 else iq.min() > 0.95
+    assert (iq is None and correlation is None) if n_restarts == 1 else min(iq.min(), correlation.min()) > 0.95
 
 
 def test_one_restart_is_scikit_learns_fastica(planted, white):
-    rotation, _, _ = find_consensus(white, n_restarts=1, **OPTIONS)
+    rotation, *_ = find_consensus(white, n_restarts=1, **OPTIONS)
     theirs = FastICA(n_components=4, random_state=0, max_iter=500, whiten="unit-variance").fit_transform(planted[2].T).T
     assert best_match(rotation.R @ white, theirs).min() > 0.9999
 
 
 def test_same_seed_same_bytes(white):
-    first, first_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
-    again, again_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
+    first, _, first_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
+    again, _, again_iq, _ = find_consensus(white, n_restarts=3, **OPTIONS)
     assert first.R.tobytes() == again.R.tobytes()
     assert first_iq.tobytes() == again_iq.tobytes()
 
 
 def test_noise_is_less_stable_than_sources(white):
     noise = np.linalg.qr(np.random.default_rng(0).normal(size=(20_000, 15)))[0].T * np.sqrt(20_000)
-    _, iq, _ = find_consensus(noise.astype(np.float32), n_restarts=8, **(OPTIONS | {"max_iter": 50}))
-    _, iq_of_sources, _ = find_consensus(white, n_restarts=8, **OPTIONS)
+    _, _, iq, _ = find_consensus(noise.astype(np.float32), n_restarts=8, **(OPTIONS | {"max_iter": 50}))
+    _, _, iq_of_sources, _ = find_consensus(white, n_restarts=8, **OPTIONS)
     assert iq.mean() < iq_of_sources.min() - 0.2
 
 
@@ -68,7 +68,7 @@ def test_sources_of_all_collections_are_stable_and_noise_is_not(planted):
     mean, gram = gram_matrix(X)
     eigenvalues, U = principal_axes(gram, 7)
     Z = ((U / np.sqrt(eigenvalues[:7])).T @ (X - mean[:, None])).astype(np.float32)
-    rotation, _, _ = find_consensus(Z, n_restarts=3, **(OPTIONS | {"max_iter": 100}))
+    rotation, *_ = find_consensus(Z, n_restarts=3, **(OPTIONS | {"max_iter": 100}))
     S = rotation.R @ Z
     is_source = np.abs(np.corrcoef(S, sources)[:7, 7:]).max(axis=1) > 0.9
     assert is_source.sum() == 4
@@ -92,6 +92,16 @@ def test_a_source_of_one_collection_is_less_stable(planted):
 def test_too_few_images_for_so_many_components_are_no_bootstrap(planted):
     X = planted[2][:6]
     assert bootstrap(X, centred(X), range(6)) is None, "hardly a draw has all six images"
+
+
+def test_agreement_is_with_the_components_themselves():
+    """Runs that agree with each other, but not with the component, must show it."""
+    runs = [np.eye(3), np.eye(3)[[1, 0, 2]]]
+    reference = np.array([[1, 0, 0], [0, 0.6, 0.8], [0, -0.8, 0.6]])
+    estimates = np.vstack(runs)
+    iq, correlation = agreement([np.abs(reference @ run.T) for run in runs], np.abs(estimates @ estimates.T))
+    np.testing.assert_allclose(correlation, [1, 0.8, 0.8])
+    np.testing.assert_allclose(iq, 1)
 
 
 def test_clusters_and_their_quality():

@@ -61,6 +61,41 @@ def test_many_images_of_one_study_are_one_study():
     assert as_if_alone.p[0, 0] < 0.001
 
 
+def test_random_maps_have_their_own_null_distribution():
+    """Weights that covary with the loadings by themselves pass the exchange of collections, but not this."""
+    rng = np.random.default_rng(3)
+    loadings = rng.normal(size=(60, 2))
+    covariance = np.eye(60) + 2 * np.outer(loadings[:, 0], loadings[:, 0])
+    features = np.maximum(np.linalg.cholesky(covariance) @ rng.normal(size=(60, 2000)), 0)
+    options = {"n_permutations": 100, "random_state": 0}
+    exchanged = associate(loadings, features, range(60), **options)
+    both = associate(loadings, features, range(60), **options, map_covariances=[covariance])
+    assert (exchanged.p[0] < 0.05).mean() > 0.2
+    assert abs((both.p[0] < 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 2000)
+    assert (both.q >= 0.05).all()
+    assert both.p.min() >= 1 / 10_001
+
+
+def test_the_largest_p_counts():
+    rng = np.random.default_rng(4)
+    loadings, features, collections = unrelated([2] * 20, rng)
+    narrow, wide = np.eye(40), np.eye(40) + 5 * np.outer(loadings[:, 0], loadings[:, 0])
+    # The order of images is that of the arguments, not that of the collections.
+    order = rng.permutation(40)
+    options = {"n_permutations": 40, "random_state": 0}
+    results = [
+        associate(loadings[order], features[order], collections[order], **options, map_covariances=covariances).p
+        for covariances in (
+            [],
+            [narrow[np.ix_(order, order)]],
+            [narrow[np.ix_(order, order)], wide[np.ix_(order, order)]],
+        )
+    ]
+    assert (results[0] <= results[1]).all()
+    assert (results[1] <= results[2]).all()
+    assert results[2][0].min() > results[1][0].min() + 0.02
+
+
 def test_what_cannot_be_tested_is_not():
     loadings, features, collections = unrelated([3] * 7, np.random.default_rng(0))
     options = {"n_permutations": 10, "random_state": 0}

@@ -233,6 +233,47 @@ def test_what_stops_a_run_is_said(tmp_path, small_archive, sections, message):
     assert message in text
 
 
+def test_an_edited_filter_or_mask_reruns_what_reads_it(tmp_path, small_archive):
+    import nibabel as nib
+    import numpy as np
+
+    folder = copy_project(tmp_path / "run")
+    mask = np.zeros((46, 55, 46), np.uint8)
+    mask[15:30, 15:40, 15:30] = 1
+    affine = np.array([[4, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1.0]])
+    nib.save(nib.Nifti1Image(mask, affine), folder / "mask.nii.gz")
+    (folder / "mine.py").write_text("def keep(image):\n    return True\n")
+    overlay = small_config(
+        folder, small_archive, mask_images={"mask": "mask.nii.gz"}, fetch_metadata={"image_filter": "mine.py:keep"}
+    )
+    target = "results/run_ica/desc-ICA_mixing.tsv"
+    snakemake(folder, target, "--configfile", overlay)
+    assert (folder / "results/run_ica/space-MNI152NLin2009aSym_res-mask_desc-ICA_components.nii.gz").is_file()
+    assert rules_run(snakemake(folder, "-n", target, "--configfile", overlay)) == set()
+    (folder / "mine.py").write_text("def keep(image):\n    return image['id'] > 1001\n")
+    assert "fetch_metadata" in rules_run(snakemake(folder, "-n", target, "--configfile", overlay))
+    (folder / "mine.py").write_text("def keep(image):\n    return True\n")
+    mask[15] = 0
+    nib.save(nib.Nifti1Image(mask, affine), folder / "mask.nii.gz")
+    assert "build_mask" in rules_run(snakemake(folder, "-n", target, "--configfile", overlay))
+
+
+def test_fewer_components_leave_no_old_figures(tmp_path, small_archive):
+    folder = copy_project(tmp_path / "run")
+    snakemake(folder, "results/plot_components/overview.png", "--configfile", small_config(folder, small_archive))
+    overlay = small_config(
+        folder, small_archive, run_ica={"n_components": 3, "n_restarts": 1}, mask_images={"resolution_mm": 5}
+    )
+    snakemake(folder, "results/plot_components/overview.png", "--configfile", overlay)
+    written = files_of(folder, "plot_components") + files_of(folder, "run_ica")
+    assert [name for name in written if name.startswith("ICA_")] == ["ICA_00.png", "ICA_01.png", "ICA_02.png"]
+    assert not [name for name in written if "res-4" in name]
+
+
+def files_of(folder, rule):
+    return sorted(path.name for path in (folder / "results" / rule).iterdir())
+
+
 def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
     data_dir = tmp_path / "data"
     shutil.copytree(small_archive, data_dir)

@@ -6,8 +6,10 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from outputs import read_table, write_table
+from scipy.ndimage import map_coordinates
 from scipy.optimize import linear_sum_assignment
 from stage_log import log_to
 
@@ -147,20 +149,15 @@ def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDAr
     Returns
     -------
     planted, components : arrays, shape (volumes, voxels)
-
-    Raises
-    ------
-    ValueError
-        If the images are on different grids.
+        The planted networks are interpolated linearly where the components have another grid.
     """
-    if planted_img.shape[:3] != components_img.shape[:3] or not np.allclose(planted_img.affine, components_img.affine):
-        raise ValueError(
-            f"check_demo: the components have {components_img.shape[:3]} voxels, the planted networks"
-            f" {planted_img.shape[:3]}; run the demo with mask_images.resolution_mm: 2"
-        )
     components = np.asarray(components_img.dataobj, dtype=np.float32)
     mask = (components != 0).any(axis=-1)
-    return np.asarray(planted_img.dataobj, dtype=np.float32)[mask].T, components[mask].T
+    to_planted = np.linalg.inv(planted_img.affine) @ components_img.affine
+    positions = apply_affine(to_planted, np.argwhere(mask)).T
+    volumes = np.moveaxis(np.asarray(planted_img.dataobj, dtype=np.float32), -1, 0)
+    planted = np.stack([map_coordinates(volume, positions, order=1) for volume in volumes])
+    return planted, components[mask].T
 
 
 def _standardise(maps: NDArray) -> NDArray:

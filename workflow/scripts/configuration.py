@@ -58,6 +58,18 @@ def locate_archive(archive: Mapping[str, Any], *, demo: str) -> dict[str, Any]:
     return {**archive, "data_dir": data_dirs.get(archive["source"], archive["data_dir"])}
 
 
+def mask_file(config: Mapping[str, Any]) -> list[str]:
+    """Return the mask's file as an input of the rule that reads it; none for nilearn's masks."""
+    mask = config["mask_images"]["mask"]
+    return [] if mask in ("brain", "gray_matter") else [mask]
+
+
+def filter_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the Python files that hold the user's filters, so that an edit of one selects anew."""
+    references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
+    return [reference.rpartition(":")[0] for reference in references if reference is not None]
+
+
 def _explain(error: ValidationError) -> Iterator[str]:
     schema = cast(Mapping[str, Any], error.schema)
     found = cast(Any, error.instance)
@@ -104,9 +116,17 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             f"archive.table: {json.dumps(archive['table'])} with archive.source {archive['source']} is not valid;"
             " expected: the path of a table with source table, and null with the others"
         )
-    for key in ("table", "lock"):
-        if archive[key] is not None and not Path(archive[key]).is_file():
-            yield f"archive.{key}: there is no file {archive[key]} (looked from {Path.cwd()})"
+    named = [(f"archive.{key}", archive[key]) for key in ("table", "lock") if archive[key] is not None]
+    named += [("mask_images.mask", file) for file in mask_file(config)]
+    named += [("fetch_metadata", file) for file in filter_files(config)]
+    for key, file in named:
+        if not Path(file).is_file():
+            yield f"{key}: there is no file {file} (looked from {Path.cwd()})"
+    if archive["source"] == "offline" and not (Path(archive["data_dir"]) / "neurovault").is_dir():
+        yield (
+            f"archive.data_dir: no NeuroVault cache in {archive['data_dir']}: it has no folder neurovault/ (looked from"
+            f" {Path.cwd()}); name the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+        )
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
             f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"

@@ -92,41 +92,72 @@ def orthogonalize(W: Array) -> Array:
     return U @ Vt
 
 
-def find_consensus(
-    Z: Array, *, n_restarts: int, random_state: int, max_iter: int, tol: float
-) -> tuple[Rotation, Array | None, list[Rotation]]:
+class Consensus(NamedTuple):
+    """The solution of many restarts, and how well they agree with it."""
+
+    rotation: Rotation  # on all voxels
+    restarts: list[Rotation]
+    iq: Array | None  # (n_components,), ICASSO's index over the restarts; None with one start
+    correlation: Array | None  # (n_components,), mean |r| with the matched estimate of each restart
+
+
+def find_consensus(Z: Array, *, n_restarts: int, random_state: int, max_iter: int, tol: float) -> Consensus:
     """Run FastICA from `n_restarts` random starts and settle on one solution.
 
-    With one start this is scikit-learn's FastICA on all voxels. With more, each start runs on the same random tenth of
-    the voxels, their estimates are clustered, and the clusters' centrotypes, made orthogonal, are where one last
+    With one start this is scikit-learn's FastICA on all voxels. With more, each start runs on a random tenth of the
+    voxels of its own; the estimates are clustered, and the clusters' centrotypes, made orthogonal, are where one last
     run over all voxels starts: its result is a solution of FastICA, while centrotypes as such are not uncorrelated.
+    That run may move on from the centrotypes, so the restarts are judged by the components that it found: their
+    estimates are assigned to these one to one, and ICASSO's index is taken over the clusters that result.
 
-    Returns
-    -------
-    rotation : Rotation
-        The solution on all voxels.
-    iq : array of shape (n_components,) or None
-        ICASSO's stability over the restarts, for the rows of ``rotation.R``; None with one start.
-    restarts : list of Rotation
+    Parameters
+    ----------
+    Z : array of shape (n_components, n_voxels)
+        White rows.
     """
     if n_restarts == 1:
         rotation = rotate(Z, seed=random_state, max_iter=max_iter, tol=tol)
-        return rotation, None, [rotation]
-    Z_part = Z[:, voxel_sample(Z.shape[1], random_state)]
-    seeds = range(random_state, random_state + n_restarts)
+        return Consensus(rotation, [rotation], None, None)
+    seeds = [int(seed) for seed in np.random.SeedSequence(random_state).generate_state(n_restarts)]
     restarts = [
-        rotate(Z_part, seed=seed, max_iter=max_iter, tol=tol)
+        rotate(Z[:, voxel_sample(Z.shape[1], seed)], seed=seed, max_iter=max_iter, tol=tol)
         for seed in progress(seeds, total=n_restarts, unit="restart")
     ]
     # The data are white, so the inner products of rotation rows are the correlations of the maps.
     estimates = np.vstack([restart.R for restart in restarts])
     similarity = np.abs(estimates @ estimates.T)
-    labels = cluster_estimates(similarity, len(Z))
-    iq, centrotypes = cluster_quality(similarity, labels)
+    _, centrotypes = cluster_quality(similarity, cluster_estimates(similarity, len(Z)))
     start = orthogonalize(estimates[centrotypes])
     rotation = rotate(Z, seed=random_state, start=start, max_iter=max_iter, tol=tol)
-    _, clusters = linear_sum_assignment(-np.abs(rotation.R @ estimates[centrotypes].T))
-    return rotation, iq[clusters], restarts
+    iq, correlation = agreement([np.abs(rotation.R @ restart.R.T) for restart in restarts], similarity)
+    return Consensus(rotation, restarts, iq, correlation)
+
+
+def agreement(with_reference: Sequence[Array], similarity: Array) -> tuple[Array, Array]:
+    """Assign the estimates of each run to the components one to one and say how alike they are.
+
+    Parameters
+    ----------
+    with_reference : sequence of arrays of shape (n_components, n_components)
+        |r| of the components (rows) with the estimates (columns) of each run.
+    similarity : array of shape (n_runs * n_components, n_runs * n_components)
+        |r| between all estimates, run by run.
+
+    Returns
+    -------
+    iq : array of shape (n_components,)
+        ICASSO's index of the estimates assigned to each component.
+    correlation : array of shape (n_components,)
+        Their mean |r| with the component.
+    """
+    labels = np.empty(len(similarity), dtype=np.intp)
+    matched = []
+    for number, run in enumerate(with_reference):
+        components, estimates = linear_sum_assignment(-run)
+        labels[number * len(run) + estimates] = components
+        matched.append(run[components, estimates])
+    iq, _ = cluster_quality(similarity, labels)
+    return iq, np.mean(matched, axis=0)
 
 
 class Bootstrap(NamedTuple):
@@ -153,8 +184,6 @@ def bootstrap_collections(
 
     Collections are drawn, not images: images of one study are alike, and a claim across studies must hold for other
     studies. Each draw weighs an image by how often its collection was drawn, so the Gram matrix serves all draws.
-    The estimates of a draw are assigned to the components one to one by the Hungarian method, and ICASSO's index is
-    taken over these clusters: clusters found by linkage need not correspond to the components that are judged.
 
     Parameters
     ----------
@@ -176,7 +205,6 @@ def bootstrap_collections(
     names, member = np.unique(collections, return_inverse=True)
     rng = np.random.default_rng(random_state)
     estimates: list[Array] = []
-    matched: list[Array] = []
     n_converged = 0
     reference = _standardize(S)
     for number in progress(range(n_bootstraps), total=n_bootstraps, unit="bootstrap"):
@@ -190,16 +218,11 @@ def bootstrap_collections(
         rotation = rotate(Z.astype(np.float32), seed=random_state + number, max_iter=max_iter, tol=tol)
         n_converged += rotation.converged
         estimates.append(_standardize(rotation.R @ Z))
-        similarity = np.abs(reference @ estimates[-1].T)
-        components, matches = linear_sum_assignment(-similarity)
-        estimates[-1] = estimates[-1][matches]
-        matched.append(similarity[components, matches])
     if len(estimates) < 2:
         return None
     stacked = np.vstack(estimates)
-    similarity = np.abs(stacked @ stacked.T)
-    iq, _ = cluster_quality(similarity, np.tile(np.arange(n_components), len(estimates)))
-    return Bootstrap(iq, np.mean(matched, axis=0), len(estimates), n_converged)
+    iq, correlation = agreement([np.abs(reference @ run.T) for run in estimates], np.abs(stacked @ stacked.T))
+    return Bootstrap(iq, correlation, len(estimates), n_converged)
 
 
 def _standardize(S: Array) -> Array:

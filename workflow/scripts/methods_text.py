@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bibliography import cite, read_works, reference_line
-from significance import SIGNIFICANT_Q
+from significance import MAP_FWHM_MM, MAPS_PER_ARRANGEMENT, SIGNIFICANT_Q
 
 WORKS = read_works()
 
@@ -177,12 +177,17 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     return (
         "Whether the images that load on a component are those that carry a term was tested one-sided, by the"
         " correlation of loadings (mixing matrix) and term weights over images, weighted so that every collection"
-        " counts alike. Because images of one collection are alike, whole collections were permuted"
+        " counts alike, against two null hypotheses. The first is that the term weights of collections have nothing to"
+        " do with their loadings. Because images of one collection are alike, whole collections were permuted"
         f" ({_count(n_permutations, 'arrangement')}): each kept its loadings and got, as a block, the term weights of"
-        " another one. A term's p value is its place in the null distribution"
-        " pooled over all terms of the component, corrected over all components and terms for the false discovery rate"
-        f" {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of {facts['terms_tested']:,} pairs of component"
-        f" and term had q < {SIGNIFICANT_Q}; {facts['components_with_significant_terms']} of"
+        " another one; the null distribution was pooled over all terms of the component. The second is that the term's"
+        " map is a random smooth map: loadings and term weights come from the same voxels, so any map that overlaps"
+        " the component has weights that go with its loadings. Images were given weights in Gaussian random maps"
+        f" (FWHM {' or '.join(map(str, MAP_FWHM_MM))} mm, with or without symmetry of left and right;"
+        f" {n_permutations * MAPS_PER_ARRANGEMENT:,} of each kind). A term's p value is the largest of those of the"
+        " permutation and of each kind of random map, corrected over all components and terms for the false discovery"
+        f" rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of {facts['terms_tested']:,} pairs of"
+        f" component and term had q < {SIGNIFICANT_Q}; {facts['components_with_significant_terms']} of"
         f" {_count(facts['components'], 'component')} had such a term."
     )
 

@@ -37,6 +37,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()) -> None:
+    """Remove files beside `path` that match `pattern` and are neither `path` nor in `keep`."""
+    wanted = {Path(path), *map(Path, keep)}
+    for file in Path(path).parent.glob(pattern):
+        if file not in wanted:
+            file.unlink()
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as sorted, indented JSON."""
     with replacing(path) as temporary:

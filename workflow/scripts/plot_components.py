@@ -11,7 +11,7 @@ import numpy.typing as npt
 from drawing import INK, Box, Scale, Sheet, draw_panel, in_plane, paint, scale_of, shown_text, with_minus
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_template
-from outputs import read_table, replacing, write_table
+from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
 from significance import SIGNIFICANT_Q
 from stage_log import log_to, progress
@@ -257,6 +257,9 @@ def main(
     threshold: Mapping[str, float],
 ) -> None:
     """Draw every component, the overview and the terms; write thresholded maps and peaks."""
+    # An earlier run may have had more components, or another grid.
+    remove_stale(overview, "ICA_*.png", keep=figures)
+    remove_stale(thresholded, "space-*_thresholded.nii.gz")
     img = nib.load(components)
     maps = np.asarray(img.dataobj, dtype=np.float32)
     inside = np.asarray(nib.load(mask).dataobj) > 0

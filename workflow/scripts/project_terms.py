@@ -2,18 +2,24 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from nibabel.spatialimages import SpatialImage
 from outputs import read_table, replacing, write_table
-from significance import Significance, associate
+from scipy.ndimage import affine_transform, gaussian_filter
+from significance import MAP_FWHM_MM, Significance, associate
 from stage_log import log_to
+from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
 ENRICHED_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 MIN_IMAGES_PER_LABEL = 2
+# The random maps are evaluated at every voxel of about this grid only: images and maps are smooth.
+SAMPLING_MM = 4.0
 
 
 def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
@@ -103,6 +109,65 @@ def evidence(significance: Significance | None, component: int, feature: int) ->
     return {"p": significance.p[component, feature], "q": significance.q[component, feature]}
 
 
+def map_covariances(
+    images: Iterable[npt.NDArray[np.float32]], mask: npt.NDArray[np.bool_], affine: Array
+) -> list[Array]:
+    """Compute how the images' weights in random smooth maps vary and covary over such maps.
+
+    The weight of an image in a map is their correlation over voxels. For a Gaussian map with covariance K over
+    voxels, the weights of the images X (centred, of length 1) have covariance ``X K X.T``, up to the length of the
+    map, which is a factor common to all images and does not matter to correlations over images. K of smoothed white
+    noise is a Gaussian wider by the square root of 2, so smoothing the images with it gives ``K X.T``.
+
+    Parameters
+    ----------
+    images : iterable of arrays of shape (n_voxels,)
+    mask : boolean array of 3 dimensions
+        With n_voxels voxels.
+    affine : array of shape (4, 4)
+        Of the mask.
+
+    Returns
+    -------
+    list of arrays of shape (n_images, n_images)
+        For each of MAP_FWHM_MM, of maps as they come; then, for each, of maps that are the same left and right: brain
+        maps are more or less symmetric, which leaves random maps fewer ways to differ.
+    """
+    size_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    steps = np.maximum(1, np.rint(SAMPLING_MM / size_mm)).astype(int)
+    lattice = tuple(slice(None, None, step) for step in steps)
+    sampled = np.zeros(mask.shape, dtype=bool)
+    sampled[lattice] = mask[lattice]
+    grid = affine @ np.diag([*steps, 1.0])
+    mirror = np.linalg.inv(grid) @ np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid
+    inside = mask[lattice]
+    either_side = inside | (affine_transform(inside.astype(np.float32), mirror, order=1) > 0)
+    asymmetric, symmetric = [], []
+    for image in images:
+        volume = np.zeros(inside.shape, dtype=np.float32)
+        values = image[sampled[mask]].astype(np.float64)
+        values -= values.mean()
+        volume[inside] = values / (np.linalg.norm(values) or 1)
+        asymmetric.append(volume[inside])
+        symmetric.append((volume + affine_transform(volume, mirror, order=1))[either_side])
+    sigmas = [fwhm / np.sqrt(8 * np.log(2)) * np.sqrt(2) / (size_mm * steps) for fwhm in MAP_FWHM_MM]
+    return [
+        _smooth_covariance(np.array(values), support, sigma)
+        for values, support in ((asymmetric, inside), (symmetric, either_side))
+        for sigma in sigmas
+    ]
+
+
+def _smooth_covariance(X: npt.NDArray[np.float32], support: npt.NDArray[np.bool_], sigma: Array) -> Array:
+    """Compute the inner products of images with smoothed images."""
+    C = np.empty((len(X), len(X)))
+    for column, values in enumerate(X):
+        volume = np.zeros(support.shape, dtype=np.float32)
+        volume[support] = values
+        C[:, column] = X @ gaussian_filter(volume, sigma, mode="constant")[support]
+    return (C + C.T) / 2
+
+
 def label_matrix(images: list[dict[str, Any]]) -> tuple[list[tuple[str, str]], Array]:
     """Say which images carry which metadata label.
 
@@ -163,6 +228,8 @@ def main(
     *,
     term_weights: list[str],
     images: str,
+    voxels: str,
+    mask: str,
     mixing: str,
     unmixing: str,
     terms: str,
@@ -192,21 +259,26 @@ def main(
     scores = project(T, loadings[rows], center=center_terms)
     _, _, mixing_loadings = read_loadings(mixing)
     # Tested are the loadings, whatever the terms are projected through: they are the patterns.
-    significance = associate(
-        mixing_loadings[rows],
-        T,
-        [used[row]["collection_id"] for row in rows],
-        n_permutations=n_permutations,
-        random_state=random_state,
-    )
+    with threadpool_limits(1):
+        covariances: list[Array] = []
+        if rows and n_permutations:
+            brain = cast(SpatialImage, nib.load(mask))
+            X = np.load(voxels, mmap_mode="r")
+            covariances = map_covariances((X[row] for row in rows), np.asarray(brain.dataobj) > 0, brain.affine)
+        significance = associate(
+            mixing_loadings[rows],
+            T,
+            [used[row]["collection_id"] for row in rows],
+            n_permutations=n_permutations,
+            random_state=random_state,
+            map_covariances=covariances,
+        )
+        enriched = enrich(used, mixing_loadings, labels, n_permutations=n_permutations, random_state=random_state)
     write_table(terms, rank_terms(scores, known_terms, labels, len(rows), significance))
     means = T.mean(axis=0) if rows else np.zeros(0)
     order = np.argsort(-means, kind="stable")
     write_table(vocabulary, ({"term": known_terms[c], "mean_weight": means[c], "images": len(rows)} for c in order))
-    write_table(
-        enrichment,
-        enrich(used, mixing_loadings, labels, n_permutations=n_permutations, random_state=random_state),
-    )
+    write_table(enrichment, enriched)
     logging.info(
         "%d terms of %d of %d images projected through the %s matrix",
         len(known_terms),

@@ -76,6 +76,7 @@ def measure(
         coverage : share of the mask inside the box that holds the image's data. Sees half brains and slabs, while a
         thresholded map has clusters in all corners.
         zero_fraction : share of the mask that is background, not finite or outside of the image's grid.
+        background_fraction : share of the mask that has the image's constant background, where that is not zero.
         nonfinite_fraction : share of the mask that is not finite.
         outside_fraction : share of the image's sum of absolute values that lies outside of the mask.
         misplaced_fraction : the smaller of outside_fraction and the share of the mask within the box that has no data.
@@ -89,7 +90,9 @@ def measure(
     background = constant_background(data)
     has_data = (data != background) & (data != 0) if background else data != 0
     values = read_voxels(data, nearest, target)
+    n_background = 0
     if background:
+        n_background = int(np.count_nonzero(values == background))
         values[values == background] = 0
     box = np.zeros(data.shape, dtype=bool, order="F")
     box[_bounding_box(has_data)] = True
@@ -103,6 +106,7 @@ def measure(
     measured = {
         "coverage": covered,
         "zero_fraction": is_zero,
+        "background_fraction": n_background / values.size,
         "nonfinite_fraction": 0.0
         if finite.all()
         else np.count_nonzero(read_voxels(~finite, nearest, target)) / values.size,
@@ -147,6 +151,7 @@ def judge(
     # Reason, value, lower limit, upper limit: the plainest explanation first.
     checks: list[tuple[str, float, float | None, float | None]] = [
         ("coverage", measured["coverage"], criteria.get("min_coverage"), None),
+        ("background", measured["background_fraction"], None, criteria.get("max_background_fraction")),
         ("few_values", measured["distinct_values"], criteria.get("min_distinct_values"), None),
         ("thresholded", measured["zero_fraction"], None, criteria.get("max_zero_fraction")),
         ("outside_brain", measured["outside_fraction"], None, criteria.get("max_outside_fraction")),

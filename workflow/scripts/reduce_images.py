@@ -113,8 +113,8 @@ def main(*, matrix: str, images: str, whitened: str, reduction: str, variance: s
     n_images = len(read_table(images))
     if n_images < n_components:
         raise ValueError(
-            f"{n_images} images are left and run_ica.n_components is {n_components}; see"
-            " results/stack_images/rejected.tsv for the reasons, or lower n_components"
+            f"{n_images} images are left and run_ica.n_components is {n_components}; lower n_components, or see where"
+            " the others went: results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv"
         )
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):

@@ -39,6 +39,8 @@ JPEG = {"format": "JPEG", "quality": 84, "subsampling": 0, "optimize": True}
 
 # Below this mean Iq, and above this share of restarts that do not converge, tedana warns too.
 LOW_STABILITY = 0.6
+# Restarts run on a tenth of the voxels, which alone costs a few hundredths.
+LOW_RESTART_CORRELATION = 0.8
 MANY_UNCONVERGED = 0.1
 # In simulation, planted networks have 0.8 to 0.95 and components of noise 0.2 (docs/methods.md).
 LOW_CORRELATION = 0.5
@@ -65,6 +67,7 @@ REASONS = {
     "empty": "No voxel holds a finite value other than zero.",
     "outside_template": "The image lies outside the brain template altogether.",
     "coverage": "The data cover too little of the brain.",
+    "background": "The background is a constant that is not zero and reaches into the brain mask.",
     "few_values": "There are only a few different values: a mask or a parcellation, not a statistic map.",
     "thresholded": "Too much of the brain is zero: the map was thresholded before it was uploaded.",
     "outside_brain": "Too much of the signal lies outside the brain.",
@@ -270,12 +273,15 @@ def find_warnings(
     if n_restarts > 1 and n_restarts - n_converged > MANY_UNCONVERGED * n_restarts:
         found.append(f"{n_restarts - n_converged} of {n_restarts} restarts of FastICA did not converge.")
     unstable = [
-        row["component"] for row in components if row["iq_restarts"] is not None and row["iq_restarts"] < LOW_STABILITY
+        row["component"]
+        for row in components
+        if row["iq_restarts"] is not None
+        and (row["iq_restarts"] < LOW_STABILITY or row["r_restarts"] < LOW_RESTART_CORRELATION)
     ]
     if unstable:
         found.append(
-            f"{_listing(unstable)}: stability over restarts below {LOW_STABILITY}. Such a component depends on where"
-            " the algorithm starts."
+            f"{_listing(unstable)}: stability over restarts Iq below {LOW_STABILITY}, or mean |r| with the restarts"
+            f" below {LOW_RESTART_CORRELATION}. Such a component depends on where the algorithm starts."
         )
     fleeting = [
         row["component"]

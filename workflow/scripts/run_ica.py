@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from consensus import Bootstrap, bootstrap_collections, find_consensus, voxel_sample
-from outputs import component_labels, read_table, replacing, write_json, write_table
+from outputs import component_labels, read_table, remove_stale, replacing, write_json, write_table
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
@@ -64,7 +64,7 @@ def main(
     used = read_table(images)
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        rotation, iq, restarts = find_consensus(
+        rotation, restarts, iq, correlation = find_consensus(
             Z, n_restarts=n_restarts, random_state=random_state, max_iter=max_iter, tol=tol
         )
         S = rotation.R @ Z
@@ -87,6 +87,8 @@ def main(
     order, signs = settle(S, A)
     S, A, W = (signs[:, None] * S)[order], (A * signs)[:, order], (signs[:, None] * W)[order]
 
+    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
+    remove_stale(components, "space-*_components.nii.gz")
     write_maps(components, S.astype(np.float32), mask)
     labels = component_labels(len(S))
     image_ids = [image["image_id"] for image in used]
@@ -107,6 +109,7 @@ def main(
                 "component": label,
                 "variance_explained": explained[number],
                 "iq_restarts": None if iq is None else iq[order[number]],
+                "r_restarts": None if correlation is None else correlation[order[number]],
                 "iq_bootstraps": None if bootstrap is None else bootstrap.iq[order[number]],
                 "r_bootstraps": None if bootstrap is None else bootstrap.correlation[order[number]],
             }
