@@ -168,6 +168,7 @@ class Server:
         self.asked, self.headers, self.most_at_once, self._now = [], [], 0, 0
         self._lock, self._wrong = threading.Lock(), {}
         self._random = random.Random(0)
+        self.redirect_to = ""
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"server_state": self})
         self._http = _QuietServer(("127.0.0.1", 0), handler)
@@ -447,3 +448,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def go_wrong_redirect_to_file(self):
         self.answer(302, b"", "text/html", {"Location": "file:///etc/passwd"})
+
+    def go_wrong_redirect_somewhere(self):
+        self.answer(302, b"", "text/html", {"Location": self.server_state.redirect_to})

@@ -230,7 +230,7 @@ def test_a_page_that_fails_for_ever_stops_the_run_with_a_sentence(tmp_path, faul
 
 
 def test_a_server_that_is_down_stops_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match="did not give the metadata: server_error: status 502"):
+    with pytest.raises(RuntimeError, match=r"did not give the metadata: server_down: .* status 502"):
         choose(tmp_path, Archive.small({1: 2}), faults=Faults(is_down=True))
 
 

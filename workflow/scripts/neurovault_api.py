@@ -151,7 +151,7 @@ class _List:
                 self.path,
                 params={"limit": size, "offset": offset},
                 check=_is_page,
-                attempts_at_500=TRIES_AT_500 if size > 1 else None,
+                most_tries=lambda error: TRIES_AT_500 if error.status == 500 and size > 1 else None,
             )
         except FetchError as error:
             if error.status != 500:
