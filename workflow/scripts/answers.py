@@ -92,7 +92,7 @@ def status_error(response: requests.Response) -> FetchError:
 def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
     """Parse an answer that must be JSON of the form that `check` accepts, or raise `FetchError`."""
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
         raise FetchError(
