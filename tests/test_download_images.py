@@ -321,10 +321,11 @@ def test_a_file_that_is_another_is_believed_when_it_comes_twice(serve):
 
 
 def test_an_absurd_size_is_a_row_without_a_request(serve):
-    archive = Archive.small({1: 2})
+    archive = Archive.small({1: 3})
     archive.images[101]["file_size"] = 10**15
+    archive.images[103]["file_size"] = 500
     server, run = serve(archive)
-    assert damaged(run.download()) == {101: "too_large"}
+    assert damaged(run.download()) == {101: "too_large", 103: "damaged_file"}
     assert server.count("map_101") == 0
 
 

@@ -21,7 +21,7 @@ class FetchError(Exception):
     ----------
     reason : str
         One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        too_large, server_down, stopped.
+        damaged_file, too_large, server_down, stopped.
     detail : str
         What was found, for people.
     status : int, optional
@@ -106,7 +106,7 @@ def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any
 def content_length(response: requests.Response) -> int | None:
     """Read how long the body will be, if the answer says it."""
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def compare_sizes(size: int | None, expected: int | None, what: str, *, verdict: Hashable = None) -> None:

@@ -46,6 +46,8 @@ MIN_BYTES_PER_S = 1000
 CHUNK_BYTES = 1 << 16
 # So many tries that fail in a row, over all connections, and we ask whether the server is there at all.
 FAILURES_BEFORE_PROBE = 8
+# A request that fails in so many outages is perhaps their cause.
+MAX_OUTAGES = 5
 
 
 class Saved(NamedTuple):
@@ -173,14 +175,14 @@ class Client:
         FetchError
         """
         if expected_bytes and expected_bytes > MAX_FILE_BYTES:
-            raise FetchError("too_large", f"{expected_bytes} bytes stated")
+            raise FetchError("too_large", f"more than {MAX_FILE_BYTES} bytes stated")
 
         def once() -> Saved:
             digest, size = hashlib.sha256(), 0
             # The bytes are wanted as they lie on the server: NeuroVault sends a Content-Encoding that does not exist.
             with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
                 announced = content_length(response)
-                limit = min(expected_bytes or announced or MAX_FILE_BYTES, MAX_FILE_BYTES)
+                limit = min(announced or expected_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
                 chunks = self._chunks(response, limit, decode=False)
                 start = next(chunks, b"")
                 if announced is None or announced != expected_bytes:
@@ -286,7 +288,7 @@ class Client:
 
     def _persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
         """Try until it works, or is known not to, or has been tried often enough."""
-        tries, verdict = 0, None
+        tries, outages, verdict = 0, 0, None
         while True:
             tries += 1
             self._pause(self._resume_at - time.monotonic())
@@ -303,9 +305,9 @@ class Client:
                 is_certain = not error.transient or (error.verdict is not None and error.verdict == verdict)
                 verdict = error.verdict
                 self._count_failure(error, is_last=tries >= most)
-                if not is_certain and n_outages != self._n_outages:
+                if not is_certain and n_outages != self._n_outages and outages < MAX_OUTAGES:
                     # What failed in an outage says nothing about the request.
-                    tries = 0
+                    tries, outages = 0, outages + 1
                 elif is_certain or tries >= most:
                     self._require_up()
                     raise
