@@ -134,6 +134,10 @@ class Faults:
         And the first of a connection so much more: the handshake is a round trip too.
     poisoned_images, poisoned_collections
         Ids whose record the server cannot serialise: 500 for every page with it.
+    how_poisoned
+        What such a page answers instead: the name of one of the `go_wrong_` methods.
+    endless
+        Every page says that there is another, and the server begins anew.
     unordered
         Lists without a fixed order: pages repeat and skip rows.
     wrong_count
@@ -146,6 +150,8 @@ class Faults:
     connection_latency_s: float = 0.0
     poisoned_images: set[int] = field(default_factory=set)
     poisoned_collections: set[int] = field(default_factory=set)
+    how_poisoned: str = "500"
+    endless: bool = False
     unordered: bool = False
     wrong_count: int = 0
     is_down: bool = False
@@ -168,6 +174,7 @@ class Server:
         self.asked, self.headers, self.most_at_once, self._now = [], [], 0, 0
         self._lock, self._wrong = threading.Lock(), {}
         self._random = random.Random(0)
+        self.redirect_to = ""
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"server_state": self})
         self._http = _QuietServer(("127.0.0.1", 0), handler)
@@ -305,9 +312,9 @@ class _Handler(BaseHTTPRequestHandler):
     def list(self, kind, rows, poisoned, query):
         limit, offset = (int(query.get(key, ["0"])[0]) for key in ("limit", "offset"))
         limit = min(limit if limit > 0 else 100, 1000)
-        shown = self.server_state.page(kind, rows, limit, offset)
+        shown = self.server_state.page(kind, rows, limit, 0 if self.server_state.faults.endless else offset)
         if any(row["id"] in poisoned for row in shown):
-            self.answer(500, HTML_500, "text/html")
+            getattr(self, f"go_wrong_{self.server_state.faults.how_poisoned}")()
             return
         count = len(rows) + self.server_state.faults.wrong_count
         # Behind TLS, Django still sees http.
@@ -317,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
             200,
             {
                 "count": count,
-                "next": following if offset + limit < count else None,
+                "next": following if offset + limit < count or self.server_state.faults.endless else None,
                 "previous": None,
                 "results": results,
             },
@@ -406,6 +413,22 @@ class _Handler(BaseHTTPRequestHandler):
     def go_wrong_503(self):
         self.answer(503, HTML_502, "text/html", {"Retry-After": "soon"})
 
+    def go_wrong_504(self):
+        self.answer(504, HTML_502, "text/html")
+
+    def go_wrong_403(self):
+        self.json(403, {"detail": "You do not have permission to perform this action."})
+
+    def go_wrong_404(self):
+        self.json(404, {"detail": "Not found."})
+
+    def go_wrong_deep(self):
+        """JSON that cannot be parsed."""
+        self.answer(200, b"[" * 100_000, "application/json")
+
+    def go_wrong_digits(self):
+        self.answer(200, b'{"count": 1, "next": null, "results": [{"id": ' + b"1" * 5000 + b"}]}", "application/json")
+
     def go_wrong_html(self):
         """A page where JSON or an image belongs, with status 200."""
         self.answer(200, b"<html>We are down for maintenance</html>", "text/html")
@@ -447,3 +470,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def go_wrong_redirect_to_file(self):
         self.answer(302, b"", "text/html", {"Location": "file:///etc/passwd"})
+
+    def go_wrong_redirect_somewhere(self):
+        self.answer(302, b"", "text/html", {"Location": self.server_state.redirect_to})

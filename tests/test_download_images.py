@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import subprocess
+import threading
 import time
 import tracemalloc
 
@@ -167,7 +168,7 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
     ("fault", "reason"),
     [
         ("drop", "no_connection"), ("truncate", "damaged_file"), ("truncate_without_length", "damaged_file"),
-        ("lie", "damaged_file"), ("502", "server_error"), ("html", "damaged_file"), ("silence", "timeout"),
+        ("lie", "damaged_file"), ("502", "server_error"), ("html", "bad_answer"), ("silence", "timeout"),
         ("trickle", "timeout"), ("endless", "bad_answer"), ("redirects", "bad_address"),
         ("redirect_to_file", "bad_address"),
     ],
@@ -263,6 +264,7 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
     server.enter = fall
     with pytest.raises(RuntimeError, match=r"does not answer any more .* run again"):
         run.download()
+    time.sleep(0.3)  # the other connections end what they were at
     done = len(list(run.data_dir.glob("neurovault/collection_1/image_*_metadata.json")))
     assert 5 < done < 20
     assert server.count("/media/") < 40
@@ -300,3 +302,45 @@ def test_what_a_killed_run_left_is_removed(serve):
     os.utime(old, (0, 0))
     run.download()
     assert sorted(path.name for path in folder.glob(".*")) == [others.name]
+
+
+@pytest.mark.parametrize(
+    "faults", [["502", "html"], ["drop", "truncate"], ["truncate", "refuse", "truncate"], ["html", "html"]]
+)
+def test_two_different_hiccups_condemn_no_file(serve, faults):
+    server, run = serve(Archive.small({1: 2}))
+    server.misbehave("map_101", *faults)
+    assert damaged(run.download(network={"attempts": 5})) == {}
+
+
+def test_a_file_that_is_another_is_believed_when_it_comes_twice(serve):
+    server, run = serve(Archive.small({1: 2}))
+    server.misbehave("map_101", always="truncate")
+    assert damaged(run.download(network={"attempts": 5})) == {101: "damaged_file"}
+    assert server.count("map_101") == 2
+
+
+def test_an_absurd_size_is_a_row_without_a_request(serve):
+    archive = Archive.small({1: 3})
+    archive.images[101]["file_size"] = 10**15
+    archive.images[103]["file_size"] = 500
+    server, run = serve(archive)
+    assert damaged(run.download()) == {101: "too_large", 103: "damaged_file"}
+    assert server.count("map_101") == 0
+
+
+def test_an_endless_file_ends_at_the_maximum(serve, monkeypatch):
+    monkeypatch.setattr("web.MAX_FILE_BYTES", 1_000_000)
+    archive = Archive.small({1: 2})
+    archive.images[101]["file_size"] = None
+    server, run = serve(archive)
+    server.misbehave("map_101", always="endless")
+    assert damaged(run.download()) == {101: "bad_answer"}
+
+
+def test_an_outage_at_the_start_of_a_batch_is_waited_out(serve):
+    server, run = serve(Archive.small({1: 12}))
+    server.faults.is_down = True
+    threading.Timer(1, lambda: setattr(server.faults, "is_down", False)).start()
+    for connections in (1, 4):
+        assert damaged(run.download(network={"patience_s": 60, "connections": connections})) == {}

@@ -221,16 +221,27 @@ def test_a_page_that_fails_once_changes_nothing(tmp_path, fault):
         assert without_port(Run(tmp_path / "faulty", server=server).select()) == expected
 
 
-@pytest.mark.parametrize("fault", ["502", "html", "silence", "refuse"])
-def test_a_page_that_fails_for_ever_stops_the_run_with_a_sentence(tmp_path, fault):
-    with Server(Archive.small({1: 2, 2: 2})) as server:
+@pytest.mark.parametrize("fault", ["500", "502", "504", "html", "silence", "refuse", "403", "404", "deep", "redirects"])
+def test_a_collection_that_fails_for_ever_is_counted_and_the_rest_goes_on(tmp_path, fault, caplog):
+    with Server(Archive.small({1: 2, 2: 2, 3: 1})) as server:
         server.misbehave("/api/collections/2/images/", always=fault)
+        _, images, selection = Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
+        assert ids(images) == [101, 102, 301]
+        assert len(server.asked) < 30
+    assert [row["dropped"] for row in selection if row["criterion"] == "readable metadata"] == [0, 1]
+    assert "/api/collections/2/images/: " in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["502", "html", "silence", "refuse", "404"])
+def test_a_list_of_collections_that_fails_for_ever_stops_the_run_with_a_sentence(tmp_path, fault):
+    with Server(Archive.small({1: 2, 2: 2})) as server:
+        server.misbehave("/api/collections/?", always=fault)
         with pytest.raises(RuntimeError, match=r"did not give the metadata: .* Nothing is lost: run again"):
             Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
 
 
 def test_a_server_that_is_down_stops_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match="did not give the metadata: server_error: status 502"):
+    with pytest.raises(RuntimeError, match=r"did not give the metadata: server_down: .* status 502"):
         choose(tmp_path, Archive.small({1: 2}), faults=Faults(is_down=True))
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fetch_terms import read_weights
+from fetch_terms import read_answer
 from fetching import Run
 from neurovault_server import Archive, Server
 
@@ -11,7 +11,7 @@ from neurovault_server import Archive, Server
 def test_weights_are_read(tmp_path):
     path = tmp_path / "words.json"
     path.write_text(json.dumps({"data": {"values": {"motor": 0.5, "vision": -0.25}}}))
-    assert read_weights(path) == ({"motor": 0.5, "vision": -0.25}, None)
+    assert read_answer(path) == ({"motor": 0.5, "vision": -0.25}, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,10 @@ def test_weights_are_read(tmp_path):
         ('{"data": {"values": {"motor": 0.5', "malformed"),
         ("<html>502</html>", "malformed"),
         ('{"data": {"error": "down"}, "status": 404}', "malformed"),
-        ('{"data": {"values": {"motor": "high"}}}', "malformed"),
+        ('{"data": {"values": {"motor": "high"}}}', "no_values"),
+        ('{"data": {"values": {"motor": 1' + "0" * 400 + "}}}", "no_values"),
+        ('{"data": {"values": {"motor": 1' + "0" * 5000 + "}}}", "malformed"),
+        ("[" * 100_000, "malformed"),
         ('{"data": {"values": []}}', "malformed"),
         ('{"data": {"values": {}}}', "no_values"),
         ('{"data": {"values": {"motor": NaN}}}', "no_values"),
@@ -32,7 +35,7 @@ def test_what_cannot_be_read_has_a_reason_and_no_weights(tmp_path, content, reas
     path = tmp_path / "words.json"
     if content is not None:
         path.write_text(content)
-    assert read_weights(path) == ({}, reason)
+    assert read_answer(path)[:2] == ({}, reason)
 
 
 # From a server.
@@ -108,3 +111,41 @@ def test_without_an_address_nobody_is_asked(serve):
     run.archive["neurosynth_url"] = None
     assert set(reasons(run.terms()[1]).values()) == {"missing_file"}
     assert server.count("/api/decode/") == 0
+
+
+def test_only_terms_with_a_name_and_a_correlation_are_taken(tmp_path):
+    path = tmp_path / "words.json"
+    values = {
+        "motor": 1, "flag": True, "large": 5e300, "huge": 10**400, "none": None, "text": "0.5", "nan": float("nan"),
+        "rounded": -1.0000001, "more": 1.001, "": 0.1, "\n\t": 0.1, "work\ning\x1b memory": 0.2, "work ing memory": 0.3,
+    }  # fmt: skip
+    path.write_text(json.dumps({"data": {"values": values}}))
+    weights, reason, dropped = read_answer(path)
+    assert weights == {"motor": 1.0, "rounded": -1.0000001, "work ing memory": 0.2}
+    assert (reason, dropped) == (None, len(values) - 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"data": {"values": {"caf\xe9": 0.1}}}', '{"data": {"values": {"a": 0.1}}}'.encode("utf-16"), b"[" * 100_000,
+        b'{"data": {"values": {"a": 1' + b"0" * 5000 + b"}}}",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_json_in_utf8_is_not_stored(serve, content):
+    archive = Archive.small({1: 2})
+    archive.terms[101] = content
+    _, run = serve(archive)
+    terms, statuses = run.terms()
+    assert reasons(statuses) == {101: "bad_answer"}
+    assert {row["image_id"] for row in terms} == {102}
+    assert not (run.data_dir / "neurovault/collection_1/neurosynth_words_for_image_101.json").exists()
+
+
+def test_one_absurd_weight_takes_no_other_with_it(serve, caplog):
+    archive = Archive.small({1: 1})
+    archive.terms[101] = b'{"data": {"values": {"good": 0.1, "bad": 1e300, "worse": true}}}'
+    _, run = serve(archive)
+    caplog.set_level("INFO")
+    assert run.terms()[0] == [{"image_id": 101, "term": "good", "weight": 0.1}]
+    assert "2 terms of 1 images" in caplog.text

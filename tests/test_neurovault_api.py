@@ -74,3 +74,40 @@ def test_a_server_that_answers_500_to_everything_is_not_asked_for_ever(ask):
     archive = Archive.small(dict.fromkeys(range(1, 201), 0))
     with pytest.raises(FetchError, match="status 500"):
         ask(archive, list_collections, misbehave=[("/api/collections/", "500")])
+
+
+@pytest.mark.parametrize("n_bad", [24, 30, 50, 99, 100, 130])
+def test_what_lies_behind_many_poisoned_records_is_found(ask, n_bad):
+    archive = Archive.small({1: 200})
+    listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 101 + n_bad)))
+    assert ids(listing) == list(range(101 + n_bad, 301))
+    assert (listing.unreadable, listing.missing) == (n_bad, 0)
+
+
+@pytest.mark.parametrize("n_bad", [60, 120, 200])
+def test_many_poisoned_collections_take_no_other_with_them(ask, n_bad):
+    archive = Archive.small(dict.fromkeys(range(1, 251), 0))
+    listing, _ = ask(archive, list_collections, poisoned_collections=set(range(1, 1 + n_bad)))
+    assert ids(listing) == list(range(1 + n_bad, 251))
+    assert (listing.unreadable, listing.missing) == (n_bad, 0)
+
+
+def test_a_list_without_a_record_that_can_be_shown_is_counted(ask):
+    archive = Archive.small({1: 75})
+    listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 176)))
+    assert (ids(listing), listing.unreadable, listing.missing) == ([], 75, 0)
+
+
+@pytest.mark.parametrize("how", ["500", "502", "504", "silence", "deep", "digits", "form", "html"])
+def test_a_page_that_fails_in_any_way_is_halved(ask, how):
+    listing, _ = ask(Archive.small({1: 9}), list_images, 1, poisoned_images={103}, how_poisoned=how)
+    assert ids(listing) == [101, 102, *range(104, 110)]
+    assert (listing.unreadable, listing.missing) == (1, 0)
+
+
+@pytest.mark.parametrize("wrong_count", [0, 10**12])
+@pytest.mark.parametrize("n_images", [1, 3, 250])
+def test_a_list_that_never_ends_does(ask, n_images, wrong_count):
+    listing, server = ask(Archive.small({1: n_images}), list_images, 1, endless=True, wrong_count=wrong_count)
+    assert ids(listing) == list(range(101, 101 + min(n_images, 100)))
+    assert server.count("/images/") < 120

@@ -29,7 +29,19 @@ def test_http_is_followed_to_https(base, url, secured):
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://a/b", "/etc/passwd", "", None, 7, "http://", "http://[::1", "http://me:pw@a/b"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://a/b",
+        "/etc/passwd",
+        "",
+        None,
+        7,
+        "http://",
+        "http://[::1",
+        "http://me:pw@a/b",
+        "http://a:99999/b",
+    ],
 )
 def test_what_is_no_http_address_is_refused(url):
     with pytest.raises(FetchError, match="bad_address"):
@@ -103,3 +115,44 @@ def test_leaving_the_block_ends_a_pause():
                 time.sleep(0.1)
             assert waiting.exception().reason == "stopped"
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_an_outage_from_the_start_is_waited_out_too(connections):
+    with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
+        threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+        patient = NETWORK | {"patience_s": 60, "connections": connections}
+        with connect(server.url, patient, probe="/api/", first_patience_s=20) as client:
+            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            assert [answer["id"] for answer in answers] == [101] * 4
+
+
+def test_an_outage_that_does_not_end_is_one():
+    with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
+        patient = NETWORK | {"patience_s": 60, "connections": 1}
+        with (
+            connect(server.url, patient, probe="/api/", first_patience_s=0.1) as client,
+            pytest.raises(FetchError, match="server_down"),
+        ):
+            client.get_json("/api/images/101/", check=bool)
+
+
+@pytest.mark.parametrize("address", ["http://[::1/x", "http://exa\x1b[31m:99999/x", "//[x", "ftp://a/"])
+def test_a_redirect_to_nowhere_is_a_bad_address(tmp_path, address):
+    with Server(Archive.small({1: 2})) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        server.redirect_to = address
+        server.misbehave("101", always="redirect_somewhere")
+        assert [row["reason"] for row in run.download()] == ["bad_address", None]
+        assert [row["reason"] for row in run.terms()[1]] == ["bad_address", None]
+
+
+def test_no_password_of_netrc_is_sent(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Server(Archive.small({1: 1})) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        run.download()
+        assert not any("Authorization" in headers for headers in server.headers)

@@ -3,9 +3,10 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 import urllib3
@@ -20,15 +21,15 @@ class FetchError(Exception):
     ----------
     reason : str
         One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        too_large, server_down, stopped.
+        damaged_file, too_large, server_down, stopped.
     detail : str
         What was found, for people.
     status : int, optional
         The status of the answer, if there was one.
     transient : bool
         Whether another try may help.
-    tries : int, optional
-        After how many tries to believe it, if that is less than usual.
+    verdict : optional
+        What was found, to be believed when the very next try finds the same.
     retry_after_s : float
         How long the server wants us to wait.
     """
@@ -40,12 +41,12 @@ class FetchError(Exception):
         *,
         status: int | None = None,
         transient: bool = False,
-        tries: int | None = None,
+        verdict: Hashable = None,
         retry_after_s: float = 0,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail, self.status = reason, detail, status
-        self.transient, self.tries, self.retry_after_s = transient, tries, retry_after_s
+        self.transient, self.verdict, self.retry_after_s = transient, verdict, retry_after_s
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def status_error(response: requests.Response) -> FetchError:
 def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
     """Parse an answer that must be JSON of the form that `check` accepts, or raise `FetchError`."""
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
         raise FetchError(
@@ -105,10 +106,24 @@ def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any
 def content_length(response: requests.Response) -> int | None:
     """Read how long the body will be, if the answer says it."""
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
-def compare_sizes(size: int | None, expected: int | None, what: str, *, tries: int | None = None) -> None:
+def compare_sizes(size: int | None, expected: int | None, what: str, *, verdict: Hashable = None) -> None:
     """Raise `FetchError` if a size is not the expected one, both being known."""
     if size is not None and expected and size != expected:
-        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, tries=tries)
+        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, verdict=verdict)
+
+
+def require_no_page(start: bytes, status: int) -> None:
+    """Raise `FetchError` if a body begins as HTML does, where an image belongs."""
+    if start.lstrip()[:1] == b"<":
+        raise FetchError("bad_answer", f"HTML with status {status} where an image belongs", transient=True)
+
+
+def redirected(url: str, location: str) -> str:
+    """Find the address that a redirect leads to, or raise `FetchError`."""
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchError("bad_address", f"redirected to {location[:200]!r}: {error}") from error

@@ -28,6 +28,9 @@ from sources import CacheSource, ServerSource, Source, TableSource
 from stage_log import log_to
 from web import connect
 
+# A server that is down from the start is more often a wrong address or a line that is not there.
+FIRST_PATIENCE_S = 120.0
+
 
 def main(
     *,
@@ -131,7 +134,7 @@ def _source(
         yield CacheSource(archive["data_dir"])
     else:
         neurovault.write_description(archive["data_dir"], archive["url"])
-        with connect(archive["url"], network, probe=PROBE) as client:
+        with connect(archive["url"], network, probe=PROBE, first_patience_s=FIRST_PATIENCE_S) as client:
             try:
                 yield ServerSource(
                     client,

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from answers import FetchError
 from lock import list_changed, locked_images
@@ -21,27 +20,42 @@ Weights = dict[str, float]
 
 # Neurosynth refuses larger images.
 MAX_IMAGE_BYTES = 4_000_000
+# Rounding may make a correlation a little larger than 1.
+MAX_WEIGHT = 1 + 1e-6
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
-def read_weights(path: Path | None) -> tuple[Weights, str | None]:
-    """Read one answer of Neurosynth's decode endpoint.
+class Answer(NamedTuple):
+    """What Neurosynth said of one image.
 
-    Returns
-    -------
+    Attributes
+    ----------
     weights : dict
         Term to Pearson correlation; empty where nothing is known.
     reason : str or None
         Why nothing is known: ``missing_file``, ``malformed`` or ``no_values``.
+    dropped : int
+        Terms that have no name, or no weight that can be a correlation.
     """
+
+    weights: Weights
+    reason: str | None
+    dropped: int = 0
+
+
+def read_answer(path: Path | None) -> Answer:
+    """Read one answer of Neurosynth's decode endpoint."""
     if path is None:
-        return {}, "missing_file"
+        return Answer({}, "missing_file")
     try:
-        weights = _weights_of(json.loads(path.read_text(encoding="utf-8")))
+        content = path.read_bytes()
     except FileNotFoundError:
-        return {}, "missing_file"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, "malformed"
-    return weights, None if weights else "no_values"
+        return Answer({}, "missing_file")
+    try:
+        weights, dropped = _weights_of(json.loads(content.decode()))
+    except MALFORMED:
+        return Answer({}, "malformed")
+    return Answer(weights, None if weights else "no_values", dropped)
 
 
 def main(
@@ -69,11 +83,14 @@ def main(
     reasons = _fetch_missing(wanted, places, archive, network, hashes)
     statuses: list[dict[str, Any]] = []
     changed = []
+    incomplete: dict[int, int] = {}
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in wanted:
             number = image["image_id"]
-            weights, reason = read_weights(places[number])
+            weights, reason, dropped = read_answer(places[number])
+            if dropped:
+                incomplete[number] = dropped
             sha256 = _hash(places[number], weights)
             reason = reason and reasons.get(number, reason)
             if number in locked and hashes[number] is None:
@@ -91,6 +108,12 @@ def main(
     write_table(status, statuses)
     if lock and changed and archive["on_changed"] == "stop":
         raise RuntimeError(list_changed(changed, lock))
+    if incomplete:
+        logging.warning(
+            "%d terms of %d images have no name, or a weight that is no correlation; they are left out",
+            sum(incomplete.values()),
+            len(incomplete),
+        )
     without = Counter(row["reason"] for row in statuses if row["reason"])
     missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
     logging.info("%d of %d images have term weights (%s)", len(wanted) - without.total(), len(wanted), missing)
@@ -111,7 +134,7 @@ def _fetch_missing(
     asked = []
     for image in wanted:
         path = places[image["image_id"]]
-        weights = read_weights(path)[0] if archive["mode"] != "overwrite" else {}
+        weights = read_answer(path).weights if archive["mode"] != "overwrite" else {}
         if image["image_id"] in locked:
             is_needed = locked[image["image_id"]] not in (None, _hash(path, weights))
         else:
@@ -162,8 +185,8 @@ def _is_answer(document: Any) -> bool:
         status = document.get("status")
         raise FetchError("refused", f"Neurosynth: {str(document['data']['error'])[:200]} (status {status})")
     try:
-        weights = _weights_of(document)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        weights, _ = _weights_of(document)
+    except MALFORMED:
         return False
     if not weights:
         raise FetchError("no_values", "Neurosynth has no term for it")
@@ -185,9 +208,26 @@ def _places(wanted: list[dict[str, Any]], data_dir: str, table: str | None) -> d
     }
 
 
-def _weights_of(answer: Any) -> Weights:
+def _weights_of(answer: Any) -> tuple[Weights, int]:
+    """Take the weights out of an answer; return them and the number of terms that have no name or no correlation."""
+    weights: Weights = {}
     values = answer["data"]["values"]
-    return {str(term): float(weight) for term, weight in values.items() if math.isfinite(weight)}
+    for term, weight in values.items():
+        name = _clean(term)
+        if name and name not in weights and _is_correlation(weight):
+            weights[name] = float(weight)
+    return weights, len(values) - len(weights)
+
+
+def _clean(term: str) -> str:
+    """Make a term one line of printable text."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in term).split())
+
+
+def _is_correlation(weight: Any) -> bool:
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    # Not true of NaN either, and right for integers that no float can hold.
+    return is_number and -MAX_WEIGHT <= weight <= MAX_WEIGHT
 
 
 def _hash(path: Path | None, weights: Weights) -> str | None:

@@ -2,29 +2,41 @@
 
 Its lists come in pages without a fixed order, so that a page may repeat rows of another and leave out as many: only
 the number of distinct ids shows whether a list is complete. A record that the server cannot serialise turns every page
-that contains it into an error 500, for good: such pages are halved down to that record. Filters are ignored silently,
-so there are none here.
+that contains it into an error 500, for good: such pages are halved down to that record, and so are pages that are too
+slow or no JSON. Filters are ignored silently, so there are none here.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from itertools import count as count_from
 from typing import Any, NamedTuple
 
 from answers import FetchError
 from neurovault import Record
 from stage_log import Meter
-from web import Client
+from web import Client, MostTries
 
 # About 25 ms an image and 60 s of patience of the proxy in front: more than 100 rows a page is asking for 504.
 PAGE_SIZES = (100, 75, 50)
 # Another page size is another query plan and so another order: rows left out by one scan turn up in the next.
 MAX_SCANS = 10
 MAX_FRUITLESS_SCANS = 3
-# So many single records in a row that answer 500, and the list is given up, or the server.
-MAX_UNREADABLE_IN_A_ROW = 50
+# So many single records in a row that cannot be had, and we look ahead whether there is anything behind them. Slow ones
+# count for several.
+MAX_UNREADABLE_IN_A_ROW = 30
+SLOW_COUNTS_FOR = 10
+LOOK_AHEAD = 8
+# Pages in a row that bring nothing new, before and after the stated end, and the list is one that never ends.
+MAX_STALE_PAGES = 20
+MAX_STALE_PAGES_BEYOND = 3
+MAX_ROWS = 1_000_000
+# Behind the end of any list: such a page has no rows, but the number of all.
+FAR = 10_000_000
 TRIES_AT_500 = 2
 PROBE = "/api/"
+# Statuses of what was deleted or made private.
+GONE = (401, 403, 404, 410)
 
 
 class Listing(NamedTuple):
@@ -35,7 +47,7 @@ class Listing(NamedTuple):
     records : list of dict
         By id, without repetitions.
     unreadable : int
-        Records that the server answers 500 for, or that are no records.
+        Records that the server cannot show, or that are no records; 1 for a list of which nothing is known.
     missing : int
         Records that the server counts but never showed.
     """
@@ -67,12 +79,21 @@ def list_collections(client: Client) -> Listing:
 def list_images(client: Client, collection_id: int) -> Listing:
     """List all images of a collection: statistic maps, atlases and maps of NIDM packs.
 
+    A collection that is gone, not public any more, or cannot be listed has none, and 1 that is unreadable.
+
     Raises
     ------
     FetchError
+        If the server does not answer any more.
     """
-    collection = f"/api/collections/{collection_id:d}/"
-    return _List(client, f"{collection}images/", parent=collection).read()
+    path = f"/api/collections/{collection_id:d}/images/"
+    try:
+        return _List(client, path).read()
+    except FetchError as error:
+        if error.reason in ("server_down", "stopped") or not (error.status in GONE or client.is_alive()):
+            raise
+        logging.warning("%s: %s; the collection is left out", path, error)
+        return Listing([], 1, 0)
 
 
 def get_collection(client: Client, collection_id: int) -> Record | None:
@@ -86,11 +107,11 @@ def get_image(client: Client, image_id: int) -> Record | None:
 
 
 class _List:
-    """One list of the server; `parent` is the record that it belongs to, if any."""
+    """One list of the server."""
 
-    def __init__(self, client: Client, path: str, parent: str | None = None) -> None:
-        self.client, self.path, self.parent = client, path, parent
-        self.failed_in_a_row = 0
+    def __init__(self, client: Client, path: str) -> None:
+        self.client, self.path = client, path
+        self._n_stated: int | None = None
 
     def read(self) -> Listing:
         """Scan the list until it is complete, or does not get more so."""
@@ -107,25 +128,29 @@ class _List:
         if missing:
             logging.warning("%s: the server counts %d rows but shows only %d", self.path, n_stated, len(found))
         if unreadable:
-            logging.warning("%s: %d of %d records cannot be had (error 500)", self.path, unreadable, n_stated)
+            logging.warning("%s: %d of %d records cannot be had", self.path, unreadable, n_stated)
         return Listing([found[number] for number in sorted(found)], unreadable, missing)
 
     def _scan_into(self, found: dict[int, Record], size: int) -> tuple[int, int]:
         """Read the list once; add to `found`, and return the number of rows stated and of records not readable."""
-        n_stated = unreadable = 0
+        n_stated = unreadable = n_rows = stale = 0
+        seen: set[int] = set()
         meter = Meter(unit="row")
-        for page in self._pages(size):
-            n_stated = max(n_stated, page.n_stated)
-            unreadable += page.unreadable
-            for row in page.rows:
-                if not _is_record(row):
-                    unreadable += 1
-                elif row["id"] not in found or _date(row) > _date(found[row["id"]]):
-                    found[row["id"]] = row
-            meter.add(len(page.rows), total=n_stated)
+        with closing(self._pages(size)) as pages:
+            for number, page in enumerate(pages, start=1):
+                n_stated = max(n_stated, page.n_stated)
+                n_seen, n_rows = len(seen), n_rows + len(page.rows)
+                unreadable += page.unreadable + _add_rows(page.rows, found, seen)
+                meter.add(len(page.rows), total=n_stated)
+                stale = stale + 1 if len(seen) == n_seen else 0
+                is_beyond = number * size > n_stated
+                if stale >= (MAX_STALE_PAGES_BEYOND if is_beyond else MAX_STALE_PAGES) or n_rows > MAX_ROWS:
+                    logging.warning("%s: given up after %d rows: it brings nothing new", self.path, n_rows)
+                    unreadable += max(0, n_stated - number * size) if not seen else 0
+                    break
         return n_stated, unreadable
 
-    def _pages(self, size: int) -> Iterator[Page]:
+    def _pages(self, size: int) -> Generator[Page, None, None]:
         """Read page after page, to where the server says it ends, or an empty page; the stated number may be wrong."""
         first = self._window(0, size)
         yield first
@@ -145,40 +170,98 @@ class _List:
                 break
 
     def _window(self, offset: int, size: int) -> Page:
-        """Read `size` rows from `offset`, halving where the server answers 500."""
+        """Read `size` rows from `offset`, in parts where the server cannot give them at once."""
         try:
-            body = self.client.get_json(
-                self.path,
-                params={"limit": size, "offset": offset},
-                check=_is_page,
-                attempts_at_500=TRIES_AT_500 if size > 1 else None,
-            )
+            return self._ask(offset, size, _tries)
         except FetchError as error:
-            if error.status != 500:
+            if not _may_be_one_record(error):
                 raise
-            self.failed_in_a_row += 1
-            if self.failed_in_a_row > MAX_UNREADABLE_IN_A_ROW:
-                if self.parent is None or _get_record(self.client, self.parent) is None:
+        if self._n_stated is None:
+            self._n_stated = self._ask(FAR, 1, _few_tries).n_stated
+        end = min(offset + size, self._n_stated)
+        rows, unreadable = self._divide(offset, end)
+        return Page(rows, self._n_stated, unreadable, is_last=end == self._n_stated or end <= offset)
+
+    def _divide(self, start: int, end: int) -> tuple[list[Any], int]:
+        """Read the rows from `start` to `end` by halving; return them and the number of those that cannot be had."""
+        rows: list[Any] = []
+        unreadable = in_a_row = 0
+        parts = _halves(start, end)
+        while parts:
+            first, last = parts.pop()
+            try:
+                rows += self._ask(first, last - first, _few_tries).rows
+                in_a_row = 0
+            except FetchError as error:
+                if not _may_be_one_record(error):
                     raise
-                return Page([], 0, size, is_last=True)
-            return self._halves(offset, size)
-        self.failed_in_a_row = 0
+                if last - first > 1:
+                    parts += _halves(first, last)
+                    continue
+                logging.debug("%s: the record at offset %d cannot be shown: %s", self.path, first, error)
+                unreadable += 1
+                in_a_row += SLOW_COUNTS_FOR if _is_slow(error) else 1
+            if in_a_row >= MAX_UNREADABLE_IN_A_ROW:
+                if not self._is_any_readable(last, end):
+                    return rows, unreadable + end - last
+                in_a_row = 0
+        return rows, unreadable
+
+    def _is_any_readable(self, start: int, end: int) -> bool:
+        """Ask for the last of the rows from `start` to `end` and for some that are spread over the rest."""
+        step = max(1, (end - start) // LOOK_AHEAD)
+        for offset in range(end - 1, start - 1, -step):
+            try:
+                self._ask(offset, 1, lambda _: 1)
+            except FetchError as error:
+                if not _may_be_one_record(error):
+                    raise
+            else:
+                return True
+        return False
+
+    def _ask(self, offset: int, size: int, most_tries: MostTries) -> Page:
+        body = self.client.get_json(
+            self.path, params={"limit": size, "offset": offset}, check=_is_page, most_tries=most_tries
+        )
         return Page(body["results"], body["count"], 0, is_last=not body["results"] or body.get("next") is None)
 
-    def _halves(self, offset: int, size: int) -> Page:
-        if size == 1:
-            logging.debug("%s: the record at offset %d cannot be shown", self.path, offset)
-            return Page([], 0, 1, is_last=False)
-        first = self._window(offset, size // 2)
-        if first.is_last:
-            return first
-        second = self._window(offset + size // 2, size - size // 2)
-        return Page(
-            first.rows + second.rows,
-            max(first.n_stated, second.n_stated),
-            first.unreadable + second.unreadable,
-            second.is_last,
-        )
+
+def _halves(start: int, end: int) -> list[tuple[int, int]]:
+    """Cut a window in two, the second half first; what is a single row stays as it is."""
+    middle = (start + end + 1) // 2
+    return [(first, last) for first, last in ((middle, end), (start, middle)) if first < last]
+
+
+def _tries(error: FetchError) -> int | None:
+    """Try a page that is too long or has a bad record in it less often: it will be divided."""
+    return TRIES_AT_500 if error.status == 500 or _is_slow(error) else None
+
+
+def _few_tries(_: FetchError) -> int:
+    return TRIES_AT_500
+
+
+def _is_slow(error: FetchError) -> bool:
+    return error.status == 504 or error.reason == "timeout"
+
+
+def _may_be_one_record(error: FetchError) -> bool:
+    """Say whether a part of the page may be had where the page is not."""
+    return error.transient and error.status != 429 and error.reason in ("server_error", "timeout", "bad_answer")
+
+
+def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> int:
+    """Add the rows of a page to those found, and return how many are no records."""
+    bad = 0
+    for row in rows:
+        if not _is_record(row):
+            bad += 1
+            continue
+        seen.add(row["id"])
+        if row["id"] not in found or _date(row) > _date(found[row["id"]]):
+            found[row["id"]] = row
+    return bad
 
 
 def _get_record(client: Client, path: str) -> Record | None:

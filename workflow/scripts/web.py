@@ -13,16 +13,27 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
-from answers import FetchError, compare_sizes, content_length, parse_json, status_error, translated
+from answers import (
+    FetchError,
+    compare_sizes,
+    content_length,
+    parse_json,
+    redirected,
+    require_no_page,
+    status_error,
+    translated,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+MostTries = Callable[[FetchError], int | None]
 
 USER_AGENT = f"neurovault-ica (Snakemake workflow) python-requests/{requests.__version__}"
 MAX_REDIRECTS = 5
@@ -35,6 +46,8 @@ MIN_BYTES_PER_S = 1000
 CHUNK_BYTES = 1 << 16
 # So many tries that fail in a row, over all connections, and we ask whether the server is there at all.
 FAILURES_BEFORE_PROBE = 8
+# A request that fails in so many outages is perhaps their cause.
+MAX_OUTAGES = 5
 
 
 class Saved(NamedTuple):
@@ -42,6 +55,13 @@ class Saved(NamedTuple):
 
     n_bytes: int
     sha256: str
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone: requests would read the body and parse the address, whatever they are."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
 
 
 class Client:
@@ -62,7 +82,9 @@ class Client:
     backoff_s : float
         Pause before the second try, in seconds; doubled before each further one.
     patience_s : float
-        How long an outage is waited out, in seconds, if the server answered before.
+        How long an outage is waited out, in seconds.
+    first_patience_s : float, optional
+        The same before the first answer of the server, if that is less.
     """
 
     def __init__(
@@ -75,20 +97,26 @@ class Client:
         probe: str | None = None,
         backoff_s: float = 1.0,
         patience_s: float = 600.0,
+        first_patience_s: float | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.connections, self.timeout_s, self.attempts = connections, timeout_s, attempts
         self._probe, self._backoff_s, self._patience_s = probe, backoff_s, patience_s
+        self._first_patience_s = patience_s if first_patience_s is None else min(first_patience_s, patience_s)
         self._slots = threading.BoundedSemaphore(connections)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._outage = threading.Lock()
-        self._failures, self._answered, self._is_down, self._resume_at = 0, False, False, 0.0
-        self._session = requests.Session()
+        self._failures, self._answered, self._resume_at = 0, False, 0.0
+        self._n_outages = 0
+        self._down_since: FetchError | None = None
+        self._session = _Session()
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.headers["User-Agent"] = USER_AGENT
+        # Otherwise requests sends what ~/.netrc has for the host.
+        self._session.auth = lambda request: request
 
     def __enter__(self) -> "Client":
         """Return the client; leaving the block stops every pause and closes the connections."""
@@ -105,7 +133,7 @@ class Client:
         *,
         check: Callable[[Any], bool],
         params: Mapping[str, int] | None = None,
-        attempts_at_500: int | None = None,
+        most_tries: MostTries | None = None,
     ) -> Any:
         """Get and parse a JSON document of this server; `check` says whether it has the right form.
 
@@ -116,14 +144,14 @@ class Client:
         check : function
         params : mapping, optional
             The query.
-        attempts_at_500 : int, optional
-            Most tries if the answer is 500, where that is more often for good than not.
+        most_tries : function, optional
+            How often at most to try if this is what goes wrong; as often as anything else where it returns None.
 
         Raises
         ------
         FetchError
         """
-        return self._document(path, check, params, attempts_at_500)[1]
+        return self._document(path, check, params, most_tries)[1]
 
     def get_bytes(self, path: str, *, check: Callable[[Any], bool], params: Mapping[str, int] | None = None) -> bytes:
         """Get a JSON document of this server as the bytes that it sent; otherwise as `get_json`."""
@@ -146,25 +174,29 @@ class Client:
         ------
         FetchError
         """
+        if expected_bytes and expected_bytes > MAX_FILE_BYTES:
+            raise FetchError("too_large", f"more than {MAX_FILE_BYTES} bytes stated")
 
         def once() -> Saved:
             digest, size = hashlib.sha256(), 0
             # The bytes are wanted as they lie on the server: NeuroVault sends a Content-Encoding that does not exist.
             with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
                 announced = content_length(response)
-                # Not yet a reason to give up: a page of the proxy has another size too.
-                compare_sizes(announced, expected_bytes, "announced", tries=2)
-                limit = next((n for n in (expected_bytes, announced) if n), MAX_FILE_BYTES)
+                limit = min(announced or expected_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
+                chunks = self._chunks(response, limit, decode=False)
+                start = next(chunks, b"")
+                if announced is None or announced != expected_bytes:
+                    require_no_page(start, response.status_code)
+                compare_sizes(announced, expected_bytes, "announced", verdict=("announced", announced))
                 with path.open("wb") as stream:
-                    for chunk in self._chunks(response, limit, decode=False):
+                    for chunk in chain([start], chunks):
                         stream.write(chunk)
                         digest.update(chunk)
                         size += len(chunk)
             compare_sizes(size, announced, "received")
             compare_sizes(size, expected_bytes, "received")
             if fault := check(path):
-                # A file of the very size that was stated is what the server has: it will not get better.
-                raise FetchError("damaged_file", fault, transient=not (announced and expected_bytes))
+                raise FetchError("damaged_file", fault, transient=True, verdict=announced and (fault, announced))
             return Saved(size, digest.hexdigest())
 
         return self._persist(once, url)
@@ -199,6 +231,7 @@ class Client:
         try:
             parts, own = urlsplit(url), urlsplit(self.url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+            usable = usable and parts.port != 0
         except (ValueError, AttributeError):
             usable = False
         if not usable:
@@ -208,7 +241,7 @@ class Client:
         return urlunsplit(parts._replace(scheme="https")) if is_own else url
 
     def _document(
-        self, path: str, check: Callable[[Any], bool], params: Mapping[str, int] | None, attempts_at_500: int | None
+        self, path: str, check: Callable[[Any], bool], params: Mapping[str, int] | None, most_tries: MostTries | None
     ) -> tuple[bytes, Any]:
         query = "&".join(f"{key}={value}" for key, value in (params or {}).items())
         url = f"{self.url}{path}{'?' if query else ''}{query}"
@@ -218,7 +251,7 @@ class Client:
                 content = b"".join(self._chunks(response, MAX_JSON_BYTES, decode=True))
             return content, parse_json(content, check, response.status_code)
 
-        return self._persist(once, url, attempts_at_500)
+        return self._persist(once, url, most_tries)
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
@@ -236,7 +269,7 @@ class Client:
                         raise status_error(response)
                     yield response
                     return
-                url = urljoin(url, response.headers["Location"])
+                url = redirected(url, response.headers["Location"])
         raise FetchError("bad_address", f"more than {MAX_REDIRECTS} redirects")
 
     def _chunks(self, response: requests.Response, limit: int, *, decode: bool) -> Iterator[bytes]:
@@ -253,14 +286,14 @@ class Client:
                 raise FetchError("stopped", "the run was stopped")
             yield chunk
 
-    def _persist(self, once: Callable[[], Result], url: str, attempts_at_500: int | None = None) -> Result:
+    def _persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
         """Try until it works, or is known not to, or has been tried often enough."""
-        tries = 0
+        tries, outages, verdict = 0, 0, None
         while True:
             tries += 1
             self._pause(self._resume_at - time.monotonic())
-            if self._is_down:
-                raise FetchError("server_down", f"{self.url} does not answer")
+            self._require_up()
+            n_outages = self._n_outages
             try:
                 with self._slots:
                     start = time.monotonic()
@@ -268,14 +301,20 @@ class Client:
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
             except FetchError as error:
                 logging.debug("GET %s: try %d: %s", url, tries, error)
-                self._count_failure(error)
-                most = attempts_at_500 if attempts_at_500 and error.status == 500 else self.attempts
-                if not error.transient or tries >= min(most, error.tries or most):
+                most = (most_tries(error) if most_tries else None) or self.attempts
+                is_certain = not error.transient or (error.verdict is not None and error.verdict == verdict)
+                verdict = error.verdict
+                self._count_failure(error, is_last=tries >= most)
+                if not is_certain and n_outages != self._n_outages and outages < MAX_OUTAGES:
+                    # What failed in an outage says nothing about the request.
+                    tries, outages = 0, outages + 1
+                elif is_certain or tries >= most:
+                    self._require_up()
                     raise
                 if error.retry_after_s:
                     # What the server asks of one connection it means for all.
                     self._resume_at = time.monotonic() + min(error.retry_after_s, MAX_RETRY_AFTER_S)
-                self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** (tries - 1)) * random.uniform(0.5, 1))
+                self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
             else:
                 self._failures, self._answered = 0, True
                 return result
@@ -286,25 +325,40 @@ class Client:
         if self._stop.is_set():
             raise FetchError("stopped", "the run was stopped")
 
-    def _count_failure(self, error: FetchError) -> None:
-        """Notice when nothing works any more; wait an outage out, within the limits of patience."""
+    def _require_up(self) -> None:
+        if self._down_since is not None:
+            raise FetchError("server_down", f"{self.url} does not answer ({self._down_since})")
+
+    def _count_failure(self, error: FetchError, *, is_last: bool) -> None:
+        """Notice when nothing works any more, or a request is about to be given up that an outage may have spoiled."""
+        # A status such as 500 or 429 comes from the server itself.
+        may_be_outage = is_last and error.transient and (error.status is None or error.status > 500)
+        may_be_outage = may_be_outage and self._probe is not None and error.verdict is None
         with self._lock:
             self._failures = self._failures + 1 if error.transient else 0
-            suspicious = self._failures >= FAILURES_BEFORE_PROBE
-        if not suspicious:
-            return
-        with self._outage:
-            if self._failures < FAILURES_BEFORE_PROBE or self._is_down:
+            if self._failures < FAILURES_BEFORE_PROBE and not may_be_outage:
                 return
-            pause_s, waited_s = 30 * self._backoff_s, 0.0
-            while not self.is_alive():
-                if not self._answered or waited_s >= self._patience_s:
-                    self._is_down = True
-                    return
-                logging.warning("%s does not answer (%s); trying again in %.0f s", self.url, error, pause_s)
-                self._pause(pause_s)
-                waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, 240 * self._backoff_s)
-            self._failures = 0
+            n_outages = self._n_outages
+        with self._outage:
+            # Another connection may have waited it out in the meantime.
+            if self._n_outages == n_outages and self._down_since is None:
+                self._wait_out(error)
+                self._failures = 0
+
+    def _wait_out(self, error: FetchError) -> None:
+        """Wait until the server answers its probe, within the limits of patience."""
+        patience_s = self._patience_s if self._answered else self._first_patience_s
+        pause_s, waited_s = 2 * self._backoff_s, 0.0
+        while not self.is_alive():
+            if waited_s >= patience_s:
+                self._down_since = error
+                return
+            pause_s = min(pause_s, patience_s - waited_s)
+            logging.warning("%s does not answer (%s); trying again in %.0f s", self.url, error, pause_s)
+            self._pause(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, 60 * self._backoff_s)
+        if waited_s:
+            self._n_outages += 1
 
     def is_alive(self) -> bool:
         """Ask for the probe's address, once."""
