@@ -5,6 +5,7 @@ as the selection asks for them.
 """
 
 import csv
+import logging
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -96,7 +97,7 @@ class ServerSource:
         wanted = set(self._collection_ids or [])
         damaged: Damage = {}
         for image_id, image in self._get_all(get_image, self._image_ids or []):
-            if image is None or type(image.get("collection_id")) is not int or image["collection_id"] < 0:
+            if image is None or not _is_id(image.get("collection_id")):
                 damaged[f"image {image_id}: not on the server"] = 1
             elif image["collection_id"] not in wanted:
                 self._single.setdefault(image["collection_id"], []).append(image)
@@ -128,8 +129,15 @@ class ServerSource:
         return CollectionImages(collection, _belonging(listing.records, collection), damaged)
 
     def _get_all(self, get: Any, ids: Iterable[int]) -> Iterator[tuple[int, Record | None]]:
+        def get_one(number: int) -> Record | None:
+            record = get(self._client, number)
+            if record is not None and record["id"] != number:
+                logging.warning("asked for the record with id %d, the server answered with %d", number, record["id"])
+                return None
+            return record
+
         wanted = sorted(set(ids))
-        return zip(wanted, self._client.in_order(lambda number: get(self._client, number), wanted), strict=True)
+        return zip(wanted, self._client.in_order(get_one, wanted), strict=True)
 
 
 class TableSource:
@@ -212,6 +220,10 @@ def _parse(text: str) -> Any:
     if NUMBER.fullmatch(text):
         return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
     return text
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _belonging(images: list[Record], collection: Record) -> list[Record]:
