@@ -26,6 +26,26 @@ def test_text_from_the_network_stays_one_cell(tmp_path):
     assert read_table(path) == [{"image_id": 1, "term": 'a b "c" d', "weight": 0.1}]
 
 
+@pytest.mark.parametrize("character", ["\x80", "\x85", "\x9b", "\u200f", "\u202e", "\u2066", "\u2069", "\x7f", "\x1b"])
+def test_control_characters_become_a_space(tmp_path, character):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    write_table(path, [{"image_id": 1, "term": f"a{character * 2}é\u200db", "weight": 1.0}])
+    assert read_table(path)[0]["term"] == "a é\u200db"
+
+
+def test_long_texts_are_cut_and_can_be_read(tmp_path):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    write_table(path, [{"image_id": 1, "term": "x" * 200_000, "weight": 1.0}])
+    (row,) = read_table(path)
+    assert row["term"] == "x" * 1999 + "…"
+    first = path.read_bytes()
+    write_table(path, [row])
+    assert path.read_bytes() == first
+    # A table from elsewhere, such as a lock of an earlier version.
+    path.write_text("image_id\tterm\tweight\n1\t" + "x" * 200_000 + "\t1\n")
+    assert len(read_table(path)[0]["term"]) == 200_000
+
+
 def test_sidecar_describes_every_column(tmp_path):
     path = tmp_path / "run_ica" / "desc-ICA_mixing.tsv"
     write_table(path, [{"image_id": 1, "ICA_00": 0.5, "ICA_01": float("nan")}], ["image_id", "ICA_00", "ICA_01"])

@@ -18,6 +18,11 @@ from typing import Any
 
 TABLES_FILE = Path(__file__).parent.parent / "schemas" / "tables.json"
 MISSING = "n/a"
+# Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
+MAX_CELL = 2000
+csv.field_size_limit(2**31 - 1)
+# Control characters, separators of lines, and what turns the direction of the text around it.
+NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
 @contextmanager
@@ -52,6 +57,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
     rows : iterable of mappings
         Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
+        Texts are cut after `MAX_CELL` characters.
     columns : iterable of str, optional
         The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
 
@@ -155,4 +161,5 @@ def _to_text(value: Any) -> str:
     # Names come from the network: a tab or a line break in one must not become a column or a row.
     # And half a surrogate pair, which JSON can hold, is no UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
+    text = NOT_TEXT.sub(" ", text)
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"

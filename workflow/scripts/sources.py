@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import neurovault
-from neurovault import Record, null_strings_to_none
+from neurovault import Record, is_id, null_strings_to_none
 from neurovault_api import Listing, get_collection, get_image, list_collections, list_images
 from outputs import MISSING
 from web import Client
@@ -97,7 +97,7 @@ class ServerSource:
         wanted = set(self._collection_ids or [])
         damaged: Damage = {}
         for image_id, image in self._get_all(get_image, self._image_ids or []):
-            if image is None or not _is_id(image.get("collection_id")):
+            if image is None or not is_id(image.get("collection_id")):
                 damaged[f"image {image_id}: not on the server"] = 1
             elif image["collection_id"] not in wanted:
                 self._single.setdefault(image["collection_id"], []).append(image)
@@ -220,10 +220,6 @@ def _parse(text: str) -> Any:
     if NUMBER.fullmatch(text):
         return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
     return text
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**63
 
 
 def _belonging(images: list[Record], collection: Record) -> list[Record]:
