@@ -87,7 +87,8 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
-    with path.open(encoding="utf-8", newline="") as stream:
+    # An editor may have put a mark of the byte order in front of a lock.
+    with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)
         parsers = [_PARSERS[_column(description, name, path)["Format"]] for name in names]
