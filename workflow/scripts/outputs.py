@@ -7,6 +7,7 @@ and puts a JSON sidecar beside the table, reading takes the types from it.
 
 import csv
 import functools
+import hashlib
 import json
 import math
 import os
@@ -21,8 +22,9 @@ MISSING = "n/a"
 # Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
 MAX_CELL = 2000
 csv.field_size_limit(2**31 - 1)
-# Control characters, separators of lines, and what turns the direction of the text around it.
-NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# They turn the direction of the text around them.
+DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
     rows : iterable of mappings
         Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
-        Texts are cut after `MAX_CELL` characters.
+        Texts are cut to `MAX_CELL` characters.
     columns : iterable of str, optional
         The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
 
@@ -162,5 +164,11 @@ def _to_text(value: Any) -> str:
     # Names come from the network: a tab or a line break in one must not become a column or a row.
     # And half a surrogate pair, which JSON can hold, is no UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
-    text = NOT_TEXT.sub(" ", text)
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+    text = CONTROLS.sub(" ", DIRECTIONS.sub("", text))
+    return _cut(text) if len(text) > MAX_CELL else text or MISSING
+
+
+def _cut(text: str) -> str:
+    """Cut a text; the hash at its end keeps different texts different, as terms must be."""
+    end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text[: MAX_CELL - len(end)] + end
