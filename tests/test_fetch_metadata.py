@@ -1,5 +1,6 @@
 """Which images are chosen, and why the others are not."""
 
+import json
 import random
 
 import pytest
@@ -275,3 +276,69 @@ def test_a_doi_is_found_however_it_was_typed(tmp_path):
     archive.collections[1]["DOI"] = "10.1/Ab(c)<1>"
     archive.collections[2]["DOI"] = "https://doi.org/10.1/aB(C)<1>"
     assert ids(choose(tmp_path, archive, collection_terms={"DOI": "doi: 10.1/ab(c)<1>"})[1]) == [101, 201]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_in_two_collections_of_a_cache_is_taken_once_as_it_was_last(write_archive, fetch, seed):
+    summer, winter = "2018-06-30T08:30:00+02:00", "2018-06-30T07:00:00+01:00"
+    data_dir = write_archive(
+        {
+            1: [{"id": 7, "modify_date": winter}, {"id": 8, "modify_date": "?"}, {"id": 9}],
+            2: [{"id": 7, "modify_date": summer, "map_type": "T map"}, {"id": 8, "modify_date": summer}],
+            3: [{"id": 7, "modify_date": summer}, {"id": 9}, {"id": 10}],
+        }
+    )
+    _, images, selection = fetch(data_dir, random_state=seed, max_images_per_collection=2)
+    assert [(row["collection_id"], row["image_id"]) for row in images] == [(1, 9), (2, 7), (2, 8), (3, 10)]
+    dropped = [(row["criterion"], row["tested"], row["dropped"]) for row in selection if row["dropped"]]
+    assert dropped == [("listed in another collection too", 8, 4)]
+    # The record that counts is refused, so the older one does not come in by the back door.
+    _, images, selection = fetch(data_dir, random_state=seed, image_terms={"map_type": "Z map"})
+    assert ids(images) == [9, 8, 10]
+    assert [row["kept"] for row in selection if row["criterion"] == "map_type = Z map"] == [3]
+
+
+def test_an_image_listed_in_two_collections_of_a_server_is_taken_once(tmp_path):
+    archive = Archive.small({1: 2, 2: 2})
+    archive.images[999] = archive.images[101] | {"collection_id": 2}
+    archive.collections[2]["number_of_images"] = 3
+    with Server(archive) as server:
+        run = Run(tmp_path, server=server)
+        for seed in range(3):
+            images = run.select(random_state=seed)[1]
+            assert [(row["collection_id"], row["image_id"]) for row in images] == [
+                (1, 101),
+                (1, 102),
+                (2, 201),
+                (2, 202),
+            ]
+
+
+def test_a_server_that_answers_with_another_image_is_not_believed(tmp_path):
+    archive = Archive.small({1: 2})
+    archive.images[7] = archive.images[101]
+    _, images, selection = choose(tmp_path, archive, image_ids=[7, 102])
+    assert ids(images) == [102]
+    assert [(row["level"], row["criterion"]) for row in selection if row["dropped"]] == [
+        ("collection", "readable metadata")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        ({"is_in": ["10.1/AB"]}, [101, 201]), ({"not_in": ["DOI: 10.1/ab"]}, [301, 401]),
+        ({"not_equal": "10.1/aB"}, [301, 401]), ({"is_in": ["10.1/ab", None]}, [101, 201, 401]),
+        ({"is_in": [5]}, []), ({"contains": ["doi.org"]}, [201]),
+    ],
+)  # fmt: skip
+def test_a_doi_is_the_same_in_any_spelling(write_archive, fetch, term, expected):
+    data_dir = write_archive({number: [{"id": 100 * number + 1}] for number in range(1, 5)})
+    for number, doi in enumerate(["10.1/Ab", "https://doi.org/10.1/aB", "10.1/c", None], start=1):
+        path = data_dir / f"neurovault/collection_{number}/collection_metadata.json"
+        path.write_text(json.dumps({"id": number, "name": "x", "DOI": doi}))
+    if expected:
+        assert ids(fetch(data_dir, collection_terms={"DOI": term})[1]) == expected
+    else:
+        with pytest.raises(RuntimeError, match="DOI is_in"):
+            fetch(data_dir, collection_terms={"DOI": term})

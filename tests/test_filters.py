@@ -79,6 +79,9 @@ def test_all_of_nilearns_comparisons_are_there():
         ({"is_in": ["a"], "not_in": ["b"]}, "not a comparison"),
         ({"is_in": "Z map"}, r"is_in takes a list, not 'Z map'; write is_in: \[Z map\]"),
         ({"not_null": "yes"}, "not_null takes true or false"),
+        ({"contains": [1]}, r"contains takes texts, not \[1\]"),
+        ({"not_contains": ["a", None]}, "not_contains takes texts"),
+        ({"pattern": 3}, "pattern takes a text, not 3"),
         ({"pattern": "("}, "not a regular expression"),
     ],
 )
@@ -106,3 +109,18 @@ def test_filter_function_from_file(tmp_path):
         load_function("mine.keep")
     with pytest.raises(ValueError, match="does not exist"):
         load_function("nowhere.py:keep")
+
+
+def test_a_filter_that_fails_is_explained(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def keep(metadata):\n    return metadata['mine'] > 3\n")
+    with pytest.raises(
+        ValueError, match=rf"filter keep of {path} failed for the record with id 7: KeyError: 'mine' \(line 2\)"
+    ):
+        load_function(f"{path}:keep")({"id": 7})
+    path.write_text("import nothing_of_this_name\n")
+    with pytest.raises(ValueError, match=rf"{path} cannot be run: ModuleNotFoundError: .* \(line 1\)"):
+        load_function(f"{path}:keep")
+    path.write_text("def keep(:\n")
+    with pytest.raises(ValueError, match="cannot be run: SyntaxError"):
+        load_function(f"{path}:keep")

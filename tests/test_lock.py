@@ -57,6 +57,13 @@ def repeat(folder, server, lock, *, data_dir=None, **archive):
     return run
 
 
+def without_id(text):
+    header, row, *rest = text.split("\n")
+    fields = row.split("\t")
+    fields[header.split("\t").index("image_id")] = "n/a"
+    return "\n".join([header, "\t".join(fields), *rest])
+
+
 def same_tables(first, second):
     names = [
         "fetch_metadata/images.tsv", "fetch_metadata/collections.tsv", "download_images/status-0.tsv",
@@ -146,6 +153,7 @@ def test_datalad_can_read_it(locked):
         (lambda text: text.replace("sha256", "md5", 1), "is no images.lock.tsv"),
         (lambda text: text.replace("\tmodify_date", "", 1), "is no images.lock.tsv"),
         (lambda text: text + text.splitlines()[1] + "\n", "or there twice"),
+        (lambda text: without_id(text), "line 2: image_id and collection_id must be whole numbers, not n/a"),
         (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
         (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
     ],
@@ -155,6 +163,12 @@ def test_what_is_no_lock_is_refused(locked, tmp_path, change, message):
     path.write_text(change(Path(locked[2]).read_text()))
     with pytest.raises(ValueError, match=message):
         read_lock(str(path))
+
+
+def test_a_lock_that_an_editor_saved_is_read(locked, tmp_path):
+    path = tmp_path / "edited.tsv"
+    path.write_text("\ufeff" + Path(locked[2]).read_text().replace("\n", "\r\n"), newline="")
+    assert read_lock(str(path)) == read_lock(locked[2])
 
 
 def test_the_version_in_the_lock_is_the_projects():

@@ -141,3 +141,41 @@ def test_description_is_in_the_cache(archive, tmp_path):
         Run(tmp_path, server=server).select()
     assert "Gorgolewski" in (tmp_path / "data/neurovault/README.txt").read_text()
     assert json.loads((tmp_path / "data/neurovault/records/image_101.json").read_text())["id"] == 101
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("images", ["[null]", "[[1]]", '[{"id": "x"}]', '[{"id": true}]', "{}", "1", DEEP])
+def test_a_damaged_listing_is_asked_for_again(archive, tmp_path, images):
+    with Server(archive) as server:
+        run = Run(tmp_path, server=server)
+        expected = ids(run.select()[1])
+        path = run.data_dir / "neurovault/listings/collection_1.json"
+        whole = path.read_text()
+        version = json.dumps(json.loads(whole)["version"])
+        path.write_text(f'{{"version": {version}, "images": {images}}}')
+        asked = server.count("/images/")
+        assert ids(run.select()[1]) == expected
+        assert server.count("/images/") == asked + 1
+        assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", "{}", '{"id": 102}', DEEP, "\udcff"])
+def test_a_damaged_record_is_as_if_it_were_not_there(archive, tmp_path, content):
+    with Server(archive) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        path = run.data_dir / "neurovault/records/image_101.json"
+        path.write_text(content, "utf-8", "surrogateescape")
+        assert {row["status"] for row in run.download()} == {"ok"}
+
+
+@pytest.mark.parametrize("content", [DEEP, "[1]", "null", "1" * 10_000])
+def test_damaged_metadata_of_nilearns_are_counted(write_archive, tmp_path, content):
+    data_dir = write_archive({1: [{"id": 1}, {"id": 2}]})
+    (data_dir / "neurovault/collection_1/image_2_metadata.json").write_text(content)
+    _, images, selection = Run(tmp_path, data_dir=data_dir).select()
+    assert ids(images) == [1]
+    assert sum(row["dropped"] for row in selection if row["criterion"] == "readable metadata") == 1
+    assert read_modify_date(data_dir, 1, 2) is None

@@ -26,6 +26,36 @@ def test_text_from_the_network_stays_one_cell(tmp_path):
     assert read_table(path) == [{"image_id": 1, "term": 'a b "c" d', "weight": 0.1}]
 
 
+@pytest.mark.parametrize("character", ["\x80", "\x85", "\x9b", "\u2029", "\x7f", "\x1b"])
+def test_control_characters_become_a_space(tmp_path, character):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    write_table(path, [{"image_id": 1, "term": f"a{character * 2}é\u200db", "weight": 1.0}])
+    assert read_table(path)[0]["term"] == "a é\u200db"
+
+
+@pytest.mark.parametrize("character", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069"])
+def test_marks_of_direction_are_dropped(tmp_path, character):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    rows = [{"image_id": 1, "term": term, "weight": 1.0} for term in (f"a{character}b", character)]
+    write_table(path, rows)
+    assert [row["term"] for row in read_table(path)] == ["ab", None]
+
+
+def test_long_texts_are_cut_stay_different_and_can_be_read(tmp_path):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    write_table(path, [{"image_id": 1, "term": "x" * 200_000 + end, "weight": 1.0} for end in "ab"])
+    rows = read_table(path)
+    assert [len(row["term"]) for row in rows] == [2000, 2000]
+    assert rows[0]["term"].startswith("x" * 1990 + "… ")
+    assert rows[0]["term"] != rows[1]["term"]
+    first = path.read_bytes()
+    write_table(path, rows)
+    assert path.read_bytes() == first
+    # A table from elsewhere, such as a lock of an earlier version.
+    path.write_text("image_id\tterm\tweight\n1\t" + "x" * 200_000 + "\t1\n")
+    assert len(read_table(path)[0]["term"]) == 200_000
+
+
 def test_sidecar_describes_every_column(tmp_path):
     path = tmp_path / "run_ica" / "desc-ICA_mixing.tsv"
     write_table(path, [{"image_id": 1, "ICA_00": 0.5, "ICA_01": float("nan")}], ["image_id", "ICA_00", "ICA_01"])

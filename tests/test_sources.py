@@ -19,7 +19,7 @@ def write_own(tmp_path):
         (folder / "maps" / "b.nii").write_bytes(gzip.decompress(nifti(2)))
         (folder / "a_terms.json").write_text('{"data": {"values": {"faces": 0.5}}}')
         table = folder / "maps.tsv"
-        table.write_text(text)
+        table.write_text(text, "utf-8", "surrogateescape")
         return str(table)
 
     return write
@@ -61,6 +61,12 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
         ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id must be a whole number"),
         ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice: a and b"),
         ("file\timage_id\tcollection_id\na\t1\n", "line 2: not as many fields"),
+        ("file\timage_id\tcollection_id\timage_id\n", "more than one column is called 'image_id'"),
+        ("file\timage_id\tcollection_id\nK\udcf6ln\t1\t1\n", r"is not UTF-8 \(byte 0xf6\); save it as UTF-8"),
+        (
+            "file\timage_id\tcollection_id\n/x/a.nii\t1\t1\n",
+            r"line 2: /x/a\.nii is an absolute path .* write \.\./.*x/a\.nii,",
+        ),
         ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: there is no file"),
     ],
 )
@@ -72,3 +78,17 @@ def test_a_table_that_is_wrong_is_explained(write_own, text, message):
 def test_a_table_from_a_spreadsheet_is_read(write_own):
     rows = read_own_table(write_own("\ufefffile\timage_id\tcollection_id\tx\r\na b.nii\t01\t2\tTRUE\r\n"))
     assert rows[0] == {"file": "a b.nii", "image_id": 1, "collection_id": 2, "x": True, "id": 1}
+
+
+def test_an_absolute_path_does_not_go_into_results(write_own, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "lab")
+    text = (
+        "file\timage_id\tcollection_id\n"
+        f"{tmp_path}/lab/maps/a.nii.gz\t1\t1\n{tmp_path}/link/../lab/maps/b.nii\t2\t1\n{tmp_path}/link/maps/b.nii\t3\t1\n"
+    )
+    table = write_own(text)
+    assert [row["file"] for row in read_own_table(table)] == ["maps/a.nii.gz", "maps/b.nii", "maps/b.nii"]
+    run = Run(tmp_path, data_dir=tmp_path / "lab", source="table")
+    run.select(table=table)
+    assert {row["status"] for row in run.download()} == {"ok"}
+    assert not any(str(tmp_path) in path.read_text() for path in run.results.rglob("*.tsv"))

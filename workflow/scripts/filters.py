@@ -6,6 +6,7 @@ meaning for missing and mistyped values.
 
 import importlib.util
 import re
+import traceback
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
     "pattern": _pattern,
 }
 LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
+PART_COMPARISONS = {"contains", "not_contains"}
 FLAG_COMPARISONS = {"is_null", "not_null"}
 
 
@@ -84,6 +86,11 @@ def compile_term(key: str, term: Any) -> Predicate:
     ((name, argument),) = term.items()
     if name in LIST_COMPARISONS and not isinstance(argument, list):
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
+    if name == "pattern" and not isinstance(argument, str):
+        raise ValueError(f"{key}: pattern takes a text, not {argument!r}")
+    # nilearn stops with a TypeError at the first text that is asked for a number.
+    if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
+        raise ValueError(f"{key}: {name} takes texts, not {argument!r}; write them in quotes")
     if name in FLAG_COMPARISONS and not isinstance(argument, bool):
         raise ValueError(f"{key}: {name} takes true or false, not {argument!r}")
     try:
@@ -106,7 +113,8 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     Raises
     ------
     ValueError
-        If the reference is not of that form, or there is no such file or function.
+        If the reference is not of that form, there is no such file or function, or the file cannot be run. The
+        function that is returned raises it too, for whatever the one in the file raises.
     """
     file, separator, name = reference.rpartition(":")
     if not separator or not file.endswith(".py"):
@@ -117,11 +125,31 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"{file} has no function {name}")
-    return function
+
+    def holds(metadata: Metadata) -> bool:
+        try:
+            return bool(function(metadata))
+        except Exception as error:
+            raise ValueError(
+                f"the filter {name} of {file} failed for the record with id {metadata.get('id')}:"
+                f" {_explain(error, file)}"
+            ) from error
+
+    return holds
+
+
+def _explain(error: Exception, file: str) -> str:
+    """Name an error and the last line of the user's file that it went through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def word_pattern(words: list[str]) -> re.Pattern[str]:

@@ -62,6 +62,8 @@ def read_lock(path: str) -> list[dict[str, Any]]:
         raise ValueError(f"{path} is no images.lock.tsv of this workflow: it has no {', '.join(missing)}")
     seen = set()
     for line, row in enumerate(rows, start=2):
+        if row["image_id"] is None or row["collection_id"] is None:
+            raise ValueError(f"{path}, line {line}: image_id and collection_id must be whole numbers, not n/a")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
             raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits")

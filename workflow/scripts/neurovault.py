@@ -10,6 +10,7 @@ Paths are always made from the numeric ids: what a record says of its own path o
 """
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record],
 def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
     """Say which version of an image the cache has; None if it has none that is complete."""
     try:
-        record = json.loads(_image_metadata(data_dir, collection_id, image_id).read_text("utf-8"))
+        record = _read_json(_image_metadata(data_dir, collection_id, image_id))
     except (OSError, ValueError):
         return None
     return str(record.get("modify_date") or "") if isinstance(record, dict) else None
@@ -114,11 +115,12 @@ def has_collection(data_dir: str | Path, collection_id: int) -> bool:
 
 
 def read_record(data_dir: str | Path, image_id: int) -> Record | None:
-    """Read what `write_record` stored; None if there is nothing."""
+    """Read what `write_record` stored; None if there is nothing, or something else."""
     try:
-        return json.loads(_record_file(data_dir, image_id).read_text("utf-8"))
+        record = _read_json(_record_file(data_dir, image_id))
     except (OSError, ValueError):
         return None
+    return record if isinstance(record, dict) and record.get("id") == image_id else None
 
 
 def write_record(data_dir: str | Path, record: Record) -> None:
@@ -132,14 +134,21 @@ def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Rec
     Returns
     -------
     list of dict or None
-        None if there are none, or they are of another server or of before the collection's last change.
+        None if there are none, or they are damaged, of another server or of before the collection's last change.
     """
+    path = _listing_file(data_dir, collection["id"])
     try:
-        stored = json.loads(_listing_file(data_dir, collection["id"]).read_text("utf-8"))
-        is_current = stored["version"] == _version(url, collection)
-        return stored["images"] if is_current and isinstance(stored["images"], list) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = _read_json(path)
+        version, images = stored["version"], stored["images"]
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logging.warning("%s is damaged and not used: %s", path, error)
+        return None
+    if not isinstance(images, list) or not all(isinstance(image, dict) and is_id(image.get("id")) for image in images):
+        logging.warning("%s is damaged and not used: not a list of records", path)
+        return None
+    return images if version == _version(url, collection) else None
 
 
 def write_listing(data_dir: str | Path, url: str, collection: Record, images: list[Record]) -> None:
@@ -166,6 +175,11 @@ def null_strings_to_none(record: Record) -> Record:
     }
 
 
+def is_id(value: Any) -> bool:
+    """Say whether a value can be the id of an image or a collection."""
+    return type(value) is int and 0 <= value < 2**63
+
+
 def _version(url: str, collection: Record) -> list[Any]:
     """Tell states of a collection apart: every upload, edit and removal in it changes one of these."""
     return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
@@ -187,6 +201,14 @@ def _image_metadata(data_dir: str | Path, collection_id: int, image_id: int) -> 
     return _collection_folder(data_dir, collection_id) / f"image_{image_id:d}_metadata.json"
 
 
+def _read_json(path: Path) -> Any:
+    """Read a JSON file; whatever is wrong with its content is a ValueError."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+
+
 def _write_json(path: Path, content: Any) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content), "utf-8")
@@ -201,7 +223,7 @@ def _read_records(files: Any) -> tuple[list[Record], list[str]]:
     records, damaged = [], []
     for path, name in files:
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = _read_json(path)
         except (OSError, ValueError) as error:
             damaged.append(f"{path}: {error}")
             continue

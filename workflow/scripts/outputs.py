@@ -7,6 +7,7 @@ and puts a JSON sidecar beside the table, reading takes the types from it.
 
 import csv
 import functools
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,12 @@ from typing import Any
 
 TABLES_FILE = Path(__file__).parent.parent / "schemas" / "tables.json"
 MISSING = "n/a"
+# Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
+MAX_CELL = 2000
+csv.field_size_limit(2**31 - 1)
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# They turn the direction of the text around them.
+DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 @contextmanager
@@ -60,6 +67,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
     rows : iterable of mappings
         Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
+        Texts are cut to `MAX_CELL` characters.
     columns : iterable of str, optional
         The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
 
@@ -89,7 +97,8 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
-    with path.open(encoding="utf-8", newline="") as stream:
+    # An editor may have put a mark of the byte order in front of a lock.
+    with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)
         parsers = [_PARSERS[_column(description, name, path)["Format"]] for name in names]
@@ -163,4 +172,11 @@ def _to_text(value: Any) -> str:
     # Names come from the network: a tab or a line break in one must not become a column or a row.
     # And half a surrogate pair, which JSON can hold, is no UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
+    text = CONTROLS.sub(" ", DIRECTIONS.sub("", text))
+    return _cut(text) if len(text) > MAX_CELL else text or MISSING
+
+
+def _cut(text: str) -> str:
+    """Cut a text; the hash at its end keeps different texts different, as terms must be."""
+    end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text[: MAX_CELL - len(end)] + end

@@ -2,9 +2,13 @@
 
 import hashlib
 import logging
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sized
 from contextlib import closing
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from filters import compile_term, describe_term, load_function, word_pattern
@@ -116,31 +120,82 @@ def select_images(
         Rows of selection.tsv; what lies behind the last collection needed is not counted as images.
     """
     drawn = draw_collections(collections, random_state)
-    kept: list[Record] = []
-    counts: list[Step] = []
+    found = _Found(criteria, max_images_per_collection)
+    damage: Counter[str] = Counter()
     read: list[Record] = []
     meter = Meter(len(drawn), unit="collection")
     # The source reads ahead. Whatever it has read beyond what is needed plays no part.
     with closing(source.images(drawn)) as walk:
         for collection, images, damaged in walk:
             read.append(collection)
-            passing, steps = choose(images, criteria, level="image")
-            capped = draw_images(passing, random_state)[:max_images_per_collection]
-            share = step("image", f"max_images_per_collection {max_images_per_collection}", passing, capped)
-            counts = _add_steps(counts, [count_damaged("image", images, damaged), *steps, share])
-            kept += capped
+            damage.update(damaged)
+            found.add(images)
             meter.add()
-            if max_images is not None and len(kept) >= max_images:
+            if max_images is not None and found.count_taken() >= max_images:
                 break
+    passing = [found.passing(collection["id"]) for collection in read]
+    kept = [image for images in passing for image in draw_images(images, random_state)[:max_images_per_collection]]
     selected = kept[:max_images]
     return (
         sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
         [
             step("collection", "read until there were enough images", drawn, read),
-            *counts,
+            count_damaged("image", range(found.n_listed), damage),
+            *found.steps(),
+            step("image", f"max_images_per_collection {max_images_per_collection}", list(chain(*passing)), kept),
             step("image", f"max_images {max_images}", kept, selected),
         ],
     )
+
+
+class _Found:
+    """The images of the collections read so far, each once, whatever the order in which they were read.
+
+    NeuroVault lists an image that was moved or shared in more than one collection, and a cache keeps what it was. The
+    record that was modified last counts, before any criterion; of equally old ones that of the lower collection id.
+    Of an image that was refused only its fate is kept, since a walk may see hundreds of thousands.
+    """
+
+    def __init__(self, criteria: list[Criterion], max_images_per_collection: int | None) -> None:
+        self._criteria, self._limit = criteria, max_images_per_collection
+        self._fates: dict[int, tuple[tuple[float, int], int]] = {}
+        self._passing: dict[int, dict[int, Record]] = {}
+        self.n_listed = 0
+
+    def add(self, images: list[Record]) -> None:
+        """Test the images of one more collection."""
+        self.n_listed += len(images)
+        for image in images:
+            number, rank = image["id"], (_modified(image), -image["collection_id"])
+            if number in self._fates:
+                older = self._fates[number][0]
+                if rank <= older:
+                    continue
+                self._passing.get(-older[1], {}).pop(number, None)
+            n_met = next((n for n, (_, holds) in enumerate(self._criteria) if not holds(image)), len(self._criteria))
+            self._fates[number] = rank, n_met
+            if n_met == len(self._criteria):
+                self._passing.setdefault(image["collection_id"], {})[number] = image
+
+    def passing(self, collection_id: int) -> list[Record]:
+        """List the images of a collection that meet all criteria."""
+        return list(self._passing.get(collection_id, {}).values())
+
+    def count_taken(self) -> int:
+        """Count the images that would be taken if no more collections were read."""
+        return sum(
+            len(images) if self._limit is None else min(len(images), self._limit) for images in self._passing.values()
+        )
+
+    def steps(self) -> list[Step]:
+        """Count what was there twice and what each criterion dropped: rows of selection.tsv."""
+        dropped = Counter(n_met for _, n_met in self._fates.values())
+        kept = len(self._fates)
+        rows = [_row("image", "listed in another collection too", self.n_listed, kept)]
+        for number, (name, _) in enumerate(self._criteria):
+            rows.append(_row("image", name, kept, kept - dropped[number]))
+            kept -= dropped[number]
+        return rows
 
 
 def explicit_collections(
@@ -160,11 +215,13 @@ def explicit_collections(
     return None
 
 
-def _add_steps(counts: list[Step], steps: list[Step]) -> list[Step]:
-    if not counts:
-        return steps
-    numbers = ("tested", "dropped", "kept")
-    return [more | {key: count[key] + more[key] for key in numbers} for count, more in zip(counts, steps, strict=True)]
+def _modified(image: Record) -> float:
+    """Make modification dates comparable: those of NeuroVault have the offset of summer or of winter."""
+    try:
+        date = datetime.fromisoformat(image["modify_date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return -math.inf
 
 
 def _draw(random_state: int, number: int) -> bytes:
@@ -176,16 +233,28 @@ def _field_is_in(field: str, accepted: list[int]) -> Callable[[Record], bool]:
 
 
 def _term_criterion(key: str, term: Any) -> Criterion:
-    if key == "DOI" and isinstance(term, str):
-        wanted = _bare_doi(term)
-        return describe_term(key, term), lambda record: _bare_doi(record.get(key)) == wanted
+    if key == "DOI":
+        if not isinstance(term, Mapping):
+            wanted: Any = _bare_doi(term)
+        elif term.keys() & {"is_in", "not_in"}:
+            wanted = {name: [_bare_doi(doi) for doi in dois] for name, dois in term.items()}
+        elif "not_equal" in term:
+            wanted = {"not_equal": _bare_doi(term["not_equal"])}
+        else:
+            # Patterns and parts are compared with the text as it was typed.
+            wanted = None
+        if wanted is not None:
+            is_wanted = compile_term(key, wanted)
+            return describe_term(key, term), lambda record: is_wanted(_bare_doi(record.get(key)))
     holds = compile_term(key, term)
     return describe_term(key, term), lambda record: holds(record.get(key))
 
 
-def _bare_doi(text: Any) -> str | None:
+def _bare_doi(value: Any) -> Any:
     """Make DOIs comparable: NeuroVault keeps them as they were typed, and case means nothing in them."""
-    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", text.strip().lower()) if isinstance(text, str) else None
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", value.strip().lower())
 
 
 def _has_subjects(minimum: int) -> Callable[[Record], bool]:
@@ -199,27 +268,18 @@ def _has_subjects(minimum: int) -> Callable[[Record], bool]:
 
 def step(level: str, criterion: str, before: list[Record], after: list[Record]) -> Step:
     """Count what a criterion dropped: a row of selection.tsv."""
-    return {
-        "level": level,
-        "criterion": criterion,
-        "tested": len(before),
-        "dropped": len(before) - len(after),
-        "kept": len(after),
-    }
+    return _row(level, criterion, len(before), len(after))
 
 
-def count_damaged(level: str, records: list[Record], damaged: Mapping[str, int]) -> Step:
+def _row(level: str, criterion: str, tested: int, kept: int) -> Step:
+    return {"level": level, "criterion": criterion, "tested": tested, "dropped": tested - kept, "kept": kept}
+
+
+def count_damaged(level: str, records: Sized, damaged: Mapping[str, int]) -> Step:
     """Count what could not be read, and say it."""
     for line, number in damaged.items():
         logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
-    dropped = sum(damaged.values())
-    return {
-        "level": level,
-        "criterion": "readable metadata",
-        "tested": len(records) + dropped,
-        "dropped": dropped,
-        "kept": len(records),
-    }
+    return _row(level, "readable metadata", len(records) + sum(damaged.values()), len(records))
 
 
 def to_integer(value: Any) -> int | None:

@@ -5,6 +5,8 @@ as the selection asks for them.
 """
 
 import csv
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import neurovault
-from neurovault import Record, null_strings_to_none
+from neurovault import Record, is_id, null_strings_to_none
 from neurovault_api import Listing, get_collection, get_image, list_collections, list_images
 from outputs import MISSING
 from web import Client
@@ -96,7 +98,7 @@ class ServerSource:
         wanted = set(self._collection_ids or [])
         damaged: Damage = {}
         for image_id, image in self._get_all(get_image, self._image_ids or []):
-            if image is None or type(image.get("collection_id")) is not int or image["collection_id"] < 0:
+            if image is None or not is_id(image.get("collection_id")):
                 damaged[f"image {image_id}: not on the server"] = 1
             elif image["collection_id"] not in wanted:
                 self._single.setdefault(image["collection_id"], []).append(image)
@@ -128,8 +130,15 @@ class ServerSource:
         return CollectionImages(collection, _belonging(listing.records, collection), damaged)
 
     def _get_all(self, get: Any, ids: Iterable[int]) -> Iterator[tuple[int, Record | None]]:
+        def get_one(number: int) -> Record | None:
+            record = get(self._client, number)
+            if record is not None and record["id"] != number:
+                logging.warning("asked for the record with id %d, the server answered with %d", number, record["id"])
+                return None
+            return record
+
         wanted = sorted(set(ids))
-        return zip(wanted, self._client.in_order(lambda number: get(self._client, number), wanted), strict=True)
+        return zip(wanted, self._client.in_order(get_one, wanted), strict=True)
 
 
 class TableSource:
@@ -168,17 +177,21 @@ def read_own_table(table: str) -> list[Record]:
     Raises
     ------
     ValueError
-        If a column is missing, or an id is no whole number or there twice.
+        If it is not UTF-8, a column is missing or there twice, an id is no whole number or there twice, or a file is
+        outside of the table's folder by its absolute path.
     """
-    with Path(table).open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, dialect="excel-tab")
-        missing = {"file", "image_id", "collection_id"} - set(reader.fieldnames or [])
-        if missing:
-            raise ValueError(
-                f"{table}: the column {', '.join(sorted(missing))} is missing; it needs file, image_id and"
-                f" collection_id, separated by tabs, and has {', '.join(reader.fieldnames or ['nothing'])}"
-            )
-        rows = [_own_record(table, number, row) for number, row in enumerate(reader, start=2)]
+    try:
+        with Path(table).open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, dialect="excel-tab")
+            _check_columns(table, list(reader.fieldnames or []))
+            rows = [_own_record(table, number, row) for number, row in enumerate(reader, start=2)]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{table} is not UTF-8 (byte {error.object[error.start]:#04x}); save it as UTF-8, in a spreadsheet as"
+            ' "Unicode text" or "CSV UTF-8" with tabs'
+        ) from error
+    except csv.Error as error:
+        raise ValueError(f"{table} cannot be read as a table: {error}") from error
     seen: dict[int, str] = {}
     for row in rows:
         if row["id"] in seen:
@@ -187,6 +200,20 @@ def read_own_table(table: str) -> list[Record]:
     if not rows:
         raise ValueError(f"{table} has no rows")
     return rows
+
+
+def _check_columns(table: str, columns: list[str]) -> None:
+    missing = {"file", "image_id", "collection_id"} - set(columns)
+    if missing:
+        raise ValueError(
+            f"{table}: the column {', '.join(sorted(missing))} is missing; it needs file, image_id and"
+            f" collection_id, separated by tabs, and has {', '.join(columns or ['nothing'])}"
+        )
+    twice = sorted(name for name, number in Counter(columns).items() if number > 1)
+    if twice:
+        raise ValueError(
+            f"{table}: more than one column is called {', '.join(repr(name) for name in twice)}; rename or remove them"
+        )
 
 
 def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
@@ -199,8 +226,25 @@ def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
         ids[key] = int(row[key])
     if not row["file"].strip():
         raise ValueError(f"{table}, line {line}: there is no file")
+    file = _relative_to_table(table, line, row["file"].strip())
     record = null_strings_to_none({key: _parse(value) for key, value in row.items()})
-    return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": row["file"].strip()}
+    return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": file}
+
+
+def _relative_to_table(table: str, line: int, file: str) -> str:
+    """Name a map relative to its table's folder: no absolute path of this machine goes into the results."""
+    if not Path(file).is_absolute():
+        return file
+    folder = Path(table).absolute().parent
+    # Normalised as text first: the maps inside the folder may be links to elsewhere.
+    for start, path in ((folder, Path(os.path.normpath(file))), (folder.resolve(), Path(file).resolve())):
+        if path.is_relative_to(start):
+            return str(path.relative_to(start))
+    relative = os.path.relpath(Path(file), folder)
+    raise ValueError(
+        f"{table}, line {line}: {file} is an absolute path to outside of the table's folder, which would go into the"
+        f" results; write {relative}, or put the table beside the maps"
+    )
 
 
 def _parse(text: str) -> Any:

@@ -172,6 +172,11 @@ def main(
     summary = ", ".join(
         f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused.values()).most_common()
     )
+    if len(rows) + len(refused) != len(wanted):
+        raise RuntimeError(
+            f"{len(wanted)} images were selected, but {len(rows)} are kept and {len(refused)} refused: an image_id is"
+            f" twice in {selection}; delete results/fetch_metadata"
+        )
     if not rows:
         raise RuntimeError(f"none of {len(wanted)} images is left: {summary}; loosen stack_images.quality")
 
