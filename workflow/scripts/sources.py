@@ -265,7 +265,7 @@ def _belonging(images: list[Record], collection: Record) -> list[Record]:
 
 def _not_read(listing: Listing, what: str) -> Damage:
     lines = {
-        f"{what}: the server answers 500": listing.unreadable,
+        f"{what}: cannot be had from the server": listing.unreadable,
         f"{what}: counted by the server, but not in its list": listing.missing,
     }
     return {line: number for line, number in lines.items() if number}
