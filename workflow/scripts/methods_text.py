@@ -115,11 +115,12 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
     consensus = ""
     if n_restarts > 1:
         consensus = (
-            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts on a"
-            f" random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates were"
-            " clustered by average linkage on their absolute correlations, as in ICASSO"
+            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts,"
+            f" each on a random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates"
+            " were clustered by average linkage on their absolute correlations, as in ICASSO"
             f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
-            " over all voxels started."
+            " over all voxels started. The estimates of each restart were then assigned one to one to the components of"
+            " that run."
         )
         if facts["mean_iq_restarts"] is not None:
             consensus += (
