@@ -298,6 +298,7 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/consensus.py",
+        f"{SCRIPTS}/fastica.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
