@@ -174,7 +174,7 @@ def fit_smoothness(values: Real, lattice: Lattice) -> Smoothness:
     return Smoothness(float(a), float(b_mm), float(c_mm), _mirror_correlation(x, lattice))
 
 
-def _autocorrelation(x: Array, lattice: Lattice) -> tuple[Array, Real, Array]:
+def _autocorrelation(x: Array, lattice: Lattice) -> tuple[Array, Array, Array]:
     """Return, for bins of distance, the mean distance in mm, the number of pairs of points, and their correlation."""
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in lattice.inside.shape]
     volume = np.zeros(lattice.inside.shape)
@@ -183,7 +183,7 @@ def _autocorrelation(x: Array, lattice: Lattice) -> tuple[Array, Real, Array]:
     pairs = np.rint(fft.irfftn(np.abs(fft.rfftn(lattice.inside.astype(float), shape)) ** 2, shape)).ravel()
     distance = _wrapped_distance(shape, lattice.affine).ravel()
     bins = np.rint(distance / BIN_MM).astype(int)
-    n_pairs = np.bincount(bins, pairs)
+    n_pairs: Array = np.bincount(bins, pairs).astype(np.float64)
     filled = n_pairs > 0
     n_pairs = n_pairs[filled]
     mean_distance = np.bincount(bins, pairs * distance)[filled] / n_pairs
