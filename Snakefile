@@ -335,8 +335,11 @@ rule run_ica:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
+        f"{SCRIPTS}/labels.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
         voxels=rules.stack_images.output.matrix,
