@@ -270,6 +270,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
+        f"{SCRIPTS}/matrix.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -299,6 +300,7 @@ rule run_ica:
     input:
         f"{SCRIPTS}/consensus.py",
         f"{SCRIPTS}/fastica.py",
+        f"{SCRIPTS}/matrix.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,

@@ -14,7 +14,7 @@ from consensus import (
     find_consensus,
     split_collections,
 )
-from reduce_images import gram_matrix, principal_axes, weigh_images
+from reduce_images import gram_matrix, image_means, principal_axes, weigh_images
 from run_ica import effective_number, settle, white_axes
 from sklearn.decomposition import FastICA
 
@@ -23,8 +23,8 @@ OPTIONS = {"random_state": 0, "max_iter": 500, "tol": 1e-4}
 
 @pytest.fixture
 def white(planted):
-    mean, gram = gram_matrix(planted[2])
-    eigenvalues, U = principal_axes(gram, 4)
+    mean = image_means(planted[2])
+    eigenvalues, U = principal_axes(gram_matrix(planted[2], mean), 4)
     K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T
     return (K @ (planted[2] - mean[:, None])).astype(np.float32)
 
@@ -65,7 +65,8 @@ def test_noise_is_less_stable_than_sources(white):
 
 def reduced(X, collections, *, equally=False):
     """Give what reduce_images writes, without files."""
-    mean, gram = gram_matrix(X)
+    mean = image_means(X)
+    gram = gram_matrix(X, mean)
     weights = weigh_images(collections, equally=equally)
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 2)
@@ -102,7 +103,7 @@ def test_axes_are_white_and_make_the_images(planted, tmp_path):
 
 def test_axes_do_not_depend_on_the_blocks(planted, tmp_path, monkeypatch):
     P, _ = axes_of(planted[2], range(30), tmp_path)
-    monkeypatch.setattr("run_ica.BLOCK_IMAGES", 7)
+    monkeypatch.setattr("matrix.BLOCK_IMAGES", 7)
     again, _ = axes_of(planted[2], range(30), tmp_path)
     np.testing.assert_allclose(again[:4], P[:4], atol=1e-4)
 

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from consensus import Bootstrap, SplitHalf, bootstrap_collections, find_consensus, split_collections, voxel_sample
+from matrix import image_blocks
 from outputs import component_labels, read_table, remove_stale, replacing, write_json, write_table
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
@@ -19,7 +20,6 @@ from threadpoolctl import threadpool_limits
 Array = npt.NDArray[np.floating[Any]]
 # Of fewer, a third of the draws has the same two or three studies.
 MIN_COLLECTIONS = 5
-BLOCK_IMAGES = 256
 
 
 def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
@@ -133,6 +133,7 @@ def main(
             "n_collections": len(set(collections)),
             "n_effective_collections": n_effective,
             "n_voxels": S.shape[1],
+            "whitening": str(reduced["method"]),
             "algorithm": "FastICA, parallel, logcosh",
             "random_state": random_state,
             "max_iter": max_iter,
@@ -236,11 +237,8 @@ def white_axes(matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np
     U, mean = reduced["U"], reduced["mean"]
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
     P = np.zeros((len(K), len(voxels)), dtype=np.float32)
-    for start in range(0, len(U), BLOCK_IMAGES):
-        images = slice(start, start + BLOCK_IMAGES)
-        # Mapped anew for each block: what one mapping has read would stay in memory with it.
-        block = np.load(matrix, mmap_mode="r")[images][:, voxels] - mean[images, None]
-        P += K[:, images].astype(np.float32) @ block.astype(np.float32)
+    for images, block in image_blocks(np.load(matrix, mmap_mode="r")):
+        P += K[:, images].astype(np.float32) @ (block[:, voxels] - mean[images, None]).astype(np.float32)
     return P
 
 
