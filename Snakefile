@@ -297,19 +297,21 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        f"{SCRIPTS}/consensus.py",
-        f"{SCRIPTS}/fastica.py",
+        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "loadings", "stability"]),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
         reduction=rules.reduce_images.output.reduction,
         images=rules.stack_images.output.images,
+        collections=rules.fetch_metadata.output.collections,
         mask=rules.stack_images.output.mask,
     output:
         components=f"results/run_ica/{SPACE}_desc-ICA_components.nii.gz",
         mixing="results/run_ica/desc-ICA_mixing.tsv",
         unmixing="results/run_ica/desc-ICA_unmixing.tsv",
         stability="results/run_ica/desc-ICA_stability.tsv",
+        top_images="results/run_ica/desc-ICA_images.tsv",
+        top_collections="results/run_ica/desc-ICA_collections.tsv",
         decomposition="results/run_ica/desc-ICA_decomposition.json",
     log:
         "logs/run_ica.log",
@@ -322,12 +324,7 @@ rule run_ica:
         mem_mb=3000,
         runtime=120,
     params:
-        random_state=config["run_ica"]["random_state"],
-        n_restarts=config["run_ica"]["n_restarts"],
-        n_bootstraps=config["run_ica"]["n_bootstraps"],
-        n_splits=config["run_ica"]["n_splits"],
-        max_iter=config["run_ica"]["max_iter"],
-        tol=config["run_ica"]["tol"],
+        **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
     script:
         "workflow/scripts/run_ica.py"
 
