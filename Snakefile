@@ -299,6 +299,7 @@ rule reduce_images:
         mem_mb=growing(1000, per_mb=2),
         runtime=growing(30, per_mb=0.05),
     params:
+        **config["reduce_images"],
         n_components=config["run_ica"]["n_components"],
     script:
         "workflow/scripts/reduce_images.py"
@@ -308,6 +309,7 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/consensus.py",
+        f"{SCRIPTS}/fastica.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -334,6 +336,7 @@ rule run_ica:
         random_state=config["run_ica"]["random_state"],
         n_restarts=config["run_ica"]["n_restarts"],
         n_bootstraps=config["run_ica"]["n_bootstraps"],
+        n_splits=config["run_ica"]["n_splits"],
         max_iter=config["run_ica"]["max_iter"],
         tol=config["run_ica"]["tol"],
     script:
@@ -343,8 +346,11 @@ rule run_ica:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
+        f"{SCRIPTS}/labels.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
         voxels=rules.stack_images.output.matrix,
