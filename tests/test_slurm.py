@@ -77,7 +77,7 @@ def test_demo_on_slurm_is_the_demo_here(tmp_path, demo):
     assert digest(folder) == digest(demo)
     assert [end for *_, end in jobs_of("rule_mask_images")] == 4 * ["COMPLETED"]
     assert jobs_of("rule_download_images") == []
-    assert len(jobs_of("group_report")) == 1
+    assert len(jobs_of("rule_report")) == 1
     assert [partition for partition, *_ in jobs_of("rule_build_demo_archive")] == ["short"]
     assert [partition for partition, *_ in jobs_of("rule_run_ica")] == ["long"]
 
