@@ -52,6 +52,18 @@ class Smoothness(NamedTuple):
         near = np.exp(-np.square(distance_mm) / (2 * self.b_mm**2))
         return self.a * near + (1 - self.a) * np.exp(-distance_mm / self.c_mm)
 
+    @property
+    def fwhm_mm(self) -> float:
+        """Return the width of the Gaussian kernel whose smoothed noise has the same half-width of autocorrelation."""
+        distance_mm = np.linspace(0, 300, 3001)
+        return float(np.sqrt(2) * np.interp(-0.5, -self.at(distance_mm), distance_mm))
+
+
+def count_resels(values: Real, lattice: Lattice) -> float:
+    """Return the volume of the mask in units of the cubed FWHM of a map, whose `values` at the points are given."""
+    volume_mm3 = len(values) * abs(np.linalg.det(lattice.affine[:3, :3]))
+    return float(volume_mm3 / fit_smoothness(values, lattice).fwhm_mm ** 3)
+
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
     """Choose every n-th voxel of the grid along each axis so that points are about 6 mm apart."""
