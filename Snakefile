@@ -402,9 +402,11 @@ rule plot_components:
         terms=rules.project_terms.output.terms,
     output:
         figures=expand("results/plot_components/{component}.png", component=COMPONENTS),
+        thumbnails=expand("results/plot_components/{component}_thumbnail.png", component=COMPONENTS),
         overview="results/plot_components/overview.png",
         terms_figure="results/plot_components/terms.png",
         thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
+        thresholds="results/plot_components/desc-ICA_thresholds.tsv",
         peaks="results/plot_components/desc-ICA_peaks.tsv",
     log:
         "logs/plot_components.log",
