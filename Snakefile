@@ -288,6 +288,7 @@ rule reduce_images:
         mem_mb=3000,
         runtime=60,
     params:
+        **config["reduce_images"],
         n_components=config["run_ica"]["n_components"],
     script:
         "workflow/scripts/reduce_images.py"
@@ -323,6 +324,7 @@ rule run_ica:
         random_state=config["run_ica"]["random_state"],
         n_restarts=config["run_ica"]["n_restarts"],
         n_bootstraps=config["run_ica"]["n_bootstraps"],
+        n_splits=config["run_ica"]["n_splits"],
         max_iter=config["run_ica"]["max_iter"],
         tol=config["run_ica"]["tol"],
     script:

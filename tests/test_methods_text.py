@@ -15,6 +15,7 @@ def test_methods_follow_the_configuration():
     decomposition = {
         "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
+        "n_effective_collections": 1.0,
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -24,7 +25,7 @@ def test_methods_follow_the_configuration():
         collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
         decomposition=decomposition,
         terms=terms,
-        stability=[{"iq_restarts": None, "r_bootstraps": None}],
+        stability=[{"iq_restarts": None, "r_bootstraps": None, "r_split_half": None}],
     )
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -40,7 +41,16 @@ def test_methods_follow_the_configuration():
         "they are not tests of significance",
     ):
         assert words in text, words
-    for words in ("ICASSO", "each term centred", "my/mask", "random starts", "drawn with replacement", "Benjamini"):
+    for words in (
+        "ICASSO",
+        "each term centred",
+        "my/mask",
+        "random starts",
+        "drawn with replacement",
+        "Benjamini",
+        "halves",
+        "counted alike",
+    ):
         assert words not in text, words
 
 
@@ -50,6 +60,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     decomposition = {
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
+        "n_effective_collections": 1.0,
     }  # fmt: skip
     facts = run_facts(
         selection=[],

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from reduce_images import gram_matrix, principal_axes, variance_rows, whiten
+from outputs import column_names, write_table
+from reduce_images import gram_matrix, main, principal_axes, variance_rows, weigh_images, whiten
 
 
 def test_gram_matrix_is_the_covariance_of_the_images(planted):
@@ -18,7 +19,7 @@ def test_axes_are_those_of_the_svd(planted):
     eigenvalues, U = principal_axes(gram, 4)
     left, singular, _ = np.linalg.svd(X - mean[:, None], full_matrices=False)
     np.testing.assert_allclose(eigenvalues[:4], singular[:4] ** 2 / X.shape[1], rtol=1e-6)
-    np.testing.assert_allclose(np.abs(np.sum(U * left[:, :4], axis=0)), 1, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(np.sum(U[:, :4] * left[:, :4], axis=0)), 1, rtol=1e-9)
     assert (U[0] > 0).all()
 
 
@@ -27,7 +28,7 @@ def test_whitened_rows_are_white(planted):
     mean, gram = gram_matrix(X)
     eigenvalues, U = principal_axes(gram, 4)
     Z = np.empty((4, X.shape[1]), dtype=np.float32)
-    whiten(X, mean, (U / np.sqrt(eigenvalues[:4])).T, Z)
+    whiten(X, mean, (U[:, :4] / np.sqrt(eigenvalues[:4])).T, Z)
     np.testing.assert_allclose(Z.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
 
@@ -50,3 +51,47 @@ def test_variance_adds_up_to_one():
     assert [row["variance_explained"] for row in rows] == pytest.approx([0.6, 0.3, 0.1, 0])
     assert [row["kept"] for row in rows] == [True, True, False, False]
     assert rows[-1]["cumulative_variance_explained"] == pytest.approx(1)
+
+
+def test_weights_make_collections_count_alike():
+    weights = weigh_images([3, 1, 1, 3, 3, 2], equally=True)
+    np.testing.assert_allclose(weights, [2 / 3, 1, 1, 2 / 3, 2 / 3, 2])
+    assert weights.mean() == pytest.approx(1)
+    np.testing.assert_array_equal(weigh_images([3, 1, 1], equally=False), 1)
+
+
+def reduce(folder, X, collections, **options):
+    """Run the stage and return its white rows and the reduction."""
+    folder.mkdir()
+    np.save(folder / "matrix.npy", X)
+    table = folder / "stack_images" / "images.tsv"
+    names = column_names(table)
+    write_table(table, [dict.fromkeys(names) | {"collection_id": number} for number in collections])
+    main(
+        matrix=str(folder / "matrix.npy"),
+        images=str(table),
+        whitened=str(folder / "whitened.npy"),
+        reduction=str(folder / "reduction.npz"),
+        variance=str(folder / "reduce_images" / "variance.tsv"),
+        n_components=4,
+        **options,
+    )
+    return np.load(folder / "whitened.npy"), np.load(folder / "reduction.npz")
+
+
+def test_copies_of_a_collection_change_nothing_when_collections_are_weighted(planted, tmp_path):
+    X, collections = planted[2], np.repeat(np.arange(10), 3)
+    copied = np.vstack([X, *[X[collections == 6]] * 5])
+    of_copied = np.concatenate([collections, np.full(15, 6)])
+    for equally in (True, False):
+        Z, _ = reduce(tmp_path / f"once-{equally}", X, collections, weight_collections_equally=equally)
+        again, _ = reduce(tmp_path / f"copied-{equally}", copied, of_copied, weight_collections_equally=equally)
+        r = np.abs(np.sum(Z * again, axis=1)) / Z.shape[1]
+        assert (r.min() > 0.99999) == equally, "without weights the copied collection turns the axes"
+
+
+def test_weighted_rows_are_white_and_made_by_k(planted, tmp_path):
+    X, collections = planted[2], np.repeat(np.arange(3), [1, 9, 20])
+    Z, reduction = reduce(tmp_path / "run", X, collections, weight_collections_equally=True)
+    np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
+    np.testing.assert_allclose(reduction["K"] @ (X - reduction["mean"][:, None]), Z, atol=1e-4)

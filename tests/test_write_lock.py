@@ -42,7 +42,7 @@ def lock(tmp_path):
         decomposition = {
             "n_components": 2, "n_voxels": 235375, "n_iter": 12, "converged": True, "max_iter": 500, "tol": 0.0001,
             "n_restarts": 20, "n_restarts_converged": 19, "random_state": 0, "variance_explained": 0.625,
-            "n_bootstraps_used": 17,
+            "n_bootstraps_used": 17, "n_effective_collections": 1.6, "n_splits_used": 10,
         }  # fmt: skip
         write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
         settings = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -116,6 +116,7 @@ def lock(tmp_path):
                     "run_ica/desc-ICA_stability",
                     [
                         {"component": f"ICA_0{k}", "iq_restarts": 0.8 + k / 10, "r_bootstraps": 0.6 + k / 10}
+                        | {"r_split_half": 0.5 + k / 10}
                         for k in range(2)
                     ],
                 ),
@@ -161,7 +162,8 @@ def test_hashes_are_those_of_the_files(lock):
 
 
 def test_run_has_configuration_seeds_versions_and_counts(lock):
-    run = json.loads((lock() / "write_lock/run.json").read_text())
+    folder = lock() / "write_lock"
+    run = json.loads((folder / "run.json").read_text())
     assert run["configuration"] == yaml.safe_load((ROOT / "config.yaml").read_text())
     assert run["seeds"] == {"fetch_metadata": 0, "run_ica": 0}
     assert re.fullmatch(r"\d+\.\d+\.\d+", run["software"]["packages"]["nilearn"])
@@ -171,6 +173,11 @@ def test_run_has_configuration_seeds_versions_and_counts(lock):
     assert counts["images_rejected"] == {"missing_file": 1, "thresholded": 1}
     assert counts["locked_images_without_doi"] == 2
     assert counts["mean_iq_restarts"] == pytest.approx(0.85)
+    assert counts["mean_r_split_half"] == pytest.approx(0.55)
+    text = (folder / "methods.md").read_text()
+    assert "the 2 collections counted as much as 1.6 of equal share" in text
+    assert "In 10 random splits of the collections into halves" in text
+    assert "was 0.55 on average (lowest 0.50)" in text
 
 
 def test_same_results_give_the_same_bytes(lock):

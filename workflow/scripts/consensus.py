@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from stage_log import progress
 
 Array = npt.NDArray[np.floating[Any]]
+# Inner products of rows that should be orthogonal; up to here, the nearest orthogonal matrix is near enough.
+MAX_SKEW = 0.1
 
 
 class Rotation(NamedTuple):
@@ -25,6 +27,12 @@ class Rotation(NamedTuple):
     R: Array
     n_iter: int
     converged: bool
+
+
+def orthogonalize(W: Array) -> Array:
+    """Find the orthogonal matrix nearest to `W`, as FastICA's symmetric decorrelation does."""
+    U, _, Vt = np.linalg.svd(W)
+    return U @ Vt
 
 
 def rotate(Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | None = None) -> Rotation:
@@ -43,8 +51,12 @@ def rotate(Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         ica.fit(Z.T)
+    R = np.asarray(ica.components_, dtype=np.float64)
+    # Updates of Gaussian components are nearly zero: in single precision, making them orthogonal can then fail.
+    if Z.dtype != np.float64 and np.abs(R @ R.T - np.eye(len(R))).max() > MAX_SKEW:
+        return rotate(Z.astype(np.float64), seed=seed, max_iter=max_iter, tol=tol, start=start)
     converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return Rotation(np.asarray(ica.components_, dtype=np.float64), int(ica.n_iter_), converged)
+    return Rotation(orthogonalize(R), int(ica.n_iter_), converged)
 
 
 def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp]:
@@ -86,12 +98,6 @@ def cluster_quality(similarity: Array, labels: npt.NDArray[np.intp]) -> tuple[Ar
     return np.array(iq), np.array(centrotypes)
 
 
-def orthogonalize(W: Array) -> Array:
-    """Find the orthogonal matrix nearest to `W`, as FastICA's symmetric decorrelation does."""
-    U, _, Vt = np.linalg.svd(W)
-    return U @ Vt
-
-
 class Consensus(NamedTuple):
     """The solution of many restarts, and how well they agree with it."""
 
@@ -129,19 +135,36 @@ def find_consensus(Z: Array, *, n_restarts: int, random_state: int, max_iter: in
     _, centrotypes = cluster_quality(similarity, cluster_estimates(similarity, len(Z)))
     start = orthogonalize(estimates[centrotypes])
     rotation = rotate(Z, seed=random_state, start=start, max_iter=max_iter, tol=tol)
-    iq, correlation = agreement([np.abs(rotation.R @ restart.R.T) for restart in restarts], similarity)
+    iq, correlation = agreement(rotation.R, align(rotation.R, [restart.R for restart in restarts]))
     return Consensus(rotation, restarts, iq, correlation)
 
 
-def agreement(with_reference: Sequence[Array], similarity: Array) -> tuple[Array, Array]:
-    """Assign the estimates of each run to the components one to one and say how alike they are.
+def align(reference: Array, runs: Sequence[Array]) -> Array:
+    """Assign the estimates of each run to the components one to one, by the largest sum of |r| (Hungarian method).
 
     Parameters
     ----------
-    with_reference : sequence of arrays of shape (n_components, n_components)
-        |r| of the components (rows) with the estimates (columns) of each run.
-    similarity : array of shape (n_runs * n_components, n_runs * n_components)
-        |r| between all estimates, run by run.
+    reference : array of shape (n_components, n_axes)
+        The components as coordinates in white axes: rows of length 1, whose inner products are correlations of maps.
+    runs : sequence of arrays of shape (n_components, n_axes)
+        The estimates of each run, likewise.
+
+    Returns
+    -------
+    aligned : array of shape (n_runs, n_components, n_axes)
+        Estimate k of each run is the one assigned to component k.
+    """
+    return np.stack([run[linear_sum_assignment(-np.abs(reference @ run.T))[1]] for run in runs])
+
+
+def agreement(reference: Array, aligned: Array) -> tuple[Array, Array]:
+    """Say how alike the estimates of each component are.
+
+    Parameters
+    ----------
+    reference : array of shape (n_components, n_axes)
+    aligned : array of shape (n_runs, n_components, n_axes)
+        From `align`.
 
     Returns
     -------
@@ -150,14 +173,73 @@ def agreement(with_reference: Sequence[Array], similarity: Array) -> tuple[Array
     correlation : array of shape (n_components,)
         Their mean |r| with the component.
     """
-    labels = np.empty(len(similarity), dtype=np.intp)
-    matched = []
-    for number, run in enumerate(with_reference):
-        components, estimates = linear_sum_assignment(-run)
-        labels[number * len(run) + estimates] = components
-        matched.append(run[components, estimates])
-    iq, _ = cluster_quality(similarity, labels)
-    return iq, np.mean(matched, axis=0)
+    n_runs, n_components, n_axes = aligned.shape
+    estimates = aligned.reshape(-1, n_axes)
+    iq, _ = cluster_quality(np.abs(estimates @ estimates.T), np.tile(np.arange(n_components), n_runs))
+    return iq, np.abs(np.einsum("kq,rkq->rk", reference, aligned)).mean(axis=0)
+
+
+def draw_bootstraps(collections: Sequence[int], n_bootstraps: int, random_state: int) -> list[Array]:
+    """Draw collections with replacement; each array (n_images,) says how often each image was drawn.
+
+    Collections are drawn, not images: images of one study are alike, and a claim across studies must hold for other
+    studies.
+    """
+    names, member = np.unique(collections, return_inverse=True)
+    rng = np.random.default_rng([random_state, 0])
+    draws = [rng.integers(len(names), size=len(names)) for _ in range(n_bootstraps)]
+    return [np.bincount(drawn, minlength=len(names))[member].astype(float) for drawn in draws]
+
+
+def draw_halves(collections: Sequence[int], n_splits: int, random_state: int) -> list[Array]:
+    """Split the collections at random into halves; each two arrays (n_images,) are 1 for the images of a half, else 0.
+
+    Where the number of collections is odd, the first half has one less.
+    """
+    names, member = np.unique(collections, return_inverse=True)
+    rng = np.random.default_rng([random_state, 1])
+    halves = []
+    for _ in range(n_splits):
+        in_first = np.isin(member, rng.permutation(len(names))[: len(names) // 2])
+        halves += [in_first.astype(float), (~in_first).astype(float)]
+    return halves
+
+
+class Estimate(NamedTuple):
+    """Components found in a draw of the images."""
+
+    E: Array  # (n_components, n_axes), coordinates in the white axes of all images: orthonormal rows
+    converged: bool
+
+
+def decompose_draw(
+    P: Array, B: Array, counts: Array, *, n_components: int, seed: int, max_iter: int, tol: float
+) -> Estimate | None:
+    """Decompose the images with each counted as often as it was drawn.
+
+    Nothing larger than the leading axes of all images is decomposed: with ``X = B @ P``, those of the drawn images are
+    eigenvectors of ``B.T @ diag(counts) @ B``.
+
+    Parameters
+    ----------
+    P : array of shape (n_axes, n_sampled_voxels)
+        White maps of the leading principal axes of all images, at some of the voxels.
+    B : array of shape (n_images, n_axes)
+        Coordinates of the images in these axes.
+    counts : array of shape (n_images,)
+        How often each image was drawn.
+
+    Returns
+    -------
+    Estimate or None
+        None where the drawn images have fewer independent directions than components are wanted.
+    """
+    eigenvalues, V = np.linalg.eigh(B.T @ (counts[:, None] * B))
+    eigenvalues, V = eigenvalues[::-1][:n_components], V[:, ::-1][:, :n_components]
+    if eigenvalues[-1] <= eigenvalues[0] * len(B) * np.finfo(np.float64).eps:
+        return None
+    rotation = rotate((V.T @ P).astype(np.float32), seed=seed, max_iter=max_iter, tol=tol)
+    return Estimate(rotation.R @ V.T, rotation.converged)
 
 
 class Bootstrap(NamedTuple):
@@ -170,9 +252,9 @@ class Bootstrap(NamedTuple):
 
 
 def bootstrap_collections(
-    X: Array,
-    gram: Array,
-    S: Array,
+    P: Array,
+    B: Array,
+    reference: Array,
     collections: Sequence[int],
     *,
     n_bootstraps: int,
@@ -182,17 +264,12 @@ def bootstrap_collections(
 ) -> Bootstrap | None:
     """Repeat the decomposition on collections drawn with replacement and compare.
 
-    Collections are drawn, not images: images of one study are alike, and a claim across studies must hold for other
-    studies. Each draw weighs an image by how often its collection was drawn, so the Gram matrix serves all draws.
-
     Parameters
     ----------
-    X : array of shape (n_images, n_sampled_voxels)
-        Centred images at some of the voxels.
-    gram : array of shape (n_images, n_images)
-        Of all voxels.
-    S : array of shape (n_components, n_sampled_voxels)
-        The components to judge, at the same voxels.
+    P, B : arrays
+        As in `decompose_draw`.
+    reference : array of shape (n_components, n_axes)
+        The components to judge, in the same axes.
     collections : sequence of int
         The collection of each image.
 
@@ -201,34 +278,62 @@ def bootstrap_collections(
     Bootstrap or None
         None where fewer than two draws had enough different images for so many components.
     """
-    n_components = len(S)
-    names, member = np.unique(collections, return_inverse=True)
-    rng = np.random.default_rng(random_state)
-    estimates: list[Array] = []
-    n_converged = 0
-    reference = _standardize(S)
-    for number in progress(range(n_bootstraps), total=n_bootstraps, unit="bootstrap"):
-        drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        weight = np.sqrt(drawn[member])
-        eigenvalues, U = np.linalg.eigh(weight[:, None] * gram * weight)
-        eigenvalues, U = eigenvalues[::-1][:n_components], U[:, ::-1][:, :n_components]
-        if eigenvalues[-1] <= eigenvalues[0] * len(gram) * np.finfo(np.float64).eps:
-            continue
-        Z = ((U / np.sqrt(eigenvalues)).T * weight) @ X
-        rotation = rotate(Z.astype(np.float32), seed=random_state + number, max_iter=max_iter, tol=tol)
-        n_converged += rotation.converged
-        estimates.append(_standardize(rotation.R @ Z))
+    options: dict[str, Any] = {"n_components": len(reference), "max_iter": max_iter, "tol": tol}
+    draws = draw_bootstraps(collections, n_bootstraps, random_state)
+    found = [
+        decompose_draw(P, B, counts, seed=random_state + number, **options)
+        for number, counts in enumerate(progress(draws, total=n_bootstraps, unit="bootstrap"))
+    ]
+    estimates = [estimate for estimate in found if estimate is not None]
     if len(estimates) < 2:
         return None
-    stacked = np.vstack(estimates)
-    iq, correlation = agreement([np.abs(reference @ run.T) for run in estimates], np.abs(stacked @ stacked.T))
-    return Bootstrap(iq, correlation, len(estimates), n_converged)
+    aligned = align(reference, [estimate.E for estimate in estimates])
+    return Bootstrap(*agreement(reference, aligned), len(estimates), sum(estimate.converged for estimate in estimates))
 
 
-def _standardize(S: Array) -> Array:
-    """Scale rows so that their inner products are correlations."""
-    S = S - S.mean(axis=1, keepdims=True)
-    return S / np.linalg.norm(S, axis=1, keepdims=True)
+class SplitHalf(NamedTuple):
+    """Agreement of components found in two halves of the collections."""
+
+    correlation: Array  # (n_components,), mean |r| of the two halves' matches of each component
+    n_used: int  # splits whose halves both had enough different images
+    n_converged: int  # of twice as many runs
+
+
+def split_collections(
+    P: Array,
+    B: Array,
+    reference: Array,
+    collections: Sequence[int],
+    *,
+    n_splits: int,
+    random_state: int,
+    max_iter: int,
+    tol: float,
+) -> SplitHalf | None:
+    """Decompose random halves of the collections, each by itself, and compare the two.
+
+    The estimates of each half are assigned to the components one to one; what is compared is one half's match of a
+    component with that of the other, and these have no collection in common.
+
+    Parameters are those of `bootstrap_collections`.
+
+    Returns
+    -------
+    SplitHalf or None
+        None where no split had enough different images in both halves for so many components.
+    """
+    options: dict[str, Any] = {"n_components": len(reference), "max_iter": max_iter, "tol": tol}
+    halves = draw_halves(collections, n_splits, random_state)
+    found = [
+        decompose_draw(P, B, counts, seed=random_state + number, **options)
+        for number, counts in enumerate(progress(halves, total=2 * n_splits, unit="half"))
+    ]
+    pairs = [(a, b) for a, b in zip(found[::2], found[1::2], strict=True) if a is not None and b is not None]
+    if not pairs:
+        return None
+    first, second = (align(reference, [pair[side].E for pair in pairs]) for side in (0, 1))
+    correlation = np.abs(np.einsum("rkq,rkq->rk", first, second)).mean(axis=0)
+    return SplitHalf(correlation, len(pairs), sum(estimate.converged for pair in pairs for estimate in pair))
 
 
 def voxel_sample(n_voxels: int, seed: int) -> npt.NDArray[np.intp]:

@@ -18,7 +18,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             "# Methods",
             _data_paragraph(facts, settings),
             _preparation_paragraph(facts, settings),
-            _decomposition_paragraph(facts, decomposition),
+            _decomposition_paragraph(facts, decomposition, settings),
             _terms_paragraph(facts, settings),
             _reproducibility_paragraph(facts),
         ]
@@ -102,9 +102,19 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
     )
 
 
-def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> str:
+def _decomposition_paragraph(
+    facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]
+) -> str:
+    weighting = (
+        "; every image was weighted by one over the size of its collection, so that collections counted alike"
+        if settings["reduce_images"]["weight_collections_equally"]
+        else ""
+    )
     start = (
-        f"The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
+        f"By their share of the variance, the {_count(facts['collections_used'], 'collection')} counted as much as"
+        f" {decomposition['n_effective_collections']:.1f} of equal share (one over the sum of squared"
+        f" shares){weighting}."
+        f" The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial"
         f" independent component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')},"
         " symmetric decorrelation, log cosh contrast, as implemented in scikit-learn"
@@ -140,6 +150,12 @@ def _decomposition_paragraph(facts: Mapping[str, Any], decomposition: Mapping[st
             " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
             " components' mean absolute correlation with their matches in these draws was"
             f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f})."
+        )
+    if facts["mean_r_split_half"] is not None:
+        studies += (
+            f" In {_count(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
+            " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
+            f" was {facts['mean_r_split_half']:.2f} on average (lowest {facts['min_r_split_half']:.2f})."
         )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"

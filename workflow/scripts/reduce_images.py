@@ -1,6 +1,7 @@
 """Centre and whiten: principal components of the images from their Gram matrix."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,27 @@ from threadpoolctl import threadpool_limits
 
 # Fixed, so that sums are taken in the same order on every machine; 16k voxels of 1,000 images are 64 MB.
 BLOCK_VOXELS = 16384
+# Draws of the collections are decomposed within so many leading axes: all of them up to 300 images.
+MAX_AXES = 300
+
+
+def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np.float64]:
+    """Give each image its weight: 1, or one over the size of its collection, so that collections count alike.
+
+    Parameters
+    ----------
+    collections : sequence of int
+        The collection of each image.
+    equally : bool
+        Whether collections shall count alike.
+
+    Returns
+    -------
+    array of shape (n_images,)
+        With mean 1.
+    """
+    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
+    return len(member) / (len(sizes) * sizes[member]) if equally else np.ones(len(member))
 
 
 def gram_matrix(X: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -46,9 +68,10 @@ def principal_axes(
     -------
     eigenvalues : array of shape (n_images,)
         All of them, largest first; variances of the principal components.
-    U : array of shape (n_images, n_components)
-        Eigenvectors, the first entry of each positive as in scikit-learn's FastICA, so that a seed gives the same
-        start there and here.
+    U : array of shape (n_images, n_axes)
+        Eigenvectors, as many as are independent but not more than the larger of `MAX_AXES` and `n_components`. The
+        first entry of each is positive as in scikit-learn's FastICA, so that a seed gives the same start there and
+        here.
 
     Raises
     ------
@@ -64,7 +87,7 @@ def principal_axes(
             f"the {len(gram)} images have {rank} independent directions and run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
-    U = eigenvectors[:, :n_components]
+    U = eigenvectors[:, : min(rank, max(n_components, MAX_AXES))]
     return eigenvalues, U * np.where(U[0] < 0, -1.0, 1.0)
 
 
@@ -101,7 +124,16 @@ def variance_rows(eigenvalues: npt.NDArray[np.float64], n_components: int) -> li
     ]
 
 
-def main(*, matrix: str, images: str, whitened: str, reduction: str, variance: str, n_components: int) -> None:
+def main(
+    *,
+    matrix: str,
+    images: str,
+    whitened: str,
+    reduction: str,
+    variance: str,
+    n_components: int,
+    weight_collections_equally: bool,
+) -> None:
     """Reduce the matrix to `n_components` white rows.
 
     Raises
@@ -110,7 +142,8 @@ def main(*, matrix: str, images: str, whitened: str, reduction: str, variance: s
         If there are fewer images, or independent directions, than components.
     """
     X = np.load(matrix, mmap_mode="r")
-    n_images = len(read_table(images))
+    collections = [image["collection_id"] for image in read_table(images)]
+    n_images = len(collections)
     if n_images < n_components:
         raise ValueError(
             f"{n_images} images are left and run_ica.n_components is {n_components}; lower n_components, or see where"
@@ -119,14 +152,16 @@ def main(*, matrix: str, images: str, whitened: str, reduction: str, variance: s
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
         mean, gram = gram_matrix(X)
-        eigenvalues, U = principal_axes(gram, n_components)
-        K = (U / np.sqrt(eigenvalues[:n_components])).T
+        weights = weigh_images(collections, equally=weight_collections_equally)
+        roots = np.sqrt(weights)
+        eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
+        K = (U[:, :n_components] / np.sqrt(eigenvalues[:n_components])).T * roots
         with replacing(whitened) as temporary:
             Z = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_components, X.shape[1]))
             whiten(X, mean, K, Z)
             Z.flush()
     with replacing(reduction) as temporary:
-        np.savez(temporary, mean=mean, gram=gram, eigenvalues=eigenvalues, U=U, K=K)
+        np.savez(temporary, mean=mean, image_variance=np.diag(gram), weights=weights, eigenvalues=eigenvalues, U=U, K=K)
     rows = variance_rows(eigenvalues, n_components)
     write_table(variance, rows)
     logging.info(

@@ -67,6 +67,7 @@ def run_facts(
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     iqs = [row["iq_restarts"] for row in stability if row["iq_restarts"] is not None]
     correlations = [row["r_bootstraps"] for row in stability if row["r_bootstraps"] is not None]
+    between_halves = [row["r_split_half"] for row in stability if row["r_split_half"] is not None]
     tested = [row for row in terms if row["q"] is not None]
     significant = [row for row in tested if row["q"] < SIGNIFICANT_Q]
     return {
@@ -91,6 +92,8 @@ def run_facts(
         "min_iq_restarts": min(iqs, default=None),
         "mean_r_bootstraps": sum(correlations) / len(correlations) if correlations else None,
         "min_r_bootstraps": min(correlations, default=None),
+        "mean_r_split_half": sum(between_halves) / len(between_halves) if between_halves else None,
+        "min_r_split_half": min(between_halves, default=None),
     }
 
 
