@@ -429,8 +429,9 @@ rule plot_components:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
-        f"{SCRIPTS}/significance.py",
-        f"{WORKFLOW}/report/report.html.jinja",
+        expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
+        expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.html.jinja", "report.js", "viewer.js"]),
         FOUNDATION,
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
@@ -444,9 +445,11 @@ rule render_report:
         terms=rules.project_terms.output.terms,
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
+        maps=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
         figures=rules.plot_components.output.figures,
-        overview=rules.plot_components.output.overview,
-        terms_figure=rules.plot_components.output.terms_figure,
+        thumbnails=rules.plot_components.output.thumbnails,
+        thresholds=rules.plot_components.output.thresholds,
         peaks=rules.plot_components.output.peaks,
         recovery=rules.check_demo.output.recovery if DEMO else [],
     output:

@@ -56,7 +56,7 @@ def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
     return ndimage.affine_transform(volume.data, voxel, output_shape=grid.shape, order=order)
 
 
-def pack(codes: npt.NDArray[np.integer[Any]]) -> str:
+def pack(codes: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> str:
     """Pack bytes as base64 of gzip; differences of neighbours, modulo 256, take a fifth less than the values."""
     differences = np.diff(codes.astype(np.uint8).ravel(), prepend=np.uint8(0))
     return base64.b64encode(gzip.compress(differences.tobytes(), 9, mtime=0)).decode("ascii")
@@ -71,7 +71,8 @@ def pack_map(volume: Volume, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[
 
 def pack_template(template: Volume, box: Box) -> dict[str, Any]:
     """Pack the part of the template in the box, at its own 1 mm."""
-    grid = Grid(tuple(box.shape(2)) + (box.shape(0)[1],), tuple(map(float, box.low)), (1.0,) * 3)  # type: ignore[arg-type]
+    x, y, z = (high - low + 1 for low, high in zip(box.low, box.high, strict=True))
+    grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)  # type: ignore[arg-type]
     grey = sample(template, grid, order=0)
     return {**grid.describe(), "levels": LARGEST_GREY, "codes": pack(np.round(LARGEST_GREY * grey).astype(np.uint8))}
 
