@@ -1,11 +1,13 @@
 """What several tests use: small made archives, the real maps where they are, planted sources."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from neurovault_server import nifti
+from fetching import Run
+from neurovault_server import Server, nifti
 
 ROOT = Path(__file__).parent.parent
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
@@ -46,6 +48,20 @@ def write_archive(tmp_path):
         return data_dir
 
     return write
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start a server of an archive, and a run that has selected all of it."""
+    with ExitStack() as servers:
+
+        def start(archive, *, batches=1, **options):
+            server = servers.enter_context(Server(archive, **options))
+            run = Run(tmp_path / f"run-{server.netloc.partition(':')[2]}", server=server)
+            run.select(batches=batches)
+            return server, run
+
+        yield start
 
 
 @pytest.fixture

@@ -2,20 +2,19 @@
 
 import gzip
 import hashlib
-import os
-import subprocess
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from download_images import HOST, check_file
+from download_images import check_file
 from fetching import Run, cached_files, ids
 from mask_images import UnusableError, read_image
 from neurovault import read_modify_date
-from neurovault_server import Archive, Faults, Server, nifti
+from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
 from nilearn.datasets.neurovault import STD_AFFINE
 from nilearn.image import resample_img
@@ -73,23 +72,6 @@ def test_too_many_failures_stop_with_the_list(offline):
 
 
 # From a server.
-
-
-@pytest.fixture
-def serve(tmp_path):
-    """Give a server of an archive and a run that has selected all of it."""
-    servers = []
-
-    def start(archive, **options):
-        server = Server(archive, **options)
-        servers.append(server.__enter__())
-        run = Run(tmp_path / f"run{len(servers)}", server=server)
-        run.select()
-        return server, run
-
-    yield start
-    for server in servers:
-        server.__exit__()
 
 
 def damaged(rows):
@@ -240,16 +222,43 @@ def test_bombs_are_only_looked_at(serve):
         read_image(run.data_dir / rows[2]["file"])
 
 
-def test_an_unpacked_image_keeps_its_extension(serve):
+def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve):
     archive = Archive.small({1: 1})
-    archive.add_image(150, 1, file="atlas.nii", content=gzip.decompress(nifti(1)))
+    archive.add_image(150, 1, file="atlas.nii", content=(content := gzip.decompress(nifti(1))))
     server, run = serve(archive)
     rows = run.download()
     assert [row["file"] for row in rows] == [
         "neurovault/collection_1/image_101.nii.gz", "neurovault/collection_1/image_150.nii",
     ]  # fmt: skip
+    assert (run.data_dir / rows[1]["file"]).read_bytes() == content
+    assert rows[1]["sha256"] == hashlib.sha256(content).hexdigest()
+    cached = cached_files(run.data_dir)
     assert run.download() == rows
-    assert server.count("/media/") == 2
+    assert (server.count("/media/"), cached_files(run.data_dir)) == (2, cached)
+    theirs = fetch_neurovault(data_dir=run.data_dir, mode="offline", collection_terms={}, image_terms={}, verbose=0)
+    packed = next(Path(file) for file in theirs.images if "150" in file)
+    assert nib.load(packed).get_fdata().tobytes() == nib.Nifti1Image.from_bytes(content).get_fdata().tobytes()
+    assert packed.read_bytes()[3:8] == bytes(5), "a name or a time in the header"
+    # When the server's file becomes a packed one, the other goes.
+    archive.files["1/atlas.nii"] = nifti(2)
+    archive.images[150] |= {"modify_date": "2026", "file_size": len(nifti(2))}
+    archive.collections[1]["modify_date"] = "2026"
+    run.select()
+    assert run.download()[1]["file"] == "neurovault/collection_1/image_150.nii.gz"
+    assert not (run.data_dir / rows[1]["file"]).exists()
+
+
+def test_what_nilearn_called_packed_is_got_anew(serve):
+    archive = Archive.small({1: 1})
+    archive.add_image(150, 1, file="atlas.nii", content=gzip.decompress(nifti(1)))
+    server, run = serve(archive)
+    rows = run.download()
+    (run.data_dir / "neurovault/collection_1/image_150.nii").replace(
+        run.data_dir / "neurovault/collection_1/image_150.nii.gz"
+    )
+    assert run.download() == rows
+    assert server.count("map_101") == 1
+    assert server.count("atlas") == 2
 
 
 def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
@@ -289,19 +298,6 @@ def test_copies_of_3_mm_are_those_of_nilearn(serve):
     )
     assert sorted(theirs.images) == [str(run.data_dir / row["file"]) for row in rows]
     assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()
-
-
-def test_what_a_killed_run_left_is_removed(serve):
-    _, run = serve(Archive.small({1: 1}))
-    folder = run.data_dir / "neurovault/collection_1"
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    ours, old, others = (folder / f".{name}-image_101.nii.gz" for name in (f"{HOST}-{dead.pid}", "far-1", "away-2"))
-    for left in (ours, old, others):
-        left.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    run.download()
-    assert sorted(path.name for path in folder.glob(".*")) == [others.name]
 
 
 @pytest.mark.parametrize(
@@ -344,3 +340,28 @@ def test_an_outage_at_the_start_of_a_batch_is_waited_out(serve):
     threading.Timer(1, lambda: setattr(server.faults, "is_down", False)).start()
     for connections in (1, 4):
         assert damaged(run.download(network={"patience_s": 60, "connections": connections})) == {}
+
+
+@pytest.mark.parametrize("fault", ["truncate", "truncate_without_length"])
+def test_a_file_of_unknown_size_must_be_whole(serve, fault):
+    archive = Archive.small({1: 2}, content=nifti(shape=(30, 30, 30)), file_size=None)
+    server, run = serve(archive)
+    server.misbehave("map_101", fault)
+    server.misbehave("map_102", always=fault)
+    rows = run.download()
+    assert damaged(rows) == {102: "damaged_file"}
+    path = run.data_dir / rows[0]["file"]
+    path.write_bytes(path.read_bytes()[:-9])
+    assert run.download() == rows
+    assert server.count("map_101") == 3
+
+
+@pytest.mark.parametrize(
+    "date", [7, 0, True, False, [1], {"a": "b"}, "", "null", "a\tb\u2028", "x" * 3000, 1e400, None]
+)
+def test_a_date_of_any_kind_fetches_nothing_twice(serve, date):
+    server, run = serve(Archive.small({1: 1}, modify_date=date))
+    rows = run.download()
+    run.select()
+    assert run.download() == rows
+    assert server.count("/media/") == 1

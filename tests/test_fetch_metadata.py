@@ -67,6 +67,18 @@ def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
         fetch(data_dir, image_terms={"map_type": "F map"})
 
 
+def test_collections_without_images_are_said(tmp_path):
+    archive = Archive.small({1: 2, 2: 0})
+    archive.collections[2]["DOI"] = "10.1/empty"
+    with pytest.raises(RuntimeError, match=r"has no images in the 1 collections that meet the collection criteria"):
+        choose(tmp_path, archive, collection_terms={"DOI": "10.1/empty"})
+    with pytest.raises(RuntimeError, match="has no collections"):
+        choose(tmp_path, Archive())
+    faults = Faults(poisoned_images={101, 102})
+    with pytest.raises(RuntimeError, match="none of 2 images can be read; the log has"):
+        choose(tmp_path, archive, faults=faults, collection_terms={"id": 1})
+
+
 def test_what_is_no_cache_is_said(tmp_path, fetch):
     with pytest.raises(RuntimeError, match=r"has no folder neurovault/; set archive\.data_dir"):
         fetch(tmp_path)

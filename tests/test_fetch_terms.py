@@ -4,8 +4,7 @@ import json
 
 import pytest
 from fetch_terms import read_answer
-from fetching import Run
-from neurovault_server import Archive, Server
+from neurovault_server import Archive
 
 
 def test_weights_are_read(tmp_path):
@@ -39,22 +38,6 @@ def test_what_cannot_be_read_has_a_reason_and_no_weights(tmp_path, content, reas
 
 
 # From a server.
-
-
-@pytest.fixture
-def serve(tmp_path):
-    servers = []
-
-    def start(archive, **options):
-        server = Server(archive, **options)
-        servers.append(server.__enter__())
-        run = Run(tmp_path, server=server)
-        run.select(batches=2)
-        return server, run
-
-    yield start
-    for server in servers:
-        server.__exit__()
 
 
 def reasons(statuses):

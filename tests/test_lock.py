@@ -49,9 +49,9 @@ def locked(archive, tmp_path):
         yield run, server, write_lock(run, tmp_path / "mine.tsv")
 
 
-def repeat(folder, server, lock, *, data_dir=None, **archive):
+def repeat(folder, server, lock, *, data_dir=None, batches=1, **archive):
     run = Run(folder, server=server, data_dir=data_dir, **archive)
-    run.select(lock=lock, max_images=1, image_terms={"map_type": "F map"})
+    run.select(lock=lock, batches=batches, max_images=1, image_terms={"map_type": "F map"})
     run.terms(lock=lock)
     run.download(lock=lock, max_failed_fraction=0)
     return run
@@ -96,11 +96,10 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     run, server, lock = locked
     victims = [row for row in read_lock(lock) if row["status"] == "ok"][:2]
     changed, gone = (urlsplit(row["file"]).path.removeprefix("/media/images/") for row in victims)
-    archive.files[changed] = nifti(999)
+    archive.files[changed] = nifti(999) + b"another size"
     del archive.files[gone]
-    with pytest.raises(
-        RuntimeError, match=r"not as in the lock mine\.tsv: image .* \(.*\); image .* \(not_found\)\. Set"
-    ):
+    listing = rf"not as in the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+    with pytest.raises(RuntimeError, match=listing):
         repeat(tmp_path / "stop", server, lock)
     again = repeat(tmp_path / "skip", server, lock, on_changed="skip")
     rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
@@ -119,6 +118,31 @@ def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path):
     archive.files[name] = bytes(content)
     with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
+
+
+@pytest.mark.parametrize("what", ["image", "terms of image"])
+def test_the_list_has_those_of_all_batches(locked, archive, tmp_path, what):
+    _, server, lock = locked
+    rows = [row for row in read_lock(lock) if row["status"] == "ok"]
+    for row in rows[:4]:
+        if what == "image":
+            archive.files[urlsplit(row["file"]).path.removeprefix("/media/images/")] = nifti(9)
+        else:
+            archive.terms[row["image_id"]] += b" "
+    with pytest.raises(RuntimeError) as error:
+        repeat(tmp_path / "again", server, lock, batches=3)
+    assert [f"{what} {row['image_id']} (changed)" in str(error.value) for row in rows] == [True] * 4 + [False] * (
+        len(rows) - 4
+    )
+
+
+def test_another_file_in_an_offline_cache_is_changed_and_half_a_file_is_damaged(locked, tmp_path):
+    run, _, lock = locked
+    first, second = [run.data_dir / row["path"] for row in read_lock(lock) if row["status"] == "ok"][:2]
+    first.write_bytes(nifti(999, shape=(7, 7, 7)))
+    second.write_bytes(second.read_bytes()[:-20])
+    with pytest.raises(RuntimeError, match=r"\(changed\); image .* \(damaged_file\)\. Set"):
+        repeat(tmp_path / "offline", None, lock, data_dir=run.data_dir)
 
 
 def test_changed_terms_stop_too_and_new_ones_are_left_out(locked, archive, tmp_path):

@@ -120,7 +120,7 @@ def test_a_file_without_metadata_is_not_taken_for_complete(archive, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "version"),
-    [('{"modify_date": "2018"}', "2018"), ('{"modify_date": null}', ""), ("{}", ""), ("[1]", None), ("{", None)],
+    [('{"modify_date": "2018"}', "2018"), ('{"modify_date": null}', "n/a"), ("{}", "n/a"), ("[1]", None), ("{", None)],
 )
 def test_the_version_of_a_cached_image(tmp_path, content, version):
     path = tmp_path / "neurovault/collection_1/image_2_metadata.json"

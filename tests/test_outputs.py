@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import os
+import subprocess
 
 import nibabel as nib
 import numpy as np
 import pytest
-from outputs import TABLES_FILE, component_labels, read_table, replacing, write_table
+from outputs import HOST, TABLES_FILE, component_labels, read_table, replacing, write_table
 
 
 def test_table_comes_back_with_types(tmp_path):
@@ -87,6 +89,19 @@ def test_failed_write_keeps_the_old_file(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f"{HOST}-{dead.pid}-a.txt", "away-1-a.txt", "far-2-b.txt", f"{HOST}-{os.getpid()}-c.txt"]
+    left, old, others, ours = (tmp_path / f".part-{name}" for name in names)
+    for path in (left, old, others, ours):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    with replacing(tmp_path / "d.txt") as temporary:
+        temporary.write_text("whole")
+    assert set(tmp_path.iterdir()) == {others, ours, tmp_path / "d.txt"}
 
 
 def test_images_have_no_time_stamp_or_name(tmp_path):

@@ -1,11 +1,9 @@
 """Get the images of one batch into the archive's cache and make sure that they are what they should be."""
 
+import gzip
 import hashlib
 import logging
-import os
-import platform
-import re
-import time
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ import neurovault
 from answers import FetchError
 from lock import list_changed, locked_images
 from neurovault_api import PROBE
-from outputs import read_table, replacing, write_table
+from outputs import read_table, replacing, temporary_path, to_text, write_table
 from stage_log import Meter, log_to
 from web import Client, connect
 
@@ -26,19 +24,21 @@ GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 352
 NIFTI_SIZES = {348: slice(344, 347), 540: slice(4, 7)}
 NIFTI_MAGIC = (b"n+1", b"n+2")
-# A file that a killed run left half-way; a living one is written to all the time.
-STALE_S = 600
-HOST = re.sub(r"[^A-Za-z0-9]", "_", platform.node())
+# Images have a hundredth of it. What a small file unpacks to is otherwise the server's to say.
+MAX_UNPACKED_BYTES = 1_000_000_000
+CHUNK_BYTES = 1 << 16
 
 
-def check_file(path: Path, *, expected_bytes: int | None) -> Row:
+def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = None) -> Row:
     """Check one cached image file and hash it.
 
     Parameters
     ----------
     path : Path
     expected_bytes : int or None
-        The size that NeuroVault states.
+        The size that NeuroVault states; not looked at where there is a hash.
+    sha256 : str, optional
+        Its hash in the lock. A file with this hash is right; any other is ok here, if it is whole.
 
     Returns
     -------
@@ -48,18 +48,25 @@ def check_file(path: Path, *, expected_bytes: int | None) -> Row:
     if not path.is_file():
         return _failed("missing_file", None)
     size = path.stat().st_size
-    if (expected_bytes and expected_bytes != size) or find_fault(path):
-        return _failed("damaged_file", size)
     with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"status": "ok", "reason": None, "bytes": size, "sha256": sha256}
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        is_size_known = bool(expected_bytes) and sha256 is None
+        if (is_size_known and expected_bytes != size) or find_fault(path, whole=not is_size_known):
+            return _failed("damaged_file", size)
+    return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
 
 
-def find_fault(path: Path) -> str | None:
+def find_fault(path: Path, *, whole: bool = False) -> str | None:
     """Say why a file cannot be a NIfTI image, packed or not; None if its header looks like one.
 
-    Only the header is unpacked: what the file claims to hold is checked where it is read.
+    Only the header is unpacked, unless the `whole` file is to be looked at: what it claims to hold is checked where it
+    is read.
     """
+    return _fault_in_header(path) or (_fault_in_packing(path) if whole else None)
+
+
+def _fault_in_header(path: Path) -> str | None:
     with path.open("rb") as stream:
         start = stream.read(1 << 16)
     header = start[:HEADER_BYTES]
@@ -73,6 +80,22 @@ def find_fault(path: Path) -> str | None:
         if size in sizes and header[place] in NIFTI_MAGIC:
             return None
     return f"no NIfTI header; the file begins with {start[:20]!r}"
+
+
+def _fault_in_packing(path: Path) -> str | None:
+    """Unpack a file to see that nothing of it is missing, up to what no image has."""
+    unpacking, size = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0
+    with path.open("rb") as stream:
+        chunk = stream.read(CHUNK_BYTES)
+        if not chunk.startswith(GZIP_MAGIC):
+            return None
+        try:
+            while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
+                size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
+                chunk = unpacking.unconsumed_tail or stream.read(CHUNK_BYTES)
+        except zlib.error as error:
+            return f"gzip: {error}"
+    return None if unpacking.eof or size >= MAX_UNPACKED_BYTES else "gzip: the file ends too early"
 
 
 def require_enough(rows: list[Row], *, selected: int, max_failed_fraction: float) -> None:
@@ -115,19 +138,26 @@ def main(
         If too many cannot be had, the server is down, or an image is not what it was when the lock was written.
     """
     selection = read_table(images)
-    wanted = [image for image in selection if image["batch"] == batch]
     locked = locked_images(lock)
-    rows: list[Row] = []
-    meter = Meter(len(wanted), unit="image")
-    with _walk(wanted, archive, network, locked) as walk:
-        for row in walk:
-            rows.append(row)
-            is_failed = row["status"] == "failed"
-            meter.add(n_bytes=row["bytes"] or 0, failed=is_failed)
-            # Those that the lock knows as failed were within the limit then.
-            if not locked:
-                require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
-    _require_unchanged(rows, lock, archive["on_changed"])
+
+    def get(wanted: list[Row]) -> list[Row]:
+        rows: list[Row] = []
+        meter = Meter(len(wanted), unit="image")
+        with _walk(wanted, archive, network, locked) as walk:
+            for row in walk:
+                rows.append(row)
+                meter.add(n_bytes=row["bytes"] or 0, failed=row["status"] == "failed")
+                # Those that the lock knows as failed were within the limit then.
+                if not locked:
+                    require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
+        return rows
+
+    rows = get([image for image in selection if image["batch"] == batch])
+    changed = _take_changed(rows)
+    if lock and changed and archive["on_changed"] == "stop":
+        # The jobs of the other batches would stop one after the other, each with its part of the list.
+        changed += _take_changed(get([image for image in selection if image["batch"] != batch]))
+        raise RuntimeError(list_changed(changed, lock))
     if resample:
         for row in rows:
             if row["status"] == "ok":
@@ -165,10 +195,11 @@ def _local(image: Row, data_dir: str, expected: Row | None, is_table: bool) -> R
     if is_table:
         file = image["file"]
     else:
-        # Where NeuroVault has an unpacked file, so has the cache.
-        names = _names(image)
-        file = next((name for name in names if (Path(data_dir) / name).is_file()), names[0])
-    checked = check_file(Path(data_dir) / file, expected_bytes=image["file_size"])
+        packed, unpacked = _names(image)
+        file = unpacked if (Path(data_dir) / unpacked).is_file() else packed
+    checked = check_file(
+        Path(data_dir) / file, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None
+    )
     return _row(image, checked, file, expected)
 
 
@@ -193,7 +224,9 @@ def _downloader(client: Client, archive: Mapping[str, Any], locked: Mapping[int,
             if error.reason in ("server_down", "stopped"):
                 raise
             logging.warning("image %d: %s (%s)", image["image_id"], error, image["file"])
-            return _row(image, _failed(error.reason, None), _names(image)[0], expected, is_told=True)
+            # A verdict is of a file that came whole.
+            reason = "changed" if expected is not None and error.verdict else error.reason
+            return _row(image, _failed(reason, None), _names(image)[0], expected, is_told=True)
 
     return get
 
@@ -201,13 +234,17 @@ def _downloader(client: Client, archive: Mapping[str, Any], locked: Mapping[int,
 def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
     """Find an image in the cache; None if it is not there, damaged, of another version, or not as in the lock."""
     version = neurovault.read_modify_date(data_dir, image["collection_id"], image["image_id"])
-    if expected is None and version != (image["modify_date"] or ""):
+    if expected is None and version != to_text(image["modify_date"]):
         return None
-    for name in _names(image):
-        checked = check_file(Path(data_dir) / name, expected_bytes=image["file_size"])
-        if checked["status"] == "ok" and (expected is None or checked["sha256"] == expected["sha256"]):
+    sha256 = expected["sha256"] if expected else None
+    packed, unpacked = _names(image)
+    for name in (unpacked, packed):
+        path = Path(data_dir) / name
+        checked = check_file(path, expected_bytes=image["file_size"], sha256=sha256)
+        # nilearn calls unpacked files packed too, and then cannot read them.
+        if checked["status"] == "ok" and _is_packed(path) == (name == packed) and sha256 in (None, checked["sha256"]):
             if version is None:
-                neurovault.write_image(data_dir, _record(image, data_dir))
+                _complete(image, data_dir)
             return _row(image, checked, name, expected)
     return None
 
@@ -215,40 +252,42 @@ def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
 def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
     """Download one image under a temporary name, check it, and put it into its place."""
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
-    packed.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(packed)
-    temporary = packed.with_name(f".{HOST}-{os.getpid()}-{packed.name}")
+
+    def check(path: Path) -> str | None:
+        return find_fault(path, whole=not image["file_size"])
+
+    temporary = temporary_path(packed)
     try:
-        saved = client.save(image["file"], temporary, expected_bytes=image["file_size"], check=find_fault)
-        with temporary.open("rb") as stream:
-            is_packed = stream.read(2) == GZIP_MAGIC
+        saved = client.save(image["file"], temporary, expected_bytes=image["file_size"], check=check)
+        is_packed = _is_packed(temporary)
         place, other = (packed, unpacked) if is_packed else (unpacked, packed)
         temporary.replace(place)
         other.unlink(missing_ok=True)
     finally:
         temporary.unlink(missing_ok=True)
-    neurovault.write_image(data_dir, _record(image, data_dir))
+    _complete(image, data_dir)
     checked = {"status": "ok", "reason": None, "bytes": saved.n_bytes, "sha256": saved.sha256}
     return checked, _names(image)[0 if is_packed else 1]
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove what killed runs left of this image: of this host at once, of others when it has not grown for long."""
-    for left in path.parent.glob(f".*-{path.name}"):
-        host, _, pid = left.name[1 : -len(path.name) - 1].rpartition("-")
-        is_ours = host == HOST and pid.isdecimal()
-        if (is_ours and not _is_running(int(pid))) or time.time() - left.stat().st_mtime > STALE_S:
-            left.unlink(missing_ok=True)
+def _complete(image: Row, data_dir: str) -> None:
+    """Put beside an image's file what belongs there: a packed copy, if it is unpacked, and its metadata."""
+    packed, unpacked = (Path(data_dir) / name for name in _names(image))
+    if unpacked.is_file():
+        # nilearn looks for packed files only.
+        with (
+            unpacked.open("rb") as content,
+            replacing(packed) as temporary,
+            temporary.open("wb") as stream,
+            gzip.GzipFile("", "wb", fileobj=stream, mtime=0) as packing,
+        ):
+            shutil.copyfileobj(content, packing)
+    neurovault.write_image(data_dir, _record(image, data_dir))
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == GZIP_MAGIC
 
 
 def _write_collections(data_dir: str, wanted: list[Row]) -> None:
@@ -266,6 +305,7 @@ def _record(image: Row, data_dir: str) -> neurovault.Record:
 
 
 def _names(image: Row) -> tuple[str, str]:
+    """Name the file of an image in the cache, packed and unpacked."""
     name = neurovault.image_file(image["collection_id"], image["image_id"])
     return name, name.removesuffix(".gz")
 
@@ -282,10 +322,9 @@ def _row(image: Row, checked: Row, file: str, expected: Row | None, *, is_told: 
     return {"image_id": image["image_id"], **checked, "file": file}
 
 
-def _require_unchanged(rows: list[Row], lock: str | None, on_changed: str) -> None:
-    changed = [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
-    if lock and changed and on_changed == "stop":
-        raise RuntimeError(list_changed(changed, lock))
+def _take_changed(rows: list[Row]) -> list[str]:
+    """List the images that are not as in the lock, and take the mark off their rows."""
+    return [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
 
 
 def _resample(data_dir: Path, file: str, interpolation: str) -> str:

@@ -14,6 +14,8 @@ from neurovault import Record
 from neurovault_api import PROBE
 from outputs import column_formats, write_table
 from selection import (
+    READ,
+    READABLE,
     Step,
     choose,
     collection_criteria,
@@ -165,10 +167,20 @@ def _locked(lock: str) -> tuple[list[Record], dict[int, Record], list[Step]]:
 def _require_images(selected: list[Record], steps: list[Step], archive: Mapping[str, Any]) -> None:
     if selected:
         return
-    emptied = next((row for row in steps if row["kept"] == 0), None)
-    if emptied is None or emptied["tested"] == 0:
-        place = archive["url"] if archive["source"] == "neurovault" else f"the cache {archive['data_dir']}"
-        raise RuntimeError(f"{place} has no images")
+    place = archive["url"] if archive["source"] == "neurovault" else f"the cache {archive['data_dir']}"
+    if not any(row["tested"] for row in steps):
+        raise RuntimeError(f"{place} has no collections")
+    emptied = next((row for row in steps if row["tested"] and not row["kept"]), None)
+    if emptied is None:
+        read = next(row["kept"] for row in steps if row["criterion"] == READ)
+        raise RuntimeError(
+            f"{place} has no images in the {read} collections that meet the collection criteria of fetch_metadata;"
+            " loosen those"
+        )
+    if emptied["criterion"] == READABLE:
+        raise RuntimeError(
+            f"{place}: none of {emptied['tested']} {emptied['level']}s can be read; the log has the reasons"
+        )
     raise RuntimeError(
         f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
         f" {emptied['tested']} {emptied['level']}s; loosen that key of fetch_metadata in the configuration"

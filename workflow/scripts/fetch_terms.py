@@ -17,6 +17,7 @@ from stage_log import Meter, log_to
 from web import Client, connect
 
 Weights = dict[str, float]
+Row = dict[str, Any]
 
 # Neurosynth refuses larger images.
 MAX_IMAGE_BYTES = 4_000_000
@@ -41,6 +42,26 @@ class Answer(NamedTuple):
     weights: Weights
     reason: str | None
     dropped: int = 0
+
+
+class Found(NamedTuple):
+    """What is known of one image in the end.
+
+    Attributes
+    ----------
+    weights : dict
+    status : dict
+        Its row in status-{batch}.tsv.
+    changed : list of str
+        What is not as in the lock.
+    dropped : int
+        As in `Answer`.
+    """
+
+    weights: Weights
+    status: Row
+    changed: list[str]
+    dropped: int
 
 
 def read_answer(path: Path | None) -> Answer:
@@ -76,47 +97,61 @@ def main(
     RuntimeError
         If the terms of an image are not what they were when the lock was written.
     """
-    wanted = [image for image in read_table(images) if image["batch"] == batch]
-    places = _places(wanted, archive["data_dir"], table)
+    selection = read_table(images)
     locked = locked_images(lock)
     hashes = {number: row["terms_sha256"] for number, row in locked.items()}
-    reasons = _fetch_missing(wanted, places, archive, network, hashes)
-    statuses: list[dict[str, Any]] = []
-    changed = []
-    incomplete: dict[int, int] = {}
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def get(wanted: list[Row]) -> Iterator[Found]:
+        places = _places(wanted, archive["data_dir"], table)
+        reasons = _fetch_missing(wanted, places, archive, network, hashes)
         for image in wanted:
             number = image["image_id"]
-            weights, reason, dropped = read_answer(places[number])
-            if dropped:
-                incomplete[number] = dropped
-            sha256 = _hash(places[number], weights)
-            reason = reason and reasons.get(number, reason)
-            if number in locked and hashes[number] is None:
-                # An image without terms then has none now, even if there are some by now.
-                weights, reason, sha256 = {}, locked[number]["terms_reason"], None
-            elif number in locked and hashes[number] != sha256:
-                reason = reasons.get(number) or reason or "changed"
-                changed.append(f"terms of image {number} ({reason})")
-                weights, sha256 = {}, None
-            statuses.append({"image_id": number, "terms": len(weights), "reason": reason, "sha256": sha256})
-            for term, weight in sorted(weights.items()):
-                yield {"image_id": number, "term": term, "weight": weight}
+            yield _find(number, places[number], reasons.get(number), locked.get(number))
+
+    statuses: list[Row] = []
+    changed: list[str] = []
+    incomplete: list[int] = []
+
+    def rows() -> Iterator[Row]:
+        for found in get([image for image in selection if image["batch"] == batch]):
+            statuses.append(found.status)
+            changed.extend(found.changed)
+            incomplete.extend([found.dropped] if found.dropped else [])
+            for term, weight in sorted(found.weights.items()):
+                yield {"image_id": found.status["image_id"], "term": term, "weight": weight}
 
     write_table(terms, rows())
     write_table(status, statuses)
     if lock and changed and archive["on_changed"] == "stop":
+        # The jobs of the other batches would stop one after the other, each with its part of the list.
+        for found in get([image for image in selection if image["batch"] != batch]):
+            changed += found.changed
         raise RuntimeError(list_changed(changed, lock))
     if incomplete:
         logging.warning(
             "%d terms of %d images have no name, or a weight that is no correlation; they are left out",
-            sum(incomplete.values()),
+            sum(incomplete),
             len(incomplete),
         )
     without = Counter(row["reason"] for row in statuses if row["reason"])
     missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
-    logging.info("%d of %d images have term weights (%s)", len(wanted) - without.total(), len(wanted), missing)
+    logging.info("%d of %d images have term weights (%s)", len(statuses) - without.total(), len(statuses), missing)
+
+
+def _find(number: int, path: Path | None, refusal: str | None, locked: Row | None) -> Found:
+    """Read what there is for an image; `refusal` is why Neurosynth gave nothing now, `locked` its row in the lock."""
+    weights, fault, dropped = read_answer(path)
+    sha256, changed = _hash(path, weights), []
+    reason = fault and (refusal or fault)
+    if locked is not None and locked["terms_sha256"] is None:
+        # An image without terms then has none now, even if there are some by now.
+        weights, reason, sha256, dropped = {}, locked["terms_reason"], None, 0
+    elif locked is not None and locked["terms_sha256"] != sha256:
+        reason = refusal or fault or "changed"
+        changed.append(f"terms of image {number} ({reason})")
+        weights, sha256, dropped = {}, None, 0
+    status = {"image_id": number, "terms": len(weights), "reason": reason, "sha256": sha256}
+    return Found(weights, status, changed, dropped)
 
 
 def _fetch_missing(

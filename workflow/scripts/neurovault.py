@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from outputs import replacing
+from outputs import replacing, to_text
 
 Record = dict[str, Any]
 
@@ -85,12 +85,12 @@ def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record],
 
 
 def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
-    """Say which version of an image the cache has; None if it has none that is complete."""
+    """Say which version of an image the cache has, as tables write its date; None if it has none that is complete."""
     try:
         record = _read_json(_image_metadata(data_dir, collection_id, image_id))
     except (OSError, ValueError):
         return None
-    return str(record.get("modify_date") or "") if isinstance(record, dict) else None
+    return to_text(record.get("modify_date")) if isinstance(record, dict) else None
 
 
 def write_collection(data_dir: str | Path, record: Record) -> None:

@@ -11,7 +11,9 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,9 @@ TABLES_FILE = Path(__file__).parent.parent / "schemas" / "tables.json"
 MISSING = "n/a"
 # Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
 MAX_CELL = 2000
+HOST = re.sub(r"\W", "_", platform.node())
+# So long nobody writes at one file: what is older was left by a run that was killed, on whatever machine.
+LEFT_AFTER_S = 24 * 3600
 csv.field_size_limit(2**31 - 1)
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # They turn the direction of the text around them.
@@ -34,14 +39,42 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the extension, because nibabel and numpy choose the format by it. When the block
     raises, the temporary file is removed and an older `path` stays as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: str | Path) -> Path:
+    """Name a temporary file beside `path`; make the folder, and rid it of what killed runs left."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    return path.with_name(f".part-{HOST}-{os.getpid()}-{path.name}")
+
+
+@functools.cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that are no more; once a folder, which may hold very many files."""
+    for file in folder.glob(".part-*-*-*"):
+        _, host, process, _ = file.name.split("-", 3)
+        try:
+            if (host == HOST and not _is_running(process)) or time.time() - file.stat().st_mtime > LEFT_AFTER_S:
+                file.unlink()
+        except FileNotFoundError:
+            continue
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError, ValueError):
+        return True
+    return True
 
 
 def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()) -> None:
@@ -86,7 +119,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         for row in rows:
             if len(row) != len(names):
                 raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
-            writer.writerow([_to_text(row[name]) for name in names])
+            writer.writerow([to_text(row[name]) for name in names])
     write_json(_sidecar(path), specs)
 
 
@@ -164,7 +197,8 @@ def _column(description: Mapping[str, dict[str, str]], name: str, path: Path) ->
     raise KeyError(f"{path.name}: the column {name} is not described in {TABLES_FILE.name}")
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Write a value as it stands in a table."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     if isinstance(value, bool):

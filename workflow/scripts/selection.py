@@ -19,6 +19,9 @@ from stage_log import Meter
 Step = dict[str, Any]
 Criterion = tuple[str, Callable[[Record], bool]]
 
+READABLE = "readable metadata"
+READ = "read until there were enough images"
+
 
 def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
     """Keep the records that meet every criterion and count what each criterion dropped.
@@ -139,7 +142,7 @@ def select_images(
     return (
         sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
         [
-            step("collection", "read until there were enough images", drawn, read),
+            step("collection", READ, drawn, read),
             count_damaged("image", range(found.n_listed), damage),
             *found.steps(),
             step("image", f"max_images_per_collection {max_images_per_collection}", list(chain(*passing)), kept),
@@ -279,7 +282,7 @@ def count_damaged(level: str, records: Sized, damaged: Mapping[str, int]) -> Ste
     """Count what could not be read, and say it."""
     for line, number in damaged.items():
         logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
-    return _row(level, "readable metadata", len(records) + sum(damaged.values()), len(records))
+    return _row(level, READABLE, len(records) + sum(damaged.values()), len(records))
 
 
 def to_integer(value: Any) -> int | None:
