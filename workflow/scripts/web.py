@@ -176,7 +176,7 @@ class Client:
         *,
         expected_bytes: int | None,
         check: Callable[[Path], str | None],
-        count: Callable[[int], object] = lambda n_bytes: None,
+        count: Callable[[int], object],
     ) -> Saved:
         """Download a file to `path`, whatever was there before.
 
@@ -189,7 +189,7 @@ class Client:
             The size it should have.
         check : function
             Looks at the complete file and says what is wrong with it, or None.
-        count : function, optional
+        count : function
             Is told of the bytes as they come.
 
         Raises
