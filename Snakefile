@@ -298,6 +298,7 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/consensus.py",
+        f"{SCRIPTS}/fastica.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -334,8 +335,11 @@ rule run_ica:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
+        f"{SCRIPTS}/labels.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
         term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
         images=rules.stack_images.output.images,
         voxels=rules.stack_images.output.matrix,

@@ -38,7 +38,7 @@ def test_conda_environment_has_the_locked_versions():
     environment = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())
     pins = dict(dependency.split("=") for dependency in environment["dependencies"])
     versions = locked(pins.pop("python"))
-    conda_names = {"matplotlib-base": "matplotlib"}
+    conda_names = {"matplotlib-base": "matplotlib", "python-isal": "isal"}
     assert {name: versions[conda_names.get(name, name)] for name in pins} == pins
 
 
@@ -55,7 +55,7 @@ def imports_of(path):
 
 def test_conda_environment_has_what_the_scripts_import():
     environment = (ROOT / "envs/neurovault_ica.yaml").read_text()
-    module_of = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    module_of = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "isal": "python-isal"}
     ours = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
     imported = {name for path in (ROOT / "workflow/scripts").glob("*.py") for name in imports_of(path)}
     third_party = imported - ours - set(sys.stdlib_module_names)

@@ -56,15 +56,17 @@ def test_rank_one_is_the_strongest():
 def test_label_of_the_images_that_load():
     images = [
         {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None,
-         "contrast_definition": "all"}
-        for c, label in [(1, "n-back"), (2, "n-back"), (3, "rest"), (3, None)]
+         "contrast_definition": "all", "name": None, "description": None, "collection_name": None}
+        for c, label in [(1, "n-back"), (2, "n-back"), (3, "n-back"), (3, "rest"), (4, None)]
     ]  # fmt: skip
-    rows = enrich(images, np.array([[2.0], [4.0], [0.0], [1.0]]), ["ICA_00"], n_permutations=9, random_state=0)
-    assert len(rows) == 1, "labels of one image, or of all, say nothing"
-    assert (rows[0]["label"], rows[0]["images"], rows[0]["collections"]) == ("n-back", 2, 2)
+    studies = {c: {"description": "Cats" if c < 4 else None} for c in (1, 2, 3, 4)}
+    loadings = np.array([[2.0], [4.0], [3.0], [0.0], [1.0]])
+    rows = enrich(images, studies, loadings, ["ICA_00"], n_permutations=9, random_state=0)
+    found = [(row["field"], row["label"], row["images"], row["collections"]) for row in rows]
+    assert found == [("cognitive_paradigm_cogatlas", "n-back", 3, 3), ("words", "cats", 4, 3)]
     assert rows[0]["mean_loading"] == pytest.approx(3)
     assert rows[0]["difference"] == pytest.approx(2.5)
-    assert rows[0]["q"] is None, "three collections are too few to tell"
+    assert rows[0]["q"] is None, "four collections are too few to tell"
 
 
 def ball(size_mm):

@@ -1,13 +1,14 @@
 """Name the components: project the images' term weights and metadata labels through their loadings."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from labels import label_matrix
 from nibabel.spatialimages import SpatialImage
 from outputs import read_table, replacing, write_table
 from scipy.ndimage import affine_transform, gaussian_filter
@@ -16,8 +17,6 @@ from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
-ENRICHED_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
-MIN_IMAGES_PER_LABEL = 2
 # The random maps are evaluated at every voxel of about this grid only: images and maps are smooth.
 SAMPLING_MM = 4.0
 
@@ -168,44 +167,35 @@ def _smooth_covariance(X: npt.NDArray[np.float32], support: npt.NDArray[np.bool_
     return (C + C.T) / 2
 
 
-def label_matrix(images: list[dict[str, Any]]) -> tuple[list[tuple[str, str]], Array]:
-    """Say which images carry which metadata label.
-
-    Labels of a single image, or of all images, say nothing and are left out.
-
-    Returns
-    -------
-    labels : list of (field, label)
-        Sorted.
-    carries : array of shape (n_images, n_labels)
-        0 or 1.
-    """
-    labels, columns = [], []
-    for field in ENRICHED_FIELDS:
-        values = np.array([image[field] or "" for image in images])
-        for value in sorted(set(values) - {""}):
-            carries = values == value
-            if MIN_IMAGES_PER_LABEL <= carries.sum() < len(images):
-                labels.append((field, str(value)))
-                columns.append(carries.astype(float))
-    return labels, np.array(columns).T.reshape(len(images), len(columns))
-
-
 def enrich(
     images: list[dict[str, Any]],
+    studies: Mapping[int, Mapping[str, Any]],
     loadings: Array,
     components: list[str],
     *,
     n_permutations: int,
     random_state: int,
 ) -> list[dict[str, Any]]:
-    """Compare the mean loading of the images that share a metadata label with that of all other images."""
-    labels, carries = label_matrix(images)
+    """Compare the mean loading of the images that share a metadata label or word with that of all other images.
+
+    Parameters
+    ----------
+    images : list of mapping
+        Rows of fetch_metadata/images.tsv, in the order of the loadings.
+    studies : mapping of int to mapping
+        Rows of fetch_metadata/collections.tsv by id.
+    loadings : array of shape (n_images, n_components)
+    components : list of str
+        Their names.
+    """
+    labels, carries = label_matrix(images, studies)
     collections = [image["collection_id"] for image in images]
-    significance = associate(loadings, carries, collections, n_permutations=n_permutations, random_state=random_state)
+    significance = associate(
+        loadings, carries.astype(float), collections, n_permutations=n_permutations, random_state=random_state
+    )
     rows = []
     for column, (field, label) in enumerate(labels):
-        with_label = carries[:, column] == 1
+        with_label = carries[:, column]
         means, others = loadings[with_label].mean(axis=0), loadings[~with_label].mean(axis=0)
         n_collections = len({c for c, has in zip(collections, with_label, strict=True) if has})
         rows += [
@@ -228,6 +218,8 @@ def main(
     *,
     term_weights: list[str],
     images: str,
+    selection: str,
+    collections: str,
     voxels: str,
     mask: str,
     mixing: str,
@@ -273,7 +265,15 @@ def main(
             random_state=random_state,
             map_covariances=covariances,
         )
-        enriched = enrich(used, mixing_loadings, labels, n_permutations=n_permutations, random_state=random_state)
+        selected = {row["image_id"]: row for row in read_table(selection)}
+        enriched = enrich(
+            [selected[image_id] for image_id in image_ids],
+            {row["collection_id"]: row for row in read_table(collections)},
+            mixing_loadings,
+            labels,
+            n_permutations=n_permutations,
+            random_state=random_state,
+        )
     write_table(terms, rank_terms(scores, known_terms, labels, len(rows), significance))
     means = T.mean(axis=0) if rows else np.zeros(0)
     order = np.argsort(-means, kind="stable")

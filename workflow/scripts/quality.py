@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from resampling import Plan, Target, read_voxels
+from resampling import Plan, Target, count_within, read_voxels
 
 # Counting on is pointless: continuous values have as many as there are voxels.
 MAX_DISTINCT_VALUES = 100
@@ -49,7 +49,7 @@ class Duplicate(NamedTuple):
 
 def measure(
     data: NDArray[np.float32],
-    finite: NDArray[np.bool_],
+    finite: NDArray[np.bool_] | None,
     affine: NDArray[np.float64],
     target: Target,
     nearest: Plan,
@@ -60,8 +60,8 @@ def measure(
     ----------
     data : float32 array (nx, ny, nz)
         Cleaned: zero where it was not finite.
-    finite : bool array (nx, ny, nz)
-        Where the image was finite.
+    finite : bool array (nx, ny, nz) or None
+        Where the image was finite; None if everywhere.
     affine : array (4, 4)
         Voxel to mm.
     target : Target
@@ -94,30 +94,31 @@ def measure(
     if background:
         n_background = int(np.count_nonzero(values == background))
         values[values == background] = 0
-    box = np.zeros(data.shape, dtype=bool, order="F")
-    box[_bounding_box(has_data)] = True
-    covered = np.count_nonzero(read_voxels(box, nearest, target)) / values.size
-    is_zero = np.count_nonzero(values == 0) / values.size
-    outside = _outside_fraction(data, has_data, background, values, voxel_mm3, target.voxel_mm3)
+    covered = count_within(_bounding_box(has_data), data.shape, nearest, target) / values.size
+    n_negative, n_positive = np.count_nonzero(values < 0), np.count_nonzero(values > 0)
+    is_zero = (values.size - n_negative - n_positive) / values.size
     holes = 1 - (1 - is_zero) / covered if covered else 1.0
     magnitudes = np.abs(values)
     total = magnitudes.sum(dtype=np.float64)
     net = values.sum(dtype=np.float64)
+    centred = values - net / values.size
+    everywhere = np.abs(data[has_data] if background else data).sum(dtype=np.float64) * voxel_mm3
+    outside = max(0.0, 1 - total * target.voxel_mm3 / everywhere) if everywhere else 0.0
     measured = {
         "coverage": covered,
         "zero_fraction": is_zero,
         "background_fraction": n_background / values.size,
         "nonfinite_fraction": 0.0
-        if finite.all()
+        if finite is None
         else np.count_nonzero(read_voxels(~finite, nearest, target)) / values.size,
         "outside_fraction": outside,
         "misplaced_fraction": min(outside, max(holes, 0.0)),
-        "negative_share": np.count_nonzero(values < 0) / values.size,
-        "positive_share": np.count_nonzero(values > 0) / values.size,
+        "negative_share": n_negative / values.size,
+        "positive_share": n_positive / values.size,
         "sign_share": (total - abs(net)) / (2 * total) if total else 0.0,
         "max_abs": magnitudes.max(),
         "mean": net / values.size,
-        "sd": values.std(dtype=np.float64),
+        "sd": np.sqrt(centred @ centred / values.size),
     }
     return {
         "shape": "x".join(str(length) for length in data.shape),
@@ -245,21 +246,6 @@ def _bounding_box(has_data: NDArray[np.bool_]) -> tuple[slice, ...]:
         planes = np.flatnonzero(profile)
         box.append(slice(int(planes[0]), int(planes[-1]) + 1) if planes.size else slice(0, 0))
     return tuple(box)
-
-
-def _outside_fraction(
-    data: NDArray[np.float32],
-    has_data: NDArray[np.bool_],
-    background: float,
-    values: NDArray[np.float32],
-    voxel_mm3: float,
-    target_voxel_mm3: float,
-) -> float:
-    """Return the share of the sum of absolute values outside of the mask: all of it less what the mask holds."""
-    magnitudes = np.abs(data) if background == 0 else np.abs(data[has_data])
-    everywhere = magnitudes.sum(dtype=np.float64) * voxel_mm3
-    inside = np.abs(values).sum(dtype=np.float64) * target_voxel_mm3
-    return max(0.0, 1 - inside / everywhere) if everywhere else 0.0
 
 
 def _rounded(value: float) -> float:

@@ -53,8 +53,11 @@ class Plan(NamedTuple):
     order: int  # of the spline
     weights: tuple[NDArray[np.float64], ...] | None  # per axis of the image: (planes of the box, planes used)
     used: tuple[slice, ...]  # the part of the image that has weight
-    positions: NDArray[np.int32] | None  # (n_voxels,), flat position of each voxel in what is read out
-    outside: NDArray[np.int32]  # voxels of the mask that lie outside of the image's grid (only without weights)
+    positions: NDArray[np.intp] | None  # (n_voxels,), flat position of each voxel in what is read out
+    outside: NDArray[np.intp]  # voxels of the mask that lie outside of the image's grid (only without weights)
+    # Only without weights: by axis of the image, in the order of the target's axes, the image's plane for each plane of
+    # the box, -1: none.
+    planes: dict[int, NDArray[np.intp]]
 
 
 def target_of(mask_img: SpatialImage) -> Target:
@@ -80,7 +83,7 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
     order = SPLINE_ORDERS[interpolation]
     axes = _aligned_axes(transform, shape, target.shape)
     if axes is None:
-        return Plan(transform, order, None, (slice(None),) * 3, None, np.empty(0, np.int32))
+        return Plan(transform, order, None, (slice(None),) * 3, None, np.empty(0, np.intp), {})
 
     along_target = []
     for axis, source_axis in enumerate(axes):
@@ -93,7 +96,7 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
 
     chosen = [_chosen_planes(weights) for weights in along_target]
     if all(planes is not None for planes in chosen):
-        return _plan_choice(shape, transform, order, axes, chosen, target)
+        return _plan_choice(shape, transform, order, axes, [planes for planes in chosen if planes is not None], target)
     return _plan_products(transform, order, axes, along_target, target)
 
 
@@ -126,7 +129,8 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
     if plan.positions is None or plan.weights is None:
         voxels = _resample_oblique(data.astype(dtype, copy=False), plan, target)
     else:
-        voxels = _multiply(data[plan.used].astype(dtype, copy=False), plan.weights).ravel()[plan.positions]
+        product = _multiply(data[plan.used].astype(dtype, copy=False), plan.weights)
+        voxels = product.ravel().take(plan.positions, mode="clip")
     if round_to_integers:
         voxels = np.floor(voxels + 0.5)
     return voxels.clip(min(data.min(), 0), max(data.max(), 0)).astype(np.float32, copy=False)
@@ -142,9 +146,23 @@ def read_voxels(data: NDArray, plan: Plan, target: Target | None = None) -> NDAr
             raise ValueError("read_voxels: oblique images need the target")
         kept = data.astype(np.uint8) if data.dtype == bool else data
         return _resample_oblique(kept, plan, target).astype(data.dtype, copy=False)
-    voxels = data.reshape(-1, order="F").take(plan.positions)
+    # No position is out of range; not having to look takes a third of the time.
+    voxels = data.reshape(-1, order="F").take(plan.positions, mode="clip")
     voxels[plan.outside] = 0
     return voxels
+
+
+def count_within(box: tuple[slice, ...], shape: tuple[int, ...], plan: Plan, target: Target) -> int:
+    """Count the voxels of the target that, by a plan for nearest neighbours, lie in a box of the image's grid."""
+    if not plan.planes:
+        in_box = np.zeros(shape, dtype=bool, order="F")
+        in_box[box] = True
+        return int(np.count_nonzero(read_voxels(in_box, plan, target)))
+    part = []
+    for source_axis, planes in plan.planes.items():
+        within = np.flatnonzero((planes >= box[source_axis].start) & (planes < box[source_axis].stop))
+        part.append(slice(within[0], within[-1] + 1) if len(within) else slice(0, 0))
+    return int(np.count_nonzero(target.inside[tuple(part)]))
 
 
 def extrapolate(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -218,19 +236,20 @@ def _plan_choice(
     transform: NDArray[np.float64],
     order: int,
     axes: tuple[int, ...],
-    chosen: list[NDArray[np.intp] | None],
+    chosen: list[NDArray[np.intp]],
     target: Target,
 ) -> Plan:
     """Plan for target voxels that are voxels of the image: `positions` counts in Fortran order of the image."""
     strides = np.cumprod((1, *shape[:2]))
-    index = np.zeros(target.inside.shape, dtype=np.int32)
+    index = np.zeros(target.inside.shape, dtype=np.intp)
     outside = np.zeros(target.inside.shape, dtype=bool)
     for axis, (source_axis, planes) in enumerate(zip(axes, chosen, strict=True)):
-        along = np.expand_dims(np.asarray(planes), tuple({0, 1, 2} - {axis}))
-        index += np.maximum(along, 0).astype(np.int32) * np.int32(strides[source_axis])
+        along = np.expand_dims(planes, tuple({0, 1, 2} - {axis}))
+        index += np.maximum(along, 0) * strides[source_axis]
         outside |= along < 0
-    lies_outside = np.flatnonzero(outside[target.inside]).astype(np.int32)
-    return Plan(transform, order, None, (slice(None),) * 3, index[target.inside], lies_outside)
+    lies_outside = np.flatnonzero(outside[target.inside])
+    planes_of = dict(zip(axes, chosen, strict=True))
+    return Plan(transform, order, None, (slice(None),) * 3, index[target.inside], lies_outside, planes_of)
 
 
 def _plan_products(
@@ -245,9 +264,9 @@ def _plan_products(
     used = tuple(_used_planes(weights) for weights in along_source)
     weights = tuple(matrix[:, planes] for matrix, planes in zip(along_source, used, strict=True))
     product_shape = [len(matrix) for matrix in reversed(weights)]
-    position = np.arange(np.prod(product_shape), dtype=np.int32).reshape(product_shape)
+    position = np.arange(np.prod(product_shape)).reshape(product_shape)
     index = position.T.transpose(axes)[target.inside]
-    return Plan(transform, order, weights, used, index, np.empty(0, np.int32))
+    return Plan(transform, order, weights, used, index, np.empty(0, np.intp), {})
 
 
 def _used_planes(weights: NDArray[np.float64]) -> slice:

@@ -1,0 +1,104 @@
+"""What NeuroVault's own records say of each image: labels of the Cognitive Atlas, and the words of names and texts.
+
+Anybody can write anything into a record, so texts are data: nothing here depends on what a text says but its words.
+"""
+
+import functools
+import html
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
+TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+WORDS = "words"
+# What one or two studies share cannot be told from what else is special about these studies.
+MIN_COLLECTIONS = 3
+MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
+# Letters and digits, hyphenated or not: n-back, 2-back, v1.
+WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+MIN_LETTERS = 3
+LONGEST_WORD = 40
+# Words of the trade: they say how a map was made, not what people did.
+STOP_WORDS = ENGLISH_STOP_WORDS | set(
+    """
+    activation activations activity adult adults analyses analysis analyzed article atlas author authors average
+    averaged baseline beta betas bold brain change changes cluster clusters collection compared comparison condition
+    conditions contrast contrasts controls corrected correction correlated correlation covariate covariates data
+    dataset datasets deactivation decrease difference differences effect effects estimate estimates experiment
+    experiments fdr fig figure file files fixed fmri fsl functional fwe glm group groups healthy higher human humans
+    image images imaging increase individual level lower magnetic main map maps mask masked mean meta-analysis mixed
+    mni model models mri neural neuroimaging neurovault nifti nii ones online paper parameter parametric participant
+    participants peak preprint published random regression regressor related resonance response responses result
+    results sample second-level session sessions show showing shown significant size sizes smoothed spm stat
+    statistic statistical statistics stats studies study subject subjects supplementary table task tasks template
+    test tests threshold thresholded trial trials uncorrected unthresholded using value values versus volume voxel
+    voxels vs whole whole-brain zmap zstat
+    """.split()  # noqa: SIM905
+)
+
+Row = Mapping[str, Any]
+
+
+@functools.cache
+def words_of(text: str) -> frozenset[str]:
+    """Take the words out of a text, in lower case: no markup, addresses, numbers, codes or words of the stop list."""
+    plain = unicodedata.normalize("NFKC", MARKUP.sub(" ", html.unescape(text))).casefold()
+    return frozenset(word for word in WORD.findall(plain) if _says_something(word))
+
+
+def _says_something(word: str) -> bool:
+    """Tell words from numbers, abbreviations of one or two letters, and codes such as zstat1 or con0001."""
+    if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
+        return False
+    return all(part.isalpha() or part.isdigit() for part in word.split("-"))
+
+
+def label_matrix(
+    images: Sequence[Row], collections: Mapping[int, Row]
+) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_]]:
+    """Say which images carry which label or word.
+
+    Labels that fewer than three collections have, or that all images have, say nothing across studies and are left out.
+
+    Parameters
+    ----------
+    images : sequence of mappings
+        Rows of fetch_metadata/images.tsv.
+    collections : mapping of int to mapping
+        Rows of fetch_metadata/collections.tsv by id. The words of a collection are those of all its images.
+
+    Returns
+    -------
+    labels : list of (field, label)
+        Sorted; the field of words is ``words``.
+    carries : boolean array of shape (n_images, n_labels)
+    """
+    rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        for label in _labels_of(image, collections[image["collection_id"]]):
+            rows_of[label].append(number)
+    known = {
+        label: rows
+        for label, rows in sorted(rows_of.items())
+        if len({images[row]["collection_id"] for row in rows}) >= MIN_COLLECTIONS and len(rows) < len(images)
+    }
+    carries = np.zeros((len(images), len(known)), dtype=bool)
+    for column, rows in enumerate(known.values()):
+        carries[rows, column] = True
+    return list(known), carries
+
+
+def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
+    for field in LABEL_FIELDS:
+        if image[field]:
+            yield field, str(image[field])
+    texts = [*(image[field] for field in TEXT_FIELDS), collection["description"]]
+    for word in frozenset().union(*(words_of(text) for text in texts if text)):
+        yield WORDS, word
