@@ -42,7 +42,7 @@ FOUNDATION = [
     f"{WORKFLOW}/schemas/tables.json",
 ]
 FETCHING = expand(
-    f"{SCRIPTS}/{{module}}.py", module=["answers", "lock", "neurovault", "neurovault_api", "sources", "web"]
+    f"{SCRIPTS}/{{part}}.py", part=["answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web"]
 )
 
 
