@@ -21,7 +21,6 @@ import nibabel as nib
 import numpy as np
 import yaml
 from drawing import read_template
-from markupsafe import Markup
 from outputs import read_table, replacing
 from page_tables import (
     REASONS,
@@ -81,10 +80,9 @@ def pack_components(components: Sequence[Row], maps_file: str, mask_file: str) -
     return packed
 
 
-def read_scripts() -> list[Markup]:
-    """Read the page's scripts; they stand in it as they are."""
-    scripts = [(REPORT_DIR / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    return [Markup(f"\n{script}") for script in scripts]
+def read_parts(names: Sequence[str]) -> list[str]:
+    """Read the page's own scripts or style; they stand in it as they are."""
+    return ["\n" + (REPORT_DIR / name).read_text(encoding="utf-8") for name in names]
 
 
 def content_policy(scripts: Sequence[str]) -> str:
@@ -169,7 +167,7 @@ def main(
     )
     n_used = Counter(row["collection_id"] for row in used)
     words = read_table(vocabulary)
-    scripts = read_scripts()
+    scripts = read_parts(SCRIPTS)
     for component in components:
         component["flags"] = flags_of(component)
     page = make_template().render(
@@ -204,7 +202,7 @@ def main(
         packed=pack_components(components, maps, mask),
         scripts=scripts,
         policy=content_policy(scripts),
-        style=Markup((REPORT_DIR / "report.css").read_text(encoding="utf-8")),
+        style=read_parts(["report.css"])[0],
         recovery=checks,
         threshold=settings["plot_components"]["threshold"],
         configuration=yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True),
