@@ -45,7 +45,7 @@ FOUNDATION = [
     f"{WORKFLOW}/schemas/tables.json",
 ]
 FETCHING = expand(
-    f"{SCRIPTS}/{{module}}.py", module=["answers", "lock", "neurovault", "neurovault_api", "sources", "web"]
+    f"{SCRIPTS}/{{part}}.py", part=["answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web"]
 )
 
 
@@ -421,9 +421,11 @@ rule plot_components:
         terms=rules.project_terms.output.terms,
     output:
         figures=expand("results/plot_components/{component}.png", component=COMPONENTS),
+        thumbnails=expand("results/plot_components/{component}_thumbnail.png", component=COMPONENTS),
         overview="results/plot_components/overview.png",
         terms_figure="results/plot_components/terms.png",
         thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
+        thresholds="results/plot_components/desc-ICA_thresholds.tsv",
         peaks="results/plot_components/desc-ICA_peaks.tsv",
     log:
         "logs/plot_components.log",
@@ -446,8 +448,9 @@ rule plot_components:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
-        f"{SCRIPTS}/significance.py",
-        f"{WORKFLOW}/report/report.html.jinja",
+        expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
+        expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.html.jinja", "report.js", "viewer.js"]),
         FOUNDATION,
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
@@ -461,9 +464,11 @@ rule render_report:
         terms=rules.project_terms.output.terms,
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
+        maps=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
         figures=rules.plot_components.output.figures,
-        overview=rules.plot_components.output.overview,
-        terms_figure=rules.plot_components.output.terms_figure,
+        thumbnails=rules.plot_components.output.thumbnails,
+        thresholds=rules.plot_components.output.thresholds,
         peaks=rules.plot_components.output.peaks,
         recovery=rules.check_demo.output.recovery if DEMO else [],
     output:
