@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 
 # Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
 MAX_GRAM_IMAGES = 3000
-# Draws of the collections are decomposed within so many leading axes: all of them up to 300 images.
-MAX_AXES = 300
+# Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
+MIN_AXES = 300
+AXES_PER_COMPONENT = 10
 # Of `leading_axes`: further maps in a block, passes at most, and 1 - cos of the turn of an axis that is at rest.
 OVERSAMPLING = 20
 MAX_PASSES = 20
@@ -71,6 +72,11 @@ def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> np
     return gram / X.shape[1]
 
 
+def n_axes_kept(n_components: int) -> int:
+    """Say how many leading axes are kept at most."""
+    return max(MIN_AXES, AXES_PER_COMPONENT * n_components)
+
+
 def principal_axes(
     gram: npt.NDArray[np.float64], n_components: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -81,9 +87,8 @@ def principal_axes(
     eigenvalues : array of shape (n_images,)
         All of them, largest first; variances of the principal components.
     U : array of shape (n_images, n_axes)
-        Eigenvectors, as many as are independent but not more than the larger of `MAX_AXES` and `n_components`. The
-        first entry of each is positive as in scikit-learn's FastICA, so that a seed gives the same start there and
-        here.
+        Eigenvectors, as many as are independent but not more than `n_axes_kept`. The first entry of each is positive as
+        in scikit-learn's FastICA, so that a seed gives the same start there and here.
 
     Raises
     ------
@@ -105,7 +110,7 @@ def _independent_axes(
             f"the {n_images} images have {rank} independent directions and run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
-    U = eigenvectors[:, : min(rank, max(n_components, MAX_AXES))]
+    U = eigenvectors[:, : min(rank, n_axes_kept(n_components))]
     return eigenvalues, U * np.where(U[0] < 0, -1.0, 1.0)
 
 
@@ -136,7 +141,7 @@ def leading_axes(
         What was done, and how well the axes have come to rest.
     """
     n_images, n_voxels = X.shape
-    width = n_components + OVERSAMPLING
+    n_axes, width = n_axes_kept(n_components), n_components + OVERSAMPLING
     following = np.random.default_rng(0).standard_normal((width, n_voxels))
     maps: list[npt.NDArray[np.float64]] = []
     # Coordinates of the images in these maps; their left singular vectors are what is sought.
@@ -153,10 +158,9 @@ def leading_axes(
         Y = np.hstack([Y, coordinates])
         before = U
         U, singular, _ = np.linalg.svd(Y, full_matrices=False)
-        if Y.shape[1] >= max(MAX_AXES, 2 * width):
+        if Y.shape[1] >= max(n_axes, 2 * width):
             overlap = before[:, :n_components].T @ U[:, :n_components]
             unrest = 1 - np.linalg.svd(overlap, compute_uv=False).min()
-    n_axes = max(n_components, MAX_AXES)
     eigenvalues, U = _independent_axes(np.square(singular[:n_axes]) / n_voxels, U, n_components)
     return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {unrest:.0e}"
 
