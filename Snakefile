@@ -341,6 +341,36 @@ rule run_ica:
         "workflow/scripts/run_ica.py"
 
 
+rule scan_components:
+    """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
+    input:
+        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "spatial_null", "stability"]),
+        FOUNDATION,
+        matrix=rules.stack_images.output.matrix,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        mask=rules.stack_images.output.mask,
+    output:
+        table="results/scan_components/orders.tsv",
+        figure="results/scan_components/orders.png",
+        advice="results/scan_components/advice.txt",
+    log:
+        "logs/scan_components.log",
+    benchmark:
+        "benchmarks/scan_components.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(120, per_mb=0.5),
+    params:
+        **config["scan_components"],
+        **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
+    script:
+        "workflow/scripts/scan_components.py"
+
+
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
@@ -537,7 +567,8 @@ rule write_lock:
 
 
 onsuccess:
-    print(f"Report: {os.path.abspath('results/render_report/report.html')}")
+    if os.path.isfile("results/render_report/report.html"):
+        print(f"Report: {os.path.abspath('results/render_report/report.html')}")
 
 
 onerror:
