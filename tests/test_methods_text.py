@@ -18,7 +18,7 @@ def test_methods_follow_the_configuration():
         "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -64,7 +64,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     facts = run_facts(
         selection=[],
@@ -98,7 +98,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
     }  # fmt: skip
     images = [{"image_id": k, "collection_id": k, "map_type": "Z map"} for k in range(8)]
     facts = run_facts(
@@ -120,6 +120,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "from 20 random starts, each on a random tenth of the voxels (17 converged)",
         "The stability index Iq over these had a mean of 0.80 (lowest 0.70)",
         "19 times the collections were drawn with replacement",
+        "on a tenth of the voxels, within the 7 leading principal axes of all images; the components' mean",
         "was 0.60 (lowest 0.40; axes turned at random in the subspaces of the draws stay below 0.55 in 95 % of cases)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; by chance below 0.35)",

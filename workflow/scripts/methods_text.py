@@ -148,6 +148,8 @@ def _decomposition_paragraph(
 def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
     """Say how components were judged; nothing where nothing was."""
     parts = []
+    n_axes = decomposition["n_axes_of_draws"]
+    within = f", within the {n_axes} leading principal axes of all images" if n_axes < facts["images_used"] else ""
     if facts["mean_iq_restarts"] is not None:
         parts.append(
             "The estimates of each restart were assigned one to one to the components. The stability index Iq over"
@@ -157,7 +159,8 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
             f"To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
-            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the"
+            f" voxels{within}; the"
             " components' mean absolute correlation with their matches in these draws was"
             f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f}; axes turned at random in the"
             f" subspaces of the draws stay below {facts['mean_chance_r_bootstraps']:.2f} in 95 % of cases)."
