@@ -42,7 +42,7 @@ FOUNDATION = [
     f"{WORKFLOW}/schemas/tables.json",
 ]
 FETCHING = expand(
-    f"{SCRIPTS}/{{module}}.py", module=["answers", "lock", "neurovault", "neurovault_api", "sources", "web"]
+    f"{SCRIPTS}/{{part}}.py", part=["answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web"]
 )
 
 
@@ -298,6 +298,7 @@ rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
         f"{SCRIPTS}/consensus.py",
+        f"{SCRIPTS}/fastica.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,

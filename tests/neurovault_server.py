@@ -139,7 +139,8 @@ class Faults:
     endless
         Every page says that there is another, and the server begins anew.
     unordered
-        Lists without a fixed order: pages repeat and skip rows.
+        Lists without a fixed order: pages repeat and skip rows. Of what the order depends: True, on nothing; "window",
+        on limit and offset; "plan", on where the page ends, since from there on another plan is cheaper.
     wrong_count
         Added to what lists state as their length.
     is_down
@@ -152,13 +153,13 @@ class Faults:
     poisoned_collections: set[int] = field(default_factory=set)
     how_poisoned: str = "500"
     endless: bool = False
-    unordered: bool = False
+    unordered: bool | str = False
     wrong_count: int = 0
     is_down: bool = False
 
 
 class Server:
-    """Serve an archive on a free port of 127.0.0.1 until the block is left.
+    """Serve an archive on a free port of 127.0.0.1, or another address of this machine, until the block is left.
 
     Attributes
     ----------
@@ -169,7 +170,7 @@ class Server:
         Largest number of requests at the same time.
     """
 
-    def __init__(self, archive, *, faults=None, certificate=None):
+    def __init__(self, archive, *, faults=None, certificate=None, address="127.0.0.1"):
         self.archive, self.faults = archive, faults or Faults()
         self.asked, self.headers, self.most_at_once, self._now = [], [], 0, 0
         self._lock, self._wrong = threading.Lock(), {}
@@ -177,14 +178,14 @@ class Server:
         self.redirect_to = ""
         self.stopping = threading.Event()
         handler = type("Handler", (_Handler,), {"server_state": self})
-        self._http = _QuietServer(("127.0.0.1", 0), handler)
+        self._http = _QuietServer((address, 0), handler)
         scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
             scheme = "https"
-        self.netloc = f"127.0.0.1:{self._http.server_address[1]}"
+        self.netloc = f"{address}:{self._http.server_address[1]}"
         self.url = f"{scheme}://{self.netloc}"
 
     def __enter__(self):
@@ -228,11 +229,16 @@ class Server:
     def page(self, kind, rows, limit, offset):
         """Cut a window out of a list; without an order, each window comes from another shuffling of some rows."""
         if self.faults.unordered and kind == "collections":
-            with self._lock:
-                moved = self._random.sample(range(len(rows)), max(2, len(rows) // 5)) if len(rows) > 2 else []
-                rows = list(rows)
-                values = [rows[place] for place in moved]
-                self._random.shuffle(values)
+            rows = list(rows)
+            if self.faults.unordered == "window":
+                random.Random(f"{limit} {offset}").shuffle(rows)
+            elif self.faults.unordered == "plan":
+                random.Random(offset + limit > 120).shuffle(rows)
+            elif len(rows) > 2:
+                with self._lock:
+                    moved = self._random.sample(range(len(rows)), max(2, len(rows) // 5))
+                    values = [rows[place] for place in moved]
+                    self._random.shuffle(values)
                 for place, value in zip(moved, values, strict=True):
                     rows[place] = value
         return rows[offset : offset + limit]
@@ -440,21 +446,63 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, b'{"count": "many", "results": {}}', "application/json")
 
     def go_wrong_endless(self):
-        self.send_response(200)
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
+        self.begin()
         while not self.server_state.stopping.is_set():
             self.wfile.write(b"\x1f\x8b" + b"0" * 65536)
 
     def go_wrong_trickle(self):
         """One byte at a time, for ever."""
+        self.begin()
+        self.trickle(b"0")
+
+    def go_wrong_trickle_headers(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        self.trickle(b"X: y\r\n")
+
+    def go_wrong_continue(self):
+        """Not yet, again and again, as fast as can be."""
+        self.close_connection = True
+        while not self.server_state.stopping.is_set():
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+    def go_wrong_trickle_chunk(self):
+        """The length of a chunk, digit by digit."""
+        self.begin({"Transfer-Encoding": "chunked"})
+        self.trickle(b"0")
+
+    def go_wrong_trickle_trailer(self):
+        self.begin({"Transfer-Encoding": "chunked"})
+        self.wfile.write(b"0\r\n")
+        self.trickle(b"X: y\r\n")
+
+    def go_wrong_slow(self):
+        """The right file at 20 kB/s."""
+        body = self.body()
+        self.begin({"Content-Length": str(len(body))})
+        for start in range(0, len(body), 1000):
+            self.wfile.write(body[start : start + 1000])
+            time.sleep(0.05)
+
+    def go_wrong_chunked(self):
+        """The right file without a length, in chunks."""
+        self.begin({"Transfer-Encoding": "chunked"})
+        for start in range(0, len(self.body()), 500):
+            part = self.body()[start : start + 500]
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def begin(self, headers=None):
         self.send_response(200)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
+
+    def trickle(self, part):
+        self.close_connection = True
         while not self.server_state.stopping.wait(0.05):
-            self.wfile.write(b"0")
+            self.wfile.write(part)
 
     def go_wrong_silence(self):
         self.close_connection = True
@@ -467,6 +515,9 @@ class _Handler(BaseHTTPRequestHandler):
     def go_wrong_redirects(self):
         """To another address, again and again."""
         self.answer(302, b"", "text/html", {"Location": f"{self.path.split('?')[0]}?{time.monotonic_ns()}"})
+
+    def go_wrong_redirect_to_https(self):
+        self.answer(301, b"", "text/html", {"Location": f"{self.server_state.redirect_to}{self.path}"})
 
     def go_wrong_redirect_to_file(self):
         self.answer(302, b"", "text/html", {"Location": "file:///etc/passwd"})

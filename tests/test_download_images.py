@@ -136,7 +136,21 @@ def test_modes(serve):
 
 @pytest.mark.parametrize(
     "fault",
-    ["drop", "truncate", "truncate_without_length", "lie", "refuse", "429", "500", "502", "503", "html", "redirect"],
+    [
+        "drop",
+        "truncate",
+        "truncate_without_length",
+        "lie",
+        "refuse",
+        "429",
+        "500",
+        "502",
+        "503",
+        "html",
+        "redirect",
+        "slow",
+        "chunked",
+    ],
 )
 def test_a_download_that_fails_once_is_repeated(serve, fault):
     server, run = serve(Archive.small({1: 5}))
@@ -152,7 +166,8 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
         ("drop", "no_connection"), ("truncate", "damaged_file"), ("truncate_without_length", "damaged_file"),
         ("lie", "damaged_file"), ("502", "server_error"), ("html", "bad_answer"), ("silence", "timeout"),
         ("trickle", "timeout"), ("endless", "bad_answer"), ("redirects", "bad_address"),
-        ("redirect_to_file", "bad_address"),
+        ("redirect_to_file", "bad_address"), ("trickle_headers", "timeout"), ("continue", "bad_answer"),
+        ("trickle_chunk", "timeout"), ("trickle_trailer", "timeout"),
     ],
 )  # fmt: skip
 def test_a_download_that_always_fails_is_a_row_with_a_reason(serve, fault, reason, tmp_path):

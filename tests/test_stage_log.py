@@ -13,6 +13,15 @@ def test_line_says_how_far_how_fast_and_how_long_yet():
     assert meter.line(300) == "500 of 500 images, 340 MB, 1.1 MB/s, 2 failed"
 
 
+def test_what_the_cache_had_makes_nothing_look_fast():
+    meter = Meter(500, unit="image", name="here: ")
+    meter.add(400, cached=400)
+    assert meter.line(1) == "here: 400 of 500 images (400 in the cache)"
+    meter.add(0, n_bytes=5_000_000)
+    meter.add(20)
+    assert meter.line(20) == "here: 420 of 500 images (400 in the cache), 5 MB, 0.2 MB/s, 80 s left"
+
+
 def test_line_without_a_total_or_bytes():
     meter = Meter(unit="row")
     meter.add(7)

@@ -48,26 +48,57 @@ def test_what_is_no_http_address_is_refused(url):
         connect("https://neurovault.org", NETWORK).secure(url)
 
 
-def test_over_tls_with_links_that_say_http(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """File with a certificate of this machine that nobody has signed, and its key."""
     openssl = shutil.which("openssl")
     if not openssl:
         pytest.skip("needs openssl to make a certificate")
-    certificate = tmp_path / "certificate.pem"
+    folder = tmp_path_factory.mktemp("certificate")
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", certificate],
+         "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    chain = tmp_path / "chain.pem"
-    chain.write_bytes(certificate.read_bytes() + (tmp_path / "key.pem").read_bytes())
-    with Server(Archive.small({1: 3}), certificate=chain) as server:
+    chain = folder / "chain.pem"
+    chain.write_bytes((folder / "certificate.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    return chain
+
+
+def test_a_certificate_that_nobody_signed_is_refused_at_once(certificate, tmp_path):
+    with Server(Archive.small({1: 3}), certificate=certificate) as server:
         run = Run(tmp_path, server=server)
-        with pytest.raises(RuntimeError, match="TLS"):
-            run.select()
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with pytest.raises(
+            RuntimeError, match=r"TLS: .* self-signed certificate .* name the file .* REQUESTS_CA_BUNDLE"
+        ):
+            run.select(network={"patience_s": 60})
+        assert server.asked == []
+
+
+def test_over_tls_with_links_that_say_http_and_a_line_that_breaks(certificate, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Server(Archive.small({1: 3}), certificate=certificate) as server:
+        run = Run(tmp_path, server=server)
+        server.misbehave("/api/collections/?", "refuse", "drop")
+        server.misbehave("map_101", "refuse", "drop")
         run.select()
         assert {row["status"] for row in run.download()} == {"ok"}
         assert run.terms()[1][0]["terms"] == 39
+
+
+def test_http_that_is_redirected_to_https(certificate, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    archive = Archive.small({1: 3})
+    with Server(archive, certificate=certificate) as secured, Server(archive) as server:
+        server.redirect_to = secured.url
+        server.misbehave("/", always="redirect_to_https")
+        for image in archive.images.values():
+            image["file"] = f"{server.url}/media/images/{image['file']}"
+        run = Run(tmp_path, server=server)
+        run.select()
+        assert {row["status"] for row in run.download()} == {"ok"}
+        assert run.terms()[1][0]["terms"] == 39
+        assert len(server.asked) == len(secured.asked) == 8
 
 
 def test_a_flood_of_json_is_cut_off():

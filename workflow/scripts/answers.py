@@ -21,7 +21,7 @@ class FetchError(Exception):
     ----------
     reason : str
         One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        damaged_file, too_large, server_down, stopped.
+        private_address, damaged_file, too_large, server_down, stopped.
     detail : str
         What was found, for people.
     status : int, optional
@@ -55,7 +55,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        raise FetchError("no_connection", f"TLS: {_brief(error)}") from error
+        found = _brief(error)
+        # Otherwise the line broke, as it can without TLS.
+        is_certificate = "CERTIFICATE_VERIFY_FAILED" in found
+        advice = "; if you trust it, name the file with the certificate in REQUESTS_CA_BUNDLE" if is_certificate else ""
+        raise FetchError("no_connection", f"TLS: {found}{advice}", transient=not is_certificate) from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise FetchError("timeout", _brief(error), transient=True) from error
     except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError) as error:

@@ -3,60 +3,18 @@
 ICASSO: Himberg, Hyvärinen and Esposito 2004, doi:10.1016/j.neuroimage.2004.03.027.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from fastica import Rotation, orthogonalize, rotate
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
-from sklearn.decomposition import FastICA
-from sklearn.exceptions import ConvergenceWarning
 from stage_log import progress
 
 Array = npt.NDArray[np.floating[Any]]
-# Inner products of rows that should be orthogonal; up to here, the nearest orthogonal matrix is near enough.
-MAX_SKEW = 0.1
-
-
-class Rotation(NamedTuple):
-    """One FastICA run on white data: the orthogonal `R` (n_components, n_components), and how it ended."""
-
-    R: Array
-    n_iter: int
-    converged: bool
-
-
-def orthogonalize(W: Array) -> Array:
-    """Find the orthogonal matrix nearest to `W`, as FastICA's symmetric decorrelation does."""
-    U, _, Vt = np.linalg.svd(W)
-    return U @ Vt
-
-
-def rotate(Z: Array, *, seed: int, max_iter: int, tol: float, start: Array | None = None) -> Rotation:
-    """Run scikit-learn's FastICA (parallel, logcosh) on white data.
-
-    Parameters
-    ----------
-    Z : array of shape (n_components, n_voxels)
-        White rows. Voxels are scikit-learn's samples, hence the transpose.
-    seed : int
-        For the random start, drawn as scikit-learn draws it.
-    start : array of shape (n_components, n_components), optional
-        Where to start instead.
-    """
-    ica = FastICA(whiten=False, random_state=seed, max_iter=max_iter, tol=tol, w_init=start)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        ica.fit(Z.T)
-    R = np.asarray(ica.components_, dtype=np.float64)
-    # Updates of Gaussian components are nearly zero: in single precision, making them orthogonal can then fail.
-    if Z.dtype != np.float64 and np.abs(R @ R.T - np.eye(len(R))).max() > MAX_SKEW:
-        return rotate(Z.astype(np.float64), seed=seed, max_iter=max_iter, tol=tol, start=start)
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return Rotation(orthogonalize(R), int(ica.n_iter_), converged)
 
 
 def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp]:
@@ -110,9 +68,10 @@ class Consensus(NamedTuple):
 def find_consensus(Z: Array, *, n_restarts: int, random_state: int, max_iter: int, tol: float) -> Consensus:
     """Run FastICA from `n_restarts` random starts and settle on one solution.
 
-    With one start this is scikit-learn's FastICA on all voxels. With more, each start runs on a random tenth of the
-    voxels of its own; the estimates are clustered, and the clusters' centrotypes, made orthogonal, are where one last
-    run over all voxels starts: its result is a solution of FastICA, while centrotypes as such are not uncorrelated.
+    With one start this is what scikit-learn's FastICA finds on all voxels. With more, each start runs on a random
+    tenth of the voxels of its own; the estimates are clustered, and the clusters' centrotypes, made orthogonal, are
+    where one last run over all voxels starts: its result is a solution of FastICA, while centrotypes as such are not
+    uncorrelated.
     That run may move on from the centrotypes, so the restarts are judged by the components that it found: their
     estimates are assigned to these one to one, and ICASSO's index is taken over the clusters that result.
 

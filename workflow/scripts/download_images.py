@@ -142,11 +142,9 @@ def main(
 
     def get(wanted: list[Row]) -> list[Row]:
         rows: list[Row] = []
-        meter = Meter(len(wanted), unit="image")
         with _walk(wanted, archive, network, locked) as walk:
             for row in walk:
                 rows.append(row)
-                meter.add(n_bytes=row["bytes"] or 0, failed=row["status"] == "failed")
                 # Those that the lock knows as failed were within the limit then.
                 if not locked:
                     require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
@@ -174,13 +172,19 @@ def _walk(
     wanted: list[Row], archive: Mapping[str, Any], network: Mapping[str, Any], locked: Mapping[int, Row]
 ) -> Iterator[Iterator[Row]]:
     """Give the rows of the wanted images, in their order, as they are checked or downloaded."""
+    meter = Meter(len(wanted), unit="image")
     if archive["source"] != "neurovault" or archive["mode"] == "offline":
-        is_table = archive["source"] == "table"
-        yield (_local(image, archive["data_dir"], locked.get(image["image_id"]), is_table) for image in wanted)
+
+        def check(image: Row) -> Row:
+            row = _local(image, archive["data_dir"], locked.get(image["image_id"]), archive["source"] == "table")
+            meter.add(failed=row["status"] == "failed")
+            return row
+
+        yield map(check, wanted)
         return
     _write_collections(archive["data_dir"], wanted)
     with connect(archive["url"], network, probe=PROBE) as client:
-        get = _downloader(client, archive, locked)
+        get = _downloader(client, archive, locked, meter)
         try:
             yield client.in_order(get, wanted, ahead=len(wanted) + 1)
         except FetchError as error:
@@ -203,32 +207,40 @@ def _local(image: Row, data_dir: str, expected: Row | None, is_table: bool) -> R
     return _row(image, checked, file, expected)
 
 
-def _downloader(client: Client, archive: Mapping[str, Any], locked: Mapping[int, Row]) -> Callable[[Row], Row]:
+def _downloader(
+    client: Client, archive: Mapping[str, Any], locked: Mapping[int, Row], meter: Meter
+) -> Callable[[Row], Row]:
     """Make the function that gets one image: from the cache if it is there and sound, else from the server."""
     data_dir, refresh = archive["data_dir"], archive["mode"] == "overwrite"
 
     def get(image: Row) -> Row:
         expected = locked.get(image["image_id"])
+        cached = None
         if expected is not None and expected["status"] == "failed":
-            return _row(image, _failed(expected["reason"], expected["bytes"]), expected["path"], expected)
-        if not refresh:
-            cached = _find_cached(image, data_dir, expected)
-            if cached is not None:
-                return cached
-        if image["file_size"] == 0:
-            logging.warning("image %d: NeuroVault states 0 bytes: it has lost the file", image["image_id"])
-            return _row(image, _failed("missing_file", None), _names(image)[0], expected)
-        try:
-            return _row(image, *_download(client, image, data_dir), expected)
-        except FetchError as error:
-            if error.reason in ("server_down", "stopped"):
-                raise
-            logging.warning("image %d: %s (%s)", image["image_id"], error, image["file"])
-            # A verdict is of a file that came whole.
-            reason = "changed" if expected is not None and error.verdict else error.reason
-            return _row(image, _failed(reason, None), _names(image)[0], expected, is_told=True)
+            row = _row(image, _failed(expected["reason"], expected["bytes"]), expected["path"], expected)
+        else:
+            cached = None if refresh else _find_cached(image, data_dir, expected)
+            row = cached or _fetch(client, image, data_dir, expected, meter)
+        meter.add(failed=row["status"] == "failed", cached=cached is not None)
+        return row
 
     return get
+
+
+def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, meter: Meter) -> Row:
+    """Get one image from the server; what cannot be had is a row with its reason."""
+    if image["file_size"] == 0:
+        logging.warning("image %d: NeuroVault states 0 bytes: it has lost the file", image["image_id"])
+        return _row(image, _failed("missing_file", None), _names(image)[0], expected)
+    try:
+        return _row(image, *_download(client, image, data_dir, meter), expected)
+    except FetchError as error:
+        if error.reason in ("server_down", "stopped"):
+            raise
+        logging.warning("image %d: %s (%s)", image["image_id"], error, image["file"])
+        # A verdict is of a file that came whole.
+        reason = "changed" if expected is not None and error.verdict else error.reason
+        return _row(image, _failed(reason, None), _names(image)[0], expected, is_told=True)
 
 
 def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
@@ -249,7 +261,7 @@ def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
     return None
 
 
-def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
+def _download(client: Client, image: Row, data_dir: str, meter: Meter) -> tuple[Row, str]:
     """Download one image under a temporary name, check it, and put it into its place."""
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
 
@@ -258,7 +270,13 @@ def _download(client: Client, image: Row, data_dir: str) -> tuple[Row, str]:
 
     temporary = temporary_path(packed)
     try:
-        saved = client.save(image["file"], temporary, expected_bytes=image["file_size"], check=check)
+        saved = client.save(
+            image["file"],
+            temporary,
+            expected_bytes=image["file_size"],
+            check=check,
+            count=lambda n_bytes: meter.add(0, n_bytes=n_bytes),
+        )
         is_packed = _is_packed(temporary)
         place, other = (packed, unpacked) if is_packed else (unpacked, packed)
         temporary.replace(place)

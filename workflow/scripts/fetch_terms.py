@@ -179,13 +179,10 @@ def _fetch_missing(
         elif is_needed:
             asked.append(image)
     if asked:
-        meter = Meter(len(asked), unit="term file")
         # Without patience: when Neurosynth is down, it is down for weeks, and the run can do without.
         with connect(url, network, patience_s=0) as client:
-            for image, reason in zip(
-                asked, client.in_order(_asker(client, places), asked, ahead=len(asked)), strict=True
-            ):
-                meter.add(failed=bool(reason))
+            ask = _asker(client, places, Meter(len(asked), unit="term file"))
+            for image, reason in zip(asked, client.in_order(ask, asked, ahead=len(asked)), strict=True):
                 if reason:
                     reasons[image["image_id"]] = reason
         if "server_down" in reasons.values():
@@ -193,10 +190,15 @@ def _fetch_missing(
     return reasons
 
 
-def _asker(client: Client, places: Mapping[int, Path | None]) -> Callable[[dict[str, Any]], str | None]:
+def _asker(client: Client, places: Mapping[int, Path | None], meter: Meter) -> Callable[[Row], str | None]:
     """Make the function that gets the term file of one image and returns why it could not."""
 
-    def ask(image: dict[str, Any]) -> str | None:
+    def ask(image: Row) -> str | None:
+        reason = get(image)
+        meter.add(failed=reason is not None)
+        return reason
+
+    def get(image: Row) -> str | None:
         path = places[image["image_id"]]
         if path is None:
             return None

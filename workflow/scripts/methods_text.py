@@ -118,7 +118,7 @@ def _decomposition_paragraph(
         f" The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial"
         f" independent component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')},"
-        " symmetric decorrelation, log cosh contrast, as implemented in scikit-learn"
+        " symmetric decorrelation, log cosh contrast, start and stopping rule of scikit-learn"
         f" {_cite('pedregosa2011scikitlearn')}, tolerance {decomposition['tol']:g}, at most"
         f" {decomposition['max_iter']} iterations, seed {decomposition['random_state']}."
     )

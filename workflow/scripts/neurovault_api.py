@@ -17,10 +17,22 @@ from neurovault import Record
 from stage_log import Meter
 from web import Client, MostTries
 
-# About 25 ms an image and 60 s of patience of the proxy in front: more than 100 rows a page is asking for 504.
-PAGE_SIZES = (100, 75, 50)
-# Another page size is another query plan and so another order: rows left out by one scan turn up in the next.
-MAX_SCANS = 10
+# How a list is read again and again, until it is complete: rows a page, and rows from one page to the next. With about
+# 25 ms an image and 60 s of patience of the proxy in front, more than 100 rows are asking for 504, so that comes late.
+# Another size is another query plan and so another order; pages that overlap show what lies between two orders; and a
+# page of 1000, the server's most, is in one order. It has all of most lists.
+SCANS = (
+    (100, 100),
+    (75, 50),
+    (1000, 1000),
+    (50, 35),
+    (250, 170),
+    (60, 40),
+    (500, 330),
+    (90, 55),
+    (40, 25),
+    (1000, 600),
+)
 MAX_FRUITLESS_SCANS = 3
 # So many single records in a row that cannot be had, and we look ahead whether there is anything behind them. Slow ones
 # count for several.
@@ -117,9 +129,11 @@ class _List:
         """Scan the list until it is complete, or does not get more so."""
         found: dict[int, Record] = {}
         n_stated = unreadable = missing = fruitless = 0
-        for number in range(MAX_SCANS):
+        for size, step in SCANS:
             n_found = len(found)
-            n_stated, unreadable = self._scan_into(found, PAGE_SIZES[number % len(PAGE_SIZES)])
+            n_stated, n_bad = self._scan_into(found, size, step)
+            # Where pages overlap, a record is counted more than once.
+            unreadable = n_bad if step == size else unreadable
             missing = max(0, n_stated - len(found) - unreadable)
             fruitless = fruitless + 1 if len(found) == n_found else 0
             if not missing or fruitless == MAX_FRUITLESS_SCANS:
@@ -131,32 +145,32 @@ class _List:
             logging.warning("%s: %d of %d records cannot be had", self.path, unreadable, n_stated)
         return Listing([found[number] for number in sorted(found)], unreadable, missing)
 
-    def _scan_into(self, found: dict[int, Record], size: int) -> tuple[int, int]:
+    def _scan_into(self, found: dict[int, Record], size: int, step: int) -> tuple[int, int]:
         """Read the list once; add to `found`, and return the number of rows stated and of records not readable."""
         n_stated = unreadable = n_rows = stale = 0
         seen: set[int] = set()
-        meter = Meter(unit="row")
-        with closing(self._pages(size)) as pages:
+        meter = Meter(unit="row", name=f"{self.path}: ")
+        with closing(self._pages(size, step)) as pages:
             for number, page in enumerate(pages, start=1):
                 n_stated = max(n_stated, page.n_stated)
                 n_seen, n_rows = len(seen), n_rows + len(page.rows)
                 unreadable += page.unreadable + _add_rows(page.rows, found, seen)
                 meter.add(len(page.rows), total=n_stated)
                 stale = stale + 1 if len(seen) == n_seen else 0
-                is_beyond = number * size > n_stated
+                is_beyond = number * step > n_stated
                 if stale >= (MAX_STALE_PAGES_BEYOND if is_beyond else MAX_STALE_PAGES) or n_rows > MAX_ROWS:
                     logging.warning("%s: given up after %d rows: it brings nothing new", self.path, n_rows)
-                    unreadable += max(0, n_stated - number * size) if not seen else 0
+                    unreadable += max(0, n_stated - number * step) if not seen else 0
                     break
         return n_stated, unreadable
 
-    def _pages(self, size: int) -> Generator[Page, None, None]:
+    def _pages(self, size: int, step: int) -> Generator[Page, None, None]:
         """Read page after page, to where the server says it ends, or an empty page; the stated number may be wrong."""
         first = self._window(0, size)
         yield first
         if first.is_last:
             return
-        offsets = count_from(size, size)
+        offsets = count_from(step, step)
         # A short list needs no threads of its own: lists of several collections are read at the same time.
         is_short = first.n_stated <= 2 * size
         pages = (

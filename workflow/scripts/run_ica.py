@@ -133,7 +133,7 @@ def main(
             "n_collections": len(set(collections)),
             "n_effective_collections": n_effective,
             "n_voxels": S.shape[1],
-            "algorithm": "FastICA, parallel, logcosh (scikit-learn)",
+            "algorithm": "FastICA, parallel, logcosh",
             "random_state": random_state,
             "max_iter": max_iter,
             "tol": tol,

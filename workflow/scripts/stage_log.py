@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable
@@ -63,33 +64,44 @@ class Meter:
         How many items there are.
     unit : str
         What one item is called.
+    name : str
+        What every line begins with.
     every_s : float
-        Time between two lines, in seconds.
+        Time between two lines, in seconds; up to six times as long when it takes hours.
     """
 
-    def __init__(self, total: int | None = None, *, unit: str, every_s: float = 10.0) -> None:
-        self._total, self._unit, self._every_s = total, unit, every_s
+    def __init__(self, total: int | None = None, *, unit: str, name: str = "", every_s: float = 10.0) -> None:
+        self._total, self._unit, self._name, self._every_s = total, unit, name, every_s
         self._start = self._last = time.monotonic()
-        self._done = self._failed = self._bytes = 0
+        self._done = self._failed = self._cached = self._bytes = 0
+        self._lock = threading.Lock()
 
-    def add(self, items: int = 1, *, n_bytes: int = 0, failed: int = 0, total: int | None = None) -> None:
-        """Count what was done, and say so if it is time."""
-        self._done += items
-        self._bytes += n_bytes
-        self._failed += failed
-        self._total = total or self._total
-        now = time.monotonic()
-        if now - self._last >= self._every_s:
-            self._last = now
-            logging.info("%s", self.line(now - self._start))
+    def add(
+        self, items: int = 1, *, n_bytes: int = 0, failed: int = 0, cached: int = 0, total: int | None = None
+    ) -> None:
+        """Count what was done, and say so if it is time; from any thread.
+
+        Items are done, `failed` or `cached`, if they took no time; bytes may come before the item that they are of.
+        """
+        with self._lock:
+            self._done += items
+            self._bytes += n_bytes
+            self._failed += failed
+            self._cached += cached
+            self._total = total or self._total
+            now = time.monotonic()
+            if now - self._last >= min(max(self._every_s, (now - self._start) / 60), 6 * self._every_s):
+                self._last = now
+                logging.info("%s", self.line(now - self._start))
 
     def line(self, took_s: float) -> str:
         """Describe the state after `took_s` seconds."""
-        parts = [f"{self._done}{f' of {self._total}' if self._total else ''} {self._unit}s"]
+        cached = f" ({self._cached} in the cache)" if self._cached else ""
+        parts = [f"{self._name}{self._done}{f' of {self._total}' if self._total else ''} {self._unit}s{cached}"]
         if self._bytes:
             parts += [f"{self._bytes / 1e6:.0f} MB", f"{self._bytes / 1e6 / took_s:.1f} MB/s"]
-        if self._total and 0 < self._done < self._total:
-            parts.append(f"{_minutes(took_s * (self._total - self._done) / self._done)} left")
+        if self._total and self._cached < self._done < self._total:
+            parts.append(f"{_minutes(took_s * (self._total - self._done) / (self._done - self._cached))} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
         return ", ".join(parts)
