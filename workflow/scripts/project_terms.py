@@ -64,9 +64,10 @@ def _read_weights(table: str, position: Mapping[int, int]) -> tuple[list[int], l
     weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": "category"})
     weights = weights[weights["image_id"].isin(set(position))]
     image_ids, row = np.unique(weights["image_id"].to_numpy(int), return_inverse=True)
-    names = weights["term"].cat.categories
+    term = weights["term"].cat.remove_unused_categories().cat
+    names = term.categories
     block = np.full((len(image_ids), len(names)), np.nan)
-    block[row, weights["term"].cat.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
+    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
     return [position[image_id] for image_id in image_ids.tolist()], [str(name) for name in names], block
 
 
@@ -140,10 +141,10 @@ def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -
 
 
 def evidence(significance: Significance | None, component: int, feature: int) -> dict[str, float | None]:
-    """Give r, p and q of one component and feature, or nothing known."""
+    """Give correlations, p and q of one component and feature, or nothing known."""
     if significance is None:
-        return {"r": None, "p": None, "q": None}
-    return {name: values[component, feature] for name, values in significance._asdict().items()}
+        return dict.fromkeys(Significance._fields)
+    return {name: float(values[component, feature]) for name, values in significance._asdict().items()}
 
 
 def enrich(

@@ -1,13 +1,13 @@
-"""Tell whether the collections that load on a component are those that carry a term or a label.
+"""Tell whether the studies that load on a component are those that carry a term or a label.
 
 Images of one study are alike, so the unit is the collection: what counts is its mean loading and its mean term weight,
 and the null hypothesis is tested by giving collections each other's means.
 
 Loadings and term weights are computed from the same voxels, so even the weights of a random smooth map go with the
-loadings wherever it happens to overlap the component. A term must therefore beat such maps as well.
+loadings wherever it happens to overlap the component. A term must therefore beat such maps as well, image by image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,8 @@ NEGLIGIBLE_VARIATION = 1e-6
 class Significance(NamedTuple):
     """Evidence for each component and feature, all arrays of shape (n_components, n_features)."""
 
-    r: Array  # correlation over collections
+    r_collections: Real  # Pearson correlation over collections
+    r_images: Real  # over images, every collection counting alike
     p: Array
     q: Array
 
@@ -79,7 +80,30 @@ def collection_scores(values: Real, groups: Groups) -> Real:
     variance = _intraclass_correlation(values, means, sizes)
     variance = variance + (1 - variance) / sizes
     scores = (means - (means / variance).sum(axis=0) / (1 / variance).sum(axis=0)) / np.sqrt(variance)
-    scores -= scores.mean(axis=0)
+    return _to_length_one(scores - scores.mean(axis=0), largest)
+
+
+def image_scores(values: Real, groups: Groups) -> Real:
+    """Standardize images, every collection counting alike: a study of forty images is one study.
+
+    Parameters
+    ----------
+    values : array of shape (n_images, n_columns)
+    groups : Groups
+
+    Returns
+    -------
+    array of shape (n_images, n_columns)
+        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, images weighted by
+        one over the size of their collection; columns are 0 where nothing varies.
+    """
+    largest = np.abs(values).max(axis=0)
+    weights = np.repeat(1 / (groups.sizes * len(groups.sizes)), groups.sizes)[:, None].astype(values.dtype)
+    values = values[groups.by_collection]
+    return _to_length_one((values - (weights * values).sum(axis=0)) * np.sqrt(weights), largest)
+
+
+def _to_length_one(scores: Real, largest: Real) -> Real:
     length = np.sqrt(np.square(scores).sum(axis=0))
     return np.divide(scores, length, out=np.zeros_like(scores), where=length > NEGLIGIBLE_VARIATION * largest)
 
@@ -106,7 +130,7 @@ def associate(
     random_state: int,
     draw_weights: Callable[[int, np.random.Generator], Real] | None = None,
 ) -> Significance | None:
-    """Test whether features go with loadings: one-sided, for positive correlations over collections.
+    """Test whether features go with loadings: one-sided, for positive correlations.
 
     A feature that is computed from voxels must stand out of two null distributions: exchanged collections, and random
     maps. p is the larger of its p values, which is valid whichever of the null hypotheses is true (intersection-union
@@ -130,28 +154,27 @@ def associate(
     Returns
     -------
     Significance or None
-        r, p, and q of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
+        q is that of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
         no permutations wanted, no features, or fewer than eight collections.
     """
     groups = group(collections)
     if not n_permutations or not features.size or len(groups.sizes) < MIN_COLLECTIONS:
         return None
-    u = collection_scores(loadings, groups)
-    v = _scores_in_blocks(features, groups)
     rng = np.random.default_rng(random_state)
+    u = collection_scores(loadings, groups)
+    v = np.concatenate([collection_scores(block, groups) for block in _blocks(features)], axis=1)
     p = _p_exchanged(u, v, n_permutations, rng)
+    x = image_scores(loadings, groups)
+    r_images = np.concatenate([x.T @ image_scores(block, groups) for block in _blocks(features)], axis=1)
     if draw_weights is not None:
-        p = np.maximum(p, _p_random_maps(u, v, groups, draw_weights, n_permutations * MOST_ROUNDS, rng))
-    return Significance(u.T @ v, p, false_discovery_rate(p))
+        p = np.maximum(p, _p_random_maps(x, r_images, groups, draw_weights, n_permutations * MOST_ROUNDS, rng))
+    return Significance(u.T @ v, r_images, p, false_discovery_rate(p))
 
 
-def _scores_in_blocks(features: Real, groups: Groups) -> Real:
-    """Reduce images to collections, some features at a time: there may be ten thousand of each."""
-    blocks = [
-        collection_scores(fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64)), groups)
-        for start in range(0, features.shape[1], BLOCK_FEATURES)
-    ]
-    return np.concatenate(blocks, axis=1)
+def _blocks(features: Real) -> Iterator[Array]:
+    """Go through the features, some at a time: there may be ten thousand, of ten thousand images."""
+    for start in range(0, features.shape[1], BLOCK_FEATURES):
+        yield fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64))
 
 
 def fill_missing(values: Array) -> Array:
@@ -182,18 +205,18 @@ def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator
 
 
 def _p_random_maps(
-    u: Real,
-    v: Real,
+    x: Real,
+    observed: Real,
     groups: Groups,
     draw_weights: Callable[[int, np.random.Generator], Real],
     n_maps: int,
     rng: np.random.Generator,
 ) -> Array:
     """Compare observed correlations with those of random maps, each component with its own null distribution."""
-    observed = u.T @ v - ROUNDING
     exceeding = np.zeros(observed.shape, dtype=np.int64)
     for start in range(0, n_maps, BLOCK_MAPS):
-        null = u.T @ collection_scores(draw_weights(min(BLOCK_MAPS, n_maps - start), rng), groups)
+        drawn = draw_weights(min(BLOCK_MAPS, n_maps - start), rng)
+        null = x.T.astype(drawn.dtype) @ image_scores(drawn, groups)
         for component, values in enumerate(np.sort(null, axis=1)):
             exceeding[component] += values.size - np.searchsorted(values, observed[component])
     return (1 + exceeding) / (1 + n_maps)
