@@ -1,9 +1,12 @@
 """Run the three fetching stages as Snakemake does, against a server of the tests or a folder."""
 
+import shutil
+
 import download_images
 import fetch_metadata
 import fetch_terms
-from outputs import read_table
+from lock import lock_rows
+from outputs import read_table, write_table
 
 SETTINGS = {
     "max_images": None, "max_images_per_collection": None, "random_state": 0, "collection_terms": {},
@@ -67,6 +70,21 @@ class Run:
             terms += read_table(files["terms"])
             statuses += read_table(files["status"])
         return terms, sorted(statuses, key=lambda row: row["image_id"])
+
+
+def write_lock(results, path, unused=()):
+    """Write the lock of finished fetching stages to `path`, as the rule write_lock does."""
+    images, collections = (read_table(results / "fetch_metadata" / f"{name}.tsv") for name in ("images", "collections"))
+    downloads, terms = (
+        [row for table in sorted((results / rule).glob("status-*.tsv")) for row in read_table(table)]
+        for rule in ("download_images", "fetch_terms")
+    )
+    used = {row["image_id"] for row in downloads if row["status"] == "ok"} - set(unused)
+    folder = path.parent / "write_lock"
+    write_table(folder / "images.lock.tsv", lock_rows(images, collections, downloads, terms, used))
+    # A lock is handed on under any name.
+    shutil.copy(folder / "images.lock.tsv", path)
+    return str(path)
 
 
 def ids(images):

@@ -2,10 +2,15 @@
 
 import re
 from html.parser import HTMLParser
+from unittest.mock import patch
 
+import nibabel as nib
+import numpy as np
 import yaml
 from conftest import ROOT
+from drawing import Box
 from outputs import column_names, write_json, write_table
+from peaks import Volume
 from PIL import Image
 from render_report import main
 
@@ -21,6 +26,13 @@ HOSTILE = [
     "y" * 1500,  # as long as a cell may be, and whole
     "--><style>*{display:none}</style>",
 ]
+# A head of an eighth of the real one's volume: made and packed in a moment.
+BOX = Box((-30, -40, -20), (30, 40, 30))
+GRID_MM = 2
+PEAKS = {
+    "ICA_00": [((-10, 12, 6), 9.5), ((14, -20, 10), -6.0)],
+    "ICA_01": [((0, 20, -8), 8.0)],
+}
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -43,7 +55,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.texts.append(data)
         if self.open and self.open[-1] == "bdi":
             self.isolated.append(data)
@@ -58,6 +70,34 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
+def made_template():
+    """Make a template, a ball of even grey, at 1 mm."""
+    ticks = [np.arange(low, high + 1) for low, high in zip(BOX.low, BOX.high, strict=True)]
+    mm = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
+    radius = np.linalg.norm((mm - (0, 0, 5)) / (30, 40, 25), axis=-1)
+    affine = np.eye(4)
+    affine[:3, 3] = BOX.low
+    return Volume(np.where(radius <= 1, 0.6, 0).astype(np.float32), affine), BOX
+
+
+def save_maps(folder):
+    """Save maps with the peaks of `PEAKS` and their mask on a grid of 2 mm; return the paths."""
+    ticks = [np.arange(low, high + 1, GRID_MM) for low, high in zip(BOX.low, BOX.high, strict=True)]
+    mm = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
+    maps = np.zeros((*mm.shape[:3], len(PEAKS)), np.float32)
+    for number, peaks in enumerate(PEAKS.values()):
+        for place, value in peaks:
+            maps[..., number] += value * np.exp(-((mm - place) ** 2).sum(axis=-1) / (2 * 5**2))
+    inside = (np.abs(mm / (26, 36, 24)) < 1).all(axis=-1)
+    affine = np.diag([GRID_MM, GRID_MM, GRID_MM, 1.0])
+    affine[:3, 3] = BOX.low
+    folder.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(maps * inside[..., None], affine), folder / "components.nii.gz")
+    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), folder / "mask.nii.gz")
+    return str(folder / "components.nii.gz"), str(folder / "mask.nii.gz")
+
+
+@patch("render_report.read_template", made_template)
 def build_report(
     folder,
     *,
@@ -74,16 +114,21 @@ def build_report(
         write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows], columns)
         return str(folder / f"{place}.tsv")
 
+    places: list[str] = []
+
     def picture(place):
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGBA", (60, 40), (200, 30, 30, 255)).save(folder / place)
+        # Each of another width: Chromium keeps equal pictures once in a PDF.
+        Image.new("RGBA", (60 + len(places), 40), (200, 30, 30, 255)).save(folder / place)
+        places.append(place)
         return str(folder / place)
 
     def q_of(label, rank):
         """Make the first two terms of ICA_00 significant."""
         return min(1.0, 0.0004 * 60 ** (rank - 1)) if tested and label == "ICA_00" else 1.0 if tested else None
 
-    labels = ["ICA_00", "ICA_01"]
+    labels = list(PEAKS)
+    maps, mask = save_maps(folder / "maps")
     studies = [
         {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1000/a")},
         {"collection_id": 8, "name": word("Study eight")},
@@ -184,15 +229,21 @@ def build_report(
                 }
             ],
         ),
+        maps=maps,
+        mask=mask,
         figures=[picture(f"plot_components/{label}.png") for label in labels],
-        overview=picture("plot_components/overview.png"),
-        terms_figure=picture("plot_components/terms.png"),
+        thumbnails=[picture(f"plot_components/{label}_thumbnail.png") for label in labels],
+        thresholds=table(
+            "plot_components/desc-ICA_thresholds",
+            [{"component": label, "threshold": 1.5, "brightest": 9.0} for label in labels],
+        ),
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
-                {"component": "ICA_00", "peak": str(k), "x": -38.0, "y": 22.0 + k, "z": 56.0}
-                | {"value": 9.5, "volume_mm3": 80}
-                for k in range(1, 9)
+                {"component": "ICA_00", "peak": str(order + 1)}
+                | dict(zip("xyz", place, strict=True))
+                | {"value": value, "volume_mm3": 80}
+                for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),
         recovery=table(

@@ -189,7 +189,7 @@ class Server:
         self.url = f"{scheme}://{self.netloc}"
 
     def __enter__(self):
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
     def __exit__(self, *_):

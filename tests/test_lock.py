@@ -2,31 +2,16 @@
 
 import csv
 import hashlib
-import shutil
 import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from conftest import ROOT
-from fetching import Run
-from lock import SOFTWARE_VERSION, lock_rows, read_lock
+from fetching import Run, write_lock
+from lock import SOFTWARE_VERSION, read_lock
 from neurovault_server import Archive, Server, nifti
-from outputs import read_table, write_table
-
-
-def write_lock(run, path):
-    """Write the lock of a run, as the rule write_lock does."""
-    tables = [run.results / place for place in ("fetch_metadata/images.tsv", "fetch_metadata/collections.tsv")]
-    images, collections = map(read_table, tables)
-    downloads = read_table(run.results / "download_images/status-0.tsv")
-    terms = read_table(run.results / "fetch_terms/status-0.tsv")
-    used = {row["image_id"] for row in downloads if row["status"] == "ok"} - {202}
-    folder = path.parent / "write_lock"
-    write_table(folder / "images.lock.tsv", lock_rows(images, collections, downloads, terms, used))
-    # A lock is handed on under any name.
-    shutil.copy(folder / "images.lock.tsv", path)
-    return str(path)
+from outputs import read_table
 
 
 @pytest.fixture
@@ -46,7 +31,7 @@ def locked(archive, tmp_path):
         run.select(max_images=8)
         run.terms()
         run.download()
-        yield run, server, write_lock(run, tmp_path / "mine.tsv")
+        yield run, server, write_lock(run.results, tmp_path / "mine.tsv", unused=[202])
 
 
 def repeat(folder, server, lock, *, data_dir=None, batches=1, **archive):

@@ -13,7 +13,8 @@ def ask():
     """Call a function with a client of a server with these faults."""
 
     def call(archive, function, *arguments, misbehave=(), **faults):
-        with Server(archive, faults=Faults(**faults)) as server, connect(server.url, NETWORK, probe="/api/") as client:
+        network = NETWORK | {"timeout_s": 0.2} if faults.get("how_poisoned") == "silence" else NETWORK
+        with Server(archive, faults=Faults(**faults)) as server, connect(server.url, network, probe="/api/") as client:
             for address, kind in misbehave:
                 server.misbehave(address, always=kind)
             return function(client, *arguments), server
@@ -93,19 +94,19 @@ def test_a_server_that_answers_500_to_everything_is_not_asked_for_ever(ask):
         ask(archive, list_collections, misbehave=[("/api/collections/", "500")])
 
 
-@pytest.mark.parametrize("n_bad", [24, 30, 50, 99, 100, 130])
+@pytest.mark.parametrize("n_bad", [30, 99, 130])
 def test_what_lies_behind_many_poisoned_records_is_found(ask, n_bad):
-    archive = Archive.small({1: 200})
+    archive = Archive.small({1: 160})
     listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 101 + n_bad)))
-    assert ids(listing) == list(range(101 + n_bad, 301))
+    assert ids(listing) == list(range(101 + n_bad, 261))
     assert (listing.unreadable, listing.missing) == (n_bad, 0)
 
 
-@pytest.mark.parametrize("n_bad", [60, 120, 200])
+@pytest.mark.parametrize("n_bad", [60, 120])
 def test_many_poisoned_collections_take_no_other_with_them(ask, n_bad):
-    archive = Archive.small(dict.fromkeys(range(1, 251), 0))
+    archive = Archive.small(dict.fromkeys(range(1, 161), 0))
     listing, _ = ask(archive, list_collections, poisoned_collections=set(range(1, 1 + n_bad)))
-    assert ids(listing) == list(range(1 + n_bad, 251))
+    assert ids(listing) == list(range(1 + n_bad, 161))
     assert (listing.unreadable, listing.missing) == (n_bad, 0)
 
 

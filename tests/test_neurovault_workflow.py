@@ -2,15 +2,15 @@
 
 import hashlib
 import os
-import shutil
+import random
 import signal
 import subprocess
 import sys
 import time
 from urllib.parse import urlsplit
 
-import pytest
-from neurovault_server import Archive, Faults, Server
+from fetching import cached_files, write_lock
+from neurovault_server import Archive, Faults, Server, nifti
 from outputs import read_table
 from workflow_runs import copy_project, make_maps, snakemake, write_config
 
@@ -44,43 +44,69 @@ def kill_when(condition, folder, *arguments):
     process.wait()
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return Archive.of_cache(make_maps(tmp_path_factory.mktemp("served"), n_images=16, n_sources=4))
-
-
-def test_killed_then_finished_and_repeated_from_the_lock(archive, tmp_path):
+def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
+    archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
     with Server(archive, faults=Faults(latency_s=0.2, unordered=True)) as server:
         first = copy_project(tmp_path / "first")
         source = {"source": "neurovault", "url": server.url, "neurosynth_url": server.url}
         overlay = write_config(first, archive=source, **SMALL)
-        kill_when(lambda: server.count("/media/") >= 6, first, "--configfile", overlay)
+        kill_when(lambda: server.count("/media/") >= 5, first, "--configfile", overlay)
         kept = len(list(first.glob("data/neurovault/collection_*/image_*_metadata.json")))
-        assert 0 < kept < 16
+        assert 0 < kept < 12
         asked = server.count("/media/")
         snakemake(first, "--unlock", "--configfile", overlay)
-        done = snakemake(first, "--configfile", overlay)
-        assert server.count("/media/") - asked == 16 - kept
-        assert "of 8 images in the cache" in done.stdout
+        done = snakemake(first, "--configfile", overlay, "--until", "project_terms")
+        assert server.count("/media/") - asked == 12 - kept
+        assert "of 6 images in the cache" in done.stdout
 
         again = copy_project(tmp_path / "again")
-        shutil.copy(first / "results/write_lock/images.lock.tsv", again / "paper.tsv")
+        write_lock(first / "results", again / "paper.tsv")
         overlay = write_config(again, archive=source | {"lock": "paper.tsv"}, **SMALL)
         server.asked.clear()
         snakemake(again, "--configfile", overlay, "--until", "project_terms")
         assert {urlsplit(address).path.split("/")[1] for address in server.asked} == {"media", "api"}
         assert not [address for address in server.asked if "collections" in address or "/images/1" in address[:14]]
         assert digest(again) == digest(first)
-        assert len(read_table(again / "results/stack_images/images.tsv")) == 16
+        assert len(read_table(again / "results/stack_images/images.tsv")) == 12
 
-        # One image is another now: the run stops and names it.
-        archive.files["100/map_1001.nii.gz"] = archive.files["100/map_1002.nii.gz"]
-        changed = copy_project(tmp_path / "changed")
-        shutil.copy(again / "paper.tsv", changed / "paper.tsv")
-        write_config(changed, archive=source | {"lock": "paper.tsv"}, **SMALL)
-        done = snakemake(changed, "--configfile", overlay, "--retries", "0", "--until", "download_images", check=False)
-        assert done.returncode != 0
-        assert "not as in the lock paper.tsv: image 1001 (" in done.stdout
+
+FETCH = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from fetching import Run
+run = Run(Path(sys.argv[1]), server=SimpleNamespace(url=sys.argv[2]))
+run.select(batches=2, max_images_per_collection=4)
+run.terms()
+run.download()
+"""
+
+
+def fetch(folder, server):
+    """Start the three fetching stages in a process of their own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, folder, server.url], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path):
+    """Kills at random: in listings, between images, and within one that comes slowly."""
+    archive = Archive.small(dict.fromkeys(range(1, 7), 5), content=nifti(shape=(16, 16, 16)))
+    with Server(archive) as server:
+        assert fetch(tmp_path / "whole", server).wait() == 0
+        server.misbehave("map_103", always="slow")
+        chance, codes = random.Random(time.time()), []
+        for _ in range(4):
+            server.asked.clear()
+            process, after = fetch(tmp_path / "killed", server), chance.randrange(1, 15)
+            while len(server.asked) < after and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(chance.random() / 20)
+            process.kill()
+            codes.append(process.wait())
+        assert codes.count(-signal.SIGKILL) >= 2
+        assert fetch(tmp_path / "killed", server).wait() == 0
+    assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
 
 
 def test_the_lock_of_the_run_itself_is_not_taken(tmp_path):

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawing import Scale
+from drawing import Scale, read_template
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
@@ -47,9 +47,11 @@ def run(tmp_path):
         )
         paths = {
             "figures": [str(folder / "plot_components" / f"ICA_0{k}.png") for k in range(2)],
+            "thumbnails": [str(folder / "plot_components" / f"ICA_0{k}_thumbnail.png") for k in range(2)],
             "overview": str(folder / "plot_components/overview.png"),
             "terms_figure": str(folder / "plot_components/terms.png"),
             "thresholded": str(folder / "plot_components/thresholded.nii.gz"),
+            "thresholds": str(folder / "plot_components/desc-ICA_thresholds.tsv"),
             "peaks": str(folder / "plot_components/desc-ICA_peaks.tsv"),
         }
         main(
@@ -90,6 +92,30 @@ def test_thresholded_maps_keep_exactly_the_voxels_that_reach_it(run, threshold):
     if threshold == {"percentile": 90}:
         kept = (found_img.get_fdata()[inside] != 0).mean(axis=0)
         np.testing.assert_allclose(kept, 0.1, atol=1e-3)  # ties
+
+
+def test_thresholds_are_written_down(run):
+    folder, paths = run("results")
+    maps = nib.load(folder / "run_ica/components.nii.gz").get_fdata(dtype=np.float32)
+    inside = nib.load(folder / "run_ica/mask.nii.gz").get_fdata() > 0
+    for number, row in enumerate(read_table(paths["thresholds"])):
+        sizes = np.abs(maps[inside, number])
+        assert row["component"] == f"ICA_0{number}"
+        assert row["threshold"] == pytest.approx(np.percentile(sizes, 90))
+        assert row["threshold"] < row["brightest"] <= sizes.max()
+
+
+def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(run):
+    _, paths = run("results", threshold={"z": 3})
+    pixels = np.asarray(Image.open(paths["thumbnails"][1])).astype(int)
+    _, box = read_template()
+    assert pixels.shape == (box.shape(2)[1], sum(box.shape(axis)[0] for axis in range(3)), 4)
+    left_of_axial = box.shape(0)[0] + box.shape(1)[0]
+    column = left_of_axial + CEREBELLUM_MM[0] - box.low[0]
+    red, _, blue, alpha = pixels[box.high[1] - CEREBELLUM_MM[1], column]
+    assert red > blue + 100
+    assert alpha == 255
+    assert pixels[0, left_of_axial, 3] == 0
 
 
 def test_peaks_lie_where_the_blobs_were_planted(run):
@@ -179,7 +205,8 @@ def test_same_maps_give_the_same_bytes(run):
     second, _ = run("second")
     names = sorted(path.name for path in (first / "plot_components").iterdir())
     assert names == [
-        "ICA_00.png", "ICA_01.png", "desc-ICA_peaks.json", "desc-ICA_peaks.tsv", "overview.png", "terms.png",
+        "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.png", "ICA_01_thumbnail.png", "desc-ICA_peaks.json",
+        "desc-ICA_peaks.tsv", "desc-ICA_thresholds.json", "desc-ICA_thresholds.tsv", "overview.png", "terms.png",
         "thresholded.nii.gz",
     ]  # fmt: skip
     for name in names:

@@ -1,53 +1,21 @@
-"""The page in a real browser: complete, quiet, nothing of the archive's text at work, not wider than a telephone."""
+"""The page in a real browser: quiet, whole, at work, and nothing of the archive's text at work."""
 
 import itertools
-import os
-import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from made_report import HOSTILE, Page, build_report
+from made_report import BOX, HOSTILE, PEAKS, Page, build_report
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHES = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-    "--enable-logging=stderr", "--v=0",
-]  # fmt: skip
-# Holds a page in a frame of a telephone's width, because the page itself allows no script to measure it, and headless
-# windows may not be that narrow. The frame is of the same origin only with --allow-file-access-from-files.
-FRAME = """<!DOCTYPE html><body style="margin: 0">
-<iframe id="page" src="{page}" style="width: 390px; height: 844px; border: 0"></iframe>
-<script>
-window.onload = () => {{
-  const root = document.getElementById("page").contentDocument.documentElement;
-  document.body.dataset.widths = [root.clientWidth, root.scrollWidth];
-}};
-</script>
-"""
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+DESKTOP, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="needs chromium, chromium-browser or google-chrome on the PATH; none is there"
 )
-
-
-@pytest.fixture(scope="module")
-def browse(tmp_path_factory):
-    """Open a file in the browser with further switches; return standard output and error."""
-    profile = tmp_path_factory.mktemp("profile")
-
-    def run(file, *switches):
-        done = subprocess.run(
-            [BROWSER, *SWITCHES, f"--user-data-dir={profile}", *switches, file.as_uri()],
-            env=os.environ | {"HOME": str(profile)}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout, done.stderr
-
-    return run
 
 
 def hostile_words():
@@ -66,55 +34,297 @@ def pages(tmp_path_factory):
     }
 
 
-def measure_widths(browse, page):
-    """Return the widths in pixels of a telephone's view of the page and of what there is to scroll through."""
-    frame = page.with_name(f"frame-{page.name}")
-    frame.write_text(FRAME.format(page=page.as_uri()))
-    dom, _ = browse(frame, "--allow-file-access-from-files", "--dump-dom")
-    return [int(width) for width in re.search(r'data-widths="(\d+),(\d+)"', dom).groups()]
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
+        yield browser
+        browser.close()
 
 
-def test_every_component_has_its_section(browse, pages):
-    dom, _ = browse(pages["honest"], "--dump-dom")
-    page = Page(dom)
-    assert [attributes["id"] for attributes in page.all("article")] == ["ICA_00", "ICA_01"]
-    assert "What q means" in page.text()
+@pytest.fixture
+def visit(browser, pages):
+    """Open a page, with the network switched off; afterwards, nobody has complained and nothing was asked for."""
+    contexts, complaints = [], []
+
+    def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, **settings):
+        contexts.append(browser.new_context(viewport=viewport, offline=True, **settings))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda asked: complaints.extend({asked.url} - {page.url, "about:blank"} - data_of(asked)))
+        page.goto(f"{(file or pages[kind]).as_uri()}{place}")
+        if place:
+            page.wait_for_selector(f"#viewer[data-component='{place[1:]}']")
+        return page
+
+    open_page.complaints = complaints
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [line for line in complaints if not line.startswith("file:")] == []
 
 
-def test_hostile_texts_make_no_element_and_the_console_is_quiet(browse, pages):
-    honest, hostile = (browse(page, "--dump-dom") for page in pages.values())
-    assert Page(hostile[0]).names() == Page(honest[0]).names()
-    assert 'alert("x")' in Page(hostile[0]).text()
-    for _, log in (honest, hostile):
-        assert "CONSOLE" not in log
+def data_of(request):
+    """Give the address of a request for data inside the page, which is no request."""
+    return {request.url} if request.url.startswith(("data:", "blob:")) else set()
 
 
-def test_console_errors_would_be_seen(browse, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text("<!DOCTYPE html><script>undefinedName()</script>")
-    _, log = browse(page, "--dump-dom")
-    assert "CONSOLE" in log
+def shown_cards(page):
+    return page.locator("#gallery > li:visible").evaluate_all("cards => cards.map(card => card.dataset.component)")
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desktop", "telephone"])
+def read_place(page):
+    return page.inner_text("[data-part=place]"), page.inner_text("[data-part=value]")
+
+
+def pixel(page, axis, mm):
+    """Read the red, green and blue that a cut has at a place; the crosshair has a hole there."""
+    across, up = ((1, 2), (0, 2), (0, 1))[axis]
+    where = [
+        (mm[across] - BOX.low[across] + 0.5) / (BOX.high[across] - BOX.low[across] + 1),
+        1 - (mm[up] - BOX.low[up] + 0.5) / (BOX.high[up] - BOX.low[up] + 1),
+    ]
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    return page.locator(f"canvas[data-axis='{axis}']").evaluate(
+        """(canvas, [x, y]) => {
+          const copy = new OffscreenCanvas(1, 1).getContext("2d");
+          copy.drawImage(canvas, -Math.floor(x * canvas.width), -Math.floor(y * canvas.height));
+          return [...copy.getImageData(0, 0, 1, 1).data];
+        }""",
+        where,
+    )
+
+
+def is_warm(colour):
+    return colour[0] > colour[2] + 100
+
+
+def is_cold(colour):
+    return colour[2] > colour[0] + 50
+
+
+def is_grey(colour):
+    return max(colour[:3]) - min(colour[:3]) < 12 and colour[3] == 255
+
+
+def move_slider(page, name, value):
+    page.locator(name).evaluate(
+        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def test_console_errors_and_requests_would_be_seen(visit, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text('<!DOCTYPE html><script>undefinedName()</script><img src="https://example.org/x.png">')
+    visit(file=file).wait_for_load_state()
+    assert {"undefinedName is not defined", "https://example.org/x.png"} <= set(visit.complaints)
+    visit.complaints.clear()
+
+
+def test_gallery_has_every_component_and_hides_their_pages(visit):
+    page = visit()
+    assert shown_cards(page) == ["ICA_00", "ICA_01"]
+    assert page.locator("article:visible").count() == 0
+    assert page.locator("#gallery img").evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+
+
+def test_gallery_sorts(visit):
+    page = visit()
+    page.select_option("#sort", "share")
+    assert shown_cards(page) == ["ICA_01", "ICA_00"]
+    page.select_option("#sort", "restarts")
+    assert shown_cards(page) == ["ICA_00", "ICA_01"]
+
+
+def test_gallery_filters_by_any_word(visit):
+    page = visit()
+    page.keyboard.press("/")
+    page.keyboard.type("ICA_01 TERM 2")
+    assert shown_cards(page) == ["ICA_01"]
+    assert page.inner_text("#shown") == "1 of 2 shown"
+    page.fill("#search", "n-back")
+    assert shown_cards(page) == ["ICA_00"]
+    page.fill("#search", "nothing of this")
+    assert shown_cards(page) == []
+    page.fill("#search", "")
+    assert shown_cards(page) == ["ICA_00", "ICA_01"]
+
+
+def test_a_click_opens_a_component_at_its_peak(visit):
+    page = visit()
+    page.click("#gallery a[href='#ICA_00']")
+    page.wait_for_selector("#viewer[data-component='ICA_00']")
+    (place, value), *_ = PEAKS["ICA_00"]
+    assert page.locator("article:visible").evaluate_all("found => found.map(article => article.id)") == ["ICA_00"]
+    assert read_place(page) == ("x −10, y 12, z 6 mm", f"{value} SD")
+    for axis in range(3):
+        assert is_warm(pixel(page, axis, place))
+        assert is_grey(pixel(page, axis, (14, -10, -8)))
+
+
+def test_a_peak_in_the_table_moves_the_crosshair(visit):
+    page = visit(place="#ICA_00")
+    place, value = PEAKS["ICA_00"][1]
+    page.click(f"button.place[data-mm='{place[0]:.1f} {place[1]:.1f} {place[2]:.1f}']")
+    page.wait_for_function("document.querySelector('[data-part=place]').textContent.startsWith('x 14')")
+    assert read_place(page) == ("x 14, y −20, z 10 mm", f"−{-value} SD")
+    assert is_cold(pixel(page, 2, place))
+    page.uncheck("[data-part=negative]")
+    assert is_grey(pixel(page, 2, place))
+    page.check("[data-part=negative]")
+    page.uncheck("[data-part=positive]")
+    assert is_cold(pixel(page, 2, place))
+
+
+def test_the_threshold_changes_what_is_shown(visit):
+    page = visit(place="#ICA_00")
+    beside = (-10, 12, 12)  # 6 mm above the peak of 9.5, that is 4.6
+    assert page.inner_text("[data-part=limit]") == "|value| ≥ 1.50 SD"
+    assert is_warm(pixel(page, 1, beside))
+    move_slider(page, "[data-part=threshold]", 5)
+    assert is_grey(pixel(page, 1, beside))
+    assert page.inner_text("[data-part=limit]") == "|value| ≥ 5.00 SD"
+    assert is_warm(pixel(page, 1, PEAKS["ICA_00"][0][0]))
+    page.click("[data-part=reset]")
+    assert is_warm(pixel(page, 1, beside))
+
+
+def test_a_click_into_a_cut_goes_there(visit):
+    page = visit(place="#ICA_00")
+    box = page.locator("canvas[data-axis='2']").bounding_box()
+    zoom = box["width"] / (BOX.high[0] - BOX.low[0] + 1)
+    page.mouse.click(box["x"] + (20.5 - BOX.low[0]) * zoom, box["y"] + (BOX.high[1] + 0.5 + 20) * zoom)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert read_place(page)[0] == "x 20, y −20, z 6 mm"
+    # The wheel belongs to the cut now.
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("document.querySelector('[data-part=place]').textContent.includes('z 8 mm')")
+
+
+def test_outside_the_mask_there_is_no_value(visit):
+    page = visit(place="#ICA_00")
+    move_slider(page, "#viewer input[data-axis='0']", BOX.low[0])
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert read_place(page) == ("x −30, y 12, z 6 mm", "outside the mask")
+
+
+def test_everything_goes_with_the_keyboard(visit):
+    page = visit()
+    page.focus("#gallery a[href='#ICA_00']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#viewer[data-component='ICA_00']")
+    page.focus("canvas[data-axis='1']")
+    for key in ("ArrowRight", "ArrowUp", "PageUp", "PageUp", "+"):
+        page.keyboard.press(key)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert read_place(page)[0] == "x −8, y 16, z 8 mm"
+    assert page.inner_text("[data-part=limit]") == "|value| ≥ 1.60 SD"
+    page.keyboard.press("Home")
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert read_place(page)[0] == "x −10, y 12, z 6 mm"
+    page.keyboard.press("n")
+    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#gallery")
+    assert page.evaluate("document.activeElement.hash") == "#ICA_01"
+    assert page.locator("article:visible").count() == 0
+    page.go_back()
+    page.wait_for_selector("#ICA_01:visible")
+
+
+def test_tables_sort_and_filter(visit):
+    page = visit(place="#ICA_00")
+    values = "#ICA_00 .peaks td:nth-child(2)"
+    assert page.locator(values).all_inner_texts()[:2] == ["9.50", "−6.00"]
+    header = page.locator("#ICA_00 .peaks th:nth-child(2) button")
+    header.click()
+    assert page.locator(values).all_inner_texts()[:2] == ["−6.00", "2.00"]
+    header.click()
+    assert page.locator(values).all_inner_texts()[0] == "9.50"
+    assert page.locator("#ICA_00 .peaks th:nth-child(2)").get_attribute("aria-sort") == "descending"
+
+
+def test_hostile_texts_make_no_element_and_do_nothing(visit):
+    names = []
+    for kind in ("honest", "hostile"):
+        page = visit(kind, "#ICA_00")
+        names.append(Page(page.content()).names())
+        page.keyboard.press("Escape")
+        page.select_option("#sort", "term")
+        page.fill("#search", "ICA_00 term")
+    assert names[0] == names[1]
+    assert "<iframe src='https://evil.example'>" in page.inner_text("#gallery")
+
+
+def test_dark_mode_is_dark_and_light_is_light(visit):
+    light, dark = (visit(place="#ICA_00", color_scheme=scheme) for scheme in ("light", "dark"))
+    background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+    assert min(light.evaluate(background)) > 200
+    assert max(dark.evaluate(background)) < 60
+    # Around the brain a cut lets the page's own colour through.
+    assert pixel(dark, 0, (0, BOX.low[1] + 3, BOX.high[2] - 3))[3] == 0
+
+
 @pytest.mark.parametrize("kind", ["honest", "hostile"])
-def test_something_is_drawn(browse, pages, tmp_path, kind, size):
-    picture = tmp_path / "page.png"
-    browse(pages[kind], f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}")
-    with Image.open(picture) as image:
-        assert image.size == size
-        grey = np.asarray(image.convert("L"), dtype=float)
+@pytest.mark.parametrize("place", ["", "#ICA_00"])
+def test_page_does_not_scroll_sideways_on_a_telephone(visit, kind, place):
+    page = visit(kind, place, viewport=TELEPHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_page_that_is_too_wide_would_be_seen(visit, tmp_path):
+    file = tmp_path / "wide.html"
+    file.write_text('<!DOCTYPE html><body style="margin: 0"><div style="width: 600px">wide</div>')
+    assert visit(file=file, viewport=TELEPHONE).evaluate("document.documentElement.scrollWidth") == 600
+
+
+def test_without_scripts_all_components_are_there_with_their_figures(visit):
+    page = visit(java_script_enabled=False)
+    assert page.locator("article:visible").count() == 2
+    assert page.locator("article img:visible").count() == 2
+    assert page.locator("#viewer:visible, .js-only:visible").count() == 0
+
+
+def test_without_decompression_the_figure_stays(browser, pages):
+    context = browser.new_context(offline=True)
+    context.add_init_script("delete window.DecompressionStream")
+    page = context.new_page()
+    page.goto(f"{pages['honest'].as_uri()}#ICA_00")
+    page.wait_for_selector("#ICA_00 .static img:visible")
+    assert not page.is_visible("#viewer")
+    context.close()
+
+
+def test_print_shows_figures_in_place_of_the_viewer(visit):
+    page = visit()
+    page.emulate_media(media="print")
+    assert page.locator("article:visible").count() == 2
+    assert page.locator("article img:visible").count() == 2
+    assert page.locator("nav:visible, .tools:visible, #viewer:visible, .moves:visible").count() == 0
+    page = visit(place="#ICA_01")
+    page.emulate_media(media="print")
+    assert page.locator("article:visible").evaluate_all("found => found.map(article => article.id)") == ["ICA_01"]
+    assert page.is_visible("#ICA_01 .static img")
+    assert not page.is_visible("#viewer")
+
+
+def test_pdf_has_pages_of_text_and_figures(visit):
+    page = visit()
+    pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    # Two thumbnails and two figures, lazily loaded ones too.
+    assert pdf.count(b"/Subtype /Image") >= 4
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") >= 3
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
+@pytest.mark.parametrize("kind", ["honest", "hostile"])
+def test_something_is_drawn(visit, tmp_path, kind, viewport):
+    file = tmp_path / "page.png"
+    visit(kind, viewport=viewport).screenshot(path=file)
+    grey = np.asarray(Image.open(file).convert("L"), dtype=float)
     # Text in the upper and in the lower half: the picture is neither blank nor torn off.
     for half in np.split(grey, 2):
         assert (abs(half - np.median(half)) > 100).mean() > 0.005
-
-
-@pytest.mark.parametrize("kind", ["honest", "hostile"])
-def test_page_does_not_scroll_sideways_on_a_telephone(browse, pages, kind):
-    assert measure_widths(browse, pages[kind]) == [390, 390]
-
-
-def test_a_page_that_is_too_wide_would_be_seen(browse, tmp_path):
-    page = tmp_path / "wide.html"
-    page.write_text('<!DOCTYPE html><body style="margin: 0"><div style="width: 600px">wide</div>')
-    assert measure_widths(browse, page) == [390, 600]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from spatial_null import Lattice, Surrogates, fit_smoothness, lattice_of, null_correlations, standardize
+from spatial_null import Lattice, Surrogates, count_resels, fit_smoothness, lattice_of, null_correlations, standardize
 
 VOXEL_MM = 8.0
 AFFINE = np.array([[8.0, 0, 0, -72], [0, 8, 0, -107], [0, 0, 8, -76], [0, 0, 0, 1]])
@@ -49,15 +49,20 @@ def test_smoothness_of_a_smoothed_field_is_that_of_its_kernel(fwhm_mm):
     """Smoothed white noise has the autocorrelation of a Gaussian that is wider by the square root of 2."""
     rng = np.random.default_rng(0)
     distance = np.array([8.0, 16, 24, 36])
-    fitted = np.mean([fit_smoothness(field(rng, fwhm_mm), LATTICE).at(distance) for _ in range(30)], axis=0)
-    np.testing.assert_allclose(fitted, np.exp(-np.square(distance) / (4 * (fwhm_mm / 2.3548) ** 2)), atol=0.05)
+    fields = [field(rng, fwhm_mm) for _ in range(30)]
+    fitted = [fit_smoothness(values, LATTICE) for values in fields]
+    expected = np.exp(-np.square(distance) / (4 * (fwhm_mm / 2.3548) ** 2))
+    np.testing.assert_allclose(np.mean([smoothness.at(distance) for smoothness in fitted], axis=0), expected, atol=0.05)
+    assert np.mean([smoothness.fwhm_mm for smoothness in fitted]) == pytest.approx(fwhm_mm, rel=0.1)
+    resels = np.median([count_resels(values, LATTICE) for values in fields])
+    assert resels == pytest.approx(MASK.sum() * VOXEL_MM**3 / fwhm_mm**3, rel=0.25)
 
 
 def test_surrogates_keep_values_smoothness_and_the_likeness_of_left_and_right():
     rng = np.random.default_rng(1)
     values = sparse(field(rng, 18, symmetry=0.4))
     source = Surrogates(values, LATTICE, rng)
-    drawn = np.array([source.draw() for _ in range(30)])
+    drawn = np.concatenate([source.draw_pair() for _ in range(15)])
     np.testing.assert_allclose(np.sort(drawn, axis=1), np.tile(np.sort(values), (30, 1)), atol=1e-6)
     original, fits = fit_smoothness(values, LATTICE), [fit_smoothness(map_, LATTICE) for map_ in drawn]
     distance = np.array([8.0, 16, 24])
@@ -97,7 +102,7 @@ def test_a_map_that_shares_a_part_with_a_reference_stands_out():
 
 def test_a_seed_gives_the_same_surrogates():
     values = field(np.random.default_rng(5), 15)
-    first, second = (Surrogates(values, LATTICE, np.random.default_rng(7)).draw() for _ in range(2))
+    first, second = (Surrogates(values, LATTICE, np.random.default_rng(7)).draw_pair() for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 

@@ -16,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from nibabel.affines import apply_affine
+from nilearn.datasets import load_mni152_template
 from outputs import replacing
 from peaks import Volume
 from PIL import Image
@@ -53,6 +55,16 @@ class Scale(NamedTuple):
 
     threshold: float
     brightest: float
+
+
+def read_template() -> tuple[Volume, Box]:
+    """Read nilearn's MNI152 template at 1 mm and the box around its brain."""
+    img = load_mni152_template(resolution=1)
+    data = np.asarray(img.dataobj, dtype=np.float32)
+    inside = np.argwhere(data > 0)
+    corners = apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
+    low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
+    return Volume(data / data.max(), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
 def scale_of(values: Array, threshold: float) -> Scale:
@@ -116,7 +128,7 @@ class Sheet:
         self.axes.axis("off")
 
     def picture(self, painted: npt.NDArray[np.uint8], left: float, bottom: float, width: float, height: float) -> None:
-        """Place a painted cut."""
+        """Place a painted cut, or several in one picture."""
         self.axes.imshow(
             painted,
             origin="lower",

@@ -8,11 +8,23 @@ import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from drawing import INK, Box, Scale, Sheet, draw_panel, in_plane, paint, scale_of, shown_text, with_minus
-from nibabel.affines import apply_affine
-from nilearn.datasets import load_mni152_template
+from drawing import (
+    INK,
+    Box,
+    Scale,
+    Sheet,
+    cut,
+    draw_panel,
+    in_plane,
+    paint,
+    read_template,
+    scale_of,
+    shown_text,
+    with_minus,
+)
 from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
+from PIL import Image
 from significance import SIGNIFICANT_Q
 from stage_log import log_to, progress
 
@@ -144,30 +156,49 @@ def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, 
     sheet.text(left + 8, bottom + height + 10, "SD", fontsize=9, ha="center", va="bottom", color=FAINT)
 
 
-def draw_overview(
-    volumes: Sequence[Volume], scales: Sequence[Scale], titles: Sequence[str], template: Volume, box: Box
-) -> Sheet:
+def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> npt.NDArray[np.uint8]:
+    """Draw three cuts through the peak side by side, one pixel a mm, transparent around the brain.
+
+    Returns
+    -------
+    array of shape (height, width, 4)
+        The first row is the lowest.
+    """
+    peak = peak_of(volume)
+    tallest = box.shape(2)[1]
+    cuts = []
+    for axis in range(3):
+        anatomy = cut(template, box, axis, peak[axis])
+        painted = paint(cut(volume, box, axis, peak[axis]), anatomy, scale)
+        alpha = np.where((painted != 255).any(axis=2), 255, 0).astype(np.uint8)
+        below = (tallest - anatomy.shape[0]) // 2
+        above = tallest - anatomy.shape[0] - below
+        cuts.append(np.pad(np.dstack([painted, alpha]), ((below, above), (0, 0), (0, 0))))
+    return np.hstack(cuts)
+
+
+def save_thumbnail(path: str, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write a thumbnail as a PNG."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels[::-1]).save(temporary)
+
+
+def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Sheet:
     """Draw all components small, each cut through its peak."""
     columns = 4
     gap, caption = 22, 52
-    widths = [box.shape(axis)[0] for axis in range(3)]
-    tallest = box.shape(2)[1]
-    cell_width, cell_height = sum(widths) + gap, tallest + caption
-    n_rows = -(-len(volumes) // columns)
+    tallest, width = thumbnails[0].shape[:2]
+    cell_width, cell_height = width + gap, tallest + caption
+    n_rows = -(-len(thumbnails) // columns)
     sheet = Sheet(columns * cell_width + gap, n_rows * cell_height + gap, inches=13)
-    for number, (volume, scale, title) in enumerate(zip(volumes, scales, titles, strict=True)):
+    for number, (thumbnail, title) in enumerate(zip(thumbnails, titles, strict=True)):
         row, column = divmod(number, columns)
         left = float(gap + column * cell_width)
         bottom = gap / 2 + (n_rows - 1 - row) * cell_height
         label, _, terms = title.partition("  ")
         sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
         sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=FAINT)
-        peak = peak_of(volume)
-        for axis in range(3):
-            width, height = box.shape(axis)
-            corner = (left, bottom + (tallest - height) / 2)
-            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner)
-            left += width
+        sheet.picture(thumbnail, left, bottom, width, tallest)
     return sheet
 
 
@@ -233,16 +264,6 @@ def facts_of(stability: Mapping[str, Any], scale: Scale, threshold: Mapping[str,
     return "   ·   ".join(facts)
 
 
-def read_template() -> tuple[Volume, Box]:
-    """Read nilearn's MNI152 template at 1 mm and the box around its brain."""
-    img = load_mni152_template(resolution=1)
-    data = np.asarray(img.dataobj, dtype=np.float32)
-    inside = np.argwhere(data > 0)
-    corners = apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
-    low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
-    return Volume(data / data.max(), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
-
-
 def main(
     *,
     components: str,
@@ -250,15 +271,17 @@ def main(
     stability: str,
     terms: str,
     figures: list[str],
+    thumbnails: list[str],
     overview: str,
     terms_figure: str,
     thresholded: str,
+    thresholds: str,
     peaks: str,
     threshold: Mapping[str, float],
 ) -> None:
-    """Draw every component, the overview and the terms; write thresholded maps and peaks."""
+    """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks."""
     # An earlier run may have had more components, or another grid.
-    remove_stale(overview, "ICA_*.png", keep=figures)
+    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails])
     remove_stale(thresholded, "space-*_thresholded.nii.gz")
     img = nib.load(components)
     maps = np.asarray(img.dataobj, dtype=np.float32)
@@ -277,15 +300,21 @@ def main(
     volumes = [Volume(maps[..., number], img.affine) for number in range(len(labels))]
     scales = [scale_of(volume.data[inside], threshold_of(volume.data[inside], threshold)) for volume in volumes]
 
-    found = []
+    found, small = [], []
     for number in progress(range(len(labels)), total=len(labels), unit="component"):
         volume, scale = volumes[number], scales[number]
         found += [{"component": labels[number], **row} for row in find_peaks(volume, scale.threshold)]
         facts = facts_of(stabilities[number], scale, threshold)
         sheet = draw_component(volume, template, box, scale, title=titles[number], facts=facts)
         sheet.save(figures[number], title=titles[number])
+        small.append(draw_thumbnail(volume, template, box, scale))
+        save_thumbnail(thumbnails[number], small[-1])
     write_table(peaks, found)
-    draw_overview(volumes, scales, titles, template, box).save(overview, title="All components")
+    write_table(
+        thresholds,
+        [{"component": label, **scale._asdict()} for label, scale in zip(labels, scales, strict=True)],
+    )
+    draw_overview(small, titles).save(overview, title="All components")
     draw_terms(labels, terms_of).save(terms_figure, title="Terms of all components")
     for volume, scale in zip(volumes, scales, strict=True):
         volume.data[np.abs(volume.data) < scale.threshold] = 0

@@ -52,6 +52,18 @@ class Smoothness(NamedTuple):
         near = np.exp(-np.square(distance_mm) / (2 * self.b_mm**2))
         return self.a * near + (1 - self.a) * np.exp(-distance_mm / self.c_mm)
 
+    @property
+    def fwhm_mm(self) -> float:
+        """Return the width of the Gaussian kernel whose smoothed noise has the same half-width of autocorrelation."""
+        distance_mm = np.linspace(0, 300, 3001)
+        return float(np.sqrt(2) * np.interp(-0.5, -self.at(distance_mm), distance_mm))
+
+
+def count_resels(values: Real, lattice: Lattice) -> float:
+    """Return the volume of the mask in units of the cubed FWHM of a map, whose `values` at the points are given."""
+    volume_mm3 = len(values) * abs(np.linalg.det(lattice.affine[:3, :3]))
+    return float(volume_mm3 / fit_smoothness(values, lattice).fwhm_mm ** 3)
+
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
     """Choose every n-th voxel of the grid along each axis so that points are about 6 mm apart."""
@@ -94,7 +106,8 @@ def null_correlations(
     """
     x = standardize(references).astype(np.float32)
     surrogates = Surrogates(values, lattice, rng)
-    return np.stack([x @ surrogates.draw() for _ in range(n_maps)])
+    pairs = [surrogates.draw_pair() @ x.T for _ in range(-(-n_maps // 2))]
+    return np.concatenate(pairs)[:n_maps]
 
 
 def standardize(maps: Real) -> Real:
@@ -124,7 +137,7 @@ class Surrogates:
         size_mm = np.linalg.norm(lattice.affine[:3, :3], axis=0)
         self.shape = _periodic_shape(smoothness, self.inside.shape, size_mm)
         distance = _wrapped_distance(self.shape, lattice.affine)
-        spectrum = fft.rfftn(before(smoothness.at(distance))).real
+        spectrum = fft.fftn(before(smoothness.at(distance))).real
         # Where a periodic box has no such field (negative power), the nearest that there is.
         self.amplitude = np.sqrt(np.maximum(spectrum, 0)).astype(np.float32)
         points, mirrored, apart_mm = _mirror(lattice)
@@ -136,14 +149,16 @@ class Surrogates:
         sd = np.sqrt(1 + mirror_r * before(smoothness.at(apart_mm)))
         self.weights = (np.cos(angle) / sd).astype(np.float32), (np.sin(angle) / sd).astype(np.float32)
 
-    def draw(self) -> npt.NDArray[np.float32]:
-        """Draw one surrogate, of shape (n_points,), with mean 0 and length 1."""
-        noise = self.rng.standard_normal(self.shape, dtype=np.float32)
-        field = fft.irfftn(fft.rfftn(noise) * self.amplitude, self.shape).ravel()
-        drawn = self.weights[0] * field[self.here] + self.weights[1] * field[self.there]
-        surrogate = np.empty_like(self.ranked)
-        surrogate[np.argsort(drawn)] = self.ranked
-        return surrogate
+    def draw_pair(self) -> npt.NDArray[np.float32]:
+        """Draw two surrogates, an array of shape (2, n_points); each has mean 0 and length 1."""
+        noise = self.rng.standard_normal((2, *self.shape), dtype=np.float32)
+        # The real and the imaginary part are two independent fields.
+        field = fft.fftn(self.amplitude * (noise[0] + 1j * noise[1])).ravel()
+        mixed = self.weights[0] * field[self.here] + self.weights[1] * field[self.there]
+        pair = np.empty((2, len(mixed)), dtype=np.float32)
+        for surrogate, drawn in zip(pair, (mixed.real, mixed.imag), strict=True):
+            surrogate[np.argsort(drawn)] = self.ranked
+        return pair
 
 
 def fit_smoothness(values: Real, lattice: Lattice) -> Smoothness:

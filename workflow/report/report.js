@@ -1,0 +1,167 @@
+"use strict";
+/* The page's own moves: one component at a time, a gallery and tables that sort and filter. Texts of the archive are
+   only ever compared, never turned into markup. */
+
+document.documentElement.classList.add("js");
+
+const page = { viewer: null, scrolled: 0 };
+
+function readJson(id) {
+  return JSON.parse(document.getElementById(id).textContent);
+}
+
+/** Order texts by their numbers where both are numbers; what is missing comes last, whatever the direction. */
+function compare(first, second, direction) {
+  if (first === second) return 0;
+  if (first === "") return 1;
+  if (second === "") return -1;
+  const [one, other] = [Number(first), Number(second)];
+  const order = Number.isNaN(one) || Number.isNaN(other) ? first.localeCompare(second) : one - other;
+  return direction * order;
+}
+
+/** Tell whether every word of the query is somewhere in the text. */
+function matches(text, query) {
+  return query.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
+function cards() {
+  return [...document.querySelectorAll("#gallery > li")];
+}
+
+function sortGallery() {
+  const { value, selectedOptions: [option] } = document.getElementById("sort");
+  const direction = option.dataset.direction === "up" ? 1 : -1;
+  const ordered = cards().sort((one, other) => compare(one.dataset[value], other.dataset[value], direction));
+  document.getElementById("gallery").append(...ordered);
+}
+
+function filterGallery() {
+  const query = document.getElementById("search").value.trim();
+  const all = cards();
+  all.forEach((card) => { card.hidden = !matches(card.dataset.text, query); });
+  const shown = all.filter((card) => !card.hidden).length;
+  document.getElementById("shown").textContent = query ? `${shown} of ${all.length} shown` : "";
+}
+
+/** Sort a table by the column of a header's button; again for the other direction. */
+function sortTable(header) {
+  const table = header.closest("table");
+  const direction = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  const valueOf = (row) => row.cells[header.cellIndex].dataset.value ?? row.cells[header.cellIndex].textContent.trim();
+  const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row), row]);
+  rows.sort(([one], [other]) => compare(one, other, direction));
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+  for (const other of header.parentElement.cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
+}
+
+function filterTable(field) {
+  const rows = [...document.getElementById(field.dataset.filters).tBodies[0].rows];
+  const query = field.value.trim();
+  rows.forEach((row) => { row.hidden = !matches(row.textContent.toLowerCase(), query); });
+  const shown = rows.filter((row) => !row.hidden).length;
+  field.nextElementSibling.textContent = query ? `${shown} of ${rows.length} rows` : "";
+}
+
+function makeTablesSortable() {
+  for (const header of document.querySelectorAll("table.sortable thead th")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...header.childNodes);
+    button.addEventListener("click", () => sortTable(header));
+    header.append(button);
+  }
+  for (const field of document.querySelectorAll("input[data-filters]")) {
+    field.addEventListener("input", () => filterTable(field));
+  }
+}
+
+/** Put the viewer into an article and show the article's component; without it the static figure stays. */
+async function showInViewer(article) {
+  try {
+    if (!page.viewer) {
+      const packed = readJson("packed");
+      page.maps = new Map(packed.maps.map((map) => [map.label, map]));
+      page.viewer = new Viewer(document.getElementById("viewer"), packed);
+    }
+    article.querySelector(".viewer-place").append(page.viewer.element);
+    page.viewer.element.hidden = false;
+    const map = page.maps.get(article.id);
+    await page.viewer.show({ ...map, codes: document.getElementById(`codes-${article.id}`).textContent });
+  } catch (error) {
+    console.error(error);
+    document.documentElement.classList.add("no-viewer");
+  }
+}
+
+/** Link to the components before and after in the gallery's order, among those that it shows. */
+function linkNeighbours(article) {
+  const shown = cards().filter((card) => !card.hidden || card.dataset.component === article.id);
+  const at = shown.findIndex((card) => card.dataset.component === article.id);
+  for (const [name, card] of [["previous", shown[at - 1]], ["next", shown[at + 1]]]) {
+    const link = article.querySelector(`a.${name}`);
+    link.hidden = !card;
+    if (card) link.href = `#${card.dataset.component}`;
+  }
+}
+
+/** Show what the address names: a component alone, or the page. */
+function route() {
+  const target = document.getElementById(location.hash.slice(1));
+  const article = target?.matches("article.component") ? target : null;
+  const before = document.querySelector("article.open");
+  if (article && !before) page.scrolled = page.lastScroll ?? 0;
+  before?.classList.remove("open");
+  article?.classList.add("open");
+  document.documentElement.classList.toggle("reading", article !== null);
+  if (article) {
+    linkNeighbours(article);
+    window.scrollTo(0, 0);
+    article.querySelector("h3").focus({ preventScroll: true });
+    showInViewer(article);
+  } else if (before) {
+    if (target && target.id !== "components") target.scrollIntoView();
+    else window.scrollTo(0, page.scrolled);
+    document.querySelector(`#gallery > li[data-component="${before.id}"] a`)?.focus({ preventScroll: true });
+  }
+}
+
+function moveByKey(event) {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input[type=search], select")) return;
+  const article = document.querySelector("article.open");
+  if (event.key === "/" && !article) {
+    document.getElementById("search").focus();
+    event.preventDefault();
+  } else if (article && event.key === "Escape") {
+    location.hash = "#components";
+  } else if (article && (event.key === "n" || event.key === "p")) {
+    const link = article.querySelector(event.key === "n" ? "a.next" : "a.previous");
+    if (!link.hidden) link.click();
+  }
+}
+
+function start() {
+  document.getElementById("sort").addEventListener("change", sortGallery);
+  document.getElementById("search").addEventListener("input", filterGallery);
+  for (const button of document.querySelectorAll("button.place")) {
+    button.addEventListener("click", () => {
+      page.viewer?.moveTo(button.dataset.mm.split(" ").map(Number));
+      page.viewer?.element.scrollIntoView({ block: "nearest" });
+    });
+  }
+  for (const button of document.querySelectorAll("button.static-figure")) {
+    button.addEventListener("click", () => {
+      const isShown = button.closest("article").classList.toggle("with-figure");
+      button.setAttribute("aria-expanded", String(isShown));
+    });
+  }
+  makeTablesSortable();
+  document.addEventListener("keydown", moveByKey);
+  // The browser scrolls before it tells that the address has changed.
+  document.addEventListener("click", () => { page.lastScroll = window.scrollY; }, { capture: true });
+  window.addEventListener("hashchange", route);
+  route();
+}
+
+document.addEventListener("DOMContentLoaded", start);

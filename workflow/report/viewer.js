@@ -1,0 +1,323 @@
+"use strict";
+/* The viewer of a component: three cuts through a map over the template, with a crosshair and a threshold.
+   What viewer.py packed is unpacked here. Millimetres are MNI152; axis 0 is x (right), 1 is y (front), 2 is z (up). */
+
+const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
+const CROSSHAIR_HOLE_MM = 8;
+
+/** Unpack base64 of gzip of differences between neighbours. */
+async function unpack(text) {
+  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const codes = new Uint8Array(await new Response(stream).arrayBuffer());
+  for (let i = 1; i < codes.length; i += 1) codes[i] += codes[i - 1];
+  return codes;
+}
+
+/** Write a number with a true minus sign. */
+function written(value, digits) {
+  return value.toFixed(digits).replace(/^-(0(\.0+)?)$/, "$1").replace("-", "\u2212");
+}
+
+/** Turn colours like #a3000d into red, green and blue. */
+function readColours(colours) {
+  return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+}
+
+/** Find the two neighbours of each millimetre from `low` on among a grid's points along one axis, and their weights. */
+function neighbours(grid, axis, low, count) {
+  const points = grid.shape[axis];
+  const [first, second, weight] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
+  for (let i = 0; i < count; i += 1) {
+    const at = (low + i - grid.origin[axis]) / grid.step[axis];
+    const below = Math.floor(at);
+    first[i] = below >= 0 && below < points ? below : -1;
+    second[i] = below + 1 >= 0 && below + 1 < points ? below + 1 : -1;
+    weight[i] = at - below;
+  }
+  return { first, second, weight };
+}
+
+class Viewer {
+  constructor(element, packed) {
+    this.element = element;
+    this.packed = packed;
+    this.colours = { positive: readColours(packed.positive), negative: readColours(packed.negative) };
+    this.low = packed.template.origin;
+    this.shape = packed.template.shape;
+    this.place = [0, 0, 0];
+    this.threshold = 0;
+    this.shown = { positive: true, negative: true };
+    this.canvases = [0, 1, 2].map((axis) => element.querySelector(`canvas[data-axis="${axis}"]`));
+    this.sliders = [0, 1, 2].map((axis) => element.querySelector(`input[data-axis="${axis}"]`));
+    this.parts = Object.fromEntries([...element.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+    this.listen();
+  }
+
+  /** Unpack what all maps share; done once. */
+  prepare() {
+    this.prepared ??= Promise.all([unpack(this.packed.template.codes), unpack(this.packed.mask)]).then(([grey, mask]) => {
+      this.grey = grey;
+      this.mask = mask;
+    });
+    return this.prepared;
+  }
+
+  /** Show a map; `place` is in mm. If another one was asked for in the meantime, that one stays. */
+  async show(map) {
+    this.wanted = map.label;
+    const [codes] = await Promise.all([unpack(map.codes), this.prepare()]);
+    if (this.wanted !== map.label) return;
+    this.values = new Float32Array(this.mask.length);
+    let next = 0;
+    let largest = 0;
+    for (let i = 0; i < this.mask.length; i += 1) {
+      if (this.mask[i]) {
+        this.values[i] = ((codes[next] << 24) >> 24) * map.unit;
+        largest = Math.max(largest, Math.abs(this.values[i]));
+        next += 1;
+      }
+    }
+    this.map = map;
+    this.parts.threshold.max = (Math.floor(largest * 20) / 20).toFixed(2);
+    this.element.dataset.component = map.label;
+    this.setThreshold(map.threshold);
+    this.moveTo(map.place);
+  }
+
+  moveTo(place) {
+    this.place = place.map((mm, axis) => Math.min(Math.max(mm, this.low[axis]), this.low[axis] + this.shape[axis] - 1));
+    this.redraw();
+  }
+
+  setThreshold(threshold) {
+    this.threshold = Math.max(threshold, 0);
+    this.parts.threshold.value = this.threshold;
+    this.redraw();
+  }
+
+  /** The colours end where they do in the figures, but always above the threshold (scale_of in drawing.py). */
+  brightest() {
+    return Math.max(this.map.brightest, this.threshold * 1.25, this.threshold + 0.1);
+  }
+
+  /** Draw at the next chance, however often it is asked for until then. */
+  redraw() {
+    if (!this.map || this.asked) return;
+    this.asked = requestAnimationFrame(() => {
+      this.asked = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const ink = getComputedStyle(this.element).color;
+    for (let axis = 0; axis < 3; axis += 1) this.drawCut(axis, ink);
+    this.drawBar(ink);
+    const value = this.valueHere();
+    const place = this.place.map((mm) => written(mm, 0));
+    this.parts.place.textContent = `x ${place[0]}, y ${place[1]}, z ${place[2]} mm`;
+    this.parts.value.textContent = value === null ? "outside the mask" : `${written(value, 1)} SD`;
+    this.parts.limit.textContent = `|value| ≥ ${written(this.threshold, 2)} SD`;
+    this.sliders.forEach((slider, axis) => {
+      slider.value = this.place[axis];
+      slider.setAttribute("aria-valuetext", `${"xyz"[axis]} = ${place[axis]} mm`);
+    });
+  }
+
+  /** Interpolate the map at the crosshair; null outside the mask. */
+  valueHere() {
+    const { grid } = this.packed;
+    const nearest = [0, 1, 2].map((axis) => Math.round((this.place[axis] - grid.origin[axis]) / grid.step[axis]));
+    if (nearest.some((at, axis) => at < 0 || at >= grid.shape[axis])) return null;
+    if (!this.mask[(nearest[0] * grid.shape[1] + nearest[1]) * grid.shape[2] + nearest[2]]) return null;
+    return this.sample(2, [this.place[0], this.place[1]], [1, 1])[0];
+  }
+
+  /** Interpolate a plane across `axis` at every mm from `low` on; what lies outside the grid is 0. */
+  sample(axis, low, count) {
+    const { grid } = this.packed;
+    const stride = [grid.shape[1] * grid.shape[2], grid.shape[2], 1];
+    const [across, up] = IN_PLANE[axis];
+    const [fixed, x, y] = [
+      neighbours(grid, axis, this.place[axis], 1), neighbours(grid, across, low[0], count[0]), neighbours(grid, up, low[1], count[1]),
+    ];
+    const plane = new Float32Array(count[0] * count[1]);
+    for (const [index, share] of [[fixed.first[0], 1 - fixed.weight[0]], [fixed.second[0], fixed.weight[0]]]) {
+      if (index < 0 || share === 0) continue;
+      const values = this.values;
+      const at = (i, j) => (i < 0 || j < 0 ? 0 : values[index * stride[axis] + i * stride[across] + j * stride[up]]);
+      for (let j = 0; j < count[1]; j += 1) {
+        const [below, above, upper] = [y.first[j], y.second[j], y.weight[j]];
+        for (let i = 0; i < count[0]; i += 1) {
+          const [left, right, further] = [x.first[i], x.second[i], x.weight[i]];
+          const lower = at(left, below) * (1 - further) + at(right, below) * further;
+          const higher = at(left, above) * (1 - further) + at(right, above) * further;
+          plane[j * count[0] + i] += share * (lower * (1 - upper) + higher * upper);
+        }
+      }
+    }
+    return plane;
+  }
+
+  /** Colour one value; null where the map is not shown. */
+  colourOf(value) {
+    const size = Math.abs(value);
+    const sign = value > 0 ? "positive" : "negative";
+    if (value === 0 || size < this.threshold || !this.shown[sign]) return null;
+    const strength = (size - this.threshold) / (this.brightest() - this.threshold);
+    return this.colours[sign][Math.min(Math.floor(strength * this.colours[sign].length), this.colours[sign].length - 1)];
+  }
+
+  /** Paint a cut, one pixel a mm, transparent around the brain. */
+  paint(axis) {
+    const [across, up] = IN_PLANE[axis];
+    const [columns, rows] = [this.shape[across], this.shape[up]];
+    const plane = this.sample(axis, [this.low[across], this.low[up]], [columns, rows]);
+    const stride = [this.shape[1] * this.shape[2], this.shape[2], 1];
+    const start = Math.round(this.place[axis] - this.low[axis]) * stride[axis];
+    const picture = new ImageData(columns, rows);
+    const pixels = picture.data;
+    for (let j = 0; j < rows; j += 1) {
+      for (let i = 0; i < columns; i += 1) {
+        const grey = this.grey[start + i * stride[across] + j * stride[up]];
+        const colour = this.colourOf(plane[j * columns + i]);
+        if (!colour && !grey) continue;
+        const light = 255 * (0.12 + (0.8 * grey) / this.packed.template.levels);
+        const at = 4 * ((rows - 1 - j) * columns + i);
+        pixels[at] = colour ? colour[0] : light;
+        pixels[at + 1] = colour ? colour[1] : light;
+        pixels[at + 2] = colour ? colour[2] : light;
+        pixels[at + 3] = 255;
+      }
+    }
+    return picture;
+  }
+
+  drawCut(axis, ink) {
+    const canvas = this.canvases[axis];
+    const [across, up] = IN_PLANE[axis];
+    const [columns, rows] = [this.shape[across], this.shape[up]];
+    const zoom = (canvas.clientWidth || columns) / columns;
+    const sharpness = window.devicePixelRatio || 1;
+    canvas.width = Math.round(columns * zoom * sharpness);
+    canvas.height = Math.round(rows * zoom * sharpness);
+    const small = document.createElement("canvas");
+    [small.width, small.height] = [columns, rows];
+    small.getContext("2d").putImageData(this.paint(axis), 0, 0);
+    const context = canvas.getContext("2d");
+    context.scale(sharpness * zoom, sharpness * zoom);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(small, 0, 0);
+    const [x, y] = [this.place[across] - this.low[across] + 0.5, rows - (this.place[up] - this.low[up] + 0.5)];
+    this.drawCrosshair(context, [x, y], [columns, rows], zoom);
+    if (axis === 0) return;
+    context.fillStyle = ink;
+    context.font = `${13 / zoom}px sans-serif`;
+    context.textBaseline = "top";
+    context.fillText("L", 3 / zoom, 3 / zoom);
+    context.fillText("R", columns - 13 / zoom, 3 / zoom);
+  }
+
+  drawCrosshair(context, [x, y], [columns, rows], zoom) {
+    context.strokeStyle = "#2f9e44";
+    context.lineWidth = 1.25 / zoom;
+    context.beginPath();
+    for (const [fromX, fromY, toX, toY] of [
+      [0, y, x - CROSSHAIR_HOLE_MM, y], [x + CROSSHAIR_HOLE_MM, y, columns, y],
+      [x, 0, x, y - CROSSHAIR_HOLE_MM], [x, y + CROSSHAIR_HOLE_MM, x, rows],
+    ]) {
+      if (fromX > toX || fromY > toY) continue;
+      context.moveTo(fromX, fromY);
+      context.lineTo(toX, toY);
+    }
+    context.stroke();
+  }
+
+  /** Draw the colour bar with its four numbers; grey is what is below the threshold. */
+  drawBar(ink) {
+    const canvas = this.parts.bar;
+    const sharpness = window.devicePixelRatio || 1;
+    const [width, height, margin] = [canvas.clientWidth || 240, 34, 16];
+    [canvas.width, canvas.height] = [width * sharpness, height * sharpness];
+    const context = canvas.getContext("2d");
+    context.scale(sharpness, sharpness);
+    const brightest = this.brightest();
+    const length = width - 2 * margin;
+    for (let i = 0; i < length; i += 1) {
+      const colour = this.colourOf((2 * (i + 0.5) / length - 1) * brightest);
+      context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+      context.fillRect(margin + i, 0, 1, 14);
+    }
+    context.fillStyle = ink;
+    context.font = "12px sans-serif";
+    context.textBaseline = "bottom";
+    context.textAlign = "center";
+    const inner = this.threshold / brightest < 0.2 ? [0] : [-this.threshold, this.threshold];
+    for (const value of [-brightest, ...inner, brightest]) {
+      context.fillText(written(value, 1), margin + (length * (value / brightest + 1)) / 2, height - 3);
+    }
+  }
+
+  /** Move along an axis by steps of the map's own voxels. */
+  step(axis, steps) {
+    this.moveTo(this.place.with(axis, this.place[axis] + steps * this.packed.grid.step[axis]));
+  }
+
+  moveToPointer(axis, event) {
+    const [across, up] = IN_PLANE[axis];
+    const zoom = this.canvases[axis].clientWidth / this.shape[across];
+    const place = [...this.place];
+    place[across] = this.low[across] + Math.floor(event.offsetX / zoom);
+    place[up] = this.low[up] + this.shape[up] - 1 - Math.floor(event.offsetY / zoom);
+    this.moveTo(place);
+  }
+
+  moveByKey(axis, event) {
+    const [across, up] = IN_PLANE[axis];
+    const moves = {
+      ArrowLeft: [across, -1], ArrowRight: [across, 1], ArrowDown: [up, -1], ArrowUp: [up, 1],
+      PageDown: [axis, -1], PageUp: [axis, 1],
+    };
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key in moves) this.step(...moves[event.key]);
+    else if (event.key === "Home") this.moveTo(this.map.place);
+    else if (event.key === "+" || event.key === "=") this.setThreshold(this.threshold + 0.1);
+    else if (event.key === "-") this.setThreshold(this.threshold - 0.1);
+    else return;
+    event.preventDefault();
+  }
+
+  listen() {
+    this.canvases.forEach((canvas, axis) => {
+      canvas.style.aspectRatio = `${this.shape[IN_PLANE[axis][0]]} / ${this.shape[IN_PLANE[axis][1]]}`;
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        this.moveToPointer(axis, event);
+      });
+      canvas.addEventListener("pointermove", (event) => {
+        if (canvas.hasPointerCapture(event.pointerId)) this.moveToPointer(axis, event);
+      });
+      canvas.addEventListener("keydown", (event) => this.moveByKey(axis, event));
+      // The wheel belongs to the page until the cut has been chosen.
+      canvas.addEventListener("wheel", (event) => {
+        if (document.activeElement !== canvas || event.ctrlKey) return;
+        this.step(axis, -Math.sign(event.deltaY));
+        event.preventDefault();
+      }, { passive: false });
+      const slider = this.sliders[axis];
+      [slider.min, slider.max] = [this.low[axis], this.low[axis] + this.shape[axis] - 1];
+      slider.addEventListener("input", () => this.moveTo(this.place.with(axis, Number(slider.value))));
+    });
+    this.parts.threshold.addEventListener("input", () => this.setThreshold(Number(this.parts.threshold.value)));
+    this.parts.reset.addEventListener("click", () => this.setThreshold(this.map.threshold));
+    for (const sign of ["positive", "negative"]) {
+      this.parts[sign].addEventListener("change", () => {
+        this.shown[sign] = this.parts[sign].checked;
+        this.redraw();
+      });
+    }
+    new ResizeObserver(() => this.redraw()).observe(this.element);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+  }
+}

@@ -1,0 +1,189 @@
+"""Rows of the page, gathered from the tables of the run."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from page_text import is_significant, shorten
+
+Row = dict[str, Any]
+
+TERMS_SHOWN = 10
+IMAGES_SHOWN = 8
+LABELS_SHOWN = 6
+PEAKS_SHOWN = 24
+
+REASONS = {
+    "missing_file": "The archive has no file for this image.",
+    "damaged_file": "The file is not a complete gzipped NIfTI: cut short, of another size than the archive states, or"
+    " a web page saved under its name.",
+    "not_found": "The server does not have the file that its record names.",
+    "refused": "The server does not give the file away.",
+    "server_error": "The server answered with an error each time it was asked.",
+    "timeout": "The server was silent for too long, or sent too slowly, each time it was asked.",
+    "no_connection": "The connection broke each time the file was asked for.",
+    "bad_address": "What the record names as the file is no address, or leads nowhere.",
+    "bad_answer": "What the server sent was not what it should be, each time it was asked.",
+    "changed": "The file is not the one that the lock of the earlier run names.",
+    "unreadable": "The file is not a NIfTI image that can be read to its end.",
+    "not_3d": "The file holds several volumes; which of them is the statistic map is not known.",
+    "not_numeric": "The voxels are not real numbers.",
+    "bad_affine": "The header does not say where in the brain the voxels are.",
+    "too_large": "The header claims more voxels than a statistic map has.",
+    "empty": "No voxel holds a finite value other than zero.",
+    "outside_template": "The image lies outside the brain template altogether.",
+    "coverage": "The data cover too little of the brain.",
+    "background": "The background is a constant that is not zero and reaches into the brain mask.",
+    "few_values": "There are only a few different values: a mask or a parcellation, not a statistic map.",
+    "thresholded": "Too much of the brain is zero: the map was thresholded before it was uploaded.",
+    "outside_brain": "Too much of the signal lies outside the brain.",
+    "misplaced": "The data do not lie where the brain is: the map is in another space.",
+    "one_signed": "The map has practically one sign only: one side of a contrast, a mask, or not a difference at all.",
+    "magnitude": "The largest value is too small or too large for a Z or T map: the map type is probably wrong.",
+    "duplicate": "The map is practically the same as an earlier one.",
+    "inverted_contrast": "The map is practically an earlier one with the sign reversed.",
+    "constant": "All voxels of the brain have the same value.",
+}
+NO_TERMS = {
+    "missing_file": "no answer in the archive",
+    "malformed": "unreadable answer",
+    "no_values": "empty answer",
+    "image_too_large": "image too large for Neurosynth",
+    "refused": "refused by Neurosynth",
+    "not_found": "not known to Neurosynth",
+    "server_error": "error of the server",
+    "timeout": "server silent",
+    "no_connection": "connection broken",
+    "bad_address": "no such address",
+    "bad_answer": "unreadable answer",
+    "server_down": "server down",
+    "changed": "not as in the lock",
+}
+STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
+
+
+def count_significant(rows: Sequence[Row]) -> int | None:
+    """Count the significant rows; None where nothing was tested."""
+    tested = [row["q"] for row in rows if row["q"] is not None]
+    return sum(is_significant(q) for q in tested) if tested else None
+
+
+def group_by_component(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Sort rows into lists by their component, in the order in which they come."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["component"], []).append(row)
+    return groups
+
+
+def top_images(label: str, mixing: Sequence[Row], images: Mapping[int, Row]) -> list[Row]:
+    """List the images with the largest absolute loadings, strongest first."""
+    ordered = sorted(mixing, key=lambda row: (-abs(row[label]), row["image_id"]))
+    return [images[row["image_id"]] | {"loading": row[label]} for row in ordered[:IMAGES_SHOWN]]
+
+
+def main_collection(label: str, mixing: Sequence[Row], images: Mapping[int, Row]) -> tuple[int, float]:
+    """Find the collection that carries most of a component, and its share of the squared loadings."""
+    weights: Counter[int] = Counter()
+    for row in mixing:
+        weights[images[row["image_id"]]["collection_id"]] += row[label] ** 2
+    collection_id, weight = max(weights.items(), key=lambda item: (item[1], -item[0]))
+    total = sum(weights.values())
+    return collection_id, weight / total if total else 0.0
+
+
+def describe_components(
+    *,
+    stability: Sequence[Row],
+    mixing: Sequence[Row],
+    images: Mapping[int, Row],
+    terms: Mapping[str, list[Row]],
+    enrichment: Mapping[str, list[Row]],
+    peaks: Mapping[str, list[Row]],
+    thresholds: Mapping[str, list[Row]],
+) -> list[Row]:
+    """Gather what the page shows of each component."""
+    described = []
+    for row in stability:
+        label = row["component"]
+        named = scaled_terms(terms.get(label, []))
+        labels = [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN]
+        strongest = sorted(peaks.get(label, []), key=lambda peak: -abs(peak["value"]))
+        collection_id, share = main_collection(label, mixing, images)
+        top = top_images(label, mixing, images)
+        described.append(
+            row
+            | {
+                "names": [term["term"] for term in named[:3]],
+                "terms": named,
+                "n_significant_terms": count_significant(terms.get(label, [])),
+                "labels": labels,
+                "n_significant_labels": count_significant(enrichment.get(label, [])),
+                "collection_id": collection_id,
+                "collection_share": share,
+                "collections": len({images[row["image_id"]]["collection_id"] for row in mixing}),
+                "images": top,
+                "peaks": strongest[:PEAKS_SHOWN],
+                "n_peaks": len(strongest),
+                "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
+                "text": searchable(
+                    label,
+                    *(term["term"] for term in named),
+                    *(entry["label"] for entry in labels),
+                    *(image["collection_name"] for image in top),
+                ),
+                **{key: thresholds[label][0][key] for key in ("threshold", "brightest")},
+            }
+        )
+    return described
+
+
+def scaled_terms(terms: Iterable[Row]) -> list[Row]:
+    """Take the strongest terms, each with the length of its bar in percent of the strongest."""
+    named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
+    strongest = max((term["weight"] for term in named), default=0)
+    return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
+
+
+def searchable(*texts: Any) -> str:
+    """Join texts into the one that the search looks through."""
+    return " ".join(shorten(text) for text in texts if text is not None).lower()
+
+
+def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
+    """Continue the selection's steps with what later stages refused, down to the images of the matrix."""
+    steps = list(selection)
+    remaining = steps[-1]["kept"] if steps else len(rejected)
+    refused = Counter(row["stage"] for row in rejected)
+    for stage in [*STAGES, *sorted(set(refused) - set(STAGES))]:
+        dropped = refused[stage]
+        steps.append(
+            {
+                "level": "image",
+                "criterion": STAGES.get(stage, stage),
+                "tested": remaining,
+                "dropped": dropped,
+                "kept": remaining - dropped,
+            }
+        )
+        remaining -= dropped
+    return steps
+
+
+def count_missing_terms(status: Iterable[Row], used: Iterable[int]) -> tuple[int, list[tuple[str, int]]]:
+    """Count the images of the matrix that have terms, and why others have none."""
+    by_image = {row["image_id"]: row for row in status}
+    found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
+    reasons = Counter(str(row["reason"]) for row in found if not row["terms"])
+    return sum(bool(row["terms"]) for row in found), sorted(
+        (NO_TERMS.get(reason, reason), count) for reason, count in reasons.items()
+    )
+
+
+def explain_rejections(rejected: Iterable[Row]) -> list[Row]:
+    """Count the reasons, most frequent first, each with an explanation."""
+    counts = Counter((row["reason"], row["stage"]) for row in rejected)
+    return [
+        {"reason": reason, "stage": stage, "count": count, "explanation": REASONS.get(reason, "")}
+        for (reason, stage), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]

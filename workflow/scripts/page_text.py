@@ -1,0 +1,56 @@
+"""Texts and numbers fit for the page: cut, written alike, and links only where they are safe."""
+
+import re
+import urllib.parse
+from typing import Any
+
+from significance import SIGNIFICANT_Q
+
+LONGEST_TEXT = 240
+DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
+def safe_address(address: Any) -> str | None:
+    """Return an address that may become a link: http or https, with a host, without a login; otherwise None."""
+    if not isinstance(address, str):
+        return None
+    try:
+        parts = urllib.parse.urlsplit(address.strip())
+    except ValueError:
+        return None
+    is_plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return parts.geturl() if is_plain else None
+
+
+def doi_address(doi: Any) -> str | None:
+    """Turn a DOI, however it is written, into the address of its resolver; None if it is none."""
+    found = re.search(r"10\.\d{4,9}/\S+", str(doi or ""))
+    return f"https://doi.org/{urllib.parse.quote(found.group(), safe='/:;()._-')}" if found else None
+
+
+def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
+    """Cut long text, which the table beside the page has in full, and drop what turns the direction of writing."""
+    text = "" if text is None else str(text).translate(DIRECTION_MARKS)
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def format_number(value: Any, digits: int = 2) -> str:
+    """Write a number with a true minus sign, or a dash where it is missing."""
+    return "\u2013" if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
+
+
+def format_q(q: float | None) -> str:
+    """Write a false discovery rate to three digits, or a dash where nothing was tested."""
+    if q is None:
+        return "\u2013"
+    return "< 0.001" if q < 0.001 else f"{q:.3f}"
+
+
+def is_significant(q: float | None) -> bool:
+    """Tell whether a term or label was tested and goes with its component beyond chance."""
+    return q is not None and q < SIGNIFICANT_Q
+
+
+def percent(value: float | None) -> str:
+    """Write a share as a percentage."""
+    return "\u2013" if value is None else f"{100 * value:.1f} %"
