@@ -25,6 +25,7 @@ def test_methods_follow_the_configuration():
         collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
         decomposition=decomposition,
         terms=terms,
+        labels=[],
         stability=[{"iq_restarts": None, "r_bootstraps": None, "r_split_half": None}],
     )
     text = methods_text(facts, decomposition, settings)
@@ -72,13 +73,16 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
             {"component": f"ICA_0{k}", "term": term, "images": 1, "q": q}
             for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
         ],
+        labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
         stability=[],
     )
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "whole collections were permuted (2,500 arrangements)",
-        "Gaussian random maps (FWHM 6 or 20 mm, with or without symmetry of left and right; 250,000 of each kind)",
+        "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
+        " Besag and Clifford 1991)",
+        "in 250,000 Gaussian random maps (FWHM 20 mm)",
+        "1 of 2 pairs of component and label had q < 0.05",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from significance import MIN_LABEL_COLLECTIONS
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
 WORDS = "words"
-# What one or two studies share cannot be told from what else is special about these studies.
-MIN_COLLECTIONS = 3
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
 # Letters and digits, hyphenated or not: n-back, 2-back, v1.
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
@@ -92,7 +91,7 @@ def label_matrix(
     known = {
         label: rows
         for label, rows in sorted(rows_of.items())
-        if len({images[row]["collection_id"] for row in rows}) >= MIN_COLLECTIONS
+        if len({images[row]["collection_id"] for row in rows}) >= MIN_LABEL_COLLECTIONS
         and len(rows) < len(described[label[0]])
     }
     carries = np.full((len(images), len(known)), np.nan, dtype=np.float32)

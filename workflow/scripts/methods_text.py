@@ -7,7 +7,7 @@ from typing import Any
 
 from bibliography import cite, read_works, reference_line
 from random_maps import FWHM_MM
-from significance import MOST_ROUNDS, SIGNIFICANT_Q
+from significance import MIN_LABEL_COLLECTIONS, MOST_ROUNDS, SIGNIFICANT_Q
 
 WORKS = read_works()
 
@@ -167,7 +167,9 @@ def _decomposition_paragraph(
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["images_with_terms"]:
-        return "**Names.** No image had term weights, so the components are not named."
+        return (
+            f"**Names.** No image had term weights, so the components have no terms. {_labels(facts, settings)}".strip()
+        )
     through = (
         "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -184,7 +186,8 @@ def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> s
         f" {_cite('yarkoni2011neurosynth')} term weights (correlations of the image with the meta-analytic maps of"
         f" {facts['terms']:,} terms; negative ones set to zero; images without weights left out, not counted as zero)."
         f" The weights were projected on the components through {through}{centred}. {_evidence(facts, settings)}"
-    )
+        f" {_labels(facts, settings)}"
+    ).strip()
 
 
 def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -205,6 +208,20 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f" terms for the false discovery rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of"
         f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
         f" {facts['components_with_significant_terms']} of {_count(facts['components'], 'component')} had such a term."
+    )
+
+
+def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Say how the archive's own labels were tested and how many passed, or nothing."""
+    if not facts["labels_tested"]:
+        return ""
+    return (
+        "The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
+        " contrast definition, or a word of names and descriptions; labels of at least"
+        f" {MIN_LABEL_COLLECTIONS} collections) were compared with those of the other images by exchanging collections"
+        f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"
+        f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
+        f" {SIGNIFICANT_Q}."
     )
 
 

@@ -17,6 +17,8 @@ Array = npt.NDArray[np.float64]
 Real = npt.NDArray[np.floating[Any]]
 # Seven collections have 5,040 arrangements, of which many are nearly alike.
 MIN_COLLECTIONS = 8
+# What one or two studies share cannot be told from what else is special about these studies.
+MIN_LABEL_COLLECTIONS = 3
 # Figures, page and methods text call a term significant below this.
 SIGNIFICANT_Q = 0.05
 # Rare values need many draws, common ones do not: a pair of component and feature is settled when so many draws have
