@@ -82,6 +82,10 @@ def test_only_what_changed_runs_again(demo):
     assert "mask_images" not in rules_run(snakemake(demo, "-n", "--configfile", overlay))
 
 
+def test_the_scan_is_a_target_of_its_own(demo):
+    assert rules_run(snakemake(demo, "-n", "scan_components")) == {"scan_components"}
+
+
 def test_an_edited_module_reruns_what_uses_it(demo):
     module = demo / "workflow/scripts/quality.py"
     text = module.read_text()

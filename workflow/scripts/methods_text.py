@@ -20,6 +20,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             _data_paragraph(facts, settings),
             _preparation_paragraph(facts, settings),
             _decomposition_paragraph(facts, decomposition, settings),
+            *_stability_paragraph(facts, decomposition),
             _terms_paragraph(facts, settings),
             _reproducibility_paragraph(facts),
         ]
@@ -130,39 +131,58 @@ def _decomposition_paragraph(
             f" each on a random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates"
             " were clustered by average linkage on their absolute correlations, as in ICASSO"
             f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
-            " over all voxels started. The estimates of each restart were then assigned one to one to the components of"
-            " that run."
+            " over all voxels started."
         )
-        if facts["mean_iq_restarts"] is not None:
-            consensus += (
-                f" The stability index Iq had a mean of {facts['mean_iq_restarts']:.2f} (lowest"
-                f" {facts['min_iq_restarts']:.2f}); it measures stability over starting points, not over studies."
-            )
     end = (
         f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
         if decomposition["converged"]
         else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
         " be read with caution."
     )
-    studies = ""
-    if facts["mean_r_bootstraps"] is not None:
-        studies = (
-            f" To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
-            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
-            " components' mean absolute correlation with their matches in these draws was"
-            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f})."
-        )
-    if facts["mean_r_split_half"] is not None:
-        studies += (
-            f" In {_count(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
-            " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
-            f" was {facts['mean_r_split_half']:.2f} on average (lowest {facts['min_r_split_half']:.2f})."
-        )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"
         " that the largest absolute value is positive."
     )
-    return f"**Decomposition.** {start}{consensus}{end}{studies}{order}"
+    return f"**Decomposition.** {start}{consensus}{end}{order}"
+
+
+def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
+    """Say how components were judged; nothing where nothing was."""
+    parts = []
+    if facts["mean_iq_restarts"] is not None:
+        parts.append(
+            "The estimates of each restart were assigned one to one to the components. The stability index Iq over"
+            f" these had a mean of {facts['mean_iq_restarts']:.2f} (lowest {facts['min_iq_restarts']:.2f}); it measures"
+            " stability over starting points, not over studies."
+        )
+    if facts["mean_r_bootstraps"] is not None:
+        parts.append(
+            f"To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
+            " components' mean absolute correlation with their matches in these draws was"
+            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f}; axes turned at random in the"
+            f" subspaces of the draws stay below {facts['mean_chance_r_bootstraps']:.2f} in 95 % of cases)."
+        )
+    if facts["mean_r_split_half"] is not None:
+        parts.append(
+            f"In {_count(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
+            " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
+            f" was {facts['mean_r_split_half']:.2f} (lowest {facts['min_r_split_half']:.2f}; by chance below"
+            f" {facts['mean_chance_r_split_half']:.2f}). Each half has half of the studies only, so that values for all"
+            " of them are likely to be higher."
+        )
+    flagged = [
+        f"{count} {words}"
+        for count, words in (
+            (decomposition["n_flagged"]["start_dependent"], "for depending on the starting point"),
+            (decomposition["n_flagged"]["not_reproduced"], "for not being found again in draws of the collections"),
+            (decomposition["n_flagged"]["one_collection"], "for being carried by one collection"),
+        )
+        if count
+    ]
+    if flagged:
+        parts.append(f"Of {_count(facts['components'], 'component')}, {', '.join(flagged)} are flagged.")
+    return [f"**Stability.** {' '.join(parts)}"] if parts else []
 
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -66,9 +66,6 @@ def run_facts(
     n_used = Counter(row["collection_id"] for row in images)
     with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
-    iqs = [row["iq_restarts"] for row in stability if row["iq_restarts"] is not None]
-    correlations = [row["r_bootstraps"] for row in stability if row["r_bootstraps"] is not None]
-    between_halves = [row["r_split_half"] for row in stability if row["r_split_half"] is not None]
     tested = [row for row in terms if row["q"] is not None]
     significant = [row for row in tested if row["q"] < SIGNIFICANT_Q]
     return {
@@ -91,13 +88,16 @@ def run_facts(
         "components": decomposition["n_components"],
         "voxels": decomposition["n_voxels"],
         "variance_explained": decomposition["variance_explained"],
-        "mean_iq_restarts": sum(iqs) / len(iqs) if iqs else None,
-        "min_iq_restarts": min(iqs, default=None),
-        "mean_r_bootstraps": sum(correlations) / len(correlations) if correlations else None,
-        "min_r_bootstraps": min(correlations, default=None),
-        "mean_r_split_half": sum(between_halves) / len(between_halves) if between_halves else None,
-        "min_r_split_half": min(between_halves, default=None),
-    }
+    } | _means_and_minima(stability)
+
+
+def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
+    facts: dict[str, float | None] = {}
+    for name in ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half"):
+        values = [row[name] for row in stability if row[name] is not None]
+        facts[f"mean_{name}"] = sum(values) / len(values) if values else None
+        facts[f"min_{name}"] = min(values, default=None)
+    return facts
 
 
 def _plain_word(text: str | None) -> str:
