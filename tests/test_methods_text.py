@@ -112,6 +112,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         collections=[],
         decomposition=decomposition,
         terms=[],
+        labels=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
