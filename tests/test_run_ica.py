@@ -5,7 +5,7 @@ import pytest
 from conftest import best_match
 from fastica import rotate
 from loadings import share_of_collections, share_of_images
-from reduce_images import gram_matrix, principal_axes, weigh_images
+from reduce_images import gram_matrix, image_means, principal_axes, weigh_images
 from run_ica import decompose, find_warnings, settle, stability_rows
 from stability import collect_measures
 
@@ -13,7 +13,8 @@ from stability import collect_measures
 @pytest.fixture(params=[False, True], ids=["unweighted", "weighted"])
 def reduced(request, planted):
     X = planted[2]
-    mean, gram = gram_matrix(X)
+    mean = image_means(X)
+    gram = gram_matrix(X, mean)
     weights = weigh_images(np.repeat([1, 2, 3], [1, 9, 20]), equally=request.param)
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 4)

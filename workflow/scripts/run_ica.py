@@ -149,6 +149,7 @@ def main(
         "n_collections": len(balance.collections),
         "n_effective_collections": float(effective_number(balance.share)[0]),
         "n_voxels": Z.shape[1],
+        "whitening": str(reduced["method"]),
         "algorithm": "FastICA, parallel, logcosh",
         **settings._asdict(),
         "n_iter": consensus.rotation.n_iter,
