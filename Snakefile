@@ -375,6 +375,7 @@ rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
         f"{SCRIPTS}/labels.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
@@ -526,6 +527,7 @@ rule write_lock:
         f"{SCRIPTS}/neurovault.py",
         f"{SCRIPTS}/bibliography.py",
         f"{SCRIPTS}/methods_text.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/software.bib",
         FOUNDATION,

@@ -28,6 +28,7 @@ def test_methods_follow_the_configuration():
         collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
         decomposition=decomposition,
         terms=terms,
+        labels=[],
         stability=[dict.fromkeys(MEASURES)],
     )
     text = methods_text(facts, decomposition, settings)
@@ -76,13 +77,16 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
             {"component": f"ICA_0{k}", "term": term, "images": 1, "q": q}
             for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
         ],
+        labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
         stability=[],
     )
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "whole collections were permuted (2,500 arrangements)",
-        "Gaussian random maps (FWHM 6 or 20 mm, with or without symmetry of left and right; 250,000 of each kind)",
+        "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
+        " Besag and Clifford 1991)",
+        "in 250,000 Gaussian random maps (FWHM 20 mm)",
+        "1 of 2 pairs of component and label had q < 0.05",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",
@@ -108,6 +112,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         collections=[],
         decomposition=decomposition,
         terms=[],
+        labels=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
