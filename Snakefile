@@ -198,6 +198,7 @@ rule build_mask:
         FOUNDATION,
     output:
         mask="results/build_mask/mask.nii.gz",
+        template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
     benchmark:
@@ -446,6 +447,7 @@ rule plot_components:
         FOUNDATION,
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
         stability=rules.run_ica.output.stability,
         terms=rules.project_terms.output.terms,
     output:
@@ -495,6 +497,7 @@ rule render_report:
         enrichment=rules.project_terms.output.enrichment,
         maps=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
         figures=rules.plot_components.output.figures,
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,

@@ -70,7 +70,7 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
-def made_template():
+def made_template(_=None):
     """Make a template, a ball of even grey, at 1 mm."""
     ticks = [np.arange(low, high + 1) for low, high in zip(BOX.low, BOX.high, strict=True)]
     mm = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
@@ -231,6 +231,7 @@ def build_report(
         ),
         maps=maps,
         mask=mask,
+        template="made",
         figures=[picture(f"plot_components/{label}.png") for label in labels],
         thumbnails=[picture(f"plot_components/{label}_thumbnail.png") for label in labels],
         thresholds=table(

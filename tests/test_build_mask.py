@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from build_mask import main
-from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask, load_mni152_template
 from nilearn.image import resample_img
 
 
@@ -17,7 +17,7 @@ def brain_img() -> nib.Nifti1Image:
 
 def built(folder, source, resolution_mm=4) -> nib.Nifti1Image:
     mask = folder / "build_mask" / "mask.nii.gz"
-    main(str(mask), source=str(source), resolution_mm=resolution_mm)
+    main(str(mask), str(mask.with_name("template.nii.gz")), source=str(source), resolution_mm=resolution_mm)
     return nib.load(mask)
 
 
@@ -34,6 +34,13 @@ def test_the_masks_are_those_of_nilearn(source, load, resolution_mm, tmp_path):
     assert mask_img.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(mask_img.affine, expected_img.affine)
     np.testing.assert_array_equal(np.asarray(mask_img.dataobj), np.asarray(expected_img.dataobj))
+
+
+def test_the_template_is_that_of_nilearn(tmp_path):
+    template_img = nib.load(Path(built(tmp_path, "brain").get_filename()).with_name("template.nii.gz"))
+    expected_img = load_mni152_template(resolution=1)
+    np.testing.assert_array_equal(template_img.affine, expected_img.affine)
+    np.testing.assert_allclose(np.asarray(template_img.dataobj) / 255, np.asarray(expected_img.dataobj), atol=1e-6)
 
 
 def test_the_same_mask_has_the_same_bytes(tmp_path):

@@ -1,6 +1,7 @@
 """Cuts are read and coloured as the map says; text from the network is fit to be drawn."""
 
 import numpy as np
+import pytest
 from drawing import Box, Scale, cut, paint, scale_of, shown_text
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
 from peaks import Volume, peak_of
@@ -23,6 +24,24 @@ def test_cut_reads_the_volume_whatever_its_affine():
         assert abs(column + box.low[0] - MOTOR_MM[0]) <= 2
         assert abs(row + box.low[1] - MOTOR_MM[1]) <= 2
         assert np.linalg.norm(np.subtract(peak_of(volume), MOTOR_MM)) < 4
+
+
+@pytest.mark.parametrize("zoom", [1, 1.7])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_cuts_along_the_axes_are_linear_interpolation(axis, zoom):
+    rng = np.random.default_rng(0)
+    box = Box((-30, -20, -25), (30, 45, 20))
+    permuted = np.array([[0, 0, -3.0, 22.13], [2.5, 0, 0, -20.17], [0, 4, 0, -20.19], [0, 0, 0, 1]])
+    volume = Volume(rng.normal(size=(20, 11, 16)).astype(np.float32), permuted)
+    picture = cut(volume, box, axis, 3.3, zoom=zoom)
+    # The general way, which any affine that is not exactly along the axes takes.
+    tilted = volume.affine + np.where(permuted == 0, 1e-12, 0) * [[1], [1], [1], [0]]
+    expected = cut(Volume(volume.data, tilted), box, axis, 3.3, zoom=zoom)
+    across, up = ((1, 2), (0, 2), (0, 1))[axis]
+    assert picture.shape == tuple(round(zoom * (box.high[side] - box.low[side] + 1)) for side in (up, across))
+    np.testing.assert_allclose(picture, expected, atol=1e-5)
+    assert (picture == 0).any()
+    assert picture.std() > 0.3
 
 
 def test_colours_show_sign_and_threshold():

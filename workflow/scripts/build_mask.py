@@ -1,6 +1,7 @@
 """Write the mask that says which voxels take part: one of nilearn's MNI152 masks, or a file of the user's.
 
-A rule of its own because importing nilearn takes longer than masking a batch of images.
+And the template that figures are drawn on. A rule of its own because importing nilearn takes longer than masking a
+batch of images or drawing a few figures.
 """
 
 import logging
@@ -12,7 +13,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
-from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask, load_mni152_template
 from numpy.typing import NDArray
 from outputs import replacing
 from scipy import ndimage
@@ -26,12 +27,14 @@ MIN_SHARE_IN_BRAIN = 0.8
 BRAIN_MARGIN_MM = 6
 
 
-def main(mask: str, *, source: str, resolution_mm: float) -> None:
-    """Write the mask `source` to `mask` as unsigned bytes, 1 inside."""
+def main(mask: str, template: str, *, source: str, resolution_mm: float) -> None:
+    """Write the mask `source` to `mask`, 1 inside, and nilearn's template at 1 mm to `template`, both as bytes."""
     mask_img = TEMPLATES[source](resolution=resolution_mm) if source in TEMPLATES else load_mask(source)
     inside = np.asarray(mask_img.dataobj) != 0
-    with replacing(mask) as temporary:
-        nib.save(nib.Nifti1Image(inside.astype(np.uint8), mask_img.affine), temporary)
+    _save_bytes(mask, inside, mask_img.affine)
+    template_img = load_mni152_template(resolution=1)
+    # Its file has bytes too, so nothing is lost.
+    _save_bytes(template, np.rint(255 * np.asarray(template_img.dataobj)), template_img.affine)
     logging.info(
         "%s mask: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape))
     )
@@ -77,6 +80,11 @@ def load_mask(path: str) -> nib.Nifti1Image:
             f"({MIN_SHARE_IN_BRAIN:.0%} are asked for); register it to MNI152 first"
         )
     return nib.Nifti1Image((data != 0).astype(np.uint8), image.affine)
+
+
+def _save_bytes(path: str, data: NDArray, affine: NDArray[np.float64]) -> None:
+    with replacing(path) as temporary:
+        nib.save(nib.Nifti1Image(data.astype(np.uint8), affine), temporary)
 
 
 def _share_in_brain(inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> float:

@@ -1,14 +1,15 @@
 """Draw cuts through the brain: read them from volumes, colour them, place them on a sheet.
 
-All pictures of a sheet lie in one matplotlib axes whose unit is the millimetre (of brain, times the panel's
-magnification) and are coloured here: a figure takes a third of a second instead of two. No template is resampled: both
-it and the map are read at the points of the cut.
+A sheet has one matplotlib axes whose unit is the millimetre (of brain, times the panel's magnification). Pictures are
+read and coloured here, pixel by pixel as they will be, and matplotlib adds lines and text: a figure takes a sixth of a
+second instead of two. No template is resampled: both it and the map are read where the cut is.
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from nibabel.affines import apply_affine
-from nilearn.datasets import load_mni152_template
 from outputs import replacing
 from peaks import Volume
 from PIL import Image
@@ -36,6 +36,8 @@ COMPRESSION = 3
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
 INK = "#1b1f24"
+# Of the template; below lies what interpolation makes at the rim. nilearn's brain mask begins here.
+LEAST_BRAIN = 0.2
 
 
 class Box(NamedTuple):
@@ -57,14 +59,14 @@ class Scale(NamedTuple):
     brightest: float
 
 
-def read_template() -> tuple[Volume, Box]:
-    """Read nilearn's MNI152 template at 1 mm and the box around its brain."""
-    img = load_mni152_template(resolution=1)
-    data = np.asarray(img.dataobj, dtype=np.float32)
-    inside = np.argwhere(data > 0)
-    corners = apply_affine(img.affine, [inside.min(axis=0), inside.max(axis=0)])
+def read_template(path: str) -> tuple[Volume, Box]:
+    """Read the template that build_mask has written, as values from 0 to 1, and the box around its brain."""
+    img = nib.load(path)
+    data = np.asarray(img.dataobj)
+    sides = ndimage.find_objects((data > 0).astype(np.uint8))[0]
+    corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
-    return Volume(data / data.max(), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
+    return Volume(data / np.float32(data.max()), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
 def scale_of(values: Array, threshold: float) -> Scale:
@@ -78,22 +80,52 @@ def in_plane(axis: int) -> tuple[int, int]:
     return ((1, 2), (0, 2), (0, 1))[axis]
 
 
-def cut(volume: Volume, box: Box, axis: int, at_mm: float) -> npt.NDArray[np.float32]:
+def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -> npt.NDArray[np.float32]:
     """Read a plane of the volume by linear interpolation, whatever its affine.
+
+    Parameters
+    ----------
+    zoom : float
+        Pixels for each mm.
 
     Returns
     -------
     array of shape (height, width)
-        One value for each mm; the first row is the lowest.
+        The first row is the lowest.
     """
     across, up = in_plane(axis)
-    mm: list[Any] = [at_mm, at_mm, at_mm]
-    mm[across] = np.arange(box.low[across], box.high[across] + 1)[None, :]
-    mm[up] = np.arange(box.low[up], box.high[up] + 1)[:, None]
+    mm = [np.array([at_mm])] * 3
+    for side in (across, up):
+        length = box.high[side] - box.low[side] + 1
+        mm[side] = box.low[side] - 0.5 + (np.arange(round(zoom * length)) + 0.5) * length / round(zoom * length)
     inverse = np.linalg.inv(volume.affine)
-    # Written out, because a matrix product may differ in its last bit with the number of threads.
-    voxel = [row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3] for row in inverse[:3]]
-    return ndimage.map_coordinates(volume.data, np.broadcast_arrays(*voxel), order=1, mode="constant", cval=0.0)
+    if np.count_nonzero(inverse[:3, :3]) == 3:
+        return _cut_along_axes(volume.data, inverse, mm, axis).T
+    grid = np.stack([*np.meshgrid(*mm, indexing="ij"), np.ones([len(ticks) for ticks in mm])])
+    voxels = np.tensordot(inverse[:3], grid, axes=1)
+    return ndimage.map_coordinates(volume.data, voxels, order=1).squeeze(axis).T
+
+
+def _cut_along_axes(
+    data: npt.NDArray[np.float32], inverse: Array, mm: Sequence[npt.NDArray[np.float64]], axis: int
+) -> npt.NDArray[np.float32]:
+    """Interpolate along one axis after the other, fifty times faster than point by point; (width, height)."""
+    order = np.abs(inverse[:3, :3]).argmax(axis=0)
+    data = data.transpose(order)
+    weights = []
+    for side, ticks in enumerate(mm):
+        at = inverse[order[side], side] * ticks + inverse[order[side], 3]
+        last = data.shape[side] - 1
+        along = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(last + 1))).astype(np.float32)
+        along[(at < 0) | (at > last)] = 0
+        weights.append(along)
+    across, up = in_plane(axis)
+    (through,) = weights[axis]
+    planes = np.moveaxis(data, axis, 0)
+    plane = np.zeros(planes.shape[1:], dtype=np.float32)
+    for number in np.flatnonzero(through):
+        plane += through[number] * planes[number]
+    return weights[across] @ plane @ weights[up].T
 
 
 def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
@@ -108,24 +140,33 @@ def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
     -------
     array of shape (height, width, 3)
     """
-    grey = np.where(anatomy > 0, 0.12 + 0.8 * anatomy, 1.0)
+    grey = np.round(255 * np.where(anatomy > LEAST_BRAIN, 0.12 + 0.8 * anatomy, 1.0)).astype(np.uint8)
     painted = np.repeat(grey[..., None], 3, axis=2)
     strength = Normalize(scale.threshold, scale.brightest, clip=True)
     for shown, colours in ((values >= scale.threshold, POSITIVE), (values <= -scale.threshold, NEGATIVE)):
         shown &= values != 0
-        painted[shown] = colours(strength(np.abs(values[shown])))[:, :3]
-    return np.round(255 * painted).astype(np.uint8)
+        painted[shown] = colours(strength(np.abs(values[shown])), bytes=True)[:, :3]
+    return painted
 
 
 class Sheet:
     """A figure with one axes in mm, upward from the lower left corner, on which panels are placed."""
 
     def __init__(self, width_mm: float, height_mm: float, *, inches: float) -> None:
-        self.figure = Figure(figsize=(inches, inches * height_mm / width_mm), dpi=DPI, facecolor="white")
+        self.figure = Figure(figsize=(inches, inches * height_mm / width_mm), dpi=DPI, facecolor="none")
         self.canvas = FigureCanvasAgg(self.figure)
+        width, height = self.canvas.get_width_height()
+        self.pixels_per_mm = width / width_mm
+        self.background = np.full((height, width, 3), 255, dtype=np.uint8)
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width_mm), ylim=(0, height_mm))
         self.axes.axis("off")
+
+    def place(self, painted: npt.NDArray[np.uint8], left: float, bottom: float) -> None:
+        """Place pixels as they are behind all lines and text, with the lower left corner at the nearest pixel."""
+        x, y = (round(place * self.pixels_per_mm) for place in (left, bottom))
+        height, width = painted.shape[:2]
+        self.background[::-1][y : y + height, x : x + width] = painted
 
     def picture(self, painted: npt.NDArray[np.uint8], left: float, bottom: float, width: float, height: float) -> None:
         """Place a painted cut, or several in one picture."""
@@ -145,7 +186,10 @@ class Sheet:
     def save(self, path: str, *, title: str) -> None:
         """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
         self.canvas.draw()
-        pixels = np.asarray(self.canvas.buffer_rgba())[..., :3]
+        drawn = np.asarray(self.canvas.buffer_rgba())
+        pixels, covered = self.background.copy(), drawn[..., 3] > 0
+        opacity = drawn[covered, 3:] / np.float32(255)
+        pixels[covered] = np.round(opacity * drawn[covered, :3] + (1 - opacity) * pixels[covered])
         text = PngInfo()
         text.add_itxt("Title", title)
         with replacing(path) as temporary:
@@ -165,9 +209,9 @@ def draw_panel(
     magnification: float = 1,
 ) -> None:
     """Draw one cut with its lower left corner at `corner`."""
-    width, height = box.shape(axis)
-    painted = paint(cut(volume, box, axis, at_mm), cut(template, box, axis, at_mm), scale)
-    sheet.picture(painted, *corner, width * magnification, height * magnification)
+    zoom = sheet.pixels_per_mm * magnification
+    painted = paint(cut(volume, box, axis, at_mm, zoom=zoom), cut(template, box, axis, at_mm, zoom=zoom), scale)
+    sheet.place(painted, *corner)
 
 
 def shown_text(text: str, longest: int) -> str:

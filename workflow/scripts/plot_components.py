@@ -27,6 +27,7 @@ from peaks import Point, Volume, find_peaks, peak_of
 from PIL import Image
 from significance import SIGNIFICANT_Q
 from stage_log import log_to, progress
+from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -268,6 +269,7 @@ def main(
     *,
     components: str,
     mask: str,
+    template: str,
     stability: str,
     terms: str,
     figures: list[str],
@@ -293,7 +295,7 @@ def main(
             " for; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
-    template, box = read_template()
+    brain, box = read_template(template)
     labels = [row["component"] for row in stabilities]
     terms_of = top_terms(read_table(terms))
     titles = [title_of(label, [term.name for term in terms_of.get(label, [])]) for label in labels]
@@ -305,9 +307,9 @@ def main(
         volume, scale = volumes[number], scales[number]
         found += [{"component": labels[number], **row} for row in find_peaks(volume, scale.threshold)]
         facts = facts_of(stabilities[number], scale, threshold)
-        sheet = draw_component(volume, template, box, scale, title=titles[number], facts=facts)
+        sheet = draw_component(volume, brain, box, scale, title=titles[number], facts=facts)
         sheet.save(figures[number], title=titles[number])
-        small.append(draw_thumbnail(volume, template, box, scale))
+        small.append(draw_thumbnail(volume, brain, box, scale))
         save_thumbnail(thumbnails[number], small[-1])
     write_table(peaks, found)
     write_table(
@@ -325,4 +327,6 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    # Small products: threads would only wait for each other, and the last bit must not depend on their number.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -65,13 +65,13 @@ def add_pictures(components: Sequence[Row], figures: Sequence[str], thumbnails: 
             component["thumbnail_size"] = image.size
 
 
-def pack_components(components: Sequence[Row], maps_file: str, mask_file: str) -> dict[str, Any]:
+def pack_components(components: Sequence[Row], maps_file: str, mask_file: str, template_file: str) -> dict[str, Any]:
     """Pack the components' maps for the viewer, each with where and how it is shown first."""
     maps_img, mask_img = nib.load(maps_file), nib.load(mask_file)
     maps = np.asarray(maps_img.dataobj, dtype=np.float32)
     mask = Volume(np.asarray(mask_img.dataobj, dtype=np.float32), mask_img.affine)
     volumes = [Volume(maps[..., number], maps_img.affine) for number in range(maps.shape[-1])]
-    packed = pack_viewer(volumes, mask, *read_template())
+    packed = pack_viewer(volumes, mask, *read_template(template_file))
     for component, entry in zip(components, packed["maps"], strict=True):
         component["codes"] = entry.pop("codes")
         entry |= {key: component[key] for key in ("threshold", "brightest", "place")} | {
@@ -137,6 +137,7 @@ def main(
     enrichment: str,
     maps: str,
     mask: str,
+    template: str,
     figures: list[str],
     thumbnails: list[str],
     thresholds: str,
@@ -199,7 +200,7 @@ def main(
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
-        packed=pack_components(components, maps, mask),
+        packed=pack_components(components, maps, mask, template),
         scripts=scripts,
         policy=content_policy(scripts),
         style=read_parts(["report.css"])[0],

@@ -1,0 +1,106 @@
+"""Make NeuroVault caches of any size: real maps where there are some, and mixtures of them with noise."""
+
+import functools
+import json
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from scipy import ndimage
+
+PER_COLLECTION = 5
+N_SIMULATED = 60
+SHAPE = (91, 109, 91)
+AFFINE = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.0]])
+
+
+def find_images(archive: Path) -> list[Path]:
+    """List the images of a cache that hold one volume with data, those that both sides can use."""
+    files = sorted(archive.glob("neurovault/collection_*/image_*.nii.gz"))
+    return [file for file in files if _is_readable(file)]
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        data = np.asarray(nib.load(file).dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
+        return False
+    values = data[np.isfinite(data)]
+    return data.ndim >= 3 and all(length == 1 for length in data.shape[3:]) and values.size > 0 and values.std() > 0
+
+
+def make_archive(folder: Path, sources: list[Path], n_images: int) -> list[Path]:
+    """Fill a cache with `n_images`: `sources` first, then mixtures of them with noise; simulated ones without any."""
+    rng = np.random.default_rng(0)
+    if not sources:
+        sources = list(_simulate(folder / "simulated", rng))
+    files = []
+    for number in range(n_images):
+        collection = 1 + number // PER_COLLECTION
+        home = folder / "neurovault" / f"collection_{collection}"
+        home.mkdir(parents=True, exist_ok=True)
+        file = home / f"image_{1000 + number}.nii.gz"
+        if number < len(sources):
+            shutil.copy(sources[number], file)
+        else:
+            nib.save(mixture(sources, rng), file)
+        record = {
+            "id": 1000 + number, "name": f"map {number}", "map_type": "Z map", "image_type": "statistic_map",
+            "modality": "fMRI-BOLD", "analysis_level": "group", "is_thresholded": False, "not_mni": False,
+            "file_size": file.stat().st_size,
+        }  # fmt: skip
+        (home / f"image_{1000 + number}_metadata.json").write_text(json.dumps(record))
+        study = {"id": collection, "name": f"study {collection}", "number_of_images": PER_COLLECTION}
+        (home / "collection_metadata.json").write_text(json.dumps(study))
+        files.append(file)
+    return files
+
+
+def mixture(sources: list[Path], rng: np.random.Generator) -> nib.Nifti1Image:
+    """Mix two sources of one grid with smooth noise, in the brain of the first, as published maps are."""
+    data, affine = _load(sources[rng.integers(len(sources))])
+    partner, partner_affine = _load(sources[rng.integers(len(sources))])
+    first, second = rng.normal(size=2)
+    mixed = first * data
+    if partner.shape == data.shape and np.allclose(partner_affine, affine):
+        mixed += second * partner
+    shift = tuple(rng.integers(length) for length in data.shape)
+    mixed += np.roll(_noise(data.shape), shift, axis=(0, 1, 2))
+    return nib.Nifti1Image(np.where(data != 0, mixed, 0).astype(np.float32), affine)
+
+
+@functools.lru_cache(maxsize=256)
+def _load(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read an image, in units of its standard deviation."""
+    img = nib.load(file)
+    data = np.nan_to_num(np.asarray(img.dataobj, dtype=np.float32), posinf=0, neginf=0).reshape(img.shape[:3])
+    return data / data.std(), img.affine
+
+
+@functools.cache
+def _noise(shape: tuple[int, ...]) -> np.ndarray:
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=shape).astype(np.float32), 1.5, mode="wrap")
+    return noise / noise.std()
+
+
+def _simulate(folder: Path, rng: np.random.Generator) -> Iterator[Path]:
+    """Write maps in which a few of twenty networks are mixed, inside an ellipsoid the size of a brain."""
+    folder.mkdir(parents=True)
+    centre, radii = (np.array(SHAPE) - 1) / 2, np.array([36, 44, 36])
+    grid = np.moveaxis(np.indices(SHAPE), 0, -1)
+    inside = np.square((grid - centre) / radii).sum(axis=-1) < 1
+    networks = []
+    for _ in range(20):
+        seeds = np.zeros(SHAPE, dtype=np.float32)
+        seeds.ravel()[rng.choice(np.flatnonzero(inside), size=4)] = 1
+        network = ndimage.gaussian_filter(seeds, 4)
+        networks.append(network / network[inside].std())
+    for number in range(N_SIMULATED):
+        volume = np.tensordot(rng.laplace(size=20), np.stack(networks), axes=1) + np.roll(_noise(SHAPE), number, axis=0)
+        file = folder / f"{number}.nii.gz"
+        nib.save(nib.Nifti1Image(np.where(inside, volume, 0).astype(np.float32), AFFINE), file)
+        yield file
