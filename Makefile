@@ -7,13 +7,16 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run slurm test lint bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
 run: .venv/installed ## Run the workflow of config.yaml on all cores (ARGS="--configfile presets/..." for more)
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+
+slurm: .venv/slurm ## Run it on a Slurm cluster (SITE=mycluster.yaml names account and partition, docs/cluster.md)
+	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile $(SITE)) $(ARGS)
 
 test: lint ## Run lint and tests
 	$(BIN)/pytest $(ARGS)
@@ -28,9 +31,10 @@ lint: .venv/installed ## Check style, types and the workflow's own rules
 bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--images 300 --archive DIR ...")
 	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
-lock: .venv/installed ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-header --group pyproject.toml:test --output-file requirements.lock pyproject.toml
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+lock: .venv/installed ## Renew requirements.lock and requirements-slurm.lock from pyproject.toml
+	$(LOCK) --group pyproject.toml:test --output-file requirements.lock pyproject.toml
+	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
 
 clean: ## Remove the environment and all results, but no downloaded image
 	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
@@ -42,4 +46,9 @@ clean: ## Remove the environment and all results, but no downloaded image
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@
+
+# What the plugin needs besides is in requirements.lock.
+.venv/slurm: requirements-slurm.lock .venv/installed
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes --requirement requirements-slurm.lock
 	@touch $@

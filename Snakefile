@@ -7,6 +7,7 @@ scripts, not in what they import.
 
 import os
 import sys
+import time
 
 from snakemake.exceptions import WorkflowError
 
@@ -15,6 +16,7 @@ SCRIPTS = f"{WORKFLOW}/scripts"
 sys.path.append(os.path.abspath(SCRIPTS))
 import configuration
 import outputs
+from jobs import growing, last_words
 
 
 configfile: "config.yaml"
@@ -35,6 +37,7 @@ COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 RETRIES = 2 if config["archive"]["source"] == "neurovault" and workflow.is_main_process else 0
+STARTED = time.time()
 ENVIRONMENT = "envs/neurovault_ica.yaml"
 FOUNDATION = [
     f"{SCRIPTS}/outputs.py",
@@ -48,6 +51,14 @@ FETCHING = expand(
 
 wildcard_constraints:
     batch=r"\d+",
+
+
+# On a cluster these run beside Snakemake: nodes often have no internet, and a job in the queue costs more than a mask.
+localrules:
+    fetch_metadata,
+    download_images,
+    fetch_terms,
+    build_mask,
 
 
 rule all:
@@ -76,8 +87,8 @@ rule build_demo_archive:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         random_state=0,
     script:
@@ -108,8 +119,8 @@ rule fetch_metadata:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
     params:
         **config["fetch_metadata"],
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode"]},
@@ -137,8 +148,8 @@ rule download_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
         neurovault=1,
     params:
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode", "on_changed"]},
@@ -170,8 +181,8 @@ rule fetch_terms:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
         neurosynth=1,
     params:
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "neurosynth_url", "mode", "on_changed"]},
@@ -195,8 +206,8 @@ rule build_mask:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         source=config["mask_images"]["mask"],
         resolution_mm=config["mask_images"]["resolution_mm"],
@@ -223,8 +234,8 @@ rule mask_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=growing(1000),
+        runtime=growing(30, per_mb=200),
     params:
         data_dir=ARCHIVE["data_dir"],
         interpolation=config["mask_images"]["interpolation"],
@@ -257,8 +268,8 @@ rule stack_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(1000, per_mb=2),
+        runtime=growing(30, per_mb=0.02),
     params:
         scale=config["stack_images"]["scale"],
         criteria=config["stack_images"]["quality"],
@@ -285,8 +296,8 @@ rule reduce_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(1000, per_mb=2),
+        runtime=growing(30, per_mb=0.05),
     params:
         **config["reduce_images"],
         n_components=config["run_ica"]["n_components"],
@@ -319,8 +330,8 @@ rule run_ica:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=growing(1000, per_mb=2),
+        runtime=growing(60, per_mb=0.1),
     params:
         random_state=config["run_ica"]["random_state"],
         n_restarts=config["run_ica"]["n_restarts"],
@@ -359,8 +370,8 @@ rule project_terms:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(1000, per_mb=2),
+        runtime=growing(30, per_mb=0.05),
     params:
         **config["project_terms"],
         random_state=config["run_ica"]["random_state"],
@@ -385,12 +396,14 @@ rule check_demo:
         "logs/check_demo.log",
     benchmark:
         "benchmarks/check_demo.tsv"
+    group:
+        "report"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     script:
         "workflow/scripts/check_demo.py"
 
@@ -418,12 +431,14 @@ rule plot_components:
         "logs/plot_components.log",
     benchmark:
         "benchmarks/plot_components.tsv"
+    group:
+        "report"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(1000, per_mb=4),
+        runtime=growing(30, per_mb=0.05),
     params:
         **config["plot_components"],
     script:
@@ -462,12 +477,14 @@ rule render_report:
         "logs/render_report.log",
     benchmark:
         "benchmarks/render_report.tsv"
+    group:
+        "report"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=config,
     script:
@@ -506,12 +523,14 @@ rule write_lock:
         "logs/write_lock.log",
     benchmark:
         "benchmarks/write_lock.tsv"
+    group:
+        "report"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=config,
         data_dir=ARCHIVE["data_dir"],
@@ -521,3 +540,7 @@ rule write_lock:
 
 onsuccess:
     print(f"Report: {os.path.abspath('results/render_report/report.html')}")
+
+
+onerror:
+    print(*last_words("logs", since=STARTED), sep="\n")

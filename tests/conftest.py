@@ -2,15 +2,29 @@
 
 import json
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
 from fetching import Run
 from neurovault_server import Server, nifti
+from workflow_runs import ROOT, copy_project, make_maps, snakemake
 
-ROOT = Path(__file__).parent.parent
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """A finished run of the demo, as `make run` does it."""
+    folder = copy_project(tmp_path_factory.mktemp("demo"))
+    done = snakemake(folder)
+    (folder / "terminal.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory):
+    """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
+    return make_maps(tmp_path_factory.mktemp("small") / "data", n_images=24, n_sources=5)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def locked(python):
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-uv.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-slurm.lock", "requirements-uv.lock"])
 def test_lock_is_pinned_hashed_and_names_no_place(lock):
     text = (ROOT / lock).read_text()
     assert not re.search(r"https?://|file:|/home/|/root/|/tmp/|--find-links|--(extra-)?index-url", text)

@@ -1,7 +1,6 @@
 """The workflow as a whole, run by Snakemake in a folder of its own."""
 
 import csv
-import hashlib
 import json
 import re
 import shutil
@@ -10,43 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from outputs import read_table
-from workflow_runs import copy_project, make_maps, snakemake, write_config
+from workflow_runs import copy_project, digest, small_config, snakemake, write_config
 
 EXPECTED_FILES = Path(__file__).parent / "demo_files.txt"
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    """A finished run of the demo, as `make run` does it."""
-    folder = copy_project(tmp_path_factory.mktemp("demo"))
-    done = snakemake(folder)
-    (folder / "terminal.txt").write_text(done.stdout)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def small_archive(tmp_path_factory):
-    """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
-    return make_maps(tmp_path_factory.mktemp("small") / "data", n_images=24, n_sources=5)
-
-
-SMALL = {
-    "mask_images": {"resolution_mm": 4},
-    "run_ica": {"n_components": 5, "n_restarts": 4},
-    # The made maps fill their box with signal, which no brain does.
-    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
-}
-
-
-def small_config(folder, data_dir, **sections):
-    merged = {"archive": {"source": "offline", "data_dir": str(data_dir)}, **SMALL, **sections}
-    return write_config(folder, **merged)
-
-
-def digest(folder, *rules):
-    """Hash every result of `rules`."""
-    files = [path for rule in rules for path in sorted((folder / "results" / rule).rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def rules_run(done):

@@ -1,17 +1,19 @@
 """Run the workflow in a folder of its own, on archives made for the test."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import yaml
-from conftest import ROOT
 from scipy import ndimage
 
+ROOT = Path(__file__).parent.parent
 SHIPPED = ["Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs"]
 # Affines and shapes in use in the field: FSL 2 mm, SPM 3 mm (both orientations), 4 mm, and one that is oblique.
 GRIDS = [
@@ -21,6 +23,12 @@ GRIDS = [
     ((46, 55, 46), np.array([[4, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1.0]])),
     ((53, 63, 46), np.array([[3, 0.1, 0, -80], [-0.1, 3, 0, -110], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
 ]
+SMALL = {
+    "mask_images": {"resolution_mm": 4},
+    "run_ica": {"n_components": 5, "n_restarts": 4},
+    # The made maps fill their box with signal, which no brain does.
+    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
+}
 
 
 def copy_project(folder):
@@ -51,6 +59,19 @@ def write_config(folder, name="overlay.yaml", **sections):
     """Write a configuration to lay over config.yaml, and return its name."""
     (folder / name).write_text(yaml.safe_dump(sections))
     return name
+
+
+def small_config(folder, data_dir, **sections):
+    """Write the configuration for a small archive, with `sections` over it, and return its name."""
+    merged = {"archive": {"source": "offline", "data_dir": str(data_dir)}, **SMALL, **sections}
+    return write_config(folder, **merged)
+
+
+def digest(folder, *rules):
+    """Hash every result of `rules`, of all rules if none is named."""
+    homes = [folder / "results" / rule for rule in rules] or [folder / "results"]
+    files = [path for home in homes for path in sorted(home.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def make_maps(data_dir, *, n_images, n_sources, random_state=0):

@@ -1,0 +1,121 @@
+"""The workflow on a real Slurm of one node, which is started for these tests."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from slurm_node import running_slurm, why_not
+from workflow_runs import ROOT, copy_project, digest, small_config, snakemake, write_config
+from yte import process_yaml
+
+SHORT_PAUSES = ("--slurm-init-seconds-before-status-checks", "1")
+
+
+@pytest.mark.parametrize(("answers", "command"), [(True, "sacct"), (False, "squeue")])
+def test_queue_is_asked_where_there_is_no_accounting(tmp_path, monkeypatch, answers, command):
+    (tmp_path / "sacct").write_text(f"#!/bin/sh\nexit {0 if answers else 1}\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    profile = process_yaml((ROOT / "profiles/slurm/config.yaml").read_text(), require_use_yte=True)
+    assert profile["slurm-status-command"] == command
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """Folder of the logs of a running Slurm."""
+    pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the plugin: make .venv/slurm")
+    if why_not():
+        pytest.skip(why_not())
+    with running_slurm() as folder:
+        yield folder
+
+
+def run_on_slurm(folder, *arguments, site=None, check=True):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    write_config(folder, "mycluster.yaml", **(site or {"default-resources": {"slurm_partition": "long"}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--profile", "mycluster.yaml",
+         *SHORT_PAUSES, *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stdout
+    return done
+
+
+def jobs_of(rule):
+    """List partition, memory in MB, time in minutes and end of the jobs that Slurm had for a rule."""
+    done = subprocess.run(
+        ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%P|%m|%l|%T"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    return [
+        (partition, megabytes(memory), minutes(time), end)
+        for comment, partition, memory, time, end in rows
+        if rule in comment
+    ]
+
+
+def megabytes(memory):
+    return int(memory[:-1]) * {"M": 1, "G": 1024}[memory[-1]]
+
+
+def minutes(time):
+    days, _, clock = time.rpartition("-")
+    hours, minute, _ = ["0", *clock.split(":")][-3:]
+    return 1440 * int(days or 0) + 60 * int(hours) + int(minute)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("slurm")
+def test_demo_on_slurm_is_the_demo_here(tmp_path, demo):
+    folder = copy_project(tmp_path / "run")
+    write_config(folder, "partitions.yaml", partitions={"short": {"max_runtime": 20}, "long": {"max_runtime": 6000}})
+    run_on_slurm(folder, site={"slurm-partition-config": "partitions.yaml"})
+    assert digest(folder) == digest(demo)
+    assert [end for *_, end in jobs_of("rule_mask_images")] == 4 * ["COMPLETED"]
+    assert jobs_of("rule_download_images") == []
+    assert len(jobs_of("rule_report")) == 1
+    assert [partition for partition, *_ in jobs_of("rule_build_demo_archive")] == ["short"]
+    assert [partition for partition, *_ in jobs_of("rule_run_ica")] == ["long"]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("slurm")
+def test_what_is_killed_for_memory_or_time_gets_more(tmp_path, small_archive):
+    folder, undisturbed = copy_project(tmp_path / "run"), copy_project(tmp_path / "undisturbed")
+    edit(folder / "Snakefile", "runtime=growing(30, per_mb=0.02)", "runtime=growing(1)")
+    edit(folder / "workflow/scripts/stack_images.py", "    log_to(", "    __import__('time').sleep(75)\n    log_to(")
+    hog = "    hog = b'x' * 1_500_000_000\n    __import__('time').sleep(5)\n    log_to("
+    edit(folder / "workflow/scripts/reduce_images.py", "    log_to(", hog)
+    target = "results/reduce_images/variance.tsv"
+    run_on_slurm(folder, target, "--configfile", small_config(folder, small_archive))
+    *_, killed, ended = jobs_of("rule_stack_images")
+    assert (killed[0], killed[2:], ended[2:]) == ("long", (1, "TIMEOUT"), (2, "COMPLETED"))
+    *_, killed, ended = jobs_of("rule_reduce_images")
+    assert killed[3] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED")
+    assert (ended[1], ended[3]) == (2 * killed[1], "COMPLETED")
+    snakemake(undisturbed, target, "--configfile", small_config(undisturbed, small_archive))
+    assert digest(folder) == digest(undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("slurm")
+def test_a_failed_job_names_its_logs(tmp_path, small_archive):
+    folder = copy_project(tmp_path / "run")
+    overlay = small_config(folder, small_archive, run_ica={"n_components": 30})
+    before = len(jobs_of("rule_reduce_images"))
+    done = run_on_slurm(folder, "results/reduce_images/variance.tsv", "--configfile", overlay, check=False)
+    assert done.returncode != 0
+    assert len(jobs_of("rule_reduce_images")) == before + 3
+    assert "logs/reduce_images.log: 24 images are left and run_ica.n_components is 30" in done.stdout
+    named = done.stdout.partition("log: logs/reduce_images.log, ")[2].partition(" ")[0]
+    assert "24 images are left" in (folder / named).read_text()
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
