@@ -5,13 +5,10 @@ A rule of its own because importing nilearn takes longer than masking a batch of
 
 import logging
 from pathlib import Path
-from typing import cast
 
 import nibabel as nib
 import numpy as np
-from mni_space import share_in_brain
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
+from mni_space import read_volumes, share_in_brain
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from outputs import replacing
 from stage_log import log_to
@@ -47,13 +44,11 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if not Path(path).is_file():
         raise ValueError(f"{problem}no such file; it is neither that nor one of {', '.join(TEMPLATES)}")
     try:
-        image = cast(SpatialImage, nib.load(path))
-        data = np.asarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{problem}cannot be read as an image ({error}); give a NIfTI file") from error
-    if data.ndim < 3 or any(length != 1 for length in data.shape[3:]):
+        data, affine = read_volumes(path)
+    except ValueError as error:
+        raise ValueError(f"{problem}{error}") from error
+    if data.ndim != 3:
         raise ValueError(f"{problem}its shape is {data.shape}; give a 3-D image, or choose one volume of it")
-    data = data.reshape(data.shape[:3])
     if not np.isfinite(data).all():
         raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0 or 1")
     if not data.any():
@@ -64,15 +59,13 @@ def load_mask(path: str) -> nib.Nifti1Image:
             f"{problem}it has {values.size} different values from {values[0]:g} to {values[-1]:g}; a mask is 0 outside "
             "and has one other value inside: threshold it first"
         )
-    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
-        raise ValueError(f"{problem}its affine is not finite or singular; correct the header")
-    share = share_in_brain(data != 0, image.affine)
+    share = share_in_brain(data != 0, affine)
     if share < MIN_SHARE_IN_BRAIN:
         raise ValueError(
             f"{problem}only {share:.0%} of its voxels lie in the MNI152 brain, so it is not a brain mask in MNI space "
             f"({MIN_SHARE_IN_BRAIN:.0%} are asked for); register it to MNI152 first"
         )
-    return nib.Nifti1Image((data != 0).astype(np.uint8), image.affine)
+    return nib.Nifti1Image((data != 0).astype(np.uint8), affine)
 
 
 if __name__ == "__main__":
