@@ -19,6 +19,7 @@ class Source(NamedTuple):
     names: tuple[str, ...] = ()  # of its maps, where nilearn has none
 
 
+NAME_COLUMNS = ("name", "network")
 # Smith et al. 2009 (doi:10.1073/pnas.0905267106), Figure 1.
 SMITH_NAMES = (
     "1 visual, medial", "2 visual, occipital pole", "3 visual, lateral", "4 default mode", "5 cerebellum",
@@ -71,9 +72,9 @@ def read_names(path: str) -> list[tuple[int | None, str]]:
     Parameters
     ----------
     path : path
-        A table separated by tabs with a heading and a column ``name``, maybe also ``index``, as BIDS has it
-        (``dseg.tsv``); the same without a heading, index and name first, as Schaefer's; a list with one name a line; or
-        an atlas description of FSL (``.xml``, Harvard-Oxford), SPM (AAL).
+        A table separated by tabs with a heading and a column ``name`` or ``network``, maybe also ``index``, as BIDS has
+        it (``dseg.tsv``); the same without a heading, index and name first, as Schaefer's; a list with one name a line;
+        or an atlas description of FSL (``.xml``, Harvard-Oxford) or SPM (AAL).
 
     Returns
     -------
@@ -101,8 +102,9 @@ def _names_of_table(path: str) -> list[tuple[int | None, str]]:
     rows = list(csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines(), dialect="excel-tab"))
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     heading = [cell.lower() for cell in rows[0]] if rows else []
-    if "name" in heading:
-        name = heading.index("name")
+    named = next((column for column in NAME_COLUMNS if column in heading), None)
+    if named:
+        name = heading.index(named)
         index = heading.index("index") if "index" in heading else None
         return [(None if index is None else int(row[index]), row[name]) for row in _as_wide(rows[1:], len(heading))]
     if len(heading) == 1:

@@ -34,8 +34,7 @@ SHOWN_PERCENTILE = 90
 # The matrix shows all networks up to so many, and of more those that are a match.
 MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
-LONGEST_TITLE = 40
-KINDS = {"best": "best", "matched": "matched one to one"}
+LONGEST_TITLE, LONGEST_NAME = 40, 30
 
 
 class Matches(NamedTuple):
@@ -177,7 +176,8 @@ def networks_shown(matches: Matches, n_networks: int) -> list[int]:
 def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
     """Draw |r| of components and networks as a matrix; matched pairs framed, significant best ones in bold."""
     shown = networks_shown(matches, r.shape[1])
-    cell, left, top, bottom = 24, 70, 200, 44
+    cell, left, bottom = 24, 70, 44
+    top = 12 + 5.6 * min(LONGEST_NAME, max(len(names[network]) for network in shown))
     width, height = max(len(shown), 16) * cell, len(rows) * cell
     sheet = Sheet(left + width + 30, bottom + height + top, inches=(left + width + 30) / 75)
     sheet.text(left, 24, "|r| over the common mask.   Frame: matched one to one.", fontsize=9, color=FAINT, va="center")
@@ -186,7 +186,7 @@ def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Se
     )
     for column, network in enumerate(shown):
         x = left + (column + 0.5) * cell
-        name = shown_text(names[network], 30)
+        name = shown_text(names[network], LONGEST_NAME)
         sheet.text(x, bottom + height + 5, name, fontsize=8.5, rotation=90, ha="center", va="bottom")
     for number, row in enumerate(rows):
         y = bottom + height - (number + 1) * cell
@@ -261,12 +261,13 @@ def main(
         headings = [
             (row["component"], f"peak at {', '.join(with_minus(f'{mm:.0f}') for mm in peak_of(volumes[0]))} mm")
         ]
-        kinds = {"best": matches.best[number], "matched": matches.matched[number]}
-        if kinds["matched"] in (-1, kinds["best"]):
-            del kinds["matched"]
-        for kind, network in kinds.items():
+        best, matched = int(matches.best[number]), int(matches.matched[number])
+        shown = [("best and matched one to one" if best == matched else "best", "best", best)]
+        if matched not in (-1, best):
+            shown.append(("matched one to one", "matched", matched))
+        for meaning, kind, network in shown:
             volumes.append(Volume(_as_volume(found.maps[network], inside), img.affine))
-            headings.append((found.names[network], f"{KINDS[kind]}:   {evidence_of(row, kind)}"))
+            headings.append((found.names[network], f"{meaning}:   {evidence_of(row, kind)}"))
         draw_match(volumes, headings, inside, template, box).save(figure, title=f"{row['component']} and its networks")
     _log_summary(reference, r, rows, has_data)
 
