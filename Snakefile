@@ -283,6 +283,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
+        f"{SCRIPTS}/matrix.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -310,19 +311,21 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        f"{SCRIPTS}/consensus.py",
-        f"{SCRIPTS}/fastica.py",
+        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "loadings", "matrix", "stability"]),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
         reduction=rules.reduce_images.output.reduction,
         images=rules.stack_images.output.images,
+        collections=rules.fetch_metadata.output.collections,
         mask=rules.stack_images.output.mask,
     output:
         components=f"results/run_ica/{SPACE}_desc-ICA_components.nii.gz",
         mixing="results/run_ica/desc-ICA_mixing.tsv",
         unmixing="results/run_ica/desc-ICA_unmixing.tsv",
         stability="results/run_ica/desc-ICA_stability.tsv",
+        top_images="results/run_ica/desc-ICA_images.tsv",
+        top_collections="results/run_ica/desc-ICA_collections.tsv",
         decomposition="results/run_ica/desc-ICA_decomposition.json",
     log:
         "logs/run_ica.log",
@@ -335,20 +338,46 @@ rule run_ica:
         mem_mb=growing(1000, per_mb=2),
         runtime=growing(60, per_mb=0.1),
     params:
-        random_state=config["run_ica"]["random_state"],
-        n_restarts=config["run_ica"]["n_restarts"],
-        n_bootstraps=config["run_ica"]["n_bootstraps"],
-        n_splits=config["run_ica"]["n_splits"],
-        max_iter=config["run_ica"]["max_iter"],
-        tol=config["run_ica"]["tol"],
+        **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
     script:
         "workflow/scripts/run_ica.py"
+
+
+rule scan_components:
+    """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
+    input:
+        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "spatial_null", "stability"]),
+        FOUNDATION,
+        matrix=rules.stack_images.output.matrix,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        mask=rules.stack_images.output.mask,
+    output:
+        table="results/scan_components/orders.tsv",
+        figure="results/scan_components/orders.png",
+        advice="results/scan_components/advice.txt",
+    log:
+        "logs/scan_components.log",
+    benchmark:
+        "benchmarks/scan_components.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(120, per_mb=0.5),
+    params:
+        **config["scan_components"],
+        **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
+    script:
+        "workflow/scripts/scan_components.py"
 
 
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
         f"{SCRIPTS}/labels.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
@@ -543,6 +572,7 @@ rule write_lock:
         f"{SCRIPTS}/neurovault.py",
         f"{SCRIPTS}/bibliography.py",
         f"{SCRIPTS}/methods_text.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/software.bib",
         FOUNDATION,
@@ -585,7 +615,8 @@ rule write_lock:
 
 
 onsuccess:
-    print(f"Report: {os.path.abspath('results/render_report/report.html')}")
+    if os.path.isfile("results/render_report/report.html"):
+        print(f"Report: {os.path.abspath('results/render_report/report.html')}")
 
 
 onerror:

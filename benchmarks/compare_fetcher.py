@@ -42,7 +42,7 @@ class Served(NamedTuple):
 
     def counts(self) -> tuple[int, int]:
         """Ask how many requests there were, and how many at a time."""
-        self.pipe.send(None)
+        self.pipe.send("counts")
         return self.pipe.recv()
 
 
@@ -53,9 +53,8 @@ def served(archive: Archive, faults: Faults) -> Iterator[Served]:
     def serve(pipe: Connection) -> None:
         with Server(archive, faults=faults) as server:
             pipe.send(server.url)
-            pipe.recv()
-            pipe.send((len(server.asked), server.most_at_once))
-            pipe.recv()
+            while pipe.recv() == "counts":
+                pipe.send((len(server.asked), server.most_at_once))
 
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()

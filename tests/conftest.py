@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fetching import Run
 from neurovault_server import Server, nifti
+from reduce_images import gram_matrix, image_means, principal_axes
 from workflow_runs import ROOT, copy_project, make_maps, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
@@ -87,3 +88,22 @@ def planted():
     A = rng.normal(size=(30, 4)) * [4, 3, 2, 1]
     X = A @ S + 0.01 * rng.normal(size=(30, 20_000)) + rng.normal(size=(30, 1))
     return S, A, X.astype(np.float32)
+
+
+@pytest.fixture
+def white(planted):
+    """White rows (4, 20000) of the planted images."""
+    mean = image_means(planted[2])
+    eigenvalues, U = principal_axes(gram_matrix(planted[2], mean), 4)
+    K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T
+    return (K @ (planted[2] - mean[:, None])).astype(np.float32)
+
+
+def best_match(found, sources):
+    """Give the largest |r| of each source with any of the maps found."""
+    return np.abs(np.corrcoef(found, sources)[: len(found), len(found) :]).max(axis=0)
+
+
+def orthogonal_rows(maps):
+    """Make rows uncorrelated and of variance 1."""
+    return np.linalg.qr((maps - maps.mean(axis=1, keepdims=True)).T)[0].T * np.sqrt(maps.shape[1])

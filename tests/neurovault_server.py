@@ -145,6 +145,8 @@ class Faults:
         Added to what lists state as their length.
     is_down
         502 to everything.
+    is_packed
+        JSON comes packed and in chunks, as from the site's proxy.
     """
 
     latency_s: float = 0.0
@@ -156,6 +158,7 @@ class Faults:
     unordered: bool | str = False
     wrong_count: int = 0
     is_down: bool = False
+    is_packed: bool = False
 
 
 class Server:
@@ -338,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def with_address(self, image):
         file = image["file"]
-        if "://" in file:
+        if "as_is" in image or "://" in file:
             return image
         return image | {"file": f"http://{self.server_state.netloc}/media/images/{quote(file)}"}
 
@@ -360,6 +363,9 @@ class _Handler(BaseHTTPRequestHandler):
     def json(self, status, document):
         if "text/html" in self.headers.get("Accept", ""):
             self.answer(status, b"<html>Django REST framework</html>", "text/html")
+        elif self.server_state.faults.is_packed and "gzip" in self.headers.get("Accept-Encoding", ""):
+            self.begin({"Content-Encoding": "gzip", "Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+            self.in_chunks(gzip.compress(json.dumps(document).encode()), 500)
         else:
             self.answer(status, json.dumps(document).encode(), "application/json")
 
@@ -486,8 +492,11 @@ class _Handler(BaseHTTPRequestHandler):
     def go_wrong_chunked(self):
         """The right file without a length, in chunks."""
         self.begin({"Transfer-Encoding": "chunked"})
-        for start in range(0, len(self.body()), 500):
-            part = self.body()[start : start + 500]
+        self.in_chunks(self.body(), 500)
+
+    def in_chunks(self, body, size):
+        for start in range(0, len(body), size):
+            part = body[start : start + size]
             self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
         self.wfile.write(b"0\r\n\r\n")
 

@@ -5,6 +5,7 @@ import hashlib
 import threading
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -204,6 +205,38 @@ def test_what_can_never_be_had_is_not_asked_for_again_and_again(serve):
         run.download(max_failed_fraction=0.2)
 
 
+@pytest.mark.parametrize(
+    "name", ["a b.nii.gz", "100%.nii.gz", "a%20b.nii.gz", "a#b?c=d&e.nii.gz", "x.NII.GZ", "-rf.nii.gz", "a;b$(c)`d`.gz"]
+)
+def test_odd_names_are_asked_for_as_they_are(serve, name):
+    archive = Archive.small({1: 0})
+    archive.add_image(150, 1, file=name)
+    _, run = serve(archive)
+    rows = run.download()
+    assert damaged(rows) == {}
+    assert rows[0]["file"] == "neurovault/collection_1/image_150.nii.gz"
+
+
+def test_an_address_that_was_not_quoted_is(serve):
+    archive = Archive.small({1: 0})
+    archive.add_image(150, 1, file="a b.nii.gz")
+    server, run = serve(archive)
+    archive.images[150]["file"] = f"{server.url}/media/images/1/a b.nii.gz"
+    run.archive["mode"] = "overwrite"
+    run.select()
+    assert damaged(run.download()) == {}
+
+
+@pytest.mark.parametrize(
+    "file", [None, "", 7, ["a"], {"a": 1}, "map.nii.gz", "/media/images/1/map_101.nii.gz", "\ud800"]
+)
+def test_a_record_without_an_address_is_a_row(serve, file):
+    archive = Archive.small({1: 2})
+    archive.images[101] |= {"file": file, "as_is": True}
+    _, run = serve(archive)
+    assert damaged(run.download()) == {101: "bad_address"}
+
+
 def test_names_and_paths_of_the_server_are_never_used(serve, tmp_path):
     archive = Archive.small({1: 1})
     archive.add_image(
@@ -218,13 +251,24 @@ def test_names_and_paths_of_the_server_are_never_used(serve, tmp_path):
     assert b"passwd" not in (run.data_dir / "neurovault/collection_1/image_150_metadata.json").read_bytes()
 
 
-def test_bombs_are_only_looked_at(serve):
+def bomb(start, n_bytes=4_000_000_000):
+    """Make a gzip file that unpacks to `start` and gigabytes of zeros."""
+    packing = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    packed = packing.compress(start) + packing.flush(zlib.Z_FULL_FLUSH)
+    # After a full flush, the same bytes give the same block.
+    block = packing.compress(bytes(10_000_000)) + packing.flush(zlib.Z_FULL_FLUSH)
+    return packed + block * (n_bytes // 10_000_000) + packing.flush()
+
+
+def test_bombs_are_only_looked_at(serve, monkeypatch):
     """A gzip that unpacks to gigabytes and a header that claims 10^12 voxels cost neither time nor memory here."""
-    bomb = gzip.compress(gzip.decompress(nifti())[:352] + bytes(100_000_000), 1)
+    monkeypatch.setattr("download_images.MAX_UNPACKED_BYTES", 50_000_000)
     archive = Archive.small({1: 1})
-    archive.add_image(150, 1, content=bomb)
+    archive.add_image(150, 1, content=bomb(gzip.decompress(nifti())[:352]))
     archive.add_image(151, 1, content=nifti(claim=(10_000, 10_000, 10_000)))
-    archive.add_image(152, 1, content=gzip.compress(bytes(100_000_000), 1))
+    archive.add_image(152, 1, content=bomb(b""))
+    # Of unknown size, so that it is unpacked; but not for ever.
+    archive.add_image(153, 1, content=bomb(gzip.decompress(nifti())[:352]), file_size=None)
     _, run = serve(archive)
     tracemalloc.start()
     rows = run.download()
@@ -336,7 +380,7 @@ def test_an_absurd_size_is_a_row_without_a_request(serve):
     archive.images[101]["file_size"] = 10**15
     archive.images[103]["file_size"] = 500
     server, run = serve(archive)
-    assert damaged(run.download()) == {101: "too_large", 103: "damaged_file"}
+    assert damaged(run.download()) == {101: "file_too_large", 103: "damaged_file"}
     assert server.count("map_101") == 0
 
 

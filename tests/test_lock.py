@@ -145,6 +145,8 @@ def test_datalad_can_read_it(locked):
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert None not in {key for row in rows for key in row}
     assert all(name.isidentifier() for name in rows[0])
+    # As docs/neurovault.md leaves out those that could not be had.
+    assert list(rows[0])[12 - 1] == "status"
     for row in rows:
         if row["status"] == "ok":
             content = (run.data_dir / "{path}".format(**row)).read_bytes()

@@ -63,6 +63,12 @@ def test_only_poisoned_records_are_left_out(ask, poisoned):
     assert (listing.unreadable, listing.missing) == (len(poisoned), 0)
 
 
+def test_packed_json_in_chunks_is_read(ask):
+    listing, server = ask(Archive.small(dict.fromkeys(range(1, 151), 0)), list_collections, is_packed=True)
+    assert ids(listing) == list(range(1, 151))
+    assert "gzip" in server.headers[0]["Accept-Encoding"]
+
+
 def test_the_newest_of_two_versions_is_taken(ask):
     archive = Archive.small({1: 2})
     older = archive.images[101] | {"modify_date": "2010", "name": "older"}

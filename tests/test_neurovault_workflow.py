@@ -57,7 +57,7 @@ def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
         snakemake(first, "--unlock", "--configfile", overlay)
         done = snakemake(first, "--configfile", overlay, "--until", "project_terms")
         assert server.count("/media/") - asked == 12 - kept
-        assert "of 6 images in the cache" in done.stdout
+        assert "of 6 images are there" in done.stdout
 
         again = copy_project(tmp_path / "again")
         write_lock(first / "results", again / "paper.tsv")

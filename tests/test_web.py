@@ -136,12 +136,13 @@ def test_results_come_in_order_and_not_too_many_are_begun():
     assert len(begun) <= 14
 
 
-def test_leaving_the_block_ends_a_pause():
+@pytest.mark.parametrize("what", ["502", "silence", "trickle"])
+def test_leaving_the_block_ends_pauses_and_answers(what):
     with Server(Archive.small({1: 1})) as server:
-        server.misbehave("/api/", always="502")
+        server.misbehave("/api/", always=what)
         start = time.monotonic()
         with ThreadPoolExecutor() as pool:
-            with connect(server.url, NETWORK | {"backoff_s": 60}) as client:
+            with connect(server.url, NETWORK | {"backoff_s": 60, "timeout_s": 60}) as client:
                 waiting = pool.submit(client.get_json, "/api/", check=bool)
                 time.sleep(0.1)
             assert waiting.exception().reason == "stopped"

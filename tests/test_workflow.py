@@ -62,6 +62,24 @@ def test_demo_says_where_the_report_is(demo):
     assert f"Report: {demo}/results/render_report/report.html" in (demo / "terminal.txt").read_text()
 
 
+def test_demo_components_match_the_planted_networks(demo):
+    """The rule is no part of a run without a reference: it leaves as it came."""
+    reference = "results/build_demo_archive/truth/networks.nii.gz"
+    overlay = write_config(demo, match_networks={"reference": reference, "n_surrogates": 39})
+    assert "match_networks" in rules_run(snakemake(demo, "-n", "--configfile", overlay))
+    assert rules_run(snakemake(demo, "match_networks", "--configfile", overlay)) == {"match_networks"}
+    rows = read_table(demo / "results/match_networks/desc-ICA_networks.tsv")
+    planted = read_table(demo / "results/build_demo_archive/truth/networks.tsv")
+    assert {row["matched_network"] for row in rows} == {row["network"] for row in planted}
+    assert min(abs(row["matched_r"]) for row in rows) > 0.9
+    assert {row["best_p"] for row in rows} == {1 / 40}
+    written = {path.name for path in (demo / "results/match_networks").iterdir()}
+    shutil.rmtree(demo / "results/match_networks")
+    text = (ROOT / "docs/outputs.md").read_text()
+    for name in written - {"desc-ICA_networks.json", "desc-ICA_correlations.json"}:
+        assert re.sub(r"ICA_\d+\.", "ICA_00.", name) in text
+
+
 def test_second_run_does_nothing(demo):
     before = digest(demo, "run_ica", "render_report")
     done = snakemake(demo)
@@ -80,6 +98,10 @@ def test_only_what_changed_runs_again(demo):
     }  # fmt: skip
     overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
     assert "mask_images" not in rules_run(snakemake(demo, "-n", "--configfile", overlay))
+
+
+def test_the_scan_is_a_target_of_its_own(demo):
+    assert rules_run(snakemake(demo, "-n", "scan_components")) == {"scan_components"}
 
 
 def test_an_edited_module_reruns_what_uses_it(demo):

@@ -21,7 +21,7 @@ class FetchError(Exception):
     ----------
     reason : str
         One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        private_address, damaged_file, too_large, server_down, stopped.
+        private_address, damaged_file, file_too_large, server_down, stopped.
     detail : str
         What was found, for people.
     status : int, optional

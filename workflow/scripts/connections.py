@@ -10,7 +10,9 @@ import io
 import ipaddress
 import socket
 import time
+import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -36,7 +38,8 @@ class CarefulAdapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, *, home: str, timeout_s: float, **options: Any) -> None:
-        settings = {"home": home, "timeout_s": timeout_s}
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        settings = {"home": home, "timeout_s": timeout_s, "opened": self._sockets}
         self._pools = {
             "http": _pool(HTTPConnectionPool, type("HTTPConnection", (_Careful, HTTPConnection), settings)),
             "https": _pool(HTTPSConnectionPool, type("HTTPSConnection", (_Careful, HTTPSConnection), settings)),
@@ -54,6 +57,13 @@ class CarefulAdapter(requests.adapters.HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
         return manager
 
+    def close(self) -> None:
+        """Close all connections, those that wait for an answer too."""
+        for opened in list(self._sockets):
+            with suppress(OSError):
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        super().close()
+
 
 def _pool(kind: type, connection: type) -> type:
     return type("Pool", (kind,), {"ConnectionCls": connection})
@@ -64,6 +74,7 @@ class _Careful:
 
     home: str
     timeout_s: float
+    opened: weakref.WeakSet[socket.socket]
     proxy: Any
     host: str
     sock: Any
@@ -73,6 +84,7 @@ class _Careful:
         if self.proxy is None:
             _require_public(self.host, _addresses(self.host), self.home)
         super().connect()  # type: ignore[misc]
+        self.opened.add(self.sock)
         if self.proxy is None:
             # A name may mean another address every time that it is asked for.
             _require_public(self.host, [self.sock.getpeername()[0]], self.home)
@@ -137,7 +149,11 @@ def _require_public(host: str, addresses: Iterable[str], home: str) -> None:
     """Raise `FetchError` if any of a host's addresses is private, of this machine or the like, and not `home`'s."""
     hidden = {address for address in addresses if not _is_public(address)}
     if hidden and not hidden <= _addresses(home):
-        raise FetchError("private_address", f"{host} is {min(hidden)}, which is no public address; it is not asked")
+        raise FetchError(
+            "private_address",
+            f"{host} is {min(hidden)}, which is no public address, and so not asked; if it is the server that you mean,"
+            " archive.url must name it",
+        )
 
 
 def _addresses(host: str) -> set[str]:

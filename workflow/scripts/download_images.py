@@ -163,7 +163,10 @@ def main(
     write_table(status, rows)
     usable = [row for row in rows if row["status"] == "ok"]
     logging.info(
-        "%d of %d images in the cache, %.0f MB", len(usable), len(rows), sum(row["bytes"] for row in usable) / 1e6
+        "%d of %d images are there and sound, %.0f MB",
+        len(usable),
+        len(rows),
+        sum(row["bytes"] for row in usable) / 1e6,
     )
 
 

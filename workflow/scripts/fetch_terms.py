@@ -258,7 +258,8 @@ def _weights_of(answer: Any) -> tuple[Weights, int]:
 
 def _clean(term: str) -> str:
     """Make a term one line of printable text."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in term).split())
+    text = term if term.isprintable() else "".join(sign if sign.isprintable() else " " for sign in term)
+    return " ".join(text.split())
 
 
 def _is_correlation(weight: Any) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bibliography import cite, read_works, reference_line
-from significance import MAP_FWHM_MM, MAPS_PER_ARRANGEMENT, SIGNIFICANT_Q
+from random_maps import FWHM_MM
+from significance import MIN_LABEL_COLLECTIONS, MOST_ROUNDS, SIGNIFICANT_Q
 
 WORKS = read_works()
 
@@ -19,6 +20,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             _data_paragraph(facts, settings),
             _preparation_paragraph(facts, settings),
             _decomposition_paragraph(facts, decomposition, settings),
+            *_stability_paragraph(facts, decomposition),
             _terms_paragraph(facts, settings),
             _reproducibility_paragraph(facts),
         ]
@@ -129,44 +131,68 @@ def _decomposition_paragraph(
             f" each on a random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates"
             " were clustered by average linkage on their absolute correlations, as in ICASSO"
             f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
-            " over all voxels started. The estimates of each restart were then assigned one to one to the components of"
-            " that run."
+            " over all voxels started."
         )
-        if facts["mean_iq_restarts"] is not None:
-            consensus += (
-                f" The stability index Iq had a mean of {facts['mean_iq_restarts']:.2f} (lowest"
-                f" {facts['min_iq_restarts']:.2f}); it measures stability over starting points, not over studies."
-            )
     end = (
         f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
         if decomposition["converged"]
         else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
         " be read with caution."
     )
-    studies = ""
-    if facts["mean_r_bootstraps"] is not None:
-        studies = (
-            f" To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
-            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
-            " components' mean absolute correlation with their matches in these draws was"
-            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f})."
-        )
-    if facts["mean_r_split_half"] is not None:
-        studies += (
-            f" In {_count(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
-            " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
-            f" was {facts['mean_r_split_half']:.2f} on average (lowest {facts['min_r_split_half']:.2f})."
-        )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"
         " that the largest absolute value is positive."
     )
-    return f"**Decomposition.** {start}{consensus}{end}{studies}{order}"
+    return f"**Decomposition.** {start}{consensus}{end}{order}"
+
+
+def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
+    """Say how components were judged; nothing where nothing was."""
+    parts = []
+    n_axes = decomposition["n_axes_of_draws"]
+    within = f", within the {n_axes} leading principal axes of all images" if n_axes < facts["images_used"] else ""
+    if facts["mean_iq_restarts"] is not None:
+        parts.append(
+            "The estimates of each restart were assigned one to one to the components. The stability index Iq over"
+            f" these had a mean of {facts['mean_iq_restarts']:.2f} (lowest {facts['min_iq_restarts']:.2f}); it measures"
+            " stability over starting points, not over studies."
+        )
+    if facts["mean_r_bootstraps"] is not None:
+        parts.append(
+            f"To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the"
+            f" voxels{within}; the"
+            " components' mean absolute correlation with their matches in these draws was"
+            f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f}; axes turned at random in the"
+            f" subspaces of the draws stay below {facts['mean_chance_r_bootstraps']:.2f} in 95 % of cases)."
+        )
+    if facts["mean_r_split_half"] is not None:
+        parts.append(
+            f"In {_count(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
+            " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
+            f" was {facts['mean_r_split_half']:.2f} (lowest {facts['min_r_split_half']:.2f}; by chance below"
+            f" {facts['mean_chance_r_split_half']:.2f}). Each half has half of the studies only, so that values for all"
+            " of them are likely to be higher."
+        )
+    flagged = [
+        f"{count} {words}"
+        for count, words in (
+            (decomposition["n_flagged"]["start_dependent"], "for depending on the starting point"),
+            (decomposition["n_flagged"]["not_reproduced"], "for not being found again in draws of the collections"),
+            (decomposition["n_flagged"]["one_collection"], "for being carried by one collection"),
+        )
+        if count
+    ]
+    if flagged:
+        parts.append(f"Of {_count(facts['components'], 'component')}, {', '.join(flagged)} are flagged.")
+    return [f"**Stability.** {' '.join(parts)}"] if parts else []
 
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["images_with_terms"]:
-        return "**Names.** No image had term weights, so the components are not named."
+        return (
+            f"**Names.** No image had term weights, so the components have no terms. {_labels(facts, settings)}".strip()
+        )
     through = (
         "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -183,7 +209,8 @@ def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> s
         f" {_cite('yarkoni2011neurosynth')} term weights (correlations of the image with the meta-analytic maps of"
         f" {facts['terms']:,} terms; negative ones set to zero; images without weights left out, not counted as zero)."
         f" The weights were projected on the components through {through}{centred}. {_evidence(facts, settings)}"
-    )
+        f" {_labels(facts, settings)}"
+    ).strip()
 
 
 def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -192,20 +219,32 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         return "The terms describe; they are not tests of significance."
     n_permutations = settings["project_terms"]["n_permutations"]
     return (
-        "Whether the images that load on a component are those that carry a term was tested one-sided, by the"
-        " correlation of loadings (mixing matrix) and term weights over images, weighted so that every collection"
-        " counts alike, against two null hypotheses. The first is that the term weights of collections have nothing to"
-        " do with their loadings. Because images of one collection are alike, whole collections were permuted"
-        f" ({_count(n_permutations, 'arrangement')}): each kept its loadings and got, as a block, the term weights of"
-        " another one; the null distribution was pooled over all terms of the component. The second is that the term's"
-        " map is a random smooth map: loadings and term weights come from the same voxels, so any map that overlaps"
-        " the component has weights that go with its loadings. Images were given weights in Gaussian random maps"
-        f" (FWHM {' or '.join(map(str, MAP_FWHM_MM))} mm, with or without symmetry of left and right;"
-        f" {n_permutations * MAPS_PER_ARRANGEMENT:,} of each kind). A term's p value is the largest of those of the"
-        " permutation and of each kind of random map, corrected over all components and terms for the false discovery"
-        f" rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of {facts['terms_tested']:,} pairs of"
-        f" component and term had q < {SIGNIFICANT_Q}; {facts['components_with_significant_terms']} of"
-        f" {_count(facts['components'], 'component')} had such a term."
+        "Whether the collections that load on a component are those that carry a term was tested one-sided, by the"
+        " correlation of mean loadings (mixing matrix) and mean term weights over collections, means scaled by their"
+        " standard errors so that those of small and large collections vary alike, against two null hypotheses. The"
+        " first is that the term weights of collections have nothing to do with their loadings: whole collections were"
+        f" permuted ({_count(n_permutations, 'arrangement')}, and up to {n_permutations * MOST_ROUNDS:,} for pairs that"
+        f" few of them reached; {cite(WORKS['besag1991sequential'])}). The second is that the term's map is a random"
+        " smooth map: loadings and term weights come from the same voxels, so any map that overlaps the component has"
+        f" weights that go with its loadings. Images were given weights in {n_permutations * MOST_ROUNDS:,} Gaussian"
+        f" random maps (FWHM {FWHM_MM:g} mm). A term's p value is the larger of both, corrected over all components and"
+        f" terms for the false discovery rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of"
+        f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
+        f" {facts['components_with_significant_terms']} of {_count(facts['components'], 'component')} had such a term."
+    )
+
+
+def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Say how the archive's own labels were tested and how many passed, or nothing."""
+    if not facts["labels_tested"]:
+        return ""
+    return (
+        "The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
+        " contrast definition, or a word of names and descriptions; labels of at least"
+        f" {MIN_LABEL_COLLECTIONS} collections) were compared with those of the other images by exchanging collections"
+        f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"
+        f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
+        f" {SIGNIFICANT_Q}."
     )
 
 

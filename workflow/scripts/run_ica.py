@@ -1,25 +1,42 @@
-"""Find independent components: FastICA from many starts, one consensus, settled in order and sign.
+"""Find independent components: FastICA from many starts, one consensus, settled in order and sign, and judged.
 
 Rows of ``S`` are component maps, columns of ``A`` (mixing) the images' loadings, rows of ``W`` (unmixing) the weights
 that make a map from the images: ``X - mean = A @ S + residual`` and ``S = W @ (X - mean)``.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from consensus import Bootstrap, SplitHalf, bootstrap_collections, find_consensus, split_collections, voxel_sample
+from consensus import Settings, find_consensus, judge_by_restarts
+from loadings import (
+    Shares,
+    effective_number,
+    rank_collections,
+    rank_images,
+    share_of_collections,
+    share_of_images,
+)  # fmt: skip
 from outputs import component_labels, read_table, remove_stale, replacing, write_json, write_table
+from stability import FLAGS, collect_measures, find_flags, judge_by_collections, read_images
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
-# Of fewer, a third of the draws has the same two or three studies.
-MIN_COLLECTIONS = 5
-BLOCK_IMAGES = 256
+# tedana warns from this share of runs that do not converge, too.
+MANY_UNCONVERGED = 0.1
+
+
+class Decomposition(NamedTuple):
+    """Components, settled in order and sign."""
+
+    S: Array  # (n_components, n_voxels), maps of variance 1
+    A: Array  # (n_images, n_components), loadings
+    W: Array  # (n_components, n_images), weights
+    R: Array  # (n_components, n_components), the maps as coordinates in the white axes
 
 
 def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
@@ -29,6 +46,7 @@ def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
     ----------
     S : array of shape (n_components, n_voxels)
     A : array of shape (n_images, n_components)
+        Loadings, times the square roots of the images' weights.
 
     Returns
     -------
@@ -42,22 +60,50 @@ def settle(S: Array, A: Array) -> tuple[npt.NDArray[np.intp], Array]:
     return order, signs
 
 
+def decompose(Z: Array, R: Array, reduced: Mapping[str, Array]) -> Decomposition:
+    """Turn a rotation of the white data into maps, loadings and weights.
+
+    Parameters
+    ----------
+    Z : array of shape (n_components, n_voxels)
+        White rows.
+    R : array of shape (n_components, n_components)
+        Orthogonal.
+    reduced : mapping
+        What reduce_images has written.
+    """
+    k = len(Z)
+    S = R @ Z
+    scale = S.std(axis=1, keepdims=True)
+    S /= scale
+    roots = np.sqrt(reduced["weights"])[:, None]
+    # The rotation is orthogonal, so its transpose inverts it.
+    weighted_A = (reduced["U"][:, :k] * np.sqrt(reduced["eigenvalues"][:k])) @ R.T * scale.T
+    order, signs = settle(S, weighted_A)
+    S, R, W = ((signs[:, None] * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
+    return Decomposition(S, (weighted_A * signs)[:, order] / roots, W, R)
+
+
 def main(
     *,
     matrix: str,
     whitened: str,
     reduction: str,
     images: str,
+    collections: str,
     mask: str,
     components: str,
     mixing: str,
     unmixing: str,
     stability: str,
+    top_images: str,
+    top_collections: str,
     decomposition: str,
     random_state: int,
     n_restarts: int,
     n_bootstraps: int,
     n_splits: int,
+    flags: Mapping[str, float | None],
     max_iter: int,
     tol: float,
 ) -> None:
@@ -65,200 +111,123 @@ def main(
     Z = np.load(whitened)
     reduced = dict(np.load(reduction))
     used = read_table(images)
-    collections = [image["collection_id"] for image in used]
-    options: dict[str, Any] = {"random_state": random_state, "max_iter": max_iter, "tol": tol}
+    members = [image["collection_id"] for image in used]
+    settings = Settings(random_state, max_iter, tol)
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        consensus = find_consensus(Z, n_restarts=n_restarts, **options)
-        R = consensus.rotation.R
-        S = R @ Z
-        scale = S.std(axis=1, keepdims=True)
-        S /= scale
-        W = R @ reduced["K"] / scale
-        roots = np.sqrt(reduced["weights"])
-        # The rotation is orthogonal, so its transpose inverts it.
-        A = (reduced["U"][:, : len(Z)] * np.sqrt(reduced["eigenvalues"][: len(Z)]) / roots[:, None]) @ R.T * scale.T
-        bootstrap, halves = judge_by_collections(
-            matrix,
-            reduced,
-            R,
-            collections,
-            n_voxels=Z.shape[1],
-            n_bootstraps=n_bootstraps,
-            n_splits=n_splits,
-            **options,
-        )
-    weighted_A = A * roots[:, None]
-    order, signs = settle(S, weighted_A)
-    S, A, W = (signs[:, None] * S)[order], (A * signs)[:, order], (signs[:, None] * W)[order]
-    image_variance = reduced["weights"] * reduced["image_variance"]
-    explained = np.square(weighted_A[:, order]).sum(axis=0) / image_variance.sum()
+        consensus = find_consensus(Z, n_restarts, settings)
+        found = decompose(Z, consensus.rotation.R, reduced)
+        restarts = judge_by_restarts(found.R, consensus.restarts)
+        bootstraps = halves = None
+        if n_bootstraps or n_splits:
+            axes = read_images(matrix, reduced, members, random_state)
+            bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings)
 
+    labels, image_ids = component_labels(len(Z)), [image["image_id"] for image in used]
     # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
     remove_stale(components, "space-*_components.nii.gz")
-    write_maps(components, S.astype(np.float32), mask)
-    labels = component_labels(len(S))
-    image_ids = [image["image_id"] for image in used]
-    for path, weights in ((mixing, A), (unmixing, W.T)):
-        write_table(
-            path,
-            (
-                {"image_id": image_id} | dict(zip(labels, row, strict=True))
-                for image_id, row in zip(image_ids, weights, strict=True)
-            ),
-            ["image_id", *labels],
-        )
-    measured = {
-        "iq_restarts": consensus.iq,
-        "r_restarts": consensus.correlation,
-        "iq_bootstraps": bootstrap and bootstrap.iq,
-        "r_bootstraps": bootstrap and bootstrap.correlation,
-        "r_split_half": halves and halves.correlation,
+    write_maps(components, found.S.astype(np.float32), mask)
+    for path, rows in ((mixing, found.A), (unmixing, found.W.T)):
+        write_table(path, rows_by_image(labels, rows, image_ids), ["image_id", *labels])
+
+    share = share_of_images(found.A, reduced["weights"])
+    shares = share_of_collections(share, members)
+    studies = {row["collection_id"]: row for row in read_table(collections)}
+    write_table(top_images, rank_images(labels, found.A, share, used))
+    write_table(top_collections, rank_collections(labels, found.A, shares, used, studies))
+
+    image_variance = reduced["weights"] * reduced["image_variance"]
+    explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
+    measures = collect_measures(restarts, bootstraps, halves)
+    # Where there is only one collection, that it carries everything is no news.
+    largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
+    raised = find_flags(measures, largest_share, flags)
+    write_table(stability, stability_rows(labels, explained, measures, shares, raised))
+
+    balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
+    summary = {
+        "n_components": len(Z),
+        "n_images": len(used),
+        "n_collections": len(balance.collections),
+        "n_effective_collections": float(effective_number(balance.share)[0]),
+        "n_voxels": Z.shape[1],
+        "whitening": str(reduced["method"]),
+        "algorithm": "FastICA, parallel, logcosh",
+        **settings._asdict(),
+        "n_iter": consensus.rotation.n_iter,
+        "converged": consensus.rotation.converged,
+        "n_restarts": n_restarts,
+        "n_restarts_converged": sum(restart.converged for restart in consensus.restarts),
+        "n_axes_of_draws": reduced["U"].shape[1],
+        "n_bootstraps": n_bootstraps,
+        "n_bootstraps_used": bootstraps.n_used if bootstraps else 0,
+        "n_bootstraps_converged": bootstraps.n_converged if bootstraps else 0,
+        "n_splits": n_splits,
+        "n_splits_used": halves.n_used if halves else 0,
+        "n_halves_converged": halves.n_converged if halves else 0,
+        "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
+        "flags": dict(flags),
+        "variance_explained": float(explained.sum()),
     }
-    write_table(
-        stability,
-        (
-            {"component": label, "variance_explained": explained[number]}
-            | {name: None if values is None else values[order[number]] for name, values in measured.items()}
-            for number, label in enumerate(labels)
-        ),
-    )
-    n_converged = sum(restart.converged for restart in consensus.restarts)
-    n_effective = effective_number(collections, image_variance)
-    write_json(
-        decomposition,
-        {
-            "n_components": len(S),
-            "n_images": len(A),
-            "n_collections": len(set(collections)),
-            "n_effective_collections": n_effective,
-            "n_voxels": S.shape[1],
-            "algorithm": "FastICA, parallel, logcosh",
-            "random_state": random_state,
-            "max_iter": max_iter,
-            "tol": tol,
-            "n_iter": consensus.rotation.n_iter,
-            "converged": consensus.rotation.converged,
-            "n_restarts": n_restarts,
-            "n_restarts_converged": n_converged,
-            "n_bootstraps": n_bootstraps,
-            "n_bootstraps_used": bootstrap.n_used if bootstrap else 0,
-            "n_bootstraps_converged": bootstrap.n_converged if bootstrap else 0,
-            "n_splits": n_splits,
-            "n_splits_used": halves.n_used if halves else 0,
-            "n_halves_converged": halves.n_converged if halves else 0,
-            "variance_explained": float(explained.sum()),
-        },
-    )
-    if not consensus.rotation.converged:
-        logging.warning(
-            "FastICA has not converged in %d iterations: probably more components than the images have structure for;"
-            " lower run_ica.n_components, or raise run_ica.max_iter",
-            max_iter,
-        )
+    write_json(decomposition, summary)
+    for warning in find_warnings(summary):
+        logging.warning("%s", warning)
     logging.info(
-        "%d components, %.1f %% of the variance, of %d collections that weigh as much as %.1f of equal weight;"
+        "%d components, %.1f %% of the variance, of %d collections that count as much as %.1f of equal share;"
         " %d of %d restarts converged; last run %d iterations",
-        len(S),
-        100 * explained.sum(),
-        len(set(collections)),
-        n_effective,
-        n_converged,
-        n_restarts,
-        consensus.rotation.n_iter,
-    )
+        len(Z), 100 * explained.sum(), summary["n_collections"], summary["n_effective_collections"],
+        summary["n_restarts_converged"], n_restarts, summary["n_iter"],
+    )  # fmt: skip
 
 
-def judge_by_collections(
-    matrix: str,
-    reduced: Mapping[str, Array],
-    R: Array,
-    collections: Sequence[int],
-    *,
-    n_voxels: int,
-    n_bootstraps: int,
-    n_splits: int,
-    **options: Any,
-) -> tuple[Bootstrap | None, SplitHalf | None]:
-    """Decompose draws and halves of the collections, on a tenth of the voxels, as far as that is wanted and possible.
-
-    Parameters
-    ----------
-    matrix : path
-    reduced : mapping
-        What reduce_images has written.
-    R : array of shape (n_components, n_components)
-        The components as coordinates in the leading axes.
-    collections : sequence of int
-        The collection of each image.
-    **options
-        random_state, max_iter and tol.
-    """
-    n_collections = len(set(collections))
-    if not n_bootstraps and not n_splits:
-        return None, None
-    if n_collections < MIN_COLLECTIONS:
-        logging.warning("%d collections are too few to resample: stability over studies stays unknown", n_collections)
-        return None, None
-    n_axes = reduced["U"].shape[1]
-    P = white_axes(matrix, reduced, voxel_sample(n_voxels, options["random_state"]))
-    B = reduced["U"] * np.sqrt(reduced["eigenvalues"][:n_axes])
-    reference = np.pad(R, ((0, 0), (0, n_axes - len(R))))
-    bootstrap = bootstrap_collections(P, B, reference, collections, n_bootstraps=n_bootstraps, **options)
-    halves = split_collections(P, B, reference, collections, n_splits=n_splits, **options)
-    for what, wanted, found in (("draw", n_bootstraps, bootstrap), ("half", n_splits, halves)):
-        if wanted and not found:
-            logging.warning(
-                "hardly a %s of the collections has images for %d components: stability over studies is not known"
-                " from these; lower run_ica.n_components",
-                what,
-                len(R),
-            )
-    return bootstrap, halves
+def rows_by_image(labels: Sequence[str], values: Array, image_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Name the rows and columns of `values` (n_images, n_components)."""
+    for image_id, row in zip(image_ids, values, strict=True):
+        yield {"image_id": image_id} | dict(zip(labels, row, strict=True))
 
 
-def white_axes(matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Compute the maps of the leading principal axes at some voxels.
-
-    Parameters
-    ----------
-    matrix : path
-        Images x voxels.
-    reduced : mapping
-        What reduce_images has written.
-    voxels : array of int
-
-    Returns
-    -------
-    array of shape (n_axes, n_sampled_voxels)
-        Uncorrelated, of mean 0 and variance 1 over all voxels.
-    """
-    U, mean = reduced["U"], reduced["mean"]
-    K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
-    P = np.zeros((len(K), len(voxels)), dtype=np.float32)
-    for start in range(0, len(U), BLOCK_IMAGES):
-        images = slice(start, start + BLOCK_IMAGES)
-        # Mapped anew for each block: what one mapping has read would stay in memory with it.
-        block = np.load(matrix, mmap_mode="r")[images][:, voxels] - mean[images, None]
-        P += K[:, images].astype(np.float32) @ block.astype(np.float32)
-    return P
+def stability_rows(
+    labels: Sequence[str],
+    explained: Array,
+    measures: Mapping[str, Array | None],
+    shares: Shares,
+    raised: Sequence[Sequence[str]],
+) -> Iterator[dict[str, Any]]:
+    """Say of each component how much it explains, how stable it is, and how many collections carry it."""
+    n_effective, largest = effective_number(shares.share), shares.share.argmax(axis=0)
+    for number, label in enumerate(labels):
+        yield (
+            {"component": label, "variance_explained": explained[number]}
+            | {name: None if values is None else values[number] for name, values in measures.items()}
+            | {
+                "effective_collections": n_effective[number],
+                "largest_collection_id": shares.collections[largest[number]],
+                "largest_collection_share": shares.share[largest[number], number],
+                "flags": ",".join(raised[number]),
+            }
+        )
 
 
-def effective_number(collections: Sequence[int], share: Array) -> float:
-    """Count collections by how evenly the variance is spread over them: one over the sum of their squared shares.
-
-    Hill's number of order 2 (Hill 1973, doi:10.2307/1934352), as ecologists count species.
-
-    Parameters
-    ----------
-    collections : sequence of int
-        The collection of each image.
-    share : array of shape (n_images,)
-        What each image has of the whole.
-    """
-    _, member = np.unique(collections, return_inverse=True)
-    shares = np.bincount(member, weights=share) / np.sum(share)
-    return float(1 / np.square(shares).sum())
+def find_warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Say in plain words what is wrong with a decomposition, from its summary, and what may help."""
+    n_components, n_restarts = summary["n_components"], summary["n_restarts"]
+    n_unconverged, n_lost = n_restarts - summary["n_restarts_converged"], summary["n_flagged"]["not_reproduced"]
+    found = []
+    if not summary["converged"]:
+        found.append(f"FastICA has not converged in {summary['max_iter']} iterations")
+    if n_restarts > 1 and n_unconverged > MANY_UNCONVERGED * n_restarts:
+        found.append(f"{n_unconverged} of {n_restarts} restarts have not converged")
+    if n_lost:
+        found.append(
+            f"{n_lost} of {n_components} components are not found again, or not better than by chance, in draws and"
+            " halves of the collections (not_reproduced in desc-ICA_stability.tsv)"
+        )
+    if found:
+        found.append(
+            "there may be more components than the images have structure for: lower run_ica.n_components;"
+            " snakemake --cores 2 scan_components compares numbers and advises"
+        )
+    return found
 
 
 def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:

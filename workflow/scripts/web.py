@@ -38,6 +38,8 @@ MostTries = Callable[[FetchError], int | None]
 
 USER_AGENT = f"neurovault-ica (Snakemake workflow) python-requests/{requests.__version__}"
 MAX_REDIRECTS = 5
+# A server may think for a minute, but says at once that it is there.
+CONNECT_S = 20.0
 MAX_PAUSE_S = 60.0
 MAX_RETRY_AFTER_S = 300.0
 MAX_JSON_BYTES = 64_000_000
@@ -197,7 +199,7 @@ class Client:
         FetchError
         """
         if expected_bytes and expected_bytes > MAX_FILE_BYTES:
-            raise FetchError("too_large", f"more than {MAX_FILE_BYTES} bytes stated")
+            raise FetchError("file_too_large", f"more than {MAX_FILE_BYTES} bytes stated")
 
         def once() -> Saved:
             digest, size = hashlib.sha256(), 0
@@ -280,12 +282,13 @@ class Client:
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
         """Ask once, follow redirects, and give the answer if its status is 200."""
+        times_s = min(CONNECT_S, self.timeout_s), self.timeout_s
         for _ in range(MAX_REDIRECTS + 1):
             url = self.secure(url)
             with (
                 translated(),
                 self._session.get(
-                    url, headers=headers, stream=True, timeout=self.timeout_s, allow_redirects=False
+                    url, headers=headers, stream=True, timeout=times_s, allow_redirects=False
                 ) as response,
             ):
                 if not response.is_redirect:
@@ -334,7 +337,9 @@ class Client:
                     raise
                 if error.retry_after_s:
                     # What the server asks of one connection it means for all.
-                    self._resume_at = time.monotonic() + min(error.retry_after_s, MAX_RETRY_AFTER_S)
+                    wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
+                    logging.info("%s asks for a pause of %.0f s (%s)", self.url, wait_s, error)
+                    self._resume_at = time.monotonic() + wait_s
                 self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
             else:
                 self._failures, self._answered = 0, True

@@ -59,15 +59,13 @@ def run_facts(
     collections: list[Row],
     decomposition: Mapping[str, Any],
     terms: list[Row],
+    labels: list[Row],
     stability: list[Row],
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
     n_used = Counter(row["collection_id"] for row in images)
     with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
-    iqs = [row["iq_restarts"] for row in stability if row["iq_restarts"] is not None]
-    correlations = [row["r_bootstraps"] for row in stability if row["r_bootstraps"] is not None]
-    between_halves = [row["r_split_half"] for row in stability if row["r_split_half"] is not None]
     tested = [row for row in terms if row["q"] is not None]
     significant = [row for row in tested if row["q"] < SIGNIFICANT_Q]
     return {
@@ -76,11 +74,13 @@ def run_facts(
         "images_used": len(images),
         "collections_used": len(n_used),
         "images_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
-        "images_with_terms": terms[0]["images"] if terms else 0,
+        "images_with_terms": max((row["images"] for row in terms), default=0),
         "terms": len({row["term"] for row in terms}),
         "terms_tested": len(tested),
         "terms_significant": len(significant),
         "components_with_significant_terms": len({row["component"] for row in significant}),
+        "labels_tested": sum(row["q"] is not None for row in labels),
+        "labels_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in labels),
         "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),
@@ -88,13 +88,16 @@ def run_facts(
         "components": decomposition["n_components"],
         "voxels": decomposition["n_voxels"],
         "variance_explained": decomposition["variance_explained"],
-        "mean_iq_restarts": sum(iqs) / len(iqs) if iqs else None,
-        "min_iq_restarts": min(iqs, default=None),
-        "mean_r_bootstraps": sum(correlations) / len(correlations) if correlations else None,
-        "min_r_bootstraps": min(correlations, default=None),
-        "mean_r_split_half": sum(between_halves) / len(between_halves) if between_halves else None,
-        "min_r_split_half": min(between_halves, default=None),
-    }
+    } | _means_and_minima(stability)
+
+
+def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
+    facts: dict[str, float | None] = {}
+    for name in ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half"):
+        values = [row[name] for row in stability if row[name] is not None]
+        facts[f"mean_{name}"] = sum(values) / len(values) if values else None
+        facts[f"min_{name}"] = min(values, default=None)
+    return facts
 
 
 def _plain_word(text: str | None) -> str:
@@ -135,6 +138,7 @@ def main(
         collections=studies,
         decomposition=decomposed,
         terms=_table_named(results, "desc-ICA_terms.tsv"),
+        labels=_table_named(results, "desc-ICA_enrichment.tsv"),
         stability=_table_named(results, "desc-ICA_stability.tsv"),
     )
     files = [row for table in downloads for row in read_table(table)]
