@@ -281,6 +281,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
+        f"{SCRIPTS}/matrix.py",
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -308,7 +309,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "loadings", "stability"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "loadings", "matrix", "stability"]),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -374,6 +375,7 @@ rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
         f"{SCRIPTS}/labels.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
@@ -525,6 +527,7 @@ rule write_lock:
         f"{SCRIPTS}/neurovault.py",
         f"{SCRIPTS}/bibliography.py",
         f"{SCRIPTS}/methods_text.py",
+        f"{SCRIPTS}/random_maps.py",
         f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/software.bib",
         FOUNDATION,

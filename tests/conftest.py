@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fetching import Run
 from neurovault_server import Server, nifti
-from reduce_images import gram_matrix, principal_axes
+from reduce_images import gram_matrix, image_means, principal_axes
 from workflow_runs import ROOT, copy_project, make_maps, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
@@ -93,8 +93,8 @@ def planted():
 @pytest.fixture
 def white(planted):
     """White rows (4, 20000) of the planted images."""
-    mean, gram = gram_matrix(planted[2])
-    eigenvalues, U = principal_axes(gram, 4)
+    mean = image_means(planted[2])
+    eigenvalues, U = principal_axes(gram_matrix(planted[2], mean), 4)
     K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T
     return (K @ (planted[2] - mean[:, None])).astype(np.float32)
 

@@ -39,12 +39,16 @@ def test_labels_of_three_collections_are_enough_and_those_of_all_images_say_noth
     studies = {n: {"description": "At night" if n < 3 else "at rest, at night"} for n in (1, 2, 3, 4)}
     labels, carries = label_matrix(images, studies)
     assert labels == [("words", "pain")]
-    np.testing.assert_array_equal(carries[:, 0], [True, True, True, True, False])
-    images[4]["cognitive_paradigm_cogatlas"] = "heat"
+    np.testing.assert_array_equal(carries[:, 0], [1, 1, 1, 1, 0])
+    images[2]["cognitive_paradigm_cogatlas"] = None
+    images[3]["cognitive_paradigm_cogatlas"] = "heat"
+    images += [image(5, cognitive_paradigm_cogatlas="heat"), image(6, cognitive_paradigm_cogatlas="cold")]
+    studies |= {5: {"description": None}, 6: {"description": None}}
     studies[1]["description"] = "at rest"
     labels, carries = label_matrix(images, studies)
     assert labels == [("cognitive_paradigm_cogatlas", "heat"), *(("words", word) for word in ("night", "pain", "rest"))]
-    np.testing.assert_array_equal(carries[:, 3], [True, True, False, True, True])
+    np.testing.assert_array_equal(carries[:, 3], [1, 1, 0, 1, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(carries[:, 0], [1, 1, np.nan, 1, np.nan, 1, 0])
 
 
 def test_no_labels():

@@ -18,7 +18,7 @@ def test_methods_follow_the_configuration():
         "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -28,6 +28,7 @@ def test_methods_follow_the_configuration():
         collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
         decomposition=decomposition,
         terms=terms,
+        labels=[],
         stability=[dict.fromkeys(MEASURES)],
     )
     text = methods_text(facts, decomposition, settings)
@@ -64,7 +65,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     facts = run_facts(
         selection=[],
@@ -76,13 +77,16 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
             {"component": f"ICA_0{k}", "term": term, "images": 1, "q": q}
             for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
         ],
+        labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
         stability=[],
     )
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "whole collections were permuted (2,500 arrangements)",
-        "Gaussian random maps (FWHM 6 or 20 mm, with or without symmetry of left and right; 250,000 of each kind)",
+        "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
+        " Besag and Clifford 1991)",
+        "in 250,000 Gaussian random maps (FWHM 20 mm)",
+        "1 of 2 pairs of component and label had q < 0.05",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",
@@ -98,7 +102,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
+        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
     }  # fmt: skip
     images = [{"image_id": k, "collection_id": k, "map_type": "Z map"} for k in range(8)]
     facts = run_facts(
@@ -108,6 +112,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         collections=[],
         decomposition=decomposition,
         terms=[],
+        labels=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
@@ -120,6 +125,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "from 20 random starts, each on a random tenth of the voxels (17 converged)",
         "The stability index Iq over these had a mean of 0.80 (lowest 0.70)",
         "19 times the collections were drawn with replacement",
+        "on a tenth of the voxels, within the 7 leading principal axes of all images; the components' mean",
         "was 0.60 (lowest 0.40; axes turned at random in the subspaces of the draws stay below 0.55 in 95 % of cases)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; by chance below 0.35)",

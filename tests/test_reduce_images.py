@@ -2,21 +2,34 @@
 
 import numpy as np
 import pytest
-from outputs import column_names, write_table
-from reduce_images import gram_matrix, main, principal_axes, variance_rows, weigh_images, whiten
+from outputs import column_names, read_table, write_table
+from reduce_images import (
+    gram_matrix,
+    image_means,
+    image_variances,
+    leading_axes,
+    main,
+    principal_axes,
+    variance_rows,
+    weigh_images,
+    whiten,
+)
+from threadpoolctl import threadpool_limits
 
 
 def test_gram_matrix_is_the_covariance_of_the_images(planted):
     X = planted[2]
-    mean, gram = gram_matrix(X)
+    mean = image_means(X)
+    covariance = np.cov(X.astype(float), bias=True)
     np.testing.assert_allclose(mean, X.mean(axis=1, dtype=float), rtol=1e-12)
-    np.testing.assert_allclose(gram, np.cov(X.astype(float), bias=True), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(image_variances(X, mean), np.diag(covariance), rtol=1e-9)
+    np.testing.assert_allclose(gram_matrix(X, mean), covariance, rtol=1e-9, atol=1e-12)
 
 
 def test_axes_are_those_of_the_svd(planted):
     X = planted[2].astype(float)
-    mean, gram = gram_matrix(planted[2])
-    eigenvalues, U = principal_axes(gram, 4)
+    mean = image_means(planted[2])
+    eigenvalues, U = principal_axes(gram_matrix(planted[2], mean), 4)
     left, singular, _ = np.linalg.svd(X - mean[:, None], full_matrices=False)
     np.testing.assert_allclose(eigenvalues[:4], singular[:4] ** 2 / X.shape[1], rtol=1e-6)
     np.testing.assert_allclose(np.abs(np.sum(U[:, :4] * left[:, :4], axis=0)), 1, rtol=1e-9)
@@ -25,10 +38,9 @@ def test_axes_are_those_of_the_svd(planted):
 
 def test_whitened_rows_are_white(planted):
     X = planted[2]
-    mean, gram = gram_matrix(X)
-    eigenvalues, U = principal_axes(gram, 4)
-    Z = np.empty((4, X.shape[1]), dtype=np.float32)
-    whiten(X, mean, (U[:, :4] / np.sqrt(eigenvalues[:4])).T, Z)
+    mean = image_means(X)
+    eigenvalues, U = principal_axes(gram_matrix(X, mean), 4)
+    Z = whiten(X, mean, (U[:, :4] / np.sqrt(eigenvalues[:4])).T)
     np.testing.assert_allclose(Z.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
 
@@ -38,7 +50,7 @@ def test_more_components_than_rank_is_refused():
     X = (rng.normal(size=(12, 5)) @ rng.normal(size=(5, 4000))).astype(np.float32)
     X[6:] = X[:6] * 2
     X = X.astype(np.float64)
-    _, gram = gram_matrix(X)
+    gram = gram_matrix(X, X.mean(axis=1))
     principal_axes(gram, 5)
     with pytest.raises(
         ValueError, match=r"12 images have 5 independent directions and run_ica\.n_components is 6; lower"
@@ -47,7 +59,7 @@ def test_more_components_than_rank_is_refused():
 
 
 def test_variance_adds_up_to_one():
-    rows = variance_rows(np.array([6.0, 3.0, 1.0, -1e-18]), 2)
+    rows = variance_rows(np.array([6.0, 3.0, 1.0, -1e-18]), 10.0, 2)
     assert [row["variance_explained"] for row in rows] == pytest.approx([0.6, 0.3, 0.1, 0])
     assert [row["kept"] for row in rows] == [True, True, False, False]
     assert rows[-1]["cumulative_variance_explained"] == pytest.approx(1)
@@ -95,3 +107,48 @@ def test_weighted_rows_are_white_and_made_by_k(planted, tmp_path):
     Z, reduction = reduce(tmp_path / "run", X, collections, weight_collections_equally=True)
     np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
     np.testing.assert_allclose(reduction["K"] @ (X - reduction["mean"][:, None]), Z, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """400 images of 60 sources with slowly falling variances, in other units, in noise; weights of the images."""
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(400, 60)) * 0.95 ** np.arange(60)
+    X = loadings @ rng.laplace(size=(60, 2000)) + rng.normal(size=(400, 2000)) + rng.normal(size=(400, 1))
+    units = 10 ** rng.uniform(-2, 2, size=(400, 1))
+    return (units * X).astype(np.float32), np.sqrt(rng.uniform(0.5, 2, size=400))
+
+
+def test_axes_without_the_gram_matrix_are_the_same(many):
+    X, roots = many
+    mean = image_means(X)
+    eigenvalues, U = principal_axes(roots[:, None] * gram_matrix(X, mean) * roots, 12)
+    with threadpool_limits(1):
+        found, V, method = leading_axes(X, mean, roots, 12)
+    assert V.shape == (400, 300)
+    np.testing.assert_allclose(found[:12], eigenvalues[:12], rtol=1e-6)
+    np.testing.assert_allclose(np.sum(U[:, :12] * V[:, :12], axis=0), 1, atol=1e-5)
+    np.testing.assert_allclose(V.T @ V, np.eye(300), atol=1e-9)
+    assert found.sum() > 0.99 * eigenvalues[:300].sum(), "the other axes hold nearly all that they can"
+    assert method.startswith("block Krylov iteration, 10 passes")
+
+
+def test_the_stage_is_the_same_without_the_gram_matrix(many, tmp_path, monkeypatch):
+    X, collections = many[0], np.repeat(np.arange(10), 40)
+    Z, reduction = reduce(tmp_path / "gram", X, collections, weight_collections_equally=False)
+    monkeypatch.setattr("reduce_images.MAX_GRAM_IMAGES", 100)
+    again, krylov = reduce(tmp_path / "krylov", X, collections, weight_collections_equally=False)
+    np.testing.assert_allclose(again, Z, atol=1e-3)
+    assert str(reduction["method"]) == "eigenvectors of the Gram matrix"
+    assert str(krylov["method"]).startswith("block Krylov iteration")
+    tables = [read_table(tmp_path / run / "reduce_images" / "variance.tsv") for run in ("gram", "krylov")]
+    shares = np.array([[row["variance_explained"] for row in table[:4]] for table in tables])
+    np.testing.assert_allclose(shares[0], shares[1], rtol=1e-6)
+
+
+def test_too_many_components_are_refused_without_the_gram_matrix_too():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 5)) @ rng.normal(size=(5, 2000))
+    message = r"50 images have 5 independent directions and run_ica\.n_components is 6"
+    with threadpool_limits(1), pytest.raises(ValueError, match=message):
+        leading_axes(X, X.mean(axis=1), np.ones(50), 6)

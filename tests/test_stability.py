@@ -5,7 +5,7 @@ import pytest
 from conftest import best_match
 from consensus import Settings
 from fastica import rotate
-from reduce_images import gram_matrix, principal_axes, weigh_images
+from reduce_images import gram_matrix, image_means, principal_axes, weigh_images
 from scipy import ndimage
 from sklearn.decomposition import FastICA
 from stability import (
@@ -32,7 +32,8 @@ LIMITS = {
 
 def reduced_of(X, collections, *, equally=False):
     """Give what reduce_images writes, without files."""
-    mean, gram = gram_matrix(X)
+    mean = image_means(X)
+    gram = gram_matrix(X, mean)
     weights = weigh_images(collections, equally=equally)
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 2)
@@ -70,7 +71,7 @@ def test_axes_are_white_and_make_the_images(planted, tmp_path):
 
 def test_axes_do_not_depend_on_the_blocks(planted, read, monkeypatch):
     whole = read(planted[2], range(30))
-    monkeypatch.setattr("stability.BLOCK_IMAGES", 7)
+    monkeypatch.setattr("matrix.BLOCK_IMAGES", 7)
     np.testing.assert_allclose(read(planted[2], range(30)).P[:4], whole.P[:4], atol=1e-4)
 
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from significance import MIN_LABEL_COLLECTIONS
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
 WORDS = "words"
-# What one or two studies share cannot be told from what else is special about these studies.
-MIN_COLLECTIONS = 3
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
 # Letters and digits, hyphenated or not: n-back, 2-back, v1.
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
@@ -62,7 +61,7 @@ def _says_something(word: str) -> bool:
 
 def label_matrix(
     images: Sequence[Row], collections: Mapping[int, Row]
-) -> tuple[list[tuple[str, str]], npt.NDArray[np.bool_]]:
+) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
     """Say which images carry which label or word.
 
     Labels that fewer than three collections have, or that all images have, say nothing across studies and are left out.
@@ -78,20 +77,27 @@ def label_matrix(
     -------
     labels : list of (field, label)
         Sorted; the field of words is ``words``.
-    carries : boolean array of shape (n_images, n_labels)
+    carries : array of shape (n_images, n_labels)
+        1 or 0, or NaN for images of which nothing is known in that field.
     """
     rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+    described: dict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
-        for label in _labels_of(image, collections[image["collection_id"]]):
+        labels = set(_labels_of(image, collections[image["collection_id"]]))
+        for label in labels:
             rows_of[label].append(number)
+        for field in {field for field, _ in labels}:
+            described[field].append(number)
     known = {
         label: rows
         for label, rows in sorted(rows_of.items())
-        if len({images[row]["collection_id"] for row in rows}) >= MIN_COLLECTIONS and len(rows) < len(images)
+        if len({images[row]["collection_id"] for row in rows}) >= MIN_LABEL_COLLECTIONS
+        and len(rows) < len(described[label[0]])
     }
-    carries = np.zeros((len(images), len(known)), dtype=bool)
-    for column, rows in enumerate(known.values()):
-        carries[rows, column] = True
+    carries = np.full((len(images), len(known)), np.nan, dtype=np.float32)
+    for column, ((field, _), rows) in enumerate(known.items()):
+        carries[described[field], column] = 0
+        carries[rows, column] = 1
     return list(known), carries
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bibliography import cite, read_works, reference_line
-from significance import MAP_FWHM_MM, MAPS_PER_ARRANGEMENT, SIGNIFICANT_Q
+from random_maps import FWHM_MM
+from significance import MIN_LABEL_COLLECTIONS, MOST_ROUNDS, SIGNIFICANT_Q
 
 WORKS = read_works()
 
@@ -148,6 +149,8 @@ def _decomposition_paragraph(
 def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
     """Say how components were judged; nothing where nothing was."""
     parts = []
+    n_axes = decomposition["n_axes_of_draws"]
+    within = f", within the {n_axes} leading principal axes of all images" if n_axes < facts["images_used"] else ""
     if facts["mean_iq_restarts"] is not None:
         parts.append(
             "The estimates of each restart were assigned one to one to the components. The stability index Iq over"
@@ -157,7 +160,8 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
             f"To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
-            " the collections were drawn with replacement and decomposed in the same way on a tenth of the voxels; the"
+            " the collections were drawn with replacement and decomposed in the same way on a tenth of the"
+            f" voxels{within}; the"
             " components' mean absolute correlation with their matches in these draws was"
             f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f}; axes turned at random in the"
             f" subspaces of the draws stay below {facts['mean_chance_r_bootstraps']:.2f} in 95 % of cases)."
@@ -186,7 +190,9 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["images_with_terms"]:
-        return "**Names.** No image had term weights, so the components are not named."
+        return (
+            f"**Names.** No image had term weights, so the components have no terms. {_labels(facts, settings)}".strip()
+        )
     through = (
         "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -203,7 +209,8 @@ def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> s
         f" {_cite('yarkoni2011neurosynth')} term weights (correlations of the image with the meta-analytic maps of"
         f" {facts['terms']:,} terms; negative ones set to zero; images without weights left out, not counted as zero)."
         f" The weights were projected on the components through {through}{centred}. {_evidence(facts, settings)}"
-    )
+        f" {_labels(facts, settings)}"
+    ).strip()
 
 
 def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -212,20 +219,32 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         return "The terms describe; they are not tests of significance."
     n_permutations = settings["project_terms"]["n_permutations"]
     return (
-        "Whether the images that load on a component are those that carry a term was tested one-sided, by the"
-        " correlation of loadings (mixing matrix) and term weights over images, weighted so that every collection"
-        " counts alike, against two null hypotheses. The first is that the term weights of collections have nothing to"
-        " do with their loadings. Because images of one collection are alike, whole collections were permuted"
-        f" ({_count(n_permutations, 'arrangement')}): each kept its loadings and got, as a block, the term weights of"
-        " another one; the null distribution was pooled over all terms of the component. The second is that the term's"
-        " map is a random smooth map: loadings and term weights come from the same voxels, so any map that overlaps"
-        " the component has weights that go with its loadings. Images were given weights in Gaussian random maps"
-        f" (FWHM {' or '.join(map(str, MAP_FWHM_MM))} mm, with or without symmetry of left and right;"
-        f" {n_permutations * MAPS_PER_ARRANGEMENT:,} of each kind). A term's p value is the largest of those of the"
-        " permutation and of each kind of random map, corrected over all components and terms for the false discovery"
-        f" rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of {facts['terms_tested']:,} pairs of"
-        f" component and term had q < {SIGNIFICANT_Q}; {facts['components_with_significant_terms']} of"
-        f" {_count(facts['components'], 'component')} had such a term."
+        "Whether the collections that load on a component are those that carry a term was tested one-sided, by the"
+        " correlation of mean loadings (mixing matrix) and mean term weights over collections, means scaled by their"
+        " standard errors so that those of small and large collections vary alike, against two null hypotheses. The"
+        " first is that the term weights of collections have nothing to do with their loadings: whole collections were"
+        f" permuted ({_count(n_permutations, 'arrangement')}, and up to {n_permutations * MOST_ROUNDS:,} for pairs that"
+        f" few of them reached; {cite(WORKS['besag1991sequential'])}). The second is that the term's map is a random"
+        " smooth map: loadings and term weights come from the same voxels, so any map that overlaps the component has"
+        f" weights that go with its loadings. Images were given weights in {n_permutations * MOST_ROUNDS:,} Gaussian"
+        f" random maps (FWHM {FWHM_MM:g} mm). A term's p value is the larger of both, corrected over all components and"
+        f" terms for the false discovery rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of"
+        f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
+        f" {facts['components_with_significant_terms']} of {_count(facts['components'], 'component')} had such a term."
+    )
+
+
+def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Say how the archive's own labels were tested and how many passed, or nothing."""
+    if not facts["labels_tested"]:
+        return ""
+    return (
+        "The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
+        " contrast definition, or a word of names and descriptions; labels of at least"
+        f" {MIN_LABEL_COLLECTIONS} collections) were compared with those of the other images by exchanging collections"
+        f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"
+        f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
+        f" {SIGNIFICANT_Q}."
     )
 
 

@@ -1,7 +1,7 @@
 """Name the components: project the images' term weights and metadata labels through their loadings."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import nibabel as nib
@@ -11,14 +11,12 @@ import pandas as pd
 from labels import label_matrix
 from nibabel.spatialimages import SpatialImage
 from outputs import read_table, replacing, write_table
-from scipy.ndimage import affine_transform, gaussian_filter
-from significance import MAP_FWHM_MM, Significance, associate
+from random_maps import blob_weights, map_weights
+from significance import Significance, associate, fill_missing
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
-# The random maps are evaluated at every voxel of about this grid only: images and maps are smooth.
-SAMPLING_MM = 4.0
 
 
 def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
@@ -40,8 +38,7 @@ def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
 def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int], list[str], Array]:
     """Build the images x terms matrix of the images that have term weights.
 
-    An image without weights has no row, it is not a row of zeros. A term that an image's answer lacks is 0, because
-    Neurosynth leaves out no term that it knows.
+    An image without weights has no row. A term that an image's answer lacks is NaN: it is missing, not zero.
 
     Returns
     -------
@@ -51,17 +48,27 @@ def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int],
         Sorted.
     T : array of shape (n_images_with_terms, n_terms)
     """
-    weights = pd.concat([pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": str}) for table in tables])
-    weights = weights[weights["image_id"].isin(set(image_ids))]
     position = {image_id: number for number, image_id in enumerate(image_ids)}
-    rows = sorted(position[image_id] for image_id in weights["image_id"].unique())
-    terms = sorted(weights["term"].unique())
-    T = np.zeros((len(rows), len(terms)))
-    row_of = {image_ids[number]: row for row, number in enumerate(rows)}
+    blocks = [_read_weights(table, position) for table in tables]
+    rows = sorted(number for numbers, _, _ in blocks for number in numbers)
+    terms = sorted({term for _, names, _ in blocks for term in names})
     column_of = {term: column for column, term in enumerate(terms)}
-    places = weights["image_id"].map(row_of).to_numpy(int), weights["term"].map(column_of).to_numpy(int)
-    T[places] = weights["weight"].to_numpy(float)
+    T = np.full((len(rows), len(terms)), np.nan)
+    for numbers, names, block in blocks:
+        T[np.ix_(np.searchsorted(rows, numbers), np.array([column_of[term] for term in names], dtype=int))] = block
     return rows, terms, T
+
+
+def _read_weights(table: str, position: Mapping[int, int]) -> tuple[list[int], list[str], Array]:
+    """Read one batch of weights: positions of its images, its terms, and the matrix of both."""
+    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": "category"})
+    weights = weights[weights["image_id"].isin(set(position))]
+    image_ids, row = np.unique(weights["image_id"].to_numpy(int), return_inverse=True)
+    term = weights["term"].cat.remove_unused_categories().cat
+    names = term.categories
+    block = np.full((len(image_ids), len(names)), np.nan)
+    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
+    return [position[image_id] for image_id in image_ids.tolist()], [str(name) for name in names], block
 
 
 def project(T: Array, loadings: Array, *, center: bool) -> Array:
@@ -70,101 +77,74 @@ def project(T: Array, loadings: Array, *, center: bool) -> Array:
     Parameters
     ----------
     T : array of shape (n_images, n_terms)
+        NaN where an image's weight for a term is not known: such images add nothing.
     loadings : array of shape (n_images, n_components)
         The mixing matrix: loadings are the patterns to interpret (Haufe et al. 2014,
         doi:10.1016/j.neuroimage.2013.10.067). nilearn's example takes the unmixing weights.
     center : bool
-        Subtract each term's mean over the images first.
+        Subtract each term's mean over its images first.
 
     Returns
     -------
     array of shape (n_components, n_terms)
     """
     if center and len(T):
-        T = T - T.mean(axis=0)
-    return loadings.T @ T
+        filled = fill_missing(T)
+        return loadings.T @ (filled - filled.mean(axis=0))
+    return loadings.T @ np.nan_to_num(T)
 
 
 def rank_terms(
-    scores: Array, terms: list[str], labels: list[str], n_images: int, significance: Significance | None
+    scores: Array, terms: list[str], labels: list[str], counts: list[dict[str, int]], significance: Significance | None
 ) -> list[dict[str, Any]]:
-    """Tabulate the terms of each component, strongest first."""
+    """Tabulate the terms of each component, strongest first.
+
+    Parameters
+    ----------
+    scores : array of shape (n_components, n_terms)
+    terms, labels : list of str
+        Names of terms and of components.
+    counts : list of dict
+        For each term, the images and collections that it rests on.
+    """
     rows = []
     for number, (label, component) in enumerate(zip(labels, scores, strict=True)):
         # Reversed, not negated: equal weights (synonyms) then fall as in nilearn's example.
         order = np.argsort(component)[::-1]
         rows += [
-            {"component": label, "term": terms[column], "rank": rank, "weight": component[column], "images": n_images}
+            {"component": label, "term": terms[column], "rank": rank, "weight": component[column]}
+            | counts[column]
             | evidence(significance, number, column)
             for rank, column in enumerate(order, start=1)
         ]
     return rows
 
 
-def evidence(significance: Significance | None, component: int, feature: int) -> dict[str, float | None]:
-    """Give p and q of one component and feature, or nothing known."""
-    if significance is None:
-        return {"p": None, "q": None}
-    return {"p": significance.p[component, feature], "q": significance.q[component, feature]}
-
-
-def map_covariances(
-    images: Iterable[npt.NDArray[np.float32]], mask: npt.NDArray[np.bool_], affine: Array
-) -> list[Array]:
-    """Compute how the images' weights in random smooth maps vary and covary over such maps.
-
-    The weight of an image in a map is their correlation over voxels. For a Gaussian map with covariance K over
-    voxels, the weights of the images X (centred, of length 1) have covariance ``X K X.T``, up to the length of the
-    map, which is a factor common to all images and does not matter to correlations over images. K of smoothed white
-    noise is a Gaussian wider by the square root of 2, so smoothing the images with it gives ``K X.T``.
+def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -> list[dict[str, int]]:
+    """Count, for each feature, the images that have it and the collections that they come from.
 
     Parameters
     ----------
-    images : iterable of arrays of shape (n_voxels,)
-    mask : boolean array of 3 dimensions
-        With n_voxels voxels.
-    affine : array of shape (4, 4)
-        Of the mask.
-
-    Returns
-    -------
-    list of arrays of shape (n_images, n_images)
-        For each of MAP_FWHM_MM, of maps as they come; then, for each, of maps that are the same left and right: brain
-        maps are more or less symmetric, which leaves random maps fewer ways to differ.
+    carries : boolean array of shape (n_images, n_features)
+    collections : sequence of int
+        The collection of each image.
     """
-    size_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    steps = np.maximum(1, np.rint(SAMPLING_MM / size_mm)).astype(int)
-    lattice = tuple(slice(None, None, step) for step in steps)
-    sampled = np.zeros(mask.shape, dtype=bool)
-    sampled[lattice] = mask[lattice]
-    grid = affine @ np.diag([*steps, 1.0])
-    mirror = np.linalg.inv(grid) @ np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid
-    inside = mask[lattice]
-    either_side = inside | (affine_transform(inside.astype(np.float32), mirror, order=1) > 0)
-    asymmetric, symmetric = [], []
-    for image in images:
-        volume = np.zeros(inside.shape, dtype=np.float32)
-        values = image[sampled[mask]].astype(np.float64)
-        values -= values.mean()
-        volume[inside] = values / (np.linalg.norm(values) or 1)
-        asymmetric.append(volume[inside])
-        symmetric.append((volume + affine_transform(volume, mirror, order=1))[either_side])
-    sigmas = [fwhm / np.sqrt(8 * np.log(2)) * np.sqrt(2) / (size_mm * steps) for fwhm in MAP_FWHM_MM]
+    member = np.unique(collections, return_inverse=True)[1]
+    n_collections = np.zeros(carries.shape[1], dtype=int)
+    for number in range(member.max(initial=-1) + 1):
+        n_collections += carries[member == number].any(axis=0)
+    n_images = carries.sum(axis=0)
     return [
-        _smooth_covariance(np.array(values), support, sigma)
-        for values, support in ((asymmetric, inside), (symmetric, either_side))
-        for sigma in sigmas
+        {"images": images, "collections": studies}
+        for images, studies in zip(n_images.tolist(), n_collections.tolist(), strict=True)
     ]
 
 
-def _smooth_covariance(X: npt.NDArray[np.float32], support: npt.NDArray[np.bool_], sigma: Array) -> Array:
-    """Compute the inner products of images with smoothed images."""
-    C = np.empty((len(X), len(X)))
-    for column, values in enumerate(X):
-        volume = np.zeros(support.shape, dtype=np.float32)
-        volume[support] = values
-        C[:, column] = X @ gaussian_filter(volume, sigma, mode="constant")[support]
-    return (C + C.T) / 2
+def evidence(significance: Significance | None, component: int, feature: int) -> dict[str, float | None]:
+    """Give correlations, p and q of one component and feature, or nothing known."""
+    if significance is None:
+        return dict.fromkeys(Significance._fields)
+    return {name: float(values[component, feature]) for name, values in significance._asdict().items()}
 
 
 def enrich(
@@ -190,28 +170,35 @@ def enrich(
     """
     labels, carries = label_matrix(images, studies)
     collections = [image["collection_id"] for image in images]
-    significance = associate(
-        loadings, carries.astype(float), collections, n_permutations=n_permutations, random_state=random_state
-    )
-    rows = []
-    for column, (field, label) in enumerate(labels):
-        with_label = carries[:, column]
-        means, others = loadings[with_label].mean(axis=0), loadings[~with_label].mean(axis=0)
-        n_collections = len({c for c, has in zip(collections, with_label, strict=True) if has})
-        rows += [
-            {
-                "component": component,
-                "field": field,
-                "label": label,
-                "images": int(with_label.sum()),
-                "collections": n_collections,
-                "mean_loading": means[number],
-                "difference": means[number] - others[number],
-            }
-            | evidence(significance, number, column)
-            for number, component in enumerate(components)
-        ]
+    significance = associate(loadings, carries, collections, n_permutations=n_permutations, random_state=random_state)
+    counts = count_carriers(carries == 1, collections)
+    means, others = (_means_over((carries == value).astype(np.float64), loadings) for value in (1, 0))
+    rows = [
+        {
+            "component": component,
+            "field": field,
+            "label": label,
+            "mean_loading": means[number, column],
+            "difference": means[number, column] - others[number, column],
+        }
+        | counts[column]
+        | evidence(significance, number, column)
+        for column, (field, label) in enumerate(labels)
+        for number, component in enumerate(components)
+    ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
+
+
+def _means_over(chosen: Array, loadings: Array) -> Array:
+    """Average loadings over the images chosen for each feature: (n_components, n_features)."""
+    return loadings.T @ (chosen / chosen.sum(axis=0))
+
+
+def describe_vocabulary(T: Array, terms: list[str]) -> list[dict[str, Any]]:
+    """Tabulate the mean weight of each term over the images that have it, largest first."""
+    means, n_images = fill_missing(T).sum(axis=0) / max(len(T), 1), (~np.isnan(T)).sum(axis=0)
+    order = np.argsort(-means, kind="stable")
+    return [{"term": terms[c], "mean_weight": means[c], "images": int(n_images[c])} for c in order]
 
 
 def main(
@@ -243,41 +230,31 @@ def main(
             image_ids=np.array([image_ids[row] for row in rows], dtype=np.int64),
             terms=np.array(known_terms, dtype=str),
         )
-    # As in nilearn's example: that a term does not go with a map names nothing.
-    T = np.maximum(weights, 0)
     if not rows:
         logging.warning("no image has term weights: the components stay without terms")
+    # As in nilearn's example: that a term does not go with a map names nothing.
+    T = np.maximum(weights, 0)
     used = read_table(images)
-    scores = project(T, loadings[rows], center=center_terms)
+    selected = {row["image_id"]: row for row in read_table(selection)}
+    studies = {row["collection_id"]: row for row in read_table(collections)}
     _, _, mixing_loadings = read_loadings(mixing)
-    # Tested are the loadings, whatever the terms are projected through: they are the patterns.
+    options = {"n_permutations": n_permutations, "random_state": random_state}
+    # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        covariances: list[Array] = []
+        scores = project(T, loadings[rows], center=center_terms)
+        with_terms = [used[row]["collection_id"] for row in rows]
+        draw_weights = None
         if rows and n_permutations:
             brain = cast(SpatialImage, nib.load(mask))
             X = np.load(voxels, mmap_mode="r")
-            covariances = map_covariances((X[row] for row in rows), np.asarray(brain.dataobj) > 0, brain.affine)
-        significance = associate(
-            mixing_loadings[rows],
-            T,
-            [used[row]["collection_id"] for row in rows],
-            n_permutations=n_permutations,
-            random_state=random_state,
-            map_covariances=covariances,
-        )
-        selected = {row["image_id"]: row for row in read_table(selection)}
-        enriched = enrich(
-            [selected[image_id] for image_id in image_ids],
-            {row["collection_id"]: row for row in read_table(collections)},
-            mixing_loadings,
-            labels,
-            n_permutations=n_permutations,
-            random_state=random_state,
-        )
-    write_table(terms, rank_terms(scores, known_terms, labels, len(rows), significance))
-    means = T.mean(axis=0) if rows else np.zeros(0)
-    order = np.argsort(-means, kind="stable")
-    write_table(vocabulary, ({"term": known_terms[c], "mean_weight": means[c], "images": len(rows)} for c in order))
+            blobs = blob_weights([X[row] for row in rows], np.asarray(brain.dataobj) > 0, brain.affine)
+            draw_weights = map_weights(blobs)
+        # Tested are the loadings, whatever the terms are projected through: they are the patterns.
+        significance = associate(mixing_loadings[rows], T, with_terms, draw_weights=draw_weights, **options)
+        enriched = enrich([selected[image_id] for image_id in image_ids], studies, mixing_loadings, labels, **options)
+    write_table(terms, rank_terms(scores, known_terms, labels, count_carriers(~np.isnan(T), with_terms), significance))
+    words = describe_vocabulary(T, known_terms)
+    write_table(vocabulary, words)
     write_table(enrichment, enriched)
     logging.info(
         "%d terms of %d of %d images projected through the %s matrix",
@@ -286,7 +263,7 @@ def main(
         len(image_ids),
         projection,
     )
-    logging.info("highest mean weights: %s", ", ".join(known_terms[column] for column in order[:10]) or "none")
+    logging.info("highest mean weights: %s", ", ".join(row["term"] for row in words[:10]) or "none")
 
 
 if __name__ == "__main__":

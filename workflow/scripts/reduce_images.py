@@ -1,4 +1,4 @@
-"""Centre and whiten: principal components of the images from their Gram matrix."""
+"""Centre and whiten: principal components of the images from their Gram matrix, or without it if there are too many."""
 
 import logging
 from collections.abc import Sequence
@@ -6,14 +6,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matrix import image_blocks, voxel_blocks
 from outputs import read_table, replacing, write_table
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
-# Fixed, so that sums are taken in the same order on every machine; 16k voxels of 1,000 images are 64 MB.
-BLOCK_VOXELS = 16384
-# Draws of the collections are decomposed within so many leading axes: all of them up to 300 images.
-MAX_AXES = 300
+# Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
+MAX_GRAM_IMAGES = 3000
+# Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
+MIN_AXES = 300
+AXES_PER_COMPONENT = 10
+# Of `leading_axes`: further maps in a block, passes at most, and 1 - cos of the turn of an axis that is at rest.
+OVERSAMPLING = 20
+MAX_PASSES = 20
+MAX_UNREST = 1e-6
 
 
 def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np.float64]:
@@ -35,28 +41,40 @@ def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np
     return len(member) / (len(sizes) * sizes[member]) if equally else np.ones(len(member))
 
 
-def gram_matrix(X: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute the mean of each image and the covariance of images over voxels, reading `X` in blocks.
+def image_means(X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Compute the mean of each image of `X` (n_images, n_voxels) over the mask."""
+    return np.concatenate([block.mean(axis=1, dtype=np.float64) for _, block in image_blocks(X)])
+
+
+def image_variances(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Compute the variance of each image of `X` (n_images, n_voxels) over the mask, given their means."""
+    return np.concatenate([np.square(block - mean[images, None]).mean(axis=1) for images, block in image_blocks(X)])
+
+
+def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Compute the covariance of images over voxels, ``(X - mean) @ (X - mean).T / n_voxels``, in float64.
 
     Parameters
     ----------
     X : array of shape (n_images, n_voxels)
         May be a memory map.
+    mean : array of shape (n_images,)
+        Each image's mean over the mask.
 
     Returns
     -------
-    mean : array of shape (n_images,)
-        Each image's mean over the mask.
-    gram : array of shape (n_images, n_images)
-        ``(X - mean) @ (X - mean).T / n_voxels``, in float64.
+    array of shape (n_images, n_images)
     """
-    n_images, n_voxels = X.shape
-    mean = X.mean(axis=1, dtype=np.float64)
-    gram = np.zeros((n_images, n_images))
-    for start in range(0, n_voxels, BLOCK_VOXELS):
-        block = X[:, start : start + BLOCK_VOXELS] - mean[:, None]
-        gram += block @ block.T
-    return mean, gram / n_voxels
+    gram = np.zeros((len(X), len(X)))
+    for _, block in voxel_blocks(X):
+        centred = block - mean[:, None]
+        gram += centred @ centred.T
+    return gram / X.shape[1]
+
+
+def n_axes_kept(n_components: int) -> int:
+    """Say how many leading axes are kept at most."""
+    return max(MIN_AXES, AXES_PER_COMPONENT * n_components)
 
 
 def principal_axes(
@@ -69,9 +87,8 @@ def principal_axes(
     eigenvalues : array of shape (n_images,)
         All of them, largest first; variances of the principal components.
     U : array of shape (n_images, n_axes)
-        Eigenvectors, as many as are independent but not more than the larger of `MAX_AXES` and `n_components`. The
-        first entry of each is positive as in scikit-learn's FastICA, so that a seed gives the same start there and
-        here.
+        Eigenvectors, as many as are independent but not more than `n_axes_kept`. The first entry of each is positive as
+        in scikit-learn's FastICA, so that a seed gives the same start there and here.
 
     Raises
     ------
@@ -79,39 +96,122 @@ def principal_axes(
         If the images have fewer independent directions than `n_components`.
     """
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+    return _independent_axes(eigenvalues[::-1], eigenvectors[:, ::-1], n_components)
+
+
+def _independent_axes(
+    eigenvalues: npt.NDArray[np.float64], eigenvectors: npt.NDArray[np.float64], n_components: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     # An eigenvalue of the Gram matrix is a squared singular value and is exact to machine epsilon of the largest.
-    rank = int((eigenvalues > eigenvalues[0] * len(gram) * np.finfo(np.float64).eps).sum())
+    n_images = len(eigenvectors)
+    rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float64).eps).sum())
     if n_components > rank:
         raise ValueError(
-            f"the {len(gram)} images have {rank} independent directions and run_ica.n_components is {n_components};"
+            f"the {n_images} images have {rank} independent directions and run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
-    U = eigenvectors[:, : min(rank, max(n_components, MAX_AXES))]
+    U = eigenvectors[:, : min(rank, n_axes_kept(n_components))]
     return eigenvalues, U * np.where(U[0] < 0, -1.0, 1.0)
 
 
+def leading_axes(
+    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], roots: npt.NDArray[np.float64], n_components: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
+    """Find the leading eigenvectors of a Gram matrix that is too large to be made.
+
+    Randomised block Krylov iteration (Musco and Musco 2015, arXiv:1504.05477, algorithm 2): each pass over the images
+    multiplies a block of maps by the covariance of the voxels; all maps so far, made orthonormal, span a space that
+    holds the leading axes ever better. It ends when those of the components have come to rest.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_voxels)
+    mean : array of shape (n_images,)
+    roots : array of shape (n_images,)
+        Square roots of the images' weights.
+    n_components : int
+
+    Returns
+    -------
+    eigenvalues : array of shape (n_axes,)
+        The leading ones only.
+    U : array of shape (n_images, n_axes)
+        As from `principal_axes`.
+    method : str
+        What was done, and how well the axes have come to rest.
+    """
+    n_images, n_voxels = X.shape
+    n_axes, width = n_axes_kept(n_components), n_components + OVERSAMPLING
+    following = np.random.default_rng(0).standard_normal((width, n_voxels))
+    maps: list[npt.NDArray[np.float64]] = []
+    # Coordinates of the images in these maps; their left singular vectors are what is sought.
+    Y = np.empty((n_images, 0))
+    U, unrest = Y, 1.0
+    while unrest > MAX_UNREST and len(maps) < MAX_PASSES:
+        # Twice, because rounding leaves something of the large ones the first time.
+        for _ in range(2):
+            for earlier in maps:
+                following -= (following @ earlier.T) @ earlier
+            following = _orthonormal_rows(following)
+        maps.append(following)
+        coordinates, following = _multiply(X, mean, roots, following)
+        Y = np.hstack([Y, coordinates])
+        before = U
+        U, singular, _ = np.linalg.svd(Y, full_matrices=False)
+        if Y.shape[1] >= max(n_axes, 2 * width):
+            overlap = before[:, :n_components].T @ U[:, :n_components]
+            unrest = 1 - np.linalg.svd(overlap, compute_uv=False).min()
+    eigenvalues, U = _independent_axes(np.square(singular[:n_axes]) / n_voxels, U, n_components)
+    return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {unrest:.0e}"
+
+
+def _multiply(
+    X: npt.NDArray[np.float32],
+    mean: npt.NDArray[np.float64],
+    roots: npt.NDArray[np.float64],
+    maps: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Multiply maps (width, n_voxels) by the centred, weighted images, which gives (n_images, width), and back."""
+    coordinates, product = np.empty((len(X), len(maps))), np.zeros_like(maps)
+    for images, block in image_blocks(X):
+        centred = block - mean[images, None]
+        centred *= roots[images, None]
+        coordinates[images] = centred @ maps.T
+        product += coordinates[images].T @ centred
+    return coordinates, product
+
+
+def _orthonormal_rows(M: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turn the rows of `M` into as many orthonormal ones; ten times faster than a QR decomposition of long rows."""
+    squares, V = np.linalg.eigh(M @ M.T)
+    return (V / np.sqrt(np.maximum(squares, squares[-1] * np.finfo(np.float64).eps))).T @ M
+
+
 def whiten(
-    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], K: npt.NDArray[np.float64], Z: npt.NDArray[np.float32]
-) -> None:
-    """Write ``K @ (X - mean)`` into `Z`, block by block.
+    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], K: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Compute ``K @ (X - mean)``.
 
     Parameters
     ----------
     X : array of shape (n_images, n_voxels)
     mean : array of shape (n_images,)
     K : array of shape (n_components, n_images)
-    Z : array of shape (n_components, n_voxels)
-        Filled in place; its rows have mean 0 and variance 1.
+
+    Returns
+    -------
+    array of shape (n_components, n_voxels)
+        Its rows have mean 0 and variance 1.
     """
-    for start in range(0, X.shape[1], BLOCK_VOXELS):
-        voxels = slice(start, start + BLOCK_VOXELS)
-        Z[:, voxels] = K @ (X[:, voxels] - mean[:, None])
+    Z = np.zeros((len(K), X.shape[1]))
+    for images, block in image_blocks(X):
+        Z += K[:, images] @ (block - mean[images, None])
+    return Z.astype(np.float32)
 
 
-def variance_rows(eigenvalues: npt.NDArray[np.float64], n_components: int) -> list[dict[str, Any]]:
-    """Tabulate how much variance each principal component carries and whether it is kept."""
-    share = np.maximum(eigenvalues, 0) / np.maximum(eigenvalues, 0).sum()
+def variance_rows(eigenvalues: npt.NDArray[np.float64], of_images: float, n_components: int) -> list[dict[str, Any]]:
+    """Tabulate how much of the variance `of_images` each principal component carries and whether it is kept."""
+    share = np.maximum(eigenvalues, 0) / of_images
     return [
         {
             "principal_component": number,
@@ -151,24 +251,33 @@ def main(
         )
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        mean, gram = gram_matrix(X)
+        mean = image_means(X)
         weights = weigh_images(collections, equally=weight_collections_equally)
         roots = np.sqrt(weights)
-        eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
+        if n_images > MAX_GRAM_IMAGES:
+            image_variance = image_variances(X, mean)
+            eigenvalues, U, method = leading_axes(X, mean, roots, n_components)
+        else:
+            gram = gram_matrix(X, mean)
+            image_variance = np.diag(gram)
+            eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
+            method = "eigenvectors of the Gram matrix"
         K = (U[:, :n_components] / np.sqrt(eigenvalues[:n_components])).T * roots
         with replacing(whitened) as temporary:
-            Z = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(n_components, X.shape[1]))
-            whiten(X, mean, K, Z)
-            Z.flush()
+            np.save(temporary, whiten(X, mean, K))
     with replacing(reduction) as temporary:
-        np.savez(temporary, mean=mean, image_variance=np.diag(gram), weights=weights, eigenvalues=eigenvalues, U=U, K=K)
-    rows = variance_rows(eigenvalues, n_components)
+        np.savez(
+            temporary, mean=mean, image_variance=image_variance, weights=weights, eigenvalues=eigenvalues, U=U, K=K,
+            method=method,
+        )  # fmt: skip
+    rows = variance_rows(eigenvalues, float(weights @ image_variance), n_components)
     write_table(variance, rows)
     logging.info(
-        "%d images x %d voxels to %d components that carry %.1f %% of the variance",
+        "%d images x %d voxels to %d components that carry %.1f %% of the variance (%s)",
         *X.shape,
         n_components,
         100 * rows[n_components - 1]["cumulative_variance_explained"],
+        method,
     )
 
 

@@ -139,7 +139,9 @@ def main(
     image_variance = reduced["weights"] * reduced["image_variance"]
     explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
-    raised = find_flags(measures, shares.share.max(axis=0), flags)
+    # Where there is only one collection, that it carries everything is no news.
+    largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
+    raised = find_flags(measures, largest_share, flags)
     write_table(stability, stability_rows(labels, explained, measures, shares, raised))
 
     balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
@@ -149,12 +151,14 @@ def main(
         "n_collections": len(balance.collections),
         "n_effective_collections": float(effective_number(balance.share)[0]),
         "n_voxels": Z.shape[1],
+        "whitening": str(reduced["method"]),
         "algorithm": "FastICA, parallel, logcosh",
         **settings._asdict(),
         "n_iter": consensus.rotation.n_iter,
         "converged": consensus.rotation.converged,
         "n_restarts": n_restarts,
         "n_restarts_converged": sum(restart.converged for restart in consensus.restarts),
+        "n_axes_of_draws": reduced["U"].shape[1],
         "n_bootstraps": n_bootstraps,
         "n_bootstraps_used": bootstraps.n_used if bootstraps else 0,
         "n_bootstraps_converged": bootstraps.n_converged if bootstraps else 0,
@@ -220,9 +224,8 @@ def find_warnings(summary: Mapping[str, Any]) -> list[str]:
         )
     if found:
         found.append(
-            "there may be more components than the images have structure for: lower run_ica.n_components"
-            + (f" towards {max(2, n_components - n_lost)}, which are found again," if n_lost else "")
-            + " or compare orders: snakemake --cores 2 scan_components"
+            "there may be more components than the images have structure for: lower run_ica.n_components;"
+            " snakemake --cores 2 scan_components compares numbers and advises"
         )
     return found
 

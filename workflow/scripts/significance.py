@@ -1,13 +1,13 @@
-"""Tell whether the images that load on a component are those that carry a term or a label.
+"""Tell whether the studies that load on a component are those that carry a term or a label.
 
-Images of one study are alike, so the unit that is exchanged is the collection: it keeps its loadings and gets the term
-weights of the images of another collection, as a block, so that in the null data too images of one study are alike.
+Images of one study are alike, so the unit is the collection: what counts is its mean loading and its mean term weight,
+and the null hypothesis is tested by giving collections each other's means.
 
 Loadings and term weights are computed from the same voxels, so even the weights of a random smooth map go with the
-loadings wherever it happens to overlap the component. A term must therefore beat such maps as well.
+loadings wherever it happens to overlap the component. A term must therefore beat such maps as well, image by image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,149 +17,210 @@ Array = npt.NDArray[np.float64]
 Real = npt.NDArray[np.floating[Any]]
 # Seven collections have 5,040 arrangements, of which many are nearly alike.
 MIN_COLLECTIONS = 8
+# What one or two studies share cannot be told from what else is special about these studies.
+MIN_LABEL_COLLECTIONS = 3
 # Figures, page and methods text call a term significant below this.
 SIGNIFICANT_Q = 0.05
-# So many random maps for each arrangement of the collections: the smallest p of a thousand arrangements is 0.00001, and
-# of 60,000 pairs of component and term, twelve at that p have q < 0.05.
-MAPS_PER_ARRANGEMENT = 100
-# Widths of the random maps. Neurosynth's maps are made of spheres of 6 to 10 mm radius around peaks (Yarkoni et al.
-# 2011, doi:10.1038/nmeth.1635), which are as wide as Gaussians of 6.3 to 10.5 mm FWHM (a sphere's standard deviation
-# along an axis is its radius / sqrt(5)), and wider where the peaks of many studies scatter. A term must beat both
-# widths; the null distribution changes slowly between them.
-MAP_FWHM_MM = (6, 20)
+# Rare values need many draws, common ones do not: a pair of component and feature is settled when so many draws have
+# reached it, and is otherwise tested with up to so many times the arrangements asked for. The smallest p of a thousand
+# arrangements is then 0.00001, and of 60,000 pairs, twelve at that p have q < 0.05.
+ENOUGH = 10
+MOST_ROUNDS = 100
 BLOCK_MAPS = 2000
+BLOCK_FEATURES = 500
+# Equal arrangements may differ by rounding.
+ROUNDING = 1e-9
+# Below this share of the largest value, what varies is rounding.
+NEGLIGIBLE_VARIATION = 1e-6
 
 
 class Significance(NamedTuple):
-    """Evidence for each component and feature, both arrays of shape (n_components, n_features)."""
+    """Evidence for each component and feature, all arrays of shape (n_components, n_features)."""
 
+    r_collections: Real  # Pearson correlation over collections
+    r_images: Real  # over images, every collection counting alike
     p: Array
     q: Array
 
 
-def exchange_collections(members: Sequence[npt.NDArray[np.intp]], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Draw one arrangement in which every collection gets the rows of another one.
+class Groups(NamedTuple):
+    """Which images are of which collection."""
+
+    by_collection: npt.NDArray[np.intp]  # (n_images,), the images in the order of their collections
+    first: npt.NDArray[np.intp]  # (n_collections,), where each collection begins in that order
+    sizes: npt.NDArray[np.intp]  # (n_collections,), its images
+
+
+def group(collections: Sequence[int]) -> Groups:
+    """Sort images by collection."""
+    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
+    return Groups(np.argsort(member, kind="stable"), np.cumsum(sizes) - sizes, sizes)
+
+
+def collection_scores(values: Real, groups: Groups) -> Real:
+    """Reduce images to collections: means that vary alike, whether a collection has one image or a hundred.
+
+    The mean of n images of one collection has variance ``rho + (1 - rho) / n``, in units of that of single images, with
+    rho the intraclass correlation (estimated by one-way analysis of variance; Donner 1986, doi:10.2307/1403259). Means
+    are divided by the square root of that. Without it, the means of small collections would scatter more in loadings
+    and in term weights at once, which an exchange of collections does not reproduce.
 
     Parameters
     ----------
-    members : sequence of integer arrays
-        The rows of each collection.
-    rng : numpy.random.Generator
+    values : array of shape (n_images, n_columns)
+    groups : Groups
 
     Returns
     -------
-    array of shape (n_images,)
-        Rows to take, collection by collection. A larger collection gives a random part of its rows; a smaller one
-        gives rows more than once, which makes the test a little conservative where sizes differ.
+    array of shape (n_collections, n_columns)
+        Each column has mean 0 and length 1, so that inner products are correlations; or is 0 where nothing varies.
     """
-    givers = rng.permutation(len(members))
-    return np.concatenate(
-        [
-            rng.choice(members[giver], size=len(taker), replace=len(taker) > len(members[giver]))
-            for giver, taker in zip(givers, members, strict=True)
-        ]
-    )
+    sizes = groups.sizes[:, None].astype(values.dtype)
+    largest = np.abs(values).max(axis=0)
+    values = values[groups.by_collection] - values.mean(axis=0)
+    means = np.add.reduceat(values, groups.first, axis=0) / sizes
+    variance = _intraclass_correlation(values, means, sizes)
+    variance = variance + (1 - variance) / sizes
+    scores = (means - (means / variance).sum(axis=0) / (1 / variance).sum(axis=0)) / np.sqrt(variance)
+    return _to_length_one(scores - scores.mean(axis=0), largest)
+
+
+def image_scores(values: Real, groups: Groups) -> Real:
+    """Standardize images, every collection counting alike: a study of forty images is one study.
+
+    Parameters
+    ----------
+    values : array of shape (n_images, n_columns)
+    groups : Groups
+
+    Returns
+    -------
+    array of shape (n_images, n_columns)
+        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, images weighted by
+        one over the size of their collection; columns are 0 where nothing varies.
+    """
+    largest = np.abs(values).max(axis=0)
+    weights = np.repeat(1 / (groups.sizes * len(groups.sizes)), groups.sizes)[:, None].astype(values.dtype)
+    values = values[groups.by_collection]
+    return _to_length_one((values - (weights * values).sum(axis=0)) * np.sqrt(weights), largest)
+
+
+def _to_length_one(scores: Real, largest: Real) -> Real:
+    length = np.sqrt(np.square(scores).sum(axis=0))
+    return np.divide(scores, length, out=np.zeros_like(scores), where=length > NEGLIGIBLE_VARIATION * largest)
+
+
+def _intraclass_correlation(values: Real, means: Real, sizes: Real) -> Real:
+    """Estimate how alike the images of a collection are: share of the variance between collections, 0 to 1."""
+    n_images, n_collections = len(values), len(means)
+    if n_images == n_collections:
+        return np.ones_like(means[0])
+    squares = (sizes * np.square(means)).sum(axis=0)
+    within = (np.square(values).sum(axis=0) - squares) / (n_images - n_collections)
+    typical_size = (n_images - np.square(sizes).sum() / n_images) / (n_collections - 1)
+    between = np.maximum(0, (squares / (n_collections - 1) - within) / typical_size)
+    total = between + within
+    return np.divide(between, total, out=np.ones_like(total), where=total > 0)
 
 
 def associate(
     loadings: Array,
-    features: Array,
+    features: Real,
     collections: Sequence[int],
     *,
     n_permutations: int,
     random_state: int,
-    map_covariances: Sequence[Array] = (),
+    draw_weights: Callable[[int, np.random.Generator], Real] | None = None,
 ) -> Significance | None:
-    """Test whether features go with loadings: one-sided, for positive correlations over images.
+    """Test whether features go with loadings: one-sided, for positive correlations.
 
-    Images are weighted so that every collection counts alike: a study of forty images is one study, and with equal
-    weights for images, exchanging collections of very different size would make the test far too conservative.
-
-    There is a null distribution for the exchange of collections and, where covariances are given, one more for each
-    kind of random map. A feature must stand out of all of them: p is the largest of its p values, which is valid
-    whichever of the null hypotheses is true (intersection-union test).
+    A feature that is computed from voxels must stand out of two null distributions: exchanged collections, and random
+    maps. p is the larger of its p values, which is valid whichever of the null hypotheses is true (intersection-union
+    test; Berger 1982, doi:10.1080/00401706.1982.10487790).
 
     Parameters
     ----------
     loadings : array of shape (n_images, n_components)
     features : array of shape (n_images, n_features)
-        Term weights, or 0 and 1 for labels.
+        Term weights, or 1 where the image carries a label and 0 where not. NaN is missing: it counts as the feature's
+        mean, which says neither yes nor no.
     collections : sequence of int
         The collection of each image.
     n_permutations : int
-        Arrangements of the collections; a hundred times as many random maps of each kind are drawn.
-    map_covariances : sequence of arrays of shape (n_images, n_images)
-        For each kind of random map, the covariance of the images' weights over maps. None for features that are not
-        computed from voxels.
+        Arrangements of the collections, up to a hundred times as many where few reach the observed value; and a
+        hundred times as many random maps.
+    draw_weights : callable, optional
+        Makes the features of random maps, given their number and a generator: an array of shape (n_images, n_maps).
+        None for features that are not computed from voxels.
 
     Returns
     -------
     Significance or None
-        p, and q of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
+        q is that of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
         no permutations wanted, no features, or fewer than eight collections.
     """
-    if not n_permutations or not features.size or len(set(collections)) < MIN_COLLECTIONS:
+    groups = group(collections)
+    if not n_permutations or not features.size or len(groups.sizes) < MIN_COLLECTIONS:
         return None
-    _, member = np.unique(collections, return_inverse=True)
-    members = [np.flatnonzero(member == number) for number in range(member.max() + 1)]
-    by_collection = np.concatenate(members)
-    weights = (1 / np.bincount(member))[member[by_collection], None]
-    x = (weights * _standardize(loadings[by_collection], weights)).T
-    observed = x @ _standardize(features[by_collection], weights)
     rng = np.random.default_rng(random_state)
-    p = _p_exchanged(x, features, weights, observed, members, n_permutations, rng)
-    for covariance in map_covariances:
-        covariance = covariance[np.ix_(by_collection, by_collection)]
-        p = np.maximum(p, _p_random_maps(x, covariance, weights, observed, n_permutations * MAPS_PER_ARRANGEMENT, rng))
-    return Significance(p, false_discovery_rate(p))
+    u = collection_scores(loadings, groups)
+    v = np.concatenate([collection_scores(block, groups) for block in _blocks(features)], axis=1)
+    p = _p_exchanged(u, v, n_permutations, rng)
+    x = image_scores(loadings, groups)
+    r_images = np.concatenate([x.T @ image_scores(block, groups) for block in _blocks(features)], axis=1)
+    if draw_weights is not None:
+        p = np.maximum(p, _p_random_maps(x, r_images, groups, draw_weights, n_permutations * MOST_ROUNDS, rng))
+    return Significance(u.T @ v, r_images, p, false_discovery_rate(p))
 
 
-def _p_exchanged(
-    x: Array,
-    features: Array,
-    weights: Array,
-    observed: Array,
-    members: Sequence[npt.NDArray[np.intp]],
-    n_permutations: int,
-    rng: np.random.Generator,
-) -> Array:
-    """Compare observed correlations with those of exchanged collections.
+def _blocks(features: Real) -> Iterator[Array]:
+    """Go through the features, some at a time: there may be ten thousand, of ten thousand images."""
+    for start in range(0, features.shape[1], BLOCK_FEATURES):
+        yield fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64))
 
-    The null distribution is that of all features of a component together: with thousands of features, a thousand
-    permutations for each alone could never reach a q below 0.05.
+
+def fill_missing(values: Array) -> Array:
+    """Put the mean of each column in the place of NaN."""
+    known = ~np.isnan(values)
+    means = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known, values, means)
+
+
+def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
+    """Compare observed correlations with those of exchanged collections, each pair with its own null distribution.
+
+    Sequential Monte Carlo (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301), in rounds.
     """
-    order = np.argsort(observed, axis=1)
-    ranked = np.take_along_axis(observed, order, axis=1)
+    observed = u.T @ v
     exceeding = np.zeros(observed.shape, dtype=np.int64)
-    for _ in range(n_permutations):
-        null = np.sort(x @ _standardize(features[exchange_collections(members, rng)], weights), axis=1)
-        for component, values in enumerate(null):
-            exceeding[component] += values.size - np.searchsorted(values, ranked[component], side="left")
-    p = np.empty_like(observed)
-    np.put_along_axis(p, order, (1 + exceeding) / (1 + n_permutations * observed.shape[1]), axis=1)
-    return p
+    n_drawn = np.zeros(v.shape[1], dtype=np.int64)
+    open_columns = np.arange(v.shape[1])
+    for _ in range(MOST_ROUNDS):
+        threshold, tested = observed[:, open_columns] - ROUNDING, v[:, open_columns]
+        for _ in range(n_permutations):
+            exceeding[:, open_columns] += rng.permutation(u).T @ tested >= threshold
+        n_drawn[open_columns] += n_permutations
+        open_columns = open_columns[(exceeding[:, open_columns] < ENOUGH).any(axis=0)]
+        if not open_columns.size:
+            break
+    return (1 + exceeding) / (1 + n_drawn)
 
 
 def _p_random_maps(
-    x: Real, covariance: Array, weights: Real, observed: Array, n_maps: int, rng: np.random.Generator
+    x: Real,
+    observed: Real,
+    groups: Groups,
+    draw_weights: Callable[[int, np.random.Generator], Real],
+    n_maps: int,
+    rng: np.random.Generator,
 ) -> Array:
-    """Compare observed correlations with those of random maps, each component with its own distribution.
-
-    The weights of all images in one Gaussian map are jointly Gaussian, so they are drawn from their covariance: no map
-    has to be made.
-    """
-    # The symmetric root does not depend on the signs of eigenvectors.
-    eigenvalues, V = np.linalg.eigh(covariance)
-    root = ((V * np.sqrt(np.clip(eigenvalues, 0, None))) @ V.T).astype(np.float32)
-    # Single precision: half the time, and errors far below what random maps differ by.
-    x, weights = x.astype(np.float32), weights.astype(np.float32)
+    """Compare observed correlations with those of random maps, each component with its own null distribution."""
     exceeding = np.zeros(observed.shape, dtype=np.int64)
     for start in range(0, n_maps, BLOCK_MAPS):
-        size = min(BLOCK_MAPS, n_maps - start)
-        drawn = root @ rng.standard_normal((len(root), size), dtype=np.float32)
-        null = np.sort(x @ _standardize(np.maximum(drawn, 0), weights), axis=1)
-        for component, values in enumerate(null):
-            exceeding[component] += values.size - np.searchsorted(values, observed[component], side="left")
+        drawn = draw_weights(min(BLOCK_MAPS, n_maps - start), rng)
+        null = x.T.astype(drawn.dtype) @ image_scores(drawn, groups)
+        for component, values in enumerate(np.sort(null, axis=1)):
+            exceeding[component] += values.size - np.searchsorted(values, observed[component])
     return (1 + exceeding) / (1 + n_maps)
 
 
@@ -171,10 +232,3 @@ def false_discovery_rate(p: Array) -> Array:
     q = np.empty_like(flat)
     q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return q.reshape(p.shape)
-
-
-def _standardize(X: Real, weights: Real) -> Real:
-    """Centre and scale columns so that weighted inner products are correlations; 0 where there is no variance."""
-    X = X - (weights * X).sum(axis=0) / weights.sum()
-    length = np.sqrt((weights * np.square(X)).sum(axis=0))
-    return np.divide(X, length, out=np.zeros_like(X), where=length > 0)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from consensus import Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
+from matrix import image_blocks
 from stage_log import progress
 
 # Of fewer, a third of the draws has the same two or three studies.
 MIN_COLLECTIONS = 5
-BLOCK_IMAGES = 64
 # FastICA runs that have not converged by then go to and fro: more iterations cost much and change nothing.
 MAX_ITER = 100
 # So often the axes of all draws are turned at random, to know what correlations come by chance.
@@ -70,11 +70,8 @@ def white_axes(
     U, mean = reduced["U"], reduced["mean"]
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
     P: Any = 0
-    for start in range(0, len(U), BLOCK_IMAGES):
-        images = slice(start, start + BLOCK_IMAGES)
-        # Mapped anew for each block: what one mapping has read would stay in memory with it.
-        block = np.load(matrix, mmap_mode="r")[images][:, voxels] - mean[images, None]
-        P = P + K[:, images].astype(np.float32) @ block.astype(np.float32)
+    for images, block in image_blocks(np.load(matrix, mmap_mode="r")):
+        P = P + K[:, images].astype(np.float32) @ (block[:, voxels] - mean[images, None]).astype(np.float32)
     return P
 
 

@@ -27,9 +27,9 @@ class StackedVoxels:
     """
 
     def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
-        self._files = [np.load(file, mmap_mode="r") for file in files]
+        self._files = files
         self._places = places
-        self.shape = (len(places), self._files[0].shape[1])
+        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -38,7 +38,8 @@ class StackedVoxels:
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
         """Read one row (n_voxels,)."""
         file, row = self._places[number]
-        return np.asarray(self._files[file][row])
+        # Mapped anew each time: what a map has read counts as memory until it is closed.
+        return np.array(np.load(self._files[file], mmap_mode="r")[row])
 
 
 def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:
@@ -95,7 +96,7 @@ def require_downloads(downloads: Iterable[Row], max_failed_fraction: float) -> N
 
 
 def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str) -> list[float]:
-    """Write the wanted rows of `stack` as one memory map, scaled, and return their standard deviations.
+    """Write the wanted rows of `stack` as one .npy file, row by row, scaled, and return their standard deviations.
 
     Parameters
     ----------
@@ -108,14 +109,15 @@ def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str
         Images come in other units (z of 5, betas of 1000): unscaled, those with large numbers own the result.
     """
     sds = []
-    with replacing(path) as temporary:
-        shape = (len(rows), stack.shape[1])
-        matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for number, row in enumerate(rows):
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), stack.shape[1])}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for row in rows:
             voxels = stack[row]
             sds.append(float(voxels.std(dtype=np.float64)))
-            matrix[number] = voxels / sds[-1] if scale == "unit_variance" else voxels
-        matrix.flush()
+            if scale == "unit_variance":
+                voxels /= np.float32(sds[-1])
+            voxels.tofile(stream)
     return sds
 
 

@@ -59,6 +59,7 @@ def run_facts(
     collections: list[Row],
     decomposition: Mapping[str, Any],
     terms: list[Row],
+    labels: list[Row],
     stability: list[Row],
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
@@ -73,11 +74,13 @@ def run_facts(
         "images_used": len(images),
         "collections_used": len(n_used),
         "images_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
-        "images_with_terms": terms[0]["images"] if terms else 0,
+        "images_with_terms": max((row["images"] for row in terms), default=0),
         "terms": len({row["term"] for row in terms}),
         "terms_tested": len(tested),
         "terms_significant": len(significant),
         "components_with_significant_terms": len({row["component"] for row in significant}),
+        "labels_tested": sum(row["q"] is not None for row in labels),
+        "labels_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in labels),
         "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),
@@ -135,6 +138,7 @@ def main(
         collections=studies,
         decomposition=decomposed,
         terms=_table_named(results, "desc-ICA_terms.tsv"),
+        labels=_table_named(results, "desc-ICA_enrichment.tsv"),
         stability=_table_named(results, "desc-ICA_stability.tsv"),
     )
     files = [row for table in downloads for row in read_table(table)]
