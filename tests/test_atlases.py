@@ -5,6 +5,7 @@ import inspect
 import nilearn.datasets
 import pytest
 from atlases import NILEARN_ATLASES, is_image_file, names_beside, read_names
+from bibliography import read_works
 
 FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <atlas version="1.0"><header><name>Harvard-Oxford Cortical Structural Atlas</name></header><data>
@@ -76,3 +77,4 @@ def test_nilearn_has_the_fetchers_with_these_arguments(name):
     source = NILEARN_ATLASES[name]
     fetcher = getattr(nilearn.datasets, source.fetcher)
     inspect.signature(fetcher).bind(data_dir="data", verbose=0, **source.arguments)
+    assert source.work in read_works()

@@ -50,8 +50,8 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         (
             "match_networks.reference",
             "smith_2009_rsn",
-            'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases of'
-            " networks that nilearn fetches; did you mean smith_2009_rsn70? known: smith_2009_rsn10,",
+            'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases'
+            " of networks that nilearn fetches; did you mean smith_2009_rsn70? known: smith_2009_rsn10,",
         ),
         ("match_networks.reference", "harvard_oxford", "known: smith_2009_rsn10, smith_2009_rsn20"),
         ("match_networks.reference", "mine.nii.gz", "match_networks.reference: there is no file mine.nii.gz"),
