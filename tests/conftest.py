@@ -3,6 +3,7 @@
 import json
 from contextlib import ExitStack
 
+import build_mask
 import numpy as np
 import pytest
 from fetching import Run
@@ -34,6 +35,14 @@ def real_maps():
     if not REAL_MAPS.is_dir():
         pytest.skip("needs the real maps in ../shared/real-maps")
     return REAL_MAPS
+
+
+@pytest.fixture(scope="session")
+def template_file(tmp_path_factory):
+    """The template that figures are drawn on, as build_mask writes it."""
+    folder = tmp_path_factory.mktemp("build_mask")
+    build_mask.main(str(folder / "mask.nii.gz"), str(folder / "template.nii.gz"), source="brain", resolution_mm=4)
+    return str(folder / "template.nii.gz")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import build_mask
 import nibabel as nib
 import numpy as np
 import pytest
@@ -18,16 +17,8 @@ from PIL import Image
 from plot_components import BARS, Term, draw_terms, facts_of, kind_of, main, threshold_of, title_of, top_terms
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """Build a mask, for the template that comes with it."""
-    folder = tmp_path_factory.mktemp("build_mask")
-    build_mask.main(str(folder / "mask.nii.gz"), str(folder / "template.nii.gz"), source="brain", resolution_mm=4)
-    return str(folder / "template.nii.gz")
-
-
 @pytest.fixture
-def run(tmp_path, template):
+def run(tmp_path, template_file):
     """Run the stage on two components in a folder of the given name; return the paths."""
 
     def run_in(name, *, threshold=None, terms=("motor", "hand", "finger")):
@@ -49,8 +40,8 @@ def run(tmp_path, template):
         write_table(
             folder / "project_terms/desc-ICA_terms.tsv",
             [
-                {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "images": 5}
-                | {"p": None, "q": None}
+                dict.fromkeys(column_names(folder / "project_terms/desc-ICA_terms.tsv"))
+                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "images": 5}
                 for rank, term in reversed(list(enumerate(terms, 1)))
             ],
         )
@@ -66,7 +57,7 @@ def run(tmp_path, template):
         main(
             components=str(folder / "run_ica/components.nii.gz"),
             mask=str(folder / "run_ica/mask.nii.gz"),
-            template=template,
+            template=template_file,
             stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
             terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
             threshold=threshold or {"percentile": 90},
@@ -115,10 +106,10 @@ def test_thresholds_are_written_down(run):
         assert row["threshold"] < row["brightest"] <= sizes.max()
 
 
-def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(run, template):
+def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(run, template_file):
     _, paths = run("results", threshold={"z": 3})
     pixels = np.asarray(Image.open(paths["thumbnails"][1])).astype(int)
-    _, box = read_template(template)
+    _, box = read_template(template_file)
     assert pixels.shape == (box.shape(2)[1], sum(box.shape(axis)[0] for axis in range(3)), 4)
     left_of_axial = box.shape(0)[0] + box.shape(1)[0]
     column = left_of_axial + CEREBELLUM_MM[0] - box.low[0]
@@ -223,13 +214,13 @@ def test_same_maps_give_the_same_bytes(run):
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()
 
 
-def test_wrong_number_of_figures_is_refused(run, template):
+def test_wrong_number_of_figures_is_refused(run, template_file):
     folder, paths = run("results")
     with pytest.raises(ValueError, match=r"2 component maps, 2 rows .* 1 figures asked for"):
         main(
             components=str(folder / "run_ica/components.nii.gz"),
             mask=str(folder / "run_ica/mask.nii.gz"),
-            template=template,
+            template=template_file,
             stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
             terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
             threshold={"z": 3},

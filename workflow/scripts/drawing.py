@@ -35,7 +35,7 @@ COMPRESSION = 3
 # Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
-INK = "#1b1f24"
+INK, FAINT = "#1b1f24", "#5b6570"
 # Of the template; below lies what interpolation makes at the rim. nilearn's brain mask begins here.
 LEAST_BRAIN = 0.2
 
@@ -183,17 +183,21 @@ class Sheet:
         """Write text as it is: terms may contain ``$`` and ``_``."""
         self.axes.text(x, y, text, parse_math=False, **{"color": INK, "zorder": 4, **style})
 
-    def save(self, path: str, *, title: str) -> None:
-        """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """Draw all of it, (height, width, 3); the first row is the highest."""
         self.canvas.draw()
         drawn = np.asarray(self.canvas.buffer_rgba())
         pixels, covered = self.background.copy(), drawn[..., 3] > 0
         opacity = drawn[covered, 3:] / np.float32(255)
         pixels[covered] = np.round(opacity * drawn[covered, :3] + (1 - opacity) * pixels[covered])
+        return pixels
+
+    def save(self, path: str, *, title: str) -> None:
+        """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
         text = PngInfo()
         text.add_itxt("Title", title)
         with replacing(path) as temporary:
-            Image.fromarray(pixels).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
+            Image.fromarray(self.pixels()).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
 
 
 def draw_panel(
