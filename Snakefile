@@ -35,6 +35,7 @@ TABLE = config["archive"]["table"] or []
 BATCHES = range(config["batches"])
 COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
+REFERENCE = config["match_networks"]["reference"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 RETRIES = 2 if config["archive"]["source"] == "neurovault" and workflow.is_main_process else 0
 STARTED = time.time()
@@ -194,6 +195,7 @@ rule fetch_terms:
 rule build_mask:
     """Make the brain mask once; its grid is the one on which everything is computed."""
     input:
+        f"{SCRIPTS}/mni_space.py",
         MASK_FILE,
         FOUNDATION,
     output:
@@ -437,6 +439,49 @@ rule check_demo:
         "workflow/scripts/check_demo.py"
 
 
+rule match_networks:
+    """Only where a reference is configured: find the components in its networks."""
+    input:
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=[
+                "atlases",
+                "drawing",
+                "mni_space",
+                "peaks",
+                "references",
+                "resampling",
+                "significance",
+                "spatial_null",
+            ],
+        ),
+        configuration.reference_files(config),
+        FOUNDATION,
+        components=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+    output:
+        networks="results/match_networks/desc-ICA_networks.tsv",
+        correlations="results/match_networks/desc-ICA_correlations.tsv",
+        figures=expand("results/match_networks/{component}.png", component=COMPONENTS),
+        matrix="results/match_networks/correlations.png",
+    log:
+        "logs/match_networks.log",
+    benchmark:
+        "benchmarks/match_networks.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(3000, per_mb=4),
+        runtime=growing(60, per_mb=0.05),
+    params:
+        **config["match_networks"],
+        data_dir=config["archive"]["data_dir"],
+        random_state=config["run_ica"]["random_state"],
+    script:
+        "workflow/scripts/match_networks.py"
+
+
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
@@ -541,6 +586,7 @@ rule write_lock:
         results=[
             rules.run_ica.output,
             rules.project_terms.output,
+            rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
             rules.render_report.output,
         ],

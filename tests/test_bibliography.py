@@ -48,10 +48,10 @@ def test_reference_line():
     assert "22, 1214–1222." in reference_line(works["himberg2004icasso"])
 
 
-def test_references_are_software_papers_and_a_comment_on_the_rest():
+def test_references_are_what_is_cited_papers_and_a_comment_on_the_rest():
     entries, without = collection_entries([study(7, DOI="10.1000/a"), study(8)], {7: 1, 8: 2})
-    text = references_text(entries, without)
-    assert set(parse_bibtex(text)) == {*read_works(), "neurovault7"}
+    text = references_text(entries, without, "decomposed (Hyvärinen 1999), corrected (Benjamini and Hochberg 1995)")
+    assert set(parse_bibtex(text)) == {"hyvarinen1999fastica", "benjamini1995fdr", "neurovault7"}
     assert text.endswith("\n% NeuroVault collection 8, 2 images: Study 8\n")
 
 

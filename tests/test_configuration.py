@@ -47,6 +47,14 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
             {"percentil": 90},
             "threshold.percentil: there is no such key; did you mean percentile?",
         ),
+        (
+            "match_networks.reference",
+            "smith_2009_rsn",
+            'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases'
+            " of networks that nilearn fetches; did you mean smith_2009_rsn70? known: smith_2009_rsn10,",
+        ),
+        ("match_networks.reference", "harvard_oxford", "known: smith_2009_rsn10, smith_2009_rsn20"),
+        ("match_networks.reference", "mine.nii.gz", "match_networks.reference: there is no file mine.nii.gz"),
         ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
         ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
         ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),
@@ -77,6 +85,10 @@ def test_what_is_wrong_is_said(config, place, value, message):
         ({"archive.lock": "no/such.tsv"}, "archive.lock: there is no file no/such.tsv"),
         ({"archive.source": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
         ({"archive.mode": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
+        (
+            {"archive.mode": "offline", "match_networks.reference": "msdl"},
+            '"msdl" is fetched through the network, which',
+        ),
         ({"download_images.connections": 100}, "connections: 100 is not valid"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import yaml
 from conftest import ROOT
-from methods_text import methods_text
+from methods_text import _networks_paragraph, methods_text
 from write_lock import run_facts
 
 FLAGS = {
@@ -38,6 +38,7 @@ def test_methods_follow_the_configuration():
         terms=terms,
         labels=[],
         stability=[dict.fromkeys(MEASURES)],
+        networks=[],
     )
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -88,6 +89,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         ],
         labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
         stability=[],
+        networks=[],
     )
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
@@ -127,7 +129,10 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
         ],
+        networks=[{"best_r": -0.5, "best_q": 0.01}, {"best_r": 0.25, "best_q": 0.06}],
     )
+    assert (facts["networks_tested"], facts["components_with_significant_network"]) == (2, 1)
+    assert facts["mean_best_network_r"] == 0.375
     text = methods_text(facts, decomposition, settings)
     for words in (
         "the 8 collections counted as much as 7.2 of equal share",
@@ -145,3 +150,25 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+
+
+def test_methods_say_which_networks_and_how_many_components_have_one():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    facts = dict.fromkeys(["networks_tested", "components"], 2) | {
+        "mean_best_network_r": 0.375, "components_with_significant_network": 1,
+    }  # fmt: skip
+    assert _networks_paragraph(facts, settings) == []
+    settings["match_networks"] |= {"reference": "yeo_2011_7", "n_surrogates": 5000}
+    (text,) = _networks_paragraph(facts, settings)
+    for words in (
+        "compared with the networks yeo_2011_7 (Yeo et al. 2011)",
+        "with their best networks was 0.38.",
+        "5,000 surrogates",
+        "1 of 2 components had a network with q < 0.05.",
+    ):
+        assert words in text, words
+    settings["match_networks"]["reference"] = "lab/mine.nii.gz"
+    (text,) = _networks_paragraph(facts | {"networks_tested": 0}, settings)
+    assert "compared with a set of reference networks by" in text
+    assert "mine" not in text
+    assert "surrogates" not in text

@@ -2,30 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from made_maps import EGG, EGG_AFFINE, egg, smooth_noise
 from spatial_null import Lattice, Surrogates, count_resels, fit_smoothness, lattice_of, null_correlations, standardize
 
-VOXEL_MM = 8.0
-AFFINE = np.array([[8.0, 0, 0, -72], [0, 8, 0, -107], [0, 0, 8, -76], [0, 0, 0, 1]])
-SHAPE = (19, 24, 20)
-HALF_AXES_MM = (70, 88, 68)
-
-
-def egg(affine=AFFINE, shape=SHAPE):
-    """Make a mask of the size and place of a brain."""
-    mm = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
-    return (np.square((mm - [0, -15, 0]) / HALF_AXES_MM).sum(axis=-1)) < 1
-
-
-MASK = egg()
-LATTICE = lattice_of(MASK, AFFINE)
-
-
-def field(rng, fwhm_mm, *, symmetry=0.0):
-    """Make smooth noise at the points; `symmetry` mixes it with its mirror image, which is exact in this grid."""
-    noise = rng.standard_normal(np.array(SHAPE) + 12)
-    smooth = ndimage.gaussian_filter(noise, fwhm_mm / 2.3548 / VOXEL_MM, mode="wrap")[6:-6, 6:-6, 6:-6]
-    return standardize((smooth + symmetry * smooth[::-1])[MASK])
+LATTICE = lattice_of(EGG, EGG_AFFINE)
 
 
 def sparse(values):
@@ -49,18 +29,18 @@ def test_smoothness_of_a_smoothed_field_is_that_of_its_kernel(fwhm_mm):
     """Smoothed white noise has the autocorrelation of a Gaussian that is wider by the square root of 2."""
     rng = np.random.default_rng(0)
     distance = np.array([8.0, 16, 24, 36])
-    fields = [field(rng, fwhm_mm) for _ in range(30)]
+    fields = [smooth_noise(rng, fwhm_mm) for _ in range(30)]
     fitted = [fit_smoothness(values, LATTICE) for values in fields]
     expected = np.exp(-np.square(distance) / (4 * (fwhm_mm / 2.3548) ** 2))
     np.testing.assert_allclose(np.mean([smoothness.at(distance) for smoothness in fitted], axis=0), expected, atol=0.05)
     assert np.mean([smoothness.fwhm_mm for smoothness in fitted]) == pytest.approx(fwhm_mm, rel=0.1)
     resels = np.median([count_resels(values, LATTICE) for values in fields])
-    assert resels == pytest.approx(MASK.sum() * VOXEL_MM**3 / fwhm_mm**3, rel=0.25)
+    assert resels == pytest.approx(EGG.sum() * 8**3 / fwhm_mm**3, rel=0.25)
 
 
 def test_surrogates_keep_values_smoothness_and_the_likeness_of_left_and_right():
     rng = np.random.default_rng(1)
-    values = sparse(field(rng, 18, symmetry=0.4))
+    values = sparse(smooth_noise(rng, 18, symmetry=0.4))
     source = Surrogates(values, LATTICE, rng)
     drawn = np.concatenate([source.draw_pair() for _ in range(15)])
     np.testing.assert_allclose(np.sort(drawn, axis=1), np.tile(np.sort(values), (30, 1)), atol=1e-6)
@@ -81,8 +61,8 @@ def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, sym
     rng = np.random.default_rng(3)
     shares, naive = [], []
     for _ in range(50):
-        values = shape(field(rng, 20, symmetry=symmetry))
-        references = np.array([shape(field(rng, 15, symmetry=symmetry)) for _ in range(15)])
+        values = shape(smooth_noise(rng, 20, symmetry=symmetry))
+        references = np.array([shape(smooth_noise(rng, 15, symmetry=symmetry)) for _ in range(15)])
         r = references @ values
         null = null_correlations(values, references, LATTICE, n_maps=39, rng=rng)
         shares.append(((1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / 40 <= 0.05).mean())
@@ -94,14 +74,14 @@ def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, sym
 
 def test_a_map_that_shares_a_part_with_a_reference_stands_out():
     rng = np.random.default_rng(4)
-    reference, other = field(rng, 15), field(rng, 15)
+    reference, other = smooth_noise(rng, 15), smooth_noise(rng, 15)
     null = null_correlations(0.5 * reference + other, np.array([reference, other * 0 + 1]), LATTICE, n_maps=99, rng=rng)
     assert np.abs(null[:, 0]).max() < standardize(0.5 * reference + other) @ reference
     assert not null[:, 1].any()
 
 
 def test_a_seed_gives_the_same_surrogates():
-    values = field(np.random.default_rng(5), 15)
+    values = smooth_noise(np.random.default_rng(5), 15)
     first, second = (Surrogates(values, LATTICE, np.random.default_rng(7)).draw_pair() for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
@@ -117,5 +97,5 @@ def test_constant_maps_and_masks_without_points_are_refused():
 
 def test_a_lattice_off_the_midline_still_measures_symmetry():
     shifted = Lattice(LATTICE.points, LATTICE.inside, LATTICE.affine + np.array([[0, 0, 0, 2.0]] + [[0] * 4] * 3))
-    values = field(np.random.default_rng(6), 25, symmetry=1)
+    values = smooth_noise(np.random.default_rng(6), 25, symmetry=1)
     assert fit_smoothness(values, shifted).mirror_r > 0.9

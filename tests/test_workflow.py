@@ -62,6 +62,24 @@ def test_demo_says_where_the_report_is(demo):
     assert f"Report: {demo}/results/render_report/report.html" in (demo / "terminal.txt").read_text()
 
 
+def test_demo_components_match_the_planted_networks(demo):
+    """The rule is no part of a run without a reference: it leaves as it came."""
+    reference = "results/build_demo_archive/truth/networks.nii.gz"
+    overlay = write_config(demo, match_networks={"reference": reference, "n_surrogates": 39})
+    assert "match_networks" in rules_run(snakemake(demo, "-n", "--configfile", overlay))
+    assert rules_run(snakemake(demo, "match_networks", "--configfile", overlay)) == {"match_networks"}
+    rows = read_table(demo / "results/match_networks/desc-ICA_networks.tsv")
+    planted = read_table(demo / "results/build_demo_archive/truth/networks.tsv")
+    assert {row["matched_network"] for row in rows} == {row["network"] for row in planted}
+    assert min(abs(row["matched_r"]) for row in rows) > 0.9
+    assert {row["best_p"] for row in rows} == {1 / 40}
+    written = {path.name for path in (demo / "results/match_networks").iterdir()}
+    shutil.rmtree(demo / "results/match_networks")
+    text = (ROOT / "docs/outputs.md").read_text()
+    for name in written - {"desc-ICA_networks.json", "desc-ICA_correlations.json"}:
+        assert re.sub(r"ICA_\d+\.", "ICA_00.", name) in text
+
+
 def test_second_run_does_nothing(demo):
     before = digest(demo, "run_ica", "render_report")
     done = snakemake(demo)

@@ -117,9 +117,10 @@ def bibtex_authors(text: str | None) -> str:
     return " and ".join(escape_bibtex(name) for name in names if name.strip())
 
 
-def references_text(entries: list[str], without: list[str]) -> str:
-    """Put the references together."""
+def references_text(entries: list[str], without: list[str], text: str) -> str:
+    """Put the references together: the works that `text` cites, and those of the collections."""
+    heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
+    cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
     missing = ["% Collections without a DOI: cite them by their address.", *without] if without else []
     data = ["% Data: the papers of the contributing collections", *entries]
-    software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip()
-    return "\n\n".join([software, *data, "\n".join(missing)]).rstrip() + "\n"
+    return "\n\n".join([heading, *cited, *data, "\n".join(missing)]).rstrip() + "\n"

@@ -5,25 +5,18 @@ A rule of its own because importing nilearn takes longer than masking a batch of
 
 import logging
 from pathlib import Path
-from typing import cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
+from mni_space import read_volumes, share_in_brain
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
-from numpy.typing import NDArray
 from outputs import replacing
-from scipy import ndimage
 from stage_log import log_to
 
 TEMPLATES = {"brain": load_mni152_brain_mask, "gray_matter": load_mni152_gm_mask}
 
-# A mask of another space overlaps with the MNI152 brain too, but not by this much. Masks of other MNI templates
-# reach some millimetres beyond nilearn's.
+# A mask of another space overlaps with the MNI152 brain too, but not by this much.
 MIN_SHARE_IN_BRAIN = 0.8
-BRAIN_MARGIN_MM = 6
 
 
 def main(mask: str, *, source: str, resolution_mm: float) -> None:
@@ -51,13 +44,11 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if not Path(path).is_file():
         raise ValueError(f"{problem}no such file; it is neither that nor one of {', '.join(TEMPLATES)}")
     try:
-        image = cast(SpatialImage, nib.load(path))
-        data = np.asarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{problem}cannot be read as an image ({error}); give a NIfTI file") from error
-    if data.ndim < 3 or any(length != 1 for length in data.shape[3:]):
+        data, affine = read_volumes(path)
+    except ValueError as error:
+        raise ValueError(f"{problem}{error}") from error
+    if data.ndim != 3:
         raise ValueError(f"{problem}its shape is {data.shape}; give a 3-D image, or choose one volume of it")
-    data = data.reshape(data.shape[:3])
     if not np.isfinite(data).all():
         raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0 or 1")
     if not data.any():
@@ -68,26 +59,13 @@ def load_mask(path: str) -> nib.Nifti1Image:
             f"{problem}it has {values.size} different values from {values[0]:g} to {values[-1]:g}; a mask is 0 outside "
             "and has one other value inside: threshold it first"
         )
-    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
-        raise ValueError(f"{problem}its affine is not finite or singular; correct the header")
-    share = _share_in_brain(data != 0, image.affine)
+    share = share_in_brain(data != 0, affine)
     if share < MIN_SHARE_IN_BRAIN:
         raise ValueError(
             f"{problem}only {share:.0%} of its voxels lie in the MNI152 brain, so it is not a brain mask in MNI space "
             f"({MIN_SHARE_IN_BRAIN:.0%} are asked for); register it to MNI152 first"
         )
-    return nib.Nifti1Image((data != 0).astype(np.uint8), image.affine)
-
-
-def _share_in_brain(inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> float:
-    """Return the share of a mask's voxels in the MNI152 brain, widened by a margin."""
-    resolution_mm = 2
-    brain_img = load_mni152_brain_mask(resolution=resolution_mm)
-    brain = ndimage.binary_dilation(np.asarray(brain_img.dataobj), iterations=BRAIN_MARGIN_MM // resolution_mm)
-    mm = apply_affine(affine, np.argwhere(inside))
-    voxels = np.rint(apply_affine(np.linalg.inv(brain_img.affine), mm)).astype(int)
-    on_grid = np.all((voxels >= 0) & (voxels < brain.shape), axis=1)
-    return float(np.count_nonzero(brain[tuple(voxels[on_grid].T)]) / len(voxels))
+    return nib.Nifti1Image((data != 0).astype(np.uint8), affine)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from atlases import NILEARN_ATLASES, is_image_file, names_beside
 from filters import compile_term
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -62,6 +63,15 @@ def mask_file(config: Mapping[str, Any]) -> list[str]:
     """Return the mask's file as an input of the rule that reads it; none for nilearn's masks."""
     mask = config["mask_images"]["mask"]
     return [] if mask in ("brain", "gray_matter") else [mask]
+
+
+def reference_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the file of reference networks and the file of their names; none for an atlas of nilearn's."""
+    reference = config["match_networks"]["reference"]
+    if reference is None or not is_image_file(reference):
+        return []
+    names = names_beside(reference)
+    return [reference, names] if names else [reference]
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
@@ -119,6 +129,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     named = [(f"archive.{key}", archive[key]) for key in ("table", "lock") if archive[key] is not None]
     named += [("mask_images.mask", file) for file in mask_file(config)]
     named += [("fetch_metadata", file) for file in filter_files(config)]
+    named += [("match_networks.reference", file) for file in reference_files(config)]
     for key, file in named:
         if not Path(file).is_file():
             yield f"{key}: there is no file {file} (looked from {Path.cwd()})"
@@ -132,9 +143,30 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"
             " name the copy"
         )
+    yield from _impossible_reference(config)
     is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
     if config["download_images"]["resample"] and is_read_only:
         yield (
             "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
             " images; expected: false"
+        )
+
+
+def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find out whether the reference is neither a file nor an atlas, or an atlas where nothing may be fetched."""
+    reference, archive = config["match_networks"]["reference"], config["archive"]
+    if reference is None or is_image_file(reference):
+        return
+    problem = f"match_networks.reference: {json.dumps(reference)} "
+    if reference not in NILEARN_ATLASES:
+        near = difflib.get_close_matches(reference, NILEARN_ATLASES, n=1)
+        advice = f"did you mean {near[0]}? " if near else ""
+        yield (
+            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases of networks that nilearn fetches;"
+            f" {advice}known: {', '.join(NILEARN_ATLASES)}"
+        )
+    elif archive["source"] == "offline" or archive["mode"] == "offline":
+        yield (
+            f"{problem}is fetched through the network, which is not used offline; name the atlas's NIfTI file (nilearn"
+            " keeps it in ~/nilearn_data)"
         )

@@ -234,7 +234,7 @@ def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, mete
     """Get one image from the server; what cannot be had is a row with its reason."""
     if image["file_size"] == 0:
         logging.warning("image %d: NeuroVault states 0 bytes: it has lost the file", image["image_id"])
-        return _row(image, _failed("missing_file", None), _names(image)[0], expected)
+        return _row(image, _failed("missing_file", None), _names(image)[0], expected, is_told=True)
     try:
         return _row(image, *_download(client, image, data_dir, meter), expected)
     except FetchError as error:

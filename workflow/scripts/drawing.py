@@ -35,7 +35,7 @@ COMPRESSION = 3
 # Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
-INK = "#1b1f24"
+INK, FAINT = "#1b1f24", "#5b6570"
 
 
 class Box(NamedTuple):

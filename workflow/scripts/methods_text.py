@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from atlases import NILEARN_ATLASES
 from bibliography import cite, read_works, reference_line
 from random_maps import FWHM_MM
 from significance import MIN_LABEL_COLLECTIONS, MOST_ROUNDS, SIGNIFICANT_Q
@@ -22,6 +23,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             _decomposition_paragraph(facts, decomposition, settings),
             *_stability_paragraph(facts, decomposition),
             _terms_paragraph(facts, settings),
+            *_networks_paragraph(facts, settings),
             _reproducibility_paragraph(facts),
         ]
     )
@@ -253,6 +255,30 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
         f" {SIGNIFICANT_Q}."
     )
+
+
+def _networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    reference = settings["match_networks"]["reference"]
+    if reference is None:
+        return []
+    atlas = NILEARN_ATLASES.get(reference)
+    networks = f"the networks {reference} {_cite(atlas.work)}" if atlas else "a set of reference networks"
+    text = (
+        f"**Reference networks.** The component maps were compared with {networks} by Pearson's correlation over the"
+        " voxels of the mask where the reference has data. A component's best network is that with the largest"
+        " |r|; components and networks were also matched one to one so that the sum of |r| is largest. The mean |r| of"
+        f" components with their best networks was {facts['mean_best_network_r']:.2f}."
+    )
+    if facts["networks_tested"]:
+        text += (
+            f" Each |r| was compared with the largest that {settings['match_networks']['n_surrogates']:,} surrogates of"
+            " the component had with any network: random maps with the values of the component, its spatial"
+            f" autocorrelation {_cite('burt2020surrogates')}, fitted in the form of AFNI {_cite('cox2017clustering')},"
+            " and its correlation of left and right. Over components, p values were corrected for the false discovery"
+            f" rate {_cite('benjamini1995fdr')}. {facts['components_with_significant_network']} of"
+            f" {_count(facts['components'], 'component')} had a network with q < {SIGNIFICANT_Q}."
+        )
+    return [text]
 
 
 def _reproducibility_paragraph(facts: Mapping[str, Any]) -> str:

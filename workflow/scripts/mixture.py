@@ -70,7 +70,7 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
 
     Smooth noise has tails by chance, which a fit that takes voxels for independent would call activation. So a tail is
     fitted only if the largest value is above what a Gaussian field of so many resels reaches, with the noise fitted so
-    far: expected Euler characteristic below 0.05 (Worsley et al. 1996).
+    far: expected Euler characteristic below 0.05 (Worsley et al. 1992).
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
 def expected_euler_characteristic(z: float, resels: float) -> float:
     """Return how many clusters above `z` are expected in a Gaussian field in three dimensions, for large `z`.
 
-    Worsley et al. 1996 (doi:10.1002/(SICI)1097-0193(1996)4:1<58::AID-HBM4>3.0.CO;2-O), the term of the volume.
+    Worsley et al. 1992 (doi:10.1038/jcbfm.1992.127).
     """
     return float(resels * (4 * np.log(2)) ** 1.5 / (2 * np.pi) ** 2 * (z**2 - 1) * np.exp(-(z**2) / 2))
 

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import (
+    FAINT,
     INK,
     Box,
     Scale,
@@ -36,7 +37,7 @@ LONGEST_TERM = 40
 # Characters of a title at full size; a longer one is drawn smaller.
 LONGEST_TITLE = 85
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
-FAINT, LINE = "#5b6570", "#2f9e44"
+LINE = "#2f9e44"
 # Kinds of bars in the terms figure, and what its legend says.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",

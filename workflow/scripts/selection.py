@@ -126,15 +126,18 @@ def select_images(
     found = _Found(criteria, max_images_per_collection)
     damage: Counter[str] = Counter()
     read: list[Record] = []
-    meter = Meter(len(drawn), unit="collection")
+    # How many collections it takes is known at the end.
+    meter = Meter(len(drawn), unit="collection") if max_images is None else Meter(max_images, unit="wanted image")
+    taken = 0
     # The source reads ahead. Whatever it has read beyond what is needed plays no part.
     with closing(source.images(drawn)) as walk:
         for collection, images, damaged in walk:
             read.append(collection)
             damage.update(damaged)
             found.add(images)
-            meter.add()
-            if max_images is not None and found.count_taken() >= max_images:
+            before, taken = taken, found.count_taken()
+            meter.add(1 if max_images is None else taken - before)
+            if max_images is not None and taken >= max_images:
                 break
     passing = [found.passing(collection["id"]) for collection in read]
     kept = [image for images in passing for image in draw_images(images, random_state)[:max_images_per_collection]]

@@ -26,6 +26,8 @@ BIN_MM = 2.0
 # Surrogates live in a periodic box that is larger than the brain by the distance at which they no longer correlate.
 NEGLIGIBLE_CORRELATION = 0.01
 HERMITE_DEGREE = 15
+# Share of the points that must have a mirror image, two FWHM away or more, for symmetry to be measured.
+MIN_MIRRORED = 0.1
 
 
 class Lattice(NamedTuple):
@@ -186,7 +188,8 @@ def fit_smoothness(values: Real, lattice: Lattice) -> Smoothness:
 
     start, low, high = (0.5, 8.0, 10.0), (0.0, 1.0, 1.0), (1.0, 60.0, 60.0)
     a, b_mm, c_mm = least_squares(residuals, start, bounds=(low, high), x_scale=(0.1, 3, 3)).x
-    return Smoothness(float(a), float(b_mm), float(c_mm), _mirror_correlation(x, lattice))
+    smoothness = Smoothness(float(a), float(b_mm), float(c_mm), mirror_r=0)
+    return smoothness._replace(mirror_r=_mirror_correlation(x, lattice, apart_mm=2 * smoothness.fwhm_mm))
 
 
 def _autocorrelation(x: Array, lattice: Lattice) -> tuple[Array, Array, Array]:
@@ -229,12 +232,16 @@ def _mirror(lattice: Lattice) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_
     return points, mirrored, apart_mm
 
 
-def _mirror_correlation(x: Array, lattice: Lattice) -> float:
-    """Correlate a map with its mirror image, where both are."""
-    _, mirrored, _ = _mirror(lattice)
+def _mirror_correlation(x: Array, lattice: Lattice, *, apart_mm: float) -> float:
+    """Correlate a map with its mirror image, where both are; 0 if negative.
+
+    Places near the midline are alike because they are near, so some that are further apart are asked for: of half a
+    brain nothing can be said.
+    """
+    _, mirrored, distance_mm = _mirror(lattice)
     within = np.all((mirrored >= 0) & (mirrored < lattice.inside.shape), axis=1)
     within[within] = lattice.inside[tuple(mirrored[within].T)]
-    if within.sum() < 3:
+    if np.count_nonzero(distance_mm[within] > apart_mm) < MIN_MIRRORED * len(x):
         return 0.0
     volume = np.zeros(lattice.inside.shape)
     volume[lattice.inside] = x

@@ -61,6 +61,7 @@ def run_facts(
     terms: list[Row],
     labels: list[Row],
     stability: list[Row],
+    networks: list[Row],
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
     n_used = Counter(row["collection_id"] for row in images)
@@ -88,6 +89,11 @@ def run_facts(
         "components": decomposition["n_components"],
         "voxels": decomposition["n_voxels"],
         "variance_explained": decomposition["variance_explained"],
+        "networks_tested": sum(row["best_q"] is not None for row in networks),
+        "components_with_significant_network": sum(
+            row["best_q"] is not None and row["best_q"] < SIGNIFICANT_Q for row in networks
+        ),
+        "mean_best_network_r": sum(abs(row["best_r"]) for row in networks) / len(networks) if networks else None,
     } | _means_and_minima(stability)
 
 
@@ -140,6 +146,7 @@ def main(
         terms=_table_named(results, "desc-ICA_terms.tsv"),
         labels=_table_named(results, "desc-ICA_enrichment.tsv"),
         stability=_table_named(results, "desc-ICA_stability.tsv"),
+        networks=_table_named(results, "desc-ICA_networks.tsv"),
     )
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]
@@ -161,10 +168,8 @@ def main(
         },
     )
     entries, without = collection_entries(studies, Counter(row["collection_id"] for row in used))
-    for path, text in (
-        (methods, methods_text(facts, decomposed, settings)),
-        (references, references_text(entries, without)),
-    ):
+    paragraphs = methods_text(facts, decomposed, settings)
+    for path, text in ((methods, paragraphs), (references, references_text(entries, without, paragraphs))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     logging.info(

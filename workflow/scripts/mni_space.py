@@ -1,0 +1,70 @@
+"""Read the user's masks, atlases and networks, and tell whether they lie where the MNI152 brain is."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.filebasedimages import ImageFileError
+from nibabel.loadsave import load
+from nibabel.spatialimages import SpatialImage
+from nilearn.datasets import load_mni152_brain_mask
+from numpy.typing import NDArray
+from scipy import ndimage
+
+# Brains of other MNI templates reach some millimetres beyond nilearn's.
+BRAIN_MARGIN_MM = 6
+RESOLUTION_MM = 2
+
+
+def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read an image of three or four dimensions; further ones of length 1 are dropped.
+
+    Returns
+    -------
+    data : array of shape (nx, ny, nz) or (nx, ny, nz, n_volumes)
+        Of a real type.
+    affine : array of shape (4, 4)
+        Voxel to mm; regular.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such image.
+    """
+    if not Path(path).is_file():
+        raise ValueError("no such file")
+    try:
+        image = cast(SpatialImage, load(path))
+        data = np.asarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error
+    shape = data.shape
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim not in (3, 4) or 0 in shape:
+        raise ValueError(f"its shape is {shape}; give a 3-D or 4-D image")
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"its values are of the type {data.dtype}; give an image of numbers")
+    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
+        raise ValueError("its affine is not finite or singular; correct the header")
+    return data, np.asarray(image.affine, dtype=np.float64)
+
+
+def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
+    """Return the share of the sum of a volume that lies in nilearn's MNI152 brain mask, widened by 6 mm.
+
+    Parameters
+    ----------
+    volume : array of shape (nx, ny, nz)
+        Not negative, and not all 0.
+    affine : array of shape (4, 4)
+        Voxel to mm.
+    """
+    brain_img = load_mni152_brain_mask(resolution=RESOLUTION_MM)
+    brain = ndimage.binary_dilation(np.asarray(brain_img.dataobj), iterations=BRAIN_MARGIN_MM // RESOLUTION_MM)
+    places = np.argwhere(volume)
+    values = volume[tuple(places.T)].astype(np.float64)
+    voxels = np.rint(apply_affine(np.linalg.inv(brain_img.affine) @ affine, places)).astype(int)
+    on_grid = np.all((voxels >= 0) & (voxels < brain.shape), axis=1)
+    return float(values[on_grid] @ brain[tuple(voxels[on_grid].T)] / values.sum())
