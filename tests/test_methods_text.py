@@ -5,6 +5,13 @@ from conftest import ROOT
 from methods_text import _networks_paragraph, methods_text
 from write_lock import run_facts
 
+FLAGS = {
+    "min_iq_restarts": 0.6,
+    "min_r_restarts": None,
+    "min_r_bootstraps": 0.5,
+    "min_r_split_half": 0.4,
+    "max_collection_share": 0.6,
+}
 MEASURES = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half")
 
 
@@ -18,7 +25,8 @@ def test_methods_follow_the_configuration():
         "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -66,7 +74,8 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
-        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
     }  # fmt: skip
     facts = run_facts(
         selection=[],
@@ -104,7 +113,8 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
-        "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
     }  # fmt: skip
     images = [{"image_id": k, "collection_id": k, "map_type": "Z map"} for k in range(8)]
     facts = run_facts(
@@ -134,11 +144,12 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         "was 0.60 (lowest 0.40; axes turned at random in the subspaces of the draws stay below 0.55 in 95 % of cases)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; by chance below 0.35)",
-        "Of 2 components, 1 for not being found again in draws of the collections, 2 for being carried by one"
-        " collection are flagged.",
+        "Of 2 components, 1 is flagged as not_reproduced (mean |r| in the draws below 0.5, or mean |r| between halves"
+        " below 0.4, or not above chance); 2 are flagged as one_collection (share of one collection in the squared"
+        " loadings above 0.6).",
     ):
         assert words in text, words
-    assert "starting point are flagged" not in text
+    assert "start_dependent" not in text
 
 
 def test_methods_say_which_networks_and_how_many_components_have_one():

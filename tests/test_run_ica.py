@@ -83,7 +83,10 @@ SOUND = {
         ({"n_restarts_converged": 17}, ["3 of 20 restarts have not converged", "scan_components"]),
         (
             {"n_flagged": {"not_reproduced": 7}},
-            ["7 of 20 components are not found again, or not better than by chance", "lower run_ica.n_components"],
+            [
+                "7 of 20 components correlate with those of draws or halves of the collections by less than",
+                "lower run_ica.n_components",
+            ],
         ),
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
     ],

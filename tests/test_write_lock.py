@@ -43,7 +43,8 @@ def lock(tmp_path):
             "n_components": 2, "n_voxels": 235375, "n_iter": 12, "converged": True, "max_iter": 500, "tol": 0.0001,
             "n_restarts": 20, "n_restarts_converged": 19, "random_state": 0, "variance_explained": 0.625,
             "n_bootstraps_used": 17, "n_effective_collections": 1.6, "n_splits_used": 10,
-            "n_axes_of_draws": 7, "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+            "n_axes_of_draws": 7, "flags": {},
+            "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
         }  # fmt: skip
         write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
         settings = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atlases import NILEARN_ATLASES
@@ -176,18 +176,25 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
             f" {facts['mean_chance_r_split_half']:.2f}). Each half has half of the studies only, so that values for all"
             " of them are likely to be higher."
         )
-    flagged = [
-        f"{count} {words}"
-        for count, words in (
-            (decomposition["n_flagged"]["start_dependent"], "for depending on the starting point"),
-            (decomposition["n_flagged"]["not_reproduced"], "for not being found again in draws of the collections"),
-            (decomposition["n_flagged"]["one_collection"], "for being carried by one collection"),
-        )
-        if count
-    ]
+    flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
     if flagged:
-        parts.append(f"Of {_count(facts['components'], 'component')}, {', '.join(flagged)} are flagged.")
+        parts.append(f"Of {_count(facts['components'], 'component')}, {'; '.join(flagged)}.")
     return [f"**Stability.** {' '.join(parts)}"] if parts else []
+
+
+def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> Iterator[str]:
+    """Say how many components have which flag, and what raises it."""
+    what_raises = {
+        "start_dependent": {"min_iq_restarts": "Iq over restarts", "min_r_restarts": "mean |r| with them"},
+        "not_reproduced": {"min_r_bootstraps": "mean |r| in the draws", "min_r_split_half": "mean |r| between halves"},
+        "one_collection": {"max_collection_share": "share of one collection in the squared loadings"},
+    }
+    for flag in (flag for flag, count in counts.items() if count):
+        side = "above" if flag == "one_collection" else "below"
+        criteria = [f"{words} {side} {limits[key]:g}" for key, words in what_raises[flag].items() if limits[key]]
+        if flag == "not_reproduced":
+            criteria.append("not above chance")
+        yield f"{counts[flag]} {'is' if counts[flag] == 1 else 'are'} flagged as {flag} ({', or '.join(criteria)})"
 
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

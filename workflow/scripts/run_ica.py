@@ -219,8 +219,8 @@ def find_warnings(summary: Mapping[str, Any]) -> list[str]:
         found.append(f"{n_unconverged} of {n_restarts} restarts have not converged")
     if n_lost:
         found.append(
-            f"{n_lost} of {n_components} components are not found again, or not better than by chance, in draws and"
-            " halves of the collections (not_reproduced in desc-ICA_stability.tsv)"
+            f"{n_lost} of {n_components} components correlate with those of draws or halves of the collections by less"
+            " than run_ica.flags asks for, or no more than by chance (not_reproduced in desc-ICA_stability.tsv)"
         )
     if found:
         found.append(

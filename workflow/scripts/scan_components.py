@@ -132,7 +132,7 @@ def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
     found = (
         f"Advice: run_ica.n_components: {best['n_components']}. With it {best['reproduced']} components are found again"
-        " in draws and halves of the collections"
+        " in draws and halves of the collections (no flag not_reproduced)"
     )
     if best is judged[-1]:
         return f"{found}, more than with fewer (tried: {orders}). No larger one could be judged: try larger ones."
