@@ -130,7 +130,7 @@ def test_every_result_is_documented(document):
         is_sidecar = file.replace(".json", ".tsv") in files or file.replace(".json", "-0.tsv") in files
         if file.endswith(".json") and is_sidecar:
             continue
-        name = re.sub(r"-\d+\.", "-{batch}.", re.sub(r"ICA_\d+\.", "ICA_00.", file.split("/", 2)[2]))
+        name = re.sub(r"-\d+\.", "-{batch}.", re.sub(r"ICA_\d+", "ICA_00", file.split("/", 2)[2]))
         assert name in text, f"{document} does not mention {file}"
 
 
