@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from consensus import Settings, find_consensus, judge_by_restarts
+from consensus import Consensus, Settings, find_consensus, judge_by_restarts
 from loadings import (
     Shares,
     effective_number,
@@ -21,7 +21,7 @@ from loadings import (
     share_of_images,
 )  # fmt: skip
 from outputs import component_labels, read_table, remove_stale, replacing, write_json, write_table
-from stability import FLAGS, collect_measures, find_flags, judge_by_collections, read_images
+from stability import FLAGS, Stability, collect_measures, find_flags, judge_by_collections, read_images
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
@@ -123,12 +123,10 @@ def main(
             axes = read_images(matrix, reduced, members, random_state)
             bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings)
 
-    labels, image_ids = component_labels(len(Z)), [image["image_id"] for image in used]
-    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
-    remove_stale(components, "space-*_components.nii.gz")
+    labels = component_labels(len(Z))
     write_maps(components, found.S.astype(np.float32), mask)
     for path, rows in ((mixing, found.A), (unmixing, found.W.T)):
-        write_table(path, rows_by_image(labels, rows, image_ids), ["image_id", *labels])
+        write_table(path, rows_by_image(labels, rows, used), ["image_id", *labels])
 
     share = share_of_images(found.A, reduced["weights"])
     shares = share_of_collections(share, members)
@@ -137,6 +135,7 @@ def main(
     write_table(top_collections, rank_collections(labels, found.A, shares, used, studies))
 
     image_variance = reduced["weights"] * reduced["image_variance"]
+    balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
     explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
     # Where there is only one collection, that it carries everything is no news.
@@ -144,7 +143,6 @@ def main(
     raised = find_flags(measures, largest_share, flags)
     write_table(stability, stability_rows(labels, explained, measures, shares, raised))
 
-    balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
     summary = {
         "n_components": len(Z),
         "n_images": len(used),
@@ -154,17 +152,10 @@ def main(
         "whitening": str(reduced["method"]),
         "algorithm": "FastICA, parallel, logcosh",
         **settings._asdict(),
-        "n_iter": consensus.rotation.n_iter,
-        "converged": consensus.rotation.converged,
-        "n_restarts": n_restarts,
-        "n_restarts_converged": sum(restart.converged for restart in consensus.restarts),
+        **count_runs(consensus, bootstraps, halves),
         "n_axes_of_draws": reduced["U"].shape[1],
         "n_bootstraps": n_bootstraps,
-        "n_bootstraps_used": bootstraps.n_used if bootstraps else 0,
-        "n_bootstraps_converged": bootstraps.n_converged if bootstraps else 0,
         "n_splits": n_splits,
-        "n_splits_used": halves.n_used if halves else 0,
-        "n_halves_converged": halves.n_converged if halves else 0,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
         "flags": dict(flags),
         "variance_explained": float(explained.sum()),
@@ -180,10 +171,26 @@ def main(
     )  # fmt: skip
 
 
-def rows_by_image(labels: Sequence[str], values: Array, image_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+def rows_by_image(
+    labels: Sequence[str], values: Array, images: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Name the rows and columns of `values` (n_images, n_components)."""
-    for image_id, row in zip(image_ids, values, strict=True):
-        yield {"image_id": image_id} | dict(zip(labels, row, strict=True))
+    for image, row in zip(images, values, strict=True):
+        yield {"image_id": image["image_id"]} | dict(zip(labels, row, strict=True))
+
+
+def count_runs(consensus: Consensus, bootstraps: Stability | None, halves: Stability | None) -> dict[str, Any]:
+    """Count the runs of FastICA, and those that converged."""
+    return {
+        "n_iter": consensus.rotation.n_iter,
+        "converged": consensus.rotation.converged,
+        "n_restarts": len(consensus.restarts),
+        "n_restarts_converged": sum(restart.converged for restart in consensus.restarts),
+        "n_bootstraps_used": bootstraps.n_used if bootstraps else 0,
+        "n_bootstraps_converged": bootstraps.n_converged if bootstraps else 0,
+        "n_splits_used": halves.n_used if halves else 0,
+        "n_halves_converged": halves.n_converged if halves else 0,
+    }
 
 
 def stability_rows(
@@ -232,6 +239,8 @@ def find_warnings(summary: Mapping[str, Any]) -> list[str]:
 
 def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:
     """Write the rows of `S` (n_components, n_voxels) as a 4-D image on the grid of the mask."""
+    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
+    remove_stale(path, "space-*_components.nii.gz")
     mask_img = nib.load(mask)
     inside = np.asarray(mask_img.dataobj) > 0
     volume = np.zeros((*inside.shape, len(S)), dtype=np.float32)
