@@ -37,7 +37,6 @@ COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
-RETRIES = 2 if config["archive"]["source"] == "neurovault" and workflow.is_main_process else 0
 STARTED = time.time()
 ENVIRONMENT = "envs/neurovault_ica.yaml"
 FOUNDATION = [
@@ -115,7 +114,7 @@ rule fetch_metadata:
         "logs/fetch_metadata.log",
     benchmark:
         "benchmarks/fetch_metadata.tsv"
-    retries: RETRIES
+    retries: 0  # the client waits out an outage itself; other failures are final
     conda:
         ENVIRONMENT
     threads: 1
@@ -144,7 +143,7 @@ rule download_images:
         "logs/download_images-{batch}.log",
     benchmark:
         "benchmarks/download_images-{batch}.tsv"
-    retries: RETRIES
+    retries: 0  # the client waits out an outage itself; other failures are final
     conda:
         ENVIRONMENT
     threads: 1
@@ -177,7 +176,7 @@ rule fetch_terms:
         "logs/fetch_terms-{batch}.log",
     benchmark:
         "benchmarks/fetch_terms-{batch}.tsv"
-    retries: RETRIES
+    retries: 0  # the client waits out an outage itself; other failures are final
     conda:
         ENVIRONMENT
     threads: 1
