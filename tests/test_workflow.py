@@ -253,7 +253,9 @@ def test_fewer_components_leave_no_old_figures(tmp_path, small_archive):
     )
     snakemake(folder, "results/plot_components/overview.png", "--configfile", overlay)
     written = files_of(folder, "plot_components") + files_of(folder, "run_ica")
-    assert [name for name in written if name.startswith("ICA_")] == ["ICA_00.png", "ICA_01.png", "ICA_02.png"]
+    maps = [name for name in written if name.startswith("ICA_") and "thumbnail" not in name]
+    assert maps == ["ICA_00.png", "ICA_01.png", "ICA_02.png"]
+    assert [name for name in written if "thumbnail" in name] == [f"ICA_0{i}_thumbnail.png" for i in range(3)]
     assert not [name for name in written if "res-4" in name]
 
 
