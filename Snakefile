@@ -15,8 +15,9 @@ WORKFLOW = os.path.relpath(workflow.current_basedir.join("workflow").get_path_or
 SCRIPTS = f"{WORKFLOW}/scripts"
 sys.path.append(os.path.abspath(SCRIPTS))
 import configuration
+import jobs
 import outputs
-from jobs import growing, last_words
+from jobs import growing
 
 
 configfile: "config.yaml"
@@ -25,7 +26,10 @@ configfile: "config.yaml"
 try:
     configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
     configuration.check_configuration(config)
-except ValueError as error:
+    if workflow.is_main_process:
+        jobs.drop_stale_locks()
+        jobs.check_results("logs")
+except (RuntimeError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
 DEMO = config["archive"]["source"] == "demo"
@@ -641,4 +645,4 @@ onsuccess:
 
 
 onerror:
-    print(*last_words("logs", since=STARTED), sep="\n")
+    print(*jobs.last_words("logs", since=STARTED), sep="\n")

@@ -9,7 +9,7 @@ import pytest
 from fetching import Run
 from neurovault_server import Server, nifti
 from reduce_images import gram_matrix, image_means, principal_axes
-from workflow_runs import ROOT, copy_project, make_maps, snakemake
+from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
 
@@ -27,6 +27,14 @@ def demo(tmp_path_factory):
 def small_archive(tmp_path_factory):
     """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
     return make_maps(tmp_path_factory.mktemp("small") / "data", n_images=24, n_sources=5)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory, small_archive):
+    """A run on the small archive, finished up to the report."""
+    folder = copy_project(tmp_path_factory.mktemp("small_run"))
+    snakemake(folder, "results/plot_components/overview.png", "--configfile", small_config(folder, small_archive))
+    return folder
 
 
 @pytest.fixture

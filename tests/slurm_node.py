@@ -34,7 +34,7 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 KillWait=2
-MinJobAge=600
+MinJobAge=3600
 ReturnToService=2
 PropagateResourceLimits=NONE
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2

@@ -60,8 +60,11 @@ class Batch:
         if content is not None:
             path.write_bytes(gzip.compress(content, 1) if packed else content)
         self.rows.append(
-            {"image_id": image_id, "status": status, "reason": None, "bytes": 1, "sha256": "0", "file": file}
-        )
+            {
+                "image_id": image_id, "status": status, "reason": None, "sha256": "0", "file": file,
+                "bytes": path.stat().st_size if path.exists() else None,
+            }
+        )  # fmt: skip
         return path
 
     def run(self, interpolation: str = "linear", extrapolate_background: bool = False):
@@ -264,11 +267,26 @@ def test_a_damaged_file_is_unreadable(fault, batch, data):
     assert len(voxels) == 0
 
 
-def test_a_missing_file_and_a_folder_are_unreadable(batch):
-    batch.add(1, None)
-    batch.add(2, None).mkdir()
+def test_images_that_were_there_and_are_not_stop_the_run(batch, data):
+    kept, cut, deleted = (batch.add(number, image_bytes(data)) for number in range(3))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    deleted.unlink()
+    with pytest.raises(
+        RuntimeError, match=r"2 of 3 images .* such as \S+image_1.nii.gz: .* --forcerun download_images"
+    ):
+        batch.run()
+    assert kept.exists()
+
+
+def test_a_file_without_rights_is_unreadable(batch, data, monkeypatch):
+    batch.add(1, image_bytes(data))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     _, quality = batch.run()
-    assert [row["reason"] for row in quality] == ["unreadable", "unreadable"]
+    assert (quality[0]["reason"], quality[0]["value"]) == ("unreadable", "Permission denied")
+
+
+def refuse(path):
+    raise PermissionError(13, "Permission denied", str(path))
 
 
 @pytest.mark.parametrize(

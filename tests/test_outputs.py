@@ -1,5 +1,6 @@
 """Tables and files: what is written comes back, and nothing half-written stays."""
 
+import errno
 import gzip
 import json
 import os
@@ -89,6 +90,27 @@ def test_failed_write_keeps_the_old_file(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+WRITERS = {
+    "a.txt": lambda path: path.write_text("half of the new"),
+    "a.npy": lambda path: np.save(path, np.zeros(100_000)),
+    "a.npz": lambda path: np.savez(path, np.zeros(100_000)),
+    "a.nii.gz": lambda path: nib.save(nib.Nifti1Image(np.zeros((30, 30, 30)), np.eye(4)), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_named_with_the_result_whoever_writes(tmp_path, name):
+    def write_to_a_full_disk():
+        with replacing(tmp_path / name) as temporary:
+            temporary.symlink_to("/dev/full")
+            WRITERS[name](temporary)
+
+    with pytest.raises(OSError, match="No space left on device") as stopped:
+        write_to_a_full_disk()
+    assert (stopped.value.errno, stopped.value.filename) == (errno.ENOSPC, str(tmp_path / name))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_runs_left_is_removed(tmp_path):

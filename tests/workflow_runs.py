@@ -25,7 +25,8 @@ GRIDS = [
 ]
 SMALL = {
     "mask_images": {"resolution_mm": 4},
-    "run_ica": {"n_components": 5, "n_restarts": 4},
+    "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
+    "project_terms": {"n_permutations": 100},
     # The made maps fill their box with signal, which no brain does.
     "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
 }
@@ -43,13 +44,22 @@ def copy_project(folder):
     return folder
 
 
-def snakemake(folder, *arguments, cores=2, check=True):
-    """Run snakemake in `folder` and return the finished process, with its output as text."""
+def start_snakemake(folder, *arguments, **options):
+    """Start snakemake in `folder`, in a group of processes of its own; its output is a pipe of text."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, **options,
     )  # fmt: skip
+
+
+def snakemake(folder, *arguments, cores=2, check=True, **options):
+    """Run snakemake in `folder` and return the finished process, with its output as text; a cluster has no `cores`."""
+    on_cores = [] if cores is None else ["--cores", str(cores)]
+    with start_snakemake(folder, *on_cores, *arguments, **options) as process:
+        output, _ = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, output)
     if check:
         assert done.returncode == 0, done.stdout
     return done

@@ -65,6 +65,7 @@ def main(
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
+    _check_cache(images, Path(data_dir))
     masked = _masker(target, interpolation, extrapolate_background)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
@@ -79,13 +80,36 @@ def main(
             except UnusableError as error:
                 rows.append({**row, "reason": error.reason, "value": error.found})
                 continue
-            values.tofile(stream)
+            stream.write(values.data)
             rows.append({**row, **measured, "row": n_usable})
             n_usable += 1
         stream.seek(0)
         _write_npy_header(stream, (n_usable, target.n_voxels))
     write_table(quality, rows)
     _report(rows, n_usable, target)
+
+
+def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
+    """Refuse to go on without images that were there: they would be missing from the result, and nobody would see why.
+
+    Raises
+    ------
+    RuntimeError
+        If a file is not there any more, or has another size than download_images saw. A resampled copy has no size
+        in the table.
+    """
+    changed = []
+    for row in images:
+        path = data_dir / row["file"]
+        is_copy = path.name.endswith("_resampled.nii.gz")
+        if not path.is_file() or (path.stat().st_size != row["bytes"] and not is_copy):
+            changed.append(row["file"])
+    if changed:
+        raise RuntimeError(
+            f"{len(changed)} of {len(images)} images are not in {data_dir} as download_images found them, such as"
+            f" {changed[0]}: the cache was deleted or changed in between. Look again with"
+            " snakemake --forcerun download_images"
+        )
 
 
 def read_image(path: Path) -> Image:

@@ -6,9 +6,11 @@ and puts a JSON sidecar beside the table, reading takes the types from it.
 """
 
 import csv
+import errno
 import functools
 import hashlib
 import json
+import logging
 import math
 import os
 import platform
@@ -26,6 +28,10 @@ MAX_CELL = 2000
 HOST = re.sub(r"\W", "_", platform.node())
 # So long nobody writes at one file: what is older was left by a run that was killed, on whatever machine.
 LEFT_AFTER_S = 24 * 3600
+# A disk that is full or read-only, and rights that are missing.
+FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
+# numpy says only how much it could write, not why it stopped.
+NUMPY_STOPPED = re.compile(r"^\d+ requested and \d+ written$")
 csv.field_size_limit(2**31 - 1)
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # They turn the direction of the text around them.
@@ -37,12 +43,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the folder of `path` and rename it to `path` at the end.
 
     The temporary name keeps the extension, because nibabel and numpy choose the format by it. When the block
-    raises, the temporary file is removed and an older `path` stays as it was.
+    raises, the temporary file is removed and an older `path` stays as it was. The log gets the size of a result, by
+    which the next run knows whether it is still whole.
+
+    Raises
+    ------
+    OSError
+        With the name `path` where the disk gets full while the block writes: there the system tells no name.
     """
     temporary = temporary_path(path)
     try:
         yield temporary
+        n_bytes = temporary.stat().st_size
         temporary.replace(path)
+        if "results" in Path(path).parts:
+            logging.getLogger("written").info("wrote %s, %d bytes", path, n_bytes)
+    except OSError as error:
+        fault = errno.ENOSPC if NUMPY_STOPPED.search(str(error)) else error.errno
+        if fault not in FAULTS_OF_THE_DISK or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(fault, os.strerror(fault), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -117,7 +117,7 @@ def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str
             sds.append(float(voxels.std(dtype=np.float64)))
             if scale == "unit_variance":
                 voxels /= np.float32(sds[-1])
-            voxels.tofile(stream)
+            stream.write(voxels.data)
     return sds
 
 

@@ -1,6 +1,5 @@
 """Send what a stage has to say to its log file and, in short, to the screen."""
 
-import errno
 import logging
 import os
 import sys
@@ -12,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeVar
 
+from outputs import FAULTS_OF_THE_DISK
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 SCRIPTS = Path(__file__).parent
-FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 def log_to(log_file: str, level: str = "info") -> None:
@@ -38,6 +37,9 @@ def log_to(log_file: str, level: str = "info") -> None:
     to_screen = logging.StreamHandler(screen)
     to_screen.setFormatter(logging.Formatter(f"{stage}: %(message)s"))
     to_screen.setLevel(logging.INFO)
+    # What was written, and how large it was, stands in every log, and only there.
+    to_screen.addFilter(lambda record: record.name != "written")
+    logging.getLogger("written").setLevel(logging.INFO)
     logging.basicConfig(level=level.upper(), handlers=[to_file, to_screen], force=True)
     for library in ("urllib3", "nilearn", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -118,7 +120,8 @@ def _report(
         logging.warning("stopped")
         return
     if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
-        logging.error("%s: %s; nothing that was finished is lost", error.strerror, error.filename or "writing")
+        place = error.filename or Path.cwd()
+        logging.error("%s: %s; mend that and run again, nothing that was finished is lost", error.strerror, place)
         return
     frames = traceback.extract_tb(trace)
     # Snakemake runs a copy of the script from .snakemake/scripts; what it imports runs from its own place.
