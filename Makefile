@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run slurm test lint bench lock clean
+.PHONY: help run slurm paper verify test lint bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -18,6 +18,14 @@ run: .venv/installed ## Run the workflow of config.yaml on all cores (ARGS="--co
 slurm: .venv/slurm ## Run it on a Slurm cluster (SITE=mycluster.yaml names account and partition, docs/cluster.md)
 	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile $(SITE)) $(ARGS)
 
+paper: .venv/installed ## Pack what a paper's rerun needs into the folder papers/NAME (NAME=mine)
+	@test -n "$(NAME)" || { echo "make paper NAME=mine packs the last run into papers/mine"; exit 1; }
+	$(BIN)/python tools/paper.py pack papers/$(NAME)
+
+verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=cache of images)
+	@test -n "$(RUN)" || { echo "make verify RUN=results/write_lock/run.json repeats that run and compares"; exit 1; }
+	$(BIN)/python tools/paper.py verify $(RUN) $(if $(DATA),--data $(DATA)) --cores $(CORES) $(ARGS)
+
 test: lint ## Run lint and tests
 	$(BIN)/pytest $(ARGS)
 
@@ -25,7 +33,7 @@ lint: .venv/installed ## Check style, types and the workflow's own rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile
-	$(BIN)/mypy workflow/scripts
+	$(BIN)/mypy workflow/scripts tools
 	$(BIN)/snakemake --lint
 
 bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--images 300 --archive DIR ...")

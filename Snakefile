@@ -609,11 +609,16 @@ rule write_lock:
         rejected=rules.stack_images.output.rejected,
         decomposition=rules.run_ica.output.decomposition,
         results=[
+            rules.fetch_metadata.output,
+            rules.build_mask.output,
+            rules.stack_images.output,
+            rules.reduce_images.output,
             rules.run_ica.output,
             rules.project_terms.output,
             rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
             rules.render_report.output,
+            rules.check_demo.output if DEMO else [],
         ],
     output:
         lock="results/write_lock/images.lock.tsv",

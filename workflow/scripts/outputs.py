@@ -105,10 +105,11 @@ def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()
             file.unlink()
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as sorted, indented JSON."""
+def write_json(path: str | Path, content: Any, *, sort_keys: bool = True) -> None:
+    """Write `content` as indented JSON, sorted unless its order means something."""
+    text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:

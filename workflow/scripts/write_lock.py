@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np  # noqa: F401  (loads the BLAS library whose version is written)
+import numpy as np  # loads the BLAS library, too, whose version is written
 from bibliography import clean_doi, collection_entries, references_text
 from lock import lock_rows
 from methods_text import methods_text
@@ -46,9 +46,27 @@ def environment() -> dict[str, Any]:
             f"{library['internal_api']} {library['version']} ({library.get('architecture', 'any')})"
             for library in threadpool_info()
         ),
+        "threads": {library["internal_api"]: library["num_threads"] for library in threadpool_info()},
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": {"model": processor_model(), "features": processor_features()},
     }
+
+
+def processor_model() -> str:
+    """Name the processor of this machine, by which another one is known for other last digits."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or "unknown"
+
+
+def processor_features() -> list[str]:
+    """List the instructions of this machine by which numpy chooses how to compute, such as AVX2."""
+    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
+    return [*extensions.get("baseline", []), *extensions.get("found", [])]
 
 
 def run_facts(
@@ -169,8 +187,9 @@ def main(
             "software": environment(),
             "counts": facts,
             "decomposition": decomposed,
-            "results_sha256": {path: sha256_of(path) for path in results},
+            "results_sha256": {path: sha256_of(path) for path in sorted(results)},
         },
+        sort_keys=False,
     )
     entries, without = collection_entries(studies, Counter(row["collection_id"] for row in used))
     paragraphs = methods_text(facts, decomposed, settings)

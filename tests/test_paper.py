@@ -1,0 +1,192 @@
+"""The folder of a paper, and the comparison of a repeated run with what was there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+from neurovault_server import Archive, Server
+from paper import compare, difference, files_of, pack
+from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
+
+COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+MIXING = "results/run_ica/desc-ICA_mixing.tsv"
+
+
+@pytest.fixture(scope="module")
+def paper(demo, tmp_path_factory):
+    """The demo, packed."""
+    folder = tmp_path_factory.mktemp("papers") / "mine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(demo)
+        pack(folder)
+    return folder
+
+
+def test_a_paper_has_what_a_rerun_needs(paper, demo):
+    subprocess.run(["sha256sum", "--check", "--quiet", "sha256.txt"], cwd=paper, check=True)
+    run = json.loads((paper / "run.json").read_text())
+    assert list(yaml.safe_load((paper / "config.yaml").read_text())) == list(
+        yaml.safe_load((demo / "config.yaml").read_text())
+    )
+    assert (paper / "requirements.lock").read_bytes() == (ROOT / "requirements.lock").read_bytes()
+    assert (paper / "images.lock.tsv").read_bytes() == (demo / "results/write_lock/images.lock.tsv").read_bytes()
+    readme = (paper / "README.md").read_text()
+    assert "make verify RUN=" in readme
+    assert run["software"]["processor"]["model"] in readme
+    assert f"{run['counts']['images_used']} images of {run['counts']['collections_used']} collections" in readme
+
+
+def test_the_crate_names_every_file_and_nothing_else(paper):
+    graph = {entry["@id"]: entry for entry in json.loads((paper / "ro-crate-metadata.json").read_text())["@graph"]}
+    files = {str(path.relative_to(paper)) for path in paper.rglob("*") if path.is_file()}
+    assert {name for name, entry in graph.items() if entry["@type"] == "File"} == files - {"ro-crate-metadata.json"}
+    for reference in [*graph["#run"]["object"], *graph["#run"]["result"], graph["#run"]["instrument"]]:
+        assert reference["@id"] in graph
+    assert graph["./"]["mentions"] == [{"@id": "#run"}]
+
+
+def test_changed_results_are_not_packed(demo, tmp_path, monkeypatch):
+    run = json.loads((demo / "results/write_lock/run.json").read_text())
+    (tmp_path / "results/write_lock").mkdir(parents=True)
+    run["results_sha256"] = {"results/a.txt": "0" * 64}
+    (tmp_path / "results/a.txt").write_text("other")
+    (tmp_path / "results/write_lock/run.json").write_text(json.dumps(run))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"not as in results/write_lock/run.json: results/a.txt; run the workflow again"
+    ):
+        pack(tmp_path / "papers/mine")
+    assert not (tmp_path / "papers").exists()
+
+
+def test_files_of_the_configuration_are_found_and_others_refused(tmp_path):
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert files_of(settings, tmp_path) == []
+    settings["mask_images"]["mask"] = "mask.nii.gz"
+    settings["fetch_metadata"]["image_filter"] = "mine.py:keep"
+    settings["match_networks"]["reference"] = "networks.nii.gz"
+    (tmp_path / "networks.txt").touch()
+    assert files_of(settings, tmp_path) == ["mine.py", "mask.nii.gz", "networks.nii.gz", "networks.txt"]
+    settings["mask_images"]["mask"] = str(tmp_path / "mask.nii.gz")
+    with pytest.raises(ValueError, match="is outside of this folder"):
+        files_of(settings, tmp_path)
+
+
+@pytest.fixture
+def rerun(paper, tmp_path):
+    """The results of a run that repeats the paper, as a function that changes maps and processor."""
+
+    def make(*, factor=1.0, processor=None):
+        shutil.copytree(paper / "results", tmp_path / "results")
+        run = json.loads((paper / "run.json").read_text())
+        # What is not in the folder of a paper cannot be compared here.
+        run["results_sha256"] = {
+            path: value for path, value in run["results_sha256"].items() if (paper / path).exists()
+        }
+        old = tmp_path / "old"
+        old.mkdir()
+        (old / "config.yaml").touch()
+        shutil.copytree(paper / "results", old / "results")
+        (old / "run.json").write_text(json.dumps(run))
+        if factor != 1.0:
+            img = nib.load(paper / COMPONENTS)
+            nib.save(nib.Nifti1Image(img.get_fdata(dtype=np.float32) * factor, img.affine), tmp_path / COMPONENTS)
+        if processor:
+            run["software"]["processor"]["model"] = processor
+        (tmp_path / "results/write_lock").mkdir()
+        (tmp_path / "results/write_lock/run.json").write_text(json.dumps(run))
+        return compare(old / "run.json", tmp_path)
+
+    return make
+
+
+def test_the_same_bytes_are_the_same(rerun, capsys):
+    assert rerun()
+    assert "byte for byte" in capsys.readouterr().out
+
+
+def test_another_processor_may_change_the_last_digits(rerun, capsys):
+    assert rerun(factor=1.00001, processor="another")
+    said = capsys.readouterr().out
+    assert f"differs: {COMPONENTS}, by 1e-05 of its largest value" in said
+    assert "another now" in said
+
+
+@pytest.mark.parametrize(("factor", "processor"), [(1.00001, None), (1.001, "another")])
+def test_more_than_that_is_not_the_same(rerun, capsys, factor, processor):
+    assert not rerun(factor=factor, processor=processor)
+    assert "NOT the same" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("a\tb\n1\tx\n-4\ty\n", "a\tb\n1\tx\n-4.2\ty\n", 0.05),
+        ("a\n1\nn/a\n", "a\n1\nn/a\n", 0.0),
+        ("a\n1\nn/a\n", "a\n1\n2\n", np.inf),
+        ("a\n1\n", "a\n1\n2\n", np.inf),
+        ("a\n1\n", "b\n1\n", None),
+        ("a\nx\n", "a\ny\n", None),
+    ],
+)
+def test_tables_are_compared_by_their_numbers(tmp_path, before, after, expected):
+    (tmp_path / "old.tsv").write_text(before)
+    (tmp_path / "new.tsv").write_text(after)
+    found = difference(tmp_path / "old.tsv", tmp_path / "new.tsv")
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def clone(folder):
+    """Copy what git would give."""
+    copy_project(folder)
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("requirements.lock", "requirements-uv.lock", "CITATION.cff"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def tool(folder, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "tools/paper.py", *arguments], cwd=folder, env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+@pytest.mark.long
+def test_an_empty_clone_repeats_the_paper_here_and_on_another_processor(tmp_path, paper):
+    folder = clone(tmp_path / "clone")
+    code, said = tool(folder, "verify", str(paper / "run.json"), "--cores", "2")
+    assert code == 0, said
+    assert "byte for byte" in said
+    # Libraries that are told to compute as twenty years ago.
+    old = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
+    code, said = tool(folder, "verify", str(paper / "run.json"), "--into", "other", "--cores", "2", **old)
+    assert code == 0, said
+    assert "Maps and loadings are the same within" in said
+
+
+@pytest.mark.long
+def test_a_clone_gets_the_images_of_a_paper_by_its_lock(tmp_path):
+    archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
+    with Server(archive) as server:
+        first = clone(tmp_path / "first")
+        source = {"source": "neurovault", "url": server.url, "neurosynth_url": server.url}
+        small = SMALL | {"run_ica": {"n_components": 3, "n_restarts": 2, "n_bootstraps": 2}}
+        (first / "mine.py").write_text("def keep(image):\n    return image['id'] != 1003\n")
+        overlay = write_config(first, archive=source, fetch_metadata={"image_filter": "mine.py:keep"}, **small)
+        snakemake(first, "--configfile", overlay)
+        code, said = tool(first, "pack", "papers/mine")
+        assert code == 0, said
+        second = clone(tmp_path / "second")
+        shutil.copytree(first / "papers", second / "papers")
+        code, said = tool(second, "verify", "papers/mine/run.json", "--cores", "2")
+        assert code == 0, said
+        assert "byte for byte" in said
+        assert len(list(second.glob("data/neurovault/collection_*/image_*.nii.gz"))) == 11
