@@ -41,7 +41,7 @@ def run(tmp_path, template_file):
             folder / "project_terms/desc-ICA_terms.tsv",
             [
                 dict.fromkeys(column_names(folder / "project_terms/desc-ICA_terms.tsv"))
-                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "images": 5}
+                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank}
                 for rank, term in reversed(list(enumerate(terms, 1)))
             ],
         )
@@ -206,9 +206,9 @@ def test_same_maps_give_the_same_bytes(run):
     second, _ = run("second")
     names = sorted(path.name for path in (first / "plot_components").iterdir())
     assert names == [
-        "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.png", "ICA_01_thumbnail.png", "desc-ICA_peaks.json",
-        "desc-ICA_peaks.tsv", "desc-ICA_thresholds.json", "desc-ICA_thresholds.tsv", "overview.png", "terms.png",
-        "thresholded.nii.gz",
+        "ICA_00.pdf", "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.pdf", "ICA_01.png", "ICA_01_thumbnail.png",
+        "desc-ICA_peaks.json", "desc-ICA_peaks.tsv", "desc-ICA_thresholds.json", "desc-ICA_thresholds.tsv",
+        "overview.pdf", "overview.png", "terms.pdf", "terms.png", "thresholded.nii.gz",
     ]  # fmt: skip
     for name in names:
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()

@@ -7,6 +7,7 @@ second instead of two. No template is resampled: both it and the map are read wh
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -193,11 +194,39 @@ class Sheet:
         return pixels
 
     def save(self, path: str, *, title: str) -> None:
-        """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
-        text = PngInfo()
-        text.add_itxt("Title", title)
-        with replacing(path) as temporary:
-            Image.fromarray(self.pixels()).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
+        """Write the sheet as PNG and PDF."""
+        _save_pixels(self.pixels(), path, title)
+        if (self.background != 255).any():
+            self.axes.imshow(
+                self.background, extent=(*self.axes.get_xlim(), *self.axes.get_ylim()), aspect="auto", zorder=0
+            )
+        _save_pdf(self.figure, path, title)
+
+
+def save_figure(figure: Figure, path: str, *, title: str) -> None:
+    """Write a figure as PNG and PDF."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    _save_pixels(np.asarray(canvas.buffer_rgba())[..., :3], path, title)
+    _save_pdf(figure, path, title)
+
+
+def _save_pixels(pixels: npt.NDArray[np.uint8], path: str, title: str) -> None:
+    """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
+    text = PngInfo()
+    text.add_itxt("Title", title)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
+
+
+def _save_pdf(figure: Figure, path: str, title: str) -> None:
+    """Write a PDF beside the PNG, for papers: text as text, pictures pixel by pixel, no version and no time."""
+    for axes in figure.axes:
+        for picture in axes.images:
+            picture.set_interpolation("none")
+    with replacing(Path(path).with_suffix(".pdf")) as temporary:
+        metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
+        figure.savefig(temporary, format="pdf", metadata=metadata)
 
 
 def draw_panel(

@@ -222,6 +222,7 @@ def main(
 ) -> None:
     """Match, test, tabulate and draw."""
     remove_stale(matrix, "ICA_*.png", keep=figures)
+    remove_stale(matrix, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
     mask_img = cast(SpatialImage, nib.load(mask))
     inside = np.asarray(mask_img.dataobj) != 0
     img = cast(SpatialImage, nib.load(components))

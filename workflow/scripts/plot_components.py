@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -285,6 +286,7 @@ def main(
     """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks."""
     # An earlier run may have had more components, or another grid.
     remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails])
+    remove_stale(overview, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
     remove_stale(thresholded, "space-*_thresholded.nii.gz")
     img = nib.load(components)
     maps = np.asarray(img.dataobj, dtype=np.float32)
