@@ -386,9 +386,23 @@ rule scan_components:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
-        f"{SCRIPTS}/labels.py",
-        f"{SCRIPTS}/random_maps.py",
-        f"{SCRIPTS}/significance.py",
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=[
+                "atlases",
+                "labels",
+                "matrix",
+                "mni_space",
+                "random_maps",
+                "references",
+                "resampling",
+                "significance",
+                "spatial_null",
+                "term_files",
+                "term_maps",
+            ],
+        ),
+        configuration.term_map_files(config),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         collections=rules.fetch_metadata.output.collections,
@@ -396,6 +410,7 @@ rule project_terms:
         images=rules.stack_images.output.images,
         voxels=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,
+        components=rules.run_ica.output.components,
         mixing=rules.run_ica.output.mixing,
         unmixing=rules.run_ica.output.unmixing,
     output:
@@ -403,6 +418,7 @@ rule project_terms:
         matrix="results/project_terms/term_weights.npz",
         vocabulary="results/project_terms/vocabulary.tsv",
         enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
+        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
     log:
         "logs/project_terms.log",
     benchmark:
@@ -423,6 +439,8 @@ rule project_terms:
 rule check_demo:
     """Demo only: score the run against what was planted."""
     input:
+        f"{SCRIPTS}/demo_networks.py",
+        f"{SCRIPTS}/significance.py",
         FOUNDATION,
         networks_img=rules.build_demo_archive.output.networks_img,
         networks=rules.build_demo_archive.output.networks,

@@ -53,9 +53,28 @@ def test_network_passes_by_map_and_by_terms():
         "ICA_01": ["finger", "brain", "task"],
         "ICA_02": ["finger", "hand", "motor"],
     }
-    scores = check_demo.score_networks(rows, np.array([0, 1, 2, -1]), np.array([0.95, 0.95, 0.85, 0]), terms)
+    partner, abs_r = np.array([0, 1, 2, -1]), np.array([0.95, 0.95, 0.85, 0])
+    scores = check_demo.score_networks(rows, partner, abs_r, terms, None)
     assert [row["passed"] for row in scores] == [True, False, False, False]
     assert [row["found"] for row in scores] == ["ICA_00", "ICA_01", "ICA_02", None]
+    for significant, passed in ({"hand", "motor", "brain"}, True), ({"hand", "brain"}, False):
+        score = check_demo.score_networks(rows, partner, abs_r, terms, {"ICA_00": significant})[0]
+        assert (score["significant"], score["passed"]) == (len(significant) - 1, passed)
+
+
+def test_generic_terms_must_not_be_significant():
+    rows = [
+        {"component": label, "term": term, "q": q}
+        for label, term, q in [("ICA_00", "motor", 0.01), ("ICA_00", "task", 0.05), ("ICA_01", "brain", 0.049)]
+    ]
+    significant = check_demo.significant_terms(rows)
+    assert significant == {"ICA_00": {"motor"}, "ICA_01": {"brain"}}
+    scores = {row["id"]: row for row in check_demo.score_generic_terms(significant)}
+    assert not scores["brain"]["passed"]
+    assert scores["brain"]["found"] == "ICA_01"
+    assert scores["task"]["passed"]
+    assert "motor" not in scores
+    assert check_demo.significant_terms([{"component": "ICA_00", "term": "motor", "q": None}]) is None
 
 
 def test_top_terms_are_the_three_of_lowest_rank():

@@ -55,6 +55,8 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ),
         ("match_networks.reference", "harvard_oxford", "known: smith_2009_rsn10, smith_2009_rsn20"),
         ("match_networks.reference", "mine.nii.gz", "match_networks.reference: there is no file mine.nii.gz"),
+        ("project_terms.term_maps", "", 'project_terms.term_maps: "" is not valid; expected: the path of a folder of'),
+        ("project_terms.term_maps", "maps", "project_terms.term_maps: there is no file or folder maps (looked from"),
         ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
         ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
         ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),

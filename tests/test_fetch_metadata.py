@@ -67,6 +67,29 @@ def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
         fetch(data_dir, image_terms={"map_type": "F map"})
 
 
+@pytest.mark.parametrize("term", ["Z map", {"not_in": ["T map"]}])
+def test_a_misspelt_field_is_named_before_the_whole_archive_is_read(tmp_path, term):
+    with Server(Archive.small(dict.fromkeys(range(1, 60), 1))) as server:
+        with pytest.raises(ValueError, match=r"terms: no record has the field 'map_typ'; did you mean map_type\?"):
+            Run(tmp_path, server=server).select(image_terms={"map_typ": term})
+        assert 1 <= sum(path.endswith("/images/") for path in server.counts()) < 30
+        with pytest.raises(ValueError, match="collection_terms: no record has the field 'nam'; did you mean name"):
+            Run(tmp_path, server=server).select(collection_terms={"nam": term})
+
+
+def test_a_field_that_no_record_has_counts_as_missing_and_is_said(write_archive, fetch, caplog):
+    data_dir = write_archive({1: [{"id": 1}, {"id": 2}]})
+    assert ids(fetch(data_dir, image_terms={"label_description_file": {"is_null": True}})[1]) == [1, 2]
+    assert "no record that was read has the field 'label_description_file'" in caplog.text
+    with pytest.raises(ValueError, match=r"field 'contrast', and no record is left.*that there are: .*map_type"):
+        fetch(data_dir, image_terms={"contrast": "pain"})
+
+
+def test_an_id_that_the_server_does_not_have_is_named(tmp_path):
+    with pytest.raises(RuntimeError, match=r"no collection that can be read: collection 424242: not on the server"):
+        choose(tmp_path, Archive.small({1: 2}), collection_ids=[424242])
+
+
 def test_collections_without_images_are_said(tmp_path):
     archive = Archive.small({1: 2, 2: 0})
     archive.collections[2]["DOI"] = "10.1/empty"
@@ -174,13 +197,15 @@ def test_empty_and_temporary_collections_cost_no_request(tmp_path):
         assert server.count("/images/") == 1
 
 
-def test_a_poisoned_record_takes_nothing_else_with_it(tmp_path):
+def test_a_poisoned_record_takes_nothing_else_with_it(tmp_path, caplog):
     archive = Archive.small({10: 130, 2: 2, 3: 1})
     faults = Faults(poisoned_images={1017}, poisoned_collections={3})
     _, images, selection = choose(tmp_path, archive, faults=faults)
     assert ids(images) == [201, 202, *(number for number in range(1001, 1131) if number != 1017)]
     unreadable = [(row["level"], row["dropped"]) for row in selection if row["criterion"] == "readable metadata"]
     assert unreadable == [("collection", 1), ("image", 1)]
+    told = [line for line in caplog.messages if line.startswith("/api/collections/10/images/: the record at offset ")]
+    assert len(told) == 1
 
 
 def test_a_poisoned_collection_of_many_is_given_up_and_the_rest_goes_on(tmp_path):

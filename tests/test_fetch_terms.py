@@ -92,7 +92,7 @@ def test_a_server_that_is_down_is_noticed_and_the_run_goes_on(serve, how):
 def test_without_an_address_nobody_is_asked(serve):
     server, run = serve(Archive.small({1: 2}))
     run.archive["neurosynth_url"] = None
-    assert set(reasons(run.terms()[1]).values()) == {"missing_file"}
+    assert set(reasons(run.terms()[1]).values()) == {"not_asked"}
     assert server.count("/api/decode/") == 0
 
 

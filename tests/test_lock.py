@@ -69,12 +69,14 @@ def test_a_rerun_with_an_empty_cache_gives_the_same_tables(locked, tmp_path):
     assert paths == {"mediaimages", "apidecode"}
 
 
-def test_a_rerun_with_a_full_cache_asks_nobody(locked, tmp_path):
+def test_a_rerun_with_a_full_cache_asks_nobody_and_complains_of_nothing(locked, tmp_path, caplog):
     run, server, lock = locked
     asked = len(server.asked)
+    caplog.clear()
     assert same_tables(run, repeat(tmp_path / "again", server, lock, data_dir=run.data_dir))
     assert len(server.asked) == asked
     assert same_tables(run, repeat(tmp_path / "offline", None, lock, data_dir=run.data_dir))
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive, tmp_path):
@@ -94,7 +96,7 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
 
 
-def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path):
+def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path, caplog):
     _, server, lock = locked
     row = next(row for row in read_lock(lock) if row["status"] == "ok")
     name = urlsplit(row["file"]).path.removeprefix("/media/images/")
@@ -103,6 +105,9 @@ def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path):
     archive.files[name] = bytes(content)
     with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
+    found = hashlib.sha256(content).hexdigest()
+    told = f"image {row['image_id']}: not as in the lock: sha256 {found} instead of {row['sha256']}"
+    assert [line for line in caplog.messages if f"image {row['image_id']}:" in line] == [told]
 
 
 @pytest.mark.parametrize("what", ["image", "terms of image"])

@@ -37,6 +37,7 @@ def test_methods_follow_the_configuration():
         decomposition=decomposition,
         terms=terms,
         labels=[],
+        map_terms=[],
         stability=[dict.fromkeys(MEASURES)],
         networks=[],
     )
@@ -61,6 +62,7 @@ def test_methods_follow_the_configuration():
         "random starts",
         "drawn with replacement",
         "Benjamini",
+        "maps of terms",
         "halves",
         "counted alike",
     ):
@@ -88,6 +90,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
             for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
         ],
         labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
+        map_terms=[{"term": term, "q": q} for term, q in [("pain", 0.01), ("pain", 0.5), ("heat", 0.2), ("heat", 0.3)]],
         stability=[],
         networks=[],
     )
@@ -98,6 +101,8 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         " Besag and Clifford 1991)",
         "in 250,000 Gaussian random maps (FWHM 20 mm)",
         "1 of 2 pairs of component and label had q < 0.05",
+        "correlated over the mask with 2 maps of terms, and tested one-sided against surrogates",
+        "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",
@@ -125,6 +130,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
         decomposition=decomposition,
         terms=[],
         labels=[],
+        map_terms=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))

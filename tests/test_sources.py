@@ -46,7 +46,7 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
     ]  # fmt: skip
     terms, statuses = run.terms(table=table)
     assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [(1, "faces", 0.5)]
-    assert [row["reason"] for row in statuses] == [None, "missing_file", "missing_file"]
+    assert [row["reason"] for row in statuses] == [None, "not_given", "not_given"]
     assert ids(run.select(table=table, image_terms={"age": {"greater_than": 30}}, min_subjects=10)[1]) == [1]
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from demo_networks import GENERIC_TERMS
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from outputs import read_table, write_table
 from scipy.ndimage import map_coordinates
 from scipy.optimize import linear_sum_assignment
+from significance import SIGNIFICANT_Q
 from stage_log import log_to
 
 MIN_ABS_R = 0.9
@@ -53,15 +55,31 @@ def top_terms(rows: list[Row]) -> dict[str, list[str]]:
     return terms
 
 
+def significant_terms(rows: list[Row]) -> dict[str, set[str]] | None:
+    """List each component's significant terms; None where nothing was tested."""
+    if all(row["q"] is None for row in rows):
+        return None
+    significant: dict[str, set[str]] = {row["component"]: set() for row in rows}
+    for row in rows:
+        if row["q"] < SIGNIFICANT_Q:
+            significant[row["component"]].add(row["term"])
+    return significant
+
+
 def score_networks(
-    networks: list[Row], partner: NDArray[np.intp], abs_r: NDArray[np.float64], terms: Mapping[str, list[str]]
+    networks: list[Row],
+    partner: NDArray[np.intp],
+    abs_r: NDArray[np.float64],
+    terms: Mapping[str, list[str]],
+    significant: Mapping[str, set[str]] | None,
 ) -> list[Row]:
-    """Judge each planted network: found with |r| of `MIN_ABS_R`, and named by its own terms."""
+    """Judge each planted network: found with |r| of `MIN_ABS_R`, and named by its own terms, which are significant."""
     rows = []
     for network, component, r in zip(networks, partner, abs_r, strict=True):
         label = f"ICA_{component:02d}" if component >= 0 else None
         planted = network["terms"].split(", ")
         named = terms.get(label, []) if label else []
+        n_significant = None if significant is None else len(significant.get(label or "", set()) & set(planted))
         rows.append(
             {
                 "kind": "network",
@@ -70,8 +88,13 @@ def score_networks(
                 "found": label,
                 "abs_r": round(float(r), 4),
                 "top_terms": ", ".join(named),
+                "significant": n_significant,
                 "detail": None,
-                "passed": bool(r >= MIN_ABS_R and sum(term in planted for term in named) >= MIN_PLANTED_TERMS),
+                "passed": bool(
+                    r >= MIN_ABS_R
+                    and sum(term in planted for term in named) >= MIN_PLANTED_TERMS
+                    and (n_significant is None or n_significant >= MIN_PLANTED_TERMS)
+                ),
             }
         )
     return rows
@@ -99,10 +122,32 @@ def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
             "found": fate[image["image_id"]],
             "abs_r": None,
             "top_terms": None,
+            "significant": None,
             "detail": None if image["dirt"] == "none" else image["dirt"],
             "passed": fate[image["image_id"]] in expected[image["image_id"]].split(" or "),
         }
         for image in truth
+    ]
+
+
+def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]:
+    """Judge each generic term: high in every image, it must be significant for no component."""
+    if significant is None:
+        return []
+    named = {term: [label for label, terms in significant.items() if term in terms] for term in GENERIC_TERMS}
+    return [
+        {
+            "kind": "term",
+            "id": term,
+            "expected": "not significant",
+            "found": ", ".join(labels) or "not significant",
+            "abs_r": None,
+            "top_terms": None,
+            "significant": len(labels),
+            "detail": None,
+            "passed": not labels,
+        }
+        for term, labels in named.items()
     ]
 
 
@@ -118,6 +163,8 @@ def summarise(rows: list[Row]) -> str:
         f" {named} recovered and named by their own terms; {sum(row['passed'] for row in images)} of {len(images)}"
         " images as expected"
     )
+    if generic := [row for row in rows if row["kind"] == "term"]:
+        line += f"; {sum(row['passed'] for row in generic)} of {len(generic)} generic terms not significant"
     failures = [f"{row['id']}: expected {row['expected']}, found {_found(row)}" for row in rows if not row["passed"]]
     return "; ".join([line, *failures])
 
@@ -132,10 +179,13 @@ def main(
     rejected: str,
     recovery: str,
 ) -> None:
-    """Compare the run's results with the truth and write one row for each planted network and each image."""
+    """Compare the run's results with the truth and write one row for each planted network, generic term and image."""
     planted_img, components_img = nibabel.load(networks_img), nibabel.load(components)
     partner, abs_r = match(*in_common_mask(planted_img, components_img))
-    scores = score_networks(read_table(networks), partner, abs_r, top_terms(read_table(terms)))
+    ranked = read_table(terms)
+    significant = significant_terms(ranked)
+    scores = score_networks(read_table(networks), partner, abs_r, top_terms(ranked), significant)
+    scores += score_generic_terms(significant)
     truth = read_table(truth_images)
     scores += score_images(truth, fates(truth, read_table(images), read_table(rejected)))
     write_table(recovery, scores)
@@ -168,9 +218,10 @@ def _standardise(maps: NDArray) -> NDArray:
 
 
 def _found(row: Row) -> str:
-    if row["kind"] == "image":
+    if row["kind"] != "network":
         return row["found"]
-    return f"{row['found']} with |r| {row['abs_r']:.3f} and terms {row['top_terms'] or 'n/a'}"
+    significant = "" if row["significant"] is None else f", {row['significant']} of its own significant"
+    return f"{row['found']} with |r| {row['abs_r']:.3f} and terms {row['top_terms'] or 'n/a'}{significant}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from atlases import NILEARN_ATLASES, is_image_file, names_beside
 from filters import compile_term
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from term_files import explain_problem, input_files
 
 SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 # These hold the user's own keys: so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
@@ -72,6 +73,12 @@ def reference_files(config: Mapping[str, Any]) -> list[str]:
         return []
     names = names_beside(reference)
     return [reference, names] if names else [reference]
+
+
+def term_map_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the files that the maps of terms are read from, so that new ones are compared anew."""
+    path = config["project_terms"]["term_maps"]
+    return input_files(path) if path is not None else []
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
@@ -144,6 +151,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             " name the copy"
         )
     yield from _impossible_reference(config)
+    if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
+        yield f"project_terms.term_maps: {problem}"
     is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
     if config["download_images"]["resample"] and is_read_only:
         yield (

@@ -334,11 +334,13 @@ def _names(image: Row) -> tuple[str, str]:
 def _row(image: Row, checked: Row, file: str, expected: Row | None, *, is_told: bool = False) -> Row:
     """Make the row of the status table; with a lock, what is not as in the lock has failed."""
     if expected is not None and (checked["status"], checked["sha256"]) != (expected["status"], expected["sha256"]):
-        found = checked["reason"] or f"sha256 {checked['sha256']}"
-        logging.warning("image %d: changed since the lock was written: %s", image["image_id"], found)
+        if not is_told:
+            found = checked["reason"] or f"sha256 {checked['sha256']} instead of {expected['sha256']}"
+            logging.warning("image %d: not as in the lock: %s", image["image_id"], found)
         checked = _failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
         return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
-    if checked["status"] == "failed" and not is_told:
+    # What the lock says has failed is what was asked for.
+    if checked["status"] == "failed" and not is_told and expected is None:
         logging.warning("image %d: %s", image["image_id"], checked["reason"])
     return {"image_id": image["image_id"], **checked, "file": file}
 

@@ -17,6 +17,7 @@ from selection import (
     READ,
     READABLE,
     Step,
+    check_fields,
     choose,
     collection_criteria,
     count_damaged,
@@ -63,6 +64,8 @@ def main(
     ------
     RuntimeError
         If the archive has no cache, or no image passes the criteria, or the server does not answer.
+    ValueError
+        If a criterion names a field that no record has and nothing is left, or nearly the name of another field.
     """
     if lock:
         selected, by_id, steps = _locked(lock)
@@ -84,7 +87,10 @@ def main(
         ids = explicit_collections(collection_ids, image_ids, collection_terms, image_terms)
         with _source(archive, network, table, collection_ids=ids, image_ids=image_ids) as source:
             found, damaged = source.collections()
+            if damaged and not found:
+                raise RuntimeError(f"{_place(archive)} has no collection that can be read: {'; '.join(damaged)}")
             wanted, steps = choose(found, wanted_of, level="collection")
+            check_fields("collection_terms", collection_terms, set().union(*found), is_any_left=bool(wanted))
             steps.insert(0, count_damaged("collection", found, damaged))
             selected, more_steps = select_images(
                 source,
@@ -93,6 +99,7 @@ def main(
                 max_images=max_images,
                 max_images_per_collection=max_images_per_collection,
                 random_state=random_state,
+                fields=image_terms,
             )
         steps += more_steps
         by_id = {collection["id"]: collection for collection in wanted}
@@ -164,10 +171,16 @@ def _locked(lock: str) -> tuple[list[Record], dict[int, Record], list[Step]]:
     return images, {row["collection_id"]: locked_collection(row) for row in rows}, steps
 
 
+def _place(archive: Mapping[str, Any]) -> str:
+    if archive["source"] == "table":
+        return "the table"
+    return archive["url"] if _is_online(archive) else f"the cache {archive['data_dir']}"
+
+
 def _require_images(selected: list[Record], steps: list[Step], archive: Mapping[str, Any]) -> None:
     if selected:
         return
-    place = archive["url"] if archive["source"] == "neurovault" else f"the cache {archive['data_dir']}"
+    place = _place(archive)
     if not any(row["tested"] for row in steps):
         raise RuntimeError(f"{place} has no collections")
     emptied = next((row for row in steps if row["tested"] and not row["kept"]), None)

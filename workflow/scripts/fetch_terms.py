@@ -34,7 +34,8 @@ class Answer(NamedTuple):
     weights : dict
         Term to Pearson correlation; empty where nothing is known.
     reason : str or None
-        Why nothing is known: ``missing_file``, ``malformed`` or ``no_values``.
+        Why nothing is known: ``missing_file``, ``malformed``, ``no_values``, or ``not_given`` where a table of own maps
+        names no file.
     dropped : int
         Terms that have no name, or no weight that can be a correlation.
     """
@@ -67,7 +68,7 @@ class Found(NamedTuple):
 def read_answer(path: Path | None) -> Answer:
     """Read one answer of Neurosynth's decode endpoint."""
     if path is None:
-        return Answer({}, "missing_file")
+        return Answer({}, "not_given")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -163,8 +164,10 @@ def _fetch_missing(
 ) -> dict[int, str]:
     """Ask Neurosynth for what the cache does not have; return why an image got nothing."""
     url = archive["neurosynth_url"]
-    if archive["source"] != "neurovault" or archive["mode"] == "offline" or url is None:
+    if archive["source"] != "neurovault" or archive["mode"] == "offline":
         return {}
+    if url is None:
+        return {number: "not_asked" for number, path in places.items() if path is None or not path.is_file()}
     reasons = {}
     asked = []
     for image in wanted:

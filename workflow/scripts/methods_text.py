@@ -199,9 +199,8 @@ def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> I
 
 def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["images_with_terms"]:
-        return (
-            f"**Names.** No image had term weights, so the components have no terms. {_labels(facts, settings)}".strip()
-        )
+        start = "**Names.** No image had term weights, so the components have no terms."
+        return start + _labels(facts, settings) + _maps(facts)
     through = (
         "the images' loadings (the mixing matrix, whose columns are the patterns to interpret;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -218,8 +217,8 @@ def _terms_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> s
         f" {_cite('yarkoni2011neurosynth')} term weights (correlations of the image with the meta-analytic maps of"
         f" {facts['terms']:,} terms; negative ones set to zero; images without weights left out, not counted as zero)."
         f" The weights were projected on the components through {through}{centred}. {_evidence(facts, settings)}"
-        f" {_labels(facts, settings)}"
-    ).strip()
+        f"{_labels(facts, settings)}{_maps(facts)}"
+    )
 
 
 def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -243,12 +242,29 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     )
 
 
+def _maps(facts: Mapping[str, Any]) -> str:
+    """Say how the maps of terms were compared, or nothing."""
+    if not facts["term_maps"]:
+        return ""
+    found = ""
+    if facts["term_map_pairs_tested"]:
+        found = (
+            ", and tested one-sided against surrogates of the component: random maps with its autocorrelation, its"
+            f" values and the likeness of its two halves {_cite('burt2020surrogates')}."
+            f" {facts['term_map_pairs_significant']:,} of {facts['term_map_pairs_tested']:,} pairs had q <"
+            f" {SIGNIFICANT_Q}"
+        )
+    return (
+        f" The component maps were correlated over the mask with {_count(facts['term_maps'], 'map')} of terms{found}."
+    )
+
+
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Say how the archive's own labels were tested and how many passed, or nothing."""
     if not facts["labels_tested"]:
         return ""
     return (
-        "The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
+        " The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
         " contrast definition, or a word of names and descriptions; labels of at least"
         f" {MIN_LABEL_COLLECTIONS} collections) were compared with those of the other images by exchanging collections"
         f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"

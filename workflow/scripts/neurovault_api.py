@@ -124,6 +124,7 @@ class _List:
     def __init__(self, client: Client, path: str) -> None:
         self.client, self.path = client, path
         self._n_stated: int | None = None
+        self._told: set[int] = set()
 
     def read(self) -> Listing:
         """Scan the list until it is complete, or does not get more so."""
@@ -212,7 +213,9 @@ class _List:
                 if last - first > 1:
                     parts += _halves(first, last)
                     continue
-                logging.debug("%s: the record at offset %d cannot be shown: %s", self.path, first, error)
+                if first not in self._told:
+                    self._told.add(first)
+                    logging.warning("%s: the record at offset %d cannot be shown: %s", self.path, first, error)
                 unreadable += 1
                 in_a_row += SLOW_COUNTS_FOR if _is_slow(error) else 1
             if in_a_row >= MAX_UNREADABLE_IN_A_ROW:

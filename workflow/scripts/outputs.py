@@ -203,6 +203,8 @@ def to_text(value: Any) -> str:
         return MISSING
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
     # Names come from the network: a tab or a line break in one must not become a column or a row.
     # And half a surrogate pair, which JSON can hold, is no UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))

@@ -50,6 +50,8 @@ REASONS = {
 }
 NO_TERMS = {
     "missing_file": "no answer in the archive",
+    "not_asked": "not asked for (neurosynth_url: null)",
+    "not_given": "no file named in the table",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
     "image_too_large": "image too large for Neurosynth",

@@ -1,7 +1,7 @@
 """Name the components: project the images' term weights and metadata labels through their loadings."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import nibabel as nib
@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from labels import label_matrix
+from matrix import image_blocks
 from nibabel.spatialimages import SpatialImage
 from outputs import read_table, replacing, write_table
 from random_maps import blob_weights, map_weights
 from significance import Significance, associate, fill_missing
 from stage_log import log_to
+from term_maps import Comparison, compare_with_maps
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
@@ -194,11 +196,42 @@ def _means_over(chosen: Array, loadings: Array) -> Array:
     return loadings.T @ (chosen / chosen.sum(axis=0))
 
 
+def rank_maps(comparison: Comparison, labels: list[str], counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Tabulate how each component goes with the maps of terms, best first.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    labels : list of str
+        Names of the components.
+    counts : dict
+        The images and collections that the components rest on.
+    """
+    rows = []
+    for number, (label, component) in enumerate(zip(labels, comparison.r, strict=True)):
+        order = np.argsort(-component, kind="stable")
+        rows += [
+            {"component": label, "term": comparison.terms[column], "rank": rank, "r": component[column]}
+            | counts
+            | {"p": None if comparison.p is None else comparison.p[number, column]}
+            | {"q": None if comparison.q is None else comparison.q[number, column]}
+            for rank, column in enumerate(order, start=1)
+        ]
+    return rows
+
+
 def describe_vocabulary(T: Array, terms: list[str]) -> list[dict[str, Any]]:
     """Tabulate the mean weight of each term over the images that have it, largest first."""
     means, n_images = fill_missing(T).sum(axis=0) / max(len(T), 1), (~np.isnan(T)).sum(axis=0)
     order = np.argsort(-means, kind="stable")
     return [{"term": terms[c], "mean_weight": means[c], "images": int(n_images[c])} for c in order]
+
+
+def _rows_of(matrix: str, rows: list[int]) -> Iterator[npt.NDArray[np.float32]]:
+    """Read some images out of the matrix, one after the other."""
+    wanted = set(rows)
+    for images, block in image_blocks(np.load(matrix, mmap_mode="r")):
+        yield from (image for row, image in enumerate(block, start=images.start) if row in wanted)
 
 
 def main(
@@ -209,18 +242,21 @@ def main(
     collections: str,
     voxels: str,
     mask: str,
+    components: str,
     mixing: str,
     unmixing: str,
     terms: str,
     matrix: str,
     vocabulary: str,
     enrichment: str,
+    map_terms: str,
     projection: str,
     center_terms: bool,
+    term_maps: str | None,
     n_permutations: int,
     random_state: int,
 ) -> None:
-    """Project terms and labels and write them, strongest first."""
+    """Project terms and labels, compare maps of terms, and write them, strongest first."""
     image_ids, labels, loadings = read_loadings(mixing if projection == "mixing" else unmixing)
     rows, known_terms, weights = term_matrix(term_weights, image_ids)
     with replacing(matrix) as temporary:
@@ -246,16 +282,18 @@ def main(
         draw_weights = None
         if rows and n_permutations:
             brain = cast(SpatialImage, nib.load(mask))
-            X = np.load(voxels, mmap_mode="r")
-            blobs = blob_weights([X[row] for row in rows], np.asarray(brain.dataobj) > 0, brain.affine)
+            blobs = blob_weights(_rows_of(voxels, rows), np.asarray(brain.dataobj) > 0, brain.affine)
             draw_weights = map_weights(blobs)
         # Tested are the loadings, whatever the terms are projected through: they are the patterns.
         significance = associate(mixing_loadings[rows], T, with_terms, draw_weights=draw_weights, **options)
         enriched = enrich([selected[image_id] for image_id in image_ids], studies, mixing_loadings, labels, **options)
+        compared = compare_with_maps(term_maps, components, mask, **options) if term_maps else None
     write_table(terms, rank_terms(scores, known_terms, labels, count_carriers(~np.isnan(T), with_terms), significance))
     words = describe_vocabulary(T, known_terms)
     write_table(vocabulary, words)
     write_table(enrichment, enriched)
+    resting_on = {"images": len(used), "collections": len({image["collection_id"] for image in used})}
+    write_table(map_terms, rank_maps(compared, labels, resting_on) if compared else [])
     logging.info(
         "%d terms of %d of %d images projected through the %s matrix",
         len(known_terms),

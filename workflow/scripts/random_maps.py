@@ -1,6 +1,6 @@
 """Give images weights in random smooth maps: what a term would get whose map knows nothing of the brain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ SPACING_MM = 12.0
 NEGLIGIBLE_SHARE = 0.01
 
 
-def blob_weights(images: Sequence[Real], mask: npt.NDArray[np.bool_], affine: Real) -> npt.NDArray[np.float32]:
+def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Real) -> npt.NDArray[np.float32]:
     """Compute the inner products of images with Gaussian blobs all over the brain.
 
     A random smooth map is a sum of blobs of random height (white noise, smoothed), so these products are all that is
@@ -25,7 +25,7 @@ def blob_weights(images: Sequence[Real], mask: npt.NDArray[np.bool_], affine: Re
 
     Parameters
     ----------
-    images : sequence of arrays of shape (n_voxels,)
+    images : iterable of arrays of shape (n_voxels,)
         Each is given mean 0 and length 1.
     mask : boolean array of 3 dimensions
         With n_voxels voxels.
@@ -43,14 +43,14 @@ def blob_weights(images: Sequence[Real], mask: npt.NDArray[np.bool_], affine: Re
     axes = [_blobs_along(n, mm, sigma_mm) for n, mm in zip(inside.shape, size_mm, strict=True)]
     share = _inner_products(inside.astype(np.float32), axes)
     kept = share > NEGLIGIBLE_SHARE * share.max()
-    weights = np.empty((len(images), np.count_nonzero(kept)), dtype=np.float32)
     volume = np.zeros(inside.shape, dtype=np.float32)
-    for number, image in enumerate(images):
+    weights = []
+    for image in images:
         values = image.astype(np.float64)
         values -= values.mean()
         volume[inside] = values / (np.linalg.norm(values) or 1)
-        weights[number] = _inner_products(volume, axes)[kept]
-    return weights
+        weights.append(_inner_products(volume, axes)[kept])
+    return np.stack(weights)
 
 
 def map_weights(blobs: npt.NDArray[np.float32]) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:

@@ -1,11 +1,12 @@
 """Select collections and images by their metadata: criteria, balance over collections, a seeded draw."""
 
+import difflib
 import hashlib
 import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
@@ -21,6 +22,8 @@ Criterion = tuple[str, Callable[[Record], bool]]
 
 READABLE = "readable metadata"
 READ = "read until there were enough images"
+# How alike two names are when the one is a slip of the other; no two fields of NeuroVault's images are.
+SLIP = 0.8
 
 
 def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
@@ -112,8 +115,14 @@ def select_images(
     max_images: int | None,
     max_images_per_collection: int | None,
     random_state: int,
+    fields: Collection[str] = (),
 ) -> tuple[list[Record], list[Step]]:
     """Walk through the collections in the drawn order, keep what is wanted of each, and stop when there is enough.
+
+    Parameters
+    ----------
+    fields : collection of str
+        The metadata fields that ``image_terms`` names.
 
     Returns
     -------
@@ -121,6 +130,11 @@ def select_images(
         Metadata of at most so many images of each collection, and so many in all; by collection and id.
     steps : list of dict
         Rows of selection.tsv; what lies behind the last collection needed is not counted as images.
+
+    Raises
+    ------
+    ValueError
+        As `check_fields`.
     """
     drawn = draw_collections(collections, random_state)
     found = _Found(criteria, max_images_per_collection)
@@ -135,6 +149,8 @@ def select_images(
             read.append(collection)
             damage.update(damaged)
             found.add(images)
+            # At once: a condition that nothing meets would have all of the archive read first.
+            refuse_slips("image_terms", fields, found.fields)
             before, taken = taken, found.count_taken()
             meter.add(1 if max_images is None else taken - before)
             if max_images is not None and taken >= max_images:
@@ -142,6 +158,7 @@ def select_images(
     passing = [found.passing(collection["id"]) for collection in read]
     kept = [image for images in passing for image in draw_images(images, random_state)[:max_images_per_collection]]
     selected = kept[:max_images]
+    check_fields("image_terms", fields, found.fields, is_any_left=bool(selected))
     return (
         sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
         [
@@ -167,11 +184,13 @@ class _Found:
         self._fates: dict[int, tuple[tuple[float, int], int]] = {}
         self._passing: dict[int, dict[int, Record]] = {}
         self.n_listed = 0
+        self.fields: set[str] = set()
 
     def add(self, images: list[Record]) -> None:
         """Test the images of one more collection."""
         self.n_listed += len(images)
         for image in images:
+            self.fields.update(image)
             number, rank = image["id"], (_modified(image), -image["collection_id"])
             if number in self._fates:
                 older = self._fates[number][0]
@@ -219,6 +238,48 @@ def explicit_collections(
         if isinstance(term, Mapping) and all(type(number) is int for number in term.get("is_in", [None])):
             return list(term["is_in"])
     return None
+
+
+def refuse_slips(section: str, fields: Iterable[str], known: Collection[str]) -> None:
+    """Raise ValueError for a field that no record has and whose name is nearly that of one that there is.
+
+    A value that is always missing would drop all images or, with a negation, none; neither is what was meant.
+    """
+    for field in fields:
+        near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, SLIP)
+        if near:
+            raise ValueError(f"fetch_metadata.{section}: no record has the field {field!r}; did you mean {near[0]}?")
+
+
+def check_fields(section: str, fields: Iterable[str], known: Collection[str], *, is_any_left: bool) -> None:
+    """Say which fields of the conditions no record has.
+
+    Parameters
+    ----------
+    section : str
+        The key of the configuration that has the conditions.
+    fields : iterable of str
+        What they name.
+    known : collection of str
+        The fields that any record has; if there are none, there were no records.
+    is_any_left : bool
+        Whether any record met all conditions.
+
+    Raises
+    ------
+    ValueError
+        If the name is nearly that of a field that there is, or no record is left.
+    """
+    if not known:
+        return
+    refuse_slips(section, fields, known)
+    for field in (field for field in fields if field not in known):
+        if not is_any_left:
+            raise ValueError(
+                f"fetch_metadata.{section}: no record has the field {field!r}, and no record is left. Remove the"
+                f" condition, or use one of the fields that there are: {', '.join(sorted(known))}"
+            )
+        logging.warning("%s: no record that was read has the field %r: it counts as missing", section, field)
 
 
 def _modified(image: Record) -> float:

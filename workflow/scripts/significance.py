@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Real = npt.NDArray[np.floating[Any]]
+Draw = Callable[[int, npt.NDArray[np.intp]], Real]
 # Seven collections have 5,040 arrangements, of which many are nearly alike.
 MIN_COLLECTIONS = 8
 # What one or two studies share cannot be told from what else is special about these studies.
@@ -26,6 +27,7 @@ SIGNIFICANT_Q = 0.05
 # arrangements is then 0.00001, and of 60,000 pairs, twelve at that p have q < 0.05.
 ENOUGH = 10
 MOST_ROUNDS = 100
+BLOCK_DRAWS = 500
 BLOCK_MAPS = 2000
 BLOCK_FEATURES = 500
 # Equal arrangements may differ by rounding.
@@ -187,21 +189,45 @@ def fill_missing(values: Array) -> Array:
 
 
 def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
-    """Compare observed correlations with those of exchanged collections, each pair with its own null distribution.
+    """Compare observed correlations with those of exchanged collections, each pair with its own null distribution."""
+    p = np.empty((u.shape[1], v.shape[1]))
+    for component, scores in enumerate(u.T):
 
-    Sequential Monte Carlo (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301), in rounds.
+        def draw(n: int, features: npt.NDArray[np.intp], scores: Real = scores) -> Real:
+            return rng.permuted(np.tile(scores, (n, 1)), axis=1) @ v[:, features]
+
+        p[component] = sequential_p(scores @ v, draw, n_permutations, MOST_ROUNDS)
+    return p
+
+
+def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> Array:
+    """Compare each value with its own null distribution, rare ones with more draws than common ones.
+
+    Sequential Monte Carlo (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301), in rounds of `n_draws`: a value that
+    ten draws have reached is settled, the others go into the next round.
+
+    Parameters
+    ----------
+    observed : array of shape (n_values,)
+    draw : callable
+        Given a number and the positions of some values, draws as often from their null distributions: an array of shape
+        (number, n_positions).
+    n_draws, most_rounds : int
+
+    Returns
+    -------
+    array of shape (n_values,)
+        One-sided, for large values.
     """
-    observed = u.T @ v
-    exceeding = np.zeros(observed.shape, dtype=np.int64)
-    n_drawn = np.zeros(v.shape[1], dtype=np.int64)
-    open_columns = np.arange(v.shape[1])
-    for _ in range(MOST_ROUNDS):
-        threshold, tested = observed[:, open_columns] - ROUNDING, v[:, open_columns]
-        for _ in range(n_permutations):
-            exceeding[:, open_columns] += rng.permutation(u).T @ tested >= threshold
-        n_drawn[open_columns] += n_permutations
-        open_columns = open_columns[(exceeding[:, open_columns] < ENOUGH).any(axis=0)]
-        if not open_columns.size:
+    exceeding, n_drawn = np.zeros(observed.shape, dtype=np.int64), np.zeros(observed.shape, dtype=np.int64)
+    is_open = np.arange(len(observed))
+    for _ in range(most_rounds):
+        for start in range(0, n_draws, BLOCK_DRAWS):
+            null = draw(min(BLOCK_DRAWS, n_draws - start), is_open)
+            exceeding[is_open] += (null >= observed[is_open] - ROUNDING).sum(axis=0)
+        n_drawn[is_open] += n_draws
+        is_open = is_open[exceeding[is_open] < ENOUGH]
+        if not is_open.size:
             break
     return (1 + exceeding) / (1 + n_drawn)
 

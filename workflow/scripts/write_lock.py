@@ -60,6 +60,7 @@ def run_facts(
     decomposition: Mapping[str, Any],
     terms: list[Row],
     labels: list[Row],
+    map_terms: list[Row],
     stability: list[Row],
     networks: list[Row],
 ) -> dict[str, Any]:
@@ -80,6 +81,9 @@ def run_facts(
         "terms_tested": len(tested),
         "terms_significant": len(significant),
         "components_with_significant_terms": len({row["component"] for row in significant}),
+        "term_maps": len({row["term"] for row in map_terms}),
+        "term_map_pairs_tested": sum(row["q"] is not None for row in map_terms),
+        "term_map_pairs_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in map_terms),
         "labels_tested": sum(row["q"] is not None for row in labels),
         "labels_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in labels),
         "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
@@ -145,6 +149,7 @@ def main(
         decomposition=decomposed,
         terms=_table_named(results, "desc-ICA_terms.tsv"),
         labels=_table_named(results, "desc-ICA_enrichment.tsv"),
+        map_terms=_table_named(results, "desc-ICA_termmaps.tsv"),
         stability=_table_named(results, "desc-ICA_stability.tsv"),
         networks=_table_named(results, "desc-ICA_networks.tsv"),
     )
