@@ -17,11 +17,15 @@ from page_tables import (
 
 def test_funnel_ends_with_the_images_of_the_matrix():
     selection = [{"level": "image", "criterion": "a", "tested": 30, "dropped": 10, "kept": 20}]
-    rejected = [{"stage": "stack_images"}] * 3 + [{"stage": "mask_images"}] * 2 + [{"stage": "download_images"}]
+    refused = {"few_values": "stack_images", "empty": "mask_images", "timeout": "download_images"}
+    rejected = [
+        {"reason": reason, "stage": refused[reason]} for reason in ["few_values"] * 3 + ["empty"] * 2 + ["timeout"]
+    ]
     steps = funnel(selection, rejected)
     assert [(step["tested"], step["dropped"], step["kept"]) for step in steps] == [
         (30, 10, 20), (20, 1, 19), (19, 2, 17), (17, 3, 14),
     ]  # fmt: skip
+    assert [step["reasons"] for step in steps] == [[], ["1 timeout"], ["2 empty"], ["3 few values"]]
 
 
 def test_missing_terms_are_counted_over_the_used_images():

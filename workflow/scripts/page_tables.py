@@ -11,7 +11,7 @@ Row = dict[str, Any]
 TERMS_SHOWN = 10
 COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
-PEAKS_SHOWN = 24
+PEAKS_SHOWN = 15
 SAID_SHOWN = 3
 N_BINS = 40
 
@@ -113,6 +113,7 @@ def describe_components(
             "histogram": histogram(loadings, row["largest_collection_id"]),
             "peaks": strongest[:PEAKS_SHOWN],
             "n_peaks": len(strongest),
+            "regions": list(dict.fromkeys(peak["region"] for peak in strongest if peak.get("region"))),
             "network": next(iter(networks.get(label, [])), None),
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
@@ -160,12 +161,12 @@ def significant_labels(rows: Iterable[Row]) -> list[str]:
 
 
 def searchable(component: Row) -> str:
-    """Join what the search looks through: label, terms, labels, regions, studies."""
+    """Join what the search looks through: label, terms, labels, regions of all peaks, studies, network."""
     texts = [
         component["component"],
         *(term["term"] for term in component["terms"]),
         *(entry["label"] for entry in component["labels"]),
-        *(peak.get("region") for peak in component["peaks"]),
+        *component["regions"],
         *(study["name"] for study in component["collections"]),
         component["network"] and component["network"]["best_network"],
     ]
@@ -182,11 +183,12 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
     """Continue the selection's steps with what later stages refused, down to the images of the matrix."""
-    steps = [dict(step) for step in selection]
+    steps = [step | {"reasons": []} for step in selection]
     remaining = steps[-1]["kept"] if steps else len(rejected)
-    refused = Counter(row["stage"] for row in rejected)
-    for stage in [*STAGES, *sorted(set(refused) - set(STAGES))]:
-        dropped = refused[stage]
+    reasons = explain_rejections(rejected)
+    for stage in [*STAGES, *sorted({row["stage"] for row in reasons} - set(STAGES))]:
+        of_stage = [row for row in reasons if row["stage"] == stage]
+        dropped = sum(row["count"] for row in of_stage)
         steps.append(
             {
                 "level": "image",
@@ -194,6 +196,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
                 "tested": remaining,
                 "dropped": dropped,
                 "kept": remaining - dropped,
+                "reasons": [f"{row['count']} {row['reason'].replace('_', ' ')}" for row in of_stage],
             }
         )
         remaining -= dropped
