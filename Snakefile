@@ -36,6 +36,7 @@ BATCHES = range(config["batches"])
 COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
+MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
 ENVIRONMENT = "envs/neurovault_ica.yaml"
@@ -504,9 +505,11 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        f"{SCRIPTS}/drawing.py",
-        f"{SCRIPTS}/peaks.py",
-        f"{SCRIPTS}/significance.py",
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=["atlases", "drawing", "mixture", "mni_space", "peaks", "regions", "significance", "spatial_null"],
+        ),
+        configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
@@ -521,6 +524,10 @@ rule plot_components:
         thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
         thresholds="results/plot_components/desc-ICA_thresholds.tsv",
         peaks="results/plot_components/desc-ICA_peaks.tsv",
+        mixture="results/plot_components/desc-ICA_mixture.tsv" if MIXTURE else [],
+        mixture_figures=(
+            expand("results/plot_components/{component}_mixture.png", component=COMPONENTS) if MIXTURE else []
+        ),
     log:
         "logs/plot_components.log",
     benchmark:
@@ -589,11 +596,19 @@ rule render_report:
 rule write_lock:
     """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
     input:
-        f"{SCRIPTS}/lock.py",
-        f"{SCRIPTS}/neurovault.py",
-        f"{SCRIPTS}/bibliography.py",
-        f"{SCRIPTS}/methods_text.py",
-        f"{SCRIPTS}/random_maps.py",
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=[
+                "atlases",
+                "bibliography",
+                "lock",
+                "methods_text",
+                "mixture",
+                "neurovault",
+                "peaks",
+                "random_maps",
+            ],
+        ),
         f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/software.bib",
         FOUNDATION,

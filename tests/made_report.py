@@ -236,14 +236,14 @@ def build_report(
         thumbnails=[picture(f"plot_components/{label}_thumbnail.png") for label in labels],
         thresholds=table(
             "plot_components/desc-ICA_thresholds",
-            [{"component": label, "threshold": 1.5, "brightest": 9.0} for label in labels],
+            [{"component": label, "threshold": 1.5, "negative_threshold": 1.5, "brightest": 9.0} for label in labels],
         ),
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
                 {"component": "ICA_00", "peak": str(order + 1)}
                 | dict(zip("xyz", place, strict=True))
-                | {"value": value, "volume_mm3": 80}
+                | {"value": value, "volume_mm3": 80, "region": None}
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),
