@@ -36,7 +36,7 @@ lint: .venv/installed ## Check style, types and the workflow's own rules
 	$(BIN)/mypy workflow/scripts tools
 	$(BIN)/snakemake --lint
 
-bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--images 300 --archive DIR ...")
+bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--sizes 300x20 --archive DIR ...")
 	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header

@@ -23,6 +23,9 @@ from jobs import growing
 configfile: "config.yaml"
 
 
+report: "workflow/report/page.rst"
+
+
 try:
     configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
     configuration.check_configuration(config)
@@ -40,6 +43,7 @@ BATCHES = range(config["batches"])
 COMPONENTS = outputs.component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
+MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
 ENVIRONMENT = "envs/neurovault_ica.yaml"
@@ -51,6 +55,13 @@ FOUNDATION = [
 FETCHING = expand(
     f"{SCRIPTS}/{{part}}.py", part=["answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web"]
 )
+
+
+def shown(file, caption, category, what):
+    """Take a file into the page that `snakemake --report` makes."""
+    kind = {".png": "figure", ".tsv": "table", ".html": "page"}[os.path.splitext(file)[1]]
+    labels = {"shows": what, "kind": kind}
+    return report(file, caption=f"workflow/report/{caption}.rst", category=category, labels=labels)
 
 
 wildcard_constraints:
@@ -113,7 +124,7 @@ rule fetch_metadata:
     output:
         collections="results/fetch_metadata/collections.tsv",
         images="results/fetch_metadata/images.tsv",
-        selection="results/fetch_metadata/selection.tsv",
+        selection=shown("results/fetch_metadata/selection.tsv", "table", "Images", "selection"),
     log:
         "logs/fetch_metadata.log",
     benchmark:
@@ -263,7 +274,7 @@ rule stack_images:
     output:
         matrix="results/stack_images/matrix.npy",
         images="results/stack_images/images.tsv",
-        rejected="results/stack_images/rejected.tsv",
+        rejected=shown("results/stack_images/rejected.tsv", "table", "Images", "refused images"),
         quality="results/stack_images/quality.tsv",
         mask="results/stack_images/mask.nii.gz",
     log:
@@ -327,7 +338,7 @@ rule run_ica:
         components=f"results/run_ica/{SPACE}_desc-ICA_components.nii.gz",
         mixing="results/run_ica/desc-ICA_mixing.tsv",
         unmixing="results/run_ica/desc-ICA_unmixing.tsv",
-        stability="results/run_ica/desc-ICA_stability.tsv",
+        stability=shown("results/run_ica/desc-ICA_stability.tsv", "table", "Components", "stability"),
         top_images="results/run_ica/desc-ICA_images.tsv",
         top_collections="results/run_ica/desc-ICA_collections.tsv",
         decomposition="results/run_ica/desc-ICA_decomposition.json",
@@ -408,11 +419,11 @@ rule project_terms:
         mixing=rules.run_ica.output.mixing,
         unmixing=rules.run_ica.output.unmixing,
     output:
-        terms="results/project_terms/desc-ICA_terms.tsv",
+        terms=shown("results/project_terms/desc-ICA_terms.tsv", "table", "Components", "terms"),
         matrix="results/project_terms/term_weights.npz",
         vocabulary="results/project_terms/vocabulary.tsv",
-        enrichment="results/project_terms/desc-ICA_enrichment.tsv",
-        map_terms="results/project_terms/desc-ICA_termmaps.tsv",
+        enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
+        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
     log:
         "logs/project_terms.log",
     benchmark:
@@ -483,10 +494,13 @@ rule match_networks:
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
     output:
-        networks="results/match_networks/desc-ICA_networks.tsv",
+        expand("results/match_networks/{figure}.pdf", figure=[*COMPONENTS, "correlations"]),
+        networks=shown("results/match_networks/desc-ICA_networks.tsv", "table", "Components", "reference networks"),
         correlations="results/match_networks/desc-ICA_correlations.tsv",
         figures=expand("results/match_networks/{component}.png", component=COMPONENTS),
-        matrix="results/match_networks/correlations.png",
+        matrix=shown(
+            "results/match_networks/correlations.png", "networks", "Relations", "components and reference networks"
+        ),
     log:
         "logs/match_networks.log",
     benchmark:
@@ -508,9 +522,11 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        f"{SCRIPTS}/drawing.py",
-        f"{SCRIPTS}/peaks.py",
-        f"{SCRIPTS}/significance.py",
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=["atlases", "drawing", "mixture", "mni_space", "peaks", "regions", "significance", "spatial_null"],
+        ),
+        configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
@@ -518,13 +534,22 @@ rule plot_components:
         stability=rules.run_ica.output.stability,
         terms=rules.project_terms.output.terms,
     output:
-        figures=expand("results/plot_components/{component}.png", component=COMPONENTS),
+        expand("results/plot_components/{figure}.pdf", figure=[*COMPONENTS, "overview", "terms"]),
+        expand("results/plot_components/{component}_mixture.pdf", component=COMPONENTS if MIXTURE else []),
+        figures=[
+            shown(f"results/plot_components/{component}.png", "component", "Components", component)
+            for component in COMPONENTS
+        ],
         thumbnails=expand("results/plot_components/{component}_thumbnail.png", component=COMPONENTS),
-        overview="results/plot_components/overview.png",
-        terms_figure="results/plot_components/terms.png",
+        overview=shown("results/plot_components/overview.png", "overview", "Components", "all components"),
+        terms_figure=shown("results/plot_components/terms.png", "terms", "Components", "terms"),
         thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
         thresholds="results/plot_components/desc-ICA_thresholds.tsv",
-        peaks="results/plot_components/desc-ICA_peaks.tsv",
+        peaks=shown("results/plot_components/desc-ICA_peaks.tsv", "table", "Components", "peaks"),
+        mixture="results/plot_components/desc-ICA_mixture.tsv" if MIXTURE else [],
+        mixture_figures=expand(
+            "results/plot_components/{component}_mixture.png", component=COMPONENTS if MIXTURE else []
+        ),
     log:
         "logs/plot_components.log",
     benchmark:
@@ -543,61 +568,98 @@ rule plot_components:
         "workflow/scripts/plot_components.py"
 
 
-rule render_report:
-    """Put figures and tables into one self-contained page."""
+rule plot_images:
+    """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
     input:
-        expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
-        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
-        expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.html.jinja", "report.js", "viewer.js"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "matrix", "peaks"]),
         FOUNDATION,
-        selection=rules.fetch_metadata.output.selection,
-        collections=rules.fetch_metadata.output.collections,
-        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
-        images=rules.stack_images.output.images,
-        rejected=rules.stack_images.output.rejected,
-        variance=rules.reduce_images.output.variance,
-        stability=rules.run_ica.output.stability,
-        decomposition=rules.run_ica.output.decomposition,
-        mixing=rules.run_ica.output.mixing,
-        terms=rules.project_terms.output.terms,
-        vocabulary=rules.project_terms.output.vocabulary,
-        enrichment=rules.project_terms.output.enrichment,
-        maps=rules.run_ica.output.components,
+        matrix=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
-        figures=rules.plot_components.output.figures,
-        thumbnails=rules.plot_components.output.thumbnails,
-        thresholds=rules.plot_components.output.thresholds,
-        peaks=rules.plot_components.output.peaks,
-        recovery=rules.check_demo.output.recovery if DEMO else [],
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        quality=rules.stack_images.output.quality,
+        qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
+        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES),
     output:
-        report="results/render_report/report.html",
+        "results/plot_images/quality.pdf",
+        "results/plot_images/coverage.pdf",
+        "results/plot_images/correlation.pdf",
+        quality_figure=shown("results/plot_images/quality.png", "quality", "Images", "quality"),
+        coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
+        coverage="results/plot_images/coverage.nii.gz",
+        correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        glass="results/plot_images/glass_brains.npz",
     log:
-        "logs/render_report.log",
+        "logs/plot_images.log",
     benchmark:
-        "benchmarks/render_report.tsv"
+        "benchmarks/plot_images.tsv"
     group:
         "report"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=growing(1500),
+        runtime=growing(30, per_mb=0.05),
     params:
-        settings=config,
+        criteria=config["stack_images"]["quality"],
     script:
-        "workflow/scripts/render_report.py"
+        "workflow/scripts/plot_images.py"
+
+
+rule plot_relations:
+    """Draw what goes with what: collections and components, components in space and in terms."""
+    input:
+        f"{SCRIPTS}/drawing.py",
+        FOUNDATION,
+        thresholded=rules.plot_components.output.thresholded,
+        mask=rules.stack_images.output.mask,
+        mixing=rules.run_ica.output.mixing,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        terms=rules.project_terms.output.terms,
+    output:
+        "results/plot_relations/loadings.pdf",
+        "results/plot_relations/similarity.pdf",
+        loadings_figure=shown(
+            "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
+        ),
+        similarity_figure=shown(
+            "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
+        ),
+    log:
+        "logs/plot_relations.log",
+    benchmark:
+        "benchmarks/plot_relations.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(10),
+    script:
+        "workflow/scripts/plot_relations.py"
 
 
 rule write_lock:
     """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
     input:
-        f"{SCRIPTS}/lock.py",
-        f"{SCRIPTS}/neurovault.py",
-        f"{SCRIPTS}/bibliography.py",
-        f"{SCRIPTS}/methods_text.py",
-        f"{SCRIPTS}/random_maps.py",
+        expand(
+            f"{SCRIPTS}/{{module}}.py",
+            module=[
+                "atlases",
+                "bibliography",
+                "lock",
+                "methods_text",
+                "mixture",
+                "neurovault",
+                "peaks",
+                "random_maps",
+            ],
+        ),
         f"{SCRIPTS}/significance.py",
         f"{WORKFLOW}/report/software.bib",
         FOUNDATION,
@@ -617,7 +679,8 @@ rule write_lock:
             rules.project_terms.output,
             rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
-            rules.render_report.output,
+            rules.plot_images.output,
+            rules.plot_relations.output,
             rules.check_demo.output if DEMO else [],
         ],
     output:
@@ -642,6 +705,71 @@ rule write_lock:
         data_dir=ARCHIVE["data_dir"],
     script:
         "workflow/scripts/write_lock.py"
+
+
+rule render_report:
+    """Put figures and tables into one self-contained page."""
+    input:
+        expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
+        expand(f"{WORKFLOW}/report/{{name}}.html.jinja", name=["component", "images", "macros", "report"]),
+        expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.js", "viewer.js"]),
+        FOUNDATION,
+        selection=rules.fetch_metadata.output.selection,
+        collections=rules.fetch_metadata.output.collections,
+        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        variance=rules.reduce_images.output.variance,
+        stability=rules.run_ica.output.stability,
+        decomposition=rules.run_ica.output.decomposition,
+        mixing=rules.run_ica.output.mixing,
+        top_images=rules.run_ica.output.top_images,
+        top_collections=rules.run_ica.output.top_collections,
+        terms=rules.project_terms.output.terms,
+        vocabulary=rules.project_terms.output.vocabulary,
+        enrichment=rules.project_terms.output.enrichment,
+        maps=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+        figures=rules.plot_components.output.figures,
+        thumbnails=rules.plot_components.output.thumbnails,
+        thresholds=rules.plot_components.output.thresholds,
+        peaks=rules.plot_components.output.peaks,
+        image_figures=[
+            rules.plot_images.output.quality_figure,
+            rules.plot_images.output.coverage_figure,
+            rules.plot_images.output.correlation_figure,
+        ],
+        glass=rules.plot_images.output.glass,
+        relation_figures=[
+            rules.plot_relations.output.loadings_figure,
+            rules.plot_relations.output.similarity_figure,
+        ],
+        networks=rules.match_networks.output.networks if REFERENCE else [],
+        network_figures=rules.match_networks.output.figures if REFERENCE else [],
+        run=rules.write_lock.output.run,
+        methods=rules.write_lock.output.methods,
+        references=rules.write_lock.output.references,
+        recovery=rules.check_demo.output.recovery if DEMO else [],
+    output:
+        report=shown("results/render_report/report.html", "page", "Page", "report of the run"),
+    log:
+        "logs/render_report.log",
+    benchmark:
+        "benchmarks/render_report.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        settings=config,
+    script:
+        "workflow/scripts/render_report.py"
 
 
 onsuccess:

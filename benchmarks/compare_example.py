@@ -1,38 +1,47 @@
 """Compare this workflow with nilearn's example on the same images, on this machine, side by side and in turn.
 
-    .venv/bin/python benchmarks/compare_example.py --images 119 --components 8 --runs 3 --archive ../shared/real-maps
+    make bench ARGS="--archive my_nilearn_data --sizes 119x8 300x20 1000x20 10000x20 --out bench"
 
-Without --archive, or with more images than it has, images are mixed from what there is (or from smooth noise) and
-written into a temporary cache. Both sides start a fresh process and end with a figure of every component. Wall time
-includes Snakemake's start; memory is the largest resident set of any one process.
+Each size is images x components. The images are those of the NeuroVault cache --archive; where more are asked for,
+mixtures of them with noise, and where it has none simulated ones, all in a temporary cache. Both sides start fresh
+processes with the images on disk and end with a figure of every component; the workflow runs with
+presets/nilearn_example.yaml, so with one start of FastICA. Wall time includes the start of Snakemake. Memory is what is
+resident, mapped files included. Sizes beyond --largest-example are for the workflow alone.
+
+With --out, the measurements (TSV) and a plot of cost against the number of images go to that folder.
 """
 
 import argparse
+import csv
 import json
+import os
+import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
-import numpy as np
 import psutil
 import yaml
-from scipy import ndimage
+from archives import find_images, make_archive
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs")
-FSL_2MM = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.0]])
+POLL_S = 0.05
 
-# nilearn's example without its downloads, each step timed.
+# nilearn's example without its downloads; each step says when it ends, in seconds of wall and of CPU time.
 EXAMPLE = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
-marks = [("start", time.perf_counter())]
-mark = lambda name: marks.append((name, time.perf_counter()))
+marks = [("start", time.perf_counter(), 0)]
+mark = lambda name: marks.append((name, time.perf_counter(), time.process_time()))
 import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -43,8 +52,8 @@ from nilearn.datasets import load_mni152_brain_mask
 from nilearn.image import smooth_img
 from nilearn.maskers import NiftiMasker
 from nilearn import plotting
-mark("imports")
-files, n_components, folder = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+mark("start and imports")
+files, n_components, folder = json.loads(open(sys.argv[1]).read()), int(sys.argv[2]), sys.argv[3]
 masker = NiftiMasker(mask_img=load_mni152_brain_mask(resolution=2)).fit()
 X = []
 for file in files:
@@ -66,93 +75,76 @@ for number, component in enumerate(maps):
     display.savefig(f"{folder}/{number}.png")
     plt.close("all")
 mark("figures")
-print(json.dumps({name: t - marks[i][1] for i, (name, t) in enumerate(marks[1:])}))
+print(json.dumps({name: (wall - marks[i][1], cpu - marks[i][2]) for i, (name, wall, cpu) in enumerate(marks[1:])}))
 """
-STAGES = {
-    "masking": ("build_mask", "download_images", "mask_images", "stack_images"),
-    "ICA": ("reduce_images", "run_ica"),
-    "figures": ("plot_components",),
-}
+# All else (lists of images and terms, checks of files, Snakemake itself) is this workflow's "start and imports".
+STAGE_OF = {
+    "build_mask": "masking", "mask_images": "masking", "stack_images": "masking",
+    "reduce_images": "ICA", "run_ica": "ICA", "plot_components": "figures",
+}  # fmt: skip
+STAGES = ("start and imports", "masking", "ICA", "figures")
+COLUMNS = ("images", "components", "side", "part", "wall_s", "cpu_s", "peak_mb")
+
+Row = dict[str, Any]
 
 
-def readable(archive: Path) -> list[Path]:
-    """List the images of an archive that hold one volume with data, those that both sides can use."""
-    files = []
-    for file in sorted(archive.glob("neurovault/collection_*/image_*.nii.gz")):
-        try:
-            data = np.asarray(nib.load(file).dataobj)
-        except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError):
-            continue
-        if data.ndim >= 3 and all(length == 1 for length in data.shape[3:]) and np.nanstd(data) > 0:
-            files.append(file)
-    return files
+def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
+    """Run a command to its end and watch its processes.
 
-
-def make_archive(folder: Path, sources: list[Path], n_images: int) -> list[Path]:
-    """Fill a cache with `n_images`: those of `sources`, then mixtures of two of them (or noise) with smooth noise."""
-    rng = np.random.default_rng(0)
-    files = []
-    for number in range(n_images):
-        home = folder / "neurovault" / f"collection_{1 + number // 5}"
-        home.mkdir(parents=True, exist_ok=True)
-        file = home / f"image_{1000 + number}.nii.gz"
-        if number < len(sources):
-            shutil.copy(sources[number], file)
-        else:
-            nib.save(nib.Nifti1Image(mixture(sources, rng), FSL_2MM), file)
-        record = {
-            "id": 1000 + number, "name": f"map {number}", "map_type": "Z map", "image_type": "statistic_map",
-            "modality": "fMRI-BOLD", "analysis_level": "group", "is_thresholded": False, "not_mni": False,
-            "file_size": file.stat().st_size,
-        }  # fmt: skip
-        (home / f"image_{1000 + number}_metadata.json").write_text(json.dumps(record))
-        (home / "collection_metadata.json").write_text(json.dumps({"id": 1 + number // 5, "number_of_images": 5}))
-        files.append(file)
-    return files
-
-
-def mixture(sources: list[Path], rng: np.random.Generator) -> np.ndarray:
-    """Mix two sources, resampled to FSL's 2 mm grid, with smooth noise of the same variance."""
-    shape = (91, 109, 91)
-    volume = ndimage.gaussian_filter(rng.normal(size=shape), 2)
-    volume /= volume.std()
-    for position in rng.choice(len(sources), size=2) if sources else []:
-        img = nib.load(sources[position])
-        to_source = np.linalg.inv(img.affine) @ FSL_2MM
-        data = np.nan_to_num(np.squeeze(img.get_fdata()), posinf=0, neginf=0)
-        part = ndimage.affine_transform(data, to_source[:3, :3], to_source[:3, 3], shape, order=1)
-        volume += part / (part.std() or 1)
-    return volume.astype(np.float32)
-
-
-def watch(command: list[str], folder: Path) -> dict:
-    """Run a command to its end; return wall and CPU seconds, the largest process in MB, and what it printed."""
-    start = time.perf_counter()
-    with (folder / "stderr.txt").open("w") as errors:
-        process = psutil.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True)
-    largest, cpu = 0, {}
-    while process.poll() is None:
-        for member in [process, *process.children(recursive=True)]:
+    Returns
+    -------
+    processes : list of dict
+        ``part`` (whole for the command itself, else the rule whose script it is), wall_s, cpu_s and peak_mb.
+    printed : str
+    """
+    started, before = time.perf_counter(), os.times()
+    with (folder / "stderr.txt").open("w") as errors, (folder / "stdout.txt").open("w") as printed:
+        main = psutil.Popen(command, cwd=folder, stdout=printed, stderr=errors)
+    seen: dict[int, Row] = {}
+    while main.poll() is None:
+        for process in [main, *main.children(recursive=True)]:
             try:
-                largest = max(largest, member.memory_info().rss)
-                cpu[member.pid] = sum(member.cpu_times()[:2])
+                with process.oneshot():
+                    rule, cpu_s = _rule_of(process.cmdline()), sum(process.cpu_times()[:2])
+                    memory_mb = process.memory_info().rss / 1e6
             except psutil.Error:
                 continue  # it has just ended
-        time.sleep(0.05)
-    wall = time.perf_counter() - start
-    if process.returncode:
+            row = seen.setdefault(process.pid, {"part": "", "peak_mb": 0.0, "first": time.perf_counter()})
+            # A process has its parent's command until it has its own.
+            row["part"] = "Snakemake" if process.pid == main.pid else rule or row["part"]
+            row["wall_s"], row["cpu_s"] = time.perf_counter() - row["first"], cpu_s
+            row["peak_mb"] = max(row["peak_mb"], memory_mb)
+        time.sleep(POLL_S)
+    wall, after = time.perf_counter() - started, os.times()
+    if main.returncode:
         raise RuntimeError(f"{command[:3]} failed:\n{(folder / 'stderr.txt').read_text()[-3000:]}")
-    return {"wall": wall, "CPU": sum(cpu.values()), "MB": largest / 1e6, "printed": process.stdout.read()}
+    whole = {
+        "part": "whole",
+        "wall_s": wall,
+        # Of all processes, to their very end, which polling does not see.
+        "cpu_s": after.children_user + after.children_system - before.children_user - before.children_system,
+        "peak_mb": max(row["peak_mb"] for row in seen.values()),
+    }
+    return [whole, *seen.values()], (folder / "stdout.txt").read_text()
 
 
-def run_example(files: list[Path], n_components: int, folder: Path) -> dict:
+def _rule_of(command: Sequence[str]) -> str:
+    """Read the rule from the name of the copy that Snakemake makes of its script."""
+    names = [re.fullmatch(r".*/\.snakemake/scripts/tmp\w+\.(\w+)\.py", argument) for argument in command]
+    return next((name[1] for name in names if name), "")
+
+
+def run_example(files: list[Path], n_components: int, folder: Path) -> list[Row]:
     """Run nilearn's example in a process of its own."""
-    arguments = [json.dumps([str(file) for file in files]), str(n_components), str(folder)]
-    done = watch([sys.executable, "-c", EXAMPLE, *arguments], folder)
-    return done | json.loads(done.pop("printed").splitlines()[-1])
+    (folder / "files.json").write_text(json.dumps([str(file) for file in files]))
+    command = [sys.executable, "-c", EXAMPLE, str(folder / "files.json"), str(n_components), str(folder)]
+    (whole, *_), printed = watch(command, folder)
+    steps = json.loads(printed.splitlines()[-1])
+    parts = [{"part": part, "wall_s": wall, "cpu_s": cpu, "peak_mb": None} for part, (wall, cpu) in steps.items()]
+    return [whole, *parts]
 
 
-def run_workflow(data_dir: Path, n_components: int, folder: Path, cores: int) -> dict:
+def run_workflow(data_dir: Path, n_components: int, folder: Path, cores: int) -> list[Row]:
     """Run the workflow with the example's preset, up to its figures."""
     for name in SHIPPED:
         source = ROOT / name
@@ -164,45 +156,130 @@ def run_workflow(data_dir: Path, n_components: int, folder: Path, cores: int) ->
     }
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "results/plot_components/overview.png"]
-    done = watch([*command, "--configfile", "presets/nilearn_example.yaml", "overlay.yaml"], folder)
-    done.pop("printed")
-    seconds = {}
-    for stage, rules in STAGES.items():
-        tables = [table for rule in rules for table in sorted((folder / "benchmarks").glob(f"{rule}*.tsv"))]
-        # Batches run side by side: what counts against one process is what a core has spent.
-        seconds[stage] = sum(float(table.read_text().splitlines()[1].split("\t")[0]) for table in tables)
-    return done | seconds
+    (whole, *processes), _ = watch(
+        [*command, "--configfile", "presets/nilearn_example.yaml", "overlay.yaml"], folder
+    )  # fmt: skip
+    by_rule = _added(processes, {row["part"]: row["part"] for row in processes})
+    by_stage = _added(processes, {row["part"]: STAGE_OF.get(row["part"], STAGES[0]) for row in processes})
+    return [whole, *by_stage, *by_rule]
 
 
-def main() -> None:
-    """Run both sides in turn and print medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archive", type=Path, help="a NeuroVault cache to take images from")
-    parser.add_argument("--images", type=int, default=119)
-    parser.add_argument("--components", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=3, help="runs of each side")
-    parser.add_argument("--cores", type=int, default=2, help="cores of the workflow")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+def _added(processes: Iterable[Row], name_of: dict[str, str]) -> list[Row]:
+    """Add up the processes of a name: seconds, and the largest memory of one. Batches run side by side."""
+    groups = defaultdict(list)
+    for row in processes:
+        groups[name_of[row["part"]]].append(row)
+    return [
+        {
+            "part": name or "others",
+            "wall_s": sum(row["wall_s"] for row in rows),
+            "cpu_s": sum(row["cpu_s"] for row in rows),
+            "peak_mb": max(row["peak_mb"] for row in rows),
+        }
+        for name, rows in groups.items()
+    ]
+
+
+def measure_size(n_images: int, n_components: int, sources: list[Path], arguments: argparse.Namespace) -> list[Row]:
+    """Run both sides in turn on images of their own and return the medians of each part."""
+    runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(dir=arguments.workdir) as temporary:
         folder = Path(temporary)
-        sources = readable(arguments.archive) if arguments.archive else []
-        files = make_archive(folder / "data", sources, arguments.images)
-        sides: dict[str, list[dict]] = {"example": [], "workflow": []}
+        files = make_archive(folder / "data", sources, n_images)
+        sides = ["example", "workflow"] if n_images <= arguments.largest_example else ["workflow"]
         for number in range(arguments.runs):
             for side in sides:
                 (place := folder / f"{side}{number}").mkdir()
                 if side == "example":
-                    sides[side].append(run_example(files, arguments.components, place))
+                    rows = run_example(files, n_components, place)
                 else:
-                    sides[side].append(run_workflow(folder / "data", arguments.components, place, arguments.cores))
+                    rows = run_workflow(folder / "data", n_components, place, arguments.cores)
+                for row in rows:
+                    runs[side, row["part"]].append(row)
                 shutil.rmtree(place)
-    print(
-        f"{arguments.images} images, {arguments.components} components, median of {arguments.runs} runs each, in turn"
-    )
-    print(f"{'':10}{'example':>10}{'workflow':>10}{'ratio':>8}")
-    for figure in ("wall", "CPU", "masking", "ICA", "figures", "MB"):
-        example, workflow = (statistics.median(run[figure] for run in sides[side]) for side in sides)
-        print(f"{figure:10}{example:10.1f}{workflow:10.1f}{example / workflow:8.1f}")
+    return [
+        {"images": n_images, "components": n_components, "side": side, "part": part}
+        | {
+            column: None if rows[0][column] is None else round(statistics.median(row[column] for row in rows), 2)
+            for column in COLUMNS[4:]
+        }
+        for (side, part), rows in runs.items()
+    ]
+
+
+def write_table(rows: Sequence[Row], n_runs: int) -> str:
+    """Write the rows of one size as a Markdown table: both sides, ratios, then the workflow's processes."""
+    found = {(row["side"], row["part"]): row for row in rows}
+    n_images, n_components = rows[0]["images"], rows[0]["components"]
+    lines = [
+        f"{n_images} images, {n_components} components, median of {n_runs}",
+        "",
+        "| | example: wall s | CPU s | workflow: wall s | CPU s | ratio of wall | of CPU |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for part in ("whole", *STAGES):
+        ours, theirs = found["workflow", part], found.get(("example", part))
+        cells = [*_numbers(theirs), *_numbers(ours), *_ratios(theirs, ours, ("wall_s", "cpu_s"))]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    ours, theirs = found["workflow", "whole"], found.get(("example", "whole"))
+    memory = [f"{row['peak_mb']:.0f} MB" if row else "" for row in (theirs, ours)]
+    lines.append(f"| largest process | {memory[0]} | | {memory[1]} | | {_ratios(theirs, ours, ('peak_mb',))[0]} | |")
+    lines += ["", "| the workflow's processes | wall s | CPU s | largest, MB |", "|---|---:|---:|---:|"]
+    for (side, part), row in found.items():
+        if side == "workflow" and part not in ("whole", *STAGES):
+            lines.append(f"| {part} | {' | '.join(_numbers(row))} | {row['peak_mb']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(row: Row | None) -> list[str]:
+    return [f"{row[column]:.1f}" if row else "" for column in ("wall_s", "cpu_s")]
+
+
+def _ratios(theirs: Row | None, ours: Row, columns: Iterable[str]) -> list[str]:
+    return [f"{theirs[column] / ours[column]:.1f}" if theirs else "" for column in columns]
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw wall time, CPU time and memory against the number of images, both axes logarithmic."""
+    figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    titles = {"wall_s": "wall time, s", "cpu_s": "CPU time, s", "peak_mb": "largest process, MB"}
+    for axes, (column, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        for side, colour in (("example", "#c2255c"), ("workflow", "#1c7ed6")):
+            points = sorted((r["images"], r[column]) for r in rows if r["side"] == side and r["part"] == "whole")
+            if points:
+                axes.loglog(*zip(*points, strict=True), "o-", color=colour, label=side)
+        axes.set(title=title, xlabel="images")
+        axes.grid(which="both", color="#e9ecef")
+        axes.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Measure all sizes, print tables, write measurements and plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, default=ROOT / "data", help="a NeuroVault cache to take images from")
+    parser.add_argument("--sizes", nargs="+", default=["119x8"], help="images x components, such as 119x8 300x20")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each side")
+    parser.add_argument("--cores", type=int, default=2, help="cores of the workflow")
+    parser.add_argument("--largest-example", type=int, default=1000, help="largest size at which the example runs too")
+    parser.add_argument("--workdir", type=Path, help="where to put images and results; they are removed at the end")
+    parser.add_argument("--out", type=Path, help="folder for scale.tsv and scale.png")
+    arguments = parser.parse_args()
+    sources = find_images(arguments.archive)
+    print(f"{len(sources)} images in {arguments.archive}{'' if sources else ': all are simulated'}\n", flush=True)
+    rows: list[Row] = []
+    for size in arguments.sizes:
+        n_images, n_components = map(int, size.split("x"))
+        rows += measure_size(n_images, n_components, sources, arguments)
+        print(write_table([row for row in rows if row["images"] == n_images], arguments.runs), flush=True)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        with (arguments.out / "scale.tsv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, dialect="excel-tab", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        draw(rows, arguments.out / "scale.png")
 
 
 if __name__ == "__main__":

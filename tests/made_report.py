@@ -1,5 +1,6 @@
 """A report of made tables, hostile texts for it, and a reader of the page."""
 
+import os
 import re
 from html.parser import HTMLParser
 from unittest.mock import patch
@@ -29,6 +30,16 @@ HOSTILE = [
 # A head of an eighth of the real one's volume: made and packed in a moment.
 BOX = Box((-30, -40, -20), (30, 40, 30))
 GRID_MM = 2
+METHODS = """# Methods
+
+**Data.** 3 images of 2 collections.
+
+## References
+
+- Hyvärinen, Aapo (1999). Fast ICA. https://doi.org/10.1109/72.761722
+
+references.bib has these.
+"""
 PEAKS = {
     "ICA_00": [((-10, 12, 6), 9.5), ((14, -20, 10), -6.0)],
     "ICA_01": [((0, 20, -8), 8.0)],
@@ -97,6 +108,15 @@ def save_maps(folder):
     return str(folder / "components.nii.gz"), str(folder / "mask.nii.gz")
 
 
+def save_glass(path):
+    """Save glass brains of two images, a positive one and a negative one."""
+    outline = np.zeros((8, 20), bool)
+    outline[2:6, 2:18] = True
+    pictures = [np.where(outline, code, 0).astype(np.int8) for code in (127, -127)]
+    np.savez(path, image_ids=[70, 80], pictures=pictures, outline=outline)
+    return str(path)
+
+
 @patch("render_report.read_template", made_template)
 def build_report(
     folder,
@@ -106,6 +126,7 @@ def build_report(
     recovery=True,
     changes=None,
     tested=True,
+    networks=False,
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts. Return its path."""
 
@@ -113,6 +134,11 @@ def build_report(
         names = [*columns] or column_names(folder / f"{place}.tsv")
         write_table(folder / f"{place}.tsv", [dict.fromkeys(names) | row for row in rows], columns)
         return str(folder / f"{place}.tsv")
+
+    def made_file(place, text):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text(text, encoding="utf-8")
+        return str(folder / place)
 
     places: list[str] = []
 
@@ -147,8 +173,9 @@ def build_report(
         "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
     } | (changes or {})  # fmt: skip
     write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
+    os.utime(folder / "run_ica/desc-ICA_decomposition.json", (0, 1_700_000_000))
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
-    settings["archive"]["data_dir"] = word("data")
+    settings["archive"]["data_dir"] = word("elsewhere")
     report = folder / "render_report/report.html"
     main(
         selection=table(
@@ -185,14 +212,33 @@ def build_report(
         stability=table(
             "run_ica/desc-ICA_stability",
             [
-                {
-                    "component": label,
-                    "variance_explained": 0.3,
-                    "iq_restarts": iq,
-                    "r_restarts": iq,
-                    "r_bootstraps": iq - 0.1,
-                }
-                for label, iq in zip(labels, (0.93, 0.41), strict=True)
+                {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_restarts": iq}
+                | {"r_bootstraps": iq - 0.1, "chance_r_bootstraps": 0.2, "r_split_half": iq - 0.2}
+                | {"effective_collections": 1.6, "largest_collection_id": 7, "largest_collection_share": share}
+                | {"flags": flags}
+                for label, iq, share, flags in zip(
+                    labels,
+                    (0.93, 0.41),
+                    (0.8, 0.7),
+                    (None, "start_dependent,not_reproduced,one_collection"),
+                    strict=True,
+                )
+            ],
+        ),
+        top_images=table(
+            "run_ica/desc-ICA_images",
+            [
+                {"component": "ICA_00", "sign": "positive", "rank": row + 1, "loading": loadings[row]["ICA_00"]}
+                | {"share": 0.3, "image_id": 70 + row, "name": word(f"map {row}"), "collection_id": 7, "url": address}
+                | {"collection_name": word("Study seven")}
+                for row in range(3)
+            ],
+        ),
+        top_collections=table(
+            "run_ica/desc-ICA_collections",
+            [
+                {"component": "ICA_00", "rank": 1, "collection_id": 7, "share": 0.8, "images": 2}
+                | {"mean_loading": 0.6, "name": word("Study seven"), "url": address}
             ],
         ),
         decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
@@ -236,17 +282,37 @@ def build_report(
         thumbnails=[picture(f"plot_components/{label}_thumbnail.png") for label in labels],
         thresholds=table(
             "plot_components/desc-ICA_thresholds",
-            [{"component": label, "threshold": 1.5, "brightest": 9.0} for label in labels],
+            [{"component": label, "threshold": 1.5, "negative_threshold": 1.5, "brightest": 9.0} for label in labels],
         ),
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
                 {"component": "ICA_00", "peak": str(order + 1)}
                 | dict(zip("xyz", place, strict=True))
-                | {"value": value, "volume_mm3": 80}
+                | {"value": value, "volume_mm3": 80, "region": None}
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),
+        image_figures=[picture(f"plot_images/{name}.png") for name in ("quality", "coverage", "correlation")],
+        glass=save_glass(folder / "glass_brains.npz"),
+        relation_figures=[picture(f"plot_relations/{name}.png") for name in ("loadings", "similarity")],
+        networks=table(
+            "match_networks/desc-ICA_networks",
+            [
+                {"component": label, "best_network": word(name), "best_r": 0.71, "best_q": q}
+                | {"matched_network": word("visual"), "matched_r": 0.6, "matched_q": 0.3}
+                for label, name, q in zip(labels, ("visual", "default mode"), (0.002, 0.2), strict=True)
+            ],
+        )
+        if networks
+        else [],
+        network_figures=[picture(f"match_networks/{label}.png") for label in labels] if networks else [],
+        run=made_file(
+            "write_lock/run.json",
+            '{"software": {"python": "3.12.1", "packages": {"numpy": "2.0"}, "system": "Linux", "machine": "x86_64"}}',
+        ),
+        methods=made_file("write_lock/methods.md", METHODS),
+        references=made_file("write_lock/references.bib", f"@misc{{a,\n  title = {{{word('A title')}}},\n}}\n"),
         recovery=table(
             "check_demo/recovery",
             [{"kind": "network", "id": word("visual"), "abs_r": 0.97, "passed": True, "found": "ICA_00"}],

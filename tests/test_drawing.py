@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import Box, Scale, cut, paint, scale_of, shown_text
+from drawing import Box, Limits, Scale, cut, paint, scale_of, shown_text
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
 from peaks import Volume, peak_of
 
@@ -45,16 +45,26 @@ def test_cuts_along_the_axes_are_linear_interpolation(axis, zoom):
 
 
 def test_colours_show_sign_and_threshold():
-    values = np.array([[4.0, 2.0, -4.0, 0.0]])
-    anatomy = np.array([[0.5, 0.5, 0.5, 0.0]])
-    red, grey, blue, white = paint(values, anatomy, Scale(3.0, 4.0))[0].astype(int)
+    values = np.array([[4.0, 2.0, -4.0, -3.2, 0.0]])
+    anatomy = np.array([[0.5, 0.5, 0.5, 0.5, 0.0]])
+    red, grey, blue, weak, white = paint(values, anatomy, Scale(3.0, 3.5, 4.0))[0].astype(int)
     assert red[0] > red[2] + 100
     assert blue[2] > blue[0] + 50
-    assert len(set(grey)) == 1
+    assert len(set(grey)) == len(set(weak)) == 1
     assert list(white) == [255, 255, 255]
 
 
 def test_scale_is_never_empty():
     for values in (np.zeros(10), np.full(10, 3.0)):
-        scale = scale_of(values, threshold=float(values.max()))
-        assert scale.brightest > scale.threshold
+        scale = scale_of(values, Limits(values.max(), values.max()))
+        assert scale.brightest > scale.threshold == scale.negative_threshold
+
+
+def test_of_a_sign_of_which_nothing_is_shown_the_threshold_is_above_all_values():
+    values = np.linspace(-2, 8, 101)
+    scale = scale_of(values, Limits(3.0, np.inf))
+    assert scale.threshold == 3
+    assert scale.negative_threshold > 8
+    assert scale.brightest == pytest.approx(8, abs=0.01)
+    nothing = scale_of(values, Limits(np.inf, np.inf))
+    assert nothing.brightest > nothing.threshold > 8

@@ -2,7 +2,7 @@
 
 import yaml
 from conftest import ROOT
-from methods_text import _networks_paragraph, methods_text
+from methods_text import _networks_paragraph, _threshold_paragraph, methods_text
 from write_lock import run_facts
 
 FLAGS = {
@@ -40,6 +40,7 @@ def test_methods_follow_the_configuration():
         map_terms=[],
         stability=[dict.fromkeys(MEASURES)],
         networks=[],
+        mixtures=[],
     )
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -93,6 +94,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         map_terms=[{"term": term, "q": q} for term, q in [("pain", 0.01), ("pain", 0.5), ("heat", 0.2), ("heat", 0.3)]],
         stability=[],
         networks=[],
+        mixtures=[],
     )
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
@@ -136,9 +138,11 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
         ],
         networks=[{"best_r": -0.5, "best_q": 0.01}, {"best_r": 0.25, "best_q": 0.06}],
+        mixtures=[{"positive_share": 0.0, "negative_share": 0.0}, {"positive_share": 0.0, "negative_share": 0.1}],
     )
     assert (facts["networks_tested"], facts["components_with_significant_network"]) == (2, 1)
     assert facts["mean_best_network_r"] == 0.375
+    assert facts["components_without_activation"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
         "the 8 collections counted as much as 7.2 of equal share",
@@ -178,3 +182,17 @@ def test_methods_say_which_networks_and_how_many_components_have_one():
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text
     assert "surrogates" not in text
+
+
+def test_methods_say_from_where_on_maps_are_shown():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    facts = {"components": 20, "components_without_activation": 2}
+    for threshold, words in (
+        ({"percentile": 90}, "shown from the 90th percentile of their absolute values on. Clusters"),
+        ({"z": 2.5}, "shown from absolute values of 2.5 standard deviations on. Clusters"),
+        ({"mixture": 0.5}, "probability above 0.5, in a mixture"),
+        ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
+        ({"mixture": 0.5}, "below 0.05; Worsley et al. 1992); 2 of 20 components had no activation. Clusters"),
+    ):
+        settings["plot_components"]["threshold"] = threshold
+        assert words in _threshold_paragraph(facts, settings)

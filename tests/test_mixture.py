@@ -117,3 +117,12 @@ def test_a_map_of_one_sign_and_a_constant_map():
     assert activation_thresholds(fit, 0.5, lowest=values.min(), highest=values.max())[1] == np.inf
     with pytest.raises(ValueError, match="all values of a component are the same"):
         fit_mixture(np.ones(100), resels=10)
+
+
+def test_activation_is_not_the_likelier_the_nearer_to_zero():
+    """Exponential values, thinned out towards large ones, would have a shape below 1 and a spike at 0."""
+    rng = np.random.default_rng(6)
+    values = np.concatenate([rng.normal(0, 0.4, 90_000), rng.gamma(0.5, 3, 10_000)])
+    fit = fit_mixture(values, resels=1000)
+    assert fit.positive.shape == 1
+    assert fit.positive.density(np.array([1e-6])) == pytest.approx(fit.positive.density(np.array([1e-3])), rel=0.01)

@@ -1,6 +1,6 @@
 """Numbers are written alike, and only safe addresses become links."""
 
-from page_text import doi_address, format_number, format_q, safe_address
+from page_text import doi_address, format_number, format_q, read_markdown, safe_address
 
 
 def test_safe_addresses_stay():
@@ -24,3 +24,15 @@ def test_numbers():
     assert [format_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 1.0)] == [
         "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "1.000",
     ]  # fmt: skip
+
+
+def test_markdown_of_the_methods_is_read():
+    references = "## References\n\n- A (1999). B. https://x.org/a\n- C\n\nThe end.\n"
+    text = f"# Methods\n\n**Data.** Maps *of* <b>\nstudies.\n\n{references}"
+    assert read_markdown(text) == [
+        {"kind": "heading", "text": "Methods"},
+        {"kind": "paragraph", "lead": "Data.", "text": "Maps *of* <b>\nstudies."},
+        {"kind": "heading", "text": "References"},
+        {"kind": "list", "items": [("A (1999). B.", "https://x.org/a"), ("C", None)]},
+        {"kind": "paragraph", "lead": "", "text": "The end."},
+    ]

@@ -2,52 +2,65 @@
 
 from page_warnings import find_warnings, flags_of
 
+SOUND = {
+    "component": "ICA_00", "names": ["a", "b", "c"], "flags": None, "largest_collection_id": 7,
+    "largest_collection_share": 0.2, "n_significant_terms": None, "n_significant_labels": None,
+}  # fmt: skip
+CALM = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
 
-def test_warnings_in_words():
-    component = {
-        "iq_restarts": 0.9,
-        "r_restarts": 0.9,
-        "r_bootstraps": 0.9,
-        "collections": 5,
-        "collection_share": 0.2,
-        "collection_id": 7,
-    }
-    component["n_significant_terms"] = None
-    components = [component | {"component": f"ICA_0{k}", "names": ["a", "b", "c"][:: (-1) ** k]} for k in range(2)]
-    calm = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
-    found = find_warnings(
-        components=components, decomposition=calm, n_images=60, n_rejected=3, n_with_terms=60, recovery=[]
-    )
-    assert found == ["ICA_00 and ICA_01 have the same first three terms."]
-    components[1]["names"] = []
-    components[0]["n_significant_terms"] = components[1]["n_significant_terms"] = 0
-    worried = calm | {"converged": False, "n_restarts_converged": 12}
-    found = find_warnings(
-        components=components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2, recovery=[]
-    )
+
+def warnings_of(components, **changes):
+    settings = {"decomposition": CALM, "n_images": 60, "n_rejected": 3, "n_with_terms": 60, "recovery": []}
+    return find_warnings(components=components, **(settings | changes))
+
+
+def test_a_sound_run_has_no_warning():
+    assert warnings_of([SOUND]) == []
+
+
+def test_same_terms_in_another_order_are_the_same():
+    components = [SOUND, SOUND | {"component": "ICA_01", "names": ["c", "b", "a"]}]
+    assert warnings_of(components) == ["ICA_00 and ICA_01 have the same first three terms."]
+
+
+def test_a_worrying_run_in_words():
+    components = [
+        SOUND | {"names": [], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
+    ]
+    worried = CALM | {"converged": False, "n_restarts_converged": 12}
+    found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
     assert [line.split(":")[0] for line in found] == [
         "FastICA did not converge in 500 iterations",
         "8 of 20 restarts of FastICA did not converge.",
+        "ICA_00",
+        "ICA_01",
+        "ICA_00 is carried by one collection",
         "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
         "ICA_00 and ICA_01",
         "More images were refused (9) than used (5); see the reasons below.",
     ]
+    assert "random starts of FastICA do not agree" in found[2]
+    assert "drawn anew or split in halves" in found[3]
+    assert "number 7 holds 20.0 % of its squared loadings" in found[4]
+    assert "no term and no word of the metadata has a q below 0.05" in found[7]
+
+
+def test_a_failed_demo_check_is_a_warning():
+    found = warnings_of([SOUND], recovery=[{"passed": True}, {"passed": False}])
+    assert found == ["Demo check: 1 of 2 checks failed; see the table below."]
 
 
 def test_flags_name_what_speaks_against_a_component():
-    sound = {
-        "iq_restarts": 0.9, "r_restarts": 0.9, "r_bootstraps": 0.9, "collections": 5, "collection_share": 0.2,
-        "n_significant_terms": 3,
-    }  # fmt: skip
-    assert flags_of(sound) == []
-    assert flags_of(sound | {"r_restarts": 0.7}) == ["depends on the start"]
-    assert flags_of(sound | {"r_bootstraps": 0.4, "collection_share": 0.6}) == [
-        "not in other studies",
-        "one collection",
-    ]
-    assert flags_of(sound | {"collections": 1, "collection_share": 1.0, "n_significant_terms": 0}) == [
-        "name may be noise"
-    ]
-    unmeasured = {"iq_restarts": None, "r_restarts": None, "r_bootstraps": None, "n_significant_terms": None}
-    assert flags_of(sound | unmeasured) == []
+    assert flags_of(SOUND) == []
+    assert flags_of(SOUND | {"flags": "start_dependent"}) == ["unstable start"]
+    assert flags_of(SOUND | {"flags": "not_reproduced,one_collection"}) == ["not reproduced", "one study"]
+    assert flags_of(SOUND | {"flags": "of_tomorrow"}) == ["of_tomorrow"]
+
+
+def test_a_name_is_unsure_only_if_neither_terms_nor_metadata_say_it():
+    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["unsure name"]
+    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["unsure name"]
+    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
+    assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []

@@ -18,7 +18,7 @@ def test_peaks_equal_those_of_nilearn():
         blob(rng.uniform([-60, -90, -40], [60, 60, 60]), height=height, width_mm=9)
         for height in rng.uniform(-10, 10, 14)
     )
-    found = find_peaks(Volume(volume, AFFINE), 1.0)
+    found = find_peaks(Volume(volume, AFFINE), 1.0, 1.0)
     expected = get_clusters_table(nib.Nifti1Image(volume, AFFINE), 1.0, two_sided=True)
     clusters = expected[expected["Cluster Size (mm3)"] != ""]
     main_peaks = [row for row in found if row["volume_mm3"] is not None]
@@ -31,7 +31,7 @@ def test_peaks_equal_those_of_nilearn():
 
 def test_further_peaks_of_a_cluster_are_lettered_and_apart():
     volume = blob((-20, 0, 0), height=9) + blob((6, 0, 0), height=8)
-    found = find_peaks(Volume(volume, AFFINE), 0.1)
+    found = find_peaks(Volume(volume, AFFINE), 0.1, 0.1)
     assert [(row["peak"], row["volume_mm3"] is None) for row in found] == [("1", False), ("1a", True)]
     assert found[1]["x"] - found[0]["x"] > 8
 
@@ -41,7 +41,7 @@ def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():
     volume[10:13, 10:13, 10] = 5
     volume[13:16, 13:16, 10] = 4
     volume[13, 13, 10] = 4.5
-    found = find_peaks(Volume(volume, AFFINE), 3)
+    found = find_peaks(Volume(volume, AFFINE), 3, 3)
     assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found if row["volume_mm3"]] == [
         ("1", 5.0, 9 * 64.0),
         ("2", 4.5, 9 * 64.0),
@@ -52,6 +52,14 @@ def test_specks_are_left_out_but_not_the_highest_peak():
     volume = np.zeros(SHAPE, np.float32)
     volume[10, 10, 10] = 5
     volume[30, 30, 30] = 4
-    found = find_peaks(Volume(volume, AFFINE), 3)
+    found = find_peaks(Volume(volume, AFFINE), 3, 3)
     assert [(row["peak"], row["value"], row["volume_mm3"]) for row in found] == [("1", 5.0, 64.0)]
-    assert find_peaks(Volume(volume, AFFINE), 6) == []
+    assert find_peaks(Volume(volume, AFFINE), 6, 6) == []
+
+
+def test_each_sign_has_its_own_threshold():
+    volume = blob((-20, 0, 0), height=5) - blob((20, 0, 0), height=5)
+    found = find_peaks(Volume(volume, AFFINE), 3, 4)
+    sizes = {row["value"] > 0: row["volume_mm3"] for row in found}
+    assert sizes[True] > sizes[False]
+    assert [row["value"] > 0 for row in find_peaks(Volume(volume, AFFINE), 3, 5.01)] == [True]

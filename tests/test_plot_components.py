@@ -1,6 +1,7 @@
 """Figures, thresholded maps and peaks of components that were made with known values."""
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -10,20 +11,32 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawing import Scale, read_template
+from drawing import Limits, read_template
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
-from plot_components import BARS, Term, draw_terms, facts_of, kind_of, main, threshold_of, title_of, top_terms
+from plot_components import (
+    BARS,
+    Term,
+    draw_terms,
+    facts_of,
+    kind_of,
+    limits_of,
+    main,
+    shown_values,
+    title_of,
+    top_terms,
+)
 
 
 @pytest.fixture
 def run(tmp_path, template_file):
     """Run the stage on two components in a folder of the given name; return the paths."""
 
-    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger")):
+    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None):
         folder = tmp_path / name
         maps = np.stack([blob(MOTOR_MM) - blob(CEREBELLUM_MM, height=6), blob(CEREBELLUM_MM)], axis=-1)
+        maps += noise * np.random.default_rng(0).standard_normal(maps.shape, dtype=np.float32)
         inside = np.zeros(SHAPE, np.uint8)
         inside[5:-5, 5:-5, 5:-5] = 1
         (folder / "run_ica").mkdir(parents=True)
@@ -41,7 +54,7 @@ def run(tmp_path, template_file):
             folder / "project_terms/desc-ICA_terms.tsv",
             [
                 dict.fromkeys(column_names(folder / "project_terms/desc-ICA_terms.tsv"))
-                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "images": 5}
+                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank}
                 for rank, term in reversed(list(enumerate(terms, 1)))
             ],
         )
@@ -53,7 +66,12 @@ def run(tmp_path, template_file):
             "thresholded": str(folder / "plot_components/thresholded.nii.gz"),
             "thresholds": str(folder / "plot_components/desc-ICA_thresholds.tsv"),
             "peaks": str(folder / "plot_components/desc-ICA_peaks.tsv"),
+            "mixture": [],
+            "mixture_figures": [],
         }
+        if threshold and "mixture" in threshold:
+            paths["mixture"] = str(folder / "plot_components/desc-ICA_mixture.tsv")
+            paths["mixture_figures"] = [str(folder / "plot_components" / f"ICA_0{k}_mixture.png") for k in range(2)]
         main(
             components=str(folder / "run_ica/components.nii.gz"),
             mask=str(folder / "run_ica/mask.nii.gz"),
@@ -61,6 +79,8 @@ def run(tmp_path, template_file):
             stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
             terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
             threshold=threshold or {"percentile": 90},
+            atlas=atlas,
+            atlas_names=None,
             **paths,
         )
         return folder, paths
@@ -75,9 +95,50 @@ def titles(paths):
 
 def test_thresholds():
     values = np.array([-4.0, -3, -2, -1, 0, 1, 2, 3, 4, 5])
-    assert threshold_of(values, {"percentile": 90}) == pytest.approx(np.percentile(np.abs(values), 90))
-    assert threshold_of(values, {"percentile": 0}) == 0
-    assert threshold_of(values, {"z": 3}) == 3
+    limit = pytest.approx(np.percentile(np.abs(values), 90))
+    assert limits_of(values, {"percentile": 90}, None) == (limit, limit)
+    assert limits_of(values, {"percentile": 0}, None) == (0, 0)
+    assert limits_of(values, {"z": 3}, None) == (3, 3)
+
+
+def test_a_mixture_tells_activation_from_noise(run):
+    folder, paths = run("results", threshold={"mixture": 0.5}, noise=1)
+    two_sided, one_sided = read_table(paths["mixture"])
+    for row in (two_sided, one_sided):
+        assert row["noise_mean"] == pytest.approx(0, abs=0.05)
+        assert row["noise_sd"] == pytest.approx(1, abs=0.05)
+        assert 2.5 < row["positive_threshold"] < 4.5
+        assert row["converged"]
+    assert 2.5 < two_sided["negative_threshold"] < 4.5
+    assert one_sided["negative_weight"] == one_sided["negative_share"] == 0
+    assert one_sided["negative_threshold"] is one_sided["negative_shape"] is None
+    maps = nib.load(folder / "run_ica/components.nii.gz").get_fdata(dtype=np.float32)
+    inside = nib.load(folder / "run_ica/mask.nii.gz").get_fdata() > 0
+    kept = nib.load(paths["thresholded"]).get_fdata(dtype=np.float32) != 0
+    limits = two_sided["positive_threshold"], two_sided["negative_threshold"]
+    np.testing.assert_array_equal(kept[inside, 0], (maps[inside, 0] >= limits[0]) | (maps[inside, 0] <= -limits[1]))
+    assert two_sided["positive_share"] == pytest.approx((kept & (maps > 0))[inside, 0].mean())
+    assert not (kept & (maps < 0))[..., 1].any()
+    assert {row["value"] > 0 for row in read_table(paths["peaks"]) if row["component"] == "ICA_01"} == {True}
+
+
+def test_mixtures_are_drawn_and_those_of_an_earlier_run_removed(run):
+    folder, paths = run("results", threshold={"mixture": 0.9}, noise=1)
+    for figure in paths["mixture_figures"]:
+        colours = np.unique(np.asarray(Image.open(figure)).reshape(-1, 3), axis=0)
+        assert len(colours) > 20
+    for path in (folder / "run_ica", folder / "project_terms"):
+        shutil.rmtree(path)
+    run("results", threshold={"z": 3})
+    assert [path.name for path in (folder / "plot_components").glob("*mixture*")] == []
+
+
+def test_peaks_are_labelled_by_the_atlas(run, tmp_path):
+    regions = (blob(MOTOR_MM) > 5).astype(np.uint8)
+    nib.save(nib.Nifti1Image(regions, AFFINE), tmp_path / "atlas.nii.gz")
+    (tmp_path / "atlas.txt").write_text("Precentral Gyrus\n")
+    _, paths = run("results", threshold={"z": 3}, atlas=str(tmp_path / "atlas.nii.gz"))
+    assert [row["region"] for row in read_table(paths["peaks"])] == ["Precentral Gyrus", None, None]
 
 
 @pytest.mark.parametrize("threshold", [{"percentile": 90}, {"percentile": 0}, {"z": 3}])
@@ -192,13 +253,20 @@ def test_hostile_terms_are_drawn_without_a_warning(run):
 
 def test_facts_leave_out_what_is_not_known():
     stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
-    known = facts_of(stability, Scale(1.537, 9), {"percentile": 90})
+    known = facts_of(stability, Limits(1.537, 1.537), {"percentile": 90})
     assert known.split("   ·   ") == [
         "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88",
         "shown: |value| ≥ 1.54 SD (90th percentile)",
     ]  # fmt: skip
-    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Scale(3, 9), {"z": 3})
+    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Limits(3, 3), {"z": 3})
     assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
+
+
+def test_facts_say_what_a_mixture_shows():
+    mixture = {"mixture": 0.5}
+    assert shown_values(Limits(1.04, 1.874), mixture) == "≥ 1.04 or ≤ \u22121.87 SD (P(active) > 0.5)"
+    assert shown_values(Limits(1.04, np.inf), mixture) == "≥ 1.04 SD (P(active) > 0.5)"
+    assert shown_values(Limits(np.inf, np.inf), mixture) == "nothing, as noise explains all values"
 
 
 def test_same_maps_give_the_same_bytes(run):
@@ -206,9 +274,9 @@ def test_same_maps_give_the_same_bytes(run):
     second, _ = run("second")
     names = sorted(path.name for path in (first / "plot_components").iterdir())
     assert names == [
-        "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.png", "ICA_01_thumbnail.png", "desc-ICA_peaks.json",
-        "desc-ICA_peaks.tsv", "desc-ICA_thresholds.json", "desc-ICA_thresholds.tsv", "overview.png", "terms.png",
-        "thresholded.nii.gz",
+        "ICA_00.pdf", "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.pdf", "ICA_01.png", "ICA_01_thumbnail.png",
+        "desc-ICA_peaks.json", "desc-ICA_peaks.tsv", "desc-ICA_thresholds.json", "desc-ICA_thresholds.tsv",
+        "overview.pdf", "overview.png", "terms.pdf", "terms.png", "thresholded.nii.gz",
     ]  # fmt: skip
     for name in names:
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()
@@ -224,6 +292,8 @@ def test_wrong_number_of_figures_is_refused(run, template_file):
             stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
             terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
             threshold={"z": 3},
+            atlas=None,
+            atlas_names=None,
             **(paths | {"figures": paths["figures"][:1]}),
         )
 

@@ -5,12 +5,14 @@ import hashlib
 import io
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from made_report import HOSTILE, Page, build_report
 from page_tables import REASONS
 from page_text import LONGEST_TEXT, safe_address, shorten
 from PIL import Image
+from render_report import list_settings
 
 HOSTILE_ADDRESSES = [
     "javascript:alert(1)",
@@ -41,26 +43,38 @@ def test_page_says_what_the_tables_say(render):
         "2 independent components of 3 statistic maps from 2 collections",
         "This is the demo",
         "Images used 3 of 5 selected; 2 refused",
+        "Components 2 1 without a warning",
         "Variance explained 62.5 %",
         "Images with terms 2 of 3; without: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
-        "ICA_01: stability over restarts Iq below 0.6",
-        "ICA_01: no term has a q below 0.05. The name may be noise.",
-        "ICA_01: mean |r| below 0.5 when the collections are drawn anew",
+        "When 2023-11-14 22:13 UTC",
+        "ICA_01: the random starts of FastICA do not agree",
+        "ICA_01: no term and no word of the metadata has a q below 0.05. The name may be noise.",
+        "ICA_01 is carried by one collection: number 7 holds 70.0 %",
         "Iq 0.93 · |r| 0.83",
         "with replacement, 17 times",
-        "ICA_00 is carried by one collection: number 7 holds 98.9 %",
-        "quality control 4 1 3",
+        "quality control 1 thresholded 1 3",
         "ICA_00 term 10",
         "−10, 12, 6 9.50 1 80",
-        "The strongest 24 of 32",
+        "The strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
+        "|r| 0.57 over collections, on average; lowest 0.31",
+        "No measure speaks against it.",
+        "Flagged: unstable start, not reproduced, one study, unsure name.",
+        "0.31 below the limit with draws of the collections; flagged below 0.5; chance 0.20",
+        "Collections that count 1.6 of 2, by their shares; the largest has 80.0 %",
+        "Study seven 80.0 % 0.600 2",
         "thresholded 1 " + REASONS["thresholded"],
+        "thresholded 0.83 (limit 0.6 )",
         "Demo check",
         "1 of 1 checks passed",
-        "max_images_per_collection:",
-        "Python ",
+        "Data. 3 images of 2 collections.",
+        "Hyvärinen, Aapo (1999). Fast ICA. https://doi.org/10.1109/72.761722",
+        "Collections without a DOI: 1 of 2",
+        "Python 3.12.1 · numpy 2.0 · Linux x86_64",
+        "archive.data_dir elsewhere data",
     ):
         assert words in text, words
+    assert re.search(r"\b1 of \d\d values differ from the workflow's config.yaml", text)
     assert "ICA_00 term 11" not in text
     assert "word 10" not in text
 
@@ -68,7 +82,7 @@ def test_page_says_what_the_tables_say(render):
 def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render):
     page = render()
     rows = re.findall(
-        r'<tr( class="significant")?><td[^>]*><bdi>(ICA_00 term \d+|n-back task)</bdi>.*?<td class="n">([^<]*)'
+        r'<tr( class="significant")?><td[^>]*><bdi>(ICA_00 term \d+|n-back task)</bdi>.*?<td class="n"[^>]*>([^<]*)'
         r'<span class="star">(\*?)</span></td>(?:<td[^>]*><span class="(bar[^"]*)")?',
         page,
     )
@@ -91,13 +105,36 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert "bar hollow" not in page
 
 
-def test_strongest_images_come_first(render):
+def test_reference_networks_are_shown_where_there_are_any(render):
+    assert "Reference network" not in Page(render("without")).text()
+    page = render("with", networks=True)
+    text = Page(page).text()
+    assert "like visual (r 0.71)" in text
+    assert "Most like visual : r 0.71, q 0.002 *." in text
+    assert "Most like default mode : r 0.71, q 0.200; one to one, visual : r 0.60, q 0.300." in text
+    assert 'data-network="default mode"' in page
+    assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
+
+
+def test_images_come_with_their_glass_brains(render):
     page = render()
-    rows = re.findall(r'<td class="n">(−?0\.\d{3})</td><td class="w">\s*<a href="[^"]*"[^>]*><bdi>(map \d)', page)
-    assert rows == [
-        ("0.900", "map 0"), ("0.300", "map 1"), ("0.100", "map 2"),
-        ("−0.800", "map 1"), ("0.700", "map 2"), ("0.100", "map 0"),
+    rows = re.findall(
+        r'<tr><td class="g">(<img src="data:image/png[^>]*>)?</td><td class="n" data-value="[\d.]+">([^<]*)</td>'
+        r".*?<bdi>(map \d)",
+        page,
+    )
+    assert [(bool(picture), *row) for picture, *row in rows] == [
+        (True, "0.900", "map 0"), (False, "0.300", "map 1"), (False, "0.100", "map 2"),
     ]  # fmt: skip
+    red, _, blue, alpha = decoded(rows[0][0]).convert("RGBA").getpixel((10, 4))
+    assert red > blue + 100
+    assert alpha == 255
+    assert decoded(rows[0][0]).convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+def decoded(text):
+    """Decode the picture in a data address."""
+    return Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", text).group(1))))
 
 
 def test_page_is_complete_without_demo_terms_and_peaks(render):
@@ -120,15 +157,17 @@ def test_long_text_is_cut_and_direction_marks_are_dropped(render):
     assert shorten("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
     assert shorten("a\u202eb\u2066c\u2069") == "abc"
     assert shorten(None) == ""
-    assert "y" * LONGEST_TEXT not in re.sub(r"<pre>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL)
+    assert "y" * LONGEST_TEXT not in re.sub(
+        r"<pre[^>]*>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL
+    )
 
 
 @pytest.mark.parametrize("address", HOSTILE_ADDRESSES)
 def test_only_http_addresses_become_links(render, address):
     assert safe_address(address) is None
     page = Page(render(address=address))
-    outward = {attributes["href"] for attributes in page.all("a") if not attributes["href"].startswith("#")}
-    assert outward == {"https://doi.org/10.1000/a"}
+    outward = {attributes["href"] for attributes in page.all("a") if not attributes["href"].startswith(("#", "../"))}
+    assert outward == {"https://doi.org/10.1000/a", "https://doi.org/10.1109/72.761722"}
     assert "map 0" in page.text()
 
 
@@ -140,7 +179,8 @@ def test_page_loads_nothing(render):
     assert [attributes["href"] for attributes in page.all("link")] == ["data:,"]
     assert not re.search(r"url\(|@import", render())
     for attributes in page.all("a"):
-        assert attributes["href"].startswith("#") or attributes["rel"] == "noopener noreferrer"
+        inside = attributes["href"].startswith(("#", "../"))
+        assert inside or attributes["rel"] == "noopener noreferrer"
 
 
 def test_page_allows_itself_its_own_two_scripts_alone(render):
@@ -166,17 +206,32 @@ def test_links_in_the_page_have_their_place(render):
     assert named <= set(places)
 
 
+def test_linked_tables_are_files_of_the_demo(render):
+    linked = {attributes["href"] for attributes in Page(render(networks=True)).all("a") if "../" in attributes["href"]}
+    written = (Path(__file__).parent / "demo_files.txt").read_text().split()
+    assert {"../run_ica/desc-ICA_stability.tsv", "../stack_images/rejected.tsv"} <= linked
+    # The demo has no reference network.
+    assert linked - {file.replace("results", "..", 1) for file in written} == {
+        "../match_networks/desc-ICA_networks.tsv"
+    }
+
+
 def test_figures_are_inside_with_alternative_text(render):
     images = Page(render()).all("img")
-    assert len(images) == 4
-    assert all(attributes["alt"] for attributes in images)
-    figure = images[2]
-    assert "−10, 12, 6 mm" in figure["alt"]
-    with Image.open(io.BytesIO(base64.b64decode(figure["src"].partition(",")[2]))) as image:
-        assert image.height == 40
-        red, green, blue = image.getpixel((30, 20))
+    figures = [image for image in images if image["src"].startswith("data:image/jpeg")]
+    assert len(figures) == 7
+    assert all(figure["alt"] for figure in figures)
+    assert "−10, 12, 6 mm" in figures[0]["alt"]
+    red, green, blue = decoded(figures[0]["src"]).getpixel((30, 20))
     assert red > 180
     assert max(green, blue) < 60
+
+
+def test_configuration_tells_what_differs():
+    rows = list_settings({"a": {"x": 1, "y": [2]}, "b": 3}, {"a": {"x": 1, "y": None}, "b": 4})
+    assert [tuple(row.values()) for row in rows] == [
+        ("a.x", "1", "1", False), ("a.y", "[2]", "null", True), ("b", "3", "4", True),
+    ]  # fmt: skip
 
 
 def test_headings_leave_out_no_level(render):

@@ -75,6 +75,15 @@ def reference_files(config: Mapping[str, Any]) -> list[str]:
     return [reference, names] if names else [reference]
 
 
+def atlas_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the file of the atlas that names regions and the file of their names, where these are configured."""
+    section = config["plot_components"]
+    if section["atlas"] is None:
+        return []
+    names = section["atlas_names"] or names_beside(section["atlas"])
+    return [section["atlas"], names] if names else [section["atlas"]]
+
+
 def term_map_files(config: Mapping[str, Any]) -> list[str]:
     """Return the files that the maps of terms are read from, so that new ones are compared anew."""
     path = config["project_terms"]["term_maps"]
@@ -142,6 +151,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     named = [(f"archive.{key}", archive[key]) for key in ("table", "lock") if archive[key] is not None]
     named += [("mask_images.mask", file) for file in mask_file(config)]
     named += [("fetch_metadata", file) for file in filter_files(config)]
+    named += [("plot_components.atlas", file) for file in atlas_files(config)]
     named += [("match_networks.reference", file) for file in reference_files(config)]
     for key, file in named:
         if not Path(file).is_file():
@@ -157,13 +167,23 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             " name the copy"
         )
     yield from _impossible_reference(config)
-    if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
-        yield f"project_terms.term_maps: {problem}"
+    yield from _nameless_maps(config)
     is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
     if config["download_images"]["resample"] and is_read_only:
         yield (
             "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
             " images; expected: false"
+        )
+
+
+def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find maps of terms and an atlas of regions whose names are not known."""
+    if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
+        yield f"project_terms.term_maps: {problem}"
+    if len(atlas_files(config)) == 1:
+        yield (
+            f"plot_components.atlas_names: null with plot_components.atlas {config['plot_components']['atlas']} is not"
+            " valid, as no file of names (.tsv, .txt, .xml) lies beside it, called the same; expected: the path of one"
         )
 
 

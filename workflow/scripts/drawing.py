@@ -7,6 +7,7 @@ second instead of two. No template is resampled: both it and the map are read wh
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -52,10 +53,18 @@ class Box(NamedTuple):
         return self.high[across] - self.low[across] + 1, self.high[up] - self.low[up] + 1
 
 
+class Limits(NamedTuple):
+    """From which absolute values on a map is shown; infinite where nothing of this sign is."""
+
+    positive: float
+    negative: float
+
+
 class Scale(NamedTuple):
-    """What is shown of a map, and where the colours end; both absolute values."""
+    """What is shown of a map, and where the colours end; absolute values."""
 
     threshold: float
+    negative_threshold: float
     brightest: float
 
 
@@ -69,10 +78,16 @@ def read_template(path: str) -> tuple[Volume, Box]:
     return Volume(data / np.float32(data.max()), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
-def scale_of(values: Array, threshold: float) -> Scale:
-    """Decide where the colours end; always above the threshold, so that the colour bar has a length."""
+def scale_of(values: Array, limits: Limits) -> Scale:
+    """Decide where the colours end; always above the threshold, so that the colour bar has a length.
+
+    Of a sign of which nothing is shown, the threshold is above all values.
+    """
+    above_all = 1.001 * float(np.abs(values).max())
+    positive, negative = (above_all if np.isinf(limit) else limit for limit in limits)
+    lower = min(positive, negative)
     brightest = float(np.percentile(np.abs(values), BRIGHTEST_PERCENTILE))
-    return Scale(threshold, max(brightest, threshold * 1.25, threshold + 0.1))
+    return Scale(positive, negative, max(brightest, lower * 1.25, lower + 0.1))
 
 
 def in_plane(axis: int) -> tuple[int, int]:
@@ -142,10 +157,13 @@ def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
     """
     grey = np.round(255 * np.where(anatomy > LEAST_BRAIN, 0.12 + 0.8 * anatomy, 1.0)).astype(np.uint8)
     painted = np.repeat(grey[..., None], 3, axis=2)
-    strength = Normalize(scale.threshold, scale.brightest, clip=True)
-    for shown, colours in ((values >= scale.threshold, POSITIVE), (values <= -scale.threshold, NEGATIVE)):
-        shown &= values != 0
-        painted[shown] = colours(strength(np.abs(values[shown])), bytes=True)[:, :3]
+    for sizes, threshold, colours in (
+        (values, scale.threshold, POSITIVE),
+        (-values, scale.negative_threshold, NEGATIVE),
+    ):
+        shown = (sizes >= threshold) & (sizes != 0)
+        strength = Normalize(threshold, max(scale.brightest, threshold), clip=True)
+        painted[shown] = colours(strength(sizes[shown]), bytes=True)[:, :3]
     return painted
 
 
@@ -193,11 +211,39 @@ class Sheet:
         return pixels
 
     def save(self, path: str, *, title: str) -> None:
-        """Write a PNG without version and time, so that the same maps give the same bytes; without alpha, too."""
-        text = PngInfo()
-        text.add_itxt("Title", title)
-        with replacing(path) as temporary:
-            Image.fromarray(self.pixels()).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
+        """Write the sheet as PNG and PDF."""
+        _save_pixels(self.pixels(), path, title)
+        if (self.background != 255).any():
+            self.axes.imshow(
+                self.background, extent=(*self.axes.get_xlim(), *self.axes.get_ylim()), aspect="auto", zorder=0
+            )
+        _save_pdf(self.figure, path, title)
+
+
+def save_figure(figure: Figure, path: str, *, title: str) -> None:
+    """Write a figure as PNG and PDF."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    _save_pixels(np.asarray(canvas.buffer_rgba())[..., :3], path, title)
+    _save_pdf(figure, path, title)
+
+
+def _save_pixels(pixels: npt.NDArray[np.uint8], path: str, title: str) -> None:
+    """Write a PNG without version, time and alpha, so that the same maps give the same bytes."""
+    text = PngInfo()
+    text.add_itxt("Title", title)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, dpi=(DPI, DPI), pnginfo=text, compress_level=COMPRESSION)
+
+
+def _save_pdf(figure: Figure, path: str, title: str) -> None:
+    """Write a PDF beside the PNG, for papers: text as text, pictures pixel by pixel, no version and no time."""
+    for axes in figure.axes:
+        for picture in axes.images:
+            picture.set_interpolation("none")
+    with replacing(Path(path).with_suffix(".pdf")) as temporary:
+        metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
+        figure.savefig(temporary, format="pdf", metadata=metadata)
 
 
 def draw_panel(

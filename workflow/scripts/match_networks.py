@@ -10,7 +10,7 @@ import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from drawing import FAINT, INK, Box, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
+from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
 from outputs import component_labels, remove_stale, write_table
@@ -42,6 +42,12 @@ class Matches(NamedTuple):
 
     best: npt.NDArray[np.intp]  # the network with the largest |r|
     matched: npt.NDArray[np.intp]  # one to one, with the largest sum of |r|; -1: no network was left
+
+
+def correlate(components: Real, networks: Real) -> Array:
+    """Return Pearson's r of components and networks, given over voxels; one network at a time in double precision."""
+    x = standardize(components.astype(np.float64))
+    return np.stack([x @ standardize(network.astype(np.float64)) for network in networks], axis=1)
 
 
 def match(r: Array) -> Matches:
@@ -151,7 +157,8 @@ def draw_match(
     peak = peak_of(volumes[0])
     for number, (volume, (title, facts)) in enumerate(zip(volumes, headings, strict=True)):
         values = volume.data[inside]
-        scale = scale_of(values, float(np.percentile(np.abs(values), SHOWN_PERCENTILE)))
+        limit = float(np.percentile(np.abs(values), SHOWN_PERCENTILE))
+        scale = scale_of(values, Limits(limit, limit))
         left = float(gap + number * group)
         sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
         sheet.text(left, tallest + 22, facts, fontsize=9, color=FAINT, va="center")
@@ -222,6 +229,7 @@ def main(
 ) -> None:
     """Match, test, tabulate and draw."""
     remove_stale(matrix, "ICA_*.png", keep=figures)
+    remove_stale(matrix, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
     mask_img = cast(SpatialImage, nib.load(mask))
     inside = np.asarray(mask_img.dataobj) != 0
     img = cast(SpatialImage, nib.load(components))
@@ -238,7 +246,7 @@ def main(
     common[inside] = has_data
     x, y = maps[:, has_data], found.maps[:, has_data]
     p = None
-    r = (standardize(x) @ standardize(y).T).astype(np.float64)
+    r = correlate(x, y)
     if n_surrogates:
         p = p_of_largest(x, y, common, mask_img.affine, n_surrogates=n_surrogates, random_state=random_state)
     matches = match(r)

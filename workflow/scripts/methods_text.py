@@ -7,6 +7,8 @@ from typing import Any
 
 from atlases import NILEARN_ATLASES
 from bibliography import cite, read_works, reference_line
+from mixture import NOISE_PEAK_P
+from peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from random_maps import FWHM_MM
 from significance import MIN_LABEL_COLLECTIONS, MOST_ROUNDS, SIGNIFICANT_Q
 
@@ -22,6 +24,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             _preparation_paragraph(facts, settings),
             _decomposition_paragraph(facts, decomposition, settings),
             *_stability_paragraph(facts, decomposition),
+            _threshold_paragraph(facts, settings),
             _terms_paragraph(facts, settings),
             *_networks_paragraph(facts, settings),
             _reproducibility_paragraph(facts),
@@ -270,6 +273,28 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
         f" {SIGNIFICANT_Q}."
+    )
+
+
+def _threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    threshold = settings["plot_components"]["threshold"]
+    if "percentile" in threshold:
+        shown = f"from the {threshold['percentile']:g}th percentile of their absolute values on"
+    elif "z" in threshold:
+        shown = f"from absolute values of {threshold['z']:g} standard deviations on"
+    else:
+        shown = (
+            f"where activation has a probability above {threshold['mixture']:g}, in a mixture fitted to each"
+            " component's values of a Gaussian distribution for noise and a Gamma distribution for each tail"
+            f" {_cite('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only where the largest value"
+            " was above what a Gaussian field as smooth as the component reaches (expected Euler characteristic below"
+            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley1992cbf'])}); {facts['components_without_activation']} of"
+            f" {_count(facts['components'], 'component')} had no activation"
+        )
+    return (
+        f"**Thresholds and peaks.** Component maps were shown {shown}. Clusters are voxels that share a face, of at"
+        f" least {MIN_CLUSTER_MM3:g} mm³; peaks in one cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI"
+        " coordinates."
     )
 
 

@@ -175,7 +175,10 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
 
 
 def _fit_tail(weights: Array, size: Array, log_size: Array, n: float) -> Tail:
-    """Fit a Gamma distribution to weighted absolute values by maximum likelihood (Minka 2002, three Newton steps)."""
+    """Fit a Gamma distribution to weighted absolute values by maximum likelihood (Minka 2002, three Newton steps).
+
+    Its shape is at least 1: activation does not become the likelier the nearer values are to 0.
+    """
     total = weights.sum()
     if total < MIN_TAIL_VALUES:
         return NO_TAIL
@@ -184,4 +187,5 @@ def _fit_tail(weights: Array, size: Array, log_size: Array, n: float) -> Tail:
     shape = (3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
     for _ in range(3):
         shape -= (np.log(shape) - special.digamma(shape) - s) / (1 / shape - special.polygamma(1, shape))
-    return Tail(float(total / n), float(shape), float(mean / shape))
+    shape = max(float(shape), 1.0)
+    return Tail(float(total / n), shape, float(mean / shape))

@@ -8,7 +8,6 @@ from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.loadsave import load
 from nibabel.spatialimages import SpatialImage
-from nilearn.datasets import load_mni152_brain_mask
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -61,6 +60,9 @@ def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
     affine : array of shape (4, 4)
         Voxel to mm.
     """
+    # Takes a second to import, which plot_components can spare: most runs have no atlas.
+    from nilearn.datasets import load_mni152_brain_mask
+
     brain_img = load_mni152_brain_mask(resolution=RESOLUTION_MM)
     brain = ndimage.binary_dilation(np.asarray(brain_img.dataobj), iterations=BRAIN_MARGIN_MM // RESOLUTION_MM)
     places = np.argwhere(volume)

@@ -9,9 +9,11 @@ from page_text import is_significant, shorten
 Row = dict[str, Any]
 
 TERMS_SHOWN = 10
-IMAGES_SHOWN = 8
-LABELS_SHOWN = 6
-PEAKS_SHOWN = 24
+COLLECTIONS_SHOWN = 6
+LABELS_SHOWN = 8
+PEAKS_SHOWN = 15
+SAID_SHOWN = 3
+N_BINS = 40
 
 REASONS = {
     "missing_file": "The archive has no file for this image.",
@@ -81,66 +83,68 @@ def group_by_component(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def top_images(label: str, mixing: Sequence[Row], images: Mapping[int, Row]) -> list[Row]:
-    """List the images with the largest absolute loadings, strongest first."""
-    ordered = sorted(mixing, key=lambda row: (-abs(row[label]), row["image_id"]))
-    return [images[row["image_id"]] | {"loading": row[label]} for row in ordered[:IMAGES_SHOWN]]
-
-
-def main_collection(label: str, mixing: Sequence[Row], images: Mapping[int, Row]) -> tuple[int, float]:
-    """Find the collection that carries most of a component, and its share of the squared loadings."""
-    weights: Counter[int] = Counter()
-    for row in mixing:
-        weights[images[row["image_id"]]["collection_id"]] += row[label] ** 2
-    collection_id, weight = max(weights.items(), key=lambda item: (item[1], -item[0]))
-    total = sum(weights.values())
-    return collection_id, weight / total if total else 0.0
-
-
 def describe_components(
     *,
     stability: Sequence[Row],
+    thresholds: Mapping[str, list[Row]],
     mixing: Sequence[Row],
-    images: Mapping[int, Row],
+    collection_of: Mapping[int, int],
+    images: Mapping[str, list[Row]],
+    collections: Mapping[str, list[Row]],
     terms: Mapping[str, list[Row]],
     enrichment: Mapping[str, list[Row]],
     peaks: Mapping[str, list[Row]],
-    thresholds: Mapping[str, list[Row]],
+    networks: Mapping[str, list[Row]],
 ) -> list[Row]:
-    """Gather what the page shows of each component."""
+    """Gather what the page shows of each component, most of it by component, collections by image."""
     described = []
     for row in stability:
         label = row["component"]
-        named = scaled_terms(terms.get(label, []))
-        labels = [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN]
         strongest = sorted(peaks.get(label, []), key=lambda peak: -abs(peak["value"]))
-        collection_id, share = main_collection(label, mixing, images)
-        top = top_images(label, mixing, images)
-        described.append(
-            row
-            | {
-                "names": [term["term"] for term in named[:3]],
-                "terms": named,
-                "n_significant_terms": count_significant(terms.get(label, [])),
-                "labels": labels,
-                "n_significant_labels": count_significant(enrichment.get(label, [])),
-                "collection_id": collection_id,
-                "collection_share": share,
-                "collections": len({images[row["image_id"]]["collection_id"] for row in mixing}),
-                "images": top,
-                "peaks": strongest[:PEAKS_SHOWN],
-                "n_peaks": len(strongest),
-                "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
-                "text": searchable(
-                    label,
-                    *(term["term"] for term in named),
-                    *(entry["label"] for entry in labels),
-                    *(image["collection_name"] for image in top),
-                ),
-                **{key: thresholds[label][0][key] for key in ("threshold", "brightest")},
-            }
-        )
+        loadings = [(entry[label], collection_of[entry["image_id"]]) for entry in mixing]
+        component = row | {
+            **{key: thresholds[label][0][key] for key in ("threshold", "brightest")},
+            "terms": scaled_terms(terms.get(label, [])),
+            "n_significant_terms": count_significant(terms.get(label, [])),
+            "labels": [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN],
+            "n_significant_labels": count_significant(enrichment.get(label, [])),
+            "images": images.get(label, []),
+            "collections": collections.get(label, [])[:COLLECTIONS_SHOWN],
+            "histogram": histogram(loadings, row["largest_collection_id"]),
+            "peaks": strongest[:PEAKS_SHOWN],
+            "n_peaks": len(strongest),
+            "regions": list(dict.fromkeys(peak["region"] for peak in strongest if peak.get("region"))),
+            "network": next(iter(networks.get(label, [])), None),
+            "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
+        }
+        component["names"] = [term["term"] for term in component["terms"][:3]]
+        component["said"] = significant_labels(enrichment.get(label, []))
+        component["text"] = searchable(component)
+        described.append(component)
     return described
+
+
+def histogram(loadings: Sequence[tuple[float, int]], collection_id: int | None) -> Row:
+    """Count images by their loadings in bins that are symmetric around 0, those of one collection apart.
+
+    Parameters
+    ----------
+    loadings : list of (float, int)
+        Loading and collection of each image.
+    collection_id : int or None
+        The collection to count apart.
+
+    Returns
+    -------
+    dict
+        ``limit``, the largest |loading|; ``most``, the largest count; ``bins``, each with both counts.
+    """
+    limit = max((abs(loading) for loading, _ in loadings), default=0.0) or 1.0
+    bins = [{"others": 0, "largest": 0} for _ in range(N_BINS)]
+    for loading, collection in loadings:
+        place = min(int((loading / limit + 1) / 2 * N_BINS), N_BINS - 1)
+        bins[place]["largest" if collection == collection_id else "others"] += 1
+    return {"limit": limit, "most": max(entry["others"] + entry["largest"] for entry in bins), "bins": bins}
 
 
 def scaled_terms(terms: Iterable[Row]) -> list[Row]:
@@ -150,18 +154,41 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
     return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
 
 
-def searchable(*texts: Any) -> str:
-    """Join texts into the one that the search looks through."""
+def significant_labels(rows: Iterable[Row]) -> list[str]:
+    """Take the strongest labels and words that go with a component beyond chance, each once."""
+    found = [row["label"] for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    return list(dict.fromkeys(found))[:SAID_SHOWN]
+
+
+def searchable(component: Row) -> str:
+    """Join what the search looks through: label, terms, labels, regions of all peaks, studies, network."""
+    texts = [
+        component["component"],
+        *(term["term"] for term in component["terms"]),
+        *(entry["label"] for entry in component["labels"]),
+        *component["regions"],
+        *(study["name"] for study in component["collections"]),
+        component["network"] and component["network"]["best_network"],
+    ]
     return " ".join(shorten(text) for text in texts if text is not None).lower()
+
+
+def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
+    """List the images of the selection, used ones and then refused ones, with the same keys."""
+    rows = [row | {"reason": None, "value": None, "threshold": None, "stage": None} for row in used]
+    return rows + [
+        dict.fromkeys(("map_type", "number_of_subjects", "cognitive_paradigm_cogatlas")) | row for row in refused
+    ]
 
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
     """Continue the selection's steps with what later stages refused, down to the images of the matrix."""
-    steps = list(selection)
+    steps = [step | {"reasons": []} for step in selection]
     remaining = steps[-1]["kept"] if steps else len(rejected)
-    refused = Counter(row["stage"] for row in rejected)
-    for stage in [*STAGES, *sorted(set(refused) - set(STAGES))]:
-        dropped = refused[stage]
+    reasons = explain_rejections(rejected)
+    for stage in [*STAGES, *sorted({row["stage"] for row in reasons} - set(STAGES))]:
+        of_stage = [row for row in reasons if row["stage"] == stage]
+        dropped = sum(row["count"] for row in of_stage)
         steps.append(
             {
                 "level": "image",
@@ -169,9 +196,13 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
                 "tested": remaining,
                 "dropped": dropped,
                 "kept": remaining - dropped,
+                "reasons": [f"{row['count']} {row['reason'].replace('_', ' ')}" for row in of_stage],
             }
         )
         remaining -= dropped
+    for step in steps:
+        largest = max(other["tested"] for other in steps if other["level"] == step["level"])
+        step["share"] = step["kept"] / largest if largest else 0.0
     return steps
 
 

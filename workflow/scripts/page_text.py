@@ -54,3 +54,29 @@ def is_significant(q: float | None) -> bool:
 def percent(value: float | None) -> str:
     """Write a share as a percentage."""
     return "\u2013" if value is None else f"{100 * value:.1f} %"
+
+
+def read_markdown(text: str) -> list[dict[str, Any]]:
+    """Read the little Markdown that methods.md has: headings, paragraphs with a bold lead, lists of references.
+
+    Returns
+    -------
+    list of dict
+        ``kind`` heading, paragraph or list; ``lead`` and ``text``, or ``items``, each a text and an address or None.
+    """
+    blocks: list[dict[str, Any]] = []
+    for block in filter(None, re.split(r"\n\s*\n", text.strip())):
+        if block.startswith("#"):
+            blocks.append({"kind": "heading", "text": block.lstrip("# ")})
+        elif block.startswith("- "):
+            lines = [line.removeprefix("- ") for line in block.splitlines()]
+            blocks.append({"kind": "list", "items": [_split_address(line) for line in lines]})
+        else:
+            lead, rest = re.fullmatch(r"(?:\*\*(.+?)\*\*\s)?(.*)", block, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+            blocks.append({"kind": "paragraph", "lead": lead or "", "text": rest})
+    return blocks
+
+
+def _split_address(line: str) -> tuple[str, str | None]:
+    text, _, address = line.rpartition(" ")
+    return (text, address) if safe_address(address) else (line, None)

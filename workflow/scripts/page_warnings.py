@@ -8,15 +8,15 @@ from significance import SIGNIFICANT_Q
 
 Row = dict[str, Any]
 
-# Below this mean Iq, and above this share of restarts that do not converge, tedana warns too.
-LOW_STABILITY = 0.6
-# Restarts run on a tenth of the voxels, which alone costs a few hundredths.
-LOW_RESTART_CORRELATION = 0.8
 MANY_UNCONVERGED = 0.1
-# In simulation, planted networks have 0.8 to 0.95 and components of noise 0.2 (docs/methods.md).
-LOW_CORRELATION = 0.5
-ONE_COLLECTION = 0.5
 FEW_IMAGES_PER_COMPONENT = 3
+# What the flags of desc-ICA_stability.tsv are called on the page.
+FLAGS = {
+    "start_dependent": "unstable start",
+    "not_reproduced": "not reproduced",
+    "one_collection": "one study",
+}
+UNNAMED = "unsure name"
 
 
 def find_warnings(
@@ -29,7 +29,7 @@ def find_warnings(
     recovery: Sequence[Row],
 ) -> list[str]:
     """Say in plain words what a reader should know before believing the page."""
-    found = [*_about_convergence(decomposition), *_about_stability(components)]
+    found = [*_about_convergence(decomposition), *_about_flags(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
         found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
@@ -56,25 +56,24 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _about_stability(components: Sequence[Row]) -> list[str]:
+def _about_flags(components: Sequence[Row]) -> list[str]:
     found = []
-    unstable = [row["component"] for row in components if is_unstable(row)]
-    if unstable:
+    flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
+    if flagged["start_dependent"]:
         found.append(
-            f"{_listing(unstable)}: stability over restarts Iq below {LOW_STABILITY}, or mean |r| with the restarts"
-            f" below {LOW_RESTART_CORRELATION}. Such a component depends on where the algorithm starts."
+            f"{_listing(flagged['start_dependent'])}: the random starts of FastICA do not agree. Such a component"
+            " depends on where the algorithm starts."
         )
-    fleeting = [row["component"] for row in components if is_fleeting(row)]
-    if fleeting:
+    if flagged["not_reproduced"]:
         found.append(
-            f"{_listing(fleeting)}: mean |r| below {LOW_CORRELATION} when the collections are drawn anew. With other"
-            " studies, such a component may not be there."
+            f"{_listing(flagged['not_reproduced'])}: not found again, or not more than by chance, when the collections"
+            " are drawn anew or split in halves. With other studies, such a component may not be there."
         )
     return found + [
-        f"{row['component']} is carried by one collection: number {row['collection_id']} holds"
-        f" {percent(row['collection_share'])} of its squared loadings. It may be a feature of that study."
+        f"{row['component']} is carried by one collection: number {row['largest_collection_id']} holds"
+        f" {percent(row['largest_collection_share'])} of its squared loadings. It may be a feature of that study."
         for row in components
-        if is_of_one_collection(row)
+        if "one_collection" in flags_in(row)
     ]
 
 
@@ -84,40 +83,29 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
         found.append("No image has term weights: the components have no names.")
     elif 2 * n_with_terms < n_images:
         found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names rest on these alone.")
-    nameless = [row["component"] for row in components if row["n_significant_terms"] == 0]
+    nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term has a q below {SIGNIFICANT_Q}."
+            f"{_listing(nameless)}: no term and no word of the metadata has a q below {SIGNIFICANT_Q}."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same first three terms." for labels in _same_names(components)]
 
 
 def flags_of(component: Row) -> list[str]:
-    """Name what speaks against a component in a word or two each, for its card."""
-    return [
-        *(["depends on the start"] if is_unstable(component) else []),
-        *(["not in other studies"] if is_fleeting(component) else []),
-        *(["one collection"] if is_of_one_collection(component) else []),
-        *(["name may be noise"] if component["n_significant_terms"] == 0 else []),
-    ]
+    """Say in a word or two each what speaks against a component, for its card."""
+    return [FLAGS.get(flag, flag) for flag in flags_in(component)] + ([UNNAMED] if is_unnamed(component) else [])
 
 
-def is_unstable(component: Row) -> bool:
-    """Tell whether a component depends on where the algorithm starts."""
-    if component["iq_restarts"] is None:
-        return False
-    return component["iq_restarts"] < LOW_STABILITY or component["r_restarts"] < LOW_RESTART_CORRELATION
+def is_unnamed(component: Row) -> bool:
+    """Tell whether terms or labels were tested and none goes with the component beyond chance."""
+    counts = [component["n_significant_terms"], component["n_significant_labels"]]
+    return 0 in counts and not any(counts)
 
 
-def is_fleeting(component: Row) -> bool:
-    """Tell whether a component changes with the studies."""
-    return component["r_bootstraps"] is not None and component["r_bootstraps"] < LOW_CORRELATION
-
-
-def is_of_one_collection(component: Row) -> bool:
-    """Tell whether one collection of several carries a component."""
-    return component["collections"] > 1 and component["collection_share"] > ONE_COLLECTION
+def flags_in(component: Row) -> list[str]:
+    """List the flags that a component has in desc-ICA_stability.tsv."""
+    return [flag for flag in (component["flags"] or "").split(",") if flag]
 
 
 def _same_names(components: Sequence[Row]) -> list[list[str]]:

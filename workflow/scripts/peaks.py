@@ -30,7 +30,7 @@ def peak_of(volume: Volume) -> Point:
     return float(x), float(y), float(z)
 
 
-def find_peaks(volume: Volume, threshold: float) -> list[dict[str, Any]]:
+def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> list[dict[str, Any]]:
     """List clusters and the peaks in them, as nilearn's ``get_clusters_table(two_sided=True)`` does.
 
     nilearn's own passes over the volume once for each cluster: 15 s for a component with 250 of them. Clusters
@@ -40,13 +40,13 @@ def find_peaks(volume: Volume, threshold: float) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Rows of peaks.tsv without the component.
+        Rows of peaks.tsv without component and region.
     """
     voxel_mm3 = abs(np.linalg.det(volume.affine[:3, :3]))
     rows: list[dict[str, Any]] = []
     number = 0
-    for sign in (1, -1):
-        for voxels, peaks in _clusters(sign * volume.data, volume.affine, threshold):
+    for sign, limit in ((1, threshold), (-1, negative_threshold)):
+        for voxels, peaks in _clusters(sign * volume.data, volume.affine, limit):
             volume_mm3 = round(voxels * voxel_mm3, 3)
             if volume_mm3 < MIN_CLUSTER_MM3 and rows:
                 continue

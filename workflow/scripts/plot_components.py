@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -9,9 +10,11 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import (
+    DPI,
     FAINT,
     INK,
     Box,
+    Limits,
     Scale,
     Sheet,
     cut,
@@ -19,14 +22,19 @@ from drawing import (
     in_plane,
     paint,
     read_template,
+    save_figure,
     scale_of,
     shown_text,
     with_minus,
 )
+from matplotlib.figure import Figure
+from mixture import Mixture, activation_thresholds, fit_mixture
 from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
 from PIL import Image
+from regions import read_regions, region_at
 from significance import SIGNIFICANT_Q
+from spatial_null import count_resels, lattice_of
 from stage_log import log_to, progress
 from threadpoolctl import threadpool_limits
 
@@ -38,7 +46,8 @@ LONGEST_TERM = 40
 # Characters of a title at full size; a longer one is drawn smaller.
 LONGEST_TITLE = 85
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
-LINE = "#2f9e44"
+LINE, POSITIVE_LINE, NEGATIVE_LINE = "#2f9e44", "#d9480f", "#1f62cf"
+HISTOGRAM_BINS = 200
 # Kinds of bars in the terms figure, and what its legend says.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -55,20 +64,103 @@ class Term(NamedTuple):
     q: float | None  # false discovery rate; None if not tested
 
 
-def threshold_of(values: Array, threshold: Mapping[str, float]) -> float:
-    """Turn the configured threshold into a value.
+def limits_of(values: Array, threshold: Mapping[str, float], fit: Mixture | None) -> Limits:
+    """Turn the configured threshold into values.
 
     Parameters
     ----------
     values : array of shape (n_voxels,)
         One component over the mask.
     threshold : mapping
-        ``{"percentile": 90}`` of the absolute values, as nilearn's example, or ``{"z": 3}``, in standard deviations:
-        the maps have unit variance.
+        ``{"percentile": 90}`` of the absolute values, as nilearn's example; ``{"z": 3}``, in standard deviations: the
+        maps have unit variance; or ``{"mixture": 0.5}``, the probability of activation by `fit`.
+    fit : Mixture or None
+        Only for the last.
     """
+    if fit is not None:
+        lowest, highest = float(values.min()), float(values.max())
+        return Limits(*activation_thresholds(fit, threshold["mixture"], lowest=lowest, highest=highest))
     if "percentile" in threshold:
-        return float(np.percentile(np.abs(values), threshold["percentile"]))
-    return float(threshold["z"])
+        limit = float(np.percentile(np.abs(values), threshold["percentile"]))
+        return Limits(limit, limit)
+    return Limits(float(threshold["z"]), float(threshold["z"]))
+
+
+def fit_mixtures(
+    components: Iterable[Array], inside: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]
+) -> list[Mixture]:
+    """Fit each component's values (over the mask `inside`) with noise and activation."""
+    lattice = lattice_of(inside, affine)
+    fits = [fit_mixture(values, count_resels(values[lattice.points], lattice)) for values in components]
+    for number, fit in enumerate(fits):
+        if not fit.converged:
+            logging.warning("component %d: the fit of its mixture has not converged; see its figure", number)
+    return fits
+
+
+def mixture_row(fit: Mixture, limits: Limits, values: Array) -> dict[str, Any]:
+    """Tabulate a fitted mixture without the component."""
+    row: dict[str, Any] = {"noise_mean": fit.mean, "noise_sd": fit.sd}
+    for sign, tail, limit, sizes in (
+        ("positive", fit.positive, limits.positive, values),
+        ("negative", fit.negative, limits.negative, -values),
+    ):
+        row[f"{sign}_weight"] = tail.weight
+        row[f"{sign}_shape"] = tail.shape if tail.weight else None
+        row[f"{sign}_scale"] = tail.scale if tail.weight else None
+        row[f"{sign}_threshold"] = limit if np.isfinite(limit) else None
+        row[f"{sign}_share"] = float(np.mean(sizes >= limit))
+    return row | {"iterations": fit.iterations, "converged": fit.converged}
+
+
+def write_mixtures(
+    table: str,
+    figures: Sequence[str],
+    labels: Sequence[str],
+    fits: Sequence[Mixture],
+    limits: Sequence[Limits],
+    components: Sequence[Array],
+    *,
+    probability: float,
+) -> None:
+    """Write the table of fitted mixtures, and draw each."""
+    rows = [mixture_row(*fitted) for fitted in zip(fits, limits, components, strict=True)]
+    write_table(table, [{"component": label, **row} for label, row in zip(labels, rows, strict=True)])
+    for figure, label, fit, limit, values in zip(figures, labels, fits, limits, components, strict=True):
+        title = f"{label}: {shown_values(limit, {'mixture': probability})}"
+        save_figure(draw_mixture(fit, limit, values, title), figure, title=f"Mixture of {label}")
+
+
+def draw_mixture(fit: Mixture, limits: Limits, values: Array, title: str) -> Figure:
+    """Draw the histogram of a component with the fitted densities, on a logarithmic scale: tails are rare."""
+    figure = Figure(figsize=(7.2, 3.9), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    counts, edges = np.histogram(values, HISTOGRAM_BINS, density=True)
+    axes.stairs(counts, edges, fill=True, color="#d5dae0", label="voxels of the mask")
+    x = np.linspace(edges[0], edges[-1], 1200)
+    noise, positive, negative = fit.densities(x)
+    axes.plot(x, noise + positive + negative, color=INK, linewidth=0.9, linestyle=":", label="sum")
+    mean = with_minus(f"{round(fit.mean, 2) + 0.0:.2f}")
+    axes.plot(x, noise, color=FAINT, linewidth=1.6, label=f"noise: mean {mean}, SD {fit.sd:.2f}")
+    for name, tail, density, colour in (
+        ("positive", fit.positive, positive, POSITIVE_LINE),
+        ("negative", fit.negative, negative, NEGATIVE_LINE),
+    ):
+        if tail.weight:
+            label = f"{name}: {100 * tail.weight:.1f} %, shape {tail.shape:.2f}, scale {tail.scale:.2f}"
+            axes.plot(x, density, color=colour, linewidth=1.6, label=label)
+    for limit, colour in ((limits.positive, POSITIVE_LINE), (-limits.negative, NEGATIVE_LINE)):
+        if np.isfinite(limit):
+            axes.axvline(limit, color=colour, linewidth=1, linestyle="--")
+    # One voxel in one bin is the lowest that a histogram can show.
+    lowest = 0.5 / (len(values) * (edges[1] - edges[0]))
+    axes.set(yscale="log", ylim=(lowest, 3 * max(counts.max(), noise.max())), xlim=(edges[0], edges[-1]))
+    axes.set_xlabel("value of the component (SD)")
+    axes.set_ylabel("density")
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
@@ -151,7 +243,9 @@ def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, 
     levels = np.linspace(-scale.brightest, scale.brightest, 401)
     painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
     sheet.picture(painted, left, bottom, 16, height)
-    for value in (-scale.brightest, -scale.threshold, scale.threshold, scale.brightest):
+    for value in (-scale.brightest, -scale.negative_threshold, scale.threshold, scale.brightest):
+        if abs(value) > scale.brightest:
+            continue
         y = bottom + height * (value + scale.brightest) / (2 * scale.brightest)
         sheet.axes.plot([left + 16, left + 20], [y, y], color=INK, linewidth=0.8)
         sheet.text(left + 23, y, with_minus(f"{value:.1f}"), fontsize=9, va="center")
@@ -254,16 +348,27 @@ def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str
     sheet.axes.barh(middle, length, left=left, height=11, color=fill, edgecolor=colour, linewidth=1)
 
 
-def facts_of(stability: Mapping[str, Any], scale: Scale, threshold: Mapping[str, float]) -> str:
+def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[str, float]) -> str:
     """Say in a line what a reader of the figure must know."""
-    how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
     if stability["r_bootstraps"] is not None:
         facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
-    facts.append(f"shown: |value| ≥ {scale.threshold:.2f} SD ({how})")
+    facts.append(f"shown: {shown_values(limits, threshold)}")
     return "   ·   ".join(facts)
+
+
+def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
+    """Say which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
+    if "mixture" not in threshold:
+        how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
+        return f"|value| ≥ {limits.positive:.2f} SD ({how})"
+    parts = [f"≥ {limits.positive:.2f}"] if np.isfinite(limits.positive) else []
+    parts += [f"≤ \u2212{limits.negative:.2f}"] if np.isfinite(limits.negative) else []
+    if not parts:
+        return "nothing, as noise explains all values"
+    return f"{' or '.join(parts)} SD (P(active) > {threshold['mixture']:g})"
 
 
 def main(
@@ -280,11 +385,22 @@ def main(
     thresholded: str,
     thresholds: str,
     peaks: str,
+    mixture: str | Sequence[str],
+    mixture_figures: Sequence[str],
     threshold: Mapping[str, float],
+    atlas: str | None,
+    atlas_names: str | None,
 ) -> None:
-    """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks."""
-    # An earlier run may have had more components, or another grid.
-    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails])
+    """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks.
+
+    `mixture` is empty, and there are no `mixture_figures`, where the threshold is not by a mixture.
+    """
+    # An earlier run may have had more components, another grid, or another kind of threshold.
+    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails, *mixture_figures])
+    pictures = [*figures, *mixture_figures]
+    remove_stale(overview, "ICA_*.pdf", keep=[Path(picture).with_suffix(".pdf") for picture in pictures])
+    if not isinstance(mixture, str):
+        remove_stale(overview, "desc-ICA_mixture.*")
     remove_stale(thresholded, "space-*_thresholded.nii.gz")
     img = nib.load(components)
     maps = np.asarray(img.dataobj, dtype=np.float32)
@@ -301,17 +417,28 @@ def main(
     terms_of = top_terms(read_table(terms))
     titles = [title_of(label, [term.name for term in terms_of.get(label, [])]) for label in labels]
     volumes = [Volume(maps[..., number], img.affine) for number in range(len(labels))]
-    scales = [scale_of(volume.data[inside], threshold_of(volume.data[inside], threshold)) for volume in volumes]
+    values = [volume.data[inside] for volume in volumes]
+    fits: Sequence[Mixture | None] = [None] * len(labels)
+    if "mixture" in threshold:
+        fits = fit_mixtures(values, inside, img.affine)
+    limits = [limits_of(component, threshold, fit) for component, fit in zip(values, fits, strict=True)]
+    scales = [scale_of(component, limit) for component, limit in zip(values, limits, strict=True)]
+    regions = read_regions(atlas, atlas_names) if atlas else None
 
     found, small = [], []
     for number in progress(range(len(labels)), total=len(labels), unit="component"):
         volume, scale = volumes[number], scales[number]
-        found += [{"component": labels[number], **row} for row in find_peaks(volume, scale.threshold)]
-        facts = facts_of(stabilities[number], scale, threshold)
+        for row in find_peaks(volume, scale.threshold, scale.negative_threshold):
+            region = region_at(regions, (row["x"], row["y"], row["z"])) if regions else None
+            found.append({"component": labels[number], **row, "region": region})
+        facts = facts_of(stabilities[number], limits[number], threshold)
         sheet = draw_component(volume, brain, box, scale, title=titles[number], facts=facts)
         sheet.save(figures[number], title=titles[number])
         small.append(draw_thumbnail(volume, brain, box, scale))
         save_thumbnail(thumbnails[number], small[-1])
+    if isinstance(mixture, str):
+        fitted = [fit for fit in fits if fit is not None]
+        write_mixtures(mixture, mixture_figures, labels, fitted, limits, values, probability=threshold["mixture"])
     write_table(peaks, found)
     write_table(
         thresholds,
@@ -320,7 +447,7 @@ def main(
     draw_overview(small, titles).save(overview, title="All components")
     draw_terms(labels, terms_of).save(terms_figure, title="Terms of all components")
     for volume, scale in zip(volumes, scales, strict=True):
-        volume.data[np.abs(volume.data) < scale.threshold] = 0
+        volume.data[(volume.data < scale.threshold) & (volume.data > -scale.negative_threshold)] = 0
     with replacing(thresholded) as temporary:
         nib.save(nib.Nifti1Image(maps, img.affine, img.header), temporary)
     logging.info("%d components drawn, %d peaks", len(labels), len(found))

@@ -6,32 +6,42 @@ addresses, and the page forbids itself all scripts but its own two and anything 
 
 import base64
 import hashlib
-import importlib.metadata
 import io
 import json
 import logging
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import yaml
-from drawing import read_template
+from drawing import NEGATIVE, POSITIVE, read_template
 from outputs import read_table, replacing
 from page_tables import (
     REASONS,
     TERMS_SHOWN,
     count_missing_terms,
     describe_components,
+    describe_images,
     explain_rejections,
     funnel,
     group_by_component,
 )
-from page_text import doi_address, format_number, format_q, is_significant, percent, safe_address, shorten
+from page_text import (
+    doi_address,
+    format_number,
+    format_q,
+    is_significant,
+    percent,
+    read_markdown,
+    safe_address,
+    shorten,
+)
 from page_warnings import find_warnings, flags_of
 from peaks import Volume
 from PIL import Image
@@ -42,27 +52,55 @@ from viewer import pack_viewer
 Row = dict[str, Any]
 
 REPORT_DIR = Path(__file__).parent.parent / "report"
+DEFAULTS_FILE = Path(__file__).parent.parent.parent / "config.yaml"
 SCRIPTS = ("viewer.js", "report.js")
-PACKAGES = ("snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "matplotlib")
 LONGEST_TABLE = 2000
+# Glass brains show what is at least this share of an image's brightest.
+GLASS_THRESHOLD = 0.3
+GLASS_LEVELS = 16
+GLASS_GREY = (0.5, 0.53, 0.57, 0.27)
 
 
-def data_uri(figure: str | Path, *, kind: str = "JPEG", **options: Any) -> str:
-    """Turn a figure into a data address: a small JPEG, or a WEBP where it has to stay transparent."""
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """Turn a picture into a data address."""
     packed = io.BytesIO()
-    with Image.open(figure) as image:
-        image.convert("RGB" if kind == "JPEG" else "RGBA").save(packed, kind, **options)
+    image.save(packed, kind, **options)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(packed.getvalue()).decode("ascii")
 
 
-def add_pictures(components: Sequence[Row], figures: Sequence[str], thumbnails: Sequence[str]) -> None:
-    """Put figure and thumbnail into each component's row."""
-    for component, figure, thumbnail in zip(components, figures, thumbnails, strict=True):
-        # The text in the figures stays sharp; the thumbnails have none.
-        component["figure"] = data_uri(figure, quality=84, subsampling=0, optimize=True)
-        component["thumbnail"] = data_uri(thumbnail, kind="WEBP", quality=80, method=6)
-        with Image.open(thumbnail) as image:
-            component["thumbnail_size"] = image.size
+def read_figure(figure: str) -> str:
+    """Read a figure; as JPEG a third of the size of the PNG, its text still sharp."""
+    with Image.open(figure) as image:
+        return data_uri(image.convert("RGB"), "JPEG", quality=84, subsampling=0, optimize=True)
+
+
+def read_thumbnail(file: str) -> Row:
+    """Read a thumbnail, transparent around the brain, and its size in pixels."""
+    with Image.open(file) as image:
+        return {"picture": data_uri(image.convert("RGBA"), "WEBP", quality=80, method=2), "size": image.size}
+
+
+def draw_glass(codes: npt.NDArray[np.int8], outline: npt.NDArray[np.bool_]) -> str:
+    """Colour a glass brain of plot_images on a grey outline, transparent around it."""
+    size = np.abs(codes.astype(np.int16))
+    levels = np.arange(GLASS_LEVELS)
+    steps = np.minimum(size * GLASS_LEVELS // 128, GLASS_LEVELS - 1)
+    chosen = np.where(size >= GLASS_THRESHOLD * 127, 2 + steps + GLASS_LEVELS * (codes < 0), outline)
+    colours = [POSITIVE(levels / GLASS_LEVELS), NEGATIVE(levels / GLASS_LEVELS)]
+    palette = np.vstack([[(1, 1, 1, 0), GLASS_GREY], *colours])
+    image = Image.fromarray(chosen.astype(np.uint8), "P")
+    image.putpalette(np.round(255 * palette).astype(np.uint8).tobytes(), "RGBA")
+    return data_uri(image, "PNG", optimize=True)
+
+
+def read_glass(file: str) -> dict[int, str]:
+    """Read the glass brains of images by their ids."""
+    with np.load(file) as glass:
+        outline = glass["outline"]
+        return {
+            int(number): draw_glass(codes, outline)
+            for number, codes in zip(glass["image_ids"], glass["pictures"], strict=True)
+        }
 
 
 def pack_components(components: Sequence[Row], maps_file: str, mask_file: str, template_file: str) -> dict[str, Any]:
@@ -95,9 +133,32 @@ def content_policy(scripts: Sequence[str]) -> str:
     )
 
 
-def versions() -> list[tuple[str, str]]:
-    """List Python and the packages that make the numbers and the figures."""
-    return [("Python", platform.python_version()), *((name, importlib.metadata.version(name)) for name in PACKAGES)]
+def list_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Row]:
+    """List the configuration, each value with whether the workflow's own config.yaml has another one.
+
+    Returns
+    -------
+    list of dict
+        ``key`` as in ``run_ica.n_components``, ``value`` and ``default`` as YAML, ``differs``.
+    """
+    rows = []
+    for section, values in settings.items():
+        known = defaults.get(section, {})
+        pairs = (
+            [(f"{section}.{key}", value, known.get(key)) for key, value in values.items()]
+            if isinstance(values, Mapping)
+            else [(section, values, known)]
+        )
+        rows += [
+            {"key": key, "value": _yaml(value), "default": _yaml(default), "differs": _yaml(value) != _yaml(default)}
+            for key, value, default in pairs
+        ]
+    return rows
+
+
+def _yaml(value: Any) -> str:
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def make_template() -> jinja2.Template:
@@ -132,6 +193,8 @@ def main(
     stability: str,
     decomposition: str,
     mixing: str,
+    top_images: str,
+    top_collections: str,
     terms: str,
     vocabulary: str,
     enrichment: str,
@@ -142,39 +205,52 @@ def main(
     thumbnails: list[str],
     thresholds: str,
     peaks: str,
+    image_figures: list[str],
+    glass: str,
+    relation_figures: list[str],
+    run: str,
+    methods: str,
+    references: str,
     report: str,
     settings: Mapping[str, Any],
-    recovery: str | list[str] | None = None,
+    recovery: str | list[str],
+    networks: str | list[str],
+    network_figures: list[str],
 ) -> None:
-    """Render the page. In a demo run `recovery` is the check against the planted truth, otherwise it is empty."""
-    used = read_table(images)
-    refused = read_table(rejected)
+    """Render the page. `recovery` is empty but in a demo run, `networks` where no reference is configured."""
+    used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
-    checks = read_table(recovery) if isinstance(recovery, str) and recovery else []
-    with Path(decomposition).open(encoding="utf-8") as stream:
-        decomposed = json.load(stream)
+    checks = read_table(recovery) if isinstance(recovery, str) else []
+    decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
     components = describe_components(
         stability=read_table(stability),
+        thresholds=group_by_component(read_table(thresholds)),
         mixing=read_table(mixing),
-        images={row["image_id"]: row for row in used},
+        collection_of={row["image_id"]: row["collection_id"] for row in used},
+        images=group_by_component(read_table(top_images)),
+        collections=group_by_component(read_table(top_collections)),
         terms=group_by_component(read_table(terms)),
         enrichment=group_by_component(read_table(enrichment)),
         peaks=group_by_component(read_table(peaks)),
-        thresholds=group_by_component(read_table(thresholds)),
+        networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
-    add_pictures(components, figures, thumbnails)
+    beside = network_figures or [""] * len(components)
+    for component, figure, thumbnail, other in zip(components, figures, thumbnails, beside, strict=True):
+        component |= {"figure": read_figure(figure), "thumbnail": read_thumbnail(thumbnail)}
+        component |= {"warnings": flags_of(component), "network_figure": other and read_figure(other)}
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
     n_used = Counter(row["collection_id"] for row in used)
     words = read_table(vocabulary)
     scripts = read_parts(SCRIPTS)
-    for component in components:
-        component["flags"] = flags_of(component)
     page = make_template().render(
         is_demo=settings["archive"]["source"] == "demo",
+        archive=settings["archive"],
+        computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
+        over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,
             decomposition=decomposed,
@@ -183,15 +259,17 @@ def main(
             n_with_terms=n_with_terms,
             recovery=checks,
         ),
-        images=used[:LONGEST_TABLE],
+        images=describe_images(used[:LONGEST_TABLE], refused[:LONGEST_TABLE]),
         n_images=len(used),
+        n_rejected=len(refused),
         collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used)],
         studies=studies,
-        rejected=refused[:LONGEST_TABLE],
-        n_rejected=len(refused),
         reasons=explain_rejections(refused),
         reason_texts=REASONS,
         steps=funnel(read_table(selection), refused),
+        glass=read_glass(glass),
+        image_figures=[read_figure(figure) for figure in image_figures],
+        relation_figures=[read_figure(figure) for figure in relation_figures],
         n_with_terms=n_with_terms,
         without_terms=without_terms,
         significant_q=SIGNIFICANT_Q,
@@ -205,9 +283,12 @@ def main(
         policy=content_policy(scripts),
         style=read_parts(["report.css"])[0],
         recovery=checks,
+        flags=settings["run_ica"]["flags"],
         threshold=settings["plot_components"]["threshold"],
-        configuration=yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True),
-        versions=versions(),
+        settings=list_settings(settings, yaml.safe_load(DEFAULTS_FILE.read_text(encoding="utf-8"))),
+        software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],
+        methods=read_markdown(Path(methods).read_text(encoding="utf-8")),
+        references=Path(references).read_text(encoding="utf-8"),
     )
     with replacing(report) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from drawing import NEGATIVE, POSITIVE, Box
+from drawing import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
 from matplotlib.colors import Colormap, to_hex
 from peaks import Volume
 from scipy import ndimage
@@ -74,6 +74,7 @@ def pack_template(template: Volume, box: Box) -> dict[str, Any]:
     x, y, z = (high - low + 1 for low, high in zip(box.low, box.high, strict=True))
     grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)  # type: ignore[arg-type]
     grey = sample(template, grid, order=0)
+    grey = np.where(grey > LEAST_BRAIN, grey, 0)
     return {**grid.describe(), "levels": LARGEST_GREY, "codes": pack(np.round(LARGEST_GREY * grey).astype(np.uint8))}
 
 

@@ -81,6 +81,7 @@ def run_facts(
     map_terms: list[Row],
     stability: list[Row],
     networks: list[Row],
+    mixtures: list[Row],
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
     n_used = Counter(row["collection_id"] for row in images)
@@ -111,6 +112,7 @@ def run_facts(
         "components": decomposition["n_components"],
         "voxels": decomposition["n_voxels"],
         "variance_explained": decomposition["variance_explained"],
+        "components_without_activation": sum(row["positive_share"] + row["negative_share"] == 0 for row in mixtures),
         "networks_tested": sum(row["best_q"] is not None for row in networks),
         "components_with_significant_network": sum(
             row["best_q"] is not None and row["best_q"] < SIGNIFICANT_Q for row in networks
@@ -170,6 +172,7 @@ def main(
         map_terms=_table_named(results, "desc-ICA_termmaps.tsv"),
         stability=_table_named(results, "desc-ICA_stability.tsv"),
         networks=_table_named(results, "desc-ICA_networks.tsv"),
+        mixtures=_table_named(results, "desc-ICA_mixture.tsv"),
     )
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]

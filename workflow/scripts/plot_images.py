@@ -1,0 +1,329 @@
+"""Draw the images that went in: their quality, what they cover, how alike they are, and each as a glass brain."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from drawing import FAINT, INK, LEAST_BRAIN, Box, Sheet, cut, read_template, save_figure, shown_text
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matrix import image_blocks, voxel_blocks
+from outputs import read_table, replacing
+from peaks import Volume
+from stage_log import log_to, progress
+
+Array = npt.NDArray[np.floating[Any]]
+Row = dict[str, Any]
+
+# Okabe and Ito's blue and vermilion, and other marks for refused images: nobody has to tell the colours apart.
+USED, REFUSED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
+AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
+GLASS_MM = 4.0
+# Of the absolute values of an image; its brightest voxels must not pale all others.
+GLASS_PERCENTILE = 99.5
+# What the page has room for; a thousandth of a pixel for each of more images could not be seen either.
+MOST_GLASS_BRAINS = 2000
+MOST_CORRELATED = 1000
+LONGEST_NAME = 44
+
+
+class Check(NamedTuple):
+    """A criterion of quality control: what is measured, and the keys of its limits in the configuration."""
+
+    column: str
+    label: str
+    reason: str
+    limits: tuple[str, ...]
+
+
+CHECKS = (
+    Check("coverage", "share of the mask inside the data's box", "coverage", ("min_coverage",)),
+    Check("zero_fraction", "share of the mask that is zero", "thresholded", ("max_zero_fraction",)),
+    Check("outside_fraction", "share of the signal outside the mask", "outside_brain", ("max_outside_fraction",)),
+    Check("misplaced_fraction", "outside the mask, and holes in it", "misplaced", ("max_misplaced_fraction",)),
+    Check("background_fraction", "constant background in the mask", "background", ("max_background_fraction",)),
+    Check("sign_share", "share of the rarer sign", "one_signed", ("min_sign_share",)),
+    Check("distinct_values", "different values, counted up to 100", "few_values", ("min_distinct_values",)),
+    Check("max_abs", "largest |value|, judged in Z and T maps", "magnitude", ("min_peak", "max_peak")),
+)
+
+
+def draw_quality(quality: Sequence[Row], reasons: Mapping[int, str], criteria: Mapping[str, float | None]) -> Figure:
+    """Draw what was measured of every image, one panel a criterion, with the limits.
+
+    Parameters
+    ----------
+    quality : list of dict
+        Rows of quality.tsv.
+    reasons : mapping
+        Why an image was refused, by its id.
+    criteria : mapping
+        Section ``stack_images.quality`` of the configuration.
+    """
+    figure = Figure(figsize=(13.5, 5.6), facecolor="white", layout="constrained")
+    for axes, check in zip(figure.subplots(2, 4).flat, CHECKS, strict=True):
+        _draw_check(axes, check, [row for row in quality if row[check.column] is not None], reasons)
+        for key in check.limits:
+            if criteria.get(key) is not None:
+                axes.axvline(criteria[key], color=INK, linewidth=1.2, linestyle="--")
+        axes.set_title(check.label, fontsize=9, color=INK)
+        limits = [text for key in check.limits if (text := _limit(key, criteria))]
+        axes.set_xlabel(", ".join(limits) or "no limit", fontsize=8.5, color=FAINT)
+    return figure
+
+
+def _limit(key: str, criteria: Mapping[str, float | None]) -> str:
+    return "" if criteria.get(key) is None else f"{key} {criteria[key]:g}"
+
+
+def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[int, str]) -> None:
+    """Draw a dot for each image: used ones below, refused ones above, a cross for those that this check refused."""
+    kinds = [
+        (1, OTHERS, "x", [row for row in rows if reasons.get(row["image_id"]) not in (None, check.reason)]),
+        (1, REFUSED, "X", [row for row in rows if reasons.get(row["image_id"]) == check.reason]),
+        (0, USED, "o", [row for row in rows if row["used"]]),
+    ]
+    for level, colour, marker, shown in kinds:
+        values = [row[check.column] for row in shown]
+        # Spread like this, dots lie beside each other however many there are, and the same in each run.
+        heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
+        size = 26 if marker == "X" else 14
+        axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
+    if check.column == "max_abs":
+        axes.set_xscale("log")
+    axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
+    n_used = len(kinds[2][3])
+    axes.set_yticklabels([f"used\n{n_used}", f"refused\n{len(rows) - n_used}"], fontsize=8.5)
+    axes.tick_params(labelsize=8)
+    axes.axhline(1, color="#d8dde3", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def count_images(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """Count, voxel by voxel, the images that have data there: not exactly zero.
+
+    Parameters
+    ----------
+    matrix : array of shape (n_images, n_voxels)
+        May be a memory map; it is read in blocks.
+    """
+    counts = np.zeros(matrix.shape[1], dtype=np.int32)
+    for _, block in image_blocks(matrix):
+        counts += np.count_nonzero(block, axis=0)
+    return counts
+
+
+def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_images: int) -> Sheet:
+    """Draw how many images have data at each voxel of the mask, on axial cuts."""
+    width, height = box.shape(2)
+    gap, bar_mm = 6, 60
+    sheet_mm = len(AXIAL_CUTS_MM) * (width + gap) + gap + bar_mm
+    sheet = Sheet(sheet_mm, height + 46, inches=13)
+    colours = mpl.colormaps["viridis"]
+    for number, height_mm in enumerate(AXIAL_CUTS_MM):
+        left = gap + number * (width + gap)
+        values, anatomy = cut(counts, box, 2, height_mm), cut(template, box, 2, height_mm)
+        inside = cut(mask, box, 2, height_mm)
+        grey = np.where(anatomy > LEAST_BRAIN, 0.55 + 0.4 * anatomy, 1.0)[..., None].repeat(3, axis=2)
+        # Over the mask's own interpolation: at its border counts do not fade.
+        share = values / np.maximum(inside, 0.5) / n_images
+        painted = np.where(inside[..., None] >= 0.5, colours(share)[..., :3], grey)
+        sheet.picture(np.round(255 * painted).astype(np.uint8), left, 22, width, height)
+        place = f"z = {height_mm}".replace("-", "\u2212")
+        sheet.text(left + width / 2, 17, place, fontsize=9, ha="center", va="top")
+    bar = np.round(255 * colours(np.linspace(0, 1, 256))[:, None, :3]).astype(np.uint8)
+    left = sheet_mm - bar_mm + 4
+    sheet.picture(bar, left, 32, 12, height - 24)
+    for part in (0, 0.5, 1):
+        sheet.text(left + 16, 32 + part * (height - 24), f"{part * n_images:.0f}", fontsize=9, va="center")
+    sheet.text(left, height + 22, "images", fontsize=9, va="center", color=FAINT)
+    return sheet
+
+
+def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
+    """Correlate images over voxels and average over the images of two groups, leaving out each image with itself.
+
+    Parameters
+    ----------
+    matrix : array of shape (n_images, n_voxels)
+        May be a memory map; it is read in blocks of voxels.
+    groups : sequence of int
+        The group of each image.
+
+    Returns
+    -------
+    array of shape (n_groups, n_groups)
+        In the order in which the groups come; NaN within a group of a single image.
+    """
+    ids = list(dict.fromkeys(groups))
+    member = np.equal.outer(ids, np.asarray(groups)).astype(np.float32)
+    moments = [(block.mean(axis=1, dtype=float), block.std(axis=1, dtype=float)) for _, block in image_blocks(matrix)]
+    mean, sd = (np.concatenate(parts)[:, None] for parts in zip(*moments, strict=True))
+    products = np.zeros((len(ids), len(ids)))
+    for _, block in voxel_blocks(matrix):
+        sums = member @ ((block - mean) / sd).astype(np.float32)
+        products += sums @ sums.T
+    sizes = member.sum(axis=1)
+    pairs = np.outer(sizes, sizes) - np.diag(sizes)
+    return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
+
+
+def draw_correlations(correlations: Array, collections: Sequence[tuple[int, str]]) -> Figure:
+    """Draw the correlations of images, or of collections, in the order of the collections, whose names stand beside.
+
+    Parameters
+    ----------
+    correlations : array of shape (n_rows, n_rows)
+    collections : list of (int, str)
+        Id and name of each row's collection; rows of a collection are neighbours.
+    """
+    starts = [0, *(at for at, (one, other) in enumerate(pairwise(collections), 1) if one != other), len(collections)]
+    figure = Figure(figsize=(12.4, 7.6), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    for start in starts[1:-1]:
+        axes.axhline(start - 0.5, color=INK, linewidth=0.4)
+        axes.axvline(start - 0.5, color=INK, linewidth=0.4)
+    _name_collections(axes, starts, [name for _, name in collections])
+    bar = figure.colorbar(picture, ax=axes, shrink=0.6, label="correlation over voxels")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def _name_collections(axes: Axes, starts: Sequence[int], names: Sequence[str]) -> None:
+    """Write the collections' names beside the rows, leaving out those for which there is no room."""
+    line = len(names) / 60
+    ticks, free = [], -line
+    for start, end in pairwise(starts):
+        middle = (start + end - 1) / 2
+        if middle - free >= line:
+            ticks.append((middle, shown_text(names[start], LONGEST_NAME)))
+            free = middle
+    axes.set_yticks([middle for middle, _ in ticks])
+    axes.set_yticklabels([text for _, text in ticks], fontsize=7.5, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+
+
+def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.int8]:
+    """Look through the brain from the left, from behind and from above: the value of largest size on each line.
+
+    Parameters
+    ----------
+    values : array of shape (n_voxels,)
+    inside : array of shape (nx, ny, nz)
+    step : int
+        Voxels that become one pixel, along each axis.
+
+    Returns
+    -------
+    array of shape (height, width)
+        From -127 to 127, the image's own 99.5th percentile and beyond; the three views side by side, head up.
+    """
+    brightest = np.percentile(np.abs(values), GLASS_PERCENTILE) or 1.0
+    volume = np.zeros(inside.shape, np.float32)
+    volume[inside] = values / brightest
+    views = [_coarse(_strongest(volume, axis), step).T[::-1] for axis in range(3)]
+    return np.round(127 * np.clip(side_by_side(views), -1, 1)).astype(np.int8)
+
+
+def glass_outline(inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bool_]:
+    """Project the mask as `glass_brain` projects the values."""
+    return side_by_side([_coarse(inside.max(axis=axis).astype(np.float32), step).T[::-1] for axis in range(3)]) > 0
+
+
+def side_by_side(views: Sequence[Array]) -> Array:
+    """Place pictures beside each other, all as high as the highest."""
+    tallest = max(len(view) for view in views)
+    return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 1))) for view in views])
+
+
+def _strongest(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    high, low = volume.max(axis=axis), volume.min(axis=axis)
+    return np.where(high >= -low, high, low)
+
+
+def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
+    """Keep the value of largest size of each square of pixels."""
+    padded = np.pad(view, [(0, -length % step) for length in view.shape])
+    squares = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
+    return _strongest(squares.transpose(0, 2, 1, 3).reshape(squares.shape[0], squares.shape[2], -1), axis=2)
+
+
+def glass_brains(
+    qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
+) -> tuple[list[int], list[npt.NDArray[np.int8]]]:
+    """Look through every image that could be read, used or not; give their ids and pictures."""
+    ids: list[int] = []
+    pictures: list[npt.NDArray[np.int8]] = []
+    for table, file in zip(qualities, voxels, strict=True):
+        stack = np.load(file, mmap_mode="r")
+        readable = [row for row in read_table(table) if row["row"] is not None]
+        for row in progress(readable, total=len(readable), unit="image"):
+            if len(ids) == MOST_GLASS_BRAINS:
+                return ids, pictures
+            ids.append(row["image_id"])
+            pictures.append(glass_brain(np.asarray(stack[row["row"]]), inside, step))
+    return ids, pictures
+
+
+def main(
+    *,
+    matrix: str,
+    mask: str,
+    template: str,
+    images: str,
+    rejected: str,
+    quality: str,
+    qualities: list[str],
+    voxels: list[str],
+    quality_figure: str,
+    coverage_figure: str,
+    coverage: str,
+    correlation_figure: str,
+    glass: str,
+    criteria: Mapping[str, float | None],
+) -> None:
+    """Draw the images of the selection."""
+    mpl.rcdefaults()
+    used = read_table(images)
+    reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
+    figure = draw_quality(read_table(quality), reasons, criteria)
+    save_figure(figure, quality_figure, title="Quality of the images")
+
+    mask_img = nib.load(mask)
+    inside = np.asarray(mask_img.dataobj) > 0
+    counts = np.zeros(inside.shape, np.int32)
+    X = np.load(matrix, mmap_mode="r")
+    counts[inside] = count_images(X)
+    with replacing(coverage) as temporary:
+        nib.save(nib.Nifti1Image(counts, mask_img.affine), temporary)
+    counted, masked = (Volume(data.astype(np.float32), mask_img.affine) for data in (counts, inside))
+    anatomy, box = read_template(template)
+    sheet = draw_coverage(counted, masked, anatomy, box, len(used))
+    sheet.save(coverage_figure, title="Coverage of the images")
+
+    collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
+    if len(used) > MOST_CORRELATED:
+        correlations, collections = correlate(X, [number for number, _ in collections]), list(dict(collections).items())
+    else:
+        correlations = correlate(X, range(len(used)))
+        np.fill_diagonal(correlations, 1)
+    figure = draw_correlations(correlations, collections)
+    save_figure(figure, correlation_figure, title="Correlation of the images")
+
+    step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))
+    ids, pictures = glass_brains(qualities, voxels, inside, step)
+    with replacing(glass) as temporary:
+        np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(inside, step))
+    logging.info("%d images drawn, %d of them used", len(ids), len(used))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    main(**snakemake.input, **snakemake.output, **snakemake.params)
