@@ -524,7 +524,17 @@ rule plot_components:
     input:
         expand(
             f"{SCRIPTS}/{{module}}.py",
-            module=["atlases", "drawing", "mixture", "mni_space", "peaks", "regions", "significance", "spatial_null"],
+            module=[
+                "atlases",
+                "drawing",
+                "mixture",
+                "mni_space",
+                "names",
+                "peaks",
+                "regions",
+                "significance",
+                "spatial_null",
+            ],
         ),
         configuration.atlas_files(config),
         FOUNDATION,
@@ -589,6 +599,7 @@ rule plot_images:
         coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
         coverage="results/plot_images/coverage.nii.gz",
         correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        correlation="results/plot_images/correlation.tsv",
         glass="results/plot_images/glass_brains.npz",
     log:
         "logs/plot_images.log",
@@ -611,7 +622,7 @@ rule plot_images:
 rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
-        f"{SCRIPTS}/drawing.py",
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "names", "peaks", "significance"]),
         FOUNDATION,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
@@ -625,9 +636,11 @@ rule plot_relations:
         loadings_figure=shown(
             "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
         ),
+        loadings="results/plot_relations/loadings.tsv",
         similarity_figure=shown(
             "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
         ),
+        similarity="results/plot_relations/similarity.tsv",
     log:
         "logs/plot_relations.log",
     benchmark:
@@ -711,7 +724,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
-        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
+        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "names", "peaks", "significance", "viewer"]),
         expand(f"{WORKFLOW}/report/{{name}}.html.jinja", name=["component", "images", "macros", "report"]),
         expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.js", "viewer.js"]),
         FOUNDATION,
@@ -729,12 +742,14 @@ rule render_report:
         terms=rules.project_terms.output.terms,
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
+        map_terms=rules.project_terms.output.map_terms,
         maps=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
         figures=rules.plot_components.output.figures,
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,
+        mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
         image_figures=[
             rules.plot_images.output.quality_figure,
