@@ -288,12 +288,13 @@ def _threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) 
             " component's values of a Gaussian distribution for noise and a Gamma distribution for each tail"
             f" {_cite('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only where the largest value"
             " was above what a Gaussian field as smooth as the component reaches (expected Euler characteristic below"
-            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley1992cbf'])}); {facts['components_without_activation']} of"
+            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}); {facts['components_without_activation']} of"
             f" {_count(facts['components'], 'component')} had no activation"
         )
     return (
         f"**Thresholds and peaks.** Component maps were shown {shown}. Clusters are voxels that share a face, of at"
-        f" least {MIN_CLUSTER_MM3:g} mm³; peaks in one cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI"
+        f" least {MIN_CLUSTER_MM3:g} mm³ (that of the first peak also if it is smaller);"
+        f" peaks in one cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI"
         " coordinates."
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 from drawing import NEGATIVE, POSITIVE, read_template
-from outputs import read_table, replacing
+from outputs import WORKFLOW_DIR, read_table, replacing
 from page_tables import (
     REASONS,
     TERMS_SHOWN,
@@ -52,8 +52,8 @@ from viewer import pack_viewer
 
 Row = dict[str, Any]
 
-REPORT_DIR = Path(__file__).parent.parent / "report"
-DEFAULTS_FILE = Path(__file__).parent.parent.parent / "config.yaml"
+REPORT_DIR = WORKFLOW_DIR / "report"
+DEFAULTS_FILE = WORKFLOW_DIR.parent / "config.yaml"
 SCRIPTS = ("viewer.js", "report.js")
 LONGEST_TABLE = 2000
 # Glass brains show what is at least this share of an image's brightest.

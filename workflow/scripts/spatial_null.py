@@ -61,12 +61,6 @@ class Smoothness(NamedTuple):
         return float(np.sqrt(2) * np.interp(-0.5, -self.at(distance_mm), distance_mm))
 
 
-def count_resels(values: Real, lattice: Lattice) -> float:
-    """Return the volume of the mask in units of the cubed FWHM of a map, whose `values` at the points are given."""
-    volume_mm3 = len(values) * abs(np.linalg.det(lattice.affine[:3, :3]))
-    return float(volume_mm3 / fit_smoothness(values, lattice).fwhm_mm ** 3)
-
-
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
     """Choose every n-th voxel of the grid along each axis so that points are about 6 mm apart."""
     steps = np.maximum(1, np.rint(SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
