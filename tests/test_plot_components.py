@@ -11,11 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawing import Limits, read_template
+from drawing import FAINT, INK, Limits, read_template
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
-from drawing import FAINT, INK
 from plot_components import (
     BARS,
     Term,

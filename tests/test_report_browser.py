@@ -198,7 +198,7 @@ def test_thresholds_change_what_is_shown(visit):
 
 def test_each_sign_has_its_own_threshold(visit):
     page = visit(place="#ICA_00")
-    place, value = PEAKS["ICA_00"][1]
+    place, _ = PEAKS["ICA_00"][1]
     page.click(f"button.place[data-mm='{place[0]:.1f} {place[1]:.1f} {place[2]:.1f}']")
     page.uncheck("[data-part=together]")
     move_slider(page, "[data-part=negative-threshold]", 6.5)

@@ -180,8 +180,7 @@ def tabulate_correlations(
     """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
     columns = [f"r_{number}" for number in image_ids or collection_ids]
     rows = [
-        {"collection_id": collection, "image_id": image}
-        | dict(zip(columns, np.round(values, 4).tolist(), strict=True))
+        {"collection_id": collection, "image_id": image} | dict(zip(columns, np.round(values, 4).tolist(), strict=True))
         for collection, image, values in zip(
             collection_ids, image_ids or [None] * len(collection_ids), correlations, strict=True
         )
