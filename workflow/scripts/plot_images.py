@@ -179,11 +179,10 @@ def tabulate_correlations(
 ) -> None:
     """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
     columns = [f"r_{number}" for number in image_ids or collection_ids]
+    known: Sequence[int | None] = image_ids or [None] * len(collection_ids)
     rows = [
-        {"collection_id": collection, "image_id": image} | dict(zip(columns, np.round(values, 4).tolist(), strict=True))
-        for collection, image, values in zip(
-            collection_ids, image_ids or [None] * len(collection_ids), correlations, strict=True
-        )
+        {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
+        for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
     ]
     write_table(path, rows, ["collection_id", "image_id", *columns])
 
