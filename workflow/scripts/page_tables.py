@@ -44,6 +44,7 @@ REASONS = {
     "misplaced": "The data do not lie where the brain is: the map is in another space.",
     "one_signed": "The map has practically one sign only: one side of a contrast, a mask, or not a difference at all.",
     "magnitude": "The largest value is too small or too large for a Z or T map: the map type is probably wrong.",
+    "unit": "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
     "duplicate": "The map is practically the same as an earlier one.",
     "inverted_contrast": "The map is practically an earlier one with the sign reversed.",
     "constant": "All voxels of the brain have the same value.",

@@ -29,7 +29,7 @@ def find_warnings(
     recovery: Sequence[Row],
 ) -> list[str]:
     """Say in plain words what a reader should know before believing the page."""
-    found = [*_about_convergence(decomposition), *_about_flags(components)]
+    found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
         found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
@@ -75,6 +75,22 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
         for row in components
         if "one_collection" in flags_in(row)
     ]
+
+
+def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
+    """Say what was not measured or tested: nothing speaks against a component of which nothing is known."""
+    found = []
+    if all(row["r_bootstraps"] is None and row["r_split_half"] is None for row in components):
+        found.append(
+            "Whether other studies would show the components is not known: no draws or halves of the collections were"
+            " decomposed (run_ica.n_bootstraps and n_splits, or too few collections)."
+        )
+    if all(row["n_significant_terms"] is None for row in components) and any(row["names"] for row in components):
+        found.append(
+            "The terms were not tested (project_terms.n_permutations, or too few collections): they describe, and may"
+            " be noise."
+        )
+    return found
 
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:

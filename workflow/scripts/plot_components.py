@@ -28,13 +28,12 @@ from drawing import (
     with_minus,
 )
 from matplotlib.figure import Figure
-from mixture import Mixture, activation_thresholds, fit_mixture
+from mixture import Mixture, activation_thresholds, count_resels, fit_mixture
 from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
 from PIL import Image
 from regions import read_regions, region_at
 from significance import SIGNIFICANT_Q
-from spatial_null import count_resels, lattice_of
 from stage_log import log_to, progress
 from threadpoolctl import threadpool_limits
 
@@ -86,12 +85,9 @@ def limits_of(values: Array, threshold: Mapping[str, float], fit: Mixture | None
     return Limits(float(threshold["z"]), float(threshold["z"]))
 
 
-def fit_mixtures(
-    components: Iterable[Array], inside: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]
-) -> list[Mixture]:
+def fit_mixtures(components: Iterable[Array], inside: npt.NDArray[np.bool_]) -> list[Mixture]:
     """Fit each component's values (over the mask `inside`) with noise and activation."""
-    lattice = lattice_of(inside, affine)
-    fits = [fit_mixture(values, count_resels(values[lattice.points], lattice)) for values in components]
+    fits = [fit_mixture(values, count_resels(values, inside)) for values in components]
     for number, fit in enumerate(fits):
         if not fit.converged:
             logging.warning("component %d: the fit of its mixture has not converged; see its figure", number)
@@ -420,7 +416,7 @@ def main(
     values = [volume.data[inside] for volume in volumes]
     fits: Sequence[Mixture | None] = [None] * len(labels)
     if "mixture" in threshold:
-        fits = fit_mixtures(values, inside, img.affine)
+        fits = fit_mixtures(values, inside)
     limits = [limits_of(component, threshold, fit) for component, fit in zip(values, fits, strict=True)]
     scales = [scale_of(component, limit) for component, limit in zip(values, limits, strict=True)]
     regions = read_regions(atlas, atlas_names) if atlas else None

@@ -50,6 +50,7 @@ CHECKS = (
     Check("sign_share", "share of the rarer sign", "one_signed", ("min_sign_share",)),
     Check("distinct_values", "different values, counted up to 100", "few_values", ("min_distinct_values",)),
     Check("max_abs", "largest |value|, judged in Z and T maps", "magnitude", ("min_peak", "max_peak")),
+    Check("rms", "root mean square, judged in Z and T maps", "unit", ("min_rms",)),
 )
 
 
@@ -65,8 +66,8 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[int, str], criteria: M
     criteria : mapping
         Section ``stack_images.quality`` of the configuration.
     """
-    figure = Figure(figsize=(13.5, 5.6), facecolor="white", layout="constrained")
-    for axes, check in zip(figure.subplots(2, 4).flat, CHECKS, strict=True):
+    figure = Figure(figsize=(13.5, 8.2), facecolor="white", layout="constrained")
+    for axes, check in zip(figure.subplots(3, 3).flat, CHECKS, strict=True):
         _draw_check(axes, check, [row for row in quality if row[check.column] is not None], reasons)
         for key in check.limits:
             if criteria.get(key) is not None:
@@ -94,7 +95,7 @@ def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
         size = 26 if marker == "X" else 14
         axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
-    if check.column == "max_abs":
+    if check.column in ("max_abs", "rms"):
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
