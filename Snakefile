@@ -36,11 +36,14 @@ DEFAULTS, _, _, *HERE = [
     ours("workflow/schemas/tables.json"),
     *modules("atlases", "configuration", "filters", "jobs", "outputs", "term_files"),
 ]
-sys.path.append(os.path.dirname(os.path.abspath(HERE[0])))
+sys.path.insert(0, os.path.dirname(os.path.abspath(HERE[0])))
 import configuration
 import jobs
 import outputs
 from jobs import growing
+
+# What stays here, Snakemake mounts into containers, without what lies beside it.
+del sys.path[0]
 
 if IS_MAIN and os.path.exists("config.yaml"):
 
@@ -48,6 +51,10 @@ if IS_MAIN and os.path.exists("config.yaml"):
 
 
 report: "workflow/report/page.rst"
+
+
+# With --sdm apptainer, jobs run in this image, in the working directory: envs/neurovault_ica.def says how to build it.
+container: "neurovault_ica.sif"
 
 
 try:
@@ -232,8 +239,8 @@ rule build_mask:
         template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
-    benchmark:
-        "benchmarks/build_mask.tsv"
+    # Only where --cache asks for it: Snakemake would warn at every start. What is cached cannot have a benchmark.
+    cache: workflow.workflow_settings.cache is not None
     localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
