@@ -210,6 +210,7 @@ rule build_mask:
     """Make the brain mask once; its grid is the one on which everything is computed."""
     input:
         f"{SCRIPTS}/mni_space.py",
+        f"{SCRIPTS}/resampling.py",
         MASK_FILE,
         FOUNDATION,
     output:

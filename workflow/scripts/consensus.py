@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from fastica import Rotation, orthogonalize, rotate
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import squareform
 from stage_log import progress
 
 Array = npt.NDArray[np.floating[Any]]
@@ -38,6 +35,10 @@ def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp
     labels : array of shape (n_estimates,)
         0..n_clusters-1.
     """
+    # Take longer to import than FastICA takes on a hundred images; a single start needs none of them.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     distance = np.clip(1 - similarity, 0, None)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), method="average")
@@ -116,6 +117,8 @@ def align(reference: Array, runs: Sequence[Array]) -> Array:
     aligned : array of shape (n_runs, n_components, n_axes)
         Estimate k of each run is the one assigned to component k.
     """
+    from scipy.optimize import linear_sum_assignment
+
     return np.stack([run[linear_sum_assignment(-np.abs(reference @ run.T))[1]] for run in runs])
 
 
