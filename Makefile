@@ -27,7 +27,7 @@ verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=pap
 	$(BIN)/python tools/paper.py verify $(RUN) $(if $(DATA),--data $(DATA)) --cores $(CORES) $(ARGS)
 
 test: lint ## Run lint and tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
 
 lint: .venv/installed ## Check style, types and the workflow's own rules
 	$(BIN)/ruff check .

@@ -11,32 +11,64 @@ import time
 
 from snakemake.exceptions import WorkflowError
 
-WORKFLOW = os.path.relpath(workflow.current_basedir.join("workflow").get_path_or_uri(secret_free=True))
-SCRIPTS = f"{WORKFLOW}/scripts"
-sys.path.append(os.path.abspath(SCRIPTS))
+HOME = workflow.current_basedir
+# False where another workflow has imported this one: folder, configuration and targets are that workflow's then.
+IS_MAIN = workflow.modifier.is_main_snakefile()
+
+
+def ours(path):
+    """Name a file of this workflow, which may have to be fetched first."""
+    folder = HOME.get_path_or_uri(secret_free=True)
+    if IS_MAIN and os.path.isdir(folder):
+        return os.path.relpath(os.path.join(folder, path))
+    return workflow.source_path(path)
+
+
+def modules(*names):
+    """Name modules that a script imports."""
+    return [ours(f"workflow/scripts/{name}.py") for name in names]
+
+
+# What is imported here, and what that reads and imports.
+DEFAULTS, _, _, *HERE = [
+    ours("config.yaml"),
+    ours("workflow/schemas/config.schema.yaml"),
+    ours("workflow/schemas/tables.json"),
+    *modules("atlases", "configuration", "filters", "jobs", "outputs", "term_files"),
+]
+sys.path.insert(0, os.path.dirname(os.path.abspath(HERE[0])))
 import configuration
 import jobs
 import outputs
 from jobs import growing
 
+# What stays here, Snakemake mounts into containers, without what lies beside it.
+del sys.path[0]
 
-configfile: "config.yaml"
+if IS_MAIN and os.path.exists("config.yaml"):
+
+    configfile: "config.yaml"
 
 
 report: "workflow/report/page.rst"
 
 
+# With --sdm apptainer, jobs run in this image, in the working directory: envs/neurovault_ica.def says how to build it.
+container: "neurovault_ica.sif"
+
+
 try:
-    configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
+    if IS_MAIN:
+        configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
+    config = configuration.complete(config, DEFAULTS)
     configuration.check_configuration(config)
-    if workflow.is_main_process:
+    if IS_MAIN and workflow.is_main_process:
         jobs.drop_stale_locks()
         jobs.check_results("logs")
 except (RuntimeError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
 DEMO = config["archive"]["source"] == "demo"
-ARCHIVE = configuration.locate_archive(config["archive"], demo="results/build_demo_archive/archive")
 LOCK = config["archive"]["lock"] or []
 TABLE = config["archive"]["table"] or []
 BATCHES = range(config["batches"])
@@ -47,14 +79,8 @@ MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
 ENVIRONMENT = "envs/neurovault_ica.yaml"
-FOUNDATION = [
-    f"{SCRIPTS}/outputs.py",
-    f"{SCRIPTS}/stage_log.py",
-    f"{WORKFLOW}/schemas/tables.json",
-]
-FETCHING = expand(
-    f"{SCRIPTS}/{{part}}.py", part=["answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web"]
-)
+FOUNDATION = [*modules("outputs", "stage_log"), ours("workflow/schemas/tables.json")]
+FETCHING = modules("answers", "connections", "lock", "neurovault", "neurovault_api", "sources", "web")
 
 
 def shown(file, caption, category, what):
@@ -68,16 +94,7 @@ wildcard_constraints:
     batch=r"\d+",
 
 
-# On a cluster these run beside Snakemake: nodes often have no internet, and a job in the queue costs more than a mask.
-localrules:
-    fetch_metadata,
-    download_images,
-    fetch_terms,
-    build_mask,
-
-
 rule all:
-    default_target: True
     input:
         "results/render_report/report.html",
         "results/write_lock/run.json",
@@ -87,7 +104,7 @@ rule all:
 rule build_demo_archive:
     """Simulate a small NeuroVault with planted networks and the dirt of the real one."""
     input:
-        expand(f"{SCRIPTS}/demo_{{part}}.py", part=["dirt", "networks", "records", "studies", "volumes"]),
+        modules("demo_dirt", "demo_networks", "demo_records", "demo_studies", "demo_volumes", "neurovault"),
         FOUNDATION,
     output:
         archive=directory("results/build_demo_archive/archive"),
@@ -110,11 +127,13 @@ rule build_demo_archive:
         "workflow/scripts/build_demo_archive.py"
 
 
+ARCHIVE = configuration.locate_archive(config["archive"], demo=str(rules.build_demo_archive.output.archive))
+
+
 rule fetch_metadata:
     """Read the metadata of the archive, filter, balance over collections, cap."""
     input:
-        f"{SCRIPTS}/filters.py",
-        f"{SCRIPTS}/selection.py",
+        modules("filters", "selection"),
         configuration.filter_files(config),
         FETCHING,
         FOUNDATION,
@@ -130,6 +149,7 @@ rule fetch_metadata:
     benchmark:
         "benchmarks/fetch_metadata.tsv"
     retries: 0  # the client waits out an outage itself; other failures are final
+    localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
@@ -147,7 +167,7 @@ rule fetch_metadata:
 rule download_images:
     """Get the images of one batch into the cache, check and hash them."""
     input:
-        f"{SCRIPTS}/mask_images.py" if config["download_images"]["resample"] else [],
+        modules("mask_images", "quality", "resampling") if config["download_images"]["resample"] else [],
         FETCHING,
         FOUNDATION,
         images=rules.fetch_metadata.output.images,
@@ -159,6 +179,7 @@ rule download_images:
     benchmark:
         "benchmarks/download_images-{batch}.tsv"
     retries: 0  # the client waits out an outage itself; other failures are final
+    localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
@@ -192,6 +213,7 @@ rule fetch_terms:
     benchmark:
         "benchmarks/fetch_terms-{batch}.tsv"
     retries: 0  # the client waits out an outage itself; other failures are final
+    localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
@@ -209,8 +231,7 @@ rule fetch_terms:
 rule build_mask:
     """Make the brain mask once; its grid is the one on which everything is computed."""
     input:
-        f"{SCRIPTS}/mni_space.py",
-        f"{SCRIPTS}/resampling.py",
+        modules("mni_space", "resampling"),
         MASK_FILE,
         FOUNDATION,
     output:
@@ -218,8 +239,9 @@ rule build_mask:
         template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
-    benchmark:
-        "benchmarks/build_mask.tsv"
+    # Only where --cache asks for it: Snakemake would warn at every start. What is cached cannot have a benchmark.
+    cache: workflow.workflow_settings.cache is not None
+    localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
     threads: 1
@@ -236,8 +258,7 @@ rule build_mask:
 rule mask_images:
     """Clean, resample to the mask's grid and mask the images of one batch; measure their quality."""
     input:
-        f"{SCRIPTS}/quality.py",
-        f"{SCRIPTS}/resampling.py",
+        modules("quality", "resampling"),
         FOUNDATION,
         status=rules.download_images.output.status,
         mask=rules.build_mask.output.mask,
@@ -265,7 +286,7 @@ rule mask_images:
 rule stack_images:
     """Join the batches to one matrix, drop what quality control refuses, scale."""
     input:
-        f"{SCRIPTS}/quality.py",
+        modules("quality", "resampling"),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
@@ -299,7 +320,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
-        f"{SCRIPTS}/matrix.py",
+        modules("matrix"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -327,7 +348,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "loadings", "matrix", "stability"]),
+        modules("consensus", "fastica", "loadings", "matrix", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -362,7 +383,7 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        expand(f"{SCRIPTS}/{{module}}.py", module=["consensus", "fastica", "spatial_null", "stability"]),
+        modules("consensus", "fastica", "matrix", "spatial_null", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,
@@ -392,21 +413,18 @@ rule scan_components:
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
     input:
-        expand(
-            f"{SCRIPTS}/{{module}}.py",
-            module=[
-                "atlases",
-                "labels",
-                "matrix",
-                "mni_space",
-                "random_maps",
-                "references",
-                "resampling",
-                "significance",
-                "spatial_null",
-                "term_files",
-                "term_maps",
-            ],
+        modules(
+            "atlases",
+            "labels",
+            "matrix",
+            "mni_space",
+            "random_maps",
+            "references",
+            "resampling",
+            "significance",
+            "spatial_null",
+            "term_files",
+            "term_maps",
         ),
         configuration.term_map_files(config),
         FOUNDATION,
@@ -445,8 +463,7 @@ rule project_terms:
 rule check_demo:
     """Demo only: score the run against what was planted."""
     input:
-        f"{SCRIPTS}/demo_networks.py",
-        f"{SCRIPTS}/significance.py",
+        modules("demo_networks", "significance"),
         FOUNDATION,
         networks_img=rules.build_demo_archive.output.networks_img,
         networks=rules.build_demo_archive.output.networks,
@@ -476,19 +493,7 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        expand(
-            f"{SCRIPTS}/{{module}}.py",
-            module=[
-                "atlases",
-                "drawing",
-                "mni_space",
-                "peaks",
-                "references",
-                "resampling",
-                "significance",
-                "spatial_null",
-            ],
-        ),
+        modules("atlases", "drawing", "mni_space", "peaks", "references", "resampling", "significance", "spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -523,9 +528,8 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        expand(
-            f"{SCRIPTS}/{{module}}.py",
-            module=["atlases", "drawing", "mixture", "mni_space", "peaks", "regions", "significance", "spatial_null"],
+        modules(
+            "atlases", "drawing", "mixture", "mni_space", "names", "peaks", "regions", "significance", "spatial_null"
         ),
         configuration.atlas_files(config),
         FOUNDATION,
@@ -572,7 +576,7 @@ rule plot_components:
 rule plot_images:
     """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
     input:
-        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "matrix", "peaks"]),
+        modules("drawing", "matrix", "peaks"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,
@@ -590,6 +594,7 @@ rule plot_images:
         coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
         coverage="results/plot_images/coverage.nii.gz",
         correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        correlation="results/plot_images/correlation.tsv",
         glass="results/plot_images/glass_brains.npz",
     log:
         "logs/plot_images.log",
@@ -612,7 +617,7 @@ rule plot_images:
 rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
-        f"{SCRIPTS}/drawing.py",
+        modules("drawing", "names", "peaks", "significance"),
         FOUNDATION,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
@@ -626,9 +631,11 @@ rule plot_relations:
         loadings_figure=shown(
             "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
         ),
+        loadings="results/plot_relations/loadings.tsv",
         similarity_figure=shown(
             "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
         ),
+        similarity="results/plot_relations/similarity.tsv",
     log:
         "logs/plot_relations.log",
     benchmark:
@@ -648,21 +655,9 @@ rule plot_relations:
 rule write_lock:
     """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
     input:
-        expand(
-            f"{SCRIPTS}/{{module}}.py",
-            module=[
-                "atlases",
-                "bibliography",
-                "lock",
-                "methods_text",
-                "mixture",
-                "neurovault",
-                "peaks",
-                "random_maps",
-            ],
-        ),
-        f"{SCRIPTS}/significance.py",
-        f"{WORKFLOW}/report/software.bib",
+        modules("atlases", "bibliography", "lock", "methods_text", "mixture", "neurovault", "peaks", "random_maps"),
+        modules("significance"),
+        ours("workflow/report/software.bib"),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         collections=rules.fetch_metadata.output.collections,
@@ -711,10 +706,10 @@ rule write_lock:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
-        expand(f"{SCRIPTS}/page_{{part}}.py", part=["tables", "text", "warnings"]),
-        expand(f"{SCRIPTS}/{{module}}.py", module=["drawing", "peaks", "significance", "viewer"]),
-        expand(f"{WORKFLOW}/report/{{name}}.html.jinja", name=["component", "images", "macros", "report"]),
-        expand(f"{WORKFLOW}/report/{{file}}", file=["report.css", "report.js", "viewer.js"]),
+        modules("page_tables", "page_text", "page_warnings"),
+        modules("drawing", "names", "peaks", "significance", "viewer"),
+        [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
+        [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
@@ -730,12 +725,14 @@ rule render_report:
         terms=rules.project_terms.output.terms,
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
+        map_terms=rules.project_terms.output.map_terms,
         maps=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
         figures=rules.plot_components.output.figures,
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,
+        mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
         image_figures=[
             rules.plot_images.output.quality_figure,

@@ -33,5 +33,5 @@ EGG = egg(EGG_AFFINE, EGG_SHAPE)
 def smooth_noise(rng, fwhm_mm, *, symmetry=0.0):
     """Make smooth noise in the egg; `symmetry` mixes it with its mirror image, which is exact in this grid."""
     noise = rng.standard_normal(np.array(EGG_SHAPE) + 12)
-    smooth = ndimage.gaussian_filter(noise, fwhm_mm / 2.3548 / 8, mode="wrap")[6:-6, 6:-6, 6:-6]
+    smooth = ndimage.gaussian_filter(noise, np.array(fwhm_mm) / 2.3548 / 8, mode="wrap")[6:-6, 6:-6, 6:-6]
     return standardize((smooth + symmetry * smooth[::-1])[EGG])

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from configuration import check_configuration, locate_archive, replace_mappings
+from configuration import check_configuration, complete, locate_archive, replace_mappings
 from conftest import ROOT
 
 
@@ -147,6 +147,24 @@ def test_overlay_replaces_free_mappings_whole(config):
     assert config["fetch_metadata"]["image_terms"] == {}
     assert config["plot_components"]["threshold"] == {"z": 3}
     assert config["fetch_metadata"]["collection_terms"] == before["fetch_metadata"]["collection_terms"]
+
+
+def test_what_is_not_given_is_as_in_our_own_file(config):
+    given = {
+        "batches": 2,
+        "stack_images": {"quality": {"max_peak": None}},
+        "plot_components": {"threshold": {"z": 3}},
+        "fetch_metadata": {"image_terms": {}},
+    }
+    before = copy.deepcopy(given)
+    filled = complete(given, ROOT / "config.yaml")
+    assert given == before
+    config["batches"] = 2
+    config["stack_images"]["quality"]["max_peak"] = None
+    config["plot_components"]["threshold"] = {"z": 3}
+    config["fetch_metadata"]["image_terms"] = {}
+    assert filled == config
+    assert complete({"run_ica": 5}, ROOT / "config.yaml")["run_ica"] == 5
 
 
 def test_every_key_has_a_comment():

@@ -192,7 +192,7 @@ def test_methods_say_from_where_on_maps_are_shown():
         ({"z": 2.5}, "shown from absolute values of 2.5 standard deviations on. Clusters"),
         ({"mixture": 0.5}, "probability above 0.5, in a mixture"),
         ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
-        ({"mixture": 0.5}, "below 0.05; Worsley et al. 1992); 2 of 20 components had no activation. Clusters"),
+        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004); 2 of 20 components had no such value. Clusters"),
     ):
         settings["plot_components"]["threshold"] = threshold
         assert words in _threshold_paragraph(facts, settings)

@@ -7,6 +7,7 @@ from mixture import (
     Mixture,
     Tail,
     activation_thresholds,
+    count_resels,
     expected_euler_characteristic,
     fit_mixture,
 )
@@ -76,17 +77,29 @@ def test_only_the_side_that_has_a_tail_gets_one():
     assert mirrored.negative.shape == pytest.approx(fit.positive.shape, rel=0.02)
 
 
+def field(rng, *sigmas):
+    """Make a sum of smooth Gaussian fields that do not end where the box does, flattened."""
+    noise = [ndimage.gaussian_filter(rng.standard_normal((56, 64, 56)), sigma, mode="wrap") for sigma in sigmas]
+    return sum(smooth / smooth.std() for smooth in noise)[:40, :48, :40].ravel()
+
+
+BOX = np.ones((40, 48, 40), dtype=bool)
+
+
 def test_smooth_noise_is_no_activation():
-    """Of forty sides of smooth Gaussian fields, 5 % may have a tail; independent voxels would give nearly all one."""
+    """Of 80 sides of Gaussian fields, 5 % may have a tail; independent voxels would give nearly all one."""
     rng = np.random.default_rng(2)
-    fields = [ndimage.gaussian_filter(rng.standard_normal((40, 48, 40)), 3, mode="wrap").ravel() for _ in range(20)]
-    resels = fields[0].size / (3 * 2.3548) ** 3
-    fits = [fit_mixture(field / field.std(), resels) for field in fields]
-    assert sum(side.weight > 0 for fit in fits for side in (fit.positive, fit.negative)) <= 5
-    for field, fit in zip(fields, fits, strict=True):
-        values = field / field.std()
-        positive, negative = activation_thresholds(fit, 0.5, lowest=values.min(), highest=values.max())
-        assert ((values >= positive) | (values <= -negative)).mean() < 0.01
+    fine, coarse, anisotropic, both = (3,), (8,), ((2, 3, 8),), (2, 8)
+    fields = [field(rng, *sigmas) for sigmas in (fine, coarse, anisotropic, both) for _ in range(10)]
+    fits = [fit_mixture(values, count_resels(values, BOX)) for values in fields]
+    assert sum(side.weight > 0 for fit in fits for side in (fit.positive, fit.negative)) <= 9
+
+
+def test_resels_follow_from_the_smoothness_along_each_axis():
+    rng = np.random.default_rng(7)
+    counts = [count_resels(field(rng, (2, 3, 1.5)), BOX) for _ in range(8)]
+    assert np.mean(counts) == pytest.approx(BOX.sum() / (9 * 2.3548**3), rel=0.1)
+    assert count_resels(rng.standard_normal(BOX.sum()), BOX) == BOX.sum()
 
 
 def test_euler_characteristic_counts_peaks_of_a_field():

@@ -34,6 +34,21 @@ def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None
             config[section][key] = given[key]
 
 
+def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
+    """Return a configuration with what it does not say as `defaults_file`, our own config.yaml, says."""
+    defaults = yaml.safe_load(Path(defaults_file).read_text(encoding="utf-8"))
+    return _fill_in(config, defaults, place=())
+
+
+def _fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tuple[str, ...]) -> dict[str, Any]:
+    filled = {**defaults, **given}
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in REPLACED_WHOLE:
+            filled[key] = _fill_in(value, default, place=(*place, key))
+    return filled
+
+
 def check_configuration(config: Mapping[str, Any]) -> None:
     """Check the whole configuration against the schema.
 

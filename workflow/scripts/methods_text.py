@@ -62,7 +62,7 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         "without a limit on the number of images of one collection"
         if limit is None
         else f"with at most {_count(limit, 'image')} of one collection, drawn at random (seed"
-        f" {choice['random_state']}), so that no study dominates"
+        f" {choice['random_state']}), to bound what one study can do"
     )
     refused = sum(facts["images_rejected"].values())
     quality = (
@@ -164,10 +164,11 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
         )
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
-            f"To see whether components would be found in other studies, {decomposition['n_bootstraps_used']} times"
-            " the collections were drawn with replacement and decomposed in the same way on a tenth of the"
-            f" voxels{within}; the"
-            " components' mean absolute correlation with their matches in these draws was"
+            "To estimate how much components depend on which studies took part,"
+            f" {decomposition['n_bootstraps_used']} times the collections were drawn with replacement and decomposed in"
+            f" the same way on a tenth of the voxels{within}; the"
+            " components' mean absolute correlation with their matches in these draws, which share images with the"
+            " whole, was"
             f" {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f}; axes turned at random in the"
             f" subspaces of the draws stay below {facts['mean_chance_r_bootstraps']:.2f} in 95 % of cases)."
         )
@@ -177,7 +178,7 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
             " was decomposed by itself; the mean absolute correlation between the two halves' matches of a component"
             f" was {facts['mean_r_split_half']:.2f} (lowest {facts['min_r_split_half']:.2f}; by chance below"
             f" {facts['mean_chance_r_split_half']:.2f}). Each half has half of the studies only, so that values for all"
-            " of them are likely to be higher."
+            " of them are likely to be higher. Chance levels are yardsticks, not tests."
         )
     flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
     if flagged:
@@ -242,6 +243,9 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f" terms for the false discovery rate {_cite('benjamini1995fdr')}. {facts['terms_significant']:,} of"
         f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
         f" {facts['components_with_significant_terms']} of {_count(facts['components'], 'component')} had such a term."
+        " This takes collections for exchangeable, so that those of one laboratory or sample count as several. It does"
+        " not say that a term names a component better than others, or what a component does, and terms and components"
+        " come from the same images: other data have not confirmed the names."
     )
 
 
@@ -270,7 +274,8 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         " The mean loadings of images that share a label of the archive (paradigm or contrast of the Cognitive Atlas,"
         " contrast definition, or a word of names and descriptions; labels of at least"
         f" {MIN_LABEL_COLLECTIONS} collections) were compared with those of the other images by exchanging collections"
-        f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more);"
+        f" ({_count(settings['project_terms']['n_permutations'], 'arrangement')} or more), with p values corrected over"
+        " all components and labels for the false discovery rate;"
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
         f" {SIGNIFICANT_Q}."
     )
@@ -288,13 +293,14 @@ def _threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) 
             " component's values of a Gaussian distribution for noise and a Gamma distribution for each tail"
             f" {_cite('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only where the largest value"
             " was above what a Gaussian field as smooth as the component reaches (expected Euler characteristic below"
-            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley1992cbf'])}); {facts['components_without_activation']} of"
-            f" {_count(facts['components'], 'component')} had no activation"
+            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}); {facts['components_without_activation']} of"
+            f" {_count(facts['components'], 'component')} had no such value"
         )
     return (
         f"**Thresholds and peaks.** Component maps were shown {shown}. Clusters are voxels that share a face, of at"
-        f" least {MIN_CLUSTER_MM3:g} mm³; peaks in one cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI"
-        " coordinates."
+        f" least {MIN_CLUSTER_MM3:g} mm³ (that of the first peak also if it is smaller);"
+        f" peaks in one cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI"
+        " coordinates. The threshold says what is shown; it is no test of voxels."
     )
 
 
@@ -315,9 +321,10 @@ def _networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
             f" Each |r| was compared with the largest that {settings['match_networks']['n_surrogates']:,} surrogates of"
             " the component had with any network: random maps with the values of the component, its spatial"
             f" autocorrelation {_cite('burt2020surrogates')}, fitted in the form of AFNI {_cite('cox2017clustering')},"
-            " and its correlation of left and right. Over components, p values were corrected for the false discovery"
-            f" rate {_cite('benjamini1995fdr')}. {facts['components_with_significant_network']} of"
-            f" {_count(facts['components'], 'component')} had a network with q < {SIGNIFICANT_Q}."
+            " and its correlation of left and right, which know nothing of anatomy. Over components, p values were"
+            f" corrected for the false discovery rate {_cite('benjamini1995fdr')}."
+            f" {facts['components_with_significant_network']} of {_count(facts['components'], 'component')} had a"
+            f" network with q < {SIGNIFICANT_Q}."
         )
     return [text]
 

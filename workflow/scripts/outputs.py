@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-TABLES_FILE = Path(__file__).parent.parent / "schemas" / "tables.json"
+# A module knows where it lies; the script of a workflow that Snakemake has fetched does not.
+WORKFLOW_DIR = Path(__file__).parent.parent
+TABLES_FILE = WORKFLOW_DIR / "schemas" / "tables.json"
 MISSING = "n/a"
 # Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
 MAX_CELL = 2000

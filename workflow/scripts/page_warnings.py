@@ -29,7 +29,7 @@ def find_warnings(
     recovery: Sequence[Row],
 ) -> list[str]:
     """Say in plain words what a reader should know before believing the page."""
-    found = [*_about_convergence(decomposition), *_about_flags(components)]
+    found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
         found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
@@ -77,6 +77,22 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     ]
 
 
+def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
+    """Say what was not measured or tested: nothing speaks against a component of which nothing is known."""
+    found = []
+    if all(row["r_bootstraps"] is None and row["r_split_half"] is None for row in components):
+        found.append(
+            "Whether other studies would show the components is not known: no draws or halves of the collections were"
+            " decomposed (run_ica.n_bootstraps and n_splits, or too few collections)."
+        )
+    if all(row["n_significant_terms"] is None for row in components) and any(row["names"] for row in components):
+        found.append(
+            "The terms were not tested (project_terms.n_permutations, or too few collections): they describe, and may"
+            " be noise."
+        )
+    return found
+
+
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:
     found = []
     if not n_with_terms:
@@ -86,10 +102,11 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term and no word of the metadata has a q below {SIGNIFICANT_Q}."
+            f"{_listing(nameless)}: no term, no word of the metadata and no map of a term that was compared has a q"
+            f" below {SIGNIFICANT_Q}."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
-    return found + [f"{_listing(labels)} have the same first three terms." for labels in _same_names(components)]
+    return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
 
 
 def flags_of(component: Row) -> list[str]:
@@ -98,8 +115,8 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether terms or labels were tested and none goes with the component beyond chance."""
-    counts = [component["n_significant_terms"], component["n_significant_labels"]]
+    """Tell whether terms, labels or maps of terms were tested and none goes with the component beyond chance."""
+    counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
     return 0 in counts and not any(counts)
 
 

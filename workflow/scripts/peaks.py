@@ -35,7 +35,8 @@ def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> l
 
     nilearn's own passes over the volume once for each cluster: 15 s for a component with 250 of them. Clusters
     (voxels that share a face) are numbered by their peaks, positive ones first; peaks in one cluster are at least
-    8 mm apart, at most three beside the highest. Clusters under 80 mm3 are left out, except that of the highest peak.
+    8 mm apart, at most three beside the highest. Clusters under 80 mm3 are left out, except the
+    first, so that whatever exceeds the threshold has a peak.
 
     Returns
     -------

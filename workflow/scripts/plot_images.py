@@ -13,7 +13,7 @@ from drawing import FAINT, INK, LEAST_BRAIN, Box, Sheet, cut, read_template, sav
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matrix import image_blocks, voxel_blocks
-from outputs import read_table, replacing
+from outputs import read_table, replacing, write_table
 from peaks import Volume
 from stage_log import log_to, progress
 
@@ -50,6 +50,7 @@ CHECKS = (
     Check("sign_share", "share of the rarer sign", "one_signed", ("min_sign_share",)),
     Check("distinct_values", "different values, counted up to 100", "few_values", ("min_distinct_values",)),
     Check("max_abs", "largest |value|, judged in Z and T maps", "magnitude", ("min_peak", "max_peak")),
+    Check("rms", "root mean square, judged in Z and T maps", "unit", ("min_rms",)),
 )
 
 
@@ -65,8 +66,8 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[int, str], criteria: M
     criteria : mapping
         Section ``stack_images.quality`` of the configuration.
     """
-    figure = Figure(figsize=(13.5, 5.6), facecolor="white", layout="constrained")
-    for axes, check in zip(figure.subplots(2, 4).flat, CHECKS, strict=True):
+    figure = Figure(figsize=(13.5, 8.2), facecolor="white", layout="constrained")
+    for axes, check in zip(figure.subplots(3, 3).flat, CHECKS, strict=True):
         _draw_check(axes, check, [row for row in quality if row[check.column] is not None], reasons)
         for key in check.limits:
             if criteria.get(key) is not None:
@@ -94,7 +95,7 @@ def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
         size = 26 if marker == "X" else 14
         axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
-    if check.column == "max_abs":
+    if check.column in ("max_abs", "rms"):
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
@@ -171,6 +172,19 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
     sizes = member.sum(axis=1)
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
+
+
+def tabulate_correlations(
+    path: str, correlations: Array, collection_ids: Sequence[int], image_ids: Sequence[int]
+) -> None:
+    """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
+    columns = [f"r_{number}" for number in image_ids or collection_ids]
+    known: Sequence[int | None] = image_ids or [None] * len(collection_ids)
+    rows = [
+        {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
+        for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
+    ]
+    write_table(path, rows, ["collection_id", "image_id", *columns])
 
 
 def draw_correlations(correlations: Array, collections: Sequence[tuple[int, str]]) -> Figure:
@@ -286,6 +300,7 @@ def main(
     coverage_figure: str,
     coverage: str,
     correlation_figure: str,
+    correlation: str,
     glass: str,
     criteria: Mapping[str, float | None],
 ) -> None:
@@ -309,11 +324,14 @@ def main(
     sheet.save(coverage_figure, title="Coverage of the images")
 
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
+    image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
         correlations, collections = correlate(X, [number for number, _ in collections]), list(dict(collections).items())
+        image_ids = []
     else:
         correlations = correlate(X, range(len(used)))
         np.fill_diagonal(correlations, 1)
+    tabulate_correlations(correlation, correlations, [number for number, _ in collections], image_ids)
     figure = draw_correlations(correlations, collections)
     save_figure(figure, correlation_figure, title="Correlation of the images")
 

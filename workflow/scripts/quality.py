@@ -85,6 +85,7 @@ def measure(
         negative_share, positive_share : shares of the mask's voxels.
         sign_share : share of the sum of absolute values in the mask that the rarer sign holds.
         max_abs, mean, sd : over the mask, in the image's unit.
+        rms : root of the mean square over the voxels of the mask that have data, in the image's unit.
     """
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
     background = constant_background(data)
@@ -119,6 +120,7 @@ def measure(
         "max_abs": magnitudes.max(),
         "mean": net / values.size,
         "sd": np.sqrt(centred @ centred / values.size),
+        "rms": np.sqrt(magnitudes @ magnitudes / max(n_negative + n_positive, 1)),
     }
     return {
         "shape": "x".join(str(length) for length in data.shape),
@@ -137,7 +139,7 @@ def judge(
     measured : mapping
         As from `measure`.
     map_type : str or None
-        NeuroVault's; Z and T maps have a known unit, so that their peak can be judged.
+        NeuroVault's; Z and T maps have a known unit, so that their size can be judged.
     criteria : mapping
         Section ``stack_images.quality``. A criterion that is absent or None is off.
 
@@ -163,6 +165,7 @@ def judge(
     ]
     if has_known_unit:
         checks.append(("magnitude", measured["max_abs"], criteria.get("min_peak"), criteria.get("max_peak")))
+        checks.append(("unit", measured["rms"], criteria.get("min_rms"), None))
     for reason, value, lowest, highest in checks:
         if lowest is not None and value < lowest:
             return reason, value, lowest

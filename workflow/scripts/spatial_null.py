@@ -1,9 +1,9 @@
 """Draw random maps that are as smooth as a given map and have its values, but know nothing of the brain.
 
 Two smooth maps that have nothing to do with each other may correlate: their voxels are not independent. What chance
-gives is told by surrogates of one of the two that keep its autocorrelation, its values and how alike its two halves are
-(after Burt et al. 2020, doi:10.1016/j.neuroimage.2020.117038, who match variograms; ours are drawn from the fitted
-autocorrelation in one step).
+gives is told by surrogates of one of the two that keep its autocorrelation (along each axis), its values and how alike
+its two halves are (after Burt et al. 2020, doi:10.1016/j.neuroimage.2020.117038, who match variograms; ours are drawn
+from the fitted autocorrelation in one step).
 """
 
 from typing import Any, NamedTuple
@@ -26,6 +26,8 @@ BIN_MM = 2.0
 # Surrogates live in a periodic box that is larger than the brain by the distance at which they no longer correlate.
 NEGLIGIBLE_CORRELATION = 0.01
 HERMITE_DEGREE = 15
+# Correlations of neighbouring points outside this range say nothing about smoothness.
+PLAUSIBLE_R = (0.05, 0.999)
 # Share of the points that must have a mirror image, two FWHM away or more, for symmetry to be measured.
 MIN_MIRRORED = 0.1
 
@@ -59,12 +61,6 @@ class Smoothness(NamedTuple):
         """Return the width of the Gaussian kernel whose smoothed noise has the same half-width of autocorrelation."""
         distance_mm = np.linspace(0, 300, 3001)
         return float(np.sqrt(2) * np.interp(-0.5, -self.at(distance_mm), distance_mm))
-
-
-def count_resels(values: Real, lattice: Lattice) -> float:
-    """Return the volume of the mask in units of the cubed FWHM of a map, whose `values` at the points are given."""
-    volume_mm3 = len(values) * abs(np.linalg.det(lattice.affine[:3, :3]))
-    return float(volume_mm3 / fit_smoothness(values, lattice).fwhm_mm ** 3)
 
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
@@ -134,6 +130,7 @@ class Surrogates:
         self.ranked = np.sort(standardize(np.asarray(values, dtype=np.float64))).astype(np.float32)
         if not self.ranked.any():
             raise ValueError("a map that is constant in the mask has no smoothness to keep; leave it out")
+        lattice = stretch(values, lattice)
         smoothness = fit_smoothness(values, lattice)
         before = _undo_ranking(self.ranked)
         size_mm = np.linalg.norm(lattice.affine[:3, :3], axis=0)
@@ -161,6 +158,38 @@ class Surrogates:
         for surrogate, drawn in zip(pair, (mixed.real, mixed.imag), strict=True):
             surrogate[np.argsort(drawn)] = self.ranked
         return pair
+
+
+def stretch(values: Real, lattice: Lattice) -> Lattice:
+    """Stretch space along its axes so that a map is as smooth along each, and its volume stays.
+
+    Smoothness along an axis is the FWHM that follows from how alike neighbouring points are (Forman et al. 1995,
+    doi:10.1002/mrm.1910330508). Axes of the lattice count as the nearest axes of space.
+
+    Parameters
+    ----------
+    values : array of shape (n_points,)
+    lattice : Lattice
+
+    Returns
+    -------
+    Lattice
+        The same points, elsewhere in mm; where they were if the lattice is too oblique or too thin.
+    """
+    volume = np.zeros(lattice.inside.shape)
+    volume[lattice.inside] = values
+    axes_mm = lattice.affine[:3, :3]
+    nearest = np.abs(axes_mm).argmax(axis=0)
+    if len(set(nearest)) < 3 or min(volume.shape) < 2:
+        return lattice
+    log_fwhm = np.zeros(3)
+    for axis in range(3):
+        along, inside = np.swapaxes(volume, 0, axis), np.swapaxes(lattice.inside, 0, axis)
+        steps = np.diff(along, axis=0)[inside[1:] & inside[:-1]]
+        r = np.clip(1 - np.square(steps).mean() / (2 * np.var(values)), *PLAUSIBLE_R)
+        log_fwhm[nearest[axis]] = np.log(np.linalg.norm(axes_mm[:, axis]) / np.sqrt(-np.log(r)))
+    factors = np.exp(log_fwhm.mean() - log_fwhm)
+    return lattice._replace(affine=np.diag([*factors, 1.0]) @ lattice.affine)
 
 
 def fit_smoothness(values: Real, lattice: Lattice) -> Smoothness:

@@ -14,7 +14,7 @@ from nibabel.spatialimages import SpatialImage
 from references import check_networks
 from resampling import Plan, Target, plan_resampling, resample, target_of
 from significance import Draw, false_discovery_rate, sequential_p
-from spatial_null import Surrogates, lattice_of, standardize
+from spatial_null import Lattice, Surrogates, lattice_of, standardize
 from stage_log import progress
 from term_files import find_term_files
 
@@ -67,12 +67,32 @@ def compare_with_maps(path: str, components: str, mask: str, *, n_permutations: 
     r = np.array(correlations, dtype=np.float64).T
     if not n_permutations:
         return Comparison(terms, r, None, None)
-    y = standardize(np.array(points))
-    p = np.empty(r.shape)
-    for number, values in enumerate(progress(maps[:, lattice.points], total=len(maps), unit="component")):
+    options = {"n_permutations": n_permutations, "random_state": random_state}
+    p = p_of_maps(maps[:, lattice.points], np.array(points), lattice, **options)
+    return Comparison(terms, r, p, false_discovery_rate(p))
+
+
+def p_of_maps(components: Real, maps: Real, lattice: Lattice, *, n_permutations: int, random_state: int) -> Array:
+    """Compare correlations of components and maps with those of surrogates of the components, one-sided.
+
+    Parameters
+    ----------
+    components : array of shape (n_components, n_points)
+    maps : array of shape (n_maps, n_points)
+    lattice : Lattice
+        The points.
+    n_permutations, random_state : int
+
+    Returns
+    -------
+    array of shape (n_components, n_maps)
+    """
+    y = standardize(maps)
+    p = np.empty((len(components), len(maps)))
+    for number, values in enumerate(progress(components, total=len(components), unit="component")):
         surrogates = Surrogates(values, lattice, np.random.default_rng([random_state, number]))
         p[number] = sequential_p(y @ standardize(values), _drawer(surrogates, y), n_permutations, MOST_ROUNDS)
-    return Comparison(terms, r, p, false_discovery_rate(p))
+    return p
 
 
 def sample_maps(path: str, target: Target) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

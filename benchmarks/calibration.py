@@ -1,0 +1,185 @@
+"""Check the p values by simulation: where nothing is to be found, 5 % of them should be below 0.05.
+
+Maps of several kinds are made in the brain mask, so that no two have anything to do with each other, and go through the
+tests of the workflow: terms and labels of images (project_terms), maps of terms (term_maps) and reference networks
+(match_networks). Written is, for each test and kind, the share of p <= 0.05 with its standard error over what is
+independent (sets of images, or components), and how many had q < 0.05.
+
+    python benchmarks/calibration.py [--repeats 40] [--seed 0] [--tests terms,labels,term_maps,networks]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parent.parent / "workflow" / "scripts"))
+
+import numpy as np
+import numpy.typing as npt
+from match_networks import p_of_largest
+from nilearn.datasets import load_mni152_brain_mask
+from random_maps import blob_weights, map_weights
+from scipy import ndimage
+from significance import associate, false_discovery_rate
+from spatial_null import lattice_of, standardize
+from term_maps import p_of_maps
+from threadpoolctl import threadpool_limits
+
+Array = npt.NDArray[Any]
+Rng = np.random.Generator
+Result = Iterator[tuple[str, list[Array]]]
+
+BRAIN = load_mni152_brain_mask(resolution=6)
+MASK = np.asarray(BRAIN.dataobj) > 0
+VOXEL_MM = 6.0
+N_PERMUTATIONS = 39
+N_TERMS, N_NETWORKS = 40, 10
+COLLECTIONS = {
+    "24 of 3": [3] * 24,
+    "1 to 60": [60, 40, 20, 10, 5, 5, 3, 3, 2, 2] + [1] * 14,
+    "8 of 1 to 30": [30, 15, 8, 4, 2, 2, 1, 1],
+}
+
+
+def smooth(rng: Rng, *fwhm_mm: float) -> Array:
+    """Make a Gaussian field in the mask, of one smoothness or of one along each axis, with standard deviation 1."""
+    widths = np.array(fwhm_mm) * np.ones(3)
+    shape = np.array(MASK.shape) + np.ceil(1.5 * widths / VOXEL_MM).astype(int)
+    field = ndimage.gaussian_filter(rng.standard_normal(shape), widths / VOXEL_MM / 2.3548, mode="wrap")
+    values = field[tuple(slice(n) for n in MASK.shape)][MASK]
+    return values / values.std()
+
+
+def symmetric(rng: Rng) -> Array:
+    """Make a field that is the same left and right (to the grid's accuracy)."""
+    volume = np.zeros(MASK.shape)
+    volume[MASK] = smooth(rng, 15)
+    return (volume + volume[::-1])[MASK]
+
+
+def one_sided(rng: Rng) -> Array:
+    """Make a map without negative values and with a long tail."""
+    return np.exp(1.2 * smooth(rng, 15))
+
+
+def thresholded(rng: Rng) -> Array:
+    """Make a map that is 0 below 1.5 standard deviations."""
+    values = smooth(rng, 15)
+    return np.where(np.abs(values) > 1.5, values, 0)
+
+
+KINDS: dict[str, Callable[[Rng], Array]] = {
+    "Gaussian, 15 mm": lambda rng: smooth(rng, 15),
+    "Gaussian, 30 mm": lambda rng: smooth(rng, 30),
+    "9 and 30 mm": lambda rng: smooth(rng, 9) + smooth(rng, 30),
+    "9, 15, 30 mm along axes": lambda rng: smooth(rng, 9, 15, 30),
+    "one-sided": one_sided,
+    "thresholded": thresholded,
+    "symmetric": symmetric,
+}
+
+
+def draw_images(rng: Rng, sizes: list[int], draw: Callable[[Rng], Array]) -> tuple[Array, Array, Array]:
+    """Mix four networks and maps of the collections' own into images: images, their loadings and their collections."""
+    collections = np.repeat(np.arange(len(sizes)), sizes)
+    networks = standardize(np.array([draw(rng) for _ in range(4)]))
+    planted = rng.laplace(size=(len(sizes), 4))[collections] + 0.5 * rng.laplace(size=(len(collections), 4))
+    own = np.array([smooth(rng, 10) for _ in sizes])[collections]
+    noise = np.array([smooth(rng, 10) for _ in collections])
+    images = standardize(planted @ networks + 0.02 * own + 0.01 * noise)
+    return images, images @ networks.T, collections
+
+
+def terms(rng: Rng, repeats: int) -> Result:
+    """Test the weights that images have in maps of terms that have nothing to do with them, by both nulls."""
+    for place, sizes in COLLECTIONS.items():
+        for kind, draw in KINDS.items():
+            results = []
+            for _ in range(max(repeats // 4, 2)):
+                images, loadings, collections = draw_images(rng, sizes, draw)
+                weights = np.maximum(images @ standardize(np.array([draw(rng) for _ in range(N_TERMS)])).T, 0)
+                random_maps = map_weights(blob_weights(images, MASK, BRAIN.affine))
+                results.append(_associate(rng, loadings, weights, collections, random_maps))
+            yield f"{kind}; collections {place}", results
+
+
+def labels(rng: Rng, repeats: int) -> Result:
+    """Test labels that have nothing to do with the loadings, given to whole collections or image by image."""
+    for place, sizes in COLLECTIONS.items():
+        for within, kind in ((0.0, "of collections"), (0.5, "of collections and images"), (1.0, "of images")):
+            results = []
+            for _ in range(repeats):
+                collections = np.repeat(np.arange(len(sizes)), sizes)
+                between = rng.laplace(size=(len(sizes), 4))[collections]
+                loadings = between + 0.5 * rng.laplace(size=(len(collections), 4))
+                common = rng.uniform(0.15, 0.6, N_TERMS)
+                by_study = rng.random((len(sizes), N_TERMS))[collections]
+                by_image = rng.random((len(collections), N_TERMS))
+                carries = np.where(rng.random(N_TERMS) < within, by_image, by_study) < common
+                unknown = rng.random(len(sizes))[collections] < 0.1
+                features = np.where(unknown[:, None], np.nan, carries)
+                results.append(_associate(rng, loadings, features, collections, None))
+            yield f"{kind}; collections {place}", results
+
+
+def _associate(rng: Rng, loadings: Array, features: Array, collections: Array, draw_weights: Any) -> Array:
+    seed = int(rng.integers(2**31))
+    options = {"n_permutations": N_PERMUTATIONS, "random_state": seed}
+    result = associate(loadings, features, collections.tolist(), **options, draw_weights=draw_weights)
+    if result is None:
+        raise RuntimeError("nothing was tested: too few collections")
+    return result.p
+
+
+def term_maps(rng: Rng, repeats: int) -> Result:
+    """Test components against maps of the same kind that have nothing to do with them."""
+    lattice = lattice_of(MASK, BRAIN.affine)
+    for kind, draw in KINDS.items():
+        components, maps = (np.array([draw(rng) for _ in range(n)])[:, lattice.points] for n in (repeats, N_TERMS))
+        p = p_of_maps(components, maps, lattice, n_permutations=N_PERMUTATIONS, random_state=int(rng.integers(2**31)))
+        yield kind, list(p)
+
+
+def networks(rng: Rng, repeats: int) -> Result:
+    """Test the best match of components with networks that have nothing to do with them."""
+    for kind, draw in KINDS.items():
+        components, references = (np.array([draw(rng) for _ in range(n)]) for n in (repeats, N_NETWORKS))
+        seed = int(rng.integers(2**31))
+        p = p_of_largest(components, references, MASK, BRAIN.affine, n_surrogates=N_PERMUTATIONS, random_state=seed)
+        yield kind, list(p.min(axis=1, keepdims=True))
+
+
+TESTS = {"terms": terms, "labels": labels, "term_maps": term_maps, "networks": networks}
+
+
+def main() -> None:
+    """Print one line for each test and kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--repeats", type=int, default=40, help="sets of images, a quarter as many of terms; components"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tests", default=",".join(TESTS))
+    options = parser.parse_args()
+    print("test\tkind\tp <= 0.05\tstandard error\ttested\tq < 0.05\tseconds")
+    for test in options.tests.split(","):
+        start = time.perf_counter()
+        for kind, units in TESTS[test](np.random.default_rng(options.seed), options.repeats):
+            shares = [float((p <= 0.05).mean()) for p in units]
+            error = np.std(shares, ddof=1) / np.sqrt(len(shares))
+            n_significant = sum(int((false_discovery_rate(p) < 0.05).sum()) for p in units)
+            seconds = time.perf_counter() - start
+            n_tested = sum(p.size for p in units)
+            print(
+                f"{test}\t{kind}\t{np.mean(shares):.3f}\t{error:.3f}\t{n_tested}\t{n_significant}\t{seconds:.0f}",
+                flush=True,
+            )
+            start = time.perf_counter()
+
+
+if __name__ == "__main__":
+    with threadpool_limits(1):
+        main()
