@@ -207,9 +207,11 @@ def whiten(
     array of shape (n_components, n_voxels)
         Its rows have mean 0 and variance 1.
     """
+    # Products are no more exact than the images, which are of single precision; sums over the blocks are in double.
     Z = np.zeros((len(K), X.shape[1]))
+    single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
     for images, block in image_blocks(X):
-        Z += K[:, images] @ (block - mean[images, None])
+        Z += single_K[:, images] @ (block - single_mean[images, None])
     return Z.astype(np.float32)
 
 
