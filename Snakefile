@@ -36,11 +36,14 @@ DEFAULTS, _, _, *HERE = [
     ours("workflow/schemas/tables.json"),
     *modules("atlases", "configuration", "filters", "jobs", "outputs", "term_files"),
 ]
-sys.path.append(os.path.dirname(os.path.abspath(HERE[0])))
+sys.path.insert(0, os.path.dirname(os.path.abspath(HERE[0])))
 import configuration
 import jobs
 import outputs
 from jobs import growing
+
+# What stays here, Snakemake mounts into containers, without what lies beside it.
+del sys.path[0]
 
 if IS_MAIN and os.path.exists("config.yaml"):
 
@@ -48,6 +51,10 @@ if IS_MAIN and os.path.exists("config.yaml"):
 
 
 report: "workflow/report/page.rst"
+
+
+# With --sdm apptainer, jobs run in this image, in the working directory: envs/neurovault_ica.def says how to build it.
+container: "neurovault_ica.sif"
 
 
 try:
@@ -232,8 +239,8 @@ rule build_mask:
         template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
-    benchmark:
-        "benchmarks/build_mask.tsv"
+    # Only where --cache asks for it: Snakemake would warn at every start. What is cached cannot have a benchmark.
+    cache: workflow.workflow_settings.cache is not None
     localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
@@ -521,7 +528,9 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        modules("atlases", "drawing", "mixture", "mni_space", "peaks", "regions", "significance", "spatial_null"),
+        modules(
+            "atlases", "drawing", "mixture", "mni_space", "names", "peaks", "regions", "significance", "spatial_null"
+        ),
         configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -585,6 +594,7 @@ rule plot_images:
         coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
         coverage="results/plot_images/coverage.nii.gz",
         correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        correlation="results/plot_images/correlation.tsv",
         glass="results/plot_images/glass_brains.npz",
     log:
         "logs/plot_images.log",
@@ -607,7 +617,7 @@ rule plot_images:
 rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
-        modules("drawing", "peaks"),
+        modules("drawing", "names", "peaks", "significance"),
         FOUNDATION,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
@@ -621,9 +631,11 @@ rule plot_relations:
         loadings_figure=shown(
             "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
         ),
+        loadings="results/plot_relations/loadings.tsv",
         similarity_figure=shown(
             "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
         ),
+        similarity="results/plot_relations/similarity.tsv",
     log:
         "logs/plot_relations.log",
     benchmark:
@@ -695,7 +707,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         modules("page_tables", "page_text", "page_warnings"),
-        modules("drawing", "peaks", "significance", "viewer"),
+        modules("drawing", "names", "peaks", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,
@@ -713,12 +725,14 @@ rule render_report:
         terms=rules.project_terms.output.terms,
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
+        map_terms=rules.project_terms.output.map_terms,
         maps=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
         figures=rules.plot_components.output.figures,
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,
+        mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
         image_figures=[
             rules.plot_images.output.quality_figure,

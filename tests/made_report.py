@@ -127,6 +127,7 @@ def build_report(
     changes=None,
     tested=True,
     networks=False,
+    mixtures=False,
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts. Return its path."""
 
@@ -176,6 +177,8 @@ def build_report(
     os.utime(folder / "run_ica/desc-ICA_decomposition.json", (0, 1_700_000_000))
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["archive"]["data_dir"] = word("elsewhere")
+    if mixtures:
+        settings["plot_components"]["threshold"] = {"mixture": 0.5}
     report = folder / "render_report/report.html"
     main(
         selection=table(
@@ -251,7 +254,7 @@ def build_report(
             "project_terms/desc-ICA_terms",
             [
                 {"component": label, "term": word(f"{label} term {rank}"), "rank": rank, "weight": 2.0 / rank}
-                | {"q": q_of(label, rank)}
+                | {"q": q_of(label, rank), "images": 2, "collections": 1}
                 for label in labels
                 for rank in range(1, 13)
             ],
@@ -275,6 +278,16 @@ def build_report(
                 }
             ],
         ),
+        map_terms=table(
+            "project_terms/desc-ICA_termmaps",
+            [
+                {"component": label, "term": word(term), "rank": rank, "r": r, "images": 3, "collections": 2}
+                | {"q": q if tested else None}
+                for label in labels
+                for rank, (term, r, q) in enumerate([("term map", 0.61, 0.003), ("other map", -0.2, 1.0)], 1)
+                if label == "ICA_00"
+            ],
+        ),
         maps=maps,
         mask=mask,
         template="made",
@@ -282,14 +295,15 @@ def build_report(
         thumbnails=[picture(f"plot_components/{label}_thumbnail.png") for label in labels],
         thresholds=table(
             "plot_components/desc-ICA_thresholds",
-            [{"component": label, "threshold": 1.5, "negative_threshold": 1.5, "brightest": 9.0} for label in labels],
+            [{"component": label, "threshold": 1.5, "negative_threshold": 2.5, "brightest": 9.0} for label in labels],
         ),
+        mixture_figures=[picture(f"plot_components/{label}_mixture.png") for label in labels] if mixtures else [],
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
                 {"component": "ICA_00", "peak": str(order + 1)}
                 | dict(zip("xyz", place, strict=True))
-                | {"value": value, "volume_mm3": 80, "region": None}
+                | {"value": value, "volume_mm3": 80, "region": word("Insula")}
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),

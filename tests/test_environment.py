@@ -1,14 +1,21 @@
 """One set of versions everywhere, named without a place to get them from."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from paper import compare
+from workflow_runs import copy_project, snakemake
 
 
 def locked(python):
@@ -61,3 +68,69 @@ def test_conda_environment_has_what_the_scripts_import():
     third_party = imported - ours - set(sys.stdlib_module_names)
     for module in third_party:
         assert f"- {module_of.get(module, module)}" in environment, f"{module} is not in envs/neurovault_ica.yaml"
+
+
+def recipe():
+    """Read the sections of the container's recipe: its header as mapping, the others as lists of lines."""
+    header, *sections = re.split(r"^%", (ROOT / "envs/neurovault_ica.def").read_text(), flags=re.MULTILINE)
+    keys = dict(line.split(": ") for line in header.splitlines() if re.match(r"[A-Z]\w+: ", line))
+    lines = {name: [line.strip() for line in body.splitlines()] for name, body in (s.split("\n", 1) for s in sections)}
+    return keys, {name: [line for line in body if line and not line.startswith("#")] for name, body in lines.items()}
+
+
+def test_container_is_made_of_the_lock():
+    header, sections = recipe()
+    conda = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())["dependencies"]
+    python = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-bookworm", header["From"])[1]
+    assert f"python={python}" in conda
+    [(source, target)] = (line.split() for line in sections["files"])
+    assert (ROOT / source).is_file()
+    assert sections["post"] == [f"python -m pip install --no-cache-dir --require-hashes --requirement {target}"]
+    assert 'container: "neurovault_ica.sif"' in (ROOT / "Snakefile").read_text()
+
+
+def test_jobs_run_in_the_image(tmp_path, monkeypatch):
+    """An apptainer that writes down what it is asked for, and runs the command outside."""
+    (tmp_path / "bin").mkdir()
+    apptainer = tmp_path / "bin/apptainer"
+    apptainer.write_text(
+        '#!/bin/bash\n[ "$1" = exec ] || { echo "apptainer version 1.3.4"; exit; }\n'
+        f'echo "$@" >> {tmp_path}/calls\nwhile [ "$1" != neurovault_ica.sif ]; do shift; done\nshift\nexec "$@"\n'
+    )
+    apptainer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{apptainer.parent}{os.pathsep}{Path(sys.executable).parent}", prepend=os.pathsep)
+    folder = copy_project(tmp_path / "run")
+    snakemake(folder, "build_mask", "--sdm", "apptainer")
+    call = (tmp_path / "calls").read_text()
+    assert "neurovault_ica.sif bash -c" in call
+    # Mounted elsewhere, modules would not find the schemas that lie beside them.
+    assert f"{folder}/workflow/scripts:" not in call
+    assert (folder / "results/build_mask/mask.nii.gz").is_file()
+
+
+def newest_other_python():
+    """Find the newest Python of those that pyproject.toml names, on PATH or in pyenv, other than this one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minors = [int(found[1]) for line in project["classifiers"] if (found := re.search(r"Python :: 3\.(\d+)$", line))]
+    for minor in sorted(set(minors) - {sys.version_info.minor}, reverse=True):
+        installed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+        for python in [*installed, shutil.which(f"python3.{minor}")]:
+            if python and subprocess.run([python, "-c", "import ensurepip"], check=False).returncode == 0:
+                return python
+    return None
+
+
+@pytest.mark.long
+def test_the_recipe_installs_in_another_python_and_gives_the_demo(tmp_path, demo, monkeypatch):
+    python = newest_other_python()
+    if python is None:
+        pytest.skip("needs a second Python")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    _, sections = recipe()
+    [(source, target)] = (line.split() for line in sections["files"])
+    monkeypatch.setenv("PATH", str(tmp_path / "venv/bin"), prepend=os.pathsep)
+    folder = copy_project(tmp_path / "run")
+    for command in (sections["post"][0].replace(target, str(ROOT / source)), "python -m snakemake --cores 2"):
+        done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert compare(demo / "results/write_lock/run.json", folder)

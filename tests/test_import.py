@@ -104,6 +104,20 @@ def test_a_mistake_in_an_imported_configuration_is_said(tmp_path):
     assert "archive.sorce: there is no such key; did you mean source?" in done.stdout
 
 
+def test_a_mask_is_made_once_for_all_studies(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    for folder, resolution_mm in ((tmp_path / "first", 4), (tmp_path / "second", 4), (tmp_path / "third", 5)):
+        folder.mkdir()
+        write_config(folder, "config.yaml", mask_images={"resolution_mm": resolution_mm})
+        snakemake(folder, "build_mask", "--cache", "--snakefile", ROOT / "Snakefile")
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+    assert (tmp_path / "first/logs/build_mask.log").read_text()
+    assert not (tmp_path / "second/logs/build_mask.log").read_text()
+    mask = nib.load(tmp_path / "third/results/build_mask/mask.nii.gz")
+    assert mask.header.get_zooms() == (5, 5, 5)
+
+
 @pytest.fixture
 def github(tmp_path, monkeypatch):
     """Let git find github.com in a folder; there, this workflow is lab/ica, at the tag v1."""

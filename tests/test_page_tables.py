@@ -5,6 +5,7 @@ import re
 from conftest import ROOT
 from page_tables import (
     REASONS,
+    agreed_words,
     count_missing_terms,
     describe_images,
     explain_rejections,
@@ -92,3 +93,8 @@ def test_every_reason_of_the_workflow_is_explained():
     assert codes <= set(REASONS)
     rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
     assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
+
+
+def test_sources_agree_on_words_that_two_of_them_have():
+    assert agreed_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
+    assert agreed_words(["pain", "pain"], [], []) == []

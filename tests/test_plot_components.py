@@ -11,13 +11,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawing import Limits, read_template
+from drawing import FAINT, INK, Limits, read_template
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
 from plot_components import (
     BARS,
     Term,
+    draw_overview,
     draw_terms,
     facts_of,
     kind_of,
@@ -54,7 +55,7 @@ def run(tmp_path, template_file):
             folder / "project_terms/desc-ICA_terms.tsv",
             [
                 dict.fromkeys(column_names(folder / "project_terms/desc-ICA_terms.tsv"))
-                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank}
+                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "q": 0.01}
                 for rank, term in reversed(list(enumerate(terms, 1)))
             ],
         )
@@ -195,21 +196,19 @@ def test_peaks_lie_where_the_blobs_were_planted(run):
 
 
 @pytest.mark.parametrize(
-    ("terms", "title"),
+    ("terms", "q", "title"),
     [
-        (["motor", "hand", "finger", "arm"], "ICA_03  motor, hand, finger"),
-        (["motor"], "ICA_03  motor"),
-        ([], "ICA_03"),
-        (["$x^2$", "a_b", "<b>"], "ICA_03  $x^2$, a_b, <b>"),
-        (["a\tb\n c", "\u202eabc\x00", "日本"], "ICA_03  a b c, abc, \ufffd\ufffd"),
+        (["motor", "hand", "finger", "arm"], 0.01, "ICA_03  motor, hand, finger"),
+        (["task", "memory", "word", "load"], 0.2, "ICA_03  n.s. (task, memory, word)"),
+        (["motor"], None, "ICA_03  untested (motor)"),
+        ([], 0.01, "ICA_03"),
+        (["$x^2$", "a_b", "<b>"], 0.01, "ICA_03  $x^2$, a_b, <b>"),
+        (["a\tb\n c", "\u202eabc\x00", "日本"], 0.01, "ICA_03  a b c, abc, \ufffd\ufffd"),
+        (["y" * 5000] * 3, 0.01, "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
     ],
 )
-def test_titles(terms, title):
-    assert title_of("ICA_03", terms) == title
-
-
-def test_long_terms_are_cut():
-    assert len(title_of("ICA_03", ["y" * 5000] * 3)) == len("ICA_03  ") + 3 * 40 + 2 * len(", ")
+def test_titles(terms, q, title):
+    assert title_of("ICA_03", [Term(term, 1.0, q) for term in terms]) == title
 
 
 def test_terms_come_by_rank_with_their_q():
@@ -242,6 +241,14 @@ def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
 def test_figures_have_their_titles(run):
     _, paths = run("results")
     assert titles(paths) == ["ICA_00  motor, hand, finger", "ICA_01"]
+
+
+def test_overview_writes_names_that_may_be_chance_in_grey():
+    small = np.zeros((40, 120, 4), np.uint8)
+    sheet = draw_overview([small, small], ["ICA_00  motor", "ICA_01  n.s. (task)"])
+    colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
+    assert colours["motor"] == INK
+    assert colours["n.s. (task)"] == FAINT
 
 
 def test_hostile_terms_are_drawn_without_a_warning(run):

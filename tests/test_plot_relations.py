@@ -10,6 +10,7 @@ from plot_relations import (
     order_by_similarity,
     order_rows,
     overlaps,
+    pairs_of,
     term_profiles,
 )
 
@@ -50,11 +51,25 @@ def test_term_profiles_have_a_weight_for_each_component():
     assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
 
 
-def test_names_have_the_strongest_terms():
+def test_names_are_significant_terms_or_marked():
     rows = [
-        {"component": "ICA_00", "term": term, "rank": rank} for rank, term in [(2, "hand"), (1, "motor"), (3, "arm")]
-    ]
-    assert names_of(["ICA_00", "ICA_01"], rows) == ["ICA_00 motor, hand", "ICA_01"]
+        {"component": label, "term": term, "rank": rank, "q": q}
+        for label, term, rank, q in [
+            ("ICA_00", "hand", 2, 0.01), ("ICA_00", "motor", 1, 0.2), ("ICA_00", "arm", 3, 0.01),
+            ("ICA_01", "task", 1, 0.9),
+        ]
+    ]  # fmt: skip
+    named = names_of(["ICA_00", "ICA_01", "ICA_02"], rows)
+    assert [name.strip() for name in named] == ["ICA_00 hand, arm", "ICA_01 n.s. (task)", "ICA_02"]
+
+
+def test_pairs_of_components_are_tabulated_once():
+    overlap = np.array([[1, 0.2, 0.1], [0.2, 1, 0.3], [0.1, 0.3, 1]])
+    rows = pairs_of(["a", "b", "c"], overlap, -overlap)
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", "b", 0.2, -0.2), ("a", "c", 0.1, -0.1), ("b", "c", 0.3, -0.3),
+    ]  # fmt: skip
+    assert {row["r_terms"] for row in pairs_of(["a", "b"], overlap[:2, :2], None)} == {None}
 
 
 def test_heat_map_shows_the_means_under_their_names():

@@ -27,12 +27,16 @@ HOSTILE_ADDRESSES = [
 ]
 
 
-@pytest.fixture
-def render(tmp_path):
-    """Render the made report in a folder of the given name and return its text."""
+@pytest.fixture(scope="module")
+def render(tmp_path_factory):
+    """Render the made report and return its text; the same choices are rendered once, unless in a named folder."""
+    known = {}
 
-    def run(name="run", **choices):
-        return build_report(tmp_path / name, **choices).read_text(encoding="utf-8")
+    def run(name="", **choices):
+        key = (name, *choices.items()) if not {"changes", "word"} & set(choices) else object()
+        if key not in known:
+            known[key] = build_report(tmp_path_factory.mktemp("run"), **choices).read_text(encoding="utf-8")
+        return known[key]
 
     return run
 
@@ -49,13 +53,18 @@ def test_page_says_what_the_tables_say(render):
         "9 iterations; 20 of 20 restarts converged",
         "When 2023-11-14 22:13 UTC",
         "ICA_01: the random starts of FastICA do not agree",
-        "ICA_01: no term and no word of the metadata has a q below 0.05. The name may be noise.",
+        "ICA_01: no term, no word of the metadata and no map of a term that was compared has a q below 0.05. The name",
+        "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
+        "Beyond chance: terms ICA_00 term 1 , ICA_00 term 2 ; metadata n-back task ; maps of terms term map .",
+        "More than one source says term .",
+        "Rests on 2 of 3 images, 1 collections.",
+        "term map 0.61 0.003 *",
         "ICA_01 is carried by one collection: number 7 holds 70.0 %",
         "Iq 0.93 · |r| 0.83",
         "with replacement, 17 times",
         "quality control 1 thresholded 1 3",
         "ICA_00 term 10",
-        "−10, 12, 6 9.50 1 80",
+        "−10, 12, 6 9.50 Insula 1 80",
         "The strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
         "|r| 0.57 over collections, on average; lowest 0.31",
         "No measure speaks against it.",
@@ -99,15 +108,17 @@ def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render)
 def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     page = render(tested=False)
     text = Page(page).text()
-    assert text.count("–: not tested in this run.") == 3
+    assert text.count("–: not tested in this run.") == 4
+    assert "Beyond chance: terms not tested ; metadata not tested ; maps of terms not tested ." in text
+    assert "untested ( ICA_00 term 1" in text
     assert "no term has a q" not in text
     assert 'class="significant"' not in page
     assert "bar hollow" not in page
 
 
 def test_reference_networks_are_shown_where_there_are_any(render):
-    assert "Reference network" not in Page(render("without")).text()
-    page = render("with", networks=True)
+    assert "Reference network" not in Page(render()).text()
+    page = render(networks=True)
     text = Page(page).text()
     assert "like visual (r 0.71)" in text
     assert "Most like visual : r 0.71, q 0.002 *." in text
@@ -132,6 +143,13 @@ def test_images_come_with_their_glass_brains(render):
     assert decoded(rows[0][0]).convert("RGBA").getpixel((0, 0))[3] == 0
 
 
+def test_fitted_mixtures_are_shown_where_there_are_any(render):
+    assert "Activation or noise?" not in Page(render()).text()
+    page = Page(render(mixtures=True))
+    assert page.text().count("Activation or noise?") == 2
+    assert sum(image["alt"].startswith("Histogram of the values of ICA_0") for image in page.all("img")) == 2
+
+
 def decoded(text):
     """Decode the picture in a data address."""
     return Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", text).group(1))))
@@ -146,10 +164,10 @@ def test_page_is_complete_without_demo_terms_and_peaks(render):
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_hostile_text_adds_no_element_and_no_attribute(render, hostile):
-    honest = Page(render("honest"))
-    page = Page(render("hostile", word=lambda text: f"{hostile} {text}"))
+    honest = Page(render())
+    page = Page(render(word=lambda text: f"{hostile} {text}"))
     assert page.names() == honest.names()
-    for shown in ("map 0", "Study seven", "refused map", "n-back task", "0.83", "visual"):
+    for shown in ("map 0", "Study seven", "refused map", "n-back task", "0.83", "visual", "term map", "Insula"):
         assert {shorten(f"{hostile} {shown}", longest) for longest in (LONGEST_TEXT, 90, 80, 60)} & set(page.isolated)
 
 
@@ -210,7 +228,7 @@ def test_linked_tables_are_files_of_the_demo(render):
     linked = {attributes["href"] for attributes in Page(render(networks=True)).all("a") if "../" in attributes["href"]}
     written = (Path(__file__).parent / "demo_files.txt").read_text().split()
     assert {"../run_ica/desc-ICA_stability.tsv", "../stack_images/rejected.tsv"} <= linked
-    # The demo has no reference network.
+    # The demo has no reference network and no mixture.
     assert linked - {file.replace("results", "..", 1) for file in written} == {
         "../match_networks/desc-ICA_networks.tsv"
     }
@@ -218,7 +236,7 @@ def test_linked_tables_are_files_of_the_demo(render):
 
 def test_figures_are_inside_with_alternative_text(render):
     images = Page(render()).all("img")
-    figures = [image for image in images if image["src"].startswith("data:image/jpeg")]
+    figures = [image for image in images if "Cuts through" not in image["alt"] and "data:image/webp" in image["src"]]
     assert len(figures) == 7
     assert all(figure["alt"] for figure in figures)
     assert "−10, 12, 6 mm" in figures[0]["alt"]

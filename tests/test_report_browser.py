@@ -164,6 +164,13 @@ def test_a_click_opens_a_component_at_its_peak(visit):
         assert is_grey(pixel(page, axis, (14, -10, -8)))
 
 
+def test_a_dot_of_the_chart_opens_its_component(visit):
+    page = visit()
+    page.click(".scatter a[href='#ICA_01'] circle.flagged")
+    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    assert page.locator(".scatter circle.flagged").count() == 1
+
+
 def test_a_peak_in_the_table_moves_the_crosshair(visit):
     page = visit(place="#ICA_00")
     place, value = PEAKS["ICA_00"][1]
@@ -178,17 +185,34 @@ def test_a_peak_in_the_table_moves_the_crosshair(visit):
     assert is_cold(pixel(page, 2, place))
 
 
-def test_the_threshold_changes_what_is_shown(visit):
+def limits(page):
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    return [page.inner_text(f"[data-part={sign}-limit]") for sign in ("positive", "negative")]
+
+
+def test_thresholds_change_what_is_shown(visit):
     page = visit(place="#ICA_00")
     beside = (-4, 12, 12)  # 8.5 mm from the peak of 9.5, that is 2.3
-    assert page.inner_text("[data-part=limit]") == "|value| ≥ 1.50 SD"
+    assert limits(page) == ["≥ 1.50 SD", "≤ −2.50 SD"]
     assert is_warm(pixel(page, 1, beside))
-    move_slider(page, "[data-part=threshold]", 5)
+    move_slider(page, "[data-part=positive-threshold]", 5)
+    assert limits(page) == ["≥ 5.00 SD", "≤ −6.00 SD"]
     assert is_grey(pixel(page, 1, beside))
-    assert page.inner_text("[data-part=limit]") == "|value| ≥ 5.00 SD"
     assert is_warm(pixel(page, 1, PEAKS["ICA_00"][0][0]))
     page.click("[data-part=reset]")
     assert is_warm(pixel(page, 1, beside))
+
+
+def test_each_sign_has_its_own_threshold(visit):
+    page = visit(place="#ICA_00")
+    place, _ = PEAKS["ICA_00"][1]
+    page.click(f"button.place[data-mm='{place[0]:.1f} {place[1]:.1f} {place[2]:.1f}']")
+    page.uncheck("[data-part=together]")
+    move_slider(page, "[data-part=negative-threshold]", 6.5)
+    assert limits(page) == ["≥ 1.50 SD", "≤ −6.50 SD"]
+    assert is_grey(pixel(page, 2, place))
+    move_slider(page, "[data-part=negative-threshold]", 5.5)
+    assert is_cold(pixel(page, 2, place))
 
 
 def test_a_click_into_a_cut_goes_there(visit):
@@ -220,7 +244,7 @@ def test_everything_goes_with_the_keyboard(visit):
         page.keyboard.press(key)
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert read_place(page)[0] == "x −8, y 16, z 8 mm"
-    assert page.inner_text("[data-part=limit]") == "|value| ≥ 1.60 SD"
+    assert limits(page) == ["≥ 1.60 SD", "≤ −2.60 SD"]
     page.keyboard.press("Home")
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert read_place(page)[0] == "x −10, y 12, z 6 mm"

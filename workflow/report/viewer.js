@@ -4,6 +4,7 @@
 
 const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
 const CROSSHAIR_HOLE_MM = 8;
+const SIGNS = ["positive", "negative"];
 
 /** Unpack base64 of gzip of differences between neighbours. */
 async function unpack(text) {
@@ -46,7 +47,7 @@ class Viewer {
     this.low = packed.template.origin;
     this.shape = packed.template.shape;
     this.place = [0, 0, 0];
-    this.threshold = 0;
+    this.thresholds = { positive: 0, negative: 0 };
     this.shown = { positive: true, negative: true };
     this.canvases = [0, 1, 2].map((axis) => element.querySelector(`canvas[data-axis="${axis}"]`));
     this.sliders = [0, 1, 2].map((axis) => element.querySelector(`input[data-axis="${axis}"]`));
@@ -79,9 +80,9 @@ class Viewer {
       }
     }
     this.map = map;
-    this.parts.threshold.max = (Math.floor(largest * 20) / 20).toFixed(2);
+    for (const sign of SIGNS) this.parts[`${sign}-threshold`].max = (Math.ceil(largest * 20) / 20).toFixed(2);
     this.element.dataset.component = map.label;
-    this.setThreshold(map.threshold);
+    this.resetThresholds();
     this.moveTo(map.place);
   }
 
@@ -90,15 +91,35 @@ class Viewer {
     this.redraw();
   }
 
-  setThreshold(threshold) {
-    this.threshold = Math.max(threshold, 0);
-    this.parts.threshold.value = this.threshold;
+  /** Set from which absolute values on each sign is shown. */
+  setThresholds(thresholds) {
+    for (const sign of SIGNS) {
+      this.thresholds[sign] = Math.max(thresholds[sign], 0);
+      this.parts[`${sign}-threshold`].value = this.thresholds[sign];
+    }
     this.redraw();
+  }
+
+  resetThresholds() {
+    this.setThresholds({ positive: this.map.threshold, negative: this.map.negative_threshold });
+  }
+
+  /** Move both thresholds by as much, from where they are. */
+  moveThresholds(by) {
+    this.setThresholds({ positive: this.thresholds.positive + by, negative: this.thresholds.negative + by });
+  }
+
+  /** A slider was moved; the other goes with it unless they are to move apart. */
+  slideThreshold(sign) {
+    const value = Number(this.parts[`${sign}-threshold`].value);
+    if (this.parts.together.checked) this.moveThresholds(value - this.thresholds[sign]);
+    else this.setThresholds({ ...this.thresholds, [sign]: value });
   }
 
   /** The colours end where they do in the figures, but always above the threshold (scale_of in drawing.py). */
   brightest() {
-    return Math.max(this.map.brightest, this.threshold * 1.25, this.threshold + 0.1);
+    const lower = Math.min(this.thresholds.positive, this.thresholds.negative);
+    return Math.max(this.map.brightest, lower * 1.25, lower + 0.1);
   }
 
   /** Draw at the next chance, however often it is asked for until then. */
@@ -118,7 +139,8 @@ class Viewer {
     const place = this.place.map((mm) => written(mm, 0));
     this.parts.place.textContent = `x ${place[0]}, y ${place[1]}, z ${place[2]} mm`;
     this.parts.value.textContent = value === null ? "outside the mask" : `${written(value, 1)} SD`;
-    this.parts.limit.textContent = `|value| ≥ ${written(this.threshold, 2)} SD`;
+    this.parts["positive-limit"].textContent = `≥ ${written(this.thresholds.positive, 2)} SD`;
+    this.parts["negative-limit"].textContent = `≤ ${written(-this.thresholds.negative, 2)} SD`;
     this.sliders.forEach((slider, axis) => {
       slider.value = this.place[axis];
       slider.setAttribute("aria-valuetext", `${"xyz"[axis]} = ${place[axis]} mm`);
@@ -164,9 +186,11 @@ class Viewer {
   colourOf(value) {
     const size = Math.abs(value);
     const sign = value > 0 ? "positive" : "negative";
-    if (value === 0 || size < this.threshold || !this.shown[sign]) return null;
-    const strength = (size - this.threshold) / (this.brightest() - this.threshold);
-    return this.colours[sign][Math.min(Math.floor(strength * this.colours[sign].length), this.colours[sign].length - 1)];
+    const threshold = this.thresholds[sign];
+    if (value === 0 || size < threshold || !this.shown[sign]) return null;
+    const colours = this.colours[sign];
+    const strength = (size - threshold) / Math.max(this.brightest() - threshold, 1e-6);
+    return colours[Math.min(Math.floor(strength * colours.length), colours.length - 1)];
   }
 
   /** Paint a cut, one pixel a mm, transparent around the brain. */
@@ -253,8 +277,10 @@ class Viewer {
     context.font = "12px sans-serif";
     context.textBaseline = "bottom";
     context.textAlign = "center";
-    const inner = this.threshold / brightest < 0.2 ? [0] : [-this.threshold, this.threshold];
-    for (const value of [-brightest, ...inner, brightest]) {
+    const { positive, negative } = this.thresholds;
+    // Where there is room for them between the ends.
+    const inner = [-negative, positive].filter((value) => Math.abs(value) > 0.2 * brightest && Math.abs(value) < 0.8 * brightest);
+    for (const value of [-brightest, ...(inner.length ? inner : [0]), brightest]) {
       context.fillText(written(value, 1), margin + (length * (value / brightest + 1)) / 2, height - 3);
     }
   }
@@ -282,8 +308,8 @@ class Viewer {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key in moves) this.step(...moves[event.key]);
     else if (event.key === "Home") this.moveTo(this.map.place);
-    else if (event.key === "+" || event.key === "=") this.setThreshold(this.threshold + 0.1);
-    else if (event.key === "-") this.setThreshold(this.threshold - 0.1);
+    else if (event.key === "+" || event.key === "=") this.moveThresholds(0.1);
+    else if (event.key === "-") this.moveThresholds(-0.1);
     else return;
     event.preventDefault();
   }
@@ -309,9 +335,9 @@ class Viewer {
       [slider.min, slider.max] = [this.low[axis], this.low[axis] + this.shape[axis] - 1];
       slider.addEventListener("input", () => this.moveTo(this.place.with(axis, Number(slider.value))));
     });
-    this.parts.threshold.addEventListener("input", () => this.setThreshold(Number(this.parts.threshold.value)));
-    this.parts.reset.addEventListener("click", () => this.setThreshold(this.map.threshold));
-    for (const sign of ["positive", "negative"]) {
+    this.parts.reset.addEventListener("click", () => this.resetThresholds());
+    for (const sign of SIGNS) {
+      this.parts[`${sign}-threshold`].addEventListener("input", () => this.slideThreshold(sign));
       this.parts[sign].addEventListener("change", () => {
         this.shown[sign] = this.parts[sign].checked;
         this.redraw();

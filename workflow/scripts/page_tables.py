@@ -1,9 +1,11 @@
 """Rows of the page, gathered from the tables of the run."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from names import choose_names
 from page_text import is_significant, shorten
 
 Row = dict[str, Any]
@@ -94,6 +96,7 @@ def describe_components(
     collections: Mapping[str, list[Row]],
     terms: Mapping[str, list[Row]],
     enrichment: Mapping[str, list[Row]],
+    map_terms: Mapping[str, list[Row]],
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
@@ -104,9 +107,11 @@ def describe_components(
         strongest = sorted(peaks.get(label, []), key=lambda peak: -abs(peak["value"]))
         loadings = [(entry[label], collection_of[entry["image_id"]]) for entry in mixing]
         component = row | {
-            **{key: thresholds[label][0][key] for key in ("threshold", "brightest")},
+            **{key: thresholds[label][0][key] for key in ("threshold", "negative_threshold", "brightest")},
             "terms": scaled_terms(terms.get(label, [])),
             "n_significant_terms": count_significant(terms.get(label, [])),
+            "maps": map_terms.get(label, [])[:TERMS_SHOWN],
+            "n_significant_maps": count_significant(map_terms.get(label, [])),
             "labels": [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN],
             "n_significant_labels": count_significant(enrichment.get(label, [])),
             "images": images.get(label, []),
@@ -118,8 +123,15 @@ def describe_components(
             "network": next(iter(networks.get(label, [])), None),
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
-        component["names"] = [term["term"] for term in component["terms"][:3]]
+        ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
+        component["names"], component["mark"] = choose_names([(term["term"], term["q"]) for term in ranked])
         component["said"] = significant_labels(enrichment.get(label, []))
+        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
+        component["agreed"] = agreed_words(
+            [term["term"] for term in ranked if is_significant(term["q"])],
+            [row["label"] for row in enrichment.get(label, []) if row["difference"] > 0 and is_significant(row["q"])],
+            [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
+        )
         component["text"] = searchable(component)
         described.append(component)
     return described
@@ -161,12 +173,20 @@ def significant_labels(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(found))[:SAID_SHOWN]
 
 
+def agreed_words(*sources: Sequence[str | None]) -> list[str]:
+    """List the words that significant names of more than one source have, in the order of the first source."""
+    words = [dict.fromkeys(re.findall(r"\w{3,}", " ".join(map(str, source)).lower())) for source in sources]
+    counts = Counter(word for source in words for word in source)
+    return [word for word, count in counts.items() if count > 1]
+
+
 def searchable(component: Row) -> str:
     """Join what the search looks through: label, terms, labels, regions of all peaks, studies, network."""
     texts = [
         component["component"],
         *(term["term"] for term in component["terms"]),
         *(entry["label"] for entry in component["labels"]),
+        *(row["term"] for row in component["mapped"]),
         *component["regions"],
         *(study["name"] for study in component["collections"]),
         component["network"] and component["network"]["best_network"],

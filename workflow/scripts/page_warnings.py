@@ -102,10 +102,11 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term and no word of the metadata has a q below {SIGNIFICANT_Q}."
+            f"{_listing(nameless)}: no term, no word of the metadata and no map of a term that was compared has a q"
+            f" below {SIGNIFICANT_Q}."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
-    return found + [f"{_listing(labels)} have the same first three terms." for labels in _same_names(components)]
+    return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
 
 
 def flags_of(component: Row) -> list[str]:
@@ -114,8 +115,8 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether terms or labels were tested and none goes with the component beyond chance."""
-    counts = [component["n_significant_terms"], component["n_significant_labels"]]
+    """Tell whether terms, labels or maps of terms were tested and none goes with the component beyond chance."""
+    counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
     return 0 in counts and not any(counts)
 
 

@@ -29,6 +29,7 @@ from drawing import (
 )
 from matplotlib.figure import Figure
 from mixture import Mixture, activation_thresholds, count_resels, fit_mixture
+from names import MARKS, choose_names, write_names
 from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
 from PIL import Image
@@ -39,7 +40,6 @@ from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
 
-TERMS_IN_TITLE = 3
 TERMS_IN_BARS = 6
 LONGEST_TERM = 40
 # Characters of a title at full size; a longer one is drawn smaller.
@@ -167,9 +167,10 @@ def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
     return by_component
 
 
-def title_of(label: str, terms: Iterable[str]) -> str:
-    """Write a component's title: ``ICA_03  motor, hand, finger``."""
-    named = ", ".join(shown_text(term, LONGEST_TERM) for term in list(terms)[:TERMS_IN_TITLE])
+def title_of(label: str, terms: Sequence[Term]) -> str:
+    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` where no term is significant."""
+    words, mark = choose_names([(term.name, term.q) for term in terms])
+    named = write_names([shown_text(word, LONGEST_TERM) for word in words], mark)
     return f"{label}  {named}" if named else label
 
 
@@ -289,7 +290,8 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
         bottom = gap / 2 + (n_rows - 1 - row) * cell_height
         label, _, terms = title.partition("  ")
         sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
-        sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=FAINT)
+        colour = FAINT if terms.startswith(MARKS) else INK
+        sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=colour)
         sheet.picture(thumbnail, left, bottom, width, tallest)
     return sheet
 
@@ -411,7 +413,7 @@ def main(
     brain, box = read_template(template)
     labels = [row["component"] for row in stabilities]
     terms_of = top_terms(read_table(terms))
-    titles = [title_of(label, [term.name for term in terms_of.get(label, [])]) for label in labels]
+    titles = [title_of(label, terms_of.get(label, [])) for label in labels]
     volumes = [Volume(maps[..., number], img.affine) for number in range(len(labels))]
     values = [volume.data[inside] for volume in volumes]
     fits: Sequence[Mixture | None] = [None] * len(labels)

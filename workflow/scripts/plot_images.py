@@ -13,7 +13,7 @@ from drawing import FAINT, INK, LEAST_BRAIN, Box, Sheet, cut, read_template, sav
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matrix import image_blocks, voxel_blocks
-from outputs import read_table, replacing
+from outputs import read_table, replacing, write_table
 from peaks import Volume
 from stage_log import log_to, progress
 
@@ -174,6 +174,19 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
     return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
 
 
+def tabulate_correlations(
+    path: str, correlations: Array, collection_ids: Sequence[int], image_ids: Sequence[int]
+) -> None:
+    """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
+    columns = [f"r_{number}" for number in image_ids or collection_ids]
+    known: Sequence[int | None] = image_ids or [None] * len(collection_ids)
+    rows = [
+        {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
+        for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
+    ]
+    write_table(path, rows, ["collection_id", "image_id", *columns])
+
+
 def draw_correlations(correlations: Array, collections: Sequence[tuple[int, str]]) -> Figure:
     """Draw the correlations of images, or of collections, in the order of the collections, whose names stand beside.
 
@@ -287,6 +300,7 @@ def main(
     coverage_figure: str,
     coverage: str,
     correlation_figure: str,
+    correlation: str,
     glass: str,
     criteria: Mapping[str, float | None],
 ) -> None:
@@ -310,11 +324,14 @@ def main(
     sheet.save(coverage_figure, title="Coverage of the images")
 
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
+    image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
         correlations, collections = correlate(X, [number for number, _ in collections]), list(dict(collections).items())
+        image_ids = []
     else:
         correlations = correlate(X, range(len(used)))
         np.fill_diagonal(correlations, 1)
+    tabulate_correlations(correlation, correlations, [number for number, _ in collections], image_ids)
     figure = draw_correlations(correlations, collections)
     save_figure(figure, correlation_figure, title="Correlation of the images")
 

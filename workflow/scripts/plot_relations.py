@@ -1,7 +1,9 @@
 """Draw what goes with what: collections with components, components with each other in space and in terms."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import matplotlib as mpl
@@ -11,7 +13,8 @@ import numpy.typing as npt
 from drawing import INK, save_figure, shown_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from outputs import read_table
+from names import choose_names, write_names
+from outputs import read_table, write_table
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from stage_log import log_to
@@ -93,13 +96,29 @@ def term_profiles(rows: Iterable[Row], labels: Sequence[str]) -> Array | None:
     return profiles if (profiles.std(axis=1) > 0).all() else None
 
 
+def pairs_of(labels: Sequence[str], overlap: Array, likeness: Array | None) -> list[Row]:
+    """Tabulate each pair of components once, with what `draw_similarity` shows of it."""
+    return [
+        {
+            "component": labels[one],
+            "other": labels[other],
+            "overlap": float(overlap[one, other]),
+            "r_terms": None if likeness is None else float(likeness[one, other]),
+        }
+        for one, other in combinations(range(len(labels)), 2)
+    ]
+
+
 def names_of(labels: Sequence[str], terms: Iterable[Row]) -> list[str]:
-    """Write beside each component's label its strongest terms."""
-    strongest: dict[str, list[str]] = {}
+    """Write beside each component's label its significant terms, or its strongest, marked as not significant."""
+    strongest: dict[str, list[tuple[str | None, float | None]]] = {}
     for row in sorted(terms, key=lambda row: row["rank"]):
-        strongest.setdefault(row["component"], []).append(row["term"] or "")
-    words = [", ".join(strongest.get(label, [])[:NAMES_SHOWN]) for label in labels]
-    return [shown_text(f"{label} {named}", LONGEST_NAME) for label, named in zip(labels, words, strict=True)]
+        strongest.setdefault(row["component"], []).append((row["term"], row["q"]))
+    chosen = [choose_names(strongest.get(label, [])) for label in labels]
+    return [
+        shown_text(f"{label} {write_names(words[:NAMES_SHOWN], mark)}", LONGEST_NAME)
+        for label, (words, mark) in zip(labels, chosen, strict=True)
+    ]
 
 
 def draw_loadings(means: Array, collections: Sequence[str], components: Sequence[str]) -> Figure:
@@ -175,29 +194,43 @@ def main(
     images: str,
     terms: str,
     loadings_figure: str,
+    loadings: str,
     similarity_figure: str,
+    similarity: str,
 ) -> None:
-    """Draw the relations of collections and components."""
+    """Draw the relations of collections and components, and write what is drawn as tables."""
     mpl.rcdefaults()
     used: Mapping[int, Row] = {row["image_id"]: row for row in read_table(images)}
-    loadings = read_table(mixing)
-    labels = [name for name in loadings[0] if name != "image_id"]
-    A = np.array([[row[label] for label in labels] for row in loadings])
-    of_images = [used[row["image_id"]] for row in loadings]
+    mixed = read_table(mixing)
+    labels = [name for name in mixed[0] if name != "image_id"]
+    A = np.array([[row[label] for label in labels] for row in mixed])
+    of_images = [used[row["image_id"]] for row in mixed]
     named = read_table(terms)
     names = names_of(labels, named)
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
     ids, means = mean_correlations(A, sd, [row["collection_id"] for row in of_images])
-    collection_names = {row["collection_id"]: row["collection_name"] or str(row["collection_id"]) for row in of_images}
-    figure = draw_loadings(means, [collection_names[number] for number in ids], names)
+    known = {row["collection_id"]: row["collection_name"] for row in of_images}
+    n_images = Counter(row["collection_id"] for row in of_images)
+    write_table(
+        loadings,
+        [
+            {"collection_id": number, "name": known[number], "images": n_images[number]}
+            | dict(zip(labels, row.tolist(), strict=True))
+            for number, row in zip(ids, means, strict=True)
+        ],
+        ["collection_id", "name", "images", *labels],
+    )
+    figure = draw_loadings(means, [known[number] or str(number) for number in ids], names)
     save_figure(figure, loadings_figure, title="Loadings of the collections")
 
     inside = np.asarray(nib.load(mask).dataobj) > 0
     shown = np.moveaxis(np.asarray(nib.load(thresholded).dataobj)[inside], -1, 0) != 0
     profiles = term_profiles(named, labels)
     likeness = None if profiles is None else np.atleast_2d(np.corrcoef(profiles))
-    save_figure(draw_similarity(overlaps(shown), likeness, names), similarity_figure, title="Similarity of components")
+    overlap = overlaps(shown)
+    write_table(similarity, pairs_of(labels, overlap, likeness))
+    save_figure(draw_similarity(overlap, likeness, names), similarity_figure, title="Similarity of components")
     logging.info("relations of %d collections and %d components drawn", len(ids), len(labels))
 
 
