@@ -303,7 +303,7 @@ def build_report(
             [
                 {"component": "ICA_00", "peak": str(order + 1)}
                 | dict(zip("xyz", place, strict=True))
-                | {"value": value, "volume_mm3": 80, "region": None}
+                | {"value": value, "volume_mm3": 80, "region": word("Insula")}
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),

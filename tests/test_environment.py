@@ -3,7 +3,10 @@
 import ast
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import yaml
 from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from paper import compare
 from workflow_runs import copy_project, snakemake
 
 
@@ -102,3 +106,31 @@ def test_jobs_run_in_the_image(tmp_path, monkeypatch):
     # Mounted elsewhere, modules would not find the schemas that lie beside them.
     assert f"{folder}/workflow/scripts:" not in call
     assert (folder / "results/build_mask/mask.nii.gz").is_file()
+
+
+def newest_other_python():
+    """Find the newest Python of those that pyproject.toml names, on PATH or in pyenv, other than this one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minors = [int(found[1]) for line in project["classifiers"] if (found := re.search(r"Python :: 3\.(\d+)$", line))]
+    for minor in sorted(set(minors) - {sys.version_info.minor}, reverse=True):
+        installed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+        for python in [*installed, shutil.which(f"python3.{minor}")]:
+            if python and subprocess.run([python, "-c", "import ensurepip"], check=False).returncode == 0:
+                return python
+    return None
+
+
+@pytest.mark.long
+def test_the_recipe_installs_in_another_python_and_gives_the_demo(tmp_path, demo, monkeypatch):
+    python = newest_other_python()
+    if python is None:
+        pytest.skip("needs a second Python")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    _, sections = recipe()
+    [(source, target)] = (line.split() for line in sections["files"])
+    monkeypatch.setenv("PATH", str(tmp_path / "venv/bin"), prepend=os.pathsep)
+    folder = copy_project(tmp_path / "run")
+    for command in (sections["post"][0].replace(target, str(ROOT / source)), "python -m snakemake --cores 2"):
+        done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert compare(demo / "results/write_lock/run.json", folder)

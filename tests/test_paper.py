@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 
 import nibabel as nib
 import numpy as np
+import paper as paper_tool
 import pytest
 import yaml
 from neurovault_server import Archive, Server
@@ -48,7 +50,25 @@ def test_the_crate_names_every_file_and_nothing_else(paper):
     assert {name for name, entry in graph.items() if entry["@type"] == "File"} == files - {"ro-crate-metadata.json"}
     for reference in [*graph["#run"]["object"], *graph["#run"]["result"], graph["#run"]["instrument"]]:
         assert reference["@id"] in graph
-    assert graph["./"]["mentions"] == [{"@id": "#run"}]
+    assert graph["./"]["mentions"] == {"@id": "#run"}
+
+
+def test_the_crate_has_what_its_profiles_require(paper):
+    """As roc-validator asks for ro-crate-1.1 and process-run-crate-0.5."""
+    graph = {entry["@id"]: entry for entry in json.loads((paper / "ro-crate-metadata.json").read_text())["@graph"]}
+    assert graph["ro-crate-metadata.json"]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+    for key, kind in {"conformsTo": "CreativeWork", "license": "CreativeWork"}.items():
+        assert graph[graph["./"][key]["@id"]]["@type"] == kind
+    assert {"name", "description", "datePublished"} <= set(graph["./"])
+    assert {"name", "url", "version"} <= set(graph[graph["#run"]["instrument"]["@id"]])
+    assert datetime.fromisoformat(graph["#run"]["endTime"]).tzinfo is not None
+
+
+def test_an_address_with_a_password_is_not_published(monkeypatch):
+    monkeypatch.setattr(paper_tool, "git", lambda *_: "https://me:secret@example.org/lab/ica.git")
+    assert paper_tool.workflow_url() == "README.md"
+    monkeypatch.setattr(paper_tool, "git", lambda *_: "https://example.org/lab/ica.git")
+    assert paper_tool.workflow_url() == "https://example.org/lab/ica.git"
 
 
 def test_changed_results_are_not_packed(demo, tmp_path, monkeypatch):

@@ -164,6 +164,13 @@ def test_a_click_opens_a_component_at_its_peak(visit):
         assert is_grey(pixel(page, axis, (14, -10, -8)))
 
 
+def test_a_dot_of_the_chart_opens_its_component(visit):
+    page = visit()
+    page.click(".scatter a[href='#ICA_01'] circle.flagged")
+    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    assert page.locator(".scatter circle.flagged").count() == 1
+
+
 def test_a_peak_in_the_table_moves_the_crosshair(visit):
     page = visit(place="#ICA_00")
     place, value = PEAKS["ICA_00"][1]

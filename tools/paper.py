@@ -8,11 +8,13 @@ import argparse
 import csv
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,21 @@ NOT_IN_A_LOCK = {"selection.tsv", "collections.tsv", "report.html"}
 # Of the largest absolute value: what is promised for maps and loadings on another processor.
 TOLERANCE = 1e-4
 PROMISED = ("_components.nii.gz", "_mixing.tsv", "_unmixing.tsv")
+# The crate's profile, and what only the authors of the paper can say.
+DESCRIBED = {
+    "conformsTo": {
+        "@id": "https://w3id.org/ro/wfrun/process/0.5",
+        "@type": "CreativeWork",
+        "name": "Process Run Crate",
+        "version": "0.5",
+    },
+    "license": {
+        "@id": "#license",
+        "@type": "CreativeWork",
+        "name": "Not stated",
+        "description": "Whoever publishes this folder states here under which terms it may be used",
+    },
+}
 README = """\
 # {name}
 
@@ -105,14 +122,14 @@ def sidecars(paths: list[str]) -> list[str]:
 
 def readme(name: str, run: Mapping[str, Any]) -> str:
     """Say what is in the folder of a paper and how to repeat the run."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    commit = git("rev-parse", "HEAD")
     return README.format(
         name=name,
         images=run["counts"]["images_used"],
         collections=run["counts"]["collections_used"],
         components=run["counts"]["components"],
         python=run["software"]["python"].rpartition(".")[0],
-        commit=f" at commit\n{commit.strip()}" if commit else "",
+        commit=f" at commit\n{commit}" if commit else "",
         processor=run["software"]["processor"]["model"],
         tolerance=TOLERANCE,
         source=SOURCES[run["configuration"]["archive"]["source"]],
@@ -121,31 +138,50 @@ def readme(name: str, run: Mapping[str, Any]) -> str:
 
 def describe_crate(folder: Path, run: Mapping[str, Any]) -> None:
     """Write ro-crate-metadata.json: every file, and the run that made the results of the lock."""
-    crate = ROCrate(str(folder), init=True, gen_preview=False)
-    crate.name = f"Cross-study ICA: {folder.name}"
-    crate.description = "Independent components of NeuroVault statistic maps, with what is needed to repeat them"
-    software = crate.add_jsonld(
+    # The version that the profile of a run builds on.
+    crate = ROCrate(str(folder), init=True, gen_preview=False, version="1.1")
+    for entity in crate.data_entities:
+        entity["name"] = entity.id.rstrip("/")
+    root = crate.root_dataset
+    root["name"] = f"Cross-study ICA: {folder.name}"
+    root["description"] = "Independent components of NeuroVault statistic maps, with what is needed to repeat them"
+    for key, entity in DESCRIBED.items():
+        root[key] = crate.add_jsonld(dict(entity))
+    crate.add_jsonld(
         {
             "@id": "#workflow",
             "@type": "SoftwareApplication",
             "name": "NeuroVault cross-study ICA",
+            "url": workflow_url(),
             "version": workflow_version(),
             "softwareRequirements": {"@id": "requirements.lock"},
             "license": "https://spdx.org/licenses/BSD-3-Clause",
         }
     )
-    crate.add_jsonld(
+    root["mentions"] = crate.add_jsonld(
         {
             "@id": "#run",
             "@type": "CreateAction",
             "name": "The run of the workflow",
-            "instrument": {"@id": software.id},
+            "description": f"Snakemake computed the results of {run['counts']['images_used']} images; run.json has all",
+            "endTime": datetime.fromtimestamp(RUN.stat().st_mtime, UTC).isoformat(timespec="seconds"),
+            "instrument": {"@id": "#workflow"},
             "object": [{"@id": "config.yaml"}, {"@id": "images.lock.tsv"}],
             "result": [{"@id": path} for path in sorted(run["results_sha256"]) if Path(path).name not in TOO_LARGE],
         }
     )
-    crate.root_dataset["mentions"] = [{"@id": "#run"}]
     crate.metadata.write(str(folder))
+
+
+def git(*arguments: str) -> str:
+    """Ask git about the workflow's own repository; nothing where there is none."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def workflow_url() -> str:
+    """Say where the workflow was cloned from, if that is a public address; else, what describes it."""
+    url = git("remote", "get-url", "origin")
+    return url if re.match(r"https://[^@/]+/", url) else "README.md"
 
 
 def workflow_version() -> str:

@@ -70,9 +70,9 @@ def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
 
 
 def read_figure(figure: str) -> str:
-    """Read a figure; as JPEG a third of the size of the PNG, its text still sharp."""
+    """Read a figure; as WebP a fifth of the size of the PNG and half of that of a JPEG, its text still sharp."""
     with Image.open(figure) as image:
-        return data_uri(image.convert("RGB"), "JPEG", quality=84, subsampling=0, optimize=True)
+        return data_uri(image.convert("RGB"), "WEBP", quality=90, method=4)
 
 
 def read_thumbnail(file: str) -> Row:
