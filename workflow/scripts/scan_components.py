@@ -10,6 +10,7 @@ import numpy.typing as npt
 from consensus import Settings, find_consensus, judge_by_restarts
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from outputs import read_table, replacing, write_table
 from spatial_null import Lattice, Surrogates, lattice_of, standardize
 from stability import Images, collect_measures, find_flags, judge_by_collections, read_images, white_axes
@@ -174,6 +175,8 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     variance.legend(fontsize="x-small")
     for axes in (stability, number, variance):
         axes.set_xlabel("number of components")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    number.yaxis.set_major_locator(MaxNLocator(integer=True))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
 
