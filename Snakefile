@@ -231,7 +231,7 @@ rule fetch_terms:
 rule build_mask:
     """Make the brain mask once; its grid is the one on which everything is computed."""
     input:
-        modules("mni_space"),
+        modules("mni_space", "resampling"),
         MASK_FILE,
         FOUNDATION,
     output:
@@ -307,7 +307,7 @@ rule stack_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(1000, per_mb=2),
+        mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),
     params:
         scale=config["stack_images"]["scale"],
@@ -336,7 +336,7 @@ rule reduce_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(1000, per_mb=2),
+        mem_mb=growing(1000, per_mb=0.4),
         runtime=growing(30, per_mb=0.05),
     params:
         **config["reduce_images"],
@@ -372,7 +372,7 @@ rule run_ica:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(1000, per_mb=2),
+        mem_mb=growing(1000, per_mb=0.2),
         runtime=growing(60, per_mb=0.1),
     params:
         **{key: value for key, value in config["run_ica"].items() if key != "n_components"},

@@ -1,14 +1,17 @@
 """Compare this workflow with nilearn's example on the same images, on this machine, side by side and in turn.
 
-    make bench ARGS="--archive my_nilearn_data --sizes 119x8 300x20 1000x20 10000x20 --out bench"
+    make bench ARGS="--archive my_nilearn_data --sizes 119x8 300x20 1000x20 --out bench"
 
 Each size is images x components. The images are those of the NeuroVault cache --archive; where more are asked for,
 mixtures of them with noise, and where it has none simulated ones, all in a temporary cache. Both sides start fresh
 processes with the images on disk and end with a figure of every component; the workflow runs with
-presets/nilearn_example.yaml, so with one start of FastICA. Wall time includes the start of Snakemake. Memory is what is
-resident, mapped files included. Sizes beyond --largest-example are for the workflow alone.
+presets/nilearn_example.yaml, so with one start of FastICA; with --default in turn also with the restarts, bootstraps
+and halves of config.yaml. Wall time includes the start of Snakemake. Memory is what is resident, mapped files included.
+Sizes beyond --largest-example are for the workflow alone.
 
-With --out, the measurements (TSV) and a plot of cost against the number of images go to that folder.
+With --out, the measurements (scale.tsv) and a plot of cost against the number of images (scale.png) go to that folder;
+other sizes that were measured before stay. Where the folder has a scale.md, the tables in it are renewed; without
+--sizes, that is all that is done.
 """
 
 import argparse
@@ -83,7 +86,12 @@ STAGE_OF = {
     "reduce_images": "ICA", "run_ica": "ICA", "plot_components": "figures",
 }  # fmt: skip
 STAGES = ("start and imports", "masking", "ICA", "figures")
-COLUMNS = ("images", "components", "side", "part", "wall_s", "cpu_s", "peak_mb")
+COLUMNS = ("images", "components", "runs", "side", "part", "wall_s", "cpu_s", "peak_mb")
+MEASURED = COLUMNS[5:]
+AGAIN = "again, with nothing to do"
+# Keys of config.yaml by which the default differs from the example in what FastICA costs.
+RUNS_OF_FASTICA = ("n_restarts", "n_bootstraps", "n_splits")
+TABLES_BEGIN, TABLES_END = "<!-- tables of benchmarks/compare_example.py -->\n", "<!-- end of the tables -->\n"
 
 Row = dict[str, Any]
 
@@ -144,8 +152,10 @@ def run_example(files: list[Path], n_components: int, folder: Path) -> list[Row]
     return [whole, *parts]
 
 
-def run_workflow(data_dir: Path, n_components: int, folder: Path, cores: int) -> list[Row]:
-    """Run the workflow with the example's preset, up to its figures."""
+def run_workflow(
+    data_dir: Path, n_components: int, folder: Path, arguments: argparse.Namespace, side: str
+) -> list[Row]:
+    """Run the workflow with the example's preset, up to its figures, and once more when there is nothing to do."""
     for name in SHIPPED:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
@@ -154,14 +164,24 @@ def run_workflow(data_dir: Path, n_components: int, folder: Path, cores: int) ->
         "fetch_metadata": {"max_images": None},
         "run_ica": {"n_components": n_components},
     }
+    if side == "default":
+        shipped = yaml.safe_load((ROOT / "config.yaml").read_text())["run_ica"]
+        overlay["run_ica"] |= {key: shipped[key] for key in RUNS_OF_FASTICA}
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "results/plot_components/overview.png"]
-    (whole, *processes), _ = watch(
-        [*command, "--configfile", "presets/nilearn_example.yaml", "overlay.yaml"], folder
-    )  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        str(arguments.cores),
+        "results/plot_components/overview.png",
+    ]
+    command += ["--configfile", "presets/nilearn_example.yaml", "overlay.yaml"]
+    (whole, *processes), _ = watch(command, folder)
+    (again, *_), _ = watch(command, folder)
     by_rule = _added(processes, {row["part"]: row["part"] for row in processes})
     by_stage = _added(processes, {row["part"]: STAGE_OF.get(row["part"], STAGES[0]) for row in processes})
-    return [whole, *by_stage, *by_rule]
+    return [whole, *by_stage, *by_rule, again | {"part": AGAIN}]
 
 
 def _added(processes: Iterable[Row], name_of: dict[str, str]) -> list[Row]:
@@ -186,33 +206,40 @@ def measure_size(n_images: int, n_components: int, sources: list[Path], argument
     with tempfile.TemporaryDirectory(dir=arguments.workdir) as temporary:
         folder = Path(temporary)
         files = make_archive(folder / "data", sources, n_images)
-        sides = ["example", "workflow"] if n_images <= arguments.largest_example else ["workflow"]
+        sides = ["example"] * (n_images <= arguments.largest_example) + ["workflow"] + ["default"] * arguments.default
         for number in range(arguments.runs):
             for side in sides:
                 (place := folder / f"{side}{number}").mkdir()
                 if side == "example":
                     rows = run_example(files, n_components, place)
                 else:
-                    rows = run_workflow(folder / "data", n_components, place, arguments.cores)
+                    rows = run_workflow(folder / "data", n_components, place, arguments, side)
                 for row in rows:
                     runs[side, row["part"]].append(row)
                 shutil.rmtree(place)
     return [
-        {"images": n_images, "components": n_components, "side": side, "part": part}
+        {"images": n_images, "components": n_components, "runs": arguments.runs, "side": side, "part": part}
         | {
             column: None if rows[0][column] is None else round(statistics.median(row[column] for row in rows), 2)
-            for column in COLUMNS[4:]
+            for column in MEASURED
         }
         for (side, part), rows in runs.items()
     ]
 
 
-def write_table(rows: Sequence[Row], n_runs: int) -> str:
-    """Write the rows of one size as a Markdown table: both sides, ratios, then the workflow's processes."""
+def write_tables(rows: Sequence[Row]) -> str:
+    """Write all sizes as Markdown, the smallest first."""
+    sizes = sorted({(row["images"], row["components"]) for row in rows})
+    return "\n".join(write_table([row for row in rows if (row["images"], row["components"]) == size]) for size in sizes)
+
+
+def write_table(rows: Sequence[Row]) -> str:
+    """Write the rows of one size as Markdown tables: both sides, ratios, then the workflow's processes."""
     found = {(row["side"], row["part"]): row for row in rows}
-    n_images, n_components = rows[0]["images"], rows[0]["components"]
+    n_images, n_components, n_runs = (rows[0][column] for column in COLUMNS[:3])
+    runs = "one run" if n_runs == 1 else f"median of {n_runs} runs"
     lines = [
-        f"{n_images} images, {n_components} components, median of {n_runs}",
+        f"### {n_images:,} images, {n_components} components: {runs}",
         "",
         "| | example: wall s | CPU s | workflow: wall s | CPU s | ratio of wall | of CPU |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -228,6 +255,14 @@ def write_table(rows: Sequence[Row], n_runs: int) -> str:
     for (side, part), row in found.items():
         if side == "workflow" and part not in ("whole", *STAGES):
             lines.append(f"| {part} | {' | '.join(_numbers(row))} | {row['peak_mb']:.0f} |")
+    if default := found.get(("default", "whole")):
+        ratios = " and ".join(_ratios(default, ours, ("wall_s", "cpu_s")))
+        wall, cpu = _numbers(default)
+        lines += [
+            "",
+            f"With restarts, bootstraps and halves as in config.yaml: {wall} s, {cpu} s of CPU, {ratios} times as"
+            " much.",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -255,31 +290,58 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path)
 
 
+def read_measurements(path: Path) -> list[Row]:
+    """Read what `save` wrote."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows: list[Row] = list(csv.DictReader(stream, dialect="excel-tab"))
+    for row in rows:
+        row |= {column: int(row[column]) for column in COLUMNS[:3]}
+        row |= {column: float(row[column]) if row[column] else None for column in MEASURED}
+    return rows
+
+
+def save(rows: Sequence[Row], folder: Path) -> None:
+    """Write measurements and plot, beside what was measured before of other sizes, and the tables in scale.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = {(row["images"], row["components"]) for row in rows}
+    old = [row for row in read_measurements(folder / "scale.tsv") if (row["images"], row["components"]) not in new]
+    rows = sorted([*old, *rows], key=lambda row: (row["images"], row["components"]))
+    with (folder / "scale.tsv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, dialect="excel-tab", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows, folder / "scale.png")
+    document = folder / "scale.md"
+    if document.exists():
+        before, _, rest = document.read_text().partition(TABLES_BEGIN)
+        after = rest.partition(TABLES_END)[2]
+        document.write_text(f"{before}{TABLES_BEGIN}{write_tables(rows)}{TABLES_END}{after}")
+
+
 def main() -> None:
     """Measure all sizes, print tables, write measurements and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, default=ROOT / "data", help="a NeuroVault cache to take images from")
-    parser.add_argument("--sizes", nargs="+", default=["119x8"], help="images x components, such as 119x8 300x20")
+    parser.add_argument("--sizes", nargs="*", default=[], help="images x components, such as 119x8 300x20")
+    parser.add_argument("--default", action="store_true", help="measure the workflow with config.yaml's restarts, too")
     parser.add_argument("--runs", type=int, default=3, help="runs of each side")
     parser.add_argument("--cores", type=int, default=2, help="cores of the workflow")
     parser.add_argument("--largest-example", type=int, default=1000, help="largest size at which the example runs too")
     parser.add_argument("--workdir", type=Path, help="where to put images and results; they are removed at the end")
-    parser.add_argument("--out", type=Path, help="folder for scale.tsv and scale.png")
+    parser.add_argument("--out", type=Path, help="folder for scale.tsv and scale.png, and tables in its scale.md")
     arguments = parser.parse_args()
-    sources = find_images(arguments.archive)
-    print(f"{len(sources)} images in {arguments.archive}{'' if sources else ': all are simulated'}\n", flush=True)
-    rows: list[Row] = []
-    for size in arguments.sizes:
+    sizes = arguments.sizes or ([] if arguments.out else ["119x8"])
+    sources = find_images(arguments.archive) if sizes else []
+    for size in sizes:
         n_images, n_components = map(int, size.split("x"))
-        rows += measure_size(n_images, n_components, sources, arguments)
-        print(write_table([row for row in rows if row["images"] == n_images], arguments.runs), flush=True)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        with (arguments.out / "scale.tsv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, dialect="excel-tab", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        draw(rows, arguments.out / "scale.png")
+        rows = measure_size(n_images, n_components, sources, arguments)
+        print(write_table(rows), flush=True)
+        if arguments.out:
+            save(rows, arguments.out)
+    if not sizes:
+        save([], arguments.out)
 
 
 if __name__ == "__main__":

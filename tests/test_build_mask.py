@@ -28,7 +28,7 @@ def saved(folder, data, affine):
 
 
 @pytest.mark.parametrize(("source", "load"), [("brain", load_mni152_brain_mask), ("gray_matter", load_mni152_gm_mask)])
-@pytest.mark.parametrize("resolution_mm", [3, 4])
+@pytest.mark.parametrize("resolution_mm", [2, 3])
 def test_the_masks_are_those_of_nilearn(source, load, resolution_mm, tmp_path):
     mask_img, expected_img = built(tmp_path, source, resolution_mm), load(resolution=resolution_mm)
     assert mask_img.get_data_dtype() == np.uint8

@@ -101,7 +101,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     for words in (
         "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
         " Besag and Clifford 1991)",
-        "in 250,000 Gaussian random maps (FWHM 20 mm)",
+        "in 250,000 Gaussian random maps (FWHM 30 mm)",
         "1 of 2 pairs of component and label had q < 0.05",
         "correlated over the mask with 2 maps of terms, and tested one-sided against surrogates",
         "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from fastica import Rotation, orthogonalize, rotate
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import squareform
 from stage_log import progress
 
 Array = npt.NDArray[np.floating[Any]]
+# FastICA on a tenth of the voxels that has not converged by then mostly goes to and fro: more iterations cost much and
+# change nothing.
+MAX_SAMPLE_ITER = 100
 
 
 class Settings(NamedTuple):
@@ -38,6 +38,10 @@ def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp
     labels : array of shape (n_estimates,)
         0..n_clusters-1.
     """
+    # Take longer to import than FastICA takes on a hundred images; a single start needs none of them.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     distance = np.clip(1 - similarity, 0, None)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), method="average")
@@ -88,9 +92,10 @@ def find_consensus(Z: Array, n_restarts: int, settings: Settings) -> Consensus:
     if n_restarts == 1:
         rotation = rotate(Z, seed=settings.random_state, **options)
         return Consensus(rotation, [rotation])
+    sample_options = options | {"max_iter": min(settings.max_iter, MAX_SAMPLE_ITER)}
     seeds = [int(seed) for seed in np.random.SeedSequence(settings.random_state).generate_state(n_restarts)]
     restarts = [
-        rotate(Z[:, voxel_sample(Z.shape[1], seed)], seed=seed, **options)
+        rotate(Z[:, voxel_sample(Z.shape[1], seed)], seed=seed, **sample_options)
         for seed in progress(seeds, total=n_restarts, unit="restart")
     ]
     # The data are white, so the inner products of rotation rows are the correlations of the maps.
@@ -116,6 +121,8 @@ def align(reference: Array, runs: Sequence[Array]) -> Array:
     aligned : array of shape (n_runs, n_components, n_axes)
         Estimate k of each run is the one assigned to component k.
     """
+    from scipy.optimize import linear_sum_assignment
+
     return np.stack([run[linear_sum_assignment(-np.abs(reference @ run.T))[1]] for run in runs])
 
 

@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nilearn.datasets
 import numpy as np
 import numpy.typing as npt
 from atlases import NILEARN_ATLASES, is_image_file, names_beside, read_names
@@ -73,6 +72,9 @@ def fetch_atlas(name: str, data_dir: str) -> tuple[npt.NDArray[Any], npt.NDArray
     affine : array of shape (4, 4)
     names : list of (int or None, str)
     """
+    # Takes a second to import, which most runs can spare.
+    import nilearn.datasets
+
     source = NILEARN_ATLASES[name]
     fetch = getattr(nilearn.datasets, source.fetcher)
     try:

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from consensus import Consensus, Settings, find_consensus, judge_by_restarts
+from isal import igzip
 from loadings import (
     Shares,
     effective_number,
@@ -246,7 +247,10 @@ def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:
     volume = np.zeros((*inside.shape, len(S)), dtype=np.float32)
     volume[inside] = S.T
     with replacing(path) as temporary:
-        nib.save(nib.Nifti1Image(volume, mask_img.affine), temporary)
+        # Intel's library takes a fifth of the time of zlib.
+        temporary.write_bytes(
+            igzip.compress(nib.Nifti1Image(volume, mask_img.affine).to_bytes(), mtime=0, compresslevel=1)
+        )
 
 
 if __name__ == "__main__":

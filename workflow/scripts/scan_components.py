@@ -127,7 +127,7 @@ def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
     if most == 0:
         return (
             f"Orders tried: {orders}. With none of them a component is found again in draws and halves of the"
-            " collections: these images do not show components that other studies would."
+            " collections: nothing here says that other studies would show any of them."
         )
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
     found = (
@@ -137,8 +137,8 @@ def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
     if best is judged[-1]:
         return f"{found}, more than with fewer (tried: {orders}). No larger one could be judged: try larger ones."
     return (
-        f"{found}; with more, {most} at most (tried: {orders}). More components split networks finer: believe those"
-        " without flags then."
+        f"{found}; with more, {most} at most (tried: {orders}). More components may split networks finer: rely on"
+        " those without flags then."
     )
 
 
@@ -163,7 +163,7 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     stability.set(ylabel="mean over components", ylim=(0, 1.02))
     stability.legend(fontsize="x-small")
     number.plot(orders, orders, color="0.7", linestyle="--", label="all of them")
-    draw(number, "reproduced", "found again in other collections", color="C3", marker="o")
+    draw(number, "reproduced", "found again in draws and halves", color="C3", marker="o")
     number.axvline(n_above_chance, color="0.4", linestyle=":", label="above chance (parallel analysis)")
     number.set(ylabel="components", ylim=(0, None))
     number.legend(fontsize="x-small")

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from consensus import Array, Settings, align, index_quality, mean_correlation, voxel_sample
+from consensus import MAX_SAMPLE_ITER, Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
 from matrix import image_blocks
 from stage_log import progress
 
 # Of fewer, a third of the draws has the same two or three studies.
 MIN_COLLECTIONS = 5
-# FastICA runs that have not converged by then go to and fro: more iterations cost much and change nothing.
-MAX_ITER = 100
 # So often the axes of all draws are turned at random, to know what correlations come by chance.
 N_RANDOM = 50
 CHANCE_PERCENTILE = 95
@@ -125,7 +123,10 @@ def decompose_draw(images: Images, counts: Array, n_components: int, seed: int, 
     if eigenvalues[-1] <= eigenvalues[0] * len(counts) * np.finfo(np.float64).eps:
         return None
     rotation = rotate(
-        (V.T @ images.P).astype(np.float32), seed=seed, max_iter=min(settings.max_iter, MAX_ITER), tol=settings.tol
+        (V.T @ images.P).astype(np.float32),
+        seed=seed,
+        max_iter=min(settings.max_iter, MAX_SAMPLE_ITER),
+        tol=settings.tol,
     )
     return Estimate(rotation.R @ V.T, rotation.converged)
 
