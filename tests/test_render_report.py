@@ -57,7 +57,7 @@ def test_page_says_what_the_tables_say(render):
         "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
         "Beyond chance: terms ICA_00 term 1 , ICA_00 term 2 ; metadata n-back task ; maps of terms term map .",
         "More than one source says term .",
-        "Rests on 2 of 3 images, 1 collections.",
+        "Rests on 2 of 3 images, 1 collection.",
         "term map 0.61 0.003 *",
         "ICA_01 is carried by one collection: number 7 holds 70.0 %",
         "Iq 0.93 · |r| 0.83",
