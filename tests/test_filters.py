@@ -1,7 +1,7 @@
 """The comparisons mean what nilearn's helpers mean."""
 
 import pytest
-from filters import COMPARISONS, compile_term, load_function, word_pattern
+from filters import COMPARISONS, compile_term, describe_term, load_function, word_pattern
 from hypothesis import given
 from hypothesis import strategies as st
 from nilearn.datasets import neurovault as nilearn_neurovault
@@ -124,3 +124,15 @@ def test_a_filter_that_fails_is_explained(tmp_path):
     path.write_text("def keep(:\n")
     with pytest.raises(ValueError, match="cannot be run: SyntaxError"):
         load_function(f"{path}:keep")
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ({"is_in": ["Z map", None]}, "field is_in [Z map, null]"), ({"not_null": True}, "field not_null true"),
+        ("fMRI-BOLD", "field = fMRI-BOLD"), ({"pattern": "a: b"}, "field pattern 'a: b'"),
+        (200 * "x y", f"field = {200 * 'x y'}"),
+    ],
+)  # fmt: skip
+def test_terms_are_described_as_they_were_written(term, text):
+    assert describe_term("field", term) == text

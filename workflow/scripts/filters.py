@@ -5,11 +5,14 @@ meaning for missing and mistyped values.
 """
 
 import importlib.util
+import math
 import re
 import traceback
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 Metadata = Mapping[str, Any]
 Predicate = Callable[[Any], bool]
@@ -100,11 +103,16 @@ def compile_term(key: str, term: Any) -> Predicate:
 
 
 def describe_term(key: str, term: Any) -> str:
-    """Write one term as it stands in selection.tsv, such as ``map_type is_in ['Z map']``."""
+    """Write one term as it stands in selection.tsv, nearly as in the configuration: ``map_type is_in [Z map]``."""
     if isinstance(term, Mapping):
         ((name, argument),) = term.items()
-        return f"{key} {name} {argument}"
-    return f"{key} = {term}"
+        return f"{key} {name} {_as_configured(argument)}"
+    return f"{key} = {_as_configured(term)}"
+
+
+def _as_configured(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("...\n").rstrip()
 
 
 def load_function(reference: str) -> Callable[[Metadata], bool]:

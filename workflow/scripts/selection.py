@@ -158,6 +158,14 @@ def select_images(
     passing = [found.passing(collection["id"]) for collection in read]
     kept = [image for images in passing for image in draw_images(images, random_state)[:max_images_per_collection]]
     selected = kept[:max_images]
+    limits = [
+        step("image", f"{key} {limit}", before, after)
+        for key, limit, before, after in (
+            ("max_images_per_collection", max_images_per_collection, list(chain(*passing)), kept),
+            ("max_images", max_images, kept, selected),
+        )
+        if limit is not None
+    ]
     check_fields("image_terms", fields, found.fields, is_any_left=bool(selected))
     return (
         sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
@@ -165,8 +173,7 @@ def select_images(
             step("collection", READ, drawn, read),
             count_damaged("image", range(found.n_listed), damage),
             *found.steps(),
-            step("image", f"max_images_per_collection {max_images_per_collection}", list(chain(*passing)), kept),
-            step("image", f"max_images {max_images}", kept, selected),
+            *limits,
         ],
     )
 
