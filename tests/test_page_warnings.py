@@ -6,7 +6,7 @@ SOUND = {
     "component": "ICA_00", "names": ["a", "b", "c"], "flags": None, "largest_collection_id": 7,
     "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
     "r_bootstraps": 0.8, "r_split_half": 0.6,
-    "n_significant_maps": None,
+    "n_significant_maps": None, "n_peaks": 3,
 }  # fmt: skip
 CALM = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
 
@@ -47,6 +47,13 @@ def test_a_worrying_run_in_words():
     assert "drawn anew or split in halves" in found[3]
     assert "number 7 holds 20.0 % of its squared loadings" in found[4]
     assert "no term, no word of the metadata and no map of a term that was compared has a q below 0.05" in found[7]
+
+
+def test_a_component_without_a_peak_is_said():
+    empty = SOUND | {"component": "ICA_01", "n_peaks": 0}
+    (found,) = warnings_of([SOUND, empty | {"names": ["d"]}])
+    assert found.startswith("ICA_01: no cluster reaches the threshold")
+    assert flags_of(empty) == ["nothing active"]
 
 
 def test_what_is_not_known_is_said():

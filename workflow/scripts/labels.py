@@ -50,18 +50,21 @@ ENGLISH_STOP_WORDS = frozenset(
 # Words of the trade: they say how a map was made, not what people did.
 STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """
-    activation activations activity adult adults analyses analysis analyzed article atlas author authors average
-    averaged baseline beta betas bold brain change changes cluster clusters collection compared comparison condition
-    conditions contrast contrasts controls corrected correction correlated correlation covariate covariates data
-    dataset datasets deactivation decrease difference differences effect effects estimate estimates experiment
-    experiments fdr fig figure file files fixed fmri fsl functional fwe glm group groups healthy higher human humans
-    image images imaging increase individual level lower magnetic main map maps mask masked mean meta-analysis mixed
-    mni model models mri neural neuroimaging neurovault nifti nii ones online paper parameter parametric participant
-    participants peak preprint published random regression regressor related resonance response responses result
-    results sample second-level session sessions show showing shown significant size sizes smoothed spm stat
-    statistic statistical statistics stats studies study subject subjects supplementary table task tasks template
-    test tests threshold thresholded trial trials uncorrected unthresholded using value values versus volume voxel
-    voxels vs whole whole-brain zmap zstat
+    activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
+    authors available average averaged based baseline beta betas bold brain change changes cluster clusters cohort
+    collection compared comparison condition conditions conducted contain contains contrast contrasts controls
+    corrected correction correlated correlation covariate covariates current data dataset datasets deactivation
+    decrease derived description descriptions difference differences downloaded effect effects estimate estimates
+    experiment experiments fdr fig figure file files fixed fmri fsl functional fwe generated glm group group-level
+    groups healthy higher human humans image images imaging included including increase individual investigate
+    investigated level lower magnetic main manuscript map maps mask masked mean meta-analysis mixed mni model models
+    mri neural neuroimaging neurovault nifti nii obtained ones online package paper parameter parametric participant
+    participants peak performed pipeline preprint preprocessed preprocessing present previous project provided
+    published random regression regressor related reported resonance response responses result results sample script
+    scripts second-level session sessions show showing shown significant size sizes smoothed software spm stat
+    statistic statistical statistics stats studies study subject subjects supplemental supplementary table task
+    tasks template test tests threshold thresholded toolbox trial trials uncorrected univariate univariate-beta
+    unthresholded used using value values variance versus volume voxel voxels vs whole whole-brain zmap zstat
     """.split()  # noqa: SIM905
 )
 

@@ -17,6 +17,7 @@ FLAGS = {
     "one_collection": "one study",
 }
 UNNAMED = "unsure name"
+EMPTY = "nothing active"
 
 
 def find_warnings(
@@ -33,6 +34,12 @@ def find_warnings(
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
         found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
+    empty = [row["component"] for row in components if not row["n_peaks"]]
+    if empty:
+        found.append(
+            f"{_listing(empty)}: no cluster reaches the threshold (plot_components.threshold), so there are no peaks,"
+            " and the figures have no colour. What is left to see is as noise would be."
+        )
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if n_rejected > n_images:
         found.append(f"More images were refused ({n_rejected}) than used ({n_images}); see the reasons below.")
@@ -111,7 +118,8 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
 
 def flags_of(component: Row) -> list[str]:
     """Say in a word or two each what speaks against a component, for its card."""
-    return [FLAGS.get(flag, flag) for flag in flags_in(component)] + ([UNNAMED] if is_unnamed(component) else [])
+    found = [FLAGS.get(flag, flag) for flag in flags_in(component)]
+    return found + [EMPTY] * (not component["n_peaks"]) + [UNNAMED] * is_unnamed(component)
 
 
 def is_unnamed(component: Row) -> bool:
