@@ -85,5 +85,6 @@ def test_same_as_the_example_on_made_images(run_preset, tmp_path):
     compare(run_preset(data_dir), data_dir)
 
 
+@pytest.mark.long
 def test_same_as_the_example_on_real_maps(run_preset, real_maps):
     compare(run_preset(real_maps, fetch_metadata={"max_images": None}), real_maps)

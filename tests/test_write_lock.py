@@ -206,7 +206,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "mean of 0.85 (lowest 0.80)",
         "converged after 12 iterations",
         "17 times the collections were drawn with replacement",
-        "in these draws was 0.65 (lowest 0.60; axes turned at random",
+        "was 0.65 (lowest 0.60; axes turned at random",
         "2 images of 2 had Neurosynth",
         "2 locked images of 1 collection without a DOI",
     ):
