@@ -34,6 +34,7 @@ import yaml
 from archives import find_images, make_archive
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs")
@@ -285,6 +286,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             if points:
                 axes.loglog(*zip(*points, strict=True), "o-", color=colour, label=side)
         axes.set(title=title, xlabel="images")
+        axes.set_xticks(sorted({r["images"] for r in rows}))
+        axes.xaxis.set_minor_locator(NullLocator())
+        # Also within one power of ten, and as plain numbers.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.grid(which="both", color="#e9ecef")
         axes.legend()
     figure.savefig(path)
