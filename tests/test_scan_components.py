@@ -108,6 +108,7 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
         ([row(10, 9), row(20, None)], "n_components: 10"),
         ([row(10, 0), row(20, 0)], "With none of them a component is found again"),
         ([row(10, None)], "is not known"),
+        ([row(5, 3), row(10, 4), row(15, 4)], "With 5 it is 3, one fewer: other studies may turn that round."),
         ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8, converged=False)], "With 20, 3 of 20 restarts"),
         ([row(10, 9), row(30, 8, converged=False)], "With 30, 0 of 20 restarts and the last run do not"),
     ],
