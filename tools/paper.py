@@ -190,7 +190,7 @@ def workflow_version() -> str:
 
 
 def files_of(configuration: Mapping[str, Any], base: Path) -> list[str]:
-    """Name the files in `base` that a configuration speaks of: masks, filters, tables, reference networks.
+    """Name the files in `base` that a configuration speaks of: filters, tables, mask, networks, atlas, maps of terms.
 
     Raises
     ------
