@@ -1,6 +1,5 @@
 """Find the components in reference networks: which goes with which, and is that more than chance."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
-from outputs import component_labels, remove_stale, write_table
+from outputs import component_labels, remove_stale, sha256_of, write_table
 from peaks import Volume, peak_of
 from references import read_reference
 from resampling import target_of
@@ -286,9 +285,7 @@ def _as_volume(values: Real, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
 
 
 def _log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDArray[np.bool_]) -> None:
-    sha256 = (
-        f", SHA-256 {hashlib.sha256(Path(reference).read_bytes()).hexdigest()}" if Path(reference).is_file() else ""
-    )
+    sha256 = f", SHA-256 {sha256_of(reference)}" if Path(reference).is_file() else ""
     logging.info(
         "%s%s: %d networks, %.0f %% of the mask in common", reference, sha256, r.shape[1], 100 * has_data.mean()
     )

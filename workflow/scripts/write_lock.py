@@ -3,7 +3,6 @@
 Nothing here depends on when or by whom the workflow is run: the same results give the same files.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -18,8 +17,8 @@ import numpy as np  # loads the BLAS library, too, whose version is written
 from bibliography import clean_doi, collection_entries, references_text
 from lock import lock_rows
 from methods_text import methods_text
-from outputs import read_table, replacing, write_json, write_table
-from significance import SIGNIFICANT_Q
+from outputs import read_table, replacing, sha256_of, write_json, write_table
+from significance import is_significant
 from stage_log import log_to
 from threadpoolctl import threadpool_info
 
@@ -29,12 +28,6 @@ PACKAGES = (
     "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2",
     "threadpoolctl",
 )  # fmt: skip
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hash a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def environment() -> dict[str, Any]:
