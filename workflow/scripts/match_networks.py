@@ -17,7 +17,7 @@ from peaks import Volume, peak_of
 from references import read_reference
 from resampling import target_of
 from scipy.optimize import linear_sum_assignment
-from significance import SIGNIFICANT_Q, false_discovery_rate
+from significance import SIGNIFICANT_Q, false_discovery_rate, is_significant
 from spatial_null import lattice_of, null_correlations, standardize
 from stage_log import log_to, progress
 from threadpoolctl import threadpool_limits
@@ -197,7 +197,6 @@ def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Se
     for number, row in enumerate(rows):
         y = bottom + height - (number + 1) * cell
         sheet.text(left - 5, y + cell / 2, row["component"], fontsize=8.5, ha="right", va="center")
-        is_significant = row["best_q"] is not None and row["best_q"] < SIGNIFICANT_Q
         for column, network in enumerate(shown):
             size = float(abs(r[number, network]))
             x = left + column * cell
@@ -205,7 +204,7 @@ def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Se
             if matches.matched[number] == network:
                 frame = Rectangle((x + 1, y + 1), cell - 2, cell - 2, fill=False, edgecolor=INK, linewidth=1.4)
                 sheet.axes.add_patch(frame)
-            bold = "bold" if is_significant and matches.best[number] == network else "normal"
+            bold = "bold" if is_significant(row["best_q"]) and matches.best[number] == network else "normal"
             ink = "white" if size > 0.55 else INK
             style = {"fontsize": 7, "ha": "center", "va": "center", "color": ink, "fontweight": bold}
             sheet.text(x + cell / 2, y + cell / 2, f"{size:.2f}", **style)
@@ -295,7 +294,7 @@ def _log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.ND
         "mean of the components' best |r| %.2f, of the networks' %.2f; %s",
         size.max(axis=1).mean(),
         size.max(axis=0).mean(),
-        f"{sum(q < SIGNIFICANT_Q for q in tested)} components with a q below {SIGNIFICANT_Q}"
+        f"{sum(is_significant(q) for q in tested)} components with a q below {SIGNIFICANT_Q}"
         if tested
         else "not tested",
     )
