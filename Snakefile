@@ -493,7 +493,8 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        modules("atlases", "drawing", "mni_space", "peaks", "references", "resampling", "significance", "spatial_null"),
+        modules("atlases", "drawing", "mni_space", "peaks", "png", "references", "resampling", "significance"),
+        modules("spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -528,9 +529,8 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        modules(
-            "atlases", "drawing", "mixture", "mni_space", "names", "peaks", "regions", "significance", "spatial_null"
-        ),
+        modules("atlases", "component_figure", "drawing", "maps", "mixture", "mixture_figures", "mni_space", "names"),
+        modules("peaks", "png", "regions", "significance", "spatial_null", "terms_figure", "workers"),
         configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -563,7 +563,7 @@ rule plot_components:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4  # at most; components are drawn side by side
     resources:
         mem_mb=growing(1000, per_mb=4),
         runtime=growing(30, per_mb=0.05),
@@ -576,7 +576,7 @@ rule plot_components:
 rule plot_images:
     """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
     input:
-        modules("drawing", "matrix", "peaks"),
+        modules("drawing", "matrix", "peaks", "png"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,
@@ -617,7 +617,7 @@ rule plot_images:
 rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
-        modules("drawing", "names", "peaks", "significance"),
+        modules("drawing", "names", "peaks", "png", "significance"),
         FOUNDATION,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
@@ -707,7 +707,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         modules("page_tables", "page_text", "page_warnings"),
-        modules("drawing", "names", "peaks", "significance", "viewer"),
+        modules("drawing", "names", "peaks", "png", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,

@@ -34,7 +34,7 @@ from plot_components import (
 def run(tmp_path, template_file):
     """Run the stage on two components in a folder of the given name; return the paths."""
 
-    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None):
+    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None, n_processes=1):
         folder = tmp_path / name
         maps = np.stack([blob(MOTOR_MM) - blob(CEREBELLUM_MM, height=6), blob(CEREBELLUM_MM)], axis=-1)
         maps += noise * np.random.default_rng(0).standard_normal(maps.shape, dtype=np.float32)
@@ -82,6 +82,7 @@ def run(tmp_path, template_file):
             threshold=threshold or {"percentile": 90},
             atlas=atlas,
             atlas_names=None,
+            n_processes=n_processes,
             **paths,
         )
         return folder, paths
@@ -301,6 +302,7 @@ def test_wrong_number_of_figures_is_refused(run, template_file):
             threshold={"z": 3},
             atlas=None,
             atlas_names=None,
+            n_processes=1,
             **(paths | {"figures": paths["figures"][:1]}),
         )
 

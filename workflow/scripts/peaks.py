@@ -1,5 +1,6 @@
 """Find the clusters and peaks of a map."""
 
+from itertools import product
 from string import ascii_lowercase
 from typing import Any, NamedTuple
 
@@ -70,17 +71,17 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
     if not above.any():
         return []
     # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
-    box = ndimage.find_objects(above.astype(np.int8))[0]
+    box = enclosing_box(above)
     data, above = data[box], above[box]
     labels, n_clusters = ndimage.label(above)
     sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
-    is_maximum = above & (data == ndimage.maximum_filter(data, 3))
-    # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
     voxels = np.argwhere(above)
+    is_maximum = _are_maxima(data, voxels)
+    # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
     by_label = np.lexsort((-data[above], labels[above]))
     _, first = np.unique(labels[above][by_label], return_index=True)
-    is_maximum[tuple(voxels[by_label[first]].T)] = True
-    maxima = np.argwhere(is_maximum)
+    is_maximum[by_label[first]] = True
+    maxima = voxels[is_maximum]
     values = data[tuple(maxima.T)]
     points = apply_affine(affine, maxima + [side.start for side in box])
     order = np.lexsort((*maxima.T, -values))
@@ -94,3 +95,23 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
             x, y, z = (round(float(mm), 3) + 0.0 for mm in point)
             found.append((float(values[index]), (x, y, z)))
     return [(int(sizes[label]), found) for label, found in peaks.items()]
+
+
+def enclosing_box(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """Return the smallest box around the voxels that are true, of which there is one or more."""
+    sides = []
+    for axis in range(3):
+        along = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        sides.append(slice(int(along[0]), int(along[-1]) + 1))
+    return tuple(sides)  # type: ignore[return-value]
+
+
+def _are_maxima(data: Array, voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Tell which of the voxels (n_voxels, 3) have no higher one among the 26 around them."""
+    padded = np.pad(data, 1, mode="edge")
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    flat, places = padded.ravel(), (voxels + 1) @ strides
+    values, are_maxima = flat[places], np.ones(len(voxels), dtype=bool)
+    for step in product((-1, 0, 1), repeat=3):
+        are_maxima &= values >= flat[places + np.dot(step, strides)]
+    return are_maxima

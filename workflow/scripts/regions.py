@@ -54,8 +54,10 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     return Regions(data.astype(np.int32), affine, names)
 
 
-def region_at(regions: Regions, point: Point) -> str | None:
-    """Name the region of the voxel nearest to a place in mm; None where there is none."""
+def region_at(regions: Regions | None, point: Point) -> str | None:
+    """Name the region of the voxel nearest to a place in mm; None where there is none, and without an atlas."""
+    if regions is None:
+        return None
     voxel = np.rint(apply_affine(np.linalg.inv(regions.affine), point)).astype(int)
     if (voxel < 0).any() or (voxel >= regions.volume.shape).any():
         return None

@@ -1,0 +1,142 @@
+"""Draw a component: cuts through its peak, axial cuts, the colour bar; and all components small."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from drawing import FAINT, INK, Box, Scale, Sheet, cut, draw_panel, in_plane, paint, shown_text, with_minus
+from names import MARKS
+from outputs import replacing
+from peaks import Point, Volume, peak_of
+from PIL import Image
+from png import write_png
+
+# Characters of a title at full size; a longer one is drawn smaller.
+LONGEST_TITLE = 85
+AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
+LINE = "#2f9e44"
+
+
+def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
+    """Draw one component: three cuts through its peak, eight axial cuts at fixed heights, the colour bar.
+
+    The axial cuts are the same for all components, so that figures can be laid side by side.
+    """
+    gap, bar_mm = 6, 110
+    widths = [box.shape(axis)[0] for axis in range(3)]
+    tallest = box.shape(2)[1]
+    sheet_mm = len(AXIAL_CUTS_MM) * (widths[2] + gap) + gap
+    zoom = (sheet_mm - bar_mm - 4 * gap) / sum(widths)
+    upper = tallest + 46
+    top = upper + tallest * zoom
+    sheet = Sheet(sheet_mm, top + 70, inches=11)
+    sheet.text(gap, top + 50, title, fontsize=min(15, 15 * LONGEST_TITLE / len(title)), fontweight="bold", va="center")
+    sheet.text(gap, top + 22, facts, fontsize=9.5, color=FAINT, va="center")
+
+    peak = peak_of(volume)
+    left = float(gap)
+    for axis, name in enumerate("xyz"):
+        width = box.shape(axis)[0]
+        corner = (left, float(upper))
+        draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, magnification=zoom)
+        _draw_crosshair(sheet, box, axis, peak, corner, zoom)
+        _draw_sides(sheet, box, axis, corner, zoom)
+        place = f"{name} = {with_minus(f'{peak[axis]:.0f}')}"
+        sheet.text(left + width * zoom / 2, upper - 4, place, fontsize=10, ha="center", va="top")
+        left += width * zoom + gap
+    _draw_colour_bar(sheet, scale, left=left + 26, bottom=upper + 0.16 * tallest * zoom, height=0.62 * tallest * zoom)
+
+    for number, height_mm in enumerate(AXIAL_CUTS_MM):
+        corner = (gap + number * (widths[2] + gap), 16)
+        draw_panel(sheet, volume, template, box, scale, axis=2, at_mm=height_mm, corner=corner)
+        place = f"z = {with_minus(str(height_mm))}"
+        sheet.text(corner[0] + widths[2] / 2, 13, place, fontsize=9, ha="center", va="top")
+    return sheet
+
+
+def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tuple[float, float], zoom: float) -> None:
+    across, up = in_plane(axis)
+    width, height = box.shape(axis)
+    x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
+    y = corner[1] + (peak[up] - box.low[up] + 0.5) * zoom
+    hole = 9 * zoom
+    level = [(corner[0], x - hole), (x + hole, corner[0] + width * zoom)]
+    upright = [(corner[1], y - hole), (y + hole, corner[1] + height * zoom)]
+    ends = [((start, y), (end, y)) for start, end in level if start < end]
+    ends += [((x, start), (x, end)) for start, end in upright if start < end]
+    sheet.lines(ends, color=LINE, linewidth=0.8, alpha=0.9, zorder=2)
+
+
+def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: tuple[float, float], zoom: float) -> None:
+    if axis == 0:
+        return
+    width, height = box.shape(axis)
+    style = {"fontsize": 10, "va": "top", "color": FAINT}
+    sheet.text(corner[0] + 4 * zoom, corner[1] + (height - 3) * zoom, "L", **style)
+    sheet.text(corner[0] + (width - 4) * zoom, corner[1] + (height - 3) * zoom, "R", ha="right", **style)
+
+
+def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, height: float) -> None:
+    """Draw the colour bar over the full, symmetrical range; grey is what is below the threshold."""
+    levels = np.linspace(-scale.brightest, scale.brightest, 401)
+    painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
+    sheet.picture(painted, left, bottom, 16, height)
+    marked = (-scale.brightest, -scale.negative_threshold, scale.threshold, scale.brightest)
+    values = [value for value in marked if abs(value) <= scale.brightest]
+    heights = [bottom + height * (value + scale.brightest) / (2 * scale.brightest) for value in values]
+    sheet.lines([((left + 16, y), (left + 20, y)) for y in heights], color=INK, linewidth=0.8)
+    for value, y in zip(values, heights, strict=True):
+        sheet.text(left + 23, y, with_minus(f"{value:.1f}"), fontsize=9, va="center")
+    sheet.text(left + 8, bottom + height + 10, "SD", fontsize=9, ha="center", va="bottom", color=FAINT)
+
+
+def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> npt.NDArray[np.uint8]:
+    """Draw three cuts through the peak side by side, one pixel a mm, transparent around the brain.
+
+    Returns
+    -------
+    array of shape (height, width, 4)
+        The first row is the lowest.
+    """
+    peak = peak_of(volume)
+    tallest = box.shape(2)[1]
+    cuts = []
+    for axis in range(3):
+        anatomy = cut(template, box, axis, peak[axis])
+        painted = paint(cut(volume, box, axis, peak[axis]), anatomy, scale)
+        alpha = np.where((painted != 255).any(axis=2), 255, 0).astype(np.uint8)
+        below = (tallest - anatomy.shape[0]) // 2
+        above = tallest - anatomy.shape[0] - below
+        cuts.append(np.pad(np.dstack([painted, alpha]), ((below, above), (0, 0), (0, 0))))
+    return np.hstack(cuts)
+
+
+def save_thumbnail(path: str, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write a thumbnail as a PNG."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        write_png(stream, pixels[::-1])
+
+
+def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
+    """Read a thumbnail as `draw_thumbnail` made it."""
+    return np.asarray(Image.open(path))[::-1]
+
+
+def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Sheet:
+    """Draw all components small, each cut through its peak."""
+    columns = 4
+    gap, caption = 22, 52
+    tallest, width = thumbnails[0].shape[:2]
+    cell_width, cell_height = width + gap, tallest + caption
+    n_rows = -(-len(thumbnails) // columns)
+    sheet = Sheet(columns * cell_width + gap, n_rows * cell_height + gap, inches=13)
+    for number, (thumbnail, title) in enumerate(zip(thumbnails, titles, strict=True)):
+        row, column = divmod(number, columns)
+        left = float(gap + column * cell_width)
+        bottom = gap / 2 + (n_rows - 1 - row) * cell_height
+        label, _, terms = title.partition("  ")
+        sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
+        colour = FAINT if terms.startswith(MARKS) else INK
+        sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=colour)
+        sheet.picture(thumbnail, left, bottom, width, tallest)
+    return sheet
