@@ -74,14 +74,14 @@ def decompose(Z: Array, R: Array, reduced: Mapping[str, Array]) -> Decomposition
         What reduce_images has written.
     """
     k = len(Z)
-    S = R @ Z
-    scale = S.std(axis=1, keepdims=True)
+    S = R.astype(Z.dtype) @ Z
+    scale = S.std(axis=1, keepdims=True, dtype=np.float64)
     S /= scale
     roots = np.sqrt(reduced["weights"])[:, None]
     # The rotation is orthogonal, so its transpose inverts it.
     weighted_A = (reduced["U"][:, :k] * np.sqrt(reduced["eigenvalues"][:k])) @ R.T * scale.T
     order, signs = settle(S, weighted_A)
-    S, R, W = ((signs[:, None] * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
+    S, R, W = ((signs[:, None].astype(rows.dtype) * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
     return Decomposition(S, (weighted_A * signs)[:, order] / roots, W, R)
 
 
