@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from labels import LABEL_FIELDS, TEXT_FIELDS, label_matrix, words_of
+from labels import ENGLISH_STOP_WORDS, LABEL_FIELDS, MIN_LETTERS, TEXT_FIELDS, label_matrix, words_of
+from sklearn.feature_extraction import text as sklearn_text
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,10 @@ from labels import LABEL_FIELDS, TEXT_FIELDS, label_matrix, words_of
 )
 def test_words(text, words):
     assert words_of(text) == words
+
+
+def test_stop_words_are_those_of_scikit_learn():
+    assert {word for word in sklearn_text.ENGLISH_STOP_WORDS if len(word) >= MIN_LETTERS} == ENGLISH_STOP_WORDS
 
 
 def image(collection_id, **known):

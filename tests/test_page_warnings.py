@@ -52,8 +52,8 @@ def test_a_worrying_run_in_words():
 def test_a_component_without_a_peak_is_said():
     empty = SOUND | {"component": "ICA_01", "n_peaks": 0}
     (found,) = warnings_of([SOUND, empty | {"names": ["d"]}])
-    assert found.startswith("ICA_01: no cluster reaches the threshold")
-    assert flags_of(empty) == ["nothing active"]
+    assert found.startswith("ICA_01: no value reaches the threshold")
+    assert flags_of(empty) == ["nothing shown"]
 
 
 def test_what_is_not_known_is_said():

@@ -91,8 +91,14 @@ def test_files_of_the_configuration_are_found_and_others_refused(tmp_path):
     settings["mask_images"]["mask"] = "mask.nii.gz"
     settings["fetch_metadata"]["image_filter"] = "mine.py:keep"
     settings["match_networks"]["reference"] = "networks.nii.gz"
-    (tmp_path / "networks.txt").touch()
-    assert files_of(settings, tmp_path) == ["mine.py", "mask.nii.gz", "networks.nii.gz", "networks.txt"]
+    settings["project_terms"]["term_maps"] = "terms"
+    settings["plot_components"]["atlas"] = "regions.nii.gz"
+    (tmp_path / "terms").mkdir()
+    named = ["networks.txt", "terms/pain.nii.gz", "terms/reward.nii.gz", "regions.tsv"]
+    for file in named:
+        (tmp_path / file).touch()
+    files = ["mine.py", "mask.nii.gz", "networks.nii.gz", *named[:3], "regions.nii.gz", "regions.tsv"]
+    assert files_of(settings, tmp_path) == files
     settings["mask_images"]["mask"] = str(tmp_path / "mask.nii.gz")
     with pytest.raises(ValueError, match="is outside of this folder"):
         files_of(settings, tmp_path)

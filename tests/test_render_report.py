@@ -68,7 +68,7 @@ def test_page_says_what_the_tables_say(render):
         "The strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
         "|r| 0.57 over collections, on average; lowest 0.31",
         "No measure speaks against it.",
-        "Flagged: unstable start, not reproduced, one study, nothing active, unsure name.",
+        "Flagged: unstable start, not reproduced, one study, nothing shown, unsure name.",
         "0.31 below the limit with draws of the collections; flagged below 0.5; chance 0.20",
         "Collections that count 1.6 of 2, by their shares; the largest has 80.0 %",
         "Study seven 80.0 % 0.600 2",

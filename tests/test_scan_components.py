@@ -120,6 +120,10 @@ def test_the_advice_follows_from_the_numbers(rows, words):
     assert "11 principal components" in text
 
 
+def test_none_is_not_called_one_fewer_than_one():
+    assert "one fewer" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
+
+
 def test_orders_above_the_rank_alone_are_refused(tmp_path):
     np.savez(tmp_path / "reduction.npz", U=np.eye(5))
     with pytest.raises(ValueError, match="are all above the 5 directions"):

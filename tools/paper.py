@@ -6,7 +6,6 @@ the configuration is taken from there, and every result is compared with the has
 
 import argparse
 import csv
-import hashlib
 import json
 import re
 import shutil
@@ -26,6 +25,7 @@ from rocrate.rocrate import ROCrate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
 from configuration import user_files  # noqa: E402
+from outputs import sha256_of  # noqa: E402
 
 RUN = Path("results/write_lock/run.json")
 BESIDE_RUN = ("images.lock.tsv", "images.lock.json", "run.json", "methods.md", "references.bib")
@@ -190,7 +190,7 @@ def workflow_version() -> str:
 
 
 def files_of(configuration: Mapping[str, Any], base: Path) -> list[str]:
-    """Name the files in `base` that a configuration speaks of: masks, filters, tables, reference networks.
+    """Name the files in `base` that a configuration speaks of: filters, tables, mask, networks, atlas, maps of terms.
 
     Raises
     ------
@@ -317,12 +317,6 @@ def as_numbers(texts: list[str]) -> np.ndarray | None:
         return np.array([np.nan if text == "n/a" else float(text) for text in texts])
     except ValueError:
         return None
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hash a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def copy(source: str | Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from outputs import read_table, write_table
 from scipy.ndimage import map_coordinates
 from scipy.optimize import linear_sum_assignment
-from significance import SIGNIFICANT_Q
+from significance import is_significant
 from stage_log import log_to
 
 MIN_ABS_R = 0.9
@@ -61,7 +61,7 @@ def significant_terms(rows: list[Row]) -> dict[str, set[str]] | None:
         return None
     significant: dict[str, set[str]] = {row["component"]: set() for row in rows}
     for row in rows:
-        if row["q"] < SIGNIFICANT_Q:
+        if is_significant(row["q"]):
             significant[row["component"]].add(row["term"])
     return significant
 

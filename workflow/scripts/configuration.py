@@ -114,7 +114,14 @@ def filter_files(config: Mapping[str, Any]) -> list[str]:
 def user_files(config: Mapping[str, Any]) -> list[str]:
     """Return every file of the user's that the configuration names, besides images: what a rerun elsewhere needs."""
     named = [config["archive"][key] for key in ("lock", "table") if config["archive"][key]]
-    return [*named, *filter_files(config), *mask_file(config), *reference_files(config), *term_map_files(config)]
+    return [
+        *named,
+        *filter_files(config),
+        *mask_file(config),
+        *reference_files(config),
+        *term_map_files(config),
+        *atlas_files(config),
+    ]
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

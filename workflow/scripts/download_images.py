@@ -1,7 +1,6 @@
 """Get the images of one batch into the archive's cache and make sure that they are what they should be."""
 
 import gzip
-import hashlib
 import logging
 import shutil
 import zlib
@@ -14,7 +13,7 @@ import neurovault
 from answers import FetchError
 from lock import list_changed, locked_images
 from neurovault_api import PROBE
-from outputs import read_table, replacing, temporary_path, to_text, write_table
+from outputs import read_table, replacing, sha256_of, temporary_path, to_text, write_table
 from stage_log import Meter, log_to
 from web import Client, connect
 
@@ -48,8 +47,7 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     if not path.is_file():
         return _failed("missing_file", None)
     size = path.stat().st_size
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256:
         is_size_known = bool(expected_bytes) and sha256 is None
         if (is_size_known and expected_bytes != size) or find_fault(path, whole=not is_size_known):

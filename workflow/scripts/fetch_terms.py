@@ -1,6 +1,5 @@
 """Get the Neurosynth term weights of the images of one batch. What cannot be had stays missing."""
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from answers import FetchError
 from lock import list_changed, locked_images
 from neurovault import terms_file
-from outputs import read_table, replacing, write_table
+from outputs import read_table, replacing, sha256_of, write_table
 from sources import read_own_table
 from stage_log import Meter, log_to
 from web import Client, connect
@@ -272,7 +271,7 @@ def _is_correlation(weight: Any) -> bool:
 
 
 def _hash(path: Path | None, weights: Weights) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and weights else None
+    return sha256_of(path) if path and weights else None
 
 
 if __name__ == "__main__":

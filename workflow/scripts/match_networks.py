@@ -1,6 +1,5 @@
 """Find the components in reference networks: which goes with which, and is that more than chance."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +12,12 @@ import numpy.typing as npt
 from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
-from outputs import component_labels, remove_stale, write_table
+from outputs import component_labels, remove_stale, sha256_of, write_table
 from peaks import Volume, peak_of
 from references import read_reference
 from resampling import target_of
 from scipy.optimize import linear_sum_assignment
-from significance import SIGNIFICANT_Q, false_discovery_rate
+from significance import SIGNIFICANT_Q, false_discovery_rate, is_significant
 from spatial_null import lattice_of, null_correlations, standardize
 from stage_log import log_to, progress
 from threadpoolctl import threadpool_limits
@@ -198,7 +197,6 @@ def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Se
     for number, row in enumerate(rows):
         y = bottom + height - (number + 1) * cell
         sheet.text(left - 5, y + cell / 2, row["component"], fontsize=8.5, ha="right", va="center")
-        is_significant = row["best_q"] is not None and row["best_q"] < SIGNIFICANT_Q
         for column, network in enumerate(shown):
             size = float(abs(r[number, network]))
             x = left + column * cell
@@ -206,7 +204,7 @@ def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Se
             if matches.matched[number] == network:
                 frame = Rectangle((x + 1, y + 1), cell - 2, cell - 2, fill=False, edgecolor=INK, linewidth=1.4)
                 sheet.axes.add_patch(frame)
-            bold = "bold" if is_significant and matches.best[number] == network else "normal"
+            bold = "bold" if is_significant(row["best_q"]) and matches.best[number] == network else "normal"
             ink = "white" if size > 0.55 else INK
             style = {"fontsize": 7, "ha": "center", "va": "center", "color": ink, "fontweight": bold}
             sheet.text(x + cell / 2, y + cell / 2, f"{size:.2f}", **style)
@@ -286,9 +284,7 @@ def _as_volume(values: Real, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
 
 
 def _log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDArray[np.bool_]) -> None:
-    sha256 = (
-        f", SHA-256 {hashlib.sha256(Path(reference).read_bytes()).hexdigest()}" if Path(reference).is_file() else ""
-    )
+    sha256 = f", SHA-256 {sha256_of(reference)}" if Path(reference).is_file() else ""
     logging.info(
         "%s%s: %d networks, %.0f %% of the mask in common", reference, sha256, r.shape[1], 100 * has_data.mean()
     )
@@ -298,7 +294,7 @@ def _log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.ND
         "mean of the components' best |r| %.2f, of the networks' %.2f; %s",
         size.max(axis=1).mean(),
         size.max(axis=0).mean(),
-        f"{sum(q < SIGNIFICANT_Q for q in tested)} components with a q below {SIGNIFICANT_Q}"
+        f"{sum(is_significant(q) for q in tested)} components with a q below {SIGNIFICANT_Q}"
         if tested
         else "not tested",
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from significance import SIGNIFICANT_Q
+from significance import is_significant
 
 MOST_WORDS = 3
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"
@@ -26,7 +26,7 @@ def choose_names(terms: Iterable[tuple[str | None, float | None]]) -> Names:
         Terms of a component, strongest first, each with its false discovery rate, or None where it was not tested.
     """
     known = [(term or "", q) for term, q in terms]
-    significant = [term for term, q in known if q is not None and q < SIGNIFICANT_Q]
+    significant = [term for term, q in known if is_significant(q)]
     if significant:
         return Names(significant[:MOST_WORDS], "")
     if not known:

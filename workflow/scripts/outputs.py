@@ -107,6 +107,12 @@ def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()
             file.unlink()
 
 
+def sha256_of(path: str | Path) -> str:
+    """Hash the content of a file."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def write_json(path: str | Path, content: Any, *, sort_keys: bool = True) -> None:
     """Write `content` as indented JSON, sorted unless its order means something."""
     text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)

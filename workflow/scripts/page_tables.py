@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from names import choose_names
-from page_text import is_significant, shorten
+from page_text import shorten
+from significance import is_significant
 
 Row = dict[str, Any]
 

@@ -4,8 +4,6 @@ import re
 import urllib.parse
 from typing import Any
 
-from significance import SIGNIFICANT_Q
-
 LONGEST_TEXT = 240
 DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
@@ -44,11 +42,6 @@ def format_q(q: float | None) -> str:
     if q is None:
         return "\u2013"
     return "< 0.001" if q < 0.001 else f"{q:.3f}"
-
-
-def is_significant(q: float | None) -> bool:
-    """Tell whether a term or label was tested and goes with its component beyond chance."""
-    return q is not None and q < SIGNIFICANT_Q
 
 
 def percent(value: float | None) -> str:

@@ -17,7 +17,7 @@ FLAGS = {
     "one_collection": "one study",
 }
 UNNAMED = "unsure name"
-EMPTY = "nothing active"
+EMPTY = "nothing shown"
 
 
 def find_warnings(
@@ -34,12 +34,7 @@ def find_warnings(
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
         found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
-    empty = [row["component"] for row in components if not row["n_peaks"]]
-    if empty:
-        found.append(
-            f"{_listing(empty)}: no cluster reaches the threshold (plot_components.threshold), so there are no peaks,"
-            " and the figures have no colour. What is left to see is as noise would be."
-        )
+    found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if n_rejected > n_images:
         found.append(f"More images were refused ({n_rejected}) than used ({n_images}); see the reasons below.")
@@ -98,6 +93,16 @@ def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
             " be noise."
         )
     return found
+
+
+def _about_peaks(components: Sequence[Row]) -> list[str]:
+    empty = [row["component"] for row in components if not row["n_peaks"]]
+    if not empty:
+        return []
+    return [
+        f"{_listing(empty)}: no value reaches the threshold (plot_components.threshold), so there are no peaks, and the"
+        " figures have no colour."
+    ]
 
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:

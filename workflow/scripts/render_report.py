@@ -37,7 +37,6 @@ from page_text import (
     doi_address,
     format_number,
     format_q,
-    is_significant,
     percent,
     read_markdown,
     safe_address,
@@ -46,7 +45,7 @@ from page_text import (
 from page_warnings import find_warnings, flags_of
 from peaks import Volume
 from PIL import Image
-from significance import MIN_COLLECTIONS, SIGNIFICANT_Q
+from significance import MIN_COLLECTIONS, SIGNIFICANT_Q, is_significant
 from stage_log import log_to
 from viewer import pack_viewer
 

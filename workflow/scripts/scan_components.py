@@ -109,7 +109,7 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
     n_restarts : int
     """
     orders = ", ".join(str(row["n_components"]) for row in rows)
-    said = [_about_reproduction(rows, orders), *_about_one_fewer(rows)]
+    said = [_about_reproduction(rows, orders)]
     for row in rows:
         n_lost = n_restarts - row["restarts_converged"]
         if not row["converged"] or n_lost > n_restarts / 10:
@@ -139,34 +139,25 @@ def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
             f"Orders tried: {orders}. With none of them a component is found again in draws and halves of the"
             " collections: nothing here says that other studies would show any of them."
         )
-    best = _best_of(judged)
+    best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
     found = (
         f"Advice: run_ica.n_components: {best['n_components']}. With it {best['reproduced']} components are found again"
         " in draws and halves of the collections (no flag not_reproduced)"
     )
     if best is judged[-1]:
-        return f"{found}, more than with fewer (tried: {orders}). No larger one could be judged: try larger ones."
-    return (
-        f"{found}; with more, {most} at most (tried: {orders}). More components may split networks finer: rely on"
-        " those without flags then."
-    )
-
-
-def _about_one_fewer(rows: Sequence[Row]) -> list[str]:
-    """Name a smaller number that shows one component fewer, if there is one: so small a difference is no evidence."""
-    judged = [row for row in rows if row["reproduced"]]
-    if not judged:
-        return []
-    best = _best_of(judged)
+        found += f", more than with fewer (tried: {orders}). No larger one could be judged: try larger ones."
+    else:
+        found += (
+            f"; with more, {most} at most (tried: {orders}). More components may split networks finer: rely on those"
+            " without flags then."
+        )
+    # So small a difference is no evidence.
     fewer = next(row for row in judged if row["reproduced"] >= best["reproduced"] - 1)
-    if fewer is best:
-        return []
-    return [f"With {fewer['n_components']} it is {fewer['reproduced']}, one fewer: other studies may turn that round."]
-
-
-def _best_of(judged: Sequence[Row]) -> Row:
-    most = max(row["reproduced"] for row in judged)
-    return next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
+    if fewer is not best and fewer["reproduced"]:
+        found += (
+            f" With {fewer['n_components']} it is {fewer['reproduced']}, one fewer: other studies may turn that round."
+        )
+    return found
 
 
 def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, path: str) -> None:

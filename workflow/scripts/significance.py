@@ -53,6 +53,11 @@ class Groups(NamedTuple):
     sizes: npt.NDArray[np.intp]  # (n_collections,), its images
 
 
+def is_significant(q: float | None) -> bool:
+    """Tell whether something was tested and has a false discovery rate below the one that figures and texts go by."""
+    return q is not None and q < SIGNIFICANT_Q
+
+
 def group(collections: Sequence[int]) -> Groups:
     """Sort images by collection."""
     _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)

@@ -3,7 +3,6 @@
 Nothing here depends on when or by whom the workflow is run: the same results give the same files.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -18,8 +17,8 @@ import numpy as np  # loads the BLAS library, too, whose version is written
 from bibliography import clean_doi, collection_entries, references_text
 from lock import lock_rows
 from methods_text import methods_text
-from outputs import read_table, replacing, write_json, write_table
-from significance import SIGNIFICANT_Q
+from outputs import read_table, replacing, sha256_of, write_json, write_table
+from significance import is_significant
 from stage_log import log_to
 from threadpoolctl import threadpool_info
 
@@ -29,12 +28,6 @@ PACKAGES = (
     "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2",
     "threadpoolctl",
 )  # fmt: skip
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hash a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def environment() -> dict[str, Any]:
@@ -88,7 +81,7 @@ def run_facts(
     with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     tested = [row for row in terms if row["q"] is not None]
-    significant = [row for row in tested if row["q"] < SIGNIFICANT_Q]
+    significant = [row for row in tested if is_significant(row["q"])]
     return {
         "images_selected": len(selection),
         "collections_selected": len({row["collection_id"] for row in selection}),
@@ -102,9 +95,9 @@ def run_facts(
         "components_with_significant_terms": len({row["component"] for row in significant}),
         "term_maps": len({row["term"] for row in map_terms}),
         "term_map_pairs_tested": sum(row["q"] is not None for row in map_terms),
-        "term_map_pairs_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in map_terms),
+        "term_map_pairs_significant": sum(is_significant(row["q"]) for row in map_terms),
         "labels_tested": sum(row["q"] is not None for row in labels),
-        "labels_significant": sum(row["q"] is not None and row["q"] < SIGNIFICANT_Q for row in labels),
+        "labels_significant": sum(is_significant(row["q"]) for row in labels),
         "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),
@@ -114,9 +107,7 @@ def run_facts(
         "variance_explained": decomposition["variance_explained"],
         "components_without_activation": sum(row["positive_share"] + row["negative_share"] == 0 for row in mixtures),
         "networks_tested": sum(row["best_q"] is not None for row in networks),
-        "components_with_significant_network": sum(
-            row["best_q"] is not None and row["best_q"] < SIGNIFICANT_Q for row in networks
-        ),
+        "components_with_significant_network": sum(is_significant(row["best_q"]) for row in networks),
         "mean_best_network_r": sum(abs(row["best_r"]) for row in networks) / len(networks) if networks else None,
     } | _means_and_minima(stability)
 
