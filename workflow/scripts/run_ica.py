@@ -74,7 +74,7 @@ def decompose(Z: Array, R: Array, reduced: Mapping[str, Array]) -> Decomposition
         What reduce_images has written.
     """
     k = len(Z)
-    S = R.astype(Z.dtype) @ Z
+    S: Array = R.astype(Z.dtype) @ Z
     scale = S.std(axis=1, keepdims=True, dtype=np.float64)
     S /= scale
     roots = np.sqrt(reduced["weights"])[:, None]
