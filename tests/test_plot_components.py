@@ -11,33 +11,23 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawing import FAINT, INK, Limits, read_template
+from drawing import Limits, read_template
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from outputs import column_names, read_table, write_table
 from PIL import Image
-from plot_components import (
-    BARS,
-    Term,
-    draw_overview,
-    draw_terms,
-    facts_of,
-    kind_of,
-    limits_of,
-    main,
-    shown_values,
-    title_of,
-    top_terms,
-)
+from plot_components import facts_of, limits_of, main, shown_values
 
 
 @pytest.fixture
 def run(tmp_path, template_file):
     """Run the stage on two components in a folder of the given name; return the paths."""
 
-    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None, n_processes=1):
+    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None, empty=None, threads=1):
         folder = tmp_path / name
         maps = np.stack([blob(MOTOR_MM) - blob(CEREBELLUM_MM, height=6), blob(CEREBELLUM_MM)], axis=-1)
         maps += noise * np.random.default_rng(0).standard_normal(maps.shape, dtype=np.float32)
+        if empty is not None:
+            maps[..., empty] = 0
         inside = np.zeros(SHAPE, np.uint8)
         inside[5:-5, 5:-5, 5:-5] = 1
         (folder / "run_ica").mkdir(parents=True)
@@ -82,7 +72,7 @@ def run(tmp_path, template_file):
             threshold=threshold or {"percentile": 90},
             atlas=atlas,
             atlas_names=None,
-            n_processes=n_processes,
+            threads=threads,
             **paths,
         )
         return folder, paths
@@ -196,60 +186,9 @@ def test_peaks_lie_where_the_blobs_were_planted(run):
     assert found[0]["volume_mm3"] == pytest.approx(ball_mm3, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("terms", "q", "title"),
-    [
-        (["motor", "hand", "finger", "arm"], 0.01, "ICA_03  motor, hand, finger"),
-        (["task", "memory", "word", "load"], 0.2, "ICA_03  n.s. (task, memory, word)"),
-        (["motor"], None, "ICA_03  untested (motor)"),
-        ([], 0.01, "ICA_03"),
-        (["$x^2$", "a_b", "<b>"], 0.01, "ICA_03  $x^2$, a_b, <b>"),
-        (["a\tb\n c", "\u202eabc\x00", "日本"], 0.01, "ICA_03  a b c, abc, \ufffd\ufffd"),
-        (["y" * 5000] * 3, 0.01, "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
-    ],
-)
-def test_titles(terms, q, title):
-    assert title_of("ICA_03", [Term(term, 1.0, q) for term in terms]) == title
-
-
-def test_terms_come_by_rank_with_their_q():
-    rows = [{"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "q": q}
-            for rank, term, q in [(2, "hand", 0.2), (1, "motor", 0.001), (3, None, None)]]  # fmt: skip
-    assert top_terms(rows) == {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.2), Term("", 1 / 3, None)]}
-
-
-def test_bars_and_legend_tell_significant_terms_from_others():
-    terms = {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.05)], "ICA_01": [Term("pain", 0.5, 0.2)]}
-    sheet = draw_terms(["ICA_00", "ICA_01", "ICA_02"], terms)
-    # Bars of the terms, then those of the legend; a filled bar is opaque, a hollow one is not.
-    assert [bar.get_facecolor()[3] for bar in sheet.axes.patches] == [1, 0, 0, 1, 0]
-    shown = [text.get_text() for text in sheet.axes.texts]
-    assert [text for text in shown if text.endswith("*")] == ["1 *"]
-    assert shown[-2:] == [BARS["significant"], BARS["chance"]]
-    assert "no terms" in shown
-
-
-def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
-    assert [kind_of(q) for q in (None, 0.0, 0.0499, 0.05, 1.0)] == [
-        "untested", "significant", "significant", "chance", "chance",
-    ]  # fmt: skip
-    sheet = draw_terms(["ICA_00"], {"ICA_00": [Term("motor", 1, None)]})
-    assert sheet.axes.texts[-1].get_text() == BARS["untested"]
-    assert len(sheet.axes.patches) == 2
-    assert not draw_terms(["ICA_00"], {}).axes.patches
-
-
 def test_figures_have_their_titles(run):
     _, paths = run("results")
     assert titles(paths) == ["ICA_00  motor, hand, finger", "ICA_01"]
-
-
-def test_overview_writes_names_that_may_be_chance_in_grey():
-    small = np.zeros((40, 120, 4), np.uint8)
-    sheet = draw_overview([small, small], ["ICA_00  motor", "ICA_01  n.s. (task)"])
-    colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
-    assert colours["motor"] == INK
-    assert colours["n.s. (task)"] == FAINT
 
 
 def test_hostile_terms_are_drawn_without_a_warning(run):
@@ -277,9 +216,9 @@ def test_facts_say_what_a_mixture_shows():
     assert shown_values(Limits(np.inf, np.inf), mixture) == "nothing, as noise explains all values"
 
 
-def test_same_maps_give_the_same_bytes(run):
+def test_same_maps_give_the_same_bytes_in_any_number_of_processes(run):
     first, _ = run("first")
-    second, _ = run("second")
+    second, _ = run("second", threads=2)
     names = sorted(path.name for path in (first / "plot_components").iterdir())
     assert names == [
         "ICA_00.pdf", "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.pdf", "ICA_01.png", "ICA_01_thumbnail.png",
@@ -302,7 +241,7 @@ def test_wrong_number_of_figures_is_refused(run, template_file):
             threshold={"z": 3},
             atlas=None,
             atlas_names=None,
-            n_processes=1,
+            threads=1,
             **(paths | {"figures": paths["figures"][:1]}),
         )
 
@@ -313,3 +252,8 @@ def test_needs_no_display_and_no_pyplot():
     scripts = str(Path(ROOT) / "workflow" / "scripts")
     done = subprocess.run([sys.executable, "-c", code], env=environment | {"PYTHONPATH": scripts}, check=False)
     assert done.returncode == 0
+
+
+def test_what_is_wrong_with_a_component_names_it(run):
+    with pytest.raises(RuntimeError, match=r"^ICA_01: all values of a component are the same"):
+        run("results", threshold={"mixture": 0.5}, empty=1, threads=2)

@@ -163,7 +163,7 @@ def main(
     threshold: Mapping[str, float],
     atlas: str | None,
     atlas_names: str | None,
-    n_processes: int,
+    threads: int,
 ) -> None:
     """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks.
 
@@ -192,7 +192,7 @@ def main(
     for number, label in enumerate(labels):
         paths = Paths(figures[number], thumbnails[number], mixture_figures[number] if mixture_figures else None)
         tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths)
-    done = run_tasks(tasks, n_processes)
+    done = run_tasks(tasks, threads)
 
     drawn: list[Drawn] = [done[label] for label in labels]
     scales = [one.scale for one in drawn]
@@ -211,4 +211,4 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     # Small products: threads would only wait for each other, and the last bit must not depend on their number.
     with threadpool_limits(1):
-        main(**snakemake.input, **snakemake.output, **snakemake.params, n_processes=snakemake.threads)
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
