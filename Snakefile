@@ -383,7 +383,7 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        modules("consensus", "fastica", "matrix", "spatial_null", "stability"),
+        modules("consensus", "fastica", "matrix", "smoothness", "spatial_null", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,
@@ -412,6 +412,7 @@ rule scan_components:
 
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
+            "smoothness",
     input:
         modules(
             "atlases",
@@ -493,7 +494,8 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        modules("atlases", "drawing", "mni_space", "peaks", "references", "resampling", "significance", "spatial_null"),
+        modules("atlases", "drawing", "mni_space", "peaks", "references", "resampling", "significance", "smoothness"),
+        modules("spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -528,9 +530,7 @@ rule match_networks:
 rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
-        modules(
-            "atlases", "drawing", "mixture", "mni_space", "names", "peaks", "regions", "significance", "spatial_null"
-        ),
+        modules("atlases", "drawing", "mixture", "mni_space", "names", "peaks", "regions", "significance", "smoothness"),
         configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
