@@ -707,7 +707,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         modules("page_tables", "page_text", "page_warnings"),
-        modules("drawing", "names", "peaks", "significance", "viewer"),
+        modules("drawing", "filters", "names", "peaks", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,
