@@ -117,7 +117,6 @@ rule build_demo_archive:
         "benchmarks/build_demo_archive.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -152,7 +151,6 @@ rule fetch_metadata:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -182,7 +180,6 @@ rule download_images:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -216,7 +213,6 @@ rule fetch_terms:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -244,7 +240,6 @@ rule build_mask:
     localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -271,7 +266,6 @@ rule mask_images:
         "benchmarks/mask_images-{batch}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(30, per_mb=200),
@@ -305,7 +299,6 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),
@@ -334,7 +327,6 @@ rule reduce_images:
         "benchmarks/reduce_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=0.4),
         runtime=growing(30, per_mb=0.05),
@@ -370,7 +362,6 @@ rule run_ica:
         "benchmarks/run_ica.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=0.2),
         runtime=growing(60, per_mb=0.1),
@@ -399,7 +390,6 @@ rule scan_components:
         "benchmarks/scan_components.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(120, per_mb=0.5),
@@ -412,7 +402,6 @@ rule scan_components:
 
 rule project_terms:
     """Name the components: project term weights and metadata labels through the loadings."""
-            "smoothness",
     input:
         modules(
             "atlases",
@@ -423,6 +412,7 @@ rule project_terms:
             "references",
             "resampling",
             "significance",
+            "smoothness",
             "spatial_null",
             "term_files",
             "term_maps",
@@ -450,7 +440,6 @@ rule project_terms:
         "benchmarks/project_terms.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=2),
         runtime=growing(30, per_mb=0.05),
@@ -483,7 +472,6 @@ rule check_demo:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -515,7 +503,6 @@ rule match_networks:
         "benchmarks/match_networks.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(3000, per_mb=4),
         runtime=growing(60, per_mb=0.05),
@@ -563,7 +550,6 @@ rule plot_components:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=4),
         runtime=growing(30, per_mb=0.05),
@@ -604,7 +590,6 @@ rule plot_images:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1500),
         runtime=growing(30, per_mb=0.05),
@@ -644,7 +629,6 @@ rule plot_relations:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(10),
@@ -692,7 +676,6 @@ rule write_lock:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -760,7 +743,6 @@ rule render_report:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
