@@ -24,6 +24,7 @@ import yaml
 from drawing import NEGATIVE, POSITIVE, read_template
 from filters import as_configured
 from outputs import WORKFLOW_DIR, read_table, replacing
+from page_charts import stability_chart
 from page_tables import (
     REASONS,
     TERMS_SHOWN,
@@ -254,6 +255,7 @@ def main(
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
+        chart=stability_chart(components, settings["run_ica"]["flags"]["min_r_bootstraps"]),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,
