@@ -313,7 +313,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
-        modules("matrix"),
+        modules("matrix", "parallel"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -327,8 +327,9 @@ rule reduce_images:
         "benchmarks/reduce_images.tsv"
     conda:
         ENVIRONMENT
+    threads: 4
     resources:
-        mem_mb=growing(1000, per_mb=0.4),
+        mem_mb=growing(3000, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
     params:
         **config["reduce_images"],
@@ -340,7 +341,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        modules("consensus", "fastica", "loadings", "matrix", "stability"),
+        modules("consensus", "fastica", "loadings", "matrix", "parallel", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -362,8 +363,9 @@ rule run_ica:
         "benchmarks/run_ica.tsv"
     conda:
         ENVIRONMENT
+    threads: 4
     resources:
-        mem_mb=growing(1000, per_mb=0.2),
+        mem_mb=growing(2000, per_mb=0.05),
         runtime=growing(60, per_mb=0.1),
     params:
         **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
@@ -374,7 +376,7 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        modules("consensus", "fastica", "matrix", "smoothness", "spatial_null", "stability"),
+        modules("consensus", "fastica", "matrix", "parallel", "smoothness", "spatial_null", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,
@@ -390,8 +392,9 @@ rule scan_components:
         "benchmarks/scan_components.tsv"
     conda:
         ENVIRONMENT
+    threads: 4
     resources:
-        mem_mb=growing(1500, per_mb=2),
+        mem_mb=growing(3000, per_mb=0.05),
         runtime=growing(120, per_mb=0.5),
     params:
         **config["scan_components"],
@@ -441,7 +444,7 @@ rule project_terms:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=growing(1000, per_mb=2),
+        mem_mb=growing(2000, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
     params:
         **config["project_terms"],

@@ -5,6 +5,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -35,29 +36,31 @@ def _is_readable(file: Path) -> bool:
 
 def make_archive(folder: Path, sources: list[Path], n_images: int) -> list[Path]:
     """Fill a cache with `n_images`: `sources` first, then mixtures of them with noise; simulated ones without any."""
-    rng = np.random.default_rng(0)
     if not sources:
-        sources = list(_simulate(folder / "simulated", rng))
-    files = []
-    for number in range(n_images):
-        collection = 1 + number // PER_COLLECTION
-        home = folder / "neurovault" / f"collection_{collection}"
-        home.mkdir(parents=True, exist_ok=True)
-        file = home / f"image_{1000 + number}.nii.gz"
-        if number < len(sources):
-            shutil.copy(sources[number], file)
-        else:
-            nib.save(mixture(sources, rng), file)
-        record = {
-            "id": 1000 + number, "name": f"map {number}", "map_type": "Z map", "image_type": "statistic_map",
-            "modality": "fMRI-BOLD", "analysis_level": "group", "is_thresholded": False, "not_mni": False,
-            "file_size": file.stat().st_size,
-        }  # fmt: skip
-        (home / f"image_{1000 + number}_metadata.json").write_text(json.dumps(record))
-        study = {"id": collection, "name": f"study {collection}", "number_of_images": PER_COLLECTION}
-        (home / "collection_metadata.json").write_text(json.dumps(study))
-        files.append(file)
-    return files
+        sources = list(_simulate(folder / "simulated", np.random.default_rng(0)))
+    make = functools.partial(_make_image, folder, sources)
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(make, range(n_images), chunksize=10))
+
+
+def _make_image(folder: Path, sources: list[Path], number: int) -> Path:
+    collection = 1 + number // PER_COLLECTION
+    home = folder / "neurovault" / f"collection_{collection}"
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / f"image_{1000 + number}.nii.gz"
+    if number < len(sources):
+        shutil.copy(sources[number], file)
+    else:
+        nib.save(mixture(sources, np.random.default_rng(number)), file)
+    record = {
+        "id": 1000 + number, "name": f"map {number}", "map_type": "Z map", "image_type": "statistic_map",
+        "modality": "fMRI-BOLD", "analysis_level": "group", "is_thresholded": False, "not_mni": False,
+        "file_size": file.stat().st_size,
+    }  # fmt: skip
+    (home / f"image_{1000 + number}_metadata.json").write_text(json.dumps(record))
+    study = {"id": collection, "name": f"study {collection}", "number_of_images": PER_COLLECTION}
+    (home / "collection_metadata.json").write_text(json.dumps(study))
+    return file
 
 
 def mixture(sources: list[Path], rng: np.random.Generator) -> nib.Nifti1Image:

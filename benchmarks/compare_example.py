@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
     Returns
     -------
     processes : list of dict
-        ``part`` (whole for the command itself, else the rule whose script it is), wall_s, cpu_s and peak_mb.
+        ``part`` (whole for the command itself, else the rule whose script it is), began and ended on the same clock,
+        cpu_s and peak_mb.
     printed : str
     """
     started, before = time.perf_counter(), os.times()
@@ -118,18 +120,19 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
                     memory_mb = process.memory_info().rss / 1e6
             except psutil.Error:
                 continue  # it has just ended
-            row = seen.setdefault(process.pid, {"part": "", "peak_mb": 0.0, "first": time.perf_counter()})
+            row = seen.setdefault(process.pid, {"part": "", "peak_mb": 0.0, "began": time.perf_counter()})
             # A process has its parent's command until it has its own.
             row["part"] = "Snakemake" if process.pid == main.pid else rule or row["part"]
-            row["wall_s"], row["cpu_s"] = time.perf_counter() - row["first"], cpu_s
+            row["ended"], row["cpu_s"] = time.perf_counter(), cpu_s
             row["peak_mb"] = max(row["peak_mb"], memory_mb)
         time.sleep(POLL_S)
-    wall, after = time.perf_counter() - started, os.times()
+    ended, after = time.perf_counter(), os.times()
     if main.returncode:
         raise RuntimeError(f"{command[:3]} failed:\n{(folder / 'stderr.txt').read_text()[-3000:]}")
     whole = {
         "part": "whole",
-        "wall_s": wall,
+        "began": started,
+        "ended": ended,
         # Of all processes, to their very end, which polling does not see.
         "cpu_s": after.children_user + after.children_system - before.children_user - before.children_system,
         "peak_mb": max(row["peak_mb"] for row in seen.values()),
@@ -147,8 +150,9 @@ def run_example(files: list[Path], n_components: int, folder: Path) -> list[Row]
     """Run nilearn's example in a process of its own."""
     (folder / "files.json").write_text(json.dumps([str(file) for file in files]))
     command = [sys.executable, "-c", EXAMPLE, str(folder / "files.json"), str(n_components), str(folder)]
-    (whole, *_), printed = watch(command, folder)
+    processes, printed = watch(command, folder)
     steps = json.loads(printed.splitlines()[-1])
+    whole = add_up("whole", processes[:1])
     parts = [{"part": part, "wall_s": wall, "cpu_s": cpu, "peak_mb": None} for part, (wall, cpu) in steps.items()]
     return [whole, *parts]
 
@@ -180,25 +184,39 @@ def run_workflow(
     command += ["--configfile", "presets/nilearn_example.yaml", "overlay.yaml"]
     (whole, *processes), _ = watch(command, folder)
     (again, *_), _ = watch(command, folder)
-    by_rule = _added(processes, {row["part"]: row["part"] for row in processes})
-    by_stage = _added(processes, {row["part"]: STAGE_OF.get(row["part"], STAGES[0]) for row in processes})
-    return [whole, *by_stage, *by_rule, again | {"part": AGAIN}]
-
-
-def _added(processes: Iterable[Row], name_of: dict[str, str]) -> list[Row]:
-    """Add up the processes of a name: seconds, and the largest memory of one. Batches run side by side."""
-    groups = defaultdict(list)
+    by_rule, by_stage = defaultdict(list), defaultdict(list)
     for row in processes:
-        groups[name_of[row["part"]]].append(row)
+        by_rule[row["part"] or "others"].append(row)
+        by_stage[STAGE_OF.get(row["part"], STAGES[0])].append(row)
+    stages = {stage: add_up(stage, rows) for stage, rows in by_stage.items()}
+    # Snakemake runs all the time: what is left of it is when nothing else does.
+    in_stages = [row for stage in STAGES[1:] for row in by_stage[stage]]
+    stages[STAGES[0]]["wall_s"] = whole["ended"] - whole["began"] - _wall(in_stages)
     return [
-        {
-            "part": name or "others",
-            "wall_s": sum(row["wall_s"] for row in rows),
-            "cpu_s": sum(row["cpu_s"] for row in rows),
-            "peak_mb": max(row["peak_mb"] for row in rows),
-        }
-        for name, rows in groups.items()
+        add_up("whole", [whole]),
+        *stages.values(),
+        *(add_up(rule, rows) for rule, rows in by_rule.items()),
+        add_up(AGAIN, [again]),
     ]
+
+
+def add_up(part: str, processes: Sequence[Row]) -> Row:
+    """Add up processes: the time in which any of them ran, seconds of CPU, and the largest memory of one."""
+    return {
+        "part": part,
+        "wall_s": _wall(processes),
+        "cpu_s": sum(row["cpu_s"] for row in processes),
+        "peak_mb": max(row["peak_mb"] for row in processes),
+    }
+
+
+def _wall(processes: Iterable[Row]) -> float:
+    """Measure the time in which at least one of the processes ran: batches run side by side."""
+    wall = reached = 0.0
+    for row in sorted(processes, key=itemgetter("began")):
+        wall += max(row["ended"] - max(row["began"], reached), 0)
+        reached = max(reached, row["ended"])
+    return wall
 
 
 def measure_size(n_images: int, n_components: int, sources: list[Path], arguments: argparse.Namespace) -> list[Row]:

@@ -1,6 +1,19 @@
 """The tables of docs/scale.md are what the benchmark has measured."""
 
-from compare_example import COLUMNS, STAGES, TABLES_BEGIN, TABLES_END, read_measurements, save, write_tables
+import sys
+
+import pytest
+from compare_example import (
+    COLUMNS,
+    STAGES,
+    TABLES_BEGIN,
+    TABLES_END,
+    add_up,
+    read_measurements,
+    save,
+    watch,
+    write_tables,
+)
 from workflow_runs import ROOT
 
 
@@ -28,3 +41,32 @@ def test_sizes_are_added_and_measured_again(tmp_path):
     assert text.endswith(f"{TABLES_END}after\n")
     assert "| whole | 20.0 | 20.0 | 5.0 | 5.0 | 4.0 | 4.0 |" in text
     assert "7.0" not in text
+
+
+def process(began, ended, cpu_s, peak_mb):
+    return {"part": "any", "began": began, "ended": ended, "cpu_s": cpu_s, "peak_mb": peak_mb}
+
+
+def test_processes_side_by_side_count_once_in_wall_time():
+    processes = [process(7, 9, 2, 50), process(1, 4, 3, 70), process(2, 3, 1, 90), process(3, 6, 2.5, 80)]
+    assert add_up("stage", processes) == {"part": "stage", "wall_s": 7, "cpu_s": 8.5, "peak_mb": 90}
+
+
+def test_a_command_and_its_processes_are_watched(tmp_path):
+    script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("block = bytearray(300_000_000)\nwhile __import__('time').process_time() < 0.5: pass\n")
+    command = f"import subprocess, sys; print('said'); subprocess.run([sys.executable, {str(script)!r}])"
+    (whole, *processes), printed = watch([sys.executable, "-c", command], tmp_path)
+    rows = {row["part"]: row for row in processes}
+    assert printed == "said\n"
+    assert rows.keys() == {"Snakemake", "mask_images"}
+    assert rows["mask_images"]["peak_mb"] > 300 > rows["Snakemake"]["peak_mb"]
+    assert whole["peak_mb"] == rows["mask_images"]["peak_mb"]
+    assert 0.3 < rows["mask_images"]["cpu_s"] < whole["cpu_s"]
+    assert add_up("", [rows["mask_images"]])["wall_s"] < add_up("", [whole])["wall_s"]
+
+
+def test_a_command_that_fails_is_quoted(tmp_path):
+    with pytest.raises(RuntimeError, match="no such thing"):
+        watch([sys.executable, "-c", "raise SystemExit('no such thing')"], tmp_path)

@@ -72,7 +72,7 @@ def test_weights_make_collections_count_alike():
     np.testing.assert_array_equal(weigh_images([3, 1, 1], equally=False), 1)
 
 
-def reduce(folder, X, collections, **options):
+def reduce(folder, X, collections, *, threads=2, **options):
     """Run the stage and return its white rows and the reduction."""
     folder.mkdir()
     np.save(folder / "matrix.npy", X)
@@ -86,6 +86,7 @@ def reduce(folder, X, collections, **options):
         reduction=str(folder / "reduction.npz"),
         variance=str(folder / "reduce_images" / "variance.tsv"),
         n_components=4,
+        threads=threads,
         **options,
     )
     return np.load(folder / "whitened.npy"), np.load(folder / "reduction.npz")
@@ -144,6 +145,18 @@ def test_the_stage_is_the_same_without_the_gram_matrix(many, tmp_path, monkeypat
     tables = [read_table(tmp_path / run / "reduce_images" / "variance.tsv") for run in ("gram", "krylov")]
     shares = np.array([[row["variance_explained"] for row in table[:4]] for table in tables])
     np.testing.assert_allclose(shares[0], shares[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("max_gram_images", [3000, 100])
+def test_bytes_do_not_depend_on_the_number_of_threads(many, tmp_path, monkeypatch, max_gram_images):
+    monkeypatch.setattr("reduce_images.MAX_GRAM_IMAGES", max_gram_images)
+    monkeypatch.setattr("matrix.BLOCK_VOXELS", 150)
+    X, collections = many[0], np.repeat(np.arange(10), 40)
+    for threads in (1, 2, 5):
+        reduce(tmp_path / str(threads), X, collections, weight_collections_equally=True, threads=threads)
+    for name in ("whitened.npy", "reduction.npz", "reduce_images/variance.tsv"):
+        alone, *others = [(tmp_path / str(threads) / name).read_bytes() for threads in (1, 2, 5)]
+        assert others == [alone, alone], name
 
 
 def test_too_many_components_are_refused_without_the_gram_matrix_too():

@@ -57,7 +57,7 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
     reduced = {key: str(tmp_path / "reduce_images" / name) for key, name in (
         ("whitened", "whitened.npy"), ("reduction", "reduction.npz"), ("variance", "variance.tsv")
     )}  # fmt: skip
-    reduce_images(**files, **reduced, n_components=N_NETWORKS, weight_collections_equally=False)
+    reduce_images(**files, **reduced, n_components=N_NETWORKS, weight_collections_equally=False, threads=1)
     orders = tmp_path / "scan_components/orders.tsv"
     main(
         **files,
@@ -71,6 +71,7 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
         n_bootstraps=8,
         n_splits=3,
         flags=FLAGS | {"max_collection_share": 0.5},
+        threads=2,
         **HOW,
     )
     rows = read_table(orders)
@@ -128,5 +129,5 @@ def test_orders_above_the_rank_alone_are_refused(tmp_path):
     with pytest.raises(ValueError, match="are all above the 5 directions"):
         main(
             matrix="", reduction=str(tmp_path / "reduction.npz"), images="", mask="", table="", figure="", advice="",
-            orders=[6, 9], n_restarts=2, n_bootstraps=2, n_splits=2, flags=FLAGS, **HOW,
+            orders=[6, 9], n_restarts=2, n_bootstraps=2, n_splits=2, flags=FLAGS, threads=1, **HOW,
         )  # fmt: skip

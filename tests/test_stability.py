@@ -19,6 +19,7 @@ from stability import (
     read_images,
     white_axes,
 )
+from threadpoolctl import threadpool_limits
 
 SETTINGS = Settings(random_state=0, max_iter=100, tol=1e-4)
 LIMITS = {
@@ -101,6 +102,16 @@ def test_sources_of_all_collections_are_reproduced_and_noise_is_not(planted, rea
         assert measured.correlation[is_source].min() > 0.7
         assert measured.correlation[~is_source].max() < 0.5
         assert (measured.correlation > measured.chance)[is_source].all()
+
+
+def test_draws_do_not_depend_on_the_number_of_threads(planted, read):
+    images = read(planted[2][:, :10_000], np.repeat(np.arange(10), 3))
+    R = np.eye(4)
+    with threadpool_limits(1):
+        alone, together = (judge_by_collections(images, R, 4, 2, SETTINGS, n) for n in (1, 3))
+    for one, other in zip(alone, together, strict=True):
+        assert one.correlation.tobytes() == other.correlation.tobytes()
+        assert one.chance.tobytes() == other.chance.tobytes()
 
 
 def smooth_noise(n_images, fwhm_voxels):

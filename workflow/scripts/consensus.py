@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from fastica import Rotation, orthogonalize, rotate
+from parallel import in_order
 from stage_log import progress
 
 Array = npt.NDArray[np.floating[Any]]
@@ -75,7 +76,7 @@ class Consensus(NamedTuple):
     restarts: list[Rotation]
 
 
-def find_consensus(Z: Array, n_restarts: int, settings: Settings) -> Consensus:
+def find_consensus(Z: Array, n_restarts: int, settings: Settings, threads: int = 1) -> Consensus:
     """Run FastICA from `n_restarts` random starts and settle on one solution.
 
     With one start this is what scikit-learn's FastICA finds on all voxels. With more, each start runs on a random
@@ -87,6 +88,10 @@ def find_consensus(Z: Array, n_restarts: int, settings: Settings) -> Consensus:
     ----------
     Z : array of shape (n_components, n_voxels)
         White rows.
+    n_restarts : int
+    settings : Settings
+    threads : int
+        They share the restarts; what comes out does not depend on their number.
     """
     options: dict[str, Any] = {"max_iter": settings.max_iter, "tol": settings.tol}
     if n_restarts == 1:
@@ -94,15 +99,17 @@ def find_consensus(Z: Array, n_restarts: int, settings: Settings) -> Consensus:
         return Consensus(rotation, [rotation])
     sample_options = options | {"max_iter": min(settings.max_iter, MAX_SAMPLE_ITER)}
     seeds = [int(seed) for seed in np.random.SeedSequence(settings.random_state).generate_state(n_restarts)]
-    restarts = [
-        rotate(Z[:, voxel_sample(Z.shape[1], seed)], seed=seed, **sample_options)
-        for seed in progress(seeds, total=n_restarts, unit="restart")
-    ]
+
+    def restart(seed: int) -> Rotation:
+        return rotate(Z[:, voxel_sample(Z.shape[1], seed)], seed=seed, **sample_options)
+
+    restarts = list(progress(in_order(restart, seeds, threads), total=n_restarts, unit="restart"))
     # The data are white, so the inner products of rotation rows are the correlations of the maps.
     estimates = np.vstack([restart.R for restart in restarts])
     similarity = np.abs(estimates @ estimates.T)
     _, centrotypes = cluster_quality(similarity, cluster_estimates(similarity, len(Z)))
-    rotation = rotate(Z, seed=settings.random_state, start=orthogonalize(estimates[centrotypes]), **options)
+    start = orthogonalize(estimates[centrotypes])
+    rotation = rotate(Z, seed=settings.random_state, start=start, **options)
     return Consensus(rotation, restarts)
 
 

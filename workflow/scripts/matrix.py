@@ -5,6 +5,7 @@ a process of 9 GB, which a cluster kills. So every block has a map of its own.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +14,26 @@ import numpy.typing as npt
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
 
-Block = tuple[slice, npt.NDArray[np.float32]]
+
+class Block(NamedTuple):
+    """Some rows or columns of the matrix, and which they are."""
+
+    where: slice
+    values: npt.NDArray[np.float32]
 
 
 def image_blocks(X: npt.NDArray[np.float32]) -> Iterator[Block]:
     """Give the rows of `X` (n_images, n_voxels; an array or a whole memory map) in blocks, and which ones they are."""
     for start in range(0, len(X), BLOCK_IMAGES):
         images = slice(start, start + BLOCK_IMAGES)
-        yield images, _mapped_anew(X)[images]
+        yield Block(images, _mapped_anew(X)[images])
 
 
 def voxel_blocks(X: npt.NDArray[np.float32]) -> Iterator[Block]:
     """Give the columns of `X` (n_images, n_voxels; an array or a whole memory map) in blocks, and which they are."""
     for start in range(0, X.shape[1], BLOCK_VOXELS):
         voxels = slice(start, start + BLOCK_VOXELS)
-        yield voxels, _mapped_anew(X)[:, voxels]
+        yield Block(voxels, _mapped_anew(X)[:, voxels])
 
 
 def _mapped_anew(X: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

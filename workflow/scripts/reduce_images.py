@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matrix import image_blocks, voxel_blocks
+from matrix import Block, image_blocks, voxel_blocks
 from outputs import read_table, replacing, write_table
+from parallel import in_order
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
@@ -41,17 +42,27 @@ def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np
     return len(member) / (len(sizes) * sizes[member]) if equally else np.ones(len(member))
 
 
-def image_means(X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def image_means(X: npt.NDArray[np.float32], threads: int = 1) -> npt.NDArray[np.float64]:
     """Compute the mean of each image of `X` (n_images, n_voxels) over the mask."""
-    return np.concatenate([block.mean(axis=1, dtype=np.float64) for _, block in image_blocks(X)])
+
+    def means(block: Block) -> npt.NDArray[np.float64]:
+        return block.values.mean(axis=1, dtype=np.float64)
+
+    return np.concatenate(list(in_order(means, image_blocks(X), threads)))
 
 
-def image_variances(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def image_variances(
+    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], threads: int = 1
+) -> npt.NDArray[np.float64]:
     """Compute the variance of each image of `X` (n_images, n_voxels) over the mask, given their means."""
-    return np.concatenate([np.square(block - mean[images, None]).mean(axis=1) for images, block in image_blocks(X)])
+
+    def variances(block: Block) -> npt.NDArray[np.float64]:
+        return np.square(block.values - mean[block.where, None]).mean(axis=1)
+
+    return np.concatenate(list(in_order(variances, image_blocks(X), threads)))
 
 
-def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], threads: int = 1) -> npt.NDArray[np.float64]:
     """Compute the covariance of images over voxels, ``(X - mean) @ (X - mean).T / n_voxels``, in float64.
 
     Parameters
@@ -60,15 +71,21 @@ def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64]) -> np
         May be a memory map.
     mean : array of shape (n_images,)
         Each image's mean over the mask.
+    threads : int
+        They share the voxels; the result does not depend on their number.
 
     Returns
     -------
     array of shape (n_images, n_images)
     """
+
+    def products(block: Block) -> npt.NDArray[np.float64]:
+        centred = block.values - mean[:, None]
+        return centred @ centred.T
+
     gram = np.zeros((len(X), len(X)))
-    for _, block in voxel_blocks(X):
-        centred = block - mean[:, None]
-        gram += centred @ centred.T
+    for part in in_order(products, voxel_blocks(X), threads):
+        gram += part
     return gram / X.shape[1]
 
 
@@ -115,7 +132,11 @@ def _independent_axes(
 
 
 def leading_axes(
-    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], roots: npt.NDArray[np.float64], n_components: int
+    X: npt.NDArray[np.float32],
+    mean: npt.NDArray[np.float64],
+    roots: npt.NDArray[np.float64],
+    n_components: int,
+    threads: int = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
     """Find the leading eigenvectors of a Gram matrix that is too large to be made.
 
@@ -130,6 +151,8 @@ def leading_axes(
     roots : array of shape (n_images,)
         Square roots of the images' weights.
     n_components : int
+    threads : int
+        They share the images; the result does not depend on their number.
 
     Returns
     -------
@@ -154,7 +177,7 @@ def leading_axes(
                 following -= (following @ earlier.T) @ earlier
             following = _orthonormal_rows(following)
         maps.append(following)
-        coordinates, following = _multiply(X, mean, roots, following)
+        coordinates, following = _multiply(X, mean, roots, following, threads)
         Y = np.hstack([Y, coordinates])
         before = U
         U, singular, _ = np.linalg.svd(Y, full_matrices=False)
@@ -170,19 +193,25 @@ def _multiply(
     mean: npt.NDArray[np.float64],
     roots: npt.NDArray[np.float64],
     maps: npt.NDArray[np.float64],
+    threads: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Multiply maps (width, n_voxels) by the centred, weighted images, which gives (n_images, width), and back.
 
     In single precision, which takes half the time; sums over the blocks of images are in double.
     """
-    coordinates, product = np.empty((len(X), len(maps)), dtype=np.float32), np.zeros_like(maps)
-    single_maps = maps.astype(np.float32)
-    for images, block in image_blocks(X):
-        centred = block - mean[images, None].astype(np.float32)
-        centred *= roots[images, None].astype(np.float32)
-        coordinates[images] = centred @ single_maps.T
-        product += coordinates[images].T @ centred
-    return coordinates.astype(np.float64), product
+    single_maps, single_mean, single_roots = (a.astype(np.float32) for a in (maps, mean, roots))
+
+    def multiply(block: Block) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        weights = single_roots[block.where, None]
+        centred = block.values - single_mean[block.where, None]
+        coordinates = weights * (centred @ single_maps.T)
+        return coordinates, (weights * coordinates).T @ centred
+
+    coordinates, product = [], np.zeros_like(maps)
+    for of_images, part in in_order(multiply, image_blocks(X), threads):
+        coordinates.append(of_images)
+        product += part
+    return np.concatenate(coordinates).astype(np.float64), product
 
 
 def _orthonormal_rows(M: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -192,7 +221,7 @@ def _orthonormal_rows(M: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def whiten(
-    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], K: npt.NDArray[np.float64]
+    X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], K: npt.NDArray[np.float64], threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Compute ``K @ (X - mean)``.
 
@@ -201,6 +230,7 @@ def whiten(
     X : array of shape (n_images, n_voxels)
     mean : array of shape (n_images,)
     K : array of shape (n_components, n_images)
+    threads : int
 
     Returns
     -------
@@ -208,10 +238,14 @@ def whiten(
         Its rows have mean 0 and variance 1.
     """
     # Products are no more exact than the images, which are of single precision; sums over the blocks are in double.
-    Z = np.zeros((len(K), X.shape[1]))
     single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
-    for images, block in image_blocks(X):
-        Z += single_K[:, images] @ (block - single_mean[images, None])
+
+    def products(block: Block) -> npt.NDArray[np.float32]:
+        return single_K[:, block.where] @ (block.values - single_mean[block.where, None])
+
+    Z = np.zeros((len(K), X.shape[1]))
+    for part in in_order(products, image_blocks(X), threads):
+        Z += part
     return Z.astype(np.float32)
 
 
@@ -239,6 +273,7 @@ def main(
     variance: str,
     n_components: int,
     weight_collections_equally: bool,
+    threads: int,
 ) -> None:
     """Reduce the matrix to `n_components` white rows.
 
@@ -257,20 +292,20 @@ def main(
         )
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        mean = image_means(X)
+        mean = image_means(X, threads)
         weights = weigh_images(collections, equally=weight_collections_equally)
         roots = np.sqrt(weights)
         if n_images > MAX_GRAM_IMAGES:
-            image_variance = image_variances(X, mean)
-            eigenvalues, U, method = leading_axes(X, mean, roots, n_components)
+            image_variance = image_variances(X, mean, threads)
+            eigenvalues, U, method = leading_axes(X, mean, roots, n_components, threads)
         else:
-            gram = gram_matrix(X, mean)
+            gram = gram_matrix(X, mean, threads)
             image_variance = np.diag(gram)
             eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
             method = "eigenvectors of the Gram matrix"
         K = (U[:, :n_components] / np.sqrt(eigenvalues[:n_components])).T * roots
         with replacing(whitened) as temporary:
-            np.save(temporary, whiten(X, mean, K))
+            np.save(temporary, whiten(X, mean, K, threads))
     with replacing(reduction) as temporary:
         np.savez(
             temporary, mean=mean, image_variance=image_variance, weights=weights, eigenvalues=eigenvalues, U=U, K=K,
@@ -289,4 +324,4 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

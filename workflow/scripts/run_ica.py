@@ -74,14 +74,14 @@ def decompose(Z: Array, R: Array, reduced: Mapping[str, Array]) -> Decomposition
         What reduce_images has written.
     """
     k = len(Z)
-    S = R @ Z
-    scale = S.std(axis=1, keepdims=True)
+    S: Array = R.astype(Z.dtype) @ Z
+    scale = S.std(axis=1, keepdims=True, dtype=np.float64)
     S /= scale
     roots = np.sqrt(reduced["weights"])[:, None]
     # The rotation is orthogonal, so its transpose inverts it.
     weighted_A = (reduced["U"][:, :k] * np.sqrt(reduced["eigenvalues"][:k])) @ R.T * scale.T
     order, signs = settle(S, weighted_A)
-    S, R, W = ((signs[:, None] * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
+    S, R, W = ((signs[:, None].astype(rows.dtype) * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
     return Decomposition(S, (weighted_A * signs)[:, order] / roots, W, R)
 
 
@@ -107,6 +107,7 @@ def main(
     flags: Mapping[str, float | None],
     max_iter: int,
     tol: float,
+    threads: int,
 ) -> None:
     """Decompose the whitened data and write maps, loadings and what is known of their stability."""
     Z = np.load(whitened)
@@ -116,13 +117,13 @@ def main(
     settings = Settings(random_state, max_iter, tol)
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        consensus = find_consensus(Z, n_restarts, settings)
+        consensus = find_consensus(Z, n_restarts, settings, threads)
         found = decompose(Z, consensus.rotation.R, reduced)
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
         if n_bootstraps or n_splits:
-            axes = read_images(matrix, reduced, members, random_state)
-            bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings)
+            axes = read_images(matrix, reduced, members, random_state, threads)
+            bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings, threads)
 
     labels = component_labels(len(Z))
     write_maps(components, found.S.astype(np.float32), mask)
@@ -244,8 +245,10 @@ def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:
     remove_stale(path, "space-*_components.nii.gz")
     mask_img = nib.load(mask)
     inside = np.asarray(mask_img.dataobj) > 0
-    volume = np.zeros((*inside.shape, len(S)), dtype=np.float32)
-    volume[inside] = S.T
+    # In the order of the file, or turning it round would take longer than all else here.
+    volume = np.zeros((*inside.shape, len(S)), dtype=np.float32, order="F")
+    for number, component in enumerate(S):
+        volume[..., number][inside] = component
     with replacing(path) as temporary:
         # Intel's library takes a fifth of the time of zlib.
         temporary.write_bytes(
@@ -255,4 +258,4 @@ def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -29,7 +29,15 @@ PERCENTILE = 95
 
 
 def scan_order(
-    Z: Array, images: Images, *, n_restarts: int, n_bootstraps: int, n_splits: int, limits: Row, settings: Settings
+    Z: Array,
+    images: Images,
+    *,
+    n_restarts: int,
+    n_bootstraps: int,
+    n_splits: int,
+    limits: Row,
+    settings: Settings,
+    threads: int,
 ) -> Row:
     """Decompose into as many components as `Z` has rows, as run_ica does, and say how stable they are.
 
@@ -42,10 +50,11 @@ def scan_order(
     limits : mapping
         Section ``run_ica.flags``.
     settings : Settings
+    threads : int
     """
     n_components = len(Z)
-    rotation, restarts = find_consensus(Z, n_restarts, settings)
-    bootstraps, halves = judge_by_collections(images, rotation.R, n_bootstraps, n_splits, settings)
+    rotation, restarts = find_consensus(Z, n_restarts, settings, threads)
+    bootstraps, halves = judge_by_collections(images, rotation.R, n_bootstraps, n_splits, settings, threads)
     measures = collect_measures(judge_by_restarts(rotation.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
     judged = bootstraps or halves
@@ -206,6 +215,7 @@ def main(
     flags: Mapping[str, float | None],
     max_iter: int,
     tol: float,
+    threads: int,
 ) -> None:
     """Decompose with each number of components and write table, figure and advice.
 
@@ -226,12 +236,12 @@ def main(
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
     with threadpool_limits(1):
-        Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None))
-        axes = read_images(matrix, reduced, members, random_state)
+        Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads)
+        axes = read_images(matrix, reduced, members, random_state, threads)
         for order in wanted:
             found = scan_order(
                 Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,
-                limits=dict(flags), settings=settings,
+                limits=dict(flags), settings=settings, threads=threads,
             )  # fmt: skip
             rows.append(found | {"variance_explained": reduced["eigenvalues"][:order].sum() / total})
             logging.info("%d components: %s found again", order, found["reproduced"])
@@ -261,4 +271,4 @@ def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Array, Lat
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

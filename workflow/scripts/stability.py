@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from consensus import MAX_SAMPLE_ITER, Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
-from matrix import image_blocks
+from matrix import Block, image_blocks
+from parallel import in_order
 from stage_log import progress
 
 # Of fewer, a third of the draws has the same two or three studies.
@@ -48,7 +49,7 @@ class Estimate(NamedTuple):
 
 
 def white_axes(
-    matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np.intp] | slice
+    matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np.intp] | slice, threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Compute the maps of the leading principal axes at some voxels.
 
@@ -59,6 +60,7 @@ def white_axes(
     reduced : mapping
         What reduce_images has written. As many axes are computed as `U` has columns.
     voxels : array of int, or slice
+    threads : int
 
     Returns
     -------
@@ -67,16 +69,23 @@ def white_axes(
     """
     U, mean = reduced["U"], reduced["mean"]
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
+
+    def part(block: Block) -> npt.NDArray[np.float32]:
+        centred = (block.values[:, voxels] - mean[block.where, None]).astype(np.float32)
+        return K[:, block.where].astype(np.float32) @ centred
+
     P: Any = 0
-    for images, block in image_blocks(np.load(matrix, mmap_mode="r")):
-        P = P + K[:, images].astype(np.float32) @ (block[:, voxels] - mean[images, None]).astype(np.float32)
+    for product in in_order(part, image_blocks(np.load(matrix, mmap_mode="r")), threads):
+        P = P + product
     return P
 
 
-def read_images(matrix: str, reduced: Mapping[str, Array], collections: Sequence[int], random_state: int) -> Images:
+def read_images(
+    matrix: str, reduced: Mapping[str, Array], collections: Sequence[int], random_state: int, threads: int = 1
+) -> Images:
     """Express the images in their leading axes, at a tenth of the voxels."""
     n_voxels = np.load(matrix, mmap_mode="r").shape[1]
-    P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state))
+    P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state), threads)
     return Images(P, reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(P)]), collections)
 
 
@@ -132,16 +141,20 @@ def decompose_draw(images: Images, counts: Array, n_components: int, seed: int, 
 
 
 def decompose_draws(
-    images: Images, draws: Sequence[Array], n_components: int, settings: Settings
+    images: Images, draws: Sequence[Array], n_components: int, settings: Settings, threads: int = 1
 ) -> list[Estimate | None]:
     """Decompose every draw, each from a random start of its own."""
-    return [
-        decompose_draw(images, counts, n_components, settings.random_state + number, settings)
-        for number, counts in enumerate(progress(draws, total=len(draws), unit="draw"))
-    ]
+
+    def decompose(number_and_counts: tuple[int, Array]) -> Estimate | None:
+        number, counts = number_and_counts
+        return decompose_draw(images, counts, n_components, settings.random_state + number, settings)
+
+    return list(progress(in_order(decompose, enumerate(draws), threads), total=len(draws), unit="draw"))
 
 
-def judge_by_bootstraps(images: Images, reference: Array, n_bootstraps: int, settings: Settings) -> Stability | None:
+def judge_by_bootstraps(
+    images: Images, reference: Array, n_bootstraps: int, settings: Settings, threads: int = 1
+) -> Stability | None:
     """Compare components with those of collections drawn with replacement.
 
     Parameters
@@ -155,19 +168,22 @@ def judge_by_bootstraps(images: Images, reference: Array, n_bootstraps: int, set
         None where fewer than two draws had enough different images for so many components.
     """
     draws = draw_bootstraps(images.collections, n_bootstraps, settings.random_state)
-    found = [run for run in decompose_draws(images, draws, len(reference), settings) if run is not None]
+    runs = decompose_draws(images, draws, len(reference), settings, threads)
+    found = [run for run in runs if run is not None]
     if len(found) < 2:
         return None
-    runs = [run.E for run in found]
-    aligned = align(reference, runs)
-    turned = (align(reference, turn) for turn in random_turns(runs, settings.random_state))
+    estimates = [run.E for run in found]
+    aligned = align(reference, estimates)
+    turned = (align(reference, turn) for turn in random_turns(estimates, settings.random_state))
     chance = np.percentile([mean_correlation(reference, turn) for turn in turned], CHANCE_PERCENTILE, axis=0)
     return Stability(
         index_quality(aligned), mean_correlation(reference, aligned), chance, len(found), _n_converged(found)
     )
 
 
-def judge_by_halves(images: Images, reference: Array, n_splits: int, settings: Settings) -> Stability | None:
+def judge_by_halves(
+    images: Images, reference: Array, n_splits: int, settings: Settings, threads: int = 1
+) -> Stability | None:
     """Decompose random halves of the collections, each by itself, and compare the two.
 
     The estimates of each half are assigned to the components one to one; what is compared is one half's match of a
@@ -180,7 +196,7 @@ def judge_by_halves(images: Images, reference: Array, n_splits: int, settings: S
         None where no split had enough different images in both halves for so many components.
     """
     halves = draw_halves(images.collections, n_splits, settings.random_state)
-    found = decompose_draws(images, halves, len(reference), settings)
+    found = decompose_draws(images, halves, len(reference), settings, threads)
     pairs = [(a, b) for a, b in zip(found[::2], found[1::2], strict=True) if a is not None and b is not None]
     if not pairs:
         return None
@@ -198,7 +214,7 @@ def judge_by_halves(images: Images, reference: Array, n_splits: int, settings: S
 
 
 def judge_by_collections(
-    images: Images, R: Array, n_bootstraps: int, n_splits: int, settings: Settings
+    images: Images, R: Array, n_bootstraps: int, n_splits: int, settings: Settings, threads: int = 1
 ) -> tuple[Stability | None, Stability | None]:
     """Judge components by bootstraps and by halves of the collections, as far as that is wanted and possible.
 
@@ -209,6 +225,8 @@ def judge_by_collections(
         The components as coordinates in the leading axes.
     n_bootstraps, n_splits : int
     settings : Settings
+    threads : int
+        They share the draws; what comes out does not depend on their number.
 
     Returns
     -------
@@ -219,8 +237,8 @@ def judge_by_collections(
         logging.warning("%d collections are too few to draw from: stability over studies stays unknown", n_collections)
         return None, None
     reference = np.pad(R, ((0, 0), (0, len(images.P) - len(R))))
-    bootstraps = judge_by_bootstraps(images, reference, n_bootstraps, settings)
-    halves = judge_by_halves(images, reference, n_splits, settings)
+    bootstraps = judge_by_bootstraps(images, reference, n_bootstraps, settings, threads)
+    halves = judge_by_halves(images, reference, n_splits, settings, threads)
     for draw, wanted, found in (("draw", n_bootstraps, bootstraps), ("half", n_splits, halves)):
         if wanted and not found:
             logging.warning(
