@@ -28,13 +28,14 @@ from drawing import (
     with_minus,
 )
 from matplotlib.figure import Figure
-from mixture import Mixture, activation_thresholds, count_resels, fit_mixture
+from mixture import Mixture, activation_thresholds, fit_mixture
 from names import MARKS, choose_names, write_names
 from outputs import read_table, remove_stale, replacing, write_table
 from peaks import Point, Volume, find_peaks, peak_of
 from PIL import Image
 from regions import read_regions, region_at
 from significance import SIGNIFICANT_Q
+from smoothness import count_resels
 from stage_log import log_to, progress
 from threadpoolctl import threadpool_limits
 
