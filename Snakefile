@@ -117,7 +117,6 @@ rule build_demo_archive:
         "benchmarks/build_demo_archive.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -152,7 +151,6 @@ rule fetch_metadata:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -182,7 +180,6 @@ rule download_images:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -216,7 +213,6 @@ rule fetch_terms:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -244,7 +240,6 @@ rule build_mask:
     localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -271,7 +266,6 @@ rule mask_images:
         "benchmarks/mask_images-{batch}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(30, per_mb=200),
@@ -305,7 +299,6 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),
@@ -383,7 +376,7 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        modules("consensus", "fastica", "matrix", "parallel", "spatial_null", "stability"),
+        modules("consensus", "fastica", "matrix", "parallel", "smoothness", "spatial_null", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,
@@ -418,10 +411,12 @@ rule project_terms:
             "labels",
             "matrix",
             "mni_space",
+            "parallel",
             "random_maps",
             "references",
             "resampling",
             "significance",
+            "smoothness",
             "spatial_null",
             "term_files",
             "term_maps",
@@ -449,7 +444,7 @@ rule project_terms:
         "benchmarks/project_terms.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(2000, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
@@ -482,7 +477,6 @@ rule check_demo:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -493,8 +487,8 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        modules("atlases", "drawing", "mni_space", "peaks", "png", "references", "resampling", "significance"),
-        modules("spatial_null"),
+        modules("atlases", "drawing", "mni_space", "parallel", "peaks", "png", "references", "resampling"),
+        modules("significance", "smoothness", "spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -514,7 +508,7 @@ rule match_networks:
         "benchmarks/match_networks.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(3000, per_mb=4),
         runtime=growing(60, per_mb=0.05),
@@ -530,7 +524,7 @@ rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
         modules("atlases", "component_figure", "drawing", "maps", "mixture", "mixture_figures", "mni_space", "names"),
-        modules("peaks", "png", "regions", "significance", "spatial_null", "terms_figure", "workers"),
+        modules("peaks", "png", "regions", "significance", "smoothness", "terms_figure", "workers"),
         configuration.atlas_files(config),
         FOUNDATION,
         components=rules.run_ica.output.components,
@@ -563,7 +557,7 @@ rule plot_components:
         "report"
     conda:
         ENVIRONMENT
-    threads: 4  # at most; components are drawn side by side
+    threads: 4
     resources:
         mem_mb=growing(1000, per_mb=4),
         runtime=growing(30, per_mb=0.05),
@@ -604,7 +598,6 @@ rule plot_images:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1500),
         runtime=growing(30, per_mb=0.05),
@@ -644,7 +637,6 @@ rule plot_relations:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(10),
@@ -692,7 +684,6 @@ rule write_lock:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -706,8 +697,8 @@ rule write_lock:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
-        modules("page_tables", "page_text", "page_warnings"),
-        modules("drawing", "names", "peaks", "png", "significance", "viewer"),
+        modules("page_charts", "page_tables", "page_text", "page_warnings"),
+        modules("drawing", "filters", "names", "peaks", "png", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,
@@ -760,7 +751,6 @@ rule render_report:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),

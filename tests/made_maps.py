@@ -1,4 +1,4 @@
-"""Maps made with known values, for the tests of peaks and figures."""
+"""Maps made with known values or smoothness."""
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +15,15 @@ def blob(centre_mm, *, height=10.0, width_mm=8.0, affine=AFFINE):
     mm = nib.affines.apply_affine(affine, np.indices(SHAPE).reshape(3, -1).T)
     squared = np.square(mm - np.array(centre_mm)).sum(axis=1)
     return (height * np.exp(-squared / (2 * width_mm**2))).reshape(SHAPE).astype(np.float32)
+
+
+BOX = np.ones((40, 48, 40), dtype=bool)
+
+
+def noise_in_box(rng, *sigmas):
+    """Make a sum of smooth Gaussian fields that do not end where the box does, flattened; `sigmas` in voxels."""
+    noise = [ndimage.gaussian_filter(rng.standard_normal((56, 64, 56)), sigma, mode="wrap") for sigma in sigmas]
+    return sum(smooth / smooth.std() for smooth in noise)[:40, :48, :40].ravel()
 
 
 EGG_AFFINE = np.array([[8.0, 0, 0, -72], [0, 8, 0, -107], [0, 0, 8, -76], [0, 0, 0, 1]])

@@ -1,10 +1,13 @@
 """The comparisons mean what nilearn's helpers mean."""
 
+from types import MappingProxyType
+
 import pytest
-from filters import COMPARISONS, compile_term, describe_term, load_function, word_pattern
+from filters import COMPARISONS, as_configured, compile_term, describe_term, load_function, word_pattern
 from hypothesis import given
 from hypothesis import strategies as st
 from nilearn.datasets import neurovault as nilearn_neurovault
+from snakemake.iocontainers import Namedlist
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=4),
@@ -136,3 +139,8 @@ def test_a_filter_that_fails_is_explained(tmp_path):
 )  # fmt: skip
 def test_terms_are_described_as_they_were_written(term, text):
     assert describe_term("field", term) == text
+
+
+def test_snakemake_s_own_kinds_are_written_as_plain_ones():
+    value = MappingProxyType({"image_terms": Namedlist(["Z map", ("T map", None)]), 3: 0.5})
+    assert as_configured(value) == "{'3': 0.5, image_terms: [Z map, [T map, null]]}"

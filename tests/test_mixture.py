@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+from made_maps import BOX, noise_in_box
 from mixture import (
     NO_TAIL,
     Mixture,
     Tail,
     activation_thresholds,
-    count_resels,
     expected_euler_characteristic,
     fit_mixture,
 )
 from scipy import integrate, ndimage, optimize, stats
+from smoothness import count_resels
 
 N = 200_000
 PLANTED = Mixture(-0.1, 0.8, Tail(0.05, 6, 0.6), Tail(0.025, 8, 0.4), 0, 0, converged=True)
@@ -77,29 +78,13 @@ def test_only_the_side_that_has_a_tail_gets_one():
     assert mirrored.negative.shape == pytest.approx(fit.positive.shape, rel=0.02)
 
 
-def field(rng, *sigmas):
-    """Make a sum of smooth Gaussian fields that do not end where the box does, flattened."""
-    noise = [ndimage.gaussian_filter(rng.standard_normal((56, 64, 56)), sigma, mode="wrap") for sigma in sigmas]
-    return sum(smooth / smooth.std() for smooth in noise)[:40, :48, :40].ravel()
-
-
-BOX = np.ones((40, 48, 40), dtype=bool)
-
-
 def test_smooth_noise_is_no_activation():
     """Of 80 sides of Gaussian fields, 5 % may have a tail; independent voxels would give nearly all one."""
     rng = np.random.default_rng(2)
     fine, coarse, anisotropic, both = (3,), (8,), ((2, 3, 8),), (2, 8)
-    fields = [field(rng, *sigmas) for sigmas in (fine, coarse, anisotropic, both) for _ in range(10)]
+    fields = [noise_in_box(rng, *sigmas) for sigmas in (fine, coarse, anisotropic, both) for _ in range(10)]
     fits = [fit_mixture(values, count_resels(values, BOX)) for values in fields]
     assert sum(side.weight > 0 for fit in fits for side in (fit.positive, fit.negative)) <= 9
-
-
-def test_resels_follow_from_the_smoothness_along_each_axis():
-    rng = np.random.default_rng(7)
-    counts = [count_resels(field(rng, (2, 3, 1.5)), BOX) for _ in range(8)]
-    assert np.mean(counts) == pytest.approx(BOX.sum() / (9 * 2.3548**3), rel=0.1)
-    assert count_resels(rng.standard_normal(BOX.sum()), BOX) == BOX.sum()
 
 
 def test_euler_characteristic_counts_peaks_of_a_field():

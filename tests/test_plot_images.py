@@ -47,6 +47,15 @@ def test_quality_shows_each_image_and_the_limits():
     assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
 
 
+def test_the_axes_of_quality_have_no_room_for_negative_values():
+    rows = [measured(1, True, background_fraction=0, coverage=0.9, rms=0.01), measured(2, True, coverage=1)]
+    figure = draw_quality(rows, {}, {"max_background_fraction": 0.01})
+    left = {check.column: axes.get_xlim()[0] for axes, check in zip(figure.axes, CHECKS, strict=True)}
+    assert -0.02 < left["background_fraction"] < 0
+    assert 0.8 < left["coverage"] < 0.9
+    assert 0 < left["rms"] < 0.01
+
+
 def test_images_are_counted_where_they_are_not_zero(tmp_path):
     X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
     np.save(tmp_path / "matrix.npy", X)

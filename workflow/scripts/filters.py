@@ -106,13 +106,23 @@ def describe_term(key: str, term: Any) -> str:
     """Write one term as it stands in selection.tsv, nearly as in the configuration: ``map_type is_in [Z map]``."""
     if isinstance(term, Mapping):
         ((name, argument),) = term.items()
-        return f"{key} {name} {_as_configured(argument)}"
-    return f"{key} = {_as_configured(term)}"
+        return f"{key} {name} {as_configured(argument)}"
+    return f"{key} = {as_configured(term)}"
 
 
-def _as_configured(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+def as_configured(value: Any) -> str:
+    """Write a value of the configuration as YAML on one line: ``[Z map, T map]``."""
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=math.inf, allow_unicode=True)
     return text.removesuffix("...\n").rstrip()
+
+
+def _plain(value: Any) -> Any:
+    """Turn Snakemake's own kinds of mapping and list into plain ones, which YAML can write."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def load_function(reference: str) -> Callable[[Metadata], bool]:

@@ -26,8 +26,6 @@ MIN_TAIL_VALUES = 10
 NOISE_PEAK_P = 0.025
 # Difference of log mean and mean log of a tail's values, which gives its shape: at least this, a spike of shape 50,000.
 NARROWEST = 1e-5
-# Neighbouring voxels of a field whose FWHM is one voxel; with less, voxels are as good as independent.
-R_OF_ONE_VOXEL = 0.25
 
 
 class Tail(NamedTuple):
@@ -79,7 +77,7 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
     values : array of shape (n_voxels,)
         One component over the mask.
     resels : float
-        As from `count_resels`.
+        As from `smoothness.count_resels`.
 
     Raises
     ------
@@ -102,29 +100,6 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
         if farthest is None or expected_euler_characteristic(extremes[farthest], resels) >= NOISE_PEAK_P:
             return fit
         has_tail[farthest] = True
-
-
-def count_resels(values: Real, inside: npt.NDArray[np.bool_]) -> float:
-    """Measure the volume of a mask in units of the product of a map's FWHM along the three axes.
-
-    The FWHM follows from how alike neighbouring voxels are (Forman et al. 1995, doi:10.1002/mrm.1910330508): where a
-    map has fine and coarse parts, the number of peaks that noise makes goes by the fine ones.
-
-    Parameters
-    ----------
-    values : array of shape (n_voxels,)
-    inside : boolean array of 3 dimensions
-        The mask, with n_voxels voxels.
-    """
-    volume = np.zeros(inside.shape)
-    volume[inside] = values
-    resels = float(len(values))
-    for axis in range(3):
-        along, mask = np.swapaxes(volume, 0, axis), np.swapaxes(inside, 0, axis)
-        steps = np.diff(along, axis=0)[mask[1:] & mask[:-1]]
-        r = max(1 - np.square(steps).mean() / (2 * np.var(values)), R_OF_ONE_VOXEL)
-        resels /= float(np.sqrt(2 * np.log(2) / -np.log(r)))
-    return resels
 
 
 def expected_euler_characteristic(z: float, resels: float) -> float:

@@ -72,6 +72,9 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[int, str], criteria: M
         for key in check.limits:
             if criteria.get(key) is not None:
                 axes.axvline(criteria[key], color=INK, linewidth=1.2, linestyle="--")
+        # Nothing that is measured can be negative; so far below 0, dots at 0 are whole.
+        left, right = axes.get_xlim()
+        axes.set_xlim(left=max(left, -0.03 * right))
         axes.set_title(check.label, fontsize=9, color=INK)
         limits = [text for key in check.limits if (text := _limit(key, criteria))]
         axes.set_xlabel(", ".join(limits) or "no limit", fontsize=8.5, color=FAINT)

@@ -22,7 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 from drawing import NEGATIVE, POSITIVE, read_template
+from filters import as_configured
 from outputs import WORKFLOW_DIR, read_table, replacing
+from page_charts import stability_chart
 from page_tables import (
     REASONS,
     TERMS_SHOWN,
@@ -148,16 +150,10 @@ def list_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
             if isinstance(values, Mapping)
             else [(section, values, known)]
         )
-        rows += [
-            {"key": key, "value": _yaml(value), "default": _yaml(default), "differs": _yaml(value) != _yaml(default)}
-            for key, value, default in pairs
-        ]
+        for key, *both in pairs:
+            value, default = (as_configured(one) for one in both)
+            rows.append({"key": key, "value": value, "default": default, "differs": value != default})
     return rows
-
-
-def _yaml(value: Any) -> str:
-    text = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 @functools.cache
@@ -259,6 +255,7 @@ def main(
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
+        chart=stability_chart(components, settings["run_ica"]["flags"]["min_r_bootstraps"]),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,
@@ -302,15 +299,6 @@ def main(
     with replacing(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
     logging.info("report of %d components, %.1f MB", len(components), len(page) / 1e6)
-
-
-def _plain(value: Any) -> Any:
-    """Turn Snakemake's own kinds of mapping and list into plain ones, which YAML can write."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value
 
 
 if __name__ == "__main__":

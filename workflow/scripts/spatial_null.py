@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numpy.polynomial import hermite_e
 from scipy import fft, ndimage, special
 from scipy.optimize import least_squares
+from smoothness import neighbour_correlations
 
 Array = npt.NDArray[np.float64]
 Real = npt.NDArray[np.floating[Any]]
@@ -163,8 +164,8 @@ class Surrogates:
 def stretch(values: Real, lattice: Lattice) -> Lattice:
     """Stretch space along its axes so that a map is as smooth along each, and its volume stays.
 
-    Smoothness along an axis is the FWHM that follows from how alike neighbouring points are (Forman et al. 1995,
-    doi:10.1002/mrm.1910330508). Axes of the lattice count as the nearest axes of space.
+    Smoothness along an axis is the FWHM that follows from how alike neighbouring points are. Axes of the lattice count
+    as the nearest axes of space.
 
     Parameters
     ----------
@@ -176,18 +177,13 @@ def stretch(values: Real, lattice: Lattice) -> Lattice:
     Lattice
         The same points, elsewhere in mm; where they were if the lattice is too oblique or too thin.
     """
-    volume = np.zeros(lattice.inside.shape)
-    volume[lattice.inside] = values
     axes_mm = lattice.affine[:3, :3]
     nearest = np.abs(axes_mm).argmax(axis=0)
-    if len(set(nearest)) < 3 or min(volume.shape) < 2:
+    if len(set(nearest)) < 3 or min(lattice.inside.shape) < 2:
         return lattice
-    log_fwhm = np.zeros(3)
-    for axis in range(3):
-        along, inside = np.swapaxes(volume, 0, axis), np.swapaxes(lattice.inside, 0, axis)
-        steps = np.diff(along, axis=0)[inside[1:] & inside[:-1]]
-        r = np.clip(1 - np.square(steps).mean() / (2 * np.var(values)), *PLAUSIBLE_R)
-        log_fwhm[nearest[axis]] = np.log(np.linalg.norm(axes_mm[:, axis]) / np.sqrt(-np.log(r)))
+    r = np.clip(neighbour_correlations(values, lattice.inside), *PLAUSIBLE_R)
+    log_fwhm = np.empty(3)
+    log_fwhm[nearest] = np.log([np.linalg.norm(axis) for axis in axes_mm.T] / np.sqrt(-np.log(r)))
     factors = np.exp(log_fwhm.mean() - log_fwhm)
     return lattice._replace(affine=np.diag([*factors, 1.0]) @ lattice.affine)
 
