@@ -71,10 +71,12 @@ class Scale(NamedTuple):
 def read_template(path: str) -> tuple[Volume, Box]:
     """Read the template that build_mask has written, as values from 0 to 1, and the box around its brain."""
     img = nib.load(path)
-    data = np.asarray(img.dataobj)
-    sides = enclosing_box(data > 0)
+    sides = enclosing_box(np.asarray(img.dataobj) > 0)
     corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
+    # Half of the template is empty. One voxel of that stays, for the brain to fade into.
+    img = img.slicer[tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in sides)]
+    data = np.asarray(img.dataobj)
     return Volume(data / np.float32(data.max()), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
