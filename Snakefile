@@ -411,6 +411,7 @@ rule project_terms:
             "labels",
             "matrix",
             "mni_space",
+            "parallel",
             "random_maps",
             "references",
             "resampling",
@@ -443,6 +444,7 @@ rule project_terms:
         "benchmarks/project_terms.tsv"
     conda:
         ENVIRONMENT
+    threads: 4
     resources:
         mem_mb=growing(2000, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
@@ -485,7 +487,17 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        modules("atlases", "drawing", "mni_space", "peaks", "references", "resampling", "significance", "smoothness"),
+        modules(
+            "atlases",
+            "drawing",
+            "mni_space",
+            "parallel",
+            "peaks",
+            "references",
+            "resampling",
+            "significance",
+            "smoothness",
+        ),
         modules("spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
@@ -506,6 +518,7 @@ rule match_networks:
         "benchmarks/match_networks.tsv"
     conda:
         ENVIRONMENT
+    threads: 4
     resources:
         mem_mb=growing(3000, per_mb=4),
         runtime=growing(60, per_mb=0.05),

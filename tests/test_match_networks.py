@@ -65,12 +65,14 @@ def test_five_percent_of_unrelated_components_have_a_network_below_five_percent(
     assert p.max() == 1
 
 
-def test_p_of_a_component_does_not_depend_on_the_others():
+def test_p_of_a_component_does_not_depend_on_the_others_or_on_threads():
     rng = np.random.default_rng(1)
     components, networks = (np.array([smooth_noise(rng, 15) for _ in range(3)]) for _ in range(2))
     settings = {"n_surrogates": 19, "random_state": 4}
-    together = p_of_largest(components, networks, EGG, EGG_AFFINE, **settings)
-    np.testing.assert_array_equal(p_of_largest(components[:1], networks, EGG, EGG_AFFINE, **settings), together[:1])
+    together = p_of_largest(components, networks, EGG, EGG_AFFINE, **settings, threads=3)
+    alone = [p_of_largest(components[:n], networks, EGG, EGG_AFFINE, **settings) for n in (1, 3)]
+    np.testing.assert_array_equal(alone[0], together[:1])
+    np.testing.assert_array_equal(alone[1], together)
 
 
 def test_networks_are_shown_in_the_order_of_their_components_and_not_by_the_hundred():
@@ -116,6 +118,7 @@ def run(tmp_path_factory, template_file):
         n_surrogates=39,
         data_dir=str(folder),
         random_state=0,
+        threads=1,
     )
     common = inside & seen
     expected = np.corrcoef(maps[common].T.astype(float), reference[common].T.astype(float))[:3, 3:]
@@ -177,4 +180,5 @@ def test_a_reference_beside_the_mask_is_refused(tmp_path):
         main(
             components=str(tmp_path / "components.nii"), mask=str(tmp_path / "mask.nii"), template="unused", **unused,
             figures=[], reference=str(tmp_path / "speck.nii"), n_surrogates=0, data_dir="unused", random_state=0,
+            threads=1,
         )  # fmt: skip

@@ -47,6 +47,8 @@ def test_a_component_s_own_term_stands_out_and_smooth_maps_do_not(run):
     np.testing.assert_allclose(found.r, expected, atol=1e-5)
     assert [(int(k), found.terms[m]) for k, m in np.argwhere(found.q < 0.05)] == [(0, "pain"), (1, "warmth")]
     assert 0.02 < (found.p < 0.05).mean() < 0.15
+    together = compare_with_maps(str(folder / "maps"), **images, n_permutations=200, random_state=0, threads=2)
+    np.testing.assert_array_equal(together.p, found.p)
     again = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
     assert again.p is None
     np.testing.assert_array_equal(again.r, found.r)

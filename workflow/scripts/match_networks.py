@@ -13,6 +13,7 @@ from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, s
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
 from outputs import component_labels, remove_stale, sha256_of, write_table
+from parallel import in_order
 from peaks import Volume, peak_of
 from references import read_reference
 from resampling import target_of
@@ -70,6 +71,7 @@ def p_of_largest(
     *,
     n_surrogates: int,
     random_state: int,
+    threads: int = 1,
 ) -> Array:
     """Compare each |r| with the largest that surrogates of the component have with any network.
 
@@ -84,6 +86,8 @@ def p_of_largest(
     affine : array of shape (4, 4)
     n_surrogates : int
     random_state : int
+    threads : int
+        They share the components; what comes out does not depend on their number.
 
     Returns
     -------
@@ -92,13 +96,14 @@ def p_of_largest(
     lattice = lattice_of(mask, affine)
     x, y = components[:, lattice.points], networks[:, lattice.points]
     observed = np.abs(standardize(x) @ standardize(y).T)
-    p = np.empty(observed.shape)
-    for number, values in enumerate(progress(x, total=len(x), unit="component")):
+
+    def p_of(number: int) -> Array:
         rng = np.random.default_rng([random_state, number])
-        null = np.abs(null_correlations(values, y, lattice, n_maps=n_surrogates, rng=rng)).max(axis=1)
+        null = np.abs(null_correlations(x[number], y, lattice, n_maps=n_surrogates, rng=rng)).max(axis=1)
         exceeding = (null[:, None] >= observed[number]).sum(axis=0)
-        p[number] = (1 + exceeding) / (1 + n_surrogates)
-    return p
+        return (1 + exceeding) / (1 + n_surrogates)
+
+    return np.stack(list(progress(in_order(p_of, range(len(x)), threads), total=len(x), unit="component")))
 
 
 def tabulate(r: Array, p: Array | None, matches: Matches, labels: Sequence[str], names: Sequence[str]) -> list[Row]:
@@ -224,6 +229,7 @@ def main(
     n_surrogates: int,
     data_dir: str,
     random_state: int,
+    threads: int,
 ) -> None:
     """Match, test, tabulate and draw."""
     remove_stale(matrix, "ICA_*.png", keep=figures)
@@ -246,7 +252,8 @@ def main(
     p = None
     r = correlate(x, y)
     if n_surrogates:
-        p = p_of_largest(x, y, common, mask_img.affine, n_surrogates=n_surrogates, random_state=random_state)
+        options = {"n_surrogates": n_surrogates, "random_state": random_state, "threads": threads}
+        p = p_of_largest(x, y, common, mask_img.affine, **options)
     matches = match(r)
     rows = tabulate(r, p, matches, labels, found.names)
     write_table(networks, rows)
@@ -304,4 +311,4 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     # The number of BLAS threads must not change the last bit.
     with threadpool_limits(1):
-        main(**snakemake.input, **snakemake.output, **snakemake.params)
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -255,6 +255,7 @@ def main(
     term_maps: str | None,
     n_permutations: int,
     random_state: int,
+    threads: int,
 ) -> None:
     """Project terms and labels, compare maps of terms, and write them, strongest first."""
     image_ids, labels, loadings = read_loadings(mixing if projection == "mixing" else unmixing)
@@ -287,7 +288,7 @@ def main(
         # Tested are the loadings, whatever the terms are projected through: they are the patterns.
         significance = associate(mixing_loadings[rows], T, with_terms, draw_weights=draw_weights, **options)
         enriched = enrich([selected[image_id] for image_id in image_ids], studies, mixing_loadings, labels, **options)
-        compared = compare_with_maps(term_maps, components, mask, **options) if term_maps else None
+        compared = compare_with_maps(term_maps, components, mask, threads=threads, **options) if term_maps else None
     write_table(terms, rank_terms(scores, known_terms, labels, count_carriers(~np.isnan(T), with_terms), significance))
     words = describe_vocabulary(T, known_terms)
     write_table(vocabulary, words)
@@ -306,4 +307,4 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

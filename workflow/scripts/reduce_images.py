@@ -57,7 +57,8 @@ def image_variances(
     """Compute the variance of each image of `X` (n_images, n_voxels) over the mask, given their means."""
 
     def variances(block: Block) -> npt.NDArray[np.float64]:
-        return np.square(block.values - mean[block.where, None]).mean(axis=1)
+        centred = block.values - mean[block.where, None].astype(np.float32)
+        return np.square(centred, out=centred).mean(axis=1, dtype=np.float64)
 
     return np.concatenate(list(in_order(variances, image_blocks(X), threads)))
 

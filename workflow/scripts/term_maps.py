@@ -11,6 +11,7 @@ from atlases import is_image_file, names_beside, read_names
 from mni_space import read_volumes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
+from parallel import in_order
 from references import check_networks
 from resampling import Plan, Target, plan_resampling, resample, target_of
 from significance import Draw, false_discovery_rate, sequential_p
@@ -34,7 +35,9 @@ class Comparison(NamedTuple):
     q: Array | None
 
 
-def compare_with_maps(path: str, components: str, mask: str, *, n_permutations: int, random_state: int) -> Comparison:
+def compare_with_maps(
+    path: str, components: str, mask: str, *, n_permutations: int, random_state: int, threads: int = 1
+) -> Comparison:
     """Correlate the components with all maps of terms in the mask, and with surrogates of themselves.
 
     Parameters
@@ -45,6 +48,9 @@ def compare_with_maps(path: str, components: str, mask: str, *, n_permutations: 
         4-D and 3-D image of one grid.
     n_permutations : int
         Surrogates of each component, up to five times as many where few reach the observed value.
+    random_state : int
+    threads : int
+        They share the components; what comes out does not depend on their number.
 
     Raises
     ------
@@ -67,12 +73,14 @@ def compare_with_maps(path: str, components: str, mask: str, *, n_permutations: 
     r = np.array(correlations, dtype=np.float64).T
     if not n_permutations:
         return Comparison(terms, r, None, None)
-    options = {"n_permutations": n_permutations, "random_state": random_state}
+    options = {"n_permutations": n_permutations, "random_state": random_state, "threads": threads}
     p = p_of_maps(maps[:, lattice.points], np.array(points), lattice, **options)
     return Comparison(terms, r, p, false_discovery_rate(p))
 
 
-def p_of_maps(components: Real, maps: Real, lattice: Lattice, *, n_permutations: int, random_state: int) -> Array:
+def p_of_maps(
+    components: Real, maps: Real, lattice: Lattice, *, n_permutations: int, random_state: int, threads: int = 1
+) -> Array:
     """Compare correlations of components and maps with those of surrogates of the components, one-sided.
 
     Parameters
@@ -81,18 +89,21 @@ def p_of_maps(components: Real, maps: Real, lattice: Lattice, *, n_permutations:
     maps : array of shape (n_maps, n_points)
     lattice : Lattice
         The points.
-    n_permutations, random_state : int
+    n_permutations, random_state, threads : int
 
     Returns
     -------
     array of shape (n_components, n_maps)
     """
     y = standardize(maps)
-    p = np.empty((len(components), len(maps)))
-    for number, values in enumerate(progress(components, total=len(components), unit="component")):
+
+    def p_of(number: int) -> Array:
+        values = components[number]
         surrogates = Surrogates(values, lattice, np.random.default_rng([random_state, number]))
-        p[number] = sequential_p(y @ standardize(values), _drawer(surrogates, y), n_permutations, MOST_ROUNDS)
-    return p
+        return sequential_p(y @ standardize(values), _drawer(surrogates, y), n_permutations, MOST_ROUNDS)
+
+    rows = in_order(p_of, range(len(components)), threads)
+    return np.stack(list(progress(rows, total=len(components), unit="component")))
 
 
 def sample_maps(path: str, target: Target) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
