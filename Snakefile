@@ -117,6 +117,7 @@ rule build_demo_archive:
         "benchmarks/build_demo_archive.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -151,6 +152,7 @@ rule fetch_metadata:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -180,6 +182,7 @@ rule download_images:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -213,6 +216,7 @@ rule fetch_terms:
     localrule: True  # nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
@@ -240,6 +244,7 @@ rule build_mask:
     localrule: True  # a job in a queue costs more than a mask
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -266,6 +271,7 @@ rule mask_images:
         "benchmarks/mask_images-{batch}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(30, per_mb=200),
@@ -299,6 +305,7 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),
@@ -477,6 +484,7 @@ rule check_demo:
         "report"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -598,6 +606,7 @@ rule plot_images:
         "report"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1500),
         runtime=growing(30, per_mb=0.05),
@@ -637,6 +646,7 @@ rule plot_relations:
         "report"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(10),
@@ -684,6 +694,7 @@ rule write_lock:
         "report"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -751,6 +762,7 @@ rule render_report:
         "report"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),

@@ -64,6 +64,12 @@ def test_a_label_is_right_of_its_point_or_where_there_is_room():
     assert labels_of(stability_chart(beside, None)) == labels
 
 
+def test_a_label_does_not_cover_the_limit():
+    apart = [component(0, 0.89, 0.1), component(1, 0.85, 0.1), component(2, 0.95, 0.1)]
+    assert labels_of(stability_chart(apart, 0.9))["ICA_00"] == "start"
+    assert labels_of(stability_chart(apart, 0.893))["ICA_00"] == "end"
+
+
 def test_in_a_crowd_those_with_a_warning_have_the_labels():
     crowd = [component(n, 0.9, 0.1) for n in range(6)] + [component(6, 0.9, 0.1, warnings=["one study"])]
     labels = labels_of(stability_chart([*crowd, component(7, 0.5, 0.1)], None))

@@ -44,6 +44,7 @@ def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None
         return None
     ticks = fit_axis([row["r_bootstraps"] for row in shown])
     first, last = ticks[0], ticks[-1]
+    x_limit = _place(limit, first, last) if limit is not None and first <= limit <= last else None
     most = max(row["variance_explained"] for row in shown)
     points = [
         {
@@ -57,12 +58,12 @@ def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None
     ]
     # Where there is not room for all labels, those with a warning have them, then those with much variance.
     urgent = sorted(points, key=lambda point: not point["flagged"])
-    for point, label in zip(urgent, place_labels(urgent), strict=True):
+    for point, label in zip(urgent, place_labels(urgent, x_limit), strict=True):
         point["label"] = label
     return {
         "frame": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM},
         "ticks": [{"x": _place(tick, first, last), "text": f"{tick:g}"} for tick in ticks],
-        "limit": _place(limit, first, last) if limit is not None and first <= limit <= last else None,
+        "limit": x_limit,
         "most": most,
         "points": points,
     }
@@ -90,7 +91,7 @@ def describe_point(row: Mapping[str, Any]) -> str:
     return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
 
 
-def place_labels(points: Sequence[Mapping[str, Any]]) -> list[Row | None]:
+def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> list[Row | None]:
     """Put the number of each point right, left, above or below of it, where it covers nothing; otherwise nowhere.
 
     Greedy: the first points have the choice.
@@ -99,6 +100,8 @@ def place_labels(points: Sequence[Mapping[str, Any]]) -> list[Row | None]:
     ----------
     points : sequence of mappings
         ``component``, ``x`` and ``y``.
+    x_limit : float or None
+        Where the line of the limit is, which is not covered either.
 
     Returns
     -------
@@ -106,6 +109,8 @@ def place_labels(points: Sequence[Mapping[str, Any]]) -> list[Row | None]:
         For each point ``text`` with its base line at ``x``, ``y`` and its ``anchor`` as in SVG.
     """
     taken = [(p["x"] - RADIUS, p["y"] - RADIUS, p["x"] + RADIUS, p["y"] + RADIUS) for p in points]
+    if x_limit is not None:
+        taken.append((x_limit, 0, x_limit, BOTTOM))
     labels: list[Row | None] = []
     for point in points:
         text = point["component"].removeprefix("ICA_")
