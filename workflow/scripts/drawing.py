@@ -5,6 +5,7 @@ read and coloured here, pixel by pixel as they will be, and matplotlib adds line
 second instead of two. No template is resampled: both it and the map are read where the cut is.
 """
 
+import functools
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -308,5 +309,6 @@ def with_minus(number: str) -> str:
     return number.replace("-", "\u2212")
 
 
+@functools.cache
 def _font_characters() -> Mapping[int, int]:
     return get_font(findfont("DejaVu Sans")).get_charmap()

@@ -110,7 +110,8 @@ def _attempt(task: Task) -> Any:
 def _receive(receiver: Connection, worker: ForkProcess) -> Any:
     try:
         return receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):
+        # It ended before it sent, or while it did.
         worker.join()
         if worker.exitcode == -signal.SIGKILL:
             return Failure("its process was killed, mostly for want of memory; run with more of it or fewer cores")
