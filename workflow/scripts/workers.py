@@ -1,7 +1,8 @@
 """Do independent pieces of work in several processes.
 
-Processes are forked: they share what is in memory, and do not import matplotlib again. Each gets its share of the work
-when it begins and asks for nothing later, so that none waits for ever when another one, or the first, is killed.
+Processes are forked: they share what is in memory, and do not import matplotlib again. That is safe where no thread
+runs: OpenBLAS ends its own before each fork, and matplotlib opens its fonts anew after it. Each process gets its share
+of the work when it begins and asks for nothing later, so that none waits for ever when another, or the first, is killed.
 """
 
 import gc
