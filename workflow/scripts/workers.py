@@ -2,7 +2,7 @@
 
 Processes are forked: they share what is in memory, and do not import matplotlib again. That is safe where no thread
 runs: OpenBLAS ends its own before each fork, and matplotlib opens its fonts anew after it. Each process gets its share
-of the work when it begins and asks for nothing later, so that none waits for ever when another, or the first, is killed.
+of the work when it begins and asks for nothing later, so that none waits for ever when another or the first is killed.
 """
 
 import gc
