@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from drawing import Box, Limits, Scale, cut, paint, scale_of, shown_text
+from drawing import NEGATIVE, POSITIVE, Box, Limits, Scale, cut, paint, scale_of, shown_text
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from matplotlib.colors import Normalize
 from peaks import Volume, peak_of
 
 
@@ -52,6 +53,20 @@ def test_colours_show_sign_and_threshold():
     assert blue[2] > blue[0] + 50
     assert len(set(grey)) == len(set(weak)) == 1
     assert list(white) == [255, 255, 255]
+
+
+@pytest.mark.parametrize("scale", [Scale(1.0, 1.5, 4.0), Scale(2.0, 9.0, 3.0), Scale(0.0, 0.0, 5.0)])
+def test_colours_are_those_of_matplotlib(scale):
+    values = np.random.default_rng(0).uniform(-10, 10, (50, 60)).astype(np.float32)
+    painted = paint(values, np.full(values.shape, 0.5, np.float32), scale)
+    for sign, threshold, colours in ((1, scale.threshold, POSITIVE), (-1, scale.negative_threshold, NEGATIVE)):
+        shown = sign * values >= threshold
+        strength = Normalize(threshold, max(threshold, scale.brightest), clip=True)(sign * values[shown])
+        expected = colours(strength, bytes=True)[:, :3].astype(int)
+        # A value on the border of two of the 256 steps may fall on the other side.
+        assert np.abs(painted[shown] - expected).max() <= 4
+        assert (painted[shown] == expected).all(axis=1).mean() > 0.99
+    np.testing.assert_array_equal(painted[(values < scale.threshold) & (values > -scale.negative_threshold)], 133)
 
 
 def test_scale_is_never_empty():

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
@@ -37,6 +37,8 @@ DPI = 150
 # Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
+# What paint looks up, (256, 3): matplotlib takes twice as long.
+POSITIVE_STEPS, NEGATIVE_STEPS = (colours(np.arange(256), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE))
 INK, FAINT = "#1b1f24", "#5b6570"
 # Of the template; below lies what interpolation makes at the rim. nilearn's brain mask begins here.
 LEAST_BRAIN = 0.2
@@ -176,13 +178,14 @@ def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
     """
     grey = np.round(255 * np.where(anatomy > LEAST_BRAIN, 0.12 + 0.8 * anatomy, 1.0)).astype(np.uint8)
     painted = np.repeat(grey[..., None], 3, axis=2)
-    for sizes, threshold, colours in (
-        (values, scale.threshold, POSITIVE),
-        (-values, scale.negative_threshold, NEGATIVE),
+    for sizes, threshold, steps in (
+        (values, scale.threshold, POSITIVE_STEPS),
+        (-values, scale.negative_threshold, NEGATIVE_STEPS),
     ):
         shown = (sizes >= threshold) & (sizes != 0)
-        strength = Normalize(threshold, max(scale.brightest, threshold), clip=True)
-        painted[shown] = colours(strength(sizes[shown]), bytes=True)[:, :3]
+        span = max(scale.brightest - threshold, 0)
+        share = np.minimum(sizes[shown] - threshold, span) / (span or 1)
+        painted[shown] = steps[np.minimum(share * len(steps), len(steps) - 1).astype(np.uint8)]
     return painted
 
 

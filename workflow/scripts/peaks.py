@@ -72,22 +72,21 @@ def _clusters(data: Array, affine: Array, threshold: float) -> list[tuple[int, l
         return []
     # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
     box = enclosing_box(above)
-    data, above = data[box], above[box]
-    labels, n_clusters = ndimage.label(above)
-    sizes = np.bincount(labels.ravel(), minlength=n_clusters + 1)
-    voxels = np.argwhere(above)
-    is_maximum = _are_maxima(data, voxels)
+    labels, n_clusters = ndimage.label(above[box])
+    voxels = np.argwhere(labels)
+    label_of, value_of = labels[tuple(voxels.T)], data[box][tuple(voxels.T)]
+    sizes = np.bincount(label_of, minlength=n_clusters + 1)
+    is_maximum = _are_maxima(data[box], voxels)
     # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
-    by_label = np.lexsort((-data[above], labels[above]))
-    _, first = np.unique(labels[above][by_label], return_index=True)
+    by_label = np.lexsort((-value_of, label_of))
+    _, first = np.unique(label_of[by_label], return_index=True)
     is_maximum[by_label[first]] = True
-    maxima = voxels[is_maximum]
-    values = data[tuple(maxima.T)]
+    maxima, values, label_of = voxels[is_maximum], value_of[is_maximum], label_of[is_maximum]
     points = apply_affine(affine, maxima + [side.start for side in box])
     order = np.lexsort((*maxima.T, -values))
     peaks: dict[int, list[tuple[float, Point]]] = {}
     for index in order:
-        found = peaks.setdefault(int(labels[tuple(maxima[index])]), [])
+        found = peaks.setdefault(int(label_of[index]), [])
         point = points[index]
         if len(found) > MOST_SUBPEAKS:
             continue
