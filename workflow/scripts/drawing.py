@@ -120,7 +120,7 @@ def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -
         mm[side] = box.low[side] - 0.5 + (np.arange(round(zoom * length)) + 0.5) * length / round(zoom * length)
     inverse = np.linalg.inv(volume.affine)
     if np.count_nonzero(inverse[:3, :3]) == 3:
-        return _cut_along_axes(volume.data, inverse, mm, axis).T
+        return _cut_along_axes(volume.data, inverse, mm, axis)
     grid = np.stack([*np.meshgrid(*mm, indexing="ij"), np.ones([len(ticks) for ticks in mm])])
     voxels = np.tensordot(inverse[:3], grid, axes=1)
     return ndimage.map_coordinates(volume.data, voxels, order=1).squeeze(axis).T
@@ -129,7 +129,7 @@ def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -
 def _cut_along_axes(
     data: npt.NDArray[np.float32], inverse: Array, mm: Sequence[npt.NDArray[np.float64]], axis: int
 ) -> npt.NDArray[np.float32]:
-    """Interpolate along one axis after the other, fifty times faster than point by point; (width, height)."""
+    """Interpolate along one axis after the other, fifty times faster than point by point."""
     order = np.abs(inverse[:3, :3]).argmax(axis=0)
     data = data.transpose(order)
     taps = [
@@ -137,8 +137,8 @@ def _cut_along_axes(
         for side, ticks in enumerate(mm)
     ]
     across, up = in_plane(axis)
-    plane = _interpolate(np.moveaxis(data, axis, 0), taps[axis])[0]
-    return _interpolate(_interpolate(plane, taps[across]).T, taps[up]).T
+    plane = np.ascontiguousarray(_interpolate(data, taps[axis], axis).squeeze(axis).T)
+    return _interpolate(_interpolate(plane, taps[up], 0), taps[across], 1)
 
 
 def _taps(at: Array, length: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
@@ -157,11 +157,11 @@ def _taps(at: Array, length: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.
     return np.stack([before, behind]), np.stack([1 - share, share]) * inside
 
 
-def _interpolate(data: Array, taps: tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]) -> Array:
-    """Read the first axis of `data` between its voxels."""
-    voxels, weights = taps
-    first, second = weights.reshape(2, -1, *[1] * (data.ndim - 1))
-    return first * data[voxels[0]] + second * data[voxels[1]]
+def _interpolate(data: Array, taps: tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]], axis: int) -> Array:
+    """Read an axis of `data` between its voxels."""
+    (before, behind), weights = taps
+    first, second = weights.reshape(2, *(-1 if side == axis else 1 for side in range(data.ndim)))
+    return first * data.take(before, axis) + second * data.take(behind, axis)
 
 
 def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
