@@ -161,7 +161,9 @@ def _interpolate(data: Array, taps: tuple[npt.NDArray[np.intp], npt.NDArray[np.f
     """Read an axis of `data` between its voxels."""
     (before, behind), weights = taps
     first, second = weights.reshape(2, *(-1 if side == axis else 1 for side in range(data.ndim)))
-    return first * data.take(before, axis) + second * data.take(behind, axis)
+    # Not take, which copies the whole of an array whose last axis is not the one that lies together in memory.
+    along = (slice(None),) * axis
+    return first * data[(*along, before)] + second * data[(*along, behind)]
 
 
 def paint(values: Array, anatomy: Array, scale: Scale) -> npt.NDArray[np.uint8]:
