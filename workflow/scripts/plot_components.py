@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,6 +146,13 @@ def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]
         yield volume
 
 
+def remove_older(figures: Sequence[str], thumbnails: Sequence[str], overview: str) -> None:
+    """Remove what an earlier run with more components, or another kind of threshold, has left beside `overview`."""
+    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails])
+    remove_stale(overview, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
+    remove_stale(overview, "desc-ICA_mixture.*")
+
+
 def main(
     *,
     components: str,
@@ -170,12 +178,7 @@ def main(
 
     `mixture` is empty, and there are no `mixture_figures`, where the threshold is not by a mixture.
     """
-    # An earlier run may have had more components, another grid, or another kind of threshold.
-    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails, *mixture_figures])
-    pictures = [*figures, *mixture_figures]
-    remove_stale(overview, "ICA_*.pdf", keep=[Path(picture).with_suffix(".pdf") for picture in pictures])
-    if not isinstance(mixture, str):
-        remove_stale(overview, "desc-ICA_mixture.*")
+    remove_older([*figures, *mixture_figures], thumbnails, overview)
     remove_stale(thresholded, "space-*_thresholded.nii.gz")
     maps, stabilities = read_maps(components, mask), read_table(stability)
     if not len(maps.values) == len(figures) == len(stabilities):
@@ -188,14 +191,14 @@ def main(
     labels = [row["component"] for row in stabilities]
     terms_of = top_terms(read_table(terms))
     titles = [title_of(label, terms_of.get(label, [])) for label in labels]
+    paths = list(map(Paths, figures, thumbnails, mixture_figures or cycle([None])))
     # The figure of the terms takes longest, so it comes first.
     tasks: dict[str, Task] = {terms_figure: partial(plot_terms, labels, terms_of, terms_figure)}
     for number, label in enumerate(labels):
-        paths = Paths(figures[number], thumbnails[number], mixture_figures[number] if mixture_figures else None)
-        tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths)
+        tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths[number])
     done = run_tasks(tasks, threads)
-
     drawn: list[Drawn] = [done[label] for label in labels]
+
     scales = [one.scale for one in drawn]
     found = [row for one in drawn for row in one.peaks]
     write_table(peaks, found)
