@@ -348,7 +348,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        modules("consensus", "fastica", "loadings", "matrix", "parallel", "stability"),
+        modules("consensus", "fastica", "loadings", "maps", "matrix", "parallel", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -495,7 +495,7 @@ rule check_demo:
 rule match_networks:
     """Only where a reference is configured: find the components in its networks."""
     input:
-        modules("atlases", "drawing", "mni_space", "parallel", "peaks", "png", "references", "resampling"),
+        modules("atlases", "drawing", "maps", "mni_space", "parallel", "peaks", "png", "references", "resampling"),
         modules("significance", "smoothness", "spatial_null"),
         configuration.reference_files(config),
         FOUNDATION,
@@ -578,7 +578,7 @@ rule plot_components:
 rule plot_images:
     """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
     input:
-        modules("drawing", "matrix", "peaks", "png"),
+        modules("drawing", "maps", "matrix", "peaks", "png"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,
@@ -619,7 +619,7 @@ rule plot_images:
 rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
-        modules("drawing", "names", "peaks", "png", "significance"),
+        modules("drawing", "maps", "names", "peaks", "png", "significance"),
         FOUNDATION,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
@@ -657,7 +657,9 @@ rule plot_relations:
 rule write_lock:
     """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
     input:
-        modules("atlases", "bibliography", "lock", "methods_text", "mixture", "neurovault", "peaks", "random_maps"),
+        modules(
+            "atlases", "bibliography", "lock", "maps", "methods_text", "mixture", "neurovault", "peaks", "random_maps"
+        ),
         modules("significance"),
         ours("workflow/report/software.bib"),
         FOUNDATION,
@@ -709,7 +711,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         modules("page_charts", "page_tables", "page_text", "page_warnings"),
-        modules("drawing", "filters", "names", "peaks", "png", "significance", "viewer"),
+        modules("drawing", "filters", "maps", "names", "peaks", "png", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],
         FOUNDATION,

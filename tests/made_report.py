@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from conftest import ROOT
 from drawing import Box
+from maps import Volume
 from outputs import column_names, write_json, write_table
-from peaks import Volume
 from PIL import Image
 from render_report import main
 

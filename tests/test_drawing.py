@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from drawing import NEGATIVE, POSITIVE, Box, Limits, Scale, cut, paint, scale_of, shown_text
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from maps import Volume
 from matplotlib.colors import Normalize
-from peaks import Volume, peak_of
+from peaks import peak_of
 
 
 def test_long_text_is_cut():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from drawing import Box
 from made_maps import EGG, EGG_AFFINE, smooth_noise
+from maps import Volume
 from match_networks import (
     Matches,
     draw_match,
@@ -17,7 +18,6 @@ from match_networks import (
 )
 from nilearn.datasets import load_mni152_brain_mask
 from outputs import read_table
-from peaks import Volume
 from PIL import Image
 from scipy import ndimage
 from significance import false_discovery_rate

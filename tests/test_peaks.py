@@ -4,8 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from maps import Volume
 from nilearn.reporting import get_clusters_table
-from peaks import Volume, find_peaks, peak_of
+from peaks import find_peaks, peak_of
 
 
 def test_peak_of_a_blob_is_its_centre():

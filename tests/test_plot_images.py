@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from drawing import Box
 from made_maps import AFFINE, SHAPE
+from maps import Volume
 from outputs import column_names, read_table, write_table
-from peaks import Volume
 from PIL import Image
 from plot_images import (
     CHECKS,

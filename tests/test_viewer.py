@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 from drawing import LEAST_BRAIN, Box
-from peaks import Volume
+from maps import Volume
 from viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample
 
 BOX = Box((-20, -30, -10), (20, 26, 30))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from drawing import FAINT, INK, Box, Scale, Sheet, cut, draw_panel, in_plane, paint, shown_text, with_minus
+from maps import Volume
 from names import MARKS
 from outputs import replacing
-from peaks import Point, Volume, peak_of
+from peaks import Point, peak_of
 from PIL import Image
 from png import write_png
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from maps import Volume
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -23,7 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from nibabel.affines import apply_affine
 from outputs import replacing
-from peaks import Volume, enclosing_box
+from peaks import enclosing_box
 from png import quick_png, write_png
 from scipy import ndimage
 

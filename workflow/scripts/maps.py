@@ -8,7 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 from outputs import replacing
-from peaks import Volume
+
+
+class Volume(NamedTuple):
+    """A 3-D map and where it is."""
+
+    data: npt.NDArray[np.float32]  # (nx, ny, nz)
+    affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
 
 
 class Maps(NamedTuple):
@@ -28,6 +34,14 @@ class Maps(NamedTuple):
         data = np.zeros(self.inside.shape, dtype=np.float32)
         data[self.inside] = self.values[number]
         return Volume(data, self.affine)
+
+
+def place_maps(values: npt.NDArray[np.float32], mask: str) -> Maps:
+    """Place values over a mask (n_components, n_voxels) on the grid of the mask."""
+    mask_img = nib.load(mask)
+    # Takes no memory: it only says what the header is about.
+    nothing = np.broadcast_to(np.float32(0), (*mask_img.shape, len(values)))
+    return Maps(values, np.asarray(mask_img.dataobj) > 0, nib.Nifti1Image(nothing, mask_img.affine).header)
 
 
 def read_maps(components: str, mask: str) -> Maps:

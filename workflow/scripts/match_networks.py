@@ -10,11 +10,12 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
+from maps import Volume
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
 from outputs import component_labels, remove_stale, sha256_of, write_table
 from parallel import in_order
-from peaks import Volume, peak_of
+from peaks import peak_of
 from references import read_reference
 from resampling import target_of
 from scipy.optimize import linear_sum_assignment

@@ -2,10 +2,11 @@
 
 from itertools import product
 from string import ascii_lowercase
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from maps import Volume
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
@@ -15,13 +16,6 @@ Point = tuple[float, float, float]
 MIN_CLUSTER_MM3 = 80.0
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
-
-
-class Volume(NamedTuple):
-    """A 3-D map and where it is."""
-
-    data: npt.NDArray[np.float32]  # (nx, ny, nz)
-    affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
 
 
 def peak_of(volume: Volume) -> Point:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from component_figure import draw_component, draw_overview, draw_thumbnail, read_thumbnail, save_thumbnail
 from drawing import Box, Limits, Scale, read_template, save_figure, scale_of
-from maps import Maps, read_maps, write_maps
+from maps import Maps, Volume, read_maps, write_maps
 from mixture import Mixture, activation_thresholds, fit_mixture
 from mixture_figures import draw_mixture, mixture_row
 from outputs import read_table, remove_stale, write_table
-from peaks import Volume, find_peaks
+from peaks import find_peaks
 from regions import Regions, read_regions, region_at
 from smoothness import count_resels
 from stage_log import log_to

@@ -10,11 +10,11 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import FAINT, INK, LEAST_BRAIN, Box, Sheet, cut, read_template, save_figure, shown_text
+from maps import Volume
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matrix import image_blocks, voxel_blocks
 from outputs import read_table, replacing, write_table
-from peaks import Volume
 from stage_log import log_to, progress
 
 Array = npt.NDArray[np.floating[Any]]

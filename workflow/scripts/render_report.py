@@ -23,6 +23,7 @@ import numpy.typing as npt
 import yaml
 from drawing import NEGATIVE, POSITIVE, read_template
 from filters import as_configured
+from maps import Volume
 from outputs import WORKFLOW_DIR, read_table, replacing
 from page_charts import stability_chart
 from page_tables import (
@@ -45,7 +46,6 @@ from page_text import (
     shorten,
 )
 from page_warnings import find_warnings, flags_of
-from peaks import Volume
 from PIL import Image
 from significance import MIN_COLLECTIONS, SIGNIFICANT_Q, is_significant
 from stage_log import log_to

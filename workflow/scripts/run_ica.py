@@ -8,11 +8,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from consensus import Consensus, Settings, find_consensus, judge_by_restarts
-from isal import igzip
 from loadings import (
     Shares,
     effective_number,
@@ -21,7 +19,8 @@ from loadings import (
     share_of_collections,
     share_of_images,
 )  # fmt: skip
-from outputs import component_labels, read_table, remove_stale, replacing, write_json, write_table
+from maps import place_maps, write_maps
+from outputs import component_labels, read_table, remove_stale, write_json, write_table
 from stability import FLAGS, Stability, collect_measures, find_flags, judge_by_collections, read_images
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
@@ -126,7 +125,10 @@ def main(
             bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings, threads)
 
     labels = component_labels(len(Z))
-    write_maps(components, found.S.astype(np.float32), mask)
+    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
+    remove_stale(components, "space-*_components.nii.gz")
+    maps = place_maps(found.S.astype(np.float32, copy=False), mask)
+    write_maps(components, maps.header, map(maps.volume, range(len(Z))))
     for path, rows in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, rows, used), ["image_id", *labels])
 
@@ -237,23 +239,6 @@ def find_warnings(summary: Mapping[str, Any]) -> list[str]:
             " snakemake --cores 2 scan_components compares numbers and advises"
         )
     return found
-
-
-def write_maps(path: str, S: npt.NDArray[np.float32], mask: str) -> None:
-    """Write the rows of `S` (n_components, n_voxels) as a 4-D image on the grid of the mask."""
-    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
-    remove_stale(path, "space-*_components.nii.gz")
-    mask_img = nib.load(mask)
-    inside = np.asarray(mask_img.dataobj) > 0
-    # In the order of the file, or turning it round would take longer than all else here.
-    volume = np.zeros((*inside.shape, len(S)), dtype=np.float32, order="F")
-    for number, component in enumerate(S):
-        volume[..., number][inside] = component
-    with replacing(path) as temporary:
-        # Intel's library takes a fifth of the time of zlib.
-        temporary.write_bytes(
-            igzip.compress(nib.Nifti1Image(volume, mask_img.affine).to_bytes(), mtime=0, compresslevel=1)
-        )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from drawing import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
+from maps import Volume
 from matplotlib.colors import Colormap, to_hex
-from peaks import Volume
 from scipy import ndimage
 
 # The largest absolute value of a map becomes this code; the viewer shows values to one part in 127 of it.
