@@ -608,7 +608,7 @@ rule plot_images:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(1500),
+        mem_mb=growing(1500, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
     params:
         criteria=config["stack_images"]["quality"],

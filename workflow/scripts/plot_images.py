@@ -117,8 +117,8 @@ def count_images(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         May be a memory map; it is read in blocks.
     """
     counts = np.zeros(matrix.shape[1], dtype=np.int32)
-    for _, block in image_blocks(matrix):
-        counts += np.count_nonzero(block, axis=0)
+    for block in image_blocks(matrix):
+        counts += np.count_nonzero(block.read(), axis=0)
     return counts
 
 
@@ -166,11 +166,15 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
     """
     ids = list(dict.fromkeys(groups))
     member = np.equal.outer(ids, np.asarray(groups)).astype(np.float32)
-    moments = [(block.mean(axis=1, dtype=float), block.std(axis=1, dtype=float)) for _, block in image_blocks(matrix)]
-    mean, sd = (np.concatenate(parts)[:, None] for parts in zip(*moments, strict=True))
+    blocks = (block.read() for block in image_blocks(matrix))
+    moments = [(block.mean(axis=1, dtype=float), block.std(axis=1, dtype=float)) for block in blocks]
+    mean, sd = (np.concatenate(parts)[:, None].astype(np.float32) for parts in zip(*moments, strict=True))
     products = np.zeros((len(ids), len(ids)))
-    for _, block in voxel_blocks(matrix):
-        sums = member @ ((block - mean) / sd).astype(np.float32)
+    for block in voxel_blocks(matrix):
+        values = block.read()
+        values -= mean
+        values /= sd
+        sums = member @ values
         products += sums @ sums.T
     sizes = member.sum(axis=1)
     pairs = np.outer(sizes, sizes) - np.diag(sizes)

@@ -230,8 +230,8 @@ def describe_vocabulary(T: Array, terms: list[str]) -> list[dict[str, Any]]:
 def _rows_of(matrix: str, rows: list[int]) -> Iterator[npt.NDArray[np.float32]]:
     """Read some images out of the matrix, one after the other."""
     wanted = set(rows)
-    for images, block in image_blocks(np.load(matrix, mmap_mode="r")):
-        yield from (image for row, image in enumerate(block, start=images.start) if row in wanted)
+    for block in image_blocks(np.load(matrix, mmap_mode="r")):
+        yield from (image for row, image in enumerate(block.read(), start=block.where.start) if row in wanted)
 
 
 def main(

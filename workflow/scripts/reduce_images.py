@@ -46,7 +46,7 @@ def image_means(X: npt.NDArray[np.float32], threads: int = 1) -> npt.NDArray[np.
     """Compute the mean of each image of `X` (n_images, n_voxels) over the mask."""
 
     def means(block: Block) -> npt.NDArray[np.float64]:
-        return block.values.mean(axis=1, dtype=np.float64)
+        return block.read().mean(axis=1, dtype=np.float64)
 
     return np.concatenate(list(in_order(means, image_blocks(X), threads)))
 
@@ -57,7 +57,8 @@ def image_variances(
     """Compute the variance of each image of `X` (n_images, n_voxels) over the mask, given their means."""
 
     def variances(block: Block) -> npt.NDArray[np.float64]:
-        centred = block.values - mean[block.where, None].astype(np.float32)
+        centred = block.read()
+        centred -= mean[block.where, None].astype(np.float32)
         return np.square(centred, out=centred).mean(axis=1, dtype=np.float64)
 
     return np.concatenate(list(in_order(variances, image_blocks(X), threads)))
@@ -81,7 +82,7 @@ def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], threa
     """
 
     def products(block: Block) -> npt.NDArray[np.float64]:
-        centred = block.values - mean[:, None]
+        centred = block.read() - mean[:, None]
         return centred @ centred.T
 
     gram = np.zeros((len(X), len(X)))
@@ -204,7 +205,8 @@ def _multiply(
 
     def multiply(block: Block) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         weights = single_roots[block.where, None]
-        centred = block.values - single_mean[block.where, None]
+        centred = block.read()
+        centred -= single_mean[block.where, None]
         coordinates = weights * (centred @ single_maps.T)
         return coordinates, (weights * coordinates).T @ centred
 
@@ -242,7 +244,9 @@ def whiten(
     single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
 
     def products(block: Block) -> npt.NDArray[np.float32]:
-        return single_K[:, block.where] @ (block.values - single_mean[block.where, None])
+        centred = block.read()
+        centred -= single_mean[block.where, None]
+        return single_K[:, block.where] @ centred
 
     Z = np.zeros((len(K), X.shape[1]))
     for part in in_order(products, image_blocks(X), threads):

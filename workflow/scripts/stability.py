@@ -71,7 +71,7 @@ def white_axes(
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
 
     def part(block: Block) -> npt.NDArray[np.float32]:
-        centred = (block.values[:, voxels] - mean[block.where, None]).astype(np.float32)
+        centred = (block.read()[:, voxels] - mean[block.where, None]).astype(np.float32)
         return K[:, block.where].astype(np.float32) @ centred
 
     P: Any = 0
