@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
 
 def jobs_of(rule):
-    """List the jobs that Slurm had for a rule or a group, the first first."""
+    """List the jobs that Slurm had for a rule or a group, in the order in which they came."""
     done = subprocess.run(
         ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%P|%C|%m|%l|%T"],
         stdout=subprocess.PIPE, text=True, check=True,
