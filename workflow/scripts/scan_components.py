@@ -28,6 +28,24 @@ MAX_IMAGES = 500
 PERCENTILE = 95
 
 
+def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
+    """Sort the numbers of components to try; without those above the images' number of independent directions.
+
+    Raises
+    ------
+    ValueError
+        If that leaves none.
+    """
+    chosen = sorted({order for order in orders if order <= n_axes})
+    if not chosen:
+        raise ValueError(
+            f"scan_components.orders: {orders} are all above the {n_axes} directions of the images; try smaller ones"
+        )
+    if max(orders) > n_axes:
+        logging.warning("orders above %d, the number of independent directions, are left out", n_axes)
+    return chosen
+
+
 def scan_order(
     Z: Array,
     images: Images,
@@ -219,20 +237,9 @@ def main(
     tol: float,
     threads: int,
 ) -> None:
-    """Decompose with each number of components and write table, figure and advice.
-
-    Raises
-    ------
-    ValueError
-        If the images have fewer independent directions than the smallest order.
-    """
+    """Decompose with each number of components and write table, figure and advice."""
     reduced = dict(np.load(reduction))
-    n_axes = reduced["U"].shape[1]
-    wanted = sorted(order for order in set(orders) if order <= n_axes)
-    if not wanted:
-        raise ValueError(f"scan_components.orders: {orders} are all above the {n_axes} directions of the images")
-    if max(orders) > n_axes:
-        logging.warning("orders above %d, the number of independent directions, are left out", n_axes)
+    wanted = choose_orders(orders, reduced["U"].shape[1])
     settings = Settings(random_state, max_iter, tol)
     members = [image["collection_id"] for image in read_table(images)]
     total = (reduced["weights"] * reduced["image_variance"]).sum()
