@@ -286,7 +286,7 @@ rule mask_images:
 rule stack_images:
     """Join the batches to one matrix, drop what quality control refuses, scale."""
     input:
-        modules("quality", "resampling"),
+        modules("criteria", "matrix", "parallel"),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
@@ -305,7 +305,7 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),

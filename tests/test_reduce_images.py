@@ -57,7 +57,7 @@ def test_an_image_without_variance_is_no_direction():
     X = np.random.default_rng(0).normal(size=(5, 4000)).astype(np.float32)
     X[2] = 7
     mean = image_means(X)
-    eigenvalues, U = principal_axes(gram_matrix(X, mean), 4)
+    U = principal_axes(gram_matrix(X, mean), 4)[1]
     assert U.shape == (5, 4)
     np.testing.assert_allclose(U[2], 0, atol=1e-12)
 
