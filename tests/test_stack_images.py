@@ -20,5 +20,5 @@ def test_an_image_that_is_there_twice_is_not_lost_silently(tmp_path):
         stack_images.main(
             selection=str(selection), downloads=[str(status)], qualities=[], voxels=[str(tmp_path / "voxels.npy")],
             brain_mask="", **outputs, scale="none", criteria={"max_duplicate_correlation": None},
-            max_failed_fraction=1.0, threads=2,
+            max_failed_fraction=1.0,
         )  # fmt: skip

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from criteria import find_duplicates, judge
 from matrix import read_images
 from outputs import column_names, read_table, replacing, write_table
-from parallel import in_order
 from stage_log import log_to
 
 Row = dict[str, Any]
@@ -96,7 +95,7 @@ def require_downloads(downloads: Iterable[Row], max_failed_fraction: float) -> N
         )
 
 
-def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str, threads: int) -> list[float]:
+def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str) -> list[float]:
     """Write the wanted rows of `stack` as one .npy file, row by row, scaled, and return their standard deviations.
 
     Parameters
@@ -108,23 +107,16 @@ def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str
         Rows of `stack`, in the order of the matrix.
     scale : {"unit_variance", "none"}
         Images come in other units (z of 5, betas of 1000): unscaled, those with large numbers own the result.
-    threads : int
-        They read and scale the images.
     """
-
-    def scaled(row: int) -> tuple[npt.NDArray[np.float32], float]:
-        voxels = stack[row]
-        sd = float(voxels.std(dtype=np.float64))
-        if scale == "unit_variance":
-            voxels /= np.float32(sd)
-        return voxels, sd
-
     sds = []
     with replacing(path) as temporary, temporary.open("wb") as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), stack.shape[1])}
         np.lib.format.write_array_header_1_0(stream, header)
-        for voxels, sd in in_order(scaled, rows, threads):
-            sds.append(sd)
+        for row in rows:
+            voxels = stack[row]
+            sds.append(float(voxels.std(dtype=np.float64)))
+            if scale == "unit_variance":
+                voxels /= np.float32(sds[-1])
             stream.write(voxels.data)
     return sds
 
@@ -144,7 +136,6 @@ def main(
     scale: str,
     criteria: Mapping[str, float | None],
     max_failed_fraction: float,
-    threads: int,
 ) -> None:
     """Judge every image of the selection and write the matrix of those that are kept.
 
@@ -191,7 +182,7 @@ def main(
     if not rows:
         raise RuntimeError(f"none of {len(wanted)} images is left: {summary}; loosen stack_images.quality")
 
-    sds = write_matrix(matrix, stack, rows, scale=scale, threads=threads)
+    sds = write_matrix(matrix, stack, rows, scale=scale)
     columns = column_names(images)
     kept = [candidates[row] for row in rows]
     write_table(
@@ -232,4 +223,4 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    main(**snakemake.input, **snakemake.output, **snakemake.params)
