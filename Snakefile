@@ -562,8 +562,6 @@ rule plot_components:
         "logs/plot_components.log",
     benchmark:
         "benchmarks/plot_components.tsv"
-    group:
-        "report"
     conda:
         ENVIRONMENT
     threads: 4
