@@ -128,6 +128,7 @@ rule build_demo_archive:
 
 
 ARCHIVE = configuration.locate_archive(config["archive"], demo=str(rules.build_demo_archive.output.archive))
+ASKS_NEUROVAULT = ARCHIVE["source"] == "neurovault" and ARCHIVE["mode"] != "offline"
 
 
 rule fetch_metadata:
@@ -186,7 +187,7 @@ rule download_images:
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurovault=1,
+        neurovault=int(ASKS_NEUROVAULT),  # one batch at a time asks the server; files at hand are checked side by side
     params:
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode", "on_changed"]},
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
@@ -286,7 +287,7 @@ rule mask_images:
 rule stack_images:
     """Join the batches to one matrix, drop what quality control refuses, scale."""
     input:
-        modules("quality", "resampling"),
+        modules("criteria", "matrix"),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
@@ -561,8 +562,6 @@ rule plot_components:
         "logs/plot_components.log",
     benchmark:
         "benchmarks/plot_components.tsv"
-    group:
-        "report"
     conda:
         ENVIRONMENT
     threads: 4

@@ -174,11 +174,11 @@ def test_a_reference_beside_the_mask_is_refused(tmp_path):
     speck[20:23, 20:23, 20:23] = 1.5
     nib.save(nib.Nifti1Image(speck, mask_img.affine), tmp_path / "speck.nii")
     nib.save(mask_img, tmp_path / "mask.nii")
-    nib.save(nib.Nifti1Image(inside[..., None].astype(np.float32), mask_img.affine), tmp_path / "components.nii")
+    nib.save(nib.Nifti1Image(inside[..., None].astype(np.float32), mask_img.affine), tmp_path / "components.nii.gz")
     unused = dict.fromkeys(["networks", "correlations", "matrix"], str(tmp_path / "unused"))
     with pytest.raises(ValueError, match=r"speck.nii: its networks share only 0.1% of the mask"):
         main(
-            components=str(tmp_path / "components.nii"), mask=str(tmp_path / "mask.nii"), template="unused", **unused,
-            figures=[], reference=str(tmp_path / "speck.nii"), n_surrogates=0, data_dir="unused", random_state=0,
-            threads=1,
+            components=str(tmp_path / "components.nii.gz"), mask=str(tmp_path / "mask.nii"), template="unused",
+            reference=str(tmp_path / "speck.nii"), **unused, figures=[], n_surrogates=0, data_dir="unused",
+            random_state=0, threads=1,
         )  # fmt: skip

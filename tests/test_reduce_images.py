@@ -23,7 +23,8 @@ def test_gram_matrix_is_the_covariance_of_the_images(planted):
     covariance = np.cov(X.astype(float), bias=True)
     np.testing.assert_allclose(mean, X.mean(axis=1, dtype=float), rtol=1e-12)
     np.testing.assert_allclose(image_variances(X, mean), np.diag(covariance), rtol=1e-6)
-    np.testing.assert_allclose(gram_matrix(X, mean), covariance, rtol=1e-9, atol=1e-12)
+    deviations = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(gram_matrix(X, mean) / np.outer(deviations, deviations), np.corrcoef(X), atol=1e-6)
 
 
 def test_axes_are_those_of_the_svd(planted):
@@ -34,6 +35,31 @@ def test_axes_are_those_of_the_svd(planted):
     np.testing.assert_allclose(eigenvalues[:4], singular[:4] ** 2 / X.shape[1], rtol=1e-6)
     np.testing.assert_allclose(np.abs(np.sum(U[:, :4] * left[:, :4], axis=0)), 1, rtol=1e-9)
     assert (U[0] > 0).all()
+
+
+def test_rounding_of_images_in_large_units_does_not_hide_those_in_small_ones():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(9, 30000)).astype(np.float32)
+    X[:3] *= 1e5
+    X[3] = X[1] - X[2]
+    exact = X.astype(float)
+    exact[3] = exact[1] - exact[2]
+    left, singular, _ = np.linalg.svd(exact - exact.mean(axis=1, keepdims=True), full_matrices=False)
+    mean = image_means(X)
+    eigenvalues, U = principal_axes(gram_matrix(X, mean), 8)
+    assert U.shape == (9, 8), "one image is the difference of two"
+    np.testing.assert_allclose(eigenvalues[:8], singular[:8] ** 2 / X.shape[1], rtol=1e-5)
+    cosines = np.linalg.svd(U[:, 3:].T @ left[:, 3:8], compute_uv=False)
+    np.testing.assert_allclose(cosines, 1, atol=1e-6)
+
+
+def test_an_image_without_variance_is_no_direction():
+    X = np.random.default_rng(0).normal(size=(5, 4000)).astype(np.float32)
+    X[2] = 7
+    mean = image_means(X)
+    U = principal_axes(gram_matrix(X, mean), 4)[1]
+    assert U.shape == (5, 4)
+    np.testing.assert_allclose(U[2], 0, atol=1e-12)
 
 
 def test_whitened_rows_are_white(planted):
@@ -49,8 +75,7 @@ def test_more_components_than_rank_is_refused():
     rng = np.random.default_rng(0)
     X = (rng.normal(size=(12, 5)) @ rng.normal(size=(5, 4000))).astype(np.float32)
     X[6:] = X[:6] * 2
-    X = X.astype(np.float64)
-    gram = gram_matrix(X, X.mean(axis=1))
+    gram = gram_matrix(X, image_means(X))
     principal_axes(gram, 5)
     with pytest.raises(
         ValueError, match=r"12 images have 5 independent directions and run_ica\.n_components is 6; lower"

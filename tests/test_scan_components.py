@@ -6,7 +6,7 @@ import pytest
 from consensus import Settings, find_consensus, judge_by_restarts
 from outputs import column_names, read_table, write_table
 from reduce_images import main as reduce_images
-from scan_components import advise, count_above_chance, main
+from scan_components import advise, choose_orders, count_above_chance, main
 from scipy import ndimage
 from spatial_null import lattice_of
 
@@ -124,10 +124,10 @@ def test_none_is_not_called_one_fewer_than_one():
     assert "one fewer" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
 
 
-def test_orders_above_the_rank_alone_are_refused(tmp_path):
-    np.savez(tmp_path / "reduction.npz", U=np.eye(5))
+def test_each_order_up_to_the_rank_is_tried_once(caplog):
+    assert choose_orders([5, 2, 5], 5) == [2, 5]
+    assert not caplog.records
+    assert choose_orders([6, 5], 5) == [5]
+    assert "orders above 5" in caplog.text
     with pytest.raises(ValueError, match="are all above the 5 directions"):
-        main(
-            matrix="", reduction=str(tmp_path / "reduction.npz"), images="", mask="", table="", figure="", advice="",
-            orders=[6, 9], n_restarts=2, n_bootstraps=2, n_splits=2, flags=FLAGS, threads=1, **HOW,
-        )  # fmt: skip
+        choose_orders([6, 9], 5)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from typing import NamedTuple
 
 import pytest
 from slurm_node import running_slurm, why_not
@@ -38,16 +39,26 @@ def run_on_slurm(folder, *arguments, site=None, check=True):
     )  # fmt: skip
 
 
+class Job(NamedTuple):
+    """A job as Slurm had it."""
+
+    partition: str
+    processors: int
+    memory_mb: int
+    minutes: int
+    end: str
+
+
 def jobs_of(rule):
-    """List partition, memory in MB, time in minutes and end of the jobs that Slurm had for a rule."""
+    """List the jobs that Slurm had for a rule or a group, in the order in which they came."""
     done = subprocess.run(
-        ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%P|%m|%l|%T"],
+        ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%P|%C|%m|%l|%T"],
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     rows = [line.split("|") for line in done.stdout.splitlines()]
     return [
-        (partition, megabytes(memory), minutes(time), end)
-        for comment, partition, memory, time, end in rows
+        Job(partition, int(processors), megabytes(memory), minutes(time), end)
+        for comment, partition, processors, memory, time, end in rows
         if rule in comment
     ]
 
@@ -69,11 +80,12 @@ def test_demo_on_slurm_is_the_demo_here(tmp_path, demo):
     write_config(folder, "partitions.yaml", partitions={"short": {"max_runtime": 20}, "long": {"max_runtime": 6000}})
     run_on_slurm(folder, site={"slurm-partition-config": "partitions.yaml"})
     assert digest(folder) == digest(demo)
-    assert [end for *_, end in jobs_of("rule_mask_images")] == 4 * ["COMPLETED"]
+    assert [job.end for job in jobs_of("rule_mask_images")] == 4 * ["COMPLETED"]
     assert jobs_of("rule_download_images") == []
-    assert len(jobs_of("rule_report")) == 1
-    assert [partition for partition, *_ in jobs_of("rule_build_demo_archive")] == ["short"]
-    assert [partition for partition, *_ in jobs_of("rule_run_ica")] == ["long"]
+    assert [job.processors for job in jobs_of("rule_plot_components")] == [4]
+    assert [job.processors for job in jobs_of("rule_report")] == [3]
+    assert [job.partition for job in jobs_of("rule_build_demo_archive")] == ["short"]
+    assert [job.partition for job in jobs_of("rule_run_ica")] == ["long"]
 
 
 @pytest.mark.long
@@ -87,10 +99,11 @@ def test_what_is_killed_for_memory_or_time_gets_more(tmp_path, small_archive):
     target = "results/reduce_images/variance.tsv"
     run_on_slurm(folder, target, "--configfile", small_config(folder, small_archive))
     *_, killed, ended = jobs_of("rule_stack_images")
-    assert (killed[0], killed[2:], ended[2:]) == ("long", (1, "TIMEOUT"), (2, "COMPLETED"))
+    assert (killed.partition, killed.minutes, killed.end) == ("long", 1, "TIMEOUT")
+    assert (ended.minutes, ended.end) == (2, "COMPLETED")
     *_, killed, ended = jobs_of("rule_reduce_images")
-    assert killed[3] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED")
-    assert (ended[1], ended[3]) == (2 * killed[1], "COMPLETED")
+    assert killed.end in ("OUT_OF_MEMORY", "FAILED", "CANCELLED")
+    assert (ended.memory_mb, ended.end) == (2 * killed.memory_mb, "COMPLETED")
     snakemake(undisturbed, target, "--configfile", small_config(undisturbed, small_archive))
     assert digest(folder) == digest(undisturbed)
 

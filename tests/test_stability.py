@@ -47,7 +47,9 @@ def read(tmp_path):
 
     def images_of(X, collections, **options):
         np.save(tmp_path / "matrix.npy", X)
-        return read_images(str(tmp_path / "matrix.npy"), reduced_of(X, collections, **options), collections, 0)
+        return read_images(
+            str(tmp_path / "matrix.npy"), reduced_of(X, collections, **options), collections, random_state=0
+        )
 
     return images_of
 
@@ -55,11 +57,12 @@ def read(tmp_path):
 def judge(images, n_components, **options):
     """Find components in all images and judge them."""
     R = rotate(images.P[:n_components], seed=0, max_iter=100, tol=1e-4).R
-    return R, *judge_by_collections(images, R, options.get("n_bootstraps", 12), options.get("n_splits", 4), SETTINGS)
+    return R, *judge_by_collections(images, R, settings=SETTINGS, **{"n_bootstraps": 12, "n_splits": 4, **options})
 
 
 def test_axes_are_white_and_make_the_images(planted, tmp_path):
-    X = planted[2]
+    # Noise well above the rounding of single precision, so that the variance of every axis is known well.
+    X = planted[2] + np.random.default_rng(0).normal(scale=0.5, size=(30, 20_000)).astype(np.float32)
     collections = np.repeat(np.arange(12), [1, 1, 1, 1, 1, 1, 1, 1, 2, 5, 5, 10])
     np.save(tmp_path / "matrix.npy", X)
     reduced = reduced_of(X, collections, equally=True)
@@ -108,7 +111,9 @@ def test_draws_do_not_depend_on_the_number_of_threads(planted, read):
     images = read(planted[2][:, :10_000], np.repeat(np.arange(10), 3))
     R = np.eye(4)
     with threadpool_limits(1):
-        alone, together = (judge_by_collections(images, R, 4, 2, SETTINGS, n) for n in (1, 3))
+        alone, together = (
+            judge_by_collections(images, R, n_bootstraps=4, n_splits=2, settings=SETTINGS, threads=n) for n in (1, 3)
+        )
     for one, other in zip(alone, together, strict=True):
         assert one.correlation.tobytes() == other.correlation.tobytes()
         assert one.chance.tobytes() == other.chance.tobytes()

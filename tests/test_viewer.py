@@ -3,10 +3,11 @@
 import base64
 import gzip
 
+import nibabel as nib
 import numpy as np
 import pytest
 from drawing import LEAST_BRAIN, Box
-from maps import Volume
+from maps import Maps, Volume
 from viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample
 
 BOX = Box((-20, -30, -10), (20, 26, 30))
@@ -83,13 +84,15 @@ def test_template_is_cut_to_the_box_in_64_greys():
 
 
 def test_viewer_has_all_maps_in_order_and_their_mask():
-    volumes = [volume_of((7, 8, 9), (2, 2, 2), (-6, -8, 0), seed) for seed in range(2)]
-    inside = Volume((volumes[0].data > 0).astype(np.float32), volumes[0].affine)
-    packed = pack_viewer(volumes, inside, volume_of((61, 71, 61), (1, 1, 1), (-30, -40, -20)), BOX)
-    mask = unpack(packed["mask"]).reshape(packed["grid"]["shape"]) > 0
-    np.testing.assert_array_equal(mask, inside.data > 0)
-    for volume, entry in zip(volumes, packed["maps"], strict=True):
+    volume = volume_of((7, 8, 9), (2, 2, 2), (-6, -8, 0))
+    inside = volume.data > 0
+    values = np.random.default_rng(1).normal(size=(2, inside.sum())).astype(np.float32)
+    maps = Maps(values, inside, nib.Nifti1Image(volume.data, volume.affine).header)
+    packed = pack_viewer(maps, volume_of((61, 71, 61), (1, 1, 1), (-30, -40, -20)), BOX)
+    assert packed["grid"] == {"shape": [7, 8, 9], "origin": [-6, -8, 0], "step": [2, 2, 2]}
+    np.testing.assert_array_equal(unpack(packed["mask"]).reshape(7, 8, 9) > 0, inside)
+    for expected, entry in zip(values, packed["maps"], strict=True):
         found = unpack(entry["codes"]).astype(np.int8) * entry["unit"]
-        np.testing.assert_allclose(found, volume.data[mask], atol=entry["unit"] * 0.501)
+        np.testing.assert_allclose(found, expected, atol=entry["unit"] * 0.501)
     assert packed["positive"][0] == "#a3000d"
     assert len(packed["positive"]) == len(packed["negative"]) == 64

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from drawing import FAINT, INK, Box, Scale, Sheet, cut, draw_panel, in_plane, paint, shown_text, with_minus
+from drawing import FAINT, INK, Box, Place, Scale, Sheet, cut, draw_panel, in_plane, paint, shown_text, with_minus
 from maps import Volume
 from names import MARKS
 from outputs import replacing
@@ -55,7 +55,7 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
     return sheet
 
 
-def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tuple[float, float], zoom: float) -> None:
+def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Place, zoom: float) -> None:
     across, up = in_plane(axis)
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
@@ -68,7 +68,7 @@ def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: tupl
     sheet.lines(ends, color=LINE, linewidth=0.8, alpha=0.9, zorder=2)
 
 
-def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: tuple[float, float], zoom: float) -> None:
+def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: Place, zoom: float) -> None:
     if axis == 0:
         return
     width, height = box.shape(axis)

@@ -16,6 +16,8 @@ Array = npt.NDArray[np.floating[Any]]
 # FastICA on a tenth of the voxels that has not converged by then mostly goes to and fro: more iterations cost much and
 # change nothing.
 MAX_SAMPLE_ITER = 100
+# tedana warns from this share of runs that do not converge, too.
+MANY_UNCONVERGED = 0.1
 
 
 class Settings(NamedTuple):
@@ -76,7 +78,7 @@ class Consensus(NamedTuple):
     restarts: list[Rotation]
 
 
-def find_consensus(Z: Array, n_restarts: int, settings: Settings, threads: int = 1) -> Consensus:
+def find_consensus(Z: Array, n_restarts: int, settings: Settings, *, threads: int = 1) -> Consensus:
     """Run FastICA from `n_restarts` random starts and settle on one solution.
 
     With one start this is what scikit-learn's FastICA finds on all voxels. With more, each start runs on a random

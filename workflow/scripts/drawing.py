@@ -29,7 +29,7 @@ from png import quick_png, write_png
 from scipy import ndimage
 
 Array = npt.NDArray[np.floating[Any]]
-Point = tuple[float, float]  # on a sheet, mm
+Place = tuple[float, float]  # on a sheet, mm
 
 # Beyond this percentile of |map| the colours no longer change: one bright voxel must not pale all others.
 BRIGHTEST_PERCENTILE = 99.98
@@ -222,10 +222,10 @@ class Sheet:
             zorder=1,
         )
 
-    def lines(self, ends: Iterable[tuple[Point, Point]], **style: Any) -> None:
-        """Draw straight lines between pairs of points (mm), all as one: each that matplotlib knows of costs time."""
+    def lines(self, ends: Iterable[tuple[Place, Place]], **style: Any) -> None:
+        """Draw straight lines between pairs of places (mm), all as one: each that matplotlib knows of costs time."""
         gap = (np.nan, np.nan)
-        x, y = np.array([point for start, end in ends for point in (start, end, gap)]).T
+        x, y = np.array([place for start, end in ends for place in (start, end, gap)]).T
         self.axes.add_line(Line2D(x, y, **style))
 
     def bar(self, left: float, bottom: float, width: float, height: float, **style: Any) -> None:
@@ -290,7 +290,7 @@ def draw_panel(
     *,
     axis: int,
     at_mm: float,
-    corner: Point,
+    corner: Place,
     magnification: float = 1,
 ) -> None:
     """Draw one cut with its lower left corner at `corner`."""

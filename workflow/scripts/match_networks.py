@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import FAINT, INK, Box, Limits, Sheet, draw_panel, read_template, scale_of, shown_text, with_minus
-from maps import Volume
+from maps import Volume, read_maps
 from matplotlib.patches import Rectangle
 from nibabel.spatialimages import SpatialImage
 from outputs import component_labels, remove_stale, sha256_of, write_table
@@ -235,26 +235,23 @@ def main(
     """Match, test, tabulate and draw."""
     remove_stale(matrix, "ICA_*.png", keep=figures)
     remove_stale(matrix, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
-    mask_img = cast(SpatialImage, nib.load(mask))
-    inside = np.asarray(mask_img.dataobj) != 0
-    img = cast(SpatialImage, nib.load(components))
-    maps = np.asarray(img.dataobj, dtype=np.float32)[inside].T
-    labels = component_labels(len(maps))
-    found = read_reference(reference, target_of(mask_img), data_dir=data_dir)
+    maps = read_maps(components, mask)
+    labels = component_labels(len(maps.values))
+    found = read_reference(reference, target_of(cast(SpatialImage, nib.load(mask))), data_dir=data_dir)
     has_data: npt.NDArray[np.bool_] = np.any(found.maps, axis=0)
     if has_data.mean() < MIN_COMMON:
         raise ValueError(
             f"match_networks.reference {reference}: its networks share only {has_data.mean():.1%} of the mask with the"
             f" components, at least {MIN_COMMON:.0%} are asked for; take another reference, or another mask_images.mask"
         )
-    common = inside.copy()
-    common[inside] = has_data
-    x, y = maps[:, has_data], found.maps[:, has_data]
+    common = maps.inside.copy()
+    common[maps.inside] = has_data
+    x, y = maps.values[:, has_data], found.maps[:, has_data]
     p = None
     r = correlate(x, y)
     if n_surrogates:
         options = {"n_surrogates": n_surrogates, "random_state": random_state, "threads": threads}
-        p = p_of_largest(x, y, common, mask_img.affine, **options)
+        p = p_of_largest(x, y, common, maps.affine, **options)
     matches = match(r)
     rows = tabulate(r, p, matches, labels, found.names)
     write_table(networks, rows)
@@ -269,8 +266,9 @@ def main(
     mpl.rcdefaults()
     draw_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
     brain, box = read_template(template)
+    reference_maps = maps._replace(values=found.maps)
     for number, (row, figure) in enumerate(zip(rows, figures, strict=True)):
-        volumes = [Volume(_as_volume(maps[number], inside), img.affine)]
+        volumes = [maps.volume(number)]
         headings = [
             (row["component"], f"peak at {', '.join(with_minus(f'{mm:.0f}') for mm in peak_of(volumes[0]))} mm")
         ]
@@ -279,16 +277,11 @@ def main(
         if matched not in (-1, best):
             shown.append(("matched one to one", "matched", matched))
         for meaning, kind, network in shown:
-            volumes.append(Volume(_as_volume(found.maps[network], inside), img.affine))
+            volumes.append(reference_maps.volume(network))
             headings.append((found.names[network], f"{meaning}:   {evidence_of(row, kind)}"))
-        draw_match(volumes, headings, inside, brain, box).save(figure, title=f"{row['component']} and its networks")
+        sheet = draw_match(volumes, headings, maps.inside, brain, box)
+        sheet.save(figure, title=f"{row['component']} and its networks")
     _log_summary(reference, r, rows, has_data)
-
-
-def _as_volume(values: Real, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    volume = np.zeros(inside.shape, dtype=np.float32)
-    volume[inside] = values
-    return volume
 
 
 def _log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDArray[np.bool_]) -> None:

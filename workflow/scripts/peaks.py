@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 Array = npt.NDArray[np.floating[Any]]
-Point = tuple[float, float, float]
+Point = tuple[float, float, float]  # in the brain, mm
 
 MIN_CLUSTER_MM3 = 80.0
 MIN_PEAK_DISTANCE_MM = 8.0

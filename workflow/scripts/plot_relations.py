@@ -7,10 +7,10 @@ from itertools import combinations
 from typing import Any
 
 import matplotlib as mpl
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import INK, save_figure, shown_text
+from maps import read_maps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from names import choose_names, write_names
@@ -224,11 +224,9 @@ def main(
     figure = draw_loadings(means, [known[number] or str(number) for number in ids], names)
     save_figure(figure, loadings_figure, title="Loadings of the collections")
 
-    inside = np.asarray(nib.load(mask).dataobj) > 0
-    shown = np.moveaxis(np.asarray(nib.load(thresholded).dataobj)[inside], -1, 0) != 0
     profiles = term_profiles(named, labels)
     likeness = None if profiles is None else np.atleast_2d(np.corrcoef(profiles))
-    overlap = overlaps(shown)
+    overlap = overlaps(read_maps(thresholded, mask).values != 0)
     write_table(similarity, pairs_of(labels, overlap, likeness))
     save_figure(draw_similarity(overlap, likeness, names), similarity_figure, title="Similarity of components")
     logging.info("relations of %d collections and %d components drawn", len(ids), len(labels))

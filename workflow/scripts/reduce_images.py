@@ -14,6 +14,9 @@ from threadpoolctl import threadpool_limits
 
 # Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
 MAX_GRAM_IMAGES = 3000
+# A direction with less than this in the correlations of the images is rounding: of 300 real maps, some of them copies,
+# those that hold nothing else have up to 4e-7.
+MIN_SHARE = 1e-6
 # Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
@@ -65,7 +68,10 @@ def image_variances(
 
 
 def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], threads: int = 1) -> npt.NDArray[np.float64]:
-    """Compute the covariance of images over voxels, ``(X - mean) @ (X - mean).T / n_voxels``, in float64.
+    """Compute the covariance of images over voxels, ``(X - mean) @ (X - mean).T / n_voxels``.
+
+    In single precision, as the images are, which takes half the time; sums over the blocks of voxels are in double. So
+    an entry is off by the rounding of a correlation, about 1e-7 times the standard deviations of its two images.
 
     Parameters
     ----------
@@ -80,9 +86,11 @@ def gram_matrix(X: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], threa
     -------
     array of shape (n_images, n_images)
     """
+    single_mean = mean.astype(np.float32)
 
-    def products(block: Block) -> npt.NDArray[np.float64]:
-        centred = block.read() - mean[:, None]
+    def products(block: Block) -> npt.NDArray[np.float32]:
+        centred = block.read()
+        centred -= single_mean[:, None]
         return centred @ centred.T
 
     gram = np.zeros((len(X), len(X)))
@@ -99,7 +107,17 @@ def n_axes_kept(n_components: int) -> int:
 def principal_axes(
     gram: npt.NDArray[np.float64], n_components: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Find the leading eigenvectors of the Gram matrix.
+    """Find the leading eigenvectors of the Gram matrix, whatever the units of the images.
+
+    Rounding is relative to each image, so which images depend on others shows in their correlations: there the
+    directions that are nothing but rounding are taken out. In the Gram matrix itself the rounding of an image in large
+    units would pass for the variance of images in small ones.
+
+    Parameters
+    ----------
+    gram : array of shape (n_images, n_images)
+        From `gram_matrix`, weighted or not.
+    n_components : int
 
     Returns
     -------
@@ -114,23 +132,25 @@ def principal_axes(
     ValueError
         If the images have fewer independent directions than `n_components`.
     """
-    eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    return _independent_axes(eigenvalues[::-1], eigenvectors[:, ::-1], n_components)
+    deviations = np.sqrt(np.diag(gram))
+    # An image without variance correlates with nothing.
+    inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
+    shares, directions = np.linalg.eigh(inverse[:, None] * gram * inverse)
+    independent = shares > MIN_SHARE
+    factors = deviations[:, None] * directions[:, independent] * np.sqrt(shares[independent])
+    eigenvalues, eigenvectors = np.linalg.eigh(factors @ factors.T)
+    return eigenvalues[::-1], _leading(eigenvectors[:, ::-1], int(independent.sum()), n_components)
 
 
-def _independent_axes(
-    eigenvalues: npt.NDArray[np.float64], eigenvectors: npt.NDArray[np.float64], n_components: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    # An eigenvalue of the Gram matrix is a squared singular value, and the images are of single precision.
+def _leading(eigenvectors: npt.NDArray[np.float64], rank: int, n_components: int) -> npt.NDArray[np.float64]:
     n_images = len(eigenvectors)
-    rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
             f"the {n_images} images have {rank} independent directions and run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
     U = eigenvectors[:, : min(rank, n_axes_kept(n_components))]
-    return eigenvalues, U * np.where(U[0] < 0, -1.0, 1.0)
+    return U * np.where(U[0] < 0, -1.0, 1.0)
 
 
 def leading_axes(
@@ -186,7 +206,9 @@ def leading_axes(
         if Y.shape[1] >= max(n_axes, 2 * width):
             overlap = before[:, :n_components].T @ U[:, :n_components]
             unrest = 1 - np.linalg.svd(overlap, compute_uv=False).min()
-    eigenvalues, U = _independent_axes(np.square(singular[:n_axes]) / n_voxels, U, n_components)
+    # The images are of single precision.
+    rank = int((singular[:n_axes] > singular[0] * np.sqrt(n_images) * np.finfo(np.float32).eps).sum())
+    eigenvalues, U = np.square(singular[:n_axes]) / n_voxels, _leading(U, rank, n_components)
     return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {unrest:.0e}"
 
 

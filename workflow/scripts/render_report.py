@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import yaml
 from drawing import NEGATIVE, POSITIVE, read_template
 from filters import as_configured
-from maps import Volume
+from maps import read_maps
 from outputs import WORKFLOW_DIR, read_table, replacing
 from page_charts import stability_chart
 from page_tables import (
@@ -107,11 +106,7 @@ def read_glass(file: str) -> dict[int, str]:
 
 def pack_components(components: Sequence[Row], maps_file: str, mask_file: str, template_file: str) -> dict[str, Any]:
     """Pack the components' maps for the viewer, each with where and how it is shown first."""
-    maps_img, mask_img = nib.load(maps_file), nib.load(mask_file)
-    maps = np.asarray(maps_img.dataobj, dtype=np.float32)
-    mask = Volume(np.asarray(mask_img.dataobj, dtype=np.float32), mask_img.affine)
-    volumes = [Volume(maps[..., number], maps_img.affine) for number in range(maps.shape[-1])]
-    packed = pack_viewer(volumes, mask, *read_template(template_file))
+    packed = pack_viewer(read_maps(maps_file, mask_file), *read_template(template_file))
     for component, entry in zip(components, packed["maps"], strict=True):
         component["codes"] = entry.pop("codes")
         entry |= {key: component[key] for key in ("threshold", "negative_threshold", "brightest", "place")}

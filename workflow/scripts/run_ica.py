@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from consensus import Consensus, Settings, find_consensus, judge_by_restarts
+from consensus import MANY_UNCONVERGED, Consensus, Settings, find_consensus, judge_by_restarts
 from loadings import (
     Shares,
     effective_number,
@@ -26,8 +26,6 @@ from stage_log import log_to
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
-# tedana warns from this share of runs that do not converge, too.
-MANY_UNCONVERGED = 0.1
 
 
 class Decomposition(NamedTuple):
@@ -116,13 +114,15 @@ def main(
     settings = Settings(random_state, max_iter, tol)
     # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
     with threadpool_limits(1):
-        consensus = find_consensus(Z, n_restarts, settings, threads)
+        consensus = find_consensus(Z, n_restarts, settings, threads=threads)
         found = decompose(Z, consensus.rotation.R, reduced)
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
         if n_bootstraps or n_splits:
-            axes = read_images(matrix, reduced, members, random_state, threads)
-            bootstraps, halves = judge_by_collections(axes, found.R, n_bootstraps, n_splits, settings, threads)
+            axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
+            bootstraps, halves = judge_by_collections(
+                axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
+            )
 
     labels = component_labels(len(Z))
     # Maps of another grid, left by an earlier configuration, would stand beside the new ones.

@@ -7,7 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from consensus import Settings, find_consensus, judge_by_restarts
+from consensus import MANY_UNCONVERGED, Settings, find_consensus, judge_by_restarts
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -26,6 +26,24 @@ NEARLY_ALL = 0.9
 N_DRAWS = 20
 MAX_IMAGES = 500
 PERCENTILE = 95
+
+
+def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
+    """Sort the numbers of components to try; without those above the images' number of independent directions.
+
+    Raises
+    ------
+    ValueError
+        If that leaves none.
+    """
+    chosen = sorted({order for order in orders if order <= n_axes})
+    if not chosen:
+        raise ValueError(
+            f"scan_components.orders: {orders} are all above the {n_axes} directions of the images; try smaller ones"
+        )
+    if max(orders) > n_axes:
+        logging.warning("orders above %d, the number of independent directions, are left out", n_axes)
+    return chosen
 
 
 def scan_order(
@@ -53,8 +71,10 @@ def scan_order(
     threads : int
     """
     n_components = len(Z)
-    rotation, restarts = find_consensus(Z, n_restarts, settings, threads)
-    bootstraps, halves = judge_by_collections(images, rotation.R, n_bootstraps, n_splits, settings, threads)
+    rotation, restarts = find_consensus(Z, n_restarts, settings, threads=threads)
+    bootstraps, halves = judge_by_collections(
+        images, rotation.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
+    )
     measures = collect_measures(judge_by_restarts(rotation.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
     judged = bootstraps or halves
@@ -112,7 +132,7 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
     said = [_about_reproduction(rows, orders)]
     for row in rows:
         n_lost = n_restarts - row["restarts_converged"]
-        if not row["converged"] or n_lost > n_restarts / 10:
+        if not row["converged"] or n_lost > MANY_UNCONVERGED * n_restarts:
             said.append(
                 f"With {row['n_components']}, {n_lost} of {n_restarts} restarts"
                 f"{'' if row['converged'] else ' and the last run'} do not converge: a sign of more components than the"
@@ -217,27 +237,16 @@ def main(
     tol: float,
     threads: int,
 ) -> None:
-    """Decompose with each number of components and write table, figure and advice.
-
-    Raises
-    ------
-    ValueError
-        If the images have fewer independent directions than the smallest order.
-    """
+    """Decompose with each number of components and write table, figure and advice."""
     reduced = dict(np.load(reduction))
-    n_axes = reduced["U"].shape[1]
-    wanted = sorted(order for order in set(orders) if order <= n_axes)
-    if not wanted:
-        raise ValueError(f"scan_components.orders: {orders} are all above the {n_axes} directions of the images")
-    if len(wanted) < len(orders):
-        logging.warning("orders above %d, the number of independent directions, are left out", n_axes)
+    wanted = choose_orders(orders, reduced["U"].shape[1])
     settings = Settings(random_state, max_iter, tol)
     members = [image["collection_id"] for image in read_table(images)]
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
     with threadpool_limits(1):
-        Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads)
-        axes = read_images(matrix, reduced, members, random_state, threads)
+        Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
+        axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
         for order in wanted:
             found = scan_order(
                 Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,

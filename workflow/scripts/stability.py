@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
 
 
 def white_axes(
-    matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np.intp] | slice, threads: int = 1
+    matrix: str, reduced: Mapping[str, Array], voxels: npt.NDArray[np.intp] | slice, *, threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Compute the maps of the leading principal axes at some voxels.
 
@@ -81,11 +81,11 @@ def white_axes(
 
 
 def read_images(
-    matrix: str, reduced: Mapping[str, Array], collections: Sequence[int], random_state: int, threads: int = 1
+    matrix: str, reduced: Mapping[str, Array], collections: Sequence[int], *, random_state: int, threads: int = 1
 ) -> Images:
     """Express the images in their leading axes, at a tenth of the voxels."""
     n_voxels = np.load(matrix, mmap_mode="r").shape[1]
-    P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state), threads)
+    P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state), threads=threads)
     return Images(P, reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(P)]), collections)
 
 
@@ -141,7 +141,7 @@ def decompose_draw(images: Images, counts: Array, n_components: int, seed: int, 
 
 
 def decompose_draws(
-    images: Images, draws: Sequence[Array], n_components: int, settings: Settings, threads: int = 1
+    images: Images, draws: Sequence[Array], n_components: int, settings: Settings, *, threads: int = 1
 ) -> list[Estimate | None]:
     """Decompose every draw, each from a random start of its own."""
 
@@ -153,7 +153,7 @@ def decompose_draws(
 
 
 def judge_by_bootstraps(
-    images: Images, reference: Array, n_bootstraps: int, settings: Settings, threads: int = 1
+    images: Images, reference: Array, n_bootstraps: int, settings: Settings, *, threads: int = 1
 ) -> Stability | None:
     """Compare components with those of collections drawn with replacement.
 
@@ -168,7 +168,7 @@ def judge_by_bootstraps(
         None where fewer than two draws had enough different images for so many components.
     """
     draws = draw_bootstraps(images.collections, n_bootstraps, settings.random_state)
-    runs = decompose_draws(images, draws, len(reference), settings, threads)
+    runs = decompose_draws(images, draws, len(reference), settings, threads=threads)
     found = [run for run in runs if run is not None]
     if len(found) < 2:
         return None
@@ -182,7 +182,7 @@ def judge_by_bootstraps(
 
 
 def judge_by_halves(
-    images: Images, reference: Array, n_splits: int, settings: Settings, threads: int = 1
+    images: Images, reference: Array, n_splits: int, settings: Settings, *, threads: int = 1
 ) -> Stability | None:
     """Decompose random halves of the collections, each by itself, and compare the two.
 
@@ -196,7 +196,7 @@ def judge_by_halves(
         None where no split had enough different images in both halves for so many components.
     """
     halves = draw_halves(images.collections, n_splits, settings.random_state)
-    found = decompose_draws(images, halves, len(reference), settings, threads)
+    found = decompose_draws(images, halves, len(reference), settings, threads=threads)
     pairs = [(a, b) for a, b in zip(found[::2], found[1::2], strict=True) if a is not None and b is not None]
     if not pairs:
         return None
@@ -214,7 +214,7 @@ def judge_by_halves(
 
 
 def judge_by_collections(
-    images: Images, R: Array, n_bootstraps: int, n_splits: int, settings: Settings, threads: int = 1
+    images: Images, R: Array, *, n_bootstraps: int, n_splits: int, settings: Settings, threads: int = 1
 ) -> tuple[Stability | None, Stability | None]:
     """Judge components by bootstraps and by halves of the collections, as far as that is wanted and possible.
 
@@ -237,8 +237,8 @@ def judge_by_collections(
         logging.warning("%d collections are too few to draw from: stability over studies stays unknown", n_collections)
         return None, None
     reference = np.pad(R, ((0, 0), (0, len(images.P) - len(R))))
-    bootstraps = judge_by_bootstraps(images, reference, n_bootstraps, settings, threads)
-    halves = judge_by_halves(images, reference, n_splits, settings, threads)
+    bootstraps = judge_by_bootstraps(images, reference, n_bootstraps, settings, threads=threads)
+    halves = judge_by_halves(images, reference, n_splits, settings, threads=threads)
     for draw, wanted, found in (("draw", n_bootstraps, bootstraps), ("half", n_splits, halves)):
         if wanted and not found:
             logging.warning(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from criteria import find_duplicates, judge
+from matrix import read_images
 from outputs import column_names, read_table, replacing, write_table
-from quality import find_duplicates, judge
 from stage_log import log_to
 
 Row = dict[str, Any]
@@ -27,9 +28,9 @@ class StackedVoxels:
     """
 
     def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
-        self._files = files
+        self._files = [np.load(file, mmap_mode="r") for file in files]
         self._places = places
-        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
+        self.shape = (len(places), self._files[0].shape[1])
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -38,8 +39,7 @@ class StackedVoxels:
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
         """Read one row (n_voxels,)."""
         file, row = self._places[number]
-        # Mapped anew each time: what a map has read counts as memory until it is closed.
-        return np.array(np.load(self._files[file], mmap_mode="r")[row])
+        return read_images(self._files[file], slice(row, row + 1))[0]
 
 
 def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:

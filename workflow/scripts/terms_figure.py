@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from drawing import FAINT, Sheet, shown_text, with_minus
 from names import choose_names, write_names
-from significance import SIGNIFICANT_Q
+from significance import SIGNIFICANT_Q, is_significant
 
 TERMS_IN_BARS = 6
 LONGEST_TERM = 40
@@ -80,7 +80,7 @@ def kind_of(q: float | None) -> str:
     """Tell how a term's bar is drawn, a key of `BARS`."""
     if q is None:
         return "untested"
-    return "significant" if q < SIGNIFICANT_Q else "chance"
+    return "significant" if is_significant(q) else "chance"
 
 
 def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str) -> None:

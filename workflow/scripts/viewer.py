@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from drawing import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
-from maps import Volume
+from maps import Maps, Volume
 from matplotlib.colors import Colormap, to_hex
 from scipy import ndimage
 
@@ -83,7 +83,7 @@ def colours_of(colours: Colormap) -> list[str]:
     return [to_hex(colours(step)) for step in np.linspace(0, 1, 64)]
 
 
-def pack_viewer(volumes: Sequence[Volume], mask: Volume, template: Volume, box: Box) -> dict[str, Any]:
+def pack_viewer(maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
     """Pack everything that the viewer shows.
 
     Returns
@@ -91,12 +91,12 @@ def pack_viewer(volumes: Sequence[Volume], mask: Volume, template: Volume, box: 
     dict
         ``grid`` of the maps, ``mask``, ``maps`` in order, ``template``, ``positive`` and ``negative`` colours.
     """
-    grid = grid_of(mask.data.shape, mask.affine, box)
-    inside = sample(mask, grid, order=0) > 0
+    grid = grid_of(maps.inside.shape, maps.affine, box)
+    inside = sample(Volume(maps.inside.astype(np.float32), maps.affine), grid, order=0) > 0
     return {
         "grid": grid.describe(),
         "mask": pack(inside),
-        "maps": [pack_map(volume, grid, inside) for volume in volumes],
+        "maps": [pack_map(maps.volume(number), grid, inside) for number in range(len(maps.values))],
         "template": pack_template(template, box),
         "positive": colours_of(POSITIVE),
         "negative": colours_of(NEGATIVE),
