@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from plot_relations import (
     draw_loadings,
     draw_similarity,
@@ -104,3 +105,11 @@ def test_similarity_has_a_panel_for_terms_where_there_are_any(with_terms):
 
 def test_one_component_is_drawn():
     assert draw_similarity(np.ones((1, 1)), np.ones((1, 1)), ["ICA_00"]).axes
+
+
+def test_text_below_large_matrices_is_whole():
+    figure = draw_similarity(np.eye(40), np.eye(40), [f"ICA_{number:02d} memory" for number in range(40)])
+    FigureCanvasAgg(figure).draw()
+    bottoms = [axes.xaxis.label.get_window_extent().y0 for axes in figure.axes if axes.get_xlabel()]
+    assert len(bottoms) == 2
+    assert min(bottoms) > 0

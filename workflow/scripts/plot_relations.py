@@ -160,7 +160,9 @@ def draw_similarity(overlap: Array, likeness: Array | None, components: Sequence
     if likeness is not None:
         panels.append((likeness, "RdBu_r", -1.0, "correlation of the terms' weights"))
     side = 1.8 + 0.22 * len(names)
-    figure = Figure(figsize=(3.2 + len(panels) * side, 2.2 + side), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3.2 + len(panels) * side, 2.2 + side), facecolor="white")
+    # matplotlib leaves too little room for the text below a large colour bar.
+    figure.set_layout_engine("constrained", h_pad=0.15)
     for axes, (values, colours, lowest, label) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
