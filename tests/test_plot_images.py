@@ -74,6 +74,9 @@ def test_correlations_of_images_and_of_collections():
     assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
     assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
     assert np.isnan(found[2, 2])
+    # Images of a group need not be neighbours.
+    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
+    np.testing.assert_allclose(mixed, found, atol=1e-5)
 
 
 def test_correlations_have_lines_between_collections_and_their_names():
@@ -81,6 +84,12 @@ def test_correlations_have_lines_between_collections_and_their_names():
     axes = figure.axes[0]
     assert [line.get_ydata()[0] for line in axes.lines[::2]] == [1.5, 3.5]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["$a_b$", "b", "c"]
+
+
+def test_correlations_of_many_collections_have_no_lines():
+    axes = draw_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
+    assert len(axes.lines) == 0
+    assert 40 < len(axes.get_yticklabels()) < 70
 
 
 def test_coverage_does_not_fade_at_the_border_of_the_mask():

@@ -30,6 +30,10 @@ GLASS_PERCENTILE = 99.5
 MOST_GLASS_BRAINS = 2000
 MOST_CORRELATED = 1000
 LONGEST_NAME = 44
+# Dots of more images are smaller, or they would be one patch.
+WHOLE_DOTS = 1500
+# More would hide what they separate.
+MOST_LINES = 100
 
 
 class Check(NamedTuple):
@@ -96,7 +100,7 @@ def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[
         values = [row[check.column] for row in shown]
         # Spread like this, dots lie beside each other however many there are, and the same in each run.
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
-        size = 26 if marker == "X" else 14
+        size = (26 if marker == "X" else 14) * min(1, WHOLE_DOTS / max(1, len(rows)))
         axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
     if check.column in ("max_abs", "rms"):
         axes.set_xscale("log")
@@ -164,21 +168,32 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
     array of shape (n_groups, n_groups)
         In the order in which the groups come; NaN within a group of a single image.
     """
-    ids = list(dict.fromkeys(groups))
-    member = np.equal.outer(ids, np.asarray(groups)).astype(np.float32)
-    blocks = (block.read() for block in image_blocks(matrix))
-    moments = [(block.mean(axis=1, dtype=float), block.std(axis=1, dtype=float)) for block in blocks]
-    mean, sd = (np.concatenate(parts)[:, None].astype(np.float32) for parts in zip(*moments, strict=True))
-    products = np.zeros((len(ids), len(ids)))
+    numbers = np.asarray(groups)
+    members = [np.flatnonzero(numbers == group) for group in dict.fromkeys(groups)]
+    mean, sd = _moments(matrix)
+    products = np.zeros((len(members), len(members)))
     for block in voxel_blocks(matrix):
         values = block.read()
         values -= mean
         values /= sd
-        sums = member @ values
+        # Added up first: images are too many to be multiplied with each other.
+        sums = np.stack([values[images].sum(axis=0) for images in members])
         products += sums @ sums.T
-    sizes = member.sum(axis=1)
+    sizes = np.array([len(images) for images in members], dtype=float)
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
+
+
+def _moments(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Give mean and standard deviation of each image, both (n_images, 1)."""
+    sums, squares = [], []
+    for block in image_blocks(matrix):
+        values = block.read()
+        sums.append(values.sum(axis=1, dtype=float))
+        squares.append(np.einsum("ij,ij->i", values, values, dtype=float))
+    mean = np.concatenate(sums)[:, None] / matrix.shape[1]
+    sd = np.sqrt(np.concatenate(squares)[:, None] / matrix.shape[1] - mean**2)
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def tabulate_correlations(
@@ -206,8 +221,8 @@ def draw_correlations(correlations: Array, collections: Sequence[tuple[int, str]
     starts = [0, *(at for at, (one, other) in enumerate(pairwise(collections), 1) if one != other), len(collections)]
     figure = Figure(figsize=(12.4, 7.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
-    for start in starts[1:-1]:
+    picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
+    for start in starts[1:-1] if len(starts) <= MOST_LINES else ():
         axes.axhline(start - 0.5, color=INK, linewidth=0.4)
         axes.axvline(start - 0.5, color=INK, linewidth=0.4)
     _name_collections(axes, starts, [name for _, name in collections])
@@ -283,13 +298,13 @@ def glass_brains(
     ids: list[int] = []
     pictures: list[npt.NDArray[np.int8]] = []
     for table, file in zip(qualities, voxels, strict=True):
-        stack = np.load(file, mmap_mode="r")
-        readable = [row for row in read_table(table) if row["row"] is not None]
-        for row in progress(readable, total=len(readable), unit="image"):
+        readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]
+        images = (image for block in image_blocks(np.load(file, mmap_mode="r")) for image in block.read())
+        for image_id, values in zip(readable, progress(images, total=len(readable), unit="image"), strict=True):
             if len(ids) == MOST_GLASS_BRAINS:
                 return ids, pictures
-            ids.append(row["image_id"])
-            pictures.append(glass_brain(np.asarray(stack[row["row"]]), inside, step))
+            ids.append(image_id)
+            pictures.append(glass_brain(values, inside, step))
     return ids, pictures
 
 
