@@ -417,6 +417,7 @@ rule project_terms:
         modules(
             "atlases",
             "labels",
+            "maps",
             "matrix",
             "mni_space",
             "parallel",

@@ -22,7 +22,8 @@ def test_methods_follow_the_configuration():
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
     decomposition = {
-        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False, "max_iter": 200, "tol": 0.0001,
+        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
@@ -74,7 +75,8 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["project_terms"]["n_permutations"] = 2500
     decomposition = {
-        "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
+        "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
@@ -117,7 +119,8 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
-        "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True, "max_iter": 200, "tol": 0.0001,
+        "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
         "n_axes_of_draws": 7, "flags": FLAGS,
@@ -147,7 +150,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
     for words in (
         "the 8 collections counted as much as 7.2 of equal share",
         "so that collections counted alike.",
-        "from 20 random starts, each on a random tenth of the voxels (17 converged)",
+        "from 20 random starts, each on a random tenth of the voxels and for at most 100 iterations (17 converged)",
         "The stability index Iq over these had a mean of 0.80 (lowest 0.70)",
         "19 times the collections were drawn with replacement",
         "on a tenth of the voxels, within the 7 leading principal axes of all images; the components' mean",

@@ -110,8 +110,8 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
         ([row(10, 0), row(20, 0)], "With none of them a component is found again"),
         ([row(10, None)], "is not known"),
         ([row(5, 3), row(10, 4), row(15, 4)], "With 5 it is 3, one fewer: other studies may turn that round."),
-        ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8, converged=False)], "With 20, 3 of 20 restarts"),
-        ([row(10, 9), row(30, 8, converged=False)], "With 30, 0 of 20 restarts and the last run do not"),
+        ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8)], "With 20, 3 of 20 restarts did not"),
+        ([row(10, 9), row(30, 8, converged=False)], "With 30, the last run did not converge"),
     ],
 )  # fmt: skip
 def test_the_advice_follows_from_the_numbers(rows, words):

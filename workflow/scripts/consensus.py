@@ -27,6 +27,11 @@ class Settings(NamedTuple):
     max_iter: int
     tol: float
 
+    @property
+    def max_sample_iter(self) -> int:
+        """Iterations at most where FastICA runs on a sample of the voxels."""
+        return min(self.max_iter, MAX_SAMPLE_ITER)
+
 
 def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp]:
     """Group component estimates by average linkage on ``1 - similarity`` (ICASSO, Himberg et al. 2004, sec. 3.2).
@@ -99,7 +104,7 @@ def find_consensus(Z: Array, n_restarts: int, settings: Settings, *, threads: in
     if n_restarts == 1:
         rotation = rotate(Z, seed=settings.random_state, **options)
         return Consensus(rotation, [rotation])
-    sample_options = options | {"max_iter": min(settings.max_iter, MAX_SAMPLE_ITER)}
+    sample_options = options | {"max_iter": settings.max_sample_iter}
     seeds = [int(seed) for seed in np.random.SeedSequence(settings.random_state).generate_state(n_restarts)]
 
     def restart(seed: int) -> Rotation:

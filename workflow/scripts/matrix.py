@@ -31,7 +31,7 @@ def image_blocks(X: Matrix) -> Iterator[Block]:
     """Give the rows of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
     for start in range(0, len(X), BLOCK_IMAGES):
         images = slice(start, min(start + BLOCK_IMAGES, len(X)))
-        yield Block(images, partial(read_images, X, images))
+        yield Block(images, partial(read_rows, X, images))
 
 
 def voxel_blocks(X: Matrix) -> Iterator[Block]:
@@ -41,7 +41,7 @@ def voxel_blocks(X: Matrix) -> Iterator[Block]:
         yield Block(voxels, partial(_read_voxels, X, voxels))
 
 
-def read_images(X: Matrix, images: slice) -> Matrix:
+def read_rows(X: Matrix, images: slice) -> Matrix:
     """Read some rows of `X` (n_images, n_voxels; an array or a whole memory map) as an array of their own."""
     if not isinstance(X, np.memmap):
         return X[images].copy()

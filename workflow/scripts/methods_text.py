@@ -133,10 +133,10 @@ def _decomposition_paragraph(
     if n_restarts > 1:
         consensus = (
             f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts,"
-            f" each on a random tenth of the voxels ({decomposition['n_restarts_converged']} converged); the estimates"
-            " were clustered by average linkage on their absolute correlations, as in ICASSO"
-            f" {_cite('himberg2004icasso')}, and the clusters' centrotypes, made orthogonal, were where the final run"
-            " over all voxels started."
+            f" each on a random tenth of the voxels and for at most {decomposition['max_sample_iter']} iterations"
+            f" ({decomposition['n_restarts_converged']} converged); the estimates were clustered by average linkage on"
+            f" their absolute correlations, as in ICASSO {_cite('himberg2004icasso')}, and the clusters' centrotypes,"
+            " made orthogonal, were where the final run over all voxels started."
         )
     end = (
         f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."

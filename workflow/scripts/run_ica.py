@@ -156,6 +156,7 @@ def main(
         "whitening": str(reduced["method"]),
         "algorithm": "FastICA, parallel, logcosh",
         **settings._asdict(),
+        "max_sample_iter": settings.max_sample_iter,
         **count_runs(consensus, bootstraps, halves),
         "n_axes_of_draws": reduced["U"].shape[1],
         "n_bootstraps": n_bootstraps,

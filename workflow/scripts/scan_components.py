@@ -11,6 +11,7 @@ from consensus import MANY_UNCONVERGED, Settings, find_consensus, judge_by_resta
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matrix import read_rows
 from outputs import read_table, replacing, write_table
 from spatial_null import Lattice, Surrogates, lattice_of, standardize
 from stability import Images, collect_measures, find_flags, judge_by_collections, read_images, white_axes
@@ -132,10 +133,14 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
     said = [_about_reproduction(rows, orders)]
     for row in rows:
         n_lost = n_restarts - row["restarts_converged"]
-        if not row["converged"] or n_lost > MANY_UNCONVERGED * n_restarts:
+        lost = []
+        if n_restarts > 1 and n_lost > MANY_UNCONVERGED * n_restarts:
+            lost.append(f"{n_lost} of {n_restarts} restarts")
+        if not row["converged"]:
+            lost.append("the last run")
+        if lost:
             said.append(
-                f"With {row['n_components']}, {n_lost} of {n_restarts} restarts"
-                f"{'' if row['converged'] else ' and the last run'} do not converge: a sign of more components than the"
+                f"With {row['n_components']}, {' and '.join(lost)} did not converge: a sign of more components than the"
                 " images have structure for."
             )
             break
@@ -160,8 +165,9 @@ def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
             " collections: nothing here says that other studies would show any of them."
         )
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
+    components = "1 component is" if best["reproduced"] == 1 else f"{best['reproduced']} components are"
     found = (
-        f"Advice: run_ica.n_components: {best['n_components']}. With it {best['reproduced']} components are found again"
+        f"Advice: run_ica.n_components: {best['n_components']}. With it {components} found again"
         " in draws and halves of the collections (no flag not_reproduced)"
     )
     if best is judged[-1]:
@@ -275,7 +281,7 @@ def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Array, Lat
     if size < len(X):
         logging.warning("parallel analysis takes %d of the %d images, drawn at random", size, len(X))
     chosen = np.sort(np.random.default_rng(random_state).choice(len(X), size=size, replace=False))
-    return np.stack([X[row][lattice.points] for row in chosen]), lattice
+    return np.stack([read_rows(X, slice(row, row + 1))[0, lattice.points] for row in chosen.tolist()]), lattice
 
 
 if __name__ == "__main__":

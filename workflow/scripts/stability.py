@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from consensus import MAX_SAMPLE_ITER, Array, Settings, align, index_quality, mean_correlation, voxel_sample
+from consensus import Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
 from matrix import Block, image_blocks
 from parallel import in_order
@@ -134,7 +134,7 @@ def decompose_draw(images: Images, counts: Array, n_components: int, seed: int, 
     rotation = rotate(
         (V.T @ images.P).astype(np.float32),
         seed=seed,
-        max_iter=min(settings.max_iter, MAX_SAMPLE_ITER),
+        max_iter=settings.max_sample_iter,
         tol=settings.tol,
     )
     return Estimate(rotation.R @ V.T, rotation.converged)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from criteria import find_duplicates, judge
-from matrix import read_images
+from matrix import read_rows
 from outputs import column_names, read_table, replacing, write_table
 from stage_log import log_to
 
@@ -39,7 +39,7 @@ class StackedVoxels:
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
         """Read one row (n_voxels,)."""
         file, row = self._places[number]
-        return read_images(self._files[file], slice(row, row + 1))[0]
+        return read_rows(self._files[file], slice(row, row + 1))[0]
 
 
 def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from atlases import is_image_file, names_beside, read_names
+from maps import read_maps
 from mni_space import read_volumes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
@@ -57,14 +58,12 @@ def compare_with_maps(
     ValueError
         If a map cannot be read or is not in MNI space, or none has data in the mask.
     """
-    mask_img = cast(SpatialImage, nib.load(mask))
-    inside = np.asarray(mask_img.dataobj) != 0
-    maps = np.asarray(cast(SpatialImage, nib.load(components)).dataobj, dtype=np.float32)[inside].T
-    lattice = lattice_of(inside, mask_img.affine)
-    x = standardize(maps)
+    maps = read_maps(components, mask)
+    lattice = lattice_of(maps.inside, maps.affine)
+    x = standardize(maps.values)
     terms, correlations, points = [], [], []
     try:
-        for term, values in sample_maps(path, target_of(mask_img)):
+        for term, values in sample_maps(path, target_of(cast(SpatialImage, nib.load(mask)))):
             terms.append(term)
             correlations.append(x @ standardize(values))
             points.append(values[lattice.points])
@@ -74,7 +73,7 @@ def compare_with_maps(
     if not n_permutations:
         return Comparison(terms, r, None, None)
     options = {"n_permutations": n_permutations, "random_state": random_state, "threads": threads}
-    p = p_of_maps(maps[:, lattice.points], np.array(points), lattice, **options)
+    p = p_of_maps(maps.values[:, lattice.points], np.array(points), lattice, **options)
     return Comparison(terms, r, p, false_discovery_rate(p))
 
 
