@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matrix import image_blocks, voxel_blocks
 from outputs import read_table, replacing, write_table
+from peaks import enclosing_box
 from stage_log import log_to, progress
 
 Array = npt.NDArray[np.floating[Any]]
@@ -186,14 +187,14 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
 
 def _moments(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Give mean and standard deviation of each image, both (n_images, 1)."""
-    sums, squares = [], []
+    means, squares = [], []
     for block in image_blocks(matrix):
         values = block.read()
-        sums.append(values.sum(axis=1, dtype=float))
+        means.append(values.mean(axis=1, dtype=float)[:, None].astype(np.float32))
+        values -= means[-1]
         squares.append(np.einsum("ij,ij->i", values, values, dtype=float))
-    mean = np.concatenate(sums)[:, None] / matrix.shape[1]
-    sd = np.sqrt(np.concatenate(squares)[:, None] / matrix.shape[1] - mean**2)
-    return mean.astype(np.float32), sd.astype(np.float32)
+    sd = np.sqrt(np.concatenate(squares)[:, None] / matrix.shape[1])
+    return np.concatenate(means), sd.astype(np.float32)
 
 
 def tabulate_correlations(
@@ -358,9 +359,10 @@ def main(
     save_figure(figure, correlation_figure, title="Correlation of the images")
 
     step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))
-    ids, pictures = glass_brains(qualities, voxels, inside, step)
+    brain = inside[enclosing_box(inside)]
+    ids, pictures = glass_brains(qualities, voxels, brain, step)
     with replacing(glass) as temporary:
-        np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(inside, step))
+        np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(brain, step))
     logging.info("%d images drawn, %d of them used", len(ids), len(used))
 
 

@@ -107,11 +107,7 @@ def n_axes_kept(n_components: int) -> int:
 def principal_axes(
     gram: npt.NDArray[np.float64], n_components: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Find the leading eigenvectors of the Gram matrix, whatever the units of the images.
-
-    Rounding is relative to each image, so which images depend on others shows in their correlations: there the
-    directions that are nothing but rounding are taken out. In the Gram matrix itself the rounding of an image in large
-    units would pass for the variance of images in small ones.
+    """Find the leading eigenvectors of the Gram matrix.
 
     Parameters
     ----------
@@ -132,14 +128,28 @@ def principal_axes(
     ValueError
         If the images have fewer independent directions than `n_components`.
     """
+    gram, rank = _without_rounding(gram)
+    eigenvalues, eigenvectors = np.linalg.eigh(gram)
+    return eigenvalues[::-1], _leading(eigenvectors[:, ::-1], rank, n_components)
+
+
+def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
+    """Take out of a Gram matrix the directions that are nothing but rounding, and count the others.
+
+    Rounding is relative to each image, so which images depend on others shows in their correlations. In the Gram matrix
+    itself the rounding of an image in large units would pass for the variance of images in small ones.
+    """
     deviations = np.sqrt(np.diag(gram))
     # An image without variance correlates with nothing.
     inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
-    shares, directions = np.linalg.eigh(inverse[:, None] * gram * inverse)
+    correlations = inverse[:, None] * gram * inverse
+    # Most often none depends on others, and eigenvalues alone take half the time.
+    if np.linalg.eigvalsh(correlations)[0] > MIN_SHARE:
+        return gram, len(gram)
+    shares, directions = np.linalg.eigh(correlations)
     independent = shares > MIN_SHARE
     factors = deviations[:, None] * directions[:, independent] * np.sqrt(shares[independent])
-    eigenvalues, eigenvectors = np.linalg.eigh(factors @ factors.T)
-    return eigenvalues[::-1], _leading(eigenvectors[:, ::-1], int(independent.sum()), n_components)
+    return factors @ factors.T, int(independent.sum())
 
 
 def _leading(eigenvectors: npt.NDArray[np.float64], rank: int, n_components: int) -> npt.NDArray[np.float64]:
