@@ -85,7 +85,7 @@ def test_images_used_and_refused_have_the_same_keys():
 
 def test_every_reason_of_the_workflow_is_explained():
     codes = set()
-    for script in ("download_images", "mask_images", "quality", "stack_images"):
+    for script in ("criteria", "download_images", "mask_images", "stack_images"):
         source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
         codes |= set(re.findall(r'(?:UnusableError|_failed|_rejection|Duplicate)\(\s*"(\w+)"', source))
         codes |= set(re.findall(r'^ {8,12}\("(\w+)", (?:measured|rarer)', source, flags=re.MULTILINE))
