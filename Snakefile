@@ -187,7 +187,7 @@ rule download_images:
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurovault=int(ASKS_NEUROVAULT),  # one batch at a time asks the server; files at hand are checked side by side
+        neurovault=int(ASKS_NEUROVAULT),  # one batch at a time asks a server; files at hand are read side by side
     params:
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode", "on_changed"]},
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
@@ -221,7 +221,7 @@ rule fetch_terms:
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurosynth=1,
+        neurosynth=int(ASKS_NEUROVAULT),
     params:
         archive={key: ARCHIVE[key] for key in ["source", "data_dir", "neurosynth_url", "mode", "on_changed"]},
         batch=lambda wildcards: int(wildcards.batch),

@@ -87,9 +87,11 @@ def test_every_reason_of_the_workflow_is_explained():
     codes = set()
     for script in ("criteria", "download_images", "mask_images", "stack_images"):
         source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
-        codes |= set(re.findall(r'(?:UnusableError|_failed|_rejection|Duplicate)\(\s*"(\w+)"', source))
-        codes |= set(re.findall(r'^ {8,12}\("(\w+)", (?:measured|rarer)', source, flags=re.MULTILINE))
-    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed"} <= codes
+        codes |= set(re.findall(r'(?:UnusableError|_failed|\brejection)\(\s*"(\w+)"', source))
+        codes |= set(re.findall(r'\("(\w+)", (?:measured|rarer)', source))
+        codes |= set(re.findall(r'"(duplicate|inverted_contrast)"', source))
+    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed", "magnitude", "unit"} <= codes
+    assert {"constant", "duplicate", "inverted_contrast"} <= codes
     assert codes <= set(REASONS)
     rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
     assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]

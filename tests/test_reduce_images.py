@@ -53,6 +53,16 @@ def test_rounding_of_images_in_large_units_does_not_hide_those_in_small_ones():
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
 
 
+def test_axes_below_the_rounding_of_the_largest_images_are_not_kept():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 8000)) + rng.normal(size=8000)
+    X[:5] *= 1e9
+    mean = image_means(X.astype(np.float32))
+    eigenvalues, U = principal_axes(gram_matrix(X.astype(np.float32), mean), 5)
+    assert U.shape == (30, 5)
+    assert (eigenvalues[:5] > 0).all()
+
+
 def test_an_image_without_variance_is_no_direction():
     X = np.random.default_rng(0).normal(size=(5, 4000)).astype(np.float32)
     X[2] = 7

@@ -129,5 +129,5 @@ def test_each_order_up_to_the_rank_is_tried_once(caplog):
     assert not caplog.records
     assert choose_orders([6, 5], 5) == [5]
     assert "orders above 5" in caplog.text
-    with pytest.raises(ValueError, match="are all above the 5 directions"):
+    with pytest.raises(ValueError, match="are all above the 5 axes"):
         choose_orders([6, 9], 5)

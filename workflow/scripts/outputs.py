@@ -227,15 +227,14 @@ def _column(description: Mapping[str, dict[str, str]], name: str, path: Path) ->
 
 
 def to_text(value: Any) -> str:
-    """Write a value as it stands in a table."""
+    """Write a value, Python's or numpy's, as it stands in a table."""
+    if hasattr(value, "item"):
+        value = value.item()
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        # What numpy's own floats write as well, but in ten times the time.
-        return float.__repr__(value)
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return str(value)
     # Names come from the network: a tab or a line break in one must not become a column or a row.
     # And half a surrogate pair, which JSON can hold, is no UTF-8.

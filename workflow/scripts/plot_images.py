@@ -223,7 +223,8 @@ def draw_correlations(correlations: Array, collections: Sequence[tuple[int, str]
     figure = Figure(figsize=(12.4, 7.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
-    for start in starts[1:-1] if len(starts) <= MOST_LINES else ():
+    borders = starts[1:-1]
+    for start in borders if len(borders) <= MOST_LINES else ():
         axes.axhline(start - 0.5, color=INK, linewidth=0.4)
         axes.axvline(start - 0.5, color=INK, linewidth=0.4)
     _name_collections(axes, starts, [name for _, name in collections])

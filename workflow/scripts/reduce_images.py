@@ -14,9 +14,6 @@ from threadpoolctl import threadpool_limits
 
 # Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
 MAX_GRAM_IMAGES = 3000
-# A direction with less than this in the correlations of the images is rounding: of 300 real maps, some of them copies,
-# those that hold nothing else have up to 4e-7.
-MIN_SHARE = 1e-6
 # Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
@@ -128,9 +125,10 @@ def principal_axes(
     ValueError
         If the images have fewer independent directions than `n_components`.
     """
-    gram, rank = _without_rounding(gram)
+    gram, n_independent = _without_rounding(gram)
     eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    return eigenvalues[::-1], _leading(eigenvectors[:, ::-1], rank, n_components)
+    eigenvalues = eigenvalues[::-1]
+    return eigenvalues, _leading(eigenvalues[:n_independent], eigenvectors[:, ::-1], n_components)
 
 
 def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
@@ -143,17 +141,24 @@ def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.flo
     # An image without variance correlates with nothing.
     inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
     correlations = inverse[:, None] * gram * inverse
+    # Directions that hold nothing else have up to 4e-7 in 300 real maps, which are not all independent.
+    rounding = np.sqrt(len(gram)) * np.finfo(np.float32).eps
     # Most often none depends on others, and eigenvalues alone take half the time.
-    if np.linalg.eigvalsh(correlations)[0] > MIN_SHARE:
+    if np.linalg.eigvalsh(correlations)[0] > rounding:
         return gram, len(gram)
     shares, directions = np.linalg.eigh(correlations)
-    independent = shares > MIN_SHARE
+    independent = shares > rounding
     factors = deviations[:, None] * directions[:, independent] * np.sqrt(shares[independent])
     return factors @ factors.T, int(independent.sum())
 
 
-def _leading(eigenvectors: npt.NDArray[np.float64], rank: int, n_components: int) -> npt.NDArray[np.float64]:
+def _leading(
+    eigenvalues: npt.NDArray[np.float64], eigenvectors: npt.NDArray[np.float64], n_components: int
+) -> npt.NDArray[np.float64]:
+    """Take the eigenvectors that are kept, of those whose eigenvalues are known."""
     n_images = len(eigenvectors)
+    # An eigenvalue is a squared singular value, and the images are of single precision.
+    rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
             f"the {n_images} images have {rank} independent directions and run_ica.n_components is {n_components};"
@@ -216,9 +221,8 @@ def leading_axes(
         if Y.shape[1] >= max(n_axes, 2 * width):
             overlap = before[:, :n_components].T @ U[:, :n_components]
             unrest = 1 - np.linalg.svd(overlap, compute_uv=False).min()
-    # The images are of single precision.
-    rank = int((singular[:n_axes] > singular[0] * np.sqrt(n_images) * np.finfo(np.float32).eps).sum())
-    eigenvalues, U = np.square(singular[:n_axes]) / n_voxels, _leading(U, rank, n_components)
+    eigenvalues = np.square(singular[:n_axes]) / n_voxels
+    U = _leading(eigenvalues, U, n_components)
     return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {unrest:.0e}"
 
 

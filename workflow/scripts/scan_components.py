@@ -30,7 +30,7 @@ PERCENTILE = 95
 
 
 def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
-    """Sort the numbers of components to try; without those above the images' number of independent directions.
+    """Sort the numbers of components to try; without those above the number of axes that reduce_images has kept.
 
     Raises
     ------
@@ -40,10 +40,14 @@ def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
     chosen = sorted({order for order in orders if order <= n_axes})
     if not chosen:
         raise ValueError(
-            f"scan_components.orders: {orders} are all above the {n_axes} directions of the images; try smaller ones"
+            f"scan_components.orders: {orders} are all above the {n_axes} axes of the images; try smaller ones"
         )
     if max(orders) > n_axes:
-        logging.warning("orders above %d, the number of independent directions, are left out", n_axes)
+        logging.warning(
+            "orders above %d are left out: so many axes of the images are kept, all independent ones up to 300, or ten"
+            " for each of run_ica.n_components",
+            n_axes,
+        )
     return chosen
 
 

@@ -28,9 +28,9 @@ class StackedVoxels:
     """
 
     def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
-        self._files = [np.load(file, mmap_mode="r") for file in files]
+        self._files = files
         self._places = places
-        self.shape = (len(places), self._files[0].shape[1])
+        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -39,7 +39,8 @@ class StackedVoxels:
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
         """Read one row (n_voxels,)."""
         file, row = self._places[number]
-        return read_rows(self._files[file], slice(row, row + 1))[0]
+        # Opened anew each time: there may be more files than a process may have open.
+        return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
 
 
 def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:
