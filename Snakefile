@@ -710,7 +710,7 @@ rule write_lock:
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
-        modules("page_charts", "page_tables", "page_text", "page_warnings"),
+        modules("consensus", "fastica", "page_charts", "page_tables", "page_text", "page_warnings", "parallel"),
         modules("drawing", "filters", "maps", "names", "peaks", "png", "significance", "viewer"),
         [ours(f"workflow/report/{name}.html.jinja") for name in ["component", "images", "macros", "report"]],
         [ours(f"workflow/report/{file}") for file in ["report.css", "report.js", "viewer.js"]],

@@ -33,6 +33,11 @@ class Settings(NamedTuple):
         return min(self.max_iter, MAX_SAMPLE_ITER)
 
 
+def many_unconverged(n_restarts: int, n_converged: int) -> bool:
+    """Tell whether so many restarts did not converge that it is a sign of too many components."""
+    return n_restarts > 1 and n_restarts - n_converged > MANY_UNCONVERGED * n_restarts
+
+
 def cluster_estimates(similarity: Array, n_clusters: int) -> npt.NDArray[np.intp]:
     """Group component estimates by average linkage on ``1 - similarity`` (ICASSO, Himberg et al. 2004, sec. 3.2).
 

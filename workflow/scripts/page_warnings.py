@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from consensus import many_unconverged
 from page_text import percent
 from significance import SIGNIFICANT_Q
 
 Row = dict[str, Any]
 
-MANY_UNCONVERGED = 0.1
 FEW_IMAGES_PER_COMPONENT = 3
 # What the flags of desc-ICA_stability.tsv are called on the page.
 FLAGS = {
@@ -53,7 +53,7 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
             " (run_ica.n_components) or allow more iterations (run_ica.max_iter)."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
-    if n_restarts > 1 and n_restarts - n_converged > MANY_UNCONVERGED * n_restarts:
+    if many_unconverged(n_restarts, n_converged):
         found.append(f"{n_restarts - n_converged} of {n_restarts} restarts of FastICA did not converge.")
     return found
 

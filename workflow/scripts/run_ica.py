@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from consensus import MANY_UNCONVERGED, Consensus, Settings, find_consensus, judge_by_restarts
+from consensus import Consensus, Settings, find_consensus, judge_by_restarts, many_unconverged
 from loadings import (
     Shares,
     effective_number,
@@ -227,7 +227,7 @@ def find_warnings(summary: Mapping[str, Any]) -> list[str]:
     found = []
     if not summary["converged"]:
         found.append(f"FastICA has not converged in {summary['max_iter']} iterations")
-    if n_restarts > 1 and n_unconverged > MANY_UNCONVERGED * n_restarts:
+    if many_unconverged(n_restarts, summary["n_restarts_converged"]):
         found.append(f"{n_unconverged} of {n_restarts} restarts have not converged")
     if n_lost:
         found.append(

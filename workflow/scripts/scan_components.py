@@ -7,7 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from consensus import MANY_UNCONVERGED, Settings, find_consensus, judge_by_restarts
+from consensus import Settings, find_consensus, judge_by_restarts, many_unconverged
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -136,10 +136,9 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
     orders = ", ".join(str(row["n_components"]) for row in rows)
     said = [_about_reproduction(rows, orders)]
     for row in rows:
-        n_lost = n_restarts - row["restarts_converged"]
         lost = []
-        if n_restarts > 1 and n_lost > MANY_UNCONVERGED * n_restarts:
-            lost.append(f"{n_lost} of {n_restarts} restarts")
+        if many_unconverged(n_restarts, row["restarts_converged"]):
+            lost.append(f"{n_restarts - row['restarts_converged']} of {n_restarts} restarts")
         if not row["converged"]:
             lost.append("the last run")
         if lost:
