@@ -278,7 +278,7 @@ def glass_outline(inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bo
 def side_by_side(views: Sequence[Array]) -> Array:
     """Place pictures beside each other, all as high as the highest."""
     tallest = max(len(view) for view in views)
-    return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 1))) for view in views])
+    return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 2))) for view in views])
 
 
 def _strongest(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
