@@ -1,7 +1,11 @@
 """What several tests use: small made archives, the real maps where they are, planted sources."""
 
+import fcntl
 import json
+import os
+import shutil
 from contextlib import ExitStack
+from functools import partial
 
 import build_mask
 import numpy as np
@@ -15,26 +19,52 @@ REAL_MAPS = ROOT.parent / "shared" / "real-maps"
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """Let the first process of the tests that wants a folder make it, and the others wait; nobody may change it."""
+    # Each process of pytest-xdist has a folder of its own in one that they share.
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+
+    def make(name, function):
+        folder = common / name
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                function(common / f"{name}_unfinished").rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo(made_once, tmp_path_factory):
     """A finished run of the demo, as `make run` does it."""
-    folder = copy_project(tmp_path_factory.mktemp("demo"))
-    done = snakemake(folder)
-    (folder / "terminal.txt").write_text(done.stdout)
-    return folder
+
+    def run(folder):
+        done = snakemake(copy_project(folder))
+        (folder / "terminal.txt").write_text(done.stdout)
+        return folder
+
+    return shutil.copytree(made_once("demo", run), tmp_path_factory.mktemp("copy") / "demo")
 
 
 @pytest.fixture(scope="session")
-def small_archive(tmp_path_factory):
+def small_archive(made_once):
     """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
-    return make_maps(tmp_path_factory.mktemp("small") / "data", n_images=24, n_sources=5)
+    return made_once("small_archive", partial(make_maps, n_images=24, n_sources=5))
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory, small_archive):
-    """A run on the small archive, finished up to the report."""
-    folder = copy_project(tmp_path_factory.mktemp("small_run"))
-    snakemake(folder, "results/plot_components/overview.png", "--configfile", small_config(folder, small_archive))
-    return folder
+def small_run(made_once, small_archive):
+    """A run on the small archive, finished up to the figures; it is for reading, or for copying."""
+
+    def run(folder):
+        overlay = small_config(copy_project(folder), small_archive)
+        snakemake(folder, "results/plot_components/overview.png", "--configfile", overlay)
+        return folder
+
+    return made_once("small_run", run)
 
 
 @pytest.fixture

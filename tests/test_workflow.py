@@ -61,7 +61,7 @@ def test_demo_writes_the_files_it_says(demo):
 
 
 def test_demo_says_where_the_report_is(demo):
-    assert f"Report: {demo}/results/render_report/report.html" in (demo / "terminal.txt").read_text()
+    assert re.search(r"Report: /.*/results/render_report/report.html", (demo / "terminal.txt").read_text())
 
 
 def test_demo_components_match_the_planted_networks(demo):
@@ -279,7 +279,7 @@ def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
     (home / "image_1001.nii.gz").write_bytes((home / "image_1001.nii.gz").read_bytes()[:5000])
     (home / "neurosynth_words_for_image_1002.json").write_text("{")
     folder = copy_project(tmp_path / "run")
-    snakemake(folder, "--configfile", small_config(folder, data_dir))
+    snakemake(folder, "--configfile", small_config(folder, data_dir, run_ica={"n_components": 2, "n_restarts": 1}))
     refused_rows = read_table(folder / "results/stack_images/rejected.tsv")
     assert [(row["image_id"], row["reason"], row["name"]) for row in refused_rows] == [
         (1000, "missing_file", "map 0"), (1001, "damaged_file", "map 1"),
@@ -291,6 +291,7 @@ def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
     assert "unreadable answer" in report
 
 
+@pytest.mark.long
 def test_real_maps_run_to_the_report(tmp_path, real_maps):
     folder = copy_project(tmp_path / "run")
     overlay = write_config(
