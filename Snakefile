@@ -321,7 +321,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
-        modules("matrix", "parallel"),
+        modules("gram", "krylov", "matrix", "parallel", "whitening"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -349,7 +349,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        modules("consensus", "fastica", "loadings", "maps", "matrix", "parallel", "stability"),
+        modules("consensus", "fastica", "loadings", "maps", "matrix", "parallel", "stability", "whitening"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -384,7 +384,16 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        modules("consensus", "fastica", "matrix", "parallel", "smoothness", "spatial_null", "stability"),
+        modules(
+            "consensus",
+            "fastica",
+            "matrix",
+            "parallel",
+            "smoothness",
+            "spatial_null",
+            "stability",
+            "whitening",
+        ),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,

@@ -11,8 +11,8 @@ import build_mask
 import numpy as np
 import pytest
 from fetching import Run
+from gram import gram_matrix, principal_axes
 from neurovault_server import Server, nifti
-from reduce_images import gram_matrix, image_means, principal_axes
 from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
@@ -137,11 +137,21 @@ def planted():
     return S, A, X.astype(np.float32)
 
 
+@pytest.fixture(scope="session")
+def many():
+    """400 images of 60 sources with slowly falling variances, in other units, in noise; weights of the images."""
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(400, 60)) * 0.95 ** np.arange(60)
+    X = loadings @ rng.laplace(size=(60, 2000)) + rng.normal(size=(400, 2000)) + rng.normal(size=(400, 1))
+    units = 10 ** rng.uniform(-2, 2, size=(400, 1))
+    return (units * X).astype(np.float32), np.sqrt(rng.uniform(0.5, 2, size=400))
+
+
 @pytest.fixture
 def white(planted):
     """White rows (4, 20000) of the planted images."""
-    mean = image_means(planted[2])
-    eigenvalues, U = principal_axes(gram_matrix(planted[2], mean), 4)
+    mean, gram = gram_matrix(planted[2])
+    eigenvalues, U = principal_axes(gram, 4)
     K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T
     return (K @ (planted[2] - mean[:, None])).astype(np.float32)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from conftest import best_match
 from fastica import rotate
+from gram import gram_matrix, principal_axes
 from loadings import share_of_collections, share_of_images
-from reduce_images import gram_matrix, image_means, principal_axes, weigh_images
+from reduce_images import weigh_images
 from run_ica import decompose, find_warnings, settle, stability_rows
 from stability import collect_measures
 
@@ -13,8 +14,7 @@ from stability import collect_measures
 @pytest.fixture(params=[False, True], ids=["unweighted", "weighted"])
 def reduced(request, planted):
     X = planted[2]
-    mean = image_means(X)
-    gram = gram_matrix(X, mean)
+    mean, gram = gram_matrix(X)
     weights = weigh_images(np.repeat([1, 2, 3], [1, 9, 20]), equally=request.param)
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 4)

@@ -5,7 +5,8 @@ import pytest
 from conftest import best_match
 from consensus import Settings
 from fastica import rotate
-from reduce_images import gram_matrix, image_means, principal_axes, weigh_images
+from gram import gram_matrix, principal_axes
+from reduce_images import weigh_images
 from scipy import ndimage
 from sklearn.decomposition import FastICA
 from stability import (
@@ -33,8 +34,7 @@ LIMITS = {
 
 def reduced_of(X, collections, *, equally=False):
     """Give what reduce_images writes, without files."""
-    mean = image_means(X)
-    gram = gram_matrix(X, mean)
+    mean, gram = gram_matrix(X)
     weights = weigh_images(collections, equally=equally)
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 2)

@@ -63,5 +63,5 @@ def _update(R: Array, Z: Array) -> Array:
         bent = weights @ block
         np.tanh(bent, out=bent)
         moment += bent @ block.T
-        slope += block.shape[1] - np.einsum("kv,kv->k", bent, bent)
+        slope += block.shape[1] - np.vecdot(bent, bent)
     return moment / n_voxels - slope[:, None] / n_voxels * R

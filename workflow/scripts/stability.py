@@ -5,15 +5,15 @@ Collections are drawn, not images: images of one study are alike, and a claim ac
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from consensus import Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
-from matrix import Block, image_blocks
 from parallel import in_order
 from stage_log import progress
+from whitening import whiten
 
 # Of fewer, a third of the draws has the same two or three studies.
 MIN_COLLECTIONS = 5
@@ -67,17 +67,9 @@ def white_axes(
     array of shape (n_axes, n_sampled_voxels)
         Uncorrelated, of mean 0 and variance 1 over all voxels.
     """
-    U, mean = reduced["U"], reduced["mean"]
+    U = reduced["U"]
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
-
-    def part(block: Block) -> npt.NDArray[np.float32]:
-        centred = (block.read()[:, voxels] - mean[block.where, None]).astype(np.float32)
-        return K[:, block.where].astype(np.float32) @ centred
-
-    P: Any = 0
-    for product in in_order(part, image_blocks(np.load(matrix, mmap_mode="r")), threads):
-        P = P + product
-    return P
+    return whiten(np.load(matrix, mmap_mode="r"), reduced["mean"], K, voxels, threads=threads)
 
 
 def read_images(

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import IO, TypeVar
 
 from outputs import FAULTS_OF_THE_DISK
-from tqdm import tqdm
 
 Item = TypeVar("Item")
 SCRIPTS = Path(__file__).parent
@@ -52,6 +51,9 @@ def log_to(log_file: str, level: str = "info") -> None:
 
 def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
     """Iterate over `items` with a progress line in the log every few seconds."""
+    # Every stage imports this module, and few need what takes 50 ms to import.
+    from tqdm import tqdm
+
     return tqdm(items, total=total, unit=unit, mininterval=5, file=sys.stderr, dynamic_ncols=False, ncols=80)
 
 
