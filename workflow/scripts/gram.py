@@ -19,8 +19,8 @@ def gram_matrix(
     an entry is off by the rounding of a correlation, about 1e-7 times the standard deviations of its two images.
 
     One pass over the images does: they are shifted by their means over the first block of voxels, and what these are
-    off by is taken out in the end. Nothing is lost, because the square of that is at most the variance over all voxels,
-    times their number over those of the block; it is 2 variances at most in 1,000 real maps.
+    off by is taken out in the end. Little precision is lost, because the square of that is at most the variance, times
+    all voxels over those of the block: 29 at 2 mm, and in 1,000 maps it was less than 2.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def gram_matrix(
         Each image's mean over the mask.
     gram : array of shape (n_images, n_images)
     """
-    shift = next(voxel_blocks(X)).read().mean(axis=1)
+    shift = next(voxel_blocks(X)).read().mean(axis=1, dtype=np.float64).astype(np.float32)
 
     def products(block: Block) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         shifted = block.read()
@@ -91,8 +91,8 @@ def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.flo
     Rounding is relative to each image, so which images depend on others shows in their correlations. In the Gram matrix
     itself the rounding of an image in large units would pass for the variance of images in small ones.
     """
-    deviations = np.sqrt(np.diag(gram))
     # An image without variance correlates with nothing.
+    deviations = np.sqrt(np.maximum(np.diag(gram), 0))
     inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
     correlations = inverse[:, None] * gram * inverse
     # Directions that hold nothing else have up to 4e-7 in 300 real maps, which are not all independent.
