@@ -287,7 +287,7 @@ rule mask_images:
 rule stack_images:
     """Join the batches to one matrix, drop what quality control refuses, scale."""
     input:
-        modules("criteria", "matrix"),
+        modules("criteria", "matrix", "parallel"),
         FOUNDATION,
         selection=rules.fetch_metadata.output.images,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
@@ -321,7 +321,7 @@ rule stack_images:
 rule reduce_images:
     """Centre and whiten: Gram matrix of the images, principal components."""
     input:
-        modules("gram", "krylov", "matrix", "parallel", "whitening"),
+        modules("gram", "krylov", "matrix", "parallel"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         images=rules.stack_images.output.images,
@@ -349,7 +349,7 @@ rule reduce_images:
 rule run_ica:
     """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
     input:
-        modules("consensus", "fastica", "loadings", "maps", "matrix", "parallel", "stability", "whitening"),
+        modules("consensus", "fastica", "loadings", "maps", "matrix", "parallel", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         whitened=rules.reduce_images.output.whitened,
@@ -384,16 +384,7 @@ rule run_ica:
 rule scan_components:
     """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
     input:
-        modules(
-            "consensus",
-            "fastica",
-            "matrix",
-            "parallel",
-            "smoothness",
-            "spatial_null",
-            "stability",
-            "whitening",
-        ),
+        modules("consensus", "fastica", "matrix", "parallel", "smoothness", "spatial_null", "stability"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         reduction=rules.reduce_images.output.reduction,
@@ -587,7 +578,7 @@ rule plot_components:
 rule plot_images:
     """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
     input:
-        modules("drawing", "maps", "matrix", "peaks", "png"),
+        modules("drawing", "glass_brains", "maps", "matrix", "parallel", "peaks", "png"),
         FOUNDATION,
         matrix=rules.stack_images.output.matrix,
         mask=rules.stack_images.output.mask,

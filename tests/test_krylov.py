@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from gram import gram_matrix, principal_axes
-from krylov import image_moments, leading_axes
+from krylov import leading_axes
 from threadpoolctl import threadpool_limits
 
 
@@ -19,13 +19,6 @@ def test_axes_without_the_gram_matrix_are_the_same(many):
     np.testing.assert_allclose(V.T @ V, np.eye(300), atol=1e-9)
     assert found.sum() > 0.99 * eigenvalues[:300].sum(), "the other axes hold nearly all that they can"
     assert method.startswith("block Krylov iteration, 10 passes")
-
-
-def test_moments_are_those_of_the_gram_matrix(many):
-    (mean, variance), (expected, gram) = image_moments(many[0]), gram_matrix(many[0])
-    deviations = np.sqrt(np.diag(gram))
-    np.testing.assert_allclose((mean - expected) / deviations, 0, atol=1e-6)
-    np.testing.assert_allclose(variance, np.diag(gram), rtol=1e-6)
 
 
 def test_too_many_components_are_refused_without_the_gram_matrix_too():

@@ -1,9 +1,10 @@
-"""Blocks of a matrix are all of it, and no more than they are is in memory."""
+"""Blocks of a matrix are all of it, and no more than they are is in memory; moments and weighted sums of all images."""
 
 import numpy as np
 import psutil
 import pytest
-from matrix import image_blocks, voxel_blocks
+from gram import gram_matrix, principal_axes
+from matrix import image_blocks, image_moments, voxel_blocks, whiten
 
 
 @pytest.mark.parametrize(("blocks", "axis"), [(image_blocks, 0), (voxel_blocks, 1)])
@@ -20,6 +21,34 @@ def test_blocks_put_together_are_the_matrix(blocks, axis, tmp_path, monkeypatch)
             np.testing.assert_array_equal(values, expected[where] if axis == 0 else expected[:, where])
             values[:] = 0
     np.testing.assert_array_equal(X, expected, "a block is an array of its own")
+
+
+def test_moments_are_those_of_the_images(planted, monkeypatch):
+    monkeypatch.setattr("matrix.BLOCK_IMAGES", 7)
+    X = planted[2]
+    mean, variance = image_moments(X, threads=2)
+    np.testing.assert_allclose(mean, X.mean(axis=1, dtype=float), rtol=1e-12)
+    np.testing.assert_allclose(variance, X.var(axis=1, dtype=float), rtol=1e-6)
+
+
+@pytest.mark.parametrize("voxels", [slice(None), slice(3, 20), np.arange(0, 20_000, 7)])
+def test_images_are_centred_and_weighted(voxels, planted, monkeypatch):
+    monkeypatch.setattr("matrix.BLOCK_IMAGES", 7)
+    X = planted[2]
+    mean = X.mean(axis=1, dtype=float)
+    K = np.random.default_rng(0).normal(size=(3, 30))
+    Z = whiten(X, mean, K, voxels, threads=2)
+    assert Z.dtype == np.float32
+    np.testing.assert_allclose(Z, (K @ (X - mean[:, None]))[:, voxels], rtol=1e-5, atol=1e-4)
+
+
+def test_whitened_rows_are_white(planted):
+    X = planted[2]
+    mean, gram = gram_matrix(X)
+    eigenvalues, U = principal_axes(gram, 4)
+    Z = whiten(X, mean, (U[:, :4] / np.sqrt(eigenvalues[:4])).T)
+    np.testing.assert_allclose(Z.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
 
 
 @pytest.mark.parametrize("blocks", [image_blocks, voxel_blocks])

@@ -14,21 +14,6 @@ MAX_PASSES = 20
 MAX_UNREST = 1e-6
 
 
-def image_moments(
-    X: npt.NDArray[np.float32], threads: int = 1
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute mean and variance (n_images,) of each image of `X` (n_images, n_voxels) over the mask."""
-
-    def moments(block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        values = block.read()
-        mean = values.mean(axis=1, dtype=np.float64)
-        values -= mean[:, None].astype(np.float32)
-        return mean, np.square(values, out=values).mean(axis=1, dtype=np.float64)
-
-    mean, variance = zip(*in_order(moments, image_blocks(X), threads), strict=True)
-    return np.concatenate(mean), np.concatenate(variance)
-
-
 def leading_axes(
     X: npt.NDArray[np.float32],
     mean: npt.NDArray[np.float64],

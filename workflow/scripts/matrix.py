@@ -8,10 +8,11 @@ cluster kills a process of 9 GB.
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from parallel import in_order
 
 # Fixed, so that sums are taken in the same order on every machine.
 BLOCK_IMAGES = 64
@@ -61,3 +62,56 @@ def _read_voxels(X: Matrix, voxels: slice) -> Matrix:
     finally:
         os.close(file)
     return values
+
+
+def image_moments(X: Matrix, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute mean and variance (n_images,) of each image of `X` (n_images, n_voxels) over the mask."""
+
+    def moments(block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        values = block.read()
+        mean = values.mean(axis=1, dtype=np.float64)
+        values -= mean[:, None].astype(np.float32)
+        return mean, np.square(values, out=values).mean(axis=1, dtype=np.float64)
+
+    mean, variance = zip(*in_order(moments, image_blocks(X), threads), strict=True)
+    return np.concatenate(mean), np.concatenate(variance)
+
+
+def whiten(
+    X: Matrix,
+    mean: npt.NDArray[np.floating[Any]],
+    K: npt.NDArray[np.floating[Any]],
+    voxels: npt.NDArray[np.intp] | slice = slice(None),
+    *,
+    threads: int = 1,
+) -> Matrix:
+    """Compute ``K @ (X - mean)``, at some voxels.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_voxels)
+        An array or a whole memory map.
+    mean : array of shape (n_images,)
+        Each image's mean over all voxels.
+    K : array of shape (n_axes, n_images)
+    voxels : array of int, or slice
+        Which columns; all of them if not given.
+    threads : int
+        They share the images; the result does not depend on their number.
+
+    Returns
+    -------
+    array of shape (n_axes, n_wanted_voxels)
+        With the whitening matrix as `K`, uncorrelated rows of mean 0 and variance 1 over all voxels.
+    """
+    # Products are no more exact than the images, which are of single precision; sums over the blocks are in double.
+    single_K = K.astype(np.float32)
+
+    def products(block: Block) -> Matrix:
+        return single_K[:, block.where] @ block.read()[:, voxels]
+
+    # Weighted alike, the means need not be taken from every image.
+    Z = np.repeat(-(K @ mean)[:, None], np.arange(X.shape[1])[voxels].size, axis=1)
+    for part in in_order(products, image_blocks(X), threads):
+        Z += part
+    return Z.astype(np.float32)

@@ -1,7 +1,7 @@
 """Draw the images that went in: their quality, what they cover, how alike they are, and each as a glass brain."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,13 +10,14 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from drawing import FAINT, INK, LEAST_BRAIN, Box, Sheet, cut, read_template, save_figure, shown_text
+from glass_brains import glass_brains, glass_outline
 from maps import Volume
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matrix import image_blocks, voxel_blocks
+from matrix import image_blocks, image_moments, voxel_blocks
 from outputs import read_table, replacing, write_table
 from peaks import enclosing_box
-from stage_log import log_to, progress
+from stage_log import log_to
 
 Array = npt.NDArray[np.floating[Any]]
 Row = dict[str, Any]
@@ -25,10 +26,7 @@ Row = dict[str, Any]
 USED, REFUSED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 GLASS_MM = 4.0
-# Of the absolute values of an image; its brightest voxels must not pale all others.
-GLASS_PERCENTILE = 99.5
 # What the page has room for; a thousandth of a pixel for each of more images could not be seen either.
-MOST_GLASS_BRAINS = 2000
 MOST_CORRELATED = 1000
 LONGEST_NAME = 44
 # Dots of more images are smaller, or they would be one patch.
@@ -171,30 +169,19 @@ def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Array:
     """
     numbers = np.asarray(groups)
     members = [np.flatnonzero(numbers == group) for group in dict.fromkeys(groups)]
-    mean, sd = _moments(matrix)
+    mean, variance = image_moments(matrix)
+    centre, scale = mean[:, None].astype(np.float32), np.sqrt(variance)[:, None].astype(np.float32)
     products = np.zeros((len(members), len(members)))
     for block in voxel_blocks(matrix):
         values = block.read()
-        values -= mean
-        values /= sd
+        values -= centre
+        values /= scale
         # Added up first: images are too many to be multiplied with each other.
         sums = np.stack([values[images].sum(axis=0) for images in members])
         products += sums @ sums.T
     sizes = np.array([len(images) for images in members], dtype=float)
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
-
-
-def _moments(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Give mean and standard deviation of each image, both (n_images, 1)."""
-    means, squares = [], []
-    for block in image_blocks(matrix):
-        values = block.read()
-        means.append(values.mean(axis=1, dtype=float)[:, None].astype(np.float32))
-        values -= means[-1]
-        squares.append(np.einsum("ij,ij->i", values, values, dtype=float))
-    sd = np.sqrt(np.concatenate(squares)[:, None] / matrix.shape[1])
-    return np.concatenate(means), sd.astype(np.float32)
 
 
 def tabulate_correlations(
@@ -246,68 +233,6 @@ def _name_collections(axes: Axes, starts: Sequence[int], names: Sequence[str]) -
     axes.set_yticklabels([text for _, text in ticks], fontsize=7.5, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0)
-
-
-def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.int8]:
-    """Look through the brain from the left, from behind and from above: the value of largest size on each line.
-
-    Parameters
-    ----------
-    values : array of shape (n_voxels,)
-    inside : array of shape (nx, ny, nz)
-    step : int
-        Voxels that become one pixel, along each axis.
-
-    Returns
-    -------
-    array of shape (height, width)
-        From -127 to 127, the image's own 99.5th percentile and beyond; the three views side by side, head up.
-    """
-    brightest = np.percentile(np.abs(values), GLASS_PERCENTILE) or 1.0
-    volume = np.zeros(inside.shape, np.float32)
-    volume[inside] = values / brightest
-    views = [_coarse(_strongest(volume, axis), step).T[::-1] for axis in range(3)]
-    return np.round(127 * np.clip(side_by_side(views), -1, 1)).astype(np.int8)
-
-
-def glass_outline(inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bool_]:
-    """Project the mask as `glass_brain` projects the values."""
-    return side_by_side([_coarse(inside.max(axis=axis).astype(np.float32), step).T[::-1] for axis in range(3)]) > 0
-
-
-def side_by_side(views: Sequence[Array]) -> Array:
-    """Place pictures beside each other, all as high as the highest."""
-    tallest = max(len(view) for view in views)
-    return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 2))) for view in views])
-
-
-def _strongest(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    high, low = volume.max(axis=axis), volume.min(axis=axis)
-    return np.where(high >= -low, high, low)
-
-
-def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
-    """Keep the value of largest size of each square of pixels."""
-    padded = np.pad(view, [(0, -length % step) for length in view.shape])
-    squares = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
-    return _strongest(squares.transpose(0, 2, 1, 3).reshape(squares.shape[0], squares.shape[2], -1), axis=2)
-
-
-def glass_brains(
-    qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
-) -> tuple[list[int], list[npt.NDArray[np.int8]]]:
-    """Look through every image that could be read, used or not; give their ids and pictures."""
-    ids: list[int] = []
-    pictures: list[npt.NDArray[np.int8]] = []
-    for table, file in zip(qualities, voxels, strict=True):
-        readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]
-        images = (image for block in image_blocks(np.load(file, mmap_mode="r")) for image in block.read())
-        for image_id, values in zip(readable, progress(images, total=len(readable), unit="image"), strict=True):
-            if len(ids) == MOST_GLASS_BRAINS:
-                return ids, pictures
-            ids.append(image_id)
-            pictures.append(glass_brain(values, inside, step))
-    return ids, pictures
 
 
 def main(

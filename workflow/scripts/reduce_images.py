@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gram import gram_matrix, principal_axes
-from krylov import image_moments, leading_axes
+from krylov import leading_axes
+from matrix import image_moments, whiten
 from outputs import read_table, replacing, write_table
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
-from whitening import whiten
 
 # Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
 MAX_GRAM_IMAGES = 3000

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from consensus import Array, Settings, align, index_quality, mean_correlation, voxel_sample
 from fastica import rotate
+from matrix import whiten
 from parallel import in_order
 from stage_log import progress
-from whitening import whiten
 
 # Of fewer, a third of the draws has the same two or three studies.
 MIN_COLLECTIONS = 5
