@@ -31,7 +31,8 @@ class Maps(NamedTuple):
 
     def volume(self, number: int) -> Volume:
         """Return the map of one component, 0 outside the mask."""
-        data = np.zeros(self.inside.shape, dtype=np.float32)
+        # In the order of NIfTI files: then nothing is turned around where it is written.
+        data = np.zeros(self.inside.shape, dtype=np.float32, order="F")
         data[self.inside] = self.values[number]
         return Volume(data, self.affine)
 

@@ -21,6 +21,7 @@ from loadings import (
 )  # fmt: skip
 from maps import place_maps, write_maps
 from outputs import component_labels, read_table, remove_stale, write_json, write_table
+from parallel import in_order
 from stability import FLAGS, Stability, collect_measures, find_flags, judge_by_collections, read_images
 from stage_log import log_to
 from threadpoolctl import threadpool_limits
@@ -128,7 +129,7 @@ def main(
     # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
-    write_maps(components, maps.header, map(maps.volume, range(len(Z))))
+    write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
     for path, rows in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, rows, used), ["image_id", *labels])
 
