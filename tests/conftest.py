@@ -31,7 +31,10 @@ def made_once(tmp_path_factory):
         with (common / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
-                function(common / f"{name}_unfinished").rename(folder)
+                unfinished = common / f"{name}_unfinished"
+                # What the process has left that failed.
+                shutil.rmtree(unfinished, ignore_errors=True)
+                function(unfinished).rename(folder)
         return folder
 
     return make

@@ -333,8 +333,8 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
     with pytest.raises(RuntimeError, match=r"does not answer any more .* run again"):
         run.download()
     for thread in threading.enumerate():
-        if thread.name.startswith("ThreadPoolExecutor"):
-            thread.join()  # the other connections end what they were at
+        if thread.name.startswith("connection"):
+            thread.join(30)  # the others end what they were at
     done = len(list(run.data_dir.glob("neurovault/collection_1/image_*_metadata.json")))
     assert 5 < done < 20
     assert server.count("/media/") < 40

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from gram import gram_matrix, principal_axes
-from matrix import BLOCK_VOXELS
 
 
 def test_gram_matrix_is_the_covariance_of_the_images(planted):
@@ -14,15 +13,19 @@ def test_gram_matrix_is_the_covariance_of_the_images(planted):
     np.testing.assert_allclose(gram / np.outer(deviations, deviations), np.corrcoef(X.astype(float)), atol=1e-6)
 
 
-def test_means_far_from_zero_or_from_those_of_the_first_voxels_cost_no_precision(planted):
+def test_means_far_from_zero_or_from_those_of_the_first_voxels_cost_no_precision(planted, monkeypatch):
+    monkeypatch.setattr("matrix.BLOCK_VOXELS", 700)
     X = planted[2].astype(float) / planted[2].std(axis=1, keepdims=True)
+    X += np.random.default_rng(0).normal(scale=0.5, size=X.shape)
     X[::2] += 100
-    X[1::3, :BLOCK_VOXELS] += 100
+    X[1::3, :700] += 100
+    X[5] = X[2] + X[9]
     X = X.astype(np.float32)
     mean, gram = gram_matrix(X)
     deviations = X.std(axis=1, dtype=float)
     np.testing.assert_allclose(mean, X.mean(axis=1, dtype=float), atol=1e-6 * deviations.max())
     np.testing.assert_allclose(gram / np.outer(deviations, deviations), np.corrcoef(X.astype(float)), atol=1e-6)
+    assert principal_axes(gram, 4)[1].shape == (30, 29), "one image is the sum of two"
 
 
 def test_axes_are_those_of_the_svd(planted):

@@ -61,7 +61,9 @@ def test_demo_writes_the_files_it_says(demo):
 
 
 def test_demo_says_where_the_report_is(demo):
-    assert re.search(r"Report: /.*/results/render_report/report.html", (demo / "terminal.txt").read_text())
+    assert re.search(
+        r"Report: /.*/demo_unfinished/results/render_report/report\.html", (demo / "terminal.txt").read_text()
+    )
 
 
 def test_demo_components_match_the_planted_networks(demo):

@@ -13,7 +13,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 # Of the absolute values of an image; its brightest voxels must not pale all others.
 GLASS_PERCENTILE = 99.5
-# What the page has room for.
+# What the page has room for; nobody looks through more.
 MOST_GLASS_BRAINS = 2000
 
 

@@ -1,4 +1,4 @@
-"""Go through the matrix of images x voxels in blocks without keeping it in memory.
+"""Go through the matrix of images x voxels in blocks, without keeping it in memory: moments, weighted sums.
 
 Blocks are read, not mapped. What a memory map has shown counts as memory of the process, and where the system keeps
 files in large pieces that is much more than was asked for: some voxels of every image were the whole matrix, and a
@@ -105,13 +105,15 @@ def whiten(
         With the whitening matrix as `K`, uncorrelated rows of mean 0 and variance 1 over all voxels.
     """
     # Products are no more exact than the images, which are of single precision; sums over the blocks are in double.
-    single_K = K.astype(np.float32)
+    single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
 
     def products(block: Block) -> Matrix:
-        return single_K[:, block.where] @ block.read()[:, voxels]
+        centred = block.read()[:, voxels]
+        centred -= single_mean[block.where, None]
+        return single_K[:, block.where] @ centred
 
-    # Weighted alike, the means need not be taken from every image.
-    Z = np.repeat(-(K @ mean)[:, None], np.arange(X.shape[1])[voxels].size, axis=1)
+    # The means in single precision are not quite the means.
+    Z = np.repeat(-(K @ (mean - single_mean))[:, None], np.arange(X.shape[1])[voxels].size, axis=1)
     for part in in_order(products, image_blocks(X), threads):
         Z += part
     return Z.astype(np.float32)

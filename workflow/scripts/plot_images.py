@@ -26,7 +26,7 @@ Row = dict[str, Any]
 USED, REFUSED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 GLASS_MM = 4.0
-# What the page has room for; a thousandth of a pixel for each of more images could not be seen either.
+# What the figure has room for: a pixel for each image.
 MOST_CORRELATED = 1000
 LONGEST_NAME = 44
 # Dots of more images are smaller, or they would be one patch.

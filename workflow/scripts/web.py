@@ -236,7 +236,7 @@ class Client:
         """
         ahead = ahead or self.connections
         source = iter(items)
-        pool = ThreadPoolExecutor(max_workers=2 * self.connections)
+        pool = ThreadPoolExecutor(2 * self.connections, thread_name_prefix="connection")
         try:
             waiting: list[Future[Result]] = [pool.submit(function, item) for item in islice(source, ahead)]
             while waiting:
