@@ -91,6 +91,12 @@ def ids(images):
     return [image["image_id"] for image in images]
 
 
+def kept_images(data_dir):
+    """Find the images that were downloaded whole: their metadata come last."""
+    records = data_dir.glob("neurovault/collection_*/image_*_metadata.json")
+    return {int(path.name.split("_")[1]) for path in records}
+
+
 def cached_files(data_dir):
     """List what is in the cache, hidden files too, with the bytes."""
     return {str(path.relative_to(data_dir)): path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}

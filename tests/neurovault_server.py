@@ -8,6 +8,7 @@ here, or come from a cache in nilearn's layout. `Server.misbehave` makes one add
 import gzip
 import json
 import random
+import re
 import ssl
 import struct
 import threading
@@ -214,6 +215,10 @@ class Server:
     def count(self, part):
         """Count the requests whose address contains `part`."""
         return sum(part in address for address in self.asked)
+
+    def images_asked(self):
+        """Find the images whose files were asked for."""
+        return {int(found[1]) for address in self.asked if (found := re.search(r"/media/.*/map_(\d+)", address))}
 
     def counts(self):
         return Counter(urlsplit(address).path for address in self.asked)

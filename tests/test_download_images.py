@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from download_images import check_file
-from fetching import Run, cached_files, ids
+from fetching import Run, cached_files, ids, kept_images
 from mask_images import UnusableError, read_image
 from neurovault import read_modify_date
 from neurovault_server import Archive, Faults, nifti
@@ -335,14 +335,14 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
     for thread in threading.enumerate():
         if thread.name.startswith("connection"):
             thread.join(30)  # the others end what they were at
-    done = len(list(run.data_dir.glob("neurovault/collection_1/image_*_metadata.json")))
-    assert 5 < done < 20
-    assert server.count("/media/") < 40
+    kept = kept_images(run.data_dir)
+    assert 5 < len(kept) < 20
+    assert len(server.images_asked()) < 40
     server.faults, server.enter = Faults(), type(server).enter.__get__(server)
     server._wrong.clear()
-    asked = server.count("/media/")
+    server.asked.clear()
     assert damaged(run.download()) == {}
-    assert server.count("/media/") - asked == 40 - done
+    assert server.images_asked() == set(server.archive.images) - kept
 
 
 def test_copies_of_3_mm_are_those_of_nilearn(serve):

@@ -3,14 +3,13 @@
 import hashlib
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
 from urllib.parse import urlsplit
 
-from fetching import cached_files, write_lock
+from fetching import cached_files, kept_images, write_lock
 from neurovault_server import Archive, Faults, Server, nifti
 from outputs import read_table
 from workflow_runs import copy_project, make_maps, snakemake, write_config
@@ -45,17 +44,6 @@ def kill_when(condition, folder, *arguments):
     process.wait()
 
 
-def kept_images(folder):
-    """Find the images that were downloaded whole: their metadata come last."""
-    records = folder.glob("data/neurovault/collection_*/image_*_metadata.json")
-    return {int(path.name.split("_")[1]) for path in records}
-
-
-def images_asked(server):
-    """Find the images whose files a server was asked for."""
-    return {int(found[1]) for address in server.asked if (found := re.search(r"/media/.*/map_(\d+)", address))}
-
-
 def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
     archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
     with Server(archive, faults=Faults(unordered=True)) as server:
@@ -63,13 +51,13 @@ def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
         source = {"source": "neurovault", "url": server.url, "neurosynth_url": server.url}
         overlay = write_config(first, archive=source, **SMALL)
         server.misbehave("map_1011", always="silence")
-        kill_when(lambda: len(kept_images(first)) >= 3, first, "--configfile", overlay)
+        kill_when(lambda: len(kept_images(first / "data")) >= 3, first, "--configfile", overlay)
         server.misbehave("map_1011")
-        kept = kept_images(first)
+        kept = kept_images(first / "data")
         assert 3 <= len(kept) < 12
         server.asked.clear()
         done = snakemake(first, "--nolock", "--configfile", overlay, "--until", "run_ica", "fetch_terms")
-        assert images_asked(server) == set(archive.images) - kept
+        assert server.images_asked() == set(archive.images) - kept
         assert "of 6 images are there" in done.stdout
 
         again = copy_project(tmp_path / "again")
