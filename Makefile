@@ -32,7 +32,7 @@ test: lint ## Run lint and tests
 lint: .venv/installed ## Check style, types and the workflow's own rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy workflow/scripts tools
 	$(BIN)/snakemake --lint
 

@@ -19,13 +19,15 @@ sys.path.append(str(Path(__file__).parent.parent / "workflow" / "scripts"))
 
 import numpy as np
 import numpy.typing as npt
-from match_networks import p_of_largest
+from neurovault_ica.images.matrix import standardize
+from neurovault_ica.naming.networks import p_of_largest
+from neurovault_ica.naming.term_maps import p_of_maps
+from neurovault_ica.statistics.exchanged_collections import associate
+from neurovault_ica.statistics.p_values import false_discovery_rate
+from neurovault_ica.statistics.random_maps import blob_weights, map_weights
+from neurovault_ica.statistics.surrogates import lattice_of
 from nilearn.datasets import load_mni152_brain_mask
-from random_maps import blob_weights, map_weights
 from scipy import ndimage
-from significance import associate, false_discovery_rate
-from spatial_null import lattice_of, standardize
-from term_maps import p_of_maps
 from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[Any]

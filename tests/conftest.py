@@ -11,7 +11,7 @@ import build_mask
 import numpy as np
 import pytest
 from fetching import Run
-from gram import gram_matrix, principal_axes
+from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
 from neurovault_server import Server, nifti
 from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
 

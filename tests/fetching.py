@@ -5,8 +5,8 @@ import shutil
 import download_images
 import fetch_metadata
 import fetch_terms
-from lock import lock_rows
-from outputs import read_table, write_table
+from neurovault_ica.archive.lock import lock_rows
+from neurovault_ica.runtime.tables import read_table, write_table
 
 SETTINGS = {
     "max_images": None, "max_images_per_collection": None, "random_state": 0, "collection_terms": {},

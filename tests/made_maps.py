@@ -2,8 +2,8 @@
 
 import nibabel as nib
 import numpy as np
+from neurovault_ica.images.matrix import standardize
 from scipy import ndimage
-from spatial_null import standardize
 
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SHAPE = (46, 55, 46)

@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import yaml
 from conftest import ROOT
-from drawing import Box
-from maps import Volume
-from outputs import column_names, write_json, write_table
+from neurovault_ica.figures.slices import Box
+from neurovault_ica.images.maps import Volume
+from neurovault_ica.runtime.files import write_json
+from neurovault_ica.runtime.tables import column_names, write_table
 from PIL import Image
 from render_report import main
 

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import yaml
-from configuration import check_configuration, complete, locate_archive, replace_mappings
 from conftest import ROOT
+from neurovault_ica.configuration import check_configuration, complete, locate_archive, replace_mappings
 
 
 @pytest.fixture

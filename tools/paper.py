@@ -24,8 +24,8 @@ from rocrate.rocrate import ROCrate
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
-from configuration import user_files  # noqa: E402
-from outputs import sha256_of  # noqa: E402
+from neurovault_ica.configuration import user_files  # noqa: E402
+from neurovault_ica.runtime.files import sha256_of  # noqa: E402
 
 RUN = Path("results/write_lock/run.json")
 BESIDE_RUN = ("images.lock.tsv", "images.lock.json", "run.json", "methods.md", "references.bib")

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo_dirt import DIRT
-from demo_networks import NETWORK_NAMES, NETWORKS, Network
-from demo_records import collection_record, image_record, term_weights, terms_answer, voxel_flags
-from demo_studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
-from demo_volumes import Scene, Volume, compress, make_scene, nifti_bytes, render_all, smooth_noise
-from neurovault import image_file, terms_file
+from neurovault_ica.archive.cache import image_file, terms_file
+from neurovault_ica.demo.dirt import DIRT
+from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
+from neurovault_ica.demo.records import collection_record, image_record, term_weights, terms_answer, voxel_flags
+from neurovault_ica.demo.studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
+from neurovault_ica.demo.volumes import Scene, Volume, compress, make_scene, nifti_bytes, render_all, smooth_noise
+from neurovault_ica.runtime.files import replacing, write_json
+from neurovault_ica.runtime.log import log_to, progress
+from neurovault_ica.runtime.tables import write_table
 from numpy.typing import NDArray
-from outputs import replacing, write_json, write_table
-from stage_log import log_to, progress
 
 SIGNAL = 1.4
 """Standard deviation over the brain of a network of weight 1, in units of the noise's; its peak is about z = 8."""
@@ -315,5 +316,5 @@ def _write_bytes(path: str | Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    log_to(snakemake.log[0], snakemake.config["log_level"])
     main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,172 +1,21 @@
 """Score a run on the demo archive: which planted networks were found again, and what became of each image."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import nibabel
-import numpy as np
-from demo_networks import GENERIC_TERMS
-from nibabel.affines import apply_affine
-from numpy.typing import NDArray
-from outputs import read_table, write_table
-from scipy.ndimage import map_coordinates
-from scipy.optimize import linear_sum_assignment
-from significance import is_significant
-from stage_log import log_to
-
-MIN_ABS_R = 0.9
-N_TOP_TERMS = 3
-MIN_PLANTED_TERMS = 2
-
-Row = dict[str, Any]
-
-
-def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Match each planted network with a component of its own so that the sum of |r| is largest.
-
-    Parameters
-    ----------
-    planted : array, shape (networks, voxels)
-    components : array, shape (components, voxels)
-
-    Returns
-    -------
-    partner : int array, shape (networks,)
-        Component of each network; -1 where there are fewer components than networks.
-    abs_r : array, shape (networks,)
-        Absolute Pearson correlation with it; 0 without a partner.
-    """
-    table = np.abs(_standardise(planted) @ _standardise(components).T) / planted.shape[1]
-    partner = np.full(len(planted), -1)
-    abs_r = np.zeros(len(planted))
-    rows, columns = linear_sum_assignment(-table)
-    partner[rows] = columns
-    abs_r[rows] = table[rows, columns]
-    return partner, abs_r
-
-
-def top_terms(rows: list[Row]) -> dict[str, list[str]]:
-    """List each component's strongest terms, strongest first, from the long table of terms."""
-    strongest = sorted((row for row in rows if row["rank"] <= N_TOP_TERMS), key=lambda row: row["rank"])
-    terms: dict[str, list[str]] = {}
-    for row in strongest:
-        terms.setdefault(row["component"], []).append(row["term"])
-    return terms
-
-
-def significant_terms(rows: list[Row]) -> dict[str, set[str]] | None:
-    """List each component's significant terms; None where nothing was tested."""
-    if all(row["q"] is None for row in rows):
-        return None
-    significant: dict[str, set[str]] = {row["component"]: set() for row in rows}
-    for row in rows:
-        if is_significant(row["q"]):
-            significant[row["component"]].add(row["term"])
-    return significant
-
-
-def score_networks(
-    networks: list[Row],
-    partner: NDArray[np.intp],
-    abs_r: NDArray[np.float64],
-    terms: Mapping[str, list[str]],
-    significant: Mapping[str, set[str]] | None,
-) -> list[Row]:
-    """Judge each planted network: found with |r| of `MIN_ABS_R`, and named by its own terms, which are significant."""
-    rows = []
-    for network, component, r in zip(networks, partner, abs_r, strict=True):
-        label = f"ICA_{component:02d}" if component >= 0 else None
-        planted = network["terms"].split(", ")
-        named = terms.get(label, []) if label else []
-        n_significant = None if significant is None else len(significant.get(label or "", set()) & set(planted))
-        rows.append(
-            {
-                "kind": "network",
-                "id": network["network"],
-                "expected": network["terms"],
-                "found": label,
-                "abs_r": round(float(r), 4),
-                "top_terms": ", ".join(named),
-                "significant": n_significant,
-                "detail": None,
-                "passed": bool(
-                    r >= MIN_ABS_R
-                    and sum(term in planted for term in named) >= MIN_PLANTED_TERMS
-                    and (n_significant is None or n_significant >= MIN_PLANTED_TERMS)
-                ),
-            }
-        )
-    return rows
-
-
-def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[int, str]:
-    """Say what became of each planted image: ``used``, the reason it was refused with, or ``not_selected``."""
-    known = {row["image_id"]: "used" for row in used} | {row["image_id"]: row["reason"] for row in rejected}
-    return {image["image_id"]: known.get(image["image_id"], "not_selected") for image in truth}
-
-
-def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
-    """Judge the fate of each image against those that are right for it."""
-    expected = {image["image_id"]: image["expected_fate"] for image in truth}
-    for image in truth:
-        original = image["copy_of"]
-        # Of an image and its copy one must go; which of the two depends on the order of the selection.
-        if original is not None and fate[image["image_id"]] == "used" and fate[original] != "used":
-            expected[original], expected[image["image_id"]] = image["expected_fate"], expected[original]
-    return [
-        {
-            "kind": "image",
-            "id": str(image["image_id"]),
-            "expected": expected[image["image_id"]],
-            "found": fate[image["image_id"]],
-            "abs_r": None,
-            "top_terms": None,
-            "significant": None,
-            "detail": None if image["dirt"] == "none" else image["dirt"],
-            "passed": fate[image["image_id"]] in expected[image["image_id"]].split(" or "),
-        }
-        for image in truth
-    ]
-
-
-def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]:
-    """Judge each generic term: high in every image, it must be significant for no component."""
-    if significant is None:
-        return []
-    named = {term: [label for label, terms in significant.items() if term in terms] for term in GENERIC_TERMS}
-    return [
-        {
-            "kind": "term",
-            "id": term,
-            "expected": "not significant",
-            "found": ", ".join(labels) or "not significant",
-            "abs_r": None,
-            "top_terms": None,
-            "significant": len(labels),
-            "detail": None,
-            "passed": not labels,
-        }
-        for term, labels in named.items()
-    ]
-
-
-def summarise(rows: list[Row]) -> str:
-    """Put the scores into one line, and what failed behind it."""
-    networks = [row for row in rows if row["kind"] == "network"]
-    images = [row for row in rows if row["kind"] == "image"]
-    abs_r = np.array([row["abs_r"] for row in networks])
-    found = int((abs_r >= MIN_ABS_R).sum())
-    named = sum(row["passed"] for row in networks)
-    line = (
-        f"{found} of {len(networks)} networks recovered, mean |r| {abs_r.mean():.3f}, lowest {abs_r.min():.3f};"
-        f" {named} recovered and named by their own terms; {sum(row['passed'] for row in images)} of {len(images)}"
-        " images as expected"
-    )
-    if generic := [row for row in rows if row["kind"] == "term"]:
-        line += f"; {sum(row['passed'] for row in generic)} of {len(generic)} generic terms not significant"
-    failures = [f"{row['id']}: expected {row['expected']}, found {_found(row)}" for row in rows if not row["passed"]]
-    return "; ".join([line, *failures])
+from neurovault_ica.demo.score import (
+    fates,
+    in_common_mask,
+    match,
+    score_generic_terms,
+    score_images,
+    score_networks,
+    significant_terms,
+    summarise,
+    top_terms,
+)
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import read_table, write_table
 
 
 def main(
@@ -193,37 +42,6 @@ def main(
     log("%s", summarise(scores))
 
 
-def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDArray]:
-    """Read both 4-D images in the voxels where some component is not zero: the mask of the run.
-
-    Returns
-    -------
-    planted, components : arrays, shape (volumes, voxels)
-        The planted networks are interpolated linearly where the components have another grid.
-    """
-    components = np.asarray(components_img.dataobj, dtype=np.float32)
-    mask = (components != 0).any(axis=-1)
-    to_planted = np.linalg.inv(planted_img.affine) @ components_img.affine
-    positions = apply_affine(to_planted, np.argwhere(mask)).T
-    volumes = np.moveaxis(np.asarray(planted_img.dataobj, dtype=np.float32), -1, 0)
-    planted = np.stack([map_coordinates(volume, positions, order=1) for volume in volumes])
-    return planted, components[mask].T
-
-
-def _standardise(maps: NDArray) -> NDArray:
-    """Give each row mean 0 and standard deviation 1; a constant row becomes zero."""
-    centred = maps - maps.mean(axis=1, keepdims=True)
-    sd = centred.std(axis=1, keepdims=True)
-    return np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)
-
-
-def _found(row: Row) -> str:
-    if row["kind"] != "network":
-        return row["found"]
-    significant = "" if row["significant"] is None else f", {row['significant']} of its own significant"
-    return f"{row['found']} with |r| {row['abs_r']:.3f} and terms {row['top_terms'] or 'n/a'}{significant}"
-
-
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    log_to(snakemake.log[0], snakemake.config["log_level"])
     main(**snakemake.input, **snakemake.output, **snakemake.params)

@@ -1,119 +1,16 @@
 """Get the images of one batch into the archive's cache and make sure that they are what they should be."""
 
-import gzip
 import logging
-import shutil
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import neurovault
-from answers import FetchError
-from lock import list_changed, locked_images
-from neurovault_api import PROBE
-from outputs import read_table, replacing, sha256_of, temporary_path, to_text, write_table
-from stage_log import Meter, log_to
-from web import Client, connect
-
-Row = dict[str, Any]
-
-GZIP_MAGIC = b"\x1f\x8b"
-HEADER_BYTES = 352
-NIFTI_SIZES = {348: slice(344, 347), 540: slice(4, 7)}
-NIFTI_MAGIC = (b"n+1", b"n+2")
-# Images have a hundredth of it. What a small file unpacks to is otherwise the server's to say.
-MAX_UNPACKED_BYTES = 1_000_000_000
-CHUNK_BYTES = 1 << 16
-
-
-def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = None) -> Row:
-    """Check one cached image file and hash it.
-
-    Parameters
-    ----------
-    path : Path
-    expected_bytes : int or None
-        The size that NeuroVault states; not looked at where there is a hash.
-    sha256 : str, optional
-        Its hash in the lock. A file with this hash is right; any other is ok here, if it is whole.
-
-    Returns
-    -------
-    dict
-        status, reason, bytes, sha256 as in status-{batch}.tsv.
-    """
-    if not path.is_file():
-        return _failed("missing_file", None)
-    size = path.stat().st_size
-    found = sha256_of(path)
-    if found != sha256:
-        is_size_known = bool(expected_bytes) and sha256 is None
-        if (is_size_known and expected_bytes != size) or find_fault(path, whole=not is_size_known):
-            return _failed("damaged_file", size)
-    return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
-
-
-def find_fault(path: Path, *, whole: bool = False) -> str | None:
-    """Say why a file cannot be a NIfTI image, packed or not; None if its header looks like one.
-
-    Only the header is unpacked, unless the `whole` file is to be looked at: what it claims to hold is checked where it
-    is read.
-    """
-    return _fault_in_header(path) or (_fault_in_packing(path) if whole else None)
-
-
-def _fault_in_header(path: Path) -> str | None:
-    with path.open("rb") as stream:
-        start = stream.read(1 << 16)
-    header = start[:HEADER_BYTES]
-    if start.startswith(GZIP_MAGIC):
-        try:
-            header = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(start, HEADER_BYTES)
-        except zlib.error as error:
-            return f"gzip: {error}"
-    sizes = {int.from_bytes(header[:4], "little"), int.from_bytes(header[:4], "big")}
-    for size, place in NIFTI_SIZES.items():
-        if size in sizes and header[place] in NIFTI_MAGIC:
-            return None
-    return f"no NIfTI header; the file begins with {start[:20]!r}"
-
-
-def _fault_in_packing(path: Path) -> str | None:
-    """Unpack a file to see that nothing of it is missing, up to what no image has."""
-    unpacking, size = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0
-    with path.open("rb") as stream:
-        chunk = stream.read(CHUNK_BYTES)
-        if not chunk.startswith(GZIP_MAGIC):
-            return None
-        try:
-            while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
-                size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
-                chunk = unpacking.unconsumed_tail or stream.read(CHUNK_BYTES)
-        except zlib.error as error:
-            return f"gzip: {error}"
-    return None if unpacking.eof or size >= MAX_UNPACKED_BYTES else "gzip: the file ends too early"
-
-
-def require_enough(rows: list[Row], *, selected: int, max_failed_fraction: float) -> None:
-    """Stop when the failures of this batch alone exceed `max_failed_fraction` of the whole selection.
-
-    Measured against the selection, not the batch, because the outcome must not depend on the number of batches;
-    stack_images adds the batches up.
-
-    Raises
-    ------
-    RuntimeError
-        With the list of failed images.
-    """
-    failed = [row for row in rows if row["status"] == "failed"]
-    if len(failed) > max_failed_fraction * selected:
-        listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failed)
-        raise RuntimeError(
-            f"{len(failed)} of {selected} images could not be had, more than download_images.max_failed_fraction"
-            f" {max_failed_fraction} allows: {listing}"
-        )
+from neurovault_ica.archive.downloads import require_enough, take_changed, walk_images
+from neurovault_ica.archive.lock import list_changed, locked_images
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.types import Row
 
 
 def main(
@@ -140,7 +37,7 @@ def main(
 
     def get(wanted: list[Row]) -> list[Row]:
         rows: list[Row] = []
-        with _walk(wanted, archive, network, locked) as walk:
+        with walk_images(wanted, archive, network, locked) as walk:
             for row in walk:
                 rows.append(row)
                 # Those that the lock knows as failed were within the limit then.
@@ -149,10 +46,10 @@ def main(
         return rows
 
     rows = get([image for image in selection if image["batch"] == batch])
-    changed = _take_changed(rows)
+    changed = take_changed(rows)
     if lock and changed and archive["on_changed"] == "stop":
         # The jobs of the other batches would stop one after the other, each with its part of the list.
-        changed += _take_changed(get([image for image in selection if image["batch"] != batch]))
+        changed += take_changed(get([image for image in selection if image["batch"] != batch]))
         raise RuntimeError(list_changed(changed, lock))
     if resample:
         for row in rows:
@@ -168,190 +65,10 @@ def main(
     )
 
 
-@contextmanager
-def _walk(
-    wanted: list[Row], archive: Mapping[str, Any], network: Mapping[str, Any], locked: Mapping[int, Row]
-) -> Iterator[Iterator[Row]]:
-    """Give the rows of the wanted images, in their order, as they are checked or downloaded."""
-    meter = Meter(len(wanted), unit="image")
-    if archive["source"] != "neurovault" or archive["mode"] == "offline":
-
-        def check(image: Row) -> Row:
-            row = _local(image, archive["data_dir"], locked.get(image["image_id"]), archive["source"] == "table")
-            meter.add(failed=row["status"] == "failed")
-            return row
-
-        yield map(check, wanted)
-        return
-    _write_collections(archive["data_dir"], wanted)
-    with connect(archive["url"], network, probe=PROBE) as client:
-        get = _downloader(client, archive, locked, meter)
-        try:
-            yield client.in_order(get, wanted, ahead=len(wanted) + 1)
-        except FetchError as error:
-            raise RuntimeError(
-                f"{archive['url']} does not answer any more ({error}). What was downloaded is in the cache; run again"
-                " to go on from there"
-            ) from error
-
-
-def _local(image: Row, data_dir: str, expected: Row | None, is_table: bool) -> Row:
-    """Check an image of a cache or of a table of own maps; nothing is written."""
-    if is_table:
-        file = image["file"]
-    else:
-        packed, unpacked = _names(image)
-        file = unpacked if (Path(data_dir) / unpacked).is_file() else packed
-    checked = check_file(
-        Path(data_dir) / file, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None
-    )
-    return _row(image, checked, file, expected)
-
-
-def _downloader(
-    client: Client, archive: Mapping[str, Any], locked: Mapping[int, Row], meter: Meter
-) -> Callable[[Row], Row]:
-    """Make the function that gets one image: from the cache if it is there and sound, else from the server."""
-    data_dir, refresh = archive["data_dir"], archive["mode"] == "overwrite"
-
-    def get(image: Row) -> Row:
-        expected = locked.get(image["image_id"])
-        cached = None
-        if expected is not None and expected["status"] == "failed":
-            row = _row(image, _failed(expected["reason"], expected["bytes"]), expected["path"], expected)
-        else:
-            cached = None if refresh else _find_cached(image, data_dir, expected)
-            row = cached or _fetch(client, image, data_dir, expected, meter)
-        meter.add(failed=row["status"] == "failed", cached=cached is not None)
-        return row
-
-    return get
-
-
-def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, meter: Meter) -> Row:
-    """Get one image from the server; what cannot be had is a row with its reason."""
-    if image["file_size"] == 0:
-        logging.warning("image %d: NeuroVault states 0 bytes: it has lost the file", image["image_id"])
-        return _row(image, _failed("missing_file", None), _names(image)[0], expected, is_told=True)
-    try:
-        return _row(image, *_download(client, image, data_dir, meter), expected)
-    except FetchError as error:
-        if error.reason in ("server_down", "stopped"):
-            raise
-        logging.warning("image %d: %s (%s)", image["image_id"], error, image["file"])
-        # A verdict is of a file that came whole.
-        reason = "changed" if expected is not None and error.verdict else error.reason
-        return _row(image, _failed(reason, None), _names(image)[0], expected, is_told=True)
-
-
-def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
-    """Find an image in the cache; None if it is not there, damaged, of another version, or not as in the lock."""
-    version = neurovault.read_modify_date(data_dir, image["collection_id"], image["image_id"])
-    if expected is None and version != to_text(image["modify_date"]):
-        return None
-    sha256 = expected["sha256"] if expected else None
-    packed, unpacked = _names(image)
-    for name in (unpacked, packed):
-        path = Path(data_dir) / name
-        checked = check_file(path, expected_bytes=image["file_size"], sha256=sha256)
-        # nilearn calls unpacked files packed too, and then cannot read them.
-        if checked["status"] == "ok" and _is_packed(path) == (name == packed) and sha256 in (None, checked["sha256"]):
-            if version is None:
-                _complete(image, data_dir)
-            return _row(image, checked, name, expected)
-    return None
-
-
-def _download(client: Client, image: Row, data_dir: str, meter: Meter) -> tuple[Row, str]:
-    """Download one image under a temporary name, check it, and put it into its place."""
-    packed, unpacked = (Path(data_dir) / name for name in _names(image))
-
-    def check(path: Path) -> str | None:
-        return find_fault(path, whole=not image["file_size"])
-
-    temporary = temporary_path(packed)
-    try:
-        saved = client.save(
-            image["file"],
-            temporary,
-            expected_bytes=image["file_size"],
-            check=check,
-            count=lambda n_bytes: meter.add(0, n_bytes=n_bytes),
-        )
-        is_packed = _is_packed(temporary)
-        place, other = (packed, unpacked) if is_packed else (unpacked, packed)
-        temporary.replace(place)
-        other.unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _complete(image, data_dir)
-    checked = {"status": "ok", "reason": None, "bytes": saved.n_bytes, "sha256": saved.sha256}
-    return checked, _names(image)[0 if is_packed else 1]
-
-
-def _complete(image: Row, data_dir: str) -> None:
-    """Put beside an image's file what belongs there: a packed copy, if it is unpacked, and its metadata."""
-    packed, unpacked = (Path(data_dir) / name for name in _names(image))
-    if unpacked.is_file():
-        # nilearn looks for packed files only.
-        with (
-            unpacked.open("rb") as content,
-            replacing(packed) as temporary,
-            temporary.open("wb") as stream,
-            gzip.GzipFile("", "wb", fileobj=stream, mtime=0) as packing,
-        ):
-            shutil.copyfileobj(content, packing)
-    neurovault.write_image(data_dir, _record(image, data_dir))
-
-
-def _is_packed(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == GZIP_MAGIC
-
-
-def _write_collections(data_dir: str, wanted: list[Row]) -> None:
-    """Make sure that each collection's folder has its metadata: nilearn stumbles over one without."""
-    for image in {image["collection_id"]: image for image in wanted}.values():
-        if not neurovault.has_collection(data_dir, image["collection_id"]):
-            known = {key.removeprefix("collection_"): value for key, value in image.items() if key.startswith("coll")}
-            neurovault.write_collection(data_dir, known | {"id": image["collection_id"]})
-
-
-def _record(image: Row, data_dir: str) -> neurovault.Record:
-    """Find the metadata that go with an image: what the server said or, from a lock, what is known of it."""
-    known = {key: value for key, value in image.items() if key not in ("image_id", "batch")}
-    return neurovault.read_record(data_dir, image["image_id"]) or known | {"id": image["image_id"]}
-
-
-def _names(image: Row) -> tuple[str, str]:
-    """Name the file of an image in the cache, packed and unpacked."""
-    name = neurovault.image_file(image["collection_id"], image["image_id"])
-    return name, name.removesuffix(".gz")
-
-
-def _row(image: Row, checked: Row, file: str, expected: Row | None, *, is_told: bool = False) -> Row:
-    """Make the row of the status table; with a lock, what is not as in the lock has failed."""
-    if expected is not None and (checked["status"], checked["sha256"]) != (expected["status"], expected["sha256"]):
-        if not is_told:
-            found = checked["reason"] or f"sha256 {checked['sha256']} instead of {expected['sha256']}"
-            logging.warning("image %d: not as in the lock: %s", image["image_id"], found)
-        checked = _failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
-        return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
-    # What the lock says has failed is what was asked for.
-    if checked["status"] == "failed" and not is_told and expected is None:
-        logging.warning("image %d: %s", image["image_id"], checked["reason"])
-    return {"image_id": image["image_id"], **checked, "file": file}
-
-
-def _take_changed(rows: list[Row]) -> list[str]:
-    """List the images that are not as in the lock, and take the mark off their rows."""
-    return [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
-
-
 def _resample(data_dir: Path, file: str, interpolation: str) -> str:
     """Make the 3 mm copy of an image as nilearn does, and return its name; the image itself if it cannot be read."""
     # Takes two seconds, and few need it.
-    from mask_images import UnusableError, read_image
+    from neurovault_ica.images.nifti import UnusableError, read_image
     from nilearn.datasets.neurovault import STD_AFFINE
     from nilearn.image import resample_img
 
@@ -364,10 +81,6 @@ def _resample(data_dir: Path, file: str, interpolation: str) -> str:
     with replacing(data_dir / copy) as temporary:
         resample_img(str(data_dir / file), target_affine=STD_AFFINE, interpolation=interpolation).to_filename(temporary)
     return copy
-
-
-def _failed(reason: str, size: int | None) -> Row:
-    return {"status": "failed", "reason": reason, "bytes": size, "sha256": None}
 
 
 if __name__ == "__main__":

@@ -7,13 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import neurovault
-from answers import FetchError
-from lock import locked_collection, locked_image, read_lock
-from neurovault import Record
-from neurovault_api import PROBE
-from outputs import column_formats, write_table
-from selection import (
+from neurovault_ica.archive.cache import write_collection, write_description, write_record
+from neurovault_ica.archive.lock import locked_collection, locked_image, read_lock
+from neurovault_ica.archive.selection import (
     READ,
     READABLE,
     Step,
@@ -27,9 +23,13 @@ from selection import (
     step,
     to_integer,
 )
-from sources import CacheSource, ServerSource, Source, TableSource
-from stage_log import log_to
-from web import connect
+from neurovault_ica.archive.server import PROBE
+from neurovault_ica.archive.sources import CacheSource, ServerSource, Source, TableSource
+from neurovault_ica.net.answers import FetchError
+from neurovault_ica.net.client import connect
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import column_formats, write_table
+from neurovault_ica.types import Record
 
 # A server that is down from the start is more often a wrong address or a line that is not there.
 FIRST_PATIENCE_S = 120.0
@@ -106,9 +106,9 @@ def main(
     _require_images(selected, steps, archive)
     if _is_online(archive) and not lock:
         for collection_id in {image["collection_id"] for image in selected}:
-            neurovault.write_collection(archive["data_dir"], by_id[collection_id])
+            write_collection(archive["data_dir"], by_id[collection_id])
         for image in selected:
-            neurovault.write_record(archive["data_dir"], image)
+            write_record(archive["data_dir"], image)
 
     formats = column_formats(images)
     write_table(
@@ -142,7 +142,7 @@ def _source(
     elif not _is_online(archive):
         yield CacheSource(archive["data_dir"])
     else:
-        neurovault.write_description(archive["data_dir"], archive["url"])
+        write_description(archive["data_dir"], archive["url"])
         with connect(archive["url"], network, probe=PROBE, first_patience_s=FIRST_PATIENCE_S) as client:
             try:
                 yield ServerSource(

@@ -5,137 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import matplotlib as mpl
-
-# Imported here once, not in each process when it writes its first PDF.
-import matplotlib.backends.backend_pdf
-import numpy as np
-import numpy.typing as npt
-from component_figure import draw_component, draw_overview, draw_thumbnail, read_thumbnail, save_thumbnail
-from drawing import Box, Limits, Scale, read_template, save_figure, scale_of
-from maps import Maps, Volume, read_maps, write_maps
-from mixture import Mixture, activation_thresholds, fit_mixture
-from mixture_figures import draw_mixture, mixture_row
-from outputs import read_table, remove_stale, write_table
-from peaks import find_peaks
-from regions import Regions, read_regions, region_at
-from smoothness import count_resels
-from stage_log import log_to
-from terms_figure import Term, draw_terms, title_of, top_terms
+from neurovault_ica.figures.component import Drawn, Paths, Study, draw_overview, plot_component, read_thumbnail
+from neurovault_ica.figures.slices import Scale, read_template
+from neurovault_ica.figures.terms import plot_terms, title_of, top_terms
+from neurovault_ica.images.maps import Maps, Volume, read_maps, write_maps
+from neurovault_ica.naming.regions import read_regions
+from neurovault_ica.runtime.files import remove_stale
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.processes import Task, run_tasks
+from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
-from workers import Task, run_tasks
-
-Array = npt.NDArray[np.floating[Any]]
-
-
-def limits_of(values: Array, threshold: Mapping[str, float], fit: Mixture | None) -> Limits:
-    """Turn the configured threshold into values.
-
-    Parameters
-    ----------
-    values : array of shape (n_voxels,)
-        One component over the mask.
-    threshold : mapping
-        ``{"percentile": 90}`` of the absolute values, as nilearn's example; ``{"z": 3}``, in standard deviations: the
-        maps have unit variance; or ``{"mixture": 0.5}``, the probability of activation by `fit`.
-    fit : Mixture or None
-        Only for the last.
-    """
-    if fit is not None:
-        lowest, highest = float(values.min()), float(values.max())
-        return Limits(*activation_thresholds(fit, threshold["mixture"], lowest=lowest, highest=highest))
-    if "percentile" in threshold:
-        limit = float(np.percentile(np.abs(values), threshold["percentile"]))
-        return Limits(limit, limit)
-    return Limits(float(threshold["z"]), float(threshold["z"]))
-
-
-def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[str, float]) -> str:
-    """Say in a line what a reader of the figure must know."""
-    facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
-    if stability["iq_restarts"] is not None:
-        facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
-    if stability["r_bootstraps"] is not None:
-        facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
-    facts.append(f"shown: {shown_values(limits, threshold)}")
-    return "   ·   ".join(facts)
-
-
-def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
-    """Say which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
-    if "mixture" not in threshold:
-        how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
-        return f"|value| ≥ {limits.positive:.2f} SD ({how})"
-    parts = [f"≥ {limits.positive:.2f}"] if np.isfinite(limits.positive) else []
-    parts += [f"≤ \u2212{limits.negative:.2f}"] if np.isfinite(limits.negative) else []
-    if not parts:
-        return "nothing, as noise explains all values"
-    return f"{' or '.join(parts)} SD (P(active) > {threshold['mixture']:g})"
-
-
-class Study(NamedTuple):
-    """What the figures of all components rest on."""
-
-    maps: Maps
-    brain: Volume
-    box: Box
-    threshold: Mapping[str, float]
-    regions: Regions | None
-
-
-class Paths(NamedTuple):
-    """Where one component's figures go; `mixture` only with a threshold by a mixture."""
-
-    figure: str
-    thumbnail: str
-    mixture: str | None
-
-
-class Drawn(NamedTuple):
-    """What is known of a component once it is drawn."""
-
-    scale: Scale
-    peaks: list[dict[str, Any]]
-    mixture: dict[str, Any] | None
-
-
-def plot_component(study: Study, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
-    """Draw one component, and find its peaks.
-
-    Parameters
-    ----------
-    study : Study
-    number : int
-        Which of the maps.
-    stability : mapping
-        Its row of desc-ICA_stability.tsv.
-    title : str
-    paths : Paths
-    """
-    label, values, volume = stability["component"], study.maps.values[number], study.maps.volume(number)
-    fit = fit_mixture(values, count_resels(values, study.maps.inside)) if paths.mixture else None
-    if fit and not fit.converged:
-        logging.warning("%s: the fit of its mixture has not converged; see its figure", label)
-    limits = limits_of(values, study.threshold, fit)
-    scale = scale_of(values, limits)
-    facts = facts_of(stability, limits, study.threshold)
-    draw_component(volume, study.brain, study.box, scale, title=title, facts=facts).save(paths.figure, title=title)
-    save_thumbnail(paths.thumbnail, draw_thumbnail(volume, study.brain, study.box, scale))
-    if fit and paths.mixture:
-        drawn = draw_mixture(fit, limits, values, f"{label}: {shown_values(limits, study.threshold)}")
-        save_figure(drawn, paths.mixture, title=f"Mixture of {label}")
-    peaks = [
-        {"component": label, **row, "region": region_at(study.regions, (row["x"], row["y"], row["z"]))}
-        for row in find_peaks(volume, scale.threshold, scale.negative_threshold)
-    ]
-    return Drawn(scale, peaks, {"component": label, **mixture_row(fit, limits, values)} if fit else None)
-
-
-def plot_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]], path: str) -> None:
-    """Draw the terms of all components."""
-    draw_terms(labels, terms).save(path, title="Terms of all components")
 
 
 def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]:
@@ -212,7 +93,7 @@ def main(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    log_to(snakemake.log[0], snakemake.config["log_level"])
     # Small products: threads would only wait for each other, and the last bit must not depend on their number.
     with threadpool_limits(1):
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -1,54 +1,18 @@
 """Centre and whiten: principal components of the images from their Gram matrix, or without it if there are too many."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from gram import gram_matrix, principal_axes
-from krylov import leading_axes
-from matrix import image_moments, whiten
-from outputs import read_table, replacing, write_table
-from stage_log import log_to
+from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, variance_rows, weigh_images
+from neurovault_ica.decomposition.krylov import leading_axes
+from neurovault_ica.images.matrix import image_moments, whiten
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
 # Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
 MAX_GRAM_IMAGES = 3000
-
-
-def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np.float64]:
-    """Give each image its weight: 1, or one over the size of its collection, so that collections count alike.
-
-    Parameters
-    ----------
-    collections : sequence of int
-        The collection of each image.
-    equally : bool
-        Whether collections shall count alike.
-
-    Returns
-    -------
-    array of shape (n_images,)
-        With mean 1.
-    """
-    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
-    return len(member) / (len(sizes) * sizes[member]) if equally else np.ones(len(member))
-
-
-def variance_rows(eigenvalues: npt.NDArray[np.float64], of_images: float, n_components: int) -> list[dict[str, Any]]:
-    """Tabulate how much of the variance `of_images` each principal component carries and whether it is kept."""
-    share = np.maximum(eigenvalues, 0) / of_images
-    return [
-        {
-            "principal_component": number,
-            "eigenvalue": value,
-            "variance_explained": part,
-            "cumulative_variance_explained": total,
-            "kept": number < n_components,
-        }
-        for number, (value, part, total) in enumerate(zip(eigenvalues, share, np.cumsum(share), strict=True))
-    ]
 
 
 def main(
@@ -109,5 +73,5 @@ def main(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    log_to(snakemake.log[0], snakemake.config["log_level"])
     main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -3,79 +3,15 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-import numpy.typing as npt
-from criteria import find_duplicates, judge
-from matrix import read_rows
-from outputs import column_names, read_table, replacing, write_table
-from stage_log import log_to
-
-Row = dict[str, Any]
-
-
-class StackedVoxels:
-    """The images of several batch files as one read-only sequence of rows, none of them held in memory.
-
-    Parameters
-    ----------
-    files : list of path
-        voxels-{batch}.npy, each (n_images_of_batch, n_voxels).
-    places : list of (int, int)
-        For each row of the stack: which file, which row of it.
-    """
-
-    def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
-        self._files = files
-        self._places = places
-        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self._places)
-
-    def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
-        """Read one row (n_voxels,)."""
-        file, row = self._places[number]
-        # Opened anew each time: there may be more files than a process may have open.
-        return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
-
-
-def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:
-    """Decide whether one image is refused before it is compared with others.
-
-    Parameters
-    ----------
-    image : dict
-        Its row in the selection.
-    download, measured : dict
-        Its rows in status-{batch}.tsv and quality-{batch}.tsv; no `measured` where the download failed.
-    criteria : mapping
-        Section ``stack_images.quality`` of the configuration.
-
-    Returns
-    -------
-    dict or None
-        reason, value, threshold and stage as in rejected.tsv; None if the image is wanted.
-    """
-    if download["status"] == "failed":
-        return rejection(download["reason"], download["bytes"], None, "download_images")
-    if measured is None:
-        raise RuntimeError(f"image {image['image_id']} was neither masked nor refused; delete results/mask_images")
-    if measured["row"] is None:
-        return rejection(measured["reason"], measured["value"], measured["threshold"], "mask_images")
-    if not measured["sd"]:
-        # Whatever the criteria: a constant has no direction to find, and no variance to scale to one.
-        return rejection("constant", measured["mean"], None, "stack_images")
-    verdict = judge(measured, map_type=image["map_type"], criteria=criteria)
-    return None if verdict is None else rejection(*verdict, "stack_images")
-
-
-def rejection(reason: str, value: Any, threshold: Any, stage: str) -> Row:
-    """Collect what rejected.tsv says of an image besides what it is."""
-    return {"reason": reason, "value": value, "threshold": threshold, "stage": stage}
+from neurovault_ica.images.criteria import refuse, rejection
+from neurovault_ica.images.duplicates import find_duplicates
+from neurovault_ica.images.matrix import StackedVoxels, write_matrix
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.types import Row
 
 
 def require_downloads(downloads: Iterable[Row], max_failed_fraction: float) -> None:
@@ -94,32 +30,6 @@ def require_downloads(downloads: Iterable[Row], max_failed_fraction: float) -> N
             f"{len(failed)} of {len(rows)} images could not be had, more than download_images.max_failed_fraction"
             f" {max_failed_fraction} allows: {listing}"
         )
-
-
-def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str) -> list[float]:
-    """Write the wanted rows of `stack` as one .npy file, row by row, scaled, and return their standard deviations.
-
-    Parameters
-    ----------
-    path : path
-        Array of shape (n_rows, n_voxels), float32.
-    stack : StackedVoxels
-    rows : list of int
-        Rows of `stack`, in the order of the matrix.
-    scale : {"unit_variance", "none"}
-        Images come in other units (z of 5, betas of 1000): unscaled, those with large numbers own the result.
-    """
-    sds = []
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), stack.shape[1])}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for row in rows:
-            voxels = stack[row]
-            sds.append(float(voxels.std(dtype=np.float64)))
-            if scale == "unit_variance":
-                voxels /= np.float32(sds[-1])
-            stream.write(voxels.data)
-    return sds
 
 
 def main(
@@ -223,5 +133,5 @@ def main(
 
 
 if __name__ == "__main__":
-    log_to(snakemake.log[0])
+    log_to(snakemake.log[0], snakemake.config["log_level"])
     main(**snakemake.input, **snakemake.output, **snakemake.params)

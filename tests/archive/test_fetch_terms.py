@@ -1,0 +1,134 @@
+"""Term weights: missing stays missing."""
+
+import json
+
+import pytest
+from neurovault_ica.archive.term_answers import read_answer
+from neurovault_server import Archive
+
+
+def test_weights_are_read(tmp_path):
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"data": {"values": {"motor": 0.5, "vision": -0.25}}}))
+    assert read_answer(path) == ({"motor": 0.5, "vision": -0.25}, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "missing_file"),
+        ("", "malformed"),
+        ('{"data": {"values": {"motor": 0.5', "malformed"),
+        ("<html>502</html>", "malformed"),
+        ('{"data": {"error": "down"}, "status": 404}', "malformed"),
+        ('{"data": {"values": {"motor": "high"}}}', "no_values"),
+        ('{"data": {"values": {"motor": 1' + "0" * 400 + "}}}", "no_values"),
+        ('{"data": {"values": {"motor": 1' + "0" * 5000 + "}}}", "malformed"),
+        ("[" * 100_000, "malformed"),
+        ('{"data": {"values": []}}', "malformed"),
+        ('{"data": {"values": {}}}', "no_values"),
+        ('{"data": {"values": {"motor": NaN}}}', "no_values"),
+    ],
+)
+def test_what_cannot_be_read_has_a_reason_and_no_weights(tmp_path, content, reason):
+    path = tmp_path / "words.json"
+    if content is not None:
+        path.write_text(content)
+    assert read_answer(path)[:2] == ({}, reason)
+
+
+# From a server.
+
+
+def reasons(statuses):
+    return {row["image_id"]: row["reason"] for row in statuses if row["reason"]}
+
+
+def test_answers_are_kept_as_nilearn_keeps_them_and_come_once(serve):
+    archive = Archive.small({1: 3, 2: 2})
+    server, run = serve(archive)
+    terms, statuses = run.terms()
+    assert reasons(statuses) == {}
+    stored = run.data_dir / "neurovault/collection_2/neurosynth_words_for_image_202.json"
+    assert stored.read_bytes() == archive.terms[202]
+    values = json.loads(archive.terms[202])["data"]["values"]
+    assert {row["term"]: row["weight"] for row in terms if row["image_id"] == 202} == values
+    assert run.terms() == (terms, statuses)
+    assert server.count("/api/decode/") == 5
+
+
+@pytest.mark.parametrize("fault", ["json", "html", "502", "429", "refuse", "form"])
+def test_an_answer_that_fails_once_is_asked_for_again(serve, fault):
+    server, run = serve(Archive.small({1: 3}))
+    server.misbehave("neurovault=102", fault)
+    assert reasons(run.terms()[1]) == {}
+
+
+def test_what_is_missing_stays_missing_with_its_reason(serve):
+    archive = Archive.small({1: 2})
+    archive.add_image(150, 1, terms=False)
+    archive.add_image(151, 1, file_size=4_000_001)
+    archive.add_image(152, 1)
+    archive.terms[152] = b'{"data": {"values": {}}}'
+    server, run = serve(archive)
+    server.misbehave("neurovault=102", always="json")
+    terms, statuses = run.terms()
+    assert reasons(statuses) == {102: "bad_answer", 150: "refused", 151: "image_too_large", 152: "no_values"}
+    assert {row["image_id"] for row in terms} == {101}
+    assert server.count("neurovault=151") == 0
+    assert server.count("neurovault=150") == 1
+
+
+@pytest.mark.parametrize("how", ["502", "silence"])
+def test_a_server_that_is_down_is_noticed_and_the_run_goes_on(serve, how):
+    server, run = serve(Archive.small({1: 80}))
+    server.misbehave("/api/decode/", always=how)
+    terms, statuses = run.terms(network={"timeout_s": 0.2})
+    assert terms == []
+    assert len(reasons(statuses)) == 80
+    assert server.count("/api/decode/") <= 30
+
+
+def test_without_an_address_nobody_is_asked(serve):
+    server, run = serve(Archive.small({1: 2}))
+    run.archive["neurosynth_url"] = None
+    assert set(reasons(run.terms()[1]).values()) == {"not_asked"}
+    assert server.count("/api/decode/") == 0
+
+
+def test_only_terms_with_a_name_and_a_correlation_are_taken(tmp_path):
+    path = tmp_path / "words.json"
+    values = {
+        "motor": 1, "flag": True, "large": 5e300, "huge": 10**400, "none": None, "text": "0.5", "nan": float("nan"),
+        "rounded": -1.0000001, "more": 1.001, "": 0.1, "\n\t": 0.1, "work\ning\x1b memory": 0.2, "work ing memory": 0.3,
+    }  # fmt: skip
+    path.write_text(json.dumps({"data": {"values": values}}))
+    weights, reason, dropped = read_answer(path)
+    assert weights == {"motor": 1.0, "rounded": -1.0000001, "work ing memory": 0.2}
+    assert (reason, dropped) == (None, len(values) - 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"data": {"values": {"caf\xe9": 0.1}}}', '{"data": {"values": {"a": 0.1}}}'.encode("utf-16"), b"[" * 100_000,
+        b'{"data": {"values": {"a": 1' + b"0" * 5000 + b"}}}",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_json_in_utf8_is_not_stored(serve, content):
+    archive = Archive.small({1: 2})
+    archive.terms[101] = content
+    _, run = serve(archive)
+    terms, statuses = run.terms()
+    assert reasons(statuses) == {101: "bad_answer"}
+    assert {row["image_id"] for row in terms} == {102}
+    assert not (run.data_dir / "neurovault/collection_1/neurosynth_words_for_image_101.json").exists()
+
+
+def test_one_absurd_weight_takes_no_other_with_it(serve, caplog):
+    archive = Archive.small({1: 1})
+    archive.terms[101] = b'{"data": {"values": {"good": 0.1, "bad": 1e300, "worse": true}}}'
+    _, run = serve(archive)
+    caplog.set_level("INFO")
+    assert run.terms()[0] == [{"image_id": 101, "term": "good", "weight": 0.1}]
+    assert "2 terms of 1 images" in caplog.text

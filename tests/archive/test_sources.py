@@ -1,0 +1,94 @@
+"""A table of one's own maps as the archive."""
+
+import gzip
+
+import pytest
+from fetching import Run, ids
+from neurovault_ica.archive.own_table import read_own_table
+from neurovault_server import nifti
+
+
+@pytest.fixture
+def write_own(tmp_path):
+    """Write maps and their table into a folder of a lab."""
+
+    def write(text):
+        folder = tmp_path / "lab"
+        (folder / "maps").mkdir(parents=True, exist_ok=True)
+        (folder / "maps" / "a.nii.gz").write_bytes(nifti(1))
+        (folder / "maps" / "b.nii").write_bytes(gzip.decompress(nifti(2)))
+        (folder / "a_terms.json").write_text('{"data": {"values": {"faces": 0.5}}}')
+        table = folder / "maps.tsv"
+        table.write_text(text, "utf-8", "surrogateescape")
+        return str(table)
+
+    return write
+
+
+OWN = (
+    "file\timage_id\tcollection_id\tcollection_name\tmap_type\tnumber_of_subjects\tterms\tage\n"
+    "maps/a.nii.gz\t1\t7\tFaces\tZ map\t20\ta_terms.json\t31.5\n"
+    "maps/b.nii\t2\t7\tFaces\tT map\tn/a\t\t\n"
+    "maps/c.nii.gz\t3\t8\tHouses\tZ map\t9\tn/a\t1e2\n"
+)
+
+
+def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
+    table = write_own(OWN)
+    run = Run(tmp_path, data_dir=tmp_path / "lab", source="table")
+    collections, images, _ = run.select(table=table)
+    assert ids(images) == [1, 2, 3]
+    assert [row["name"] for row in collections] == ["Faces", "Houses"]
+    assert [image["number_of_subjects"] for image in images] == [20, None, 9]
+    rows = run.download()
+    assert [(row["status"], row["reason"], row["file"]) for row in rows] == [
+        ("ok", None, "maps/a.nii.gz"), ("ok", None, "maps/b.nii"), ("failed", "missing_file", "maps/c.nii.gz"),
+    ]  # fmt: skip
+    terms, statuses = run.terms(table=table)
+    assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [(1, "faces", 0.5)]
+    assert [row["reason"] for row in statuses] == [None, "not_given", "not_given"]
+    assert ids(run.select(table=table, image_terms={"age": {"greater_than": 30}}, min_subjects=10)[1]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\timage_id\n", "the column collection_id is missing"),
+        ("", "the column collection_id, file, image_id is missing"),
+        ("file\timage_id\tcollection_id\n", "has no rows"),
+        ("file,image_id,collection_id\n", "separated by tabs"),
+        ("file\timage_id\tcollection_id\na\tone\t1\n", "line 2: image_id must be a whole number, not 'one'"),
+        ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id must be a whole number"),
+        ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice: a and b"),
+        ("file\timage_id\tcollection_id\na\t1\n", "line 2: not as many fields"),
+        ("file\timage_id\tcollection_id\timage_id\n", "more than one column is called 'image_id'"),
+        ("file\timage_id\tcollection_id\nK\udcf6ln\t1\t1\n", r"is not UTF-8 \(byte 0xf6\); save it as UTF-8"),
+        (
+            "file\timage_id\tcollection_id\n/x/a.nii\t1\t1\n",
+            r"line 2: /x/a\.nii is an absolute path .* write \.\./.*x/a\.nii,",
+        ),
+        ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: there is no file"),
+    ],
+)
+def test_a_table_that_is_wrong_is_explained(write_own, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_own_table(write_own(text))
+
+
+def test_a_table_from_a_spreadsheet_is_read(write_own):
+    rows = read_own_table(write_own("\ufefffile\timage_id\tcollection_id\tx\r\na b.nii\t01\t2\tTRUE\r\n"))
+    assert rows[0] == {"file": "a b.nii", "image_id": 1, "collection_id": 2, "x": True, "id": 1}
+
+
+def test_an_absolute_path_does_not_go_into_results(write_own, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "lab")
+    text = (
+        "file\timage_id\tcollection_id\n"
+        f"{tmp_path}/lab/maps/a.nii.gz\t1\t1\n{tmp_path}/link/../lab/maps/b.nii\t2\t1\n{tmp_path}/link/maps/b.nii\t3\t1\n"
+    )
+    table = write_own(text)
+    assert [row["file"] for row in read_own_table(table)] == ["maps/a.nii.gz", "maps/b.nii", "maps/b.nii"]
+    run = Run(tmp_path, data_dir=tmp_path / "lab", source="table")
+    run.select(table=table)
+    assert {row["status"] for row in run.download()} == {"ok"}
+    assert not any(str(tmp_path) in path.read_text() for path in run.results.rglob("*.tsv"))

@@ -1,0 +1,97 @@
+"""Maps, loadings and weights are what they are said to be; order, sign and warnings too."""
+
+import numpy as np
+import pytest
+from conftest import best_match
+from neurovault_ica.decomposition.components import decompose, find_warnings, settle, stability_rows
+from neurovault_ica.decomposition.fastica import rotate
+from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
+from neurovault_ica.decomposition.loadings import share_of_collections, share_of_images
+from neurovault_ica.decomposition.stability import collect_measures
+
+
+@pytest.fixture(params=[False, True], ids=["unweighted", "weighted"])
+def reduced(request, planted):
+    X = planted[2]
+    mean, gram = gram_matrix(X)
+    weights = weigh_images(np.repeat([1, 2, 3], [1, 9, 20]), equally=request.param)
+    roots = np.sqrt(weights)
+    eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 4)
+    K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T * roots
+    return {"mean": mean, "weights": weights, "eigenvalues": eigenvalues, "U": U, "K": K}
+
+
+def test_images_are_loadings_times_maps(planted, reduced):
+    sources, _, X = planted
+    centred = X - reduced["mean"][:, None]
+    Z = (reduced["K"] @ centred).astype(np.float32)
+    S, A, W, R = decompose(Z, rotate(Z, seed=0, max_iter=200, tol=1e-4).R, reduced)
+    np.testing.assert_allclose(S.std(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(A @ S, centred, atol=0.06)
+    np.testing.assert_allclose(W @ centred, S, atol=1e-3)
+    np.testing.assert_allclose(R @ Z, S, atol=1e-3)
+    assert best_match(S, sources).min() > 0.999
+    assert (-S.min(axis=1) < S.max(axis=1)).all()
+    explained = (reduced["weights"][:, None] * A**2).sum(axis=0)
+    assert (np.diff(explained) < 0).all()
+
+
+def test_order_by_variance_and_sign_by_peak():
+    S = np.array([[1.0, -3.0, 0.5], [2.0, -1.0, 0.0], [0.5, 0.5, -0.4]])
+    A = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 0.1]])
+    order, signs = settle(S, A)
+    assert list(order) == [1, 2, 0]
+    assert list(signs) == [-1, 1, 1]
+    settled_S, settled_A = (signs[:, None] * S)[order], (A * signs)[:, order]
+    again_order, again_signs = settle(settled_S, settled_A)
+    assert list(again_order) == [0, 1, 2]
+    assert list(again_signs) == [1, 1, 1]
+
+
+def test_stability_rows_say_who_carries_a_component():
+    A = np.array([[3.0, 1], [1, 1], [1, 1], [1, 1]])
+    shares = share_of_collections(share_of_images(A, np.ones(4)), [4, 5, 6, 7])
+    measures = collect_measures((np.array([0.9, 0.8]), np.array([1.0, 0.7])), None, None)
+    first, second = stability_rows(
+        ["ICA_00", "ICA_01"], np.array([0.6, 0.2]), measures, shares, [["one_collection"], []]
+    )
+    assert (first["largest_collection_id"], first["largest_collection_share"]) == (4, 0.75)
+    assert first["effective_collections"] == pytest.approx(1 / (0.75**2 + 3 / 12**2))
+    assert (first["flags"], second["flags"]) == ("one_collection", "")
+    assert second["effective_collections"] == pytest.approx(4)
+    assert (second["iq_restarts"], second["r_restarts"], second["r_bootstraps"]) == (0.8, 0.7, None)
+
+
+SOUND = {
+    "n_components": 20, "converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 18,
+    "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        (
+            {"converged": False},
+            [
+                "FastICA has not converged in 500 iterations",
+                "lower run_ica.n_components; snakemake --cores 2 scan_components",
+            ],
+        ),
+        ({"n_restarts_converged": 17}, ["3 of 20 restarts have not converged", "scan_components"]),
+        (
+            {"n_flagged": {"not_reproduced": 7}},
+            [
+                "7 of 20 components correlate with those of draws or halves of the collections by less than",
+                "lower run_ica.n_components",
+            ],
+        ),
+        ({"n_restarts": 1, "n_restarts_converged": 0}, []),
+    ],
+)
+def test_warnings_say_what_is_wrong_and_what_may_help(changes, expected):
+    found = find_warnings(SOUND | changes)
+    assert len(found) == len(expected)
+    for warning, words in zip(found, expected, strict=True):
+        assert words in warning

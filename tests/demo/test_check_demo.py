@@ -1,0 +1,189 @@
+import logging
+
+import check_demo
+import nibabel as nib
+import numpy as np
+import pytest
+from neurovault_ica.demo import score
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+
+
+@pytest.fixture
+def networks():
+    """Three sparse maps of unit variance, shape (3, 4096)."""
+    maps = np.random.default_rng(0).laplace(size=(3, 4096)) ** 3
+    return maps / maps.std(axis=1, keepdims=True)
+
+
+def image(image_id, fate, copy_of=None, dirt="none"):
+    return {"image_id": image_id, "expected_fate": fate, "copy_of": copy_of, "dirt": dirt}
+
+
+def table(path, rows):
+    """Write rows into a table of the workflow; columns that are not given are n/a."""
+    empty = dict.fromkeys(column_names(path))
+    write_table(path, [empty | row for row in rows])
+
+
+def test_match_finds_networks_up_to_order_sign_and_scale(networks):
+    components = np.array([[-2.0], [5.0], [1.0]]) * networks[[2, 0, 1]] + 3
+    partner, abs_r = score.match(networks, components)
+    assert partner.tolist() == [1, 2, 0]
+    assert abs_r == pytest.approx(1)
+
+
+def test_match_gives_no_component_twice(networks):
+    """Two networks that resemble the same component share it only in a best match, not in a one-to-one match."""
+    components = np.stack([networks[0] + 0.9 * networks[1], networks[2] + 0.1 * networks[1]])
+    partner, abs_r = score.match(networks, components)
+    assert sorted(partner.tolist()) == [-1, 0, 1]
+    assert partner[0] == 0
+    assert partner[2] == 1
+    assert abs_r[1] == 0
+
+
+def test_constant_component_matches_nothing(networks):
+    _, abs_r = score.match(networks[:1], np.ones((1, networks.shape[1])))
+    assert abs_r == pytest.approx(0)
+
+
+def test_network_passes_by_map_and_by_terms():
+    rows = [{"network": name, "terms": "hand, finger, motor"} for name in "abcd"]
+    terms = {
+        "ICA_00": ["finger", "brain", "hand"],
+        "ICA_01": ["finger", "brain", "task"],
+        "ICA_02": ["finger", "hand", "motor"],
+    }
+    partner, abs_r = np.array([0, 1, 2, -1]), np.array([0.95, 0.95, 0.85, 0])
+    scores = score.score_networks(rows, partner, abs_r, terms, None)
+    assert [row["passed"] for row in scores] == [True, False, False, False]
+    assert [row["found"] for row in scores] == ["ICA_00", "ICA_01", "ICA_02", None]
+    for significant, passed in ({"hand", "motor", "brain"}, True), ({"hand", "brain"}, False):
+        first = score.score_networks(rows, partner, abs_r, terms, {"ICA_00": significant})[0]
+        assert (first["significant"], first["passed"]) == (len(significant) - 1, passed)
+
+
+def test_generic_terms_must_not_be_significant():
+    rows = [
+        {"component": label, "term": term, "q": q}
+        for label, term, q in [("ICA_00", "motor", 0.01), ("ICA_00", "task", 0.05), ("ICA_01", "brain", 0.049)]
+    ]
+    significant = score.significant_terms(rows)
+    assert significant == {"ICA_00": {"motor"}, "ICA_01": {"brain"}}
+    scores = {row["id"]: row for row in score.score_generic_terms(significant)}
+    assert not scores["brain"]["passed"]
+    assert scores["brain"]["found"] == "ICA_01"
+    assert scores["task"]["passed"]
+    assert "motor" not in scores
+    assert score.significant_terms([{"component": "ICA_00", "term": "motor", "q": None}]) is None
+
+
+def test_top_terms_are_the_three_of_lowest_rank():
+    rows = [
+        {"component": "ICA_03", "term": term, "rank": rank} for term, rank in zip("badce", (2, 1, 4, 3, 5), strict=True)
+    ]
+    assert score.top_terms(rows) == {"ICA_03": ["a", "b", "c"]}
+
+
+def test_fates_tell_used_refused_and_never_selected_apart():
+    truth = [image(1, "used"), image(2, "empty"), image(3, "not_selected")]
+    fates = score.fates(truth, [{"image_id": 1}], [{"image_id": 2, "reason": "empty"}])
+    assert fates == {1: "used", 2: "empty", 3: "not_selected"}
+
+
+@pytest.mark.parametrize(
+    ("fate", "passed"), [("few_values", True), ("one_signed", True), ("used", False), ("not_selected", False)]
+)
+def test_any_of_the_alternatives_is_right(fate, passed):
+    (row,) = score.score_images([image(1, "few_values or one_signed", dirt="mask")], {1: fate})
+    assert row["passed"] is passed
+    assert row["found"] == fate
+    assert row["detail"] == "mask"
+
+
+@pytest.mark.parametrize(
+    ("original", "copy", "passed"),
+    [
+        ("used", "duplicate", [True, True]),
+        ("duplicate", "used", [True, True]),
+        ("used", "used", [True, False]),
+        ("duplicate", "duplicate", [False, True]),
+        ("empty", "used", [False, True]),
+    ],
+)
+def test_of_an_image_and_its_copy_exactly_one_may_be_used(original, copy, passed):
+    truth = [image(1, "used"), image(2, "duplicate", copy_of=1)]
+    assert [row["passed"] for row in score.score_images(truth, {1: original, 2: copy})] == passed
+
+
+@pytest.fixture
+def run(tmp_path, networks):
+    """Truth and results of a tiny run with two networks; ICA_00 is the second network inverted, ICA_01 the first."""
+    shape = (16, 16, 17)
+    inside = np.zeros(shape, dtype=bool)
+    inside[:, :, 1:] = True
+
+    def volumes(maps):
+        data = np.zeros((*shape, len(maps)), dtype=np.float32)
+        data[inside] = np.asarray(maps).T
+        return nib.Nifti1Image(data, np.eye(4))
+
+    nib.save(volumes(networks[:2]), tmp_path / "networks.nii.gz")
+    nib.save(volumes([-networks[1], networks[0]]), tmp_path / "components.nii.gz")
+    paths = {
+        "networks": tmp_path / "truth" / "networks.tsv",
+        "truth_images": tmp_path / "truth" / "images.tsv",
+        "terms": tmp_path / "project_terms" / "desc-ICA_terms.tsv",
+        "images": tmp_path / "stack_images" / "images.tsv",
+        "rejected": tmp_path / "stack_images" / "rejected.tsv",
+    }
+    table(paths["networks"], [{"network": "first", "terms": "a, b, c"}, {"network": "second", "terms": "d, e, f"}])
+    table(paths["truth_images"], [image(1, "used"), image(2, "empty", dirt="all zero")])
+    ranked = [("ICA_00", "d"), ("ICA_00", "e"), ("ICA_01", "a"), ("ICA_01", "c")]
+    table(
+        paths["terms"],
+        [
+            {"component": label, "term": term, "rank": 1 + n % 2, "weight": 1.0}
+            for n, (label, term) in enumerate(ranked)
+        ],
+    )
+    table(paths["images"], [{"image_id": 1}])
+    table(paths["rejected"], [{"image_id": 2, "reason": "empty", "stage": "mask_images"}])
+    return {name: str(path) for name, path in paths.items()} | {
+        "networks_img": str(tmp_path / "networks.nii.gz"),
+        "components": str(tmp_path / "components.nii.gz"),
+        "recovery": str(tmp_path / "check_demo" / "recovery.tsv"),
+    }
+
+
+def test_main_writes_a_row_for_each_network_and_image(run, caplog):
+    caplog.set_level(logging.INFO)
+    check_demo.main(**run)
+    rows = read_table(run["recovery"])
+    assert [(row["id"], row["found"], row["passed"]) for row in rows] == [
+        ("first", "ICA_01", True),
+        ("second", "ICA_00", True),
+        ("1", "used", True),
+        ("2", "empty", True),
+    ]
+    assert rows[0]["abs_r"] == pytest.approx(1, abs=1e-4)
+    assert "2 of 2 networks recovered, mean |r| 1.000" in caplog.text
+    assert "2 of 2 images as expected" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_main_names_what_failed(run, caplog):
+    table(run["rejected"], [{"image_id": 2, "reason": "coverage"}])
+    check_demo.main(**run)
+    assert "1 of 2 images as expected; 2: expected empty, found coverage" in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_components_may_have_another_grid(run):
+    img = nib.load(run["components"])
+    coarse = np.asarray(img.dataobj)[::2, ::2, ::2]
+    nib.save(nib.Nifti1Image(coarse, img.affine @ np.diag([2, 2, 2, 1])), run["components"])
+    check_demo.main(**run)
+    networks = [row for row in read_table(run["recovery"]) if row["kind"] == "network"]
+    assert [row["found"] for row in networks] == ["ICA_01", "ICA_00"]
+    assert all(row["abs_r"] > 0.99 for row in networks)

@@ -1,0 +1,146 @@
+"""The figures of the images say what was measured; numbers behind them are right."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from made_maps import AFFINE, SHAPE
+from neurovault_ica.figures.images import OTHERS, REFUSED, USED, draw_correlations, draw_coverage, draw_quality
+from neurovault_ica.figures.slices import Box
+from neurovault_ica.images.criteria import CHECKS
+from neurovault_ica.images.maps import Volume
+from neurovault_ica.images.matrix import correlate, count_images
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from PIL import Image
+from plot_images import main
+
+
+def measured(image_id, used, **values):
+    return dict.fromkeys([check.column for check in CHECKS], 0.5) | values | {"image_id": image_id, "used": used}
+
+
+def colours_of(collection):
+    """Give the colour of the dots as hexadecimal text."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in collection.get_facecolor()[0][:3])
+
+
+def test_quality_shows_each_image_and_the_limits():
+    rows = [measured(1, True, coverage=0.9), measured(2, False, coverage=0.3), measured(3, False, coverage=0.95)]
+    figure = draw_quality(rows, {2: "coverage", 3: "thresholded"}, {"min_coverage": 0.6, "max_peak": None})
+    coverage, *_, peak = figure.axes
+    dots = {
+        colours_of(dots): dots.get_offsets()[:, 0].tolist() for dots in coverage.collections if len(dots.get_offsets())
+    }
+    assert dots == {USED: [0.9], REFUSED: [0.3], OTHERS: [0.95]}
+    assert [line.get_xdata()[0] for line in coverage.lines if line.get_linestyle() == "--"] == [0.6]
+    assert not [line for line in peak.lines if line.get_linestyle() == "--"]
+    assert peak.get_xlabel() == "no limit"
+    assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
+
+
+def test_the_axes_of_quality_have_no_room_for_negative_values():
+    rows = [measured(1, True, background_fraction=0, coverage=0.9, rms=0.01), measured(2, True, coverage=1)]
+    figure = draw_quality(rows, {}, {"max_background_fraction": 0.01})
+    left = {check.column: axes.get_xlim()[0] for axes, check in zip(figure.axes, CHECKS, strict=True)}
+    assert -0.02 < left["background_fraction"] < 0
+    assert 0.8 < left["coverage"] < 0.9
+    assert 0 < left["rms"] < 0.01
+
+
+def test_images_are_counted_where_they_are_not_zero(tmp_path):
+    X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
+    np.save(tmp_path / "matrix.npy", X)
+    for matrix in (X, np.load(tmp_path / "matrix.npy", mmap_mode="r")):
+        assert count_images(matrix).tolist() == [2, 0, 1]
+
+
+def test_correlations_of_images_and_of_collections():
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(5, 20000)) + rng.normal(size=20000) * np.array([[1], [2], [0], [0], [-1]])).astype(np.float32)
+    expected = np.corrcoef(X)
+    found = correlate(X, range(5))
+    np.testing.assert_allclose(found[~np.eye(5, dtype=bool)], expected[~np.eye(5, dtype=bool)], atol=1e-5)
+    found = correlate(X, [7, 7, 3, 3, 9])
+    assert found[0, 0] == pytest.approx(expected[0, 1], abs=1e-5)
+    assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
+    assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
+    assert np.isnan(found[2, 2])
+    # Images of a group need not be neighbours.
+    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
+    np.testing.assert_allclose(mixed, found, atol=1e-5)
+
+
+def test_correlations_have_lines_between_collections_and_their_names():
+    figure = draw_correlations(np.eye(5), [(7, "$a_b$"), (7, "$a_b$"), (3, "b"), (3, "b"), (9, "c")])
+    axes = figure.axes[0]
+    assert [line.get_ydata()[0] for line in axes.lines[::2]] == [1.5, 3.5]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["$a_b$", "b", "c"]
+
+
+def test_correlations_of_many_collections_have_no_lines():
+    axes = draw_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
+    assert len(axes.lines) == 0
+    assert 40 < len(axes.get_yticklabels()) < 70
+
+
+def test_coverage_does_not_fade_at_the_border_of_the_mask():
+    box = Box((-80, -110, -60), (80, 76, 84))
+    inside = np.zeros(SHAPE, np.float32)
+    inside[10:-10, 10:-10, 2:-2] = 1
+    volumes = [Volume(data, AFFINE) for data in (8 * inside, inside, np.full_like(inside, 0.5))]
+    sheet = draw_coverage(*volumes, box, 8)
+    middle = sheet.axes.images[3].get_array()
+    yellow, grey = middle[middle.shape[0] // 2, middle.shape[1] // 2].tolist(), middle[3, 3].tolist()
+    assert yellow[0] > 200 > 100 > yellow[2]
+    assert len(set(grey)) == 1
+    assert {tuple(colour) for colour in middle.reshape(-1, 3).tolist()} <= {tuple(yellow), tuple(grey), (255, 255, 255)}
+    assert [text.get_text() for text in sheet.axes.texts][-4:] == ["0", "4", "8", "images"]
+
+
+def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[10:-10, 10:-10, 5:-5] = 1
+    nib.save(nib.Nifti1Image(inside, AFFINE), tmp_path / "mask.nii.gz")
+    X = np.random.default_rng(0).normal(size=(3, inside.sum())).astype(np.float32)
+    X[0, :100] = 0
+    np.save(tmp_path / "matrix.npy", X[:2])
+    np.save(tmp_path / "voxels-0.npy", X)
+
+    def table(name, rows):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
+        return str(path)
+
+    paths = {
+        name: str(tmp_path / f"plot/{name}.png") for name in ("quality_figure", "coverage_figure", "correlation_figure")
+    }
+    rows = [{"image_id": number} | dict.fromkeys([check.column for check in CHECKS], 1) for number in (1, 2, 3)]
+    main(
+        matrix=str(tmp_path / "matrix.npy"),
+        mask=str(tmp_path / "mask.nii.gz"),
+        template=template_file,
+        images=table("stack_images/images.tsv", [{"image_id": k, "row": k, "collection_id": k} for k in (1, 2)]),
+        rejected=table("stack_images/rejected.tsv", [{"image_id": 3, "reason": "coverage"}]),
+        quality=table("stack_images/quality.tsv", [row | {"used": row["image_id"] < 3} for row in rows]),
+        qualities=[table("mask_images/quality-0.tsv", [row | {"row": row["image_id"] - 1} for row in rows])],
+        voxels=[str(tmp_path / "voxels-0.npy")],
+        coverage=str(tmp_path / "plot/coverage.nii.gz"),
+        correlation=str(tmp_path / "plot_images/correlation.tsv"),
+        glass=str(tmp_path / "plot/glass.npz"),
+        criteria={"min_coverage": 0.6},
+        **paths,
+    )
+    counts = nib.load(tmp_path / "plot/coverage.nii.gz").get_fdata()[inside > 0]
+    np.testing.assert_array_equal(counts, np.where(np.arange(X.shape[1]) < 100, 1, 2))
+    r = np.corrcoef(X)[0, 1].round(4)
+    assert read_table(tmp_path / "plot_images/correlation.tsv") == [
+        {"collection_id": 1, "image_id": 1, "r_1": 1, "r_2": pytest.approx(r)},
+        {"collection_id": 2, "image_id": 2, "r_1": pytest.approx(r), "r_2": 1},
+    ]
+    glass = np.load(tmp_path / "plot/glass.npz")
+    assert glass["image_ids"].tolist() == [1, 2, 3]
+    assert glass["pictures"].shape == (3, *glass["outline"].shape)
+    for path in paths.values():
+        assert Image.open(path).size[0] > 1000
+        assert (tmp_path / path.replace(".png", ".pdf")).read_bytes().startswith(b"%PDF")
+    assert read_table(tmp_path / "stack_images/rejected.tsv")[0]["reason"] == "coverage"

@@ -1,0 +1,108 @@
+"""What goes with what: means, overlaps and orders of made numbers."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from neurovault_ica.decomposition.loadings import mean_correlations
+from neurovault_ica.figures.relations import draw_loadings, draw_similarity, names_of, order_by_similarity, order_rows
+from neurovault_ica.naming.terms import term_profiles
+from plot_relations import overlaps, pairs_of
+
+
+def test_loadings_become_mean_correlations_of_collections():
+    loadings = np.array([[2.0, 0.0], [4.0, 1.0], [1.0, -1.0]])
+    ids, means = mean_correlations(loadings, np.array([4.0, 8.0, 2.0]), [9, 5, 9])
+    assert ids == [9, 5]
+    np.testing.assert_allclose(means, [[(0.5 + 0.5) / 2, -0.25], [0.5, 0.125]])
+
+
+def test_like_rows_stand_together():
+    rows = np.array([[1.0, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]])
+    order = order_rows(rows)
+    assert abs(order.index(0) - order.index(2)) == abs(order.index(1) - order.index(3)) == 1
+    assert order_rows(rows[:2]) == [0, 1]
+
+
+def test_like_components_stand_together():
+    similarity = np.eye(4)
+    similarity[0, 3] = similarity[3, 0] = similarity[1, 2] = similarity[2, 1] = 0.9
+    order = order_by_similarity(similarity)
+    assert abs(order.index(0) - order.index(3)) == abs(order.index(1) - order.index(2)) == 1
+
+
+def test_overlap_is_dice():
+    shown = np.array([[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]], bool)
+    np.testing.assert_allclose(overlaps(shown), [[1, 2 / 5, 0], [2 / 5, 1, 0], [0, 0, 0]])
+
+
+def test_term_profiles_have_a_weight_for_each_component():
+    rows = [
+        {"term": term, "component": label, "weight": weight}
+        for term, label, weight in [("a", "ICA_00", 1.0), ("b", "ICA_00", 2.0), ("a", "ICA_01", 3.0)]
+    ]
+    np.testing.assert_array_equal(term_profiles(rows, ["ICA_00", "ICA_01"]), [[1, 2], [3, 0]])
+    assert term_profiles([], ["ICA_00"]) is None
+    assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
+
+
+def test_names_are_significant_terms_or_marked():
+    rows = [
+        {"component": label, "term": term, "rank": rank, "q": q}
+        for label, term, rank, q in [
+            ("ICA_00", "hand", 2, 0.01), ("ICA_00", "motor", 1, 0.2), ("ICA_00", "arm", 3, 0.01),
+            ("ICA_01", "task", 1, 0.9),
+        ]
+    ]  # fmt: skip
+    named = names_of(["ICA_00", "ICA_01", "ICA_02"], rows)
+    assert [name.strip() for name in named] == ["ICA_00 hand, arm", "ICA_01 n.s. (task)", "ICA_02"]
+
+
+def test_pairs_of_components_are_tabulated_once():
+    overlap = np.array([[1, 0.2, 0.1], [0.2, 1, 0.3], [0.1, 0.3, 1]])
+    rows = pairs_of(["a", "b", "c"], overlap, -overlap)
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", "b", 0.2, -0.2), ("a", "c", 0.1, -0.1), ("b", "c", 0.3, -0.3),
+    ]  # fmt: skip
+    assert {row["r_terms"] for row in pairs_of(["a", "b"], overlap[:2, :2], None)} == {None}
+
+
+def test_heat_map_shows_the_means_under_their_names():
+    means = np.array([[0.5, 0.0], [-0.2, 0.3], [0.45, 0.05]])
+    axes = draw_loadings(means, ["$a$", "b", "<c>"], ["ICA_00 motor", "ICA_01"]).axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    shown = dict(zip(rows, axes.images[0].get_array().tolist(), strict=True))
+    assert shown == {"$a$": [0.5, 0.0], "b": [-0.2, 0.3], "<c>": [0.45, 0.05]}
+    assert abs(rows.index("$a$") - rows.index("<c>")) == 1
+
+
+def test_heat_map_leaves_out_the_weakest_of_many_collections():
+    means = np.linspace(0, 1, 100)[:, None]
+    axes = draw_loadings(means, [str(number) for number in range(100)], ["ICA_00"]).axes[0]
+    rows = {label.get_text() for label in axes.get_yticklabels()}
+    assert rows == {str(number) for number in range(40, 100)}
+
+
+@pytest.mark.parametrize("with_terms", [True, False])
+def test_similarity_has_a_panel_for_terms_where_there_are_any(with_terms):
+    overlap = np.array([[1, 0.2, 0.1], [0.2, 1, 0.3], [0.1, 0.3, 1]])
+    figure = draw_similarity(overlap, -overlap if with_terms else None, ["ICA_00", "ICA_01", "ICA_02"])
+    panels = [axes for axes in figure.axes if axes.get_xticklabels()[0].get_text().startswith("ICA")]
+    assert len(panels) == 1 + with_terms
+    shown = panels[0].images[0].get_array()
+    order = [int(label.get_text()[-1]) for label in panels[0].get_xticklabels()]
+    expected = overlap[np.ix_(order, order)]
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(np.asarray(shown)[off], expected[off])
+    assert np.isnan(np.ma.filled(shown, np.nan)[np.eye(3, dtype=bool)]).all()
+
+
+def test_one_component_is_drawn():
+    assert draw_similarity(np.ones((1, 1)), np.ones((1, 1)), ["ICA_00"]).axes
+
+
+def test_text_below_large_matrices_is_whole():
+    figure = draw_similarity(np.eye(40), np.eye(40), [f"ICA_{number:02d} memory" for number in range(40)])
+    FigureCanvasAgg(figure).draw()
+    bottoms = [axes.xaxis.label.get_window_extent().y0 for axes in figure.axes if axes.get_xlabel()]
+    assert len(bottoms) == 2
+    assert min(bottoms) > 0

@@ -1,0 +1,47 @@
+"""Terms are named and drawn by whether they go with their component beyond chance."""
+
+import pytest
+from neurovault_ica.figures.terms import BARS, Term, draw_terms, kind_of, title_of, top_terms
+
+
+@pytest.mark.parametrize(
+    ("terms", "q", "title"),
+    [
+        (["motor", "hand", "finger", "arm"], 0.01, "ICA_03  motor, hand, finger"),
+        (["task", "memory", "word", "load"], 0.2, "ICA_03  n.s. (task, memory, word)"),
+        (["motor"], None, "ICA_03  untested (motor)"),
+        ([], 0.01, "ICA_03"),
+        (["$x^2$", "a_b", "<b>"], 0.01, "ICA_03  $x^2$, a_b, <b>"),
+        (["a\tb\n c", "\u202eabc\x00", "日本"], 0.01, "ICA_03  a b c, abc, \ufffd\ufffd"),
+        (["y" * 5000] * 3, 0.01, "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
+    ],
+)
+def test_titles(terms, q, title):
+    assert title_of("ICA_03", [Term(term, 1.0, q) for term in terms]) == title
+
+
+def test_terms_come_by_rank_with_their_q():
+    rows = [{"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "q": q}
+            for rank, term, q in [(2, "hand", 0.2), (1, "motor", 0.001), (3, None, None)]]  # fmt: skip
+    assert top_terms(rows) == {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.2), Term("", 1 / 3, None)]}
+
+
+def test_bars_and_legend_tell_significant_terms_from_others():
+    terms = {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.05)], "ICA_01": [Term("pain", 0.5, 0.2)]}
+    sheet = draw_terms(["ICA_00", "ICA_01", "ICA_02"], terms)
+    # Bars of the terms, then those of the legend; a filled bar is opaque, a hollow one is not.
+    assert [bar.get_facecolor()[3] for bar in sheet.axes.patches] == [1, 0, 0, 1, 0]
+    shown = [text.get_text() for text in sheet.axes.texts]
+    assert [text for text in shown if text.endswith("*")] == ["1 *"]
+    assert shown[-2:] == [BARS["significant"], BARS["chance"]]
+    assert "no terms" in shown
+
+
+def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
+    assert [kind_of(q) for q in (None, 0.0, 0.0499, 0.05, 1.0)] == [
+        "untested", "significant", "significant", "chance", "chance",
+    ]  # fmt: skip
+    sheet = draw_terms(["ICA_00"], {"ICA_00": [Term("motor", 1, None)]})
+    assert sheet.axes.texts[-1].get_text() == BARS["untested"]
+    assert len(sheet.axes.patches) == 2
+    assert not draw_terms(["ICA_00"], {}).axes.patches

@@ -1,0 +1,345 @@
+"""Batches of images: every image has a row, the good ones have voxels, the bad ones a reason."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from mask_images import main
+from neurovault_ica.images.nifti import MAX_VOXELS, UnusableError, read_image
+from neurovault_ica.runtime.tables import read_table, write_table
+from nilearn import image as nilearn_image
+from nilearn.datasets import load_mni152_brain_mask
+from nilearn.maskers import NiftiMasker
+from threadpoolctl import threadpool_limits
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+AFFINE = np.array([[-4.0, 0, 0, 90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
+SHAPE = (46, 55, 46)
+
+
+@pytest.fixture(scope="module")
+def mask_img() -> nib.Nifti1Image:
+    return load_mni152_brain_mask(resolution=6)
+
+
+@pytest.fixture
+def data() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+
+
+def image_bytes(data, affine=AFFINE, kind=nib.Nifti1Image, **header) -> bytes:
+    img = kind(data, affine)
+    for field, value in header.items():
+        img.header[field] = value
+    return img.to_bytes()
+
+
+def saved(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content, 1))
+    return path
+
+
+class Batch:
+    """A data directory with its status table, and what main makes of it."""
+
+    def __init__(self, folder: Path, mask_img: nib.Nifti1Image) -> None:
+        self.folder, self.rows = folder, []
+        self.mask = folder / "mask.nii.gz"
+        folder.mkdir(parents=True, exist_ok=True)
+        nib.save(mask_img, self.mask)
+
+    def add(self, image_id: int, content: bytes | None, *, packed: bool = True, status: str = "ok") -> Path:
+        file = f"neurovault/collection_1/image_{image_id}.nii.gz"
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            path.write_bytes(gzip.compress(content, 1) if packed else content)
+        self.rows.append(
+            {
+                "image_id": image_id, "status": status, "reason": None, "sha256": "0", "file": file,
+                "bytes": path.stat().st_size if path.exists() else None,
+            }
+        )  # fmt: skip
+        return path
+
+    def run(self, interpolation: str = "linear", extrapolate_background: bool = False):
+        status = self.folder / "download_images" / "status-0.tsv"
+        voxels, quality = (self.folder / "mask_images" / name for name in ("voxels-0.npy", "quality-0.tsv"))
+        write_table(status, self.rows)
+        main(
+            str(status),
+            str(self.mask),
+            str(voxels),
+            str(quality),
+            data_dir=str(self.folder),
+            interpolation=interpolation,
+            extrapolate_background=extrapolate_background,
+        )
+        return np.load(voxels, mmap_mode="r"), read_table(quality)
+
+
+@pytest.fixture
+def batch(tmp_path, mask_img) -> Batch:
+    return Batch(tmp_path, mask_img)
+
+
+def test_rows_follow_the_table_and_leave_out_what_cannot_be_used(batch, data):
+    batch.add(7, image_bytes(data))
+    batch.add(3, b"<html>", packed=False)
+    batch.add(9, None, status="failed")
+    batch.add(1, image_bytes(2 * data))
+    voxels, quality = batch.run()
+    assert voxels.dtype == np.float32
+    assert [(row["image_id"], row["row"], row["reason"]) for row in quality] == [
+        (7, 0, None),
+        (3, None, "unreadable"),
+        (1, 1, None),
+    ]
+    assert voxels.shape[0] == 2
+    np.testing.assert_allclose(voxels[1], 2 * voxels[0], rtol=1e-5)
+    assert quality[0]["coverage"] > 0.9
+    assert quality[0]["dtype"] == "float32"
+    assert quality[1]["coverage"] is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_voxels_equal_the_example_of_nilearn(batch, data, mask_img):
+    data[:4] = np.nan
+    path = batch.add(1, image_bytes(data))
+    voxels, _ = batch.run("continuous")
+    masker = NiftiMasker(mask_img=mask_img, standardize=None).fit()
+    expected = masker.transform(nilearn_image.smooth_img(str(path), None))
+    np.testing.assert_allclose(voxels, np.atleast_2d(expected), atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_batch_without_usable_images_is_an_empty_matrix(batch):
+    batch.add(1, b"", packed=False)
+    voxels, quality = batch.run()
+    assert voxels.shape == (0, int(np.asarray(nib.load(batch.mask).dataobj).sum()))
+    assert [row["reason"] for row in quality] == ["unreadable"]
+
+
+def test_an_empty_batch_is_an_empty_matrix(batch):
+    voxels, quality = batch.run()
+    assert len(voxels) == 0
+    assert quality == []
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path, mask_img, data):
+    written = []
+    for threads in (1, 2):
+        batch = Batch(tmp_path / str(threads), mask_img)
+        batch.add(1, image_bytes(data[:, :-1], AFFINE + np.eye(4) * 0.1))
+        with threadpool_limits(threads):
+            written.append(batch.run("continuous")[0])
+    np.testing.assert_array_equal(*written)
+
+
+def test_the_background_is_filled_on_demand(batch, data):
+    centre = np.zeros(SHAPE, np.float32)
+    centre[12:34, 14:40, 12:34] = 5 + data[12:34, 14:40, 12:34]
+    batch.add(1, image_bytes(centre))
+    plain, quality = batch.run()
+    filled, same_quality = batch.run(extrapolate_background=True)
+    assert (plain == 0).mean() > 0.1
+    assert (filled == 0).mean() < (plain == 0).mean() / 2
+    assert same_quality == quality
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda data: image_bytes(data.astype(">f4"), dim_info=0),
+        lambda data: image_bytes(data.astype(np.float64)),
+        lambda data: image_bytes(data[..., np.newaxis]),
+        lambda data: image_bytes(data[..., np.newaxis, np.newaxis]),
+        lambda data: image_bytes(data, kind=nib.Nifti2Image),
+        lambda data: nib.Nifti1Image(data, AFFINE, nib.Nifti1Header(endianness=">")).to_bytes(),
+        lambda data: image_bytes(np.round(1000 * data).astype(np.int16), scl_slope=0.001, scl_inter=0),
+        lambda data: image_bytes(data) + b"\0" * 5000,
+    ],
+    ids=["big-endian type", "float64", "4-D", "5-D", "NIfTI-2", "big-endian file", "int16 with slope", "bytes after"],
+)
+def test_every_way_to_write_an_image_is_read(encode, tmp_path, data):
+    path = saved(tmp_path / "image.nii.gz", encode(data))
+    image = read_image(path)
+    assert image.data.flags.f_contiguous
+    assert image.data.dtype == np.float32
+    expected = np.squeeze(nib.load(path).get_fdata())
+    np.testing.assert_allclose(image.data, expected, rtol=1e-6)
+    np.testing.assert_allclose(image.data, data, atol=6e-4)
+    np.testing.assert_array_equal(image.affine, nib.load(path).affine)
+
+
+def test_unpacked_files_and_files_of_several_gzip_members_are_read(tmp_path, data):
+    content = image_bytes(data)
+    path = tmp_path / "image.nii.gz"
+    for stored in (content, gzip.compress(content[:1000]) + gzip.compress(content[1000:])):
+        path.write_bytes(stored)
+        np.testing.assert_array_equal(read_image(path).data, data)
+
+
+def test_unsigned_integers_are_recognised(tmp_path, data):
+    counts = (10 * np.abs(data)).astype(np.uint8)
+    assert read_image(saved(tmp_path / "a.nii.gz", image_bytes(counts))).is_unsigned
+    assert not read_image(saved(tmp_path / "b.nii.gz", image_bytes(counts, scl_slope=0.5, scl_inter=0))).is_unsigned
+    assert not read_image(saved(tmp_path / "c.nii.gz", image_bytes(counts.astype(np.int16)))).is_unsigned
+
+
+def test_values_beyond_float32_are_cleaned(batch, data):
+    large = data.astype(np.float64)
+    large[20, 20, 20] = 1e300
+    batch.add(1, image_bytes(large))
+    voxels, _ = batch.run()
+    assert np.isfinite(voxels).all()
+    assert np.abs(voxels).max() <= np.abs(data).max()
+
+
+def damaged(content: bytes, field_offset: int, value: bytes) -> bytes:
+    return content[:field_offset] + value + content[field_offset + len(value) :]
+
+
+def sform(*rows: tuple[float, ...]) -> bytes:
+    return np.array(rows, "<f4").tobytes()
+
+
+# Offsets of NIfTI-1: dim 40, datatype 70, bitpix 72, vox_offset 108, sform_code 254, srow_x 280.
+HEADER_FAULTS = {
+    "claims 32767 voxels each way": (40, np.array([3, 32767, 32767, 32767], "<i2").tobytes(), "too_large"),
+    "one long line": (40, np.array([3, 32767, 2, 1], "<i2").tobytes(), "too_large"),
+    "claims more than the file has": (40, np.array([3, 300, 300, 300], "<i2").tobytes(), "unreadable"),
+    "negative length": (40, np.array([3, -5, 10, 10], "<i2").tobytes(), "unreadable"),
+    "no dimensions": (40, np.array([0, 1, 1, 1], "<i2").tobytes(), "not_3d"),
+    "a plane": (40, np.array([2, 10, 10, 1], "<i2").tobytes(), "not_3d"),
+    "two volumes": (40, np.array([4, 10, 10, 10, 2], "<i2").tobytes(), "not_3d"),
+    "two statistics": (40, np.array([5, 10, 10, 10, 1, 2], "<i2").tobytes(), "not_3d"),
+    "colours": (70, np.array([128, 24], "<i2").tobytes(), "not_numeric"),
+    "complex": (70, np.array([32, 64], "<i2").tobytes(), "not_numeric"),
+    "unknown type": (70, np.array([999, 24], "<i2").tobytes(), "unreadable"),
+    "data begin far away": (108, np.array([1e30], "<f4").tobytes(), "unreadable"),
+    "data begin nowhere": (108, np.array([np.nan], "<f4").tobytes(), "unreadable"),
+    "wrong magic": (344, b"nop\0", "unreadable"),
+    "header of a pair": (344, b"ni1\0", "unreadable"),
+    "affine of zeros": (280, sform((0,) * 4, (0,) * 4, (0,) * 4), "bad_affine"),
+    "affine not finite": (280, sform((np.nan, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 0)), "bad_affine"),
+    "affine of a plane": (280, sform((4, 4, 0, 0), (4, 4, 0, 0), (0, 0, 4, 0)), "bad_affine"),
+    "voxels of a metre": (280, sform((1000, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 0)), "bad_affine"),
+    "voxels of a micrometre": (280, sform((0.001, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 0)), "bad_affine"),
+    "far away": (280, sform((4, 0, 0, 5000), (0, 4, 0, 0), (0, 0, 4, 0)), "outside_template"),
+}
+
+
+@pytest.mark.parametrize("fault", HEADER_FAULTS)
+def test_a_header_that_lies_is_a_row_with_a_reason(fault, batch, data):
+    offset, value, reason = HEADER_FAULTS[fault]
+    batch.add(1, damaged(image_bytes(data), offset, value))
+    batch.add(2, image_bytes(data))
+    voxels, quality = batch.run()
+    assert [(row["reason"], row["row"]) for row in quality] == [(reason, None), (None, 0)]
+    assert quality[0]["value"]
+    assert len(voxels) == 1
+
+
+FILE_FAULTS = {
+    "no bytes": lambda _: b"",
+    "HTML": lambda _: b"<!DOCTYPE html><html>" * 50,
+    "text packed": lambda _: gzip.compress(b"hello " * 500),
+    "half a file": lambda packed: packed[: len(packed) // 2],
+    "without its end": lambda packed: packed[:-4],
+    "only the magic number": lambda packed: packed[:2],
+    "a changed byte": lambda packed: damaged(packed, len(packed) // 2, bytes([packed[len(packed) // 2] ^ 255])),
+    "a changed checksum": lambda packed: damaged(packed, len(packed) - 8, b"\1\2\3\4"),
+    "packed twice": lambda packed: gzip.compress(packed),
+}
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS)
+def test_a_damaged_file_is_unreadable(fault, batch, data):
+    batch.add(1, FILE_FAULTS[fault](gzip.compress(image_bytes(data))), packed=False)
+    voxels, quality = batch.run()
+    assert quality[0]["reason"] == "unreadable"
+    assert quality[0]["value"]
+    assert len(voxels) == 0
+
+
+def test_images_that_were_there_and_are_not_stop_the_run(batch, data):
+    kept, cut, deleted = (batch.add(number, image_bytes(data)) for number in range(3))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    deleted.unlink()
+    with pytest.raises(
+        RuntimeError, match=r"2 of 3 images .* such as \S+image_1.nii.gz: .* --forcerun download_images"
+    ):
+        batch.run()
+    assert kept.exists()
+
+
+def test_a_file_without_rights_is_unreadable(batch, data, monkeypatch):
+    batch.add(1, image_bytes(data))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    _, quality = batch.run()
+    assert (quality[0]["reason"], quality[0]["value"]) == ("unreadable", "Permission denied")
+
+
+def refuse(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: np.zeros_like(data), "empty"),
+        (lambda data: np.full_like(data, np.nan), "empty"),
+        (lambda data: np.where(data == data.max(), np.inf, 0), "empty"),
+        (lambda data: np.full_like(data, 3), "empty"),
+    ],
+    ids=["zeros", "NaN", "infinite or zero", "one value everywhere"],
+)
+def test_an_image_without_data_is_empty(change, reason, batch, data):
+    batch.add(1, image_bytes(change(data).astype(np.float32)))
+    _, quality = batch.run()
+    assert quality[0]["reason"] == reason
+
+
+def test_a_small_file_that_claims_much_costs_no_memory(tmp_path):
+    claim = damaged(image_bytes(np.zeros((2, 2, 2), np.float32)), 40, np.array([3, 399, 400, 400], "<i2").tobytes())
+    assert MAX_VOXELS > 399 * 400 * 400
+    with pytest.raises(UnusableError, match="unreadable"):
+        read_image(saved(tmp_path / "image.nii.gz", claim))
+
+
+def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_says(tmp_path):
+    content = image_bytes(np.ones((4, 4, 4), np.float32)) + b"\0" * 200_000_000
+    path = saved(tmp_path / "image.nii.gz", content)
+    code = (
+        "import resource, sys; from pathlib import Path; from mask_images import read_image;"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "read_image(Path(sys.argv[1]));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 50_000
+
+
+def test_a_failure_leaves_no_file(batch, data, monkeypatch):
+    batch.add(1, image_bytes(data))
+    monkeypatch.setattr("mask_images.write_table", lambda *_: None)
+    monkeypatch.setattr("neurovault_ica.images.masks.mask_image", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        batch.run()
+    assert list((batch.folder / "mask_images").iterdir()) == []
+
+
+def test_the_stage_imports_no_heavy_package():
+    code = "import mask_images, sys; print(*{'nilearn', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules))"
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

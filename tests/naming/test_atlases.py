@@ -1,0 +1,81 @@
+"""Names of regions are read as the files of FSL, BIDS, Schaefer and AAL have them."""
+
+import inspect
+
+import nilearn.datasets
+import pytest
+from neurovault_ica.images.names_beside import is_image_file, names_beside, read_names
+from neurovault_ica.naming.atlases import NILEARN_ATLASES
+from neurovault_ica.record.bibliography import read_works
+
+FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<atlas version="1.0"><header><name>Harvard-Oxford Cortical Structural Atlas</name></header><data>
+<label index="0" x="48" y="94" z="35">Frontal Pole</label>
+<label index="1" x="25" y="70" z="32">Insular Cortex</label>
+</data></atlas>"""
+AAL = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<atlas><data><label><index>2001</index><name>Precentral_L</name></label>
+<label><index>2002</index><name>Precentral_R</name></label></data></atlas>"""
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("a.tsv", "index\tname\tcolor\n3\tPutamen\t#fff\n5\tCaudate\t#000\n", [(3, "Putamen"), (5, "Caudate")]),
+        ("a.tsv", "\ufeffName\r\nvisual\r\ndefault mode\r\n", [(None, "visual"), (None, "default mode")]),
+        ("a.txt", "visual\n\n1 motor\n", [(None, "visual"), (None, "1 motor")]),
+        (
+            "schaefer.txt",
+            "1\t7Networks_LH_Vis_1\t120\t18\t131\t0\n2\t7Networks_LH_Vis_2\t120\t18\t132\t0\n",
+            [(1, "7Networks_LH_Vis_1"), (2, "7Networks_LH_Vis_2")],
+        ),
+        ("HarvardOxford-Cortical.xml", FSL, [(1, "Frontal Pole"), (2, "Insular Cortex")]),
+        ("AAL.xml", AAL, [(2001, "Precentral_L"), (2002, "Precentral_R")]),
+    ],
+    ids=["BIDS", "heading", "list", "Schaefer", "FSL", "AAL"],
+)
+def test_names_are_read(tmp_path, file, content, expected):
+    path = tmp_path / file
+    path.write_text(content, encoding="utf-8", newline="")
+    assert read_names(str(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("a.tsv", "index\tname\none\tPutamen\n", "one"),
+        ("a.tsv", "index\tname\n1\n", "1 columns where 2"),
+        ("a.tsv", "region\tcolor\nPutamen\t#fff\n", "region"),
+        ("a.txt", "\n \n", "names no region"),
+        ("a.xml", "<atlas><label>", "no element found"),
+        ("a.xml", "<atlas/>", "names no region"),
+        ("a.txt", b"\xff\xfe\x00", "decode"),
+    ],
+)
+def test_what_is_no_list_of_names_is_refused(tmp_path, file, content, message):
+    path = tmp_path / file
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        read_names(str(path))
+
+
+def test_the_file_of_names_lies_beside_the_image(tmp_path):
+    image = tmp_path / "my.networks.nii.gz"
+    assert names_beside(str(image)) is None
+    (tmp_path / "my.networks.txt").touch()
+    (tmp_path / "my.tsv").touch()
+    assert names_beside(str(image)) == str(tmp_path / "my.networks.txt")
+
+
+def test_images_are_told_from_names():
+    assert is_image_file("a/b.nii")
+    assert is_image_file("b.nii.gz")
+    assert not any(is_image_file(name) for name in NILEARN_ATLASES)
+
+
+@pytest.mark.parametrize("name", NILEARN_ATLASES)
+def test_nilearn_has_the_fetchers_with_these_arguments(name):
+    source = NILEARN_ATLASES[name]
+    fetcher = getattr(nilearn.datasets, source.fetcher)
+    inspect.signature(fetcher).bind(data_dir="data", verbose=0, **source.arguments)
+    assert source.work in read_works()

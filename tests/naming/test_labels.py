@@ -1,0 +1,69 @@
+"""Labels and words come out of records as they are in the archive: of any script, length and intent."""
+
+import numpy as np
+import pytest
+from neurovault_ica.naming.labels import (
+    ENGLISH_STOP_WORDS,
+    LABEL_FIELDS,
+    MIN_LETTERS,
+    TEXT_FIELDS,
+    label_matrix,
+    words_of,
+)
+from sklearn.feature_extraction import text as sklearn_text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<b>N-back</b> task: 2-back &gt; 0-back", {"n-back", "2-back", "0-back"}),
+        ("faces < houses, Houses > WORDS", {"faces", "houses", "words"}),
+        ("<script>alert('x')</script> see https://example.org/pain?x=1", {"alert"}),
+        ("zstat12 con_0001 v1 0.05 p<.001", set()),
+        ("working_memory/load;\trest", {"working", "memory", "load", "rest"}),
+        ("the contrast of all subjects, whole-brain, FWE corrected", set()),
+        ("ÉMOTION e\u0301motion Straße", {"émotion", "strasse"}),
+        ("痛みの研究 ｐａｉｎ", {"痛みの研究", "pain"}),
+        ("a" * 5000 + " " + "<" * 5000 + " pain", {"pain"}),
+        ("\x00\ud800 pain\u202e", {"pain"}),
+    ],
+)
+def test_words(text, words):
+    assert words_of(text) == words
+
+
+def test_stop_words_are_those_of_scikit_learn():
+    assert {word for word in sklearn_text.ENGLISH_STOP_WORDS if len(word) >= MIN_LETTERS} == ENGLISH_STOP_WORDS
+
+
+def image(collection_id, **known):
+    return dict.fromkeys({*LABEL_FIELDS, *TEXT_FIELDS}) | {"collection_id": collection_id} | known
+
+
+def test_labels_of_three_collections_are_enough_and_those_of_all_images_say_nothing():
+    images = [
+        image(1, name="Pain map", cognitive_paradigm_cogatlas="heat"),
+        image(1, name="Pain", cognitive_paradigm_cogatlas="heat"),
+        image(2, description="pain & itch", cognitive_paradigm_cogatlas="heat"),
+        image(3, contrast_definition="pain > warmth", collection_name="Itch"),
+        image(4, name="rest"),
+    ]
+    studies = {n: {"description": "At night" if n < 3 else "at rest, at night"} for n in (1, 2, 3, 4)}
+    labels, carries = label_matrix(images, studies)
+    assert labels == [("words", "pain")]
+    np.testing.assert_array_equal(carries[:, 0], [1, 1, 1, 1, 0])
+    images[2]["cognitive_paradigm_cogatlas"] = None
+    images[3]["cognitive_paradigm_cogatlas"] = "heat"
+    images += [image(5, cognitive_paradigm_cogatlas="heat"), image(6, cognitive_paradigm_cogatlas="cold")]
+    studies |= {5: {"description": None}, 6: {"description": None}}
+    studies[1]["description"] = "at rest"
+    labels, carries = label_matrix(images, studies)
+    assert labels == [("cognitive_paradigm_cogatlas", "heat"), *(("words", word) for word in ("night", "pain", "rest"))]
+    np.testing.assert_array_equal(carries[:, 3], [1, 1, 0, 1, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(carries[:, 0], [1, 1, np.nan, 1, np.nan, 1, 0])
+
+
+def test_no_labels():
+    labels, carries = label_matrix([image(1), image(2)], {1: {"description": None}, 2: {"description": None}})
+    assert labels == []
+    assert carries.shape == (2, 0)

@@ -1,0 +1,177 @@
+"""Planted networks are matched, unrelated ones are not significant, and what is drawn can be read."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from made_maps import EGG, EGG_AFFINE, smooth_noise
+from match_networks import main
+from neurovault_ica.figures.networks import draw_match, evidence_of, networks_shown
+from neurovault_ica.figures.slices import Box
+from neurovault_ica.images.maps import Volume
+from neurovault_ica.naming.networks import Matches, match, p_of_largest, tabulate
+from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.statistics.p_values import false_discovery_rate
+from nilearn.datasets import load_mni152_brain_mask
+from PIL import Image
+from scipy import ndimage
+
+
+def test_one_network_may_be_the_best_of_two_components_but_matched_with_one():
+    r = np.array([[0.9, 0.1, 0.0], [-0.8, 0.3, 0.1], [0.2, 0.1, -0.4], [0.0, 0.1, 0.0]])
+    matches = match(r)
+    assert matches.best.tolist() == [0, 0, 2, 1]
+    assert matches.matched.tolist() == [0, 1, 2, -1]
+
+
+def test_matching_takes_the_largest_sum_not_the_first_best():
+    assert match(np.array([[0.9, 0.8], [0.85, 0.1]])).matched.tolist() == [1, 0]
+
+
+def test_rows_have_each_pairs_own_numbers_and_q_over_components():
+    r = np.array([[0.9, 0.1], [-0.8, 0.3], [0.2, 0.1]])
+    p = np.array([[0.01, 0.9], [0.02, 0.5], [0.7, 0.8]])
+    rows = tabulate(r, p, match(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
+    assert rows[1]["best_network"] == "motor"
+    assert (rows[1]["best_r"], rows[1]["best_p"]) == (-0.8, 0.02)
+    assert (rows[1]["matched_network"], rows[1]["matched_r"], rows[1]["matched_p"]) == ("visual", 0.3, 0.5)
+    np.testing.assert_allclose([row["best_q"] for row in rows], false_discovery_rate(np.array([0.01, 0.02, 0.7])))
+    np.testing.assert_allclose([row["matched_q"] for row in rows[:2]], false_discovery_rate(np.array([0.01, 0.5])))
+    assert [rows[2][f"matched_{column}"] for column in ("network", "r", "p", "q")] == [None] * 4
+    assert evidence_of(rows[1], "best") == "r = \u22120.80   p = 0.02   q = 0.03"
+
+
+def test_without_surrogates_nothing_is_tested():
+    r = np.array([[0.9, 0.1]])
+    row = tabulate(r, None, match(r), ["ICA_00"], ["motor", "visual"])[0]
+    assert row["best_p"] is row["best_q"] is row["matched_p"] is None
+    assert evidence_of(row, "best") == "r = 0.90   not tested"
+
+
+def test_five_percent_of_unrelated_components_have_a_network_below_five_percent():
+    """The best of ten networks is judged as the best of ten: without that, four in ten would be below 5 %."""
+    rng = np.random.default_rng(0)
+    components = np.array([smooth_noise(rng, 20, symmetry=0.3) for _ in range(80)])
+    networks = np.array([smooth_noise(rng, 15, symmetry=0.3) for _ in range(10)])
+    p = p_of_largest(components, networks, EGG, EGG_AFFINE, n_surrogates=39, random_state=0)
+    share = (p.min(axis=1) <= 0.05).mean()
+    assert abs(share - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 80)
+    assert p.max() == 1
+
+
+def test_p_of_a_component_does_not_depend_on_the_others_or_on_threads():
+    rng = np.random.default_rng(1)
+    components, networks = (np.array([smooth_noise(rng, 15) for _ in range(3)]) for _ in range(2))
+    settings = {"n_surrogates": 19, "random_state": 4}
+    together = p_of_largest(components, networks, EGG, EGG_AFFINE, **settings, threads=3)
+    alone = [p_of_largest(components[:n], networks, EGG, EGG_AFFINE, **settings) for n in (1, 3)]
+    np.testing.assert_array_equal(alone[0], together[:1])
+    np.testing.assert_array_equal(alone[1], together)
+
+
+def test_networks_are_shown_in_the_order_of_their_components_and_not_by_the_hundred():
+    matches = Matches(np.array([2, 2, 5]), np.array([2, 1, -1]))
+    assert networks_shown(matches, 6) == [2, 1, 0, 3, 4, 5]
+    assert networks_shown(matches, 400) == [2, 1, 5]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, template_file):
+    """Match three components, two of which are noisy networks, with three networks whose left half has no data."""
+    folder = tmp_path_factory.mktemp("run")
+    mask_img = load_mni152_brain_mask(resolution=4)
+    inside = np.asarray(mask_img.dataobj) != 0
+    rng = np.random.default_rng(5)
+
+    def smooth():
+        volume = ndimage.gaussian_filter(rng.standard_normal(inside.shape), 2)
+        volume[~inside] = 0
+        return volume / volume[inside].std()
+
+    networks = [smooth() for _ in range(3)]
+    components = [smooth() - networks[2], smooth(), smooth() + 2 * networks[0]]
+    seen = np.arange(inside.shape[0])[:, None, None] >= inside.shape[0] // 2
+    reference = np.stack([network * seen for network in networks], axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(reference, mask_img.affine), folder / "mine.nii.gz")
+    (folder / "mine.txt").write_text("motor\nvisual $x_1$\nreward\n")
+    maps = np.stack(components, axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(maps, mask_img.affine), folder / "components.nii.gz")
+    nib.save(mask_img, folder / "mask.nii.gz")
+    home = folder / "match_networks"
+    home.mkdir()
+    (home / "ICA_07.png").touch()
+    main(
+        components=str(folder / "components.nii.gz"),
+        mask=str(folder / "mask.nii.gz"),
+        template=template_file,
+        networks=str(home / "desc-ICA_networks.tsv"),
+        correlations=str(home / "desc-ICA_correlations.tsv"),
+        figures=[str(home / f"ICA_0{number}.png") for number in range(3)],
+        matrix=str(home / "correlations.png"),
+        reference=str(folder / "mine.nii.gz"),
+        n_surrogates=39,
+        data_dir=str(folder),
+        random_state=0,
+        threads=1,
+    )
+    common = inside & seen
+    expected = np.corrcoef(maps[common].T.astype(float), reference[common].T.astype(float))[:3, 3:]
+    return home, expected
+
+
+def test_the_table_says_what_was_planted(run):
+    home, expected = run
+    rows = read_table(home / "desc-ICA_networks.tsv")
+    assert [row["matched_network"] for row in rows] == ["reward", "visual $x_1$", "motor"]
+    assert [rows[0]["best_network"], rows[2]["best_network"]] == ["reward", "motor"]
+    assert rows[0]["best_r"] == pytest.approx(expected[0, 2], abs=1e-12)
+    assert rows[0]["best_r"] < -0.6
+    assert [rows[0]["best_p"], rows[2]["best_p"]] == [1 / 40, 1 / 40]
+    assert rows[1]["best_p"] > 0.05
+
+
+def test_every_pair_is_listed_over_the_common_voxels(run):
+    home, expected = run
+    rows = read_table(home / "desc-ICA_correlations.tsv")
+    assert [(row["component"], row["network"]) for row in rows[2:4]] == [("ICA_00", "reward"), ("ICA_01", "motor")]
+    np.testing.assert_allclose([row["r"] for row in rows], expected.ravel(), atol=1e-12)
+
+
+def test_figures_of_an_earlier_run_are_gone_and_new_ones_are_pictures(run):
+    home, _ = run
+    assert sorted(path.name for path in home.glob("*.png")) == [
+        "ICA_00.png", "ICA_01.png", "ICA_02.png", "correlations.png",
+    ]  # fmt: skip
+    for path in home.glob("*.png"):
+        pixels = np.asarray(Image.open(path))
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_maps_lie_side_by_side_cut_at_the_same_place():
+    """The same map twice gives the same picture twice."""
+    rng = np.random.default_rng(3)
+    affine = np.array([[4.0, 0, 0, -40], [0, 4, 0, -40], [0, 0, 4, -40], [0, 0, 0, 1]])
+    volume = Volume(ndimage.gaussian_filter(rng.standard_normal((20, 20, 20)), 2).astype(np.float32), affine)
+    template = Volume(np.ones((20, 20, 20), np.float32), affine)
+    inside = np.ones((20, 20, 20), dtype=bool)
+    sheet = draw_match([volume, volume], [("", "")] * 2, inside, template, Box((-30, -30, -30), (30, 30, 30)))
+    pixels = sheet.pixels()
+    assert pixels.std() > 20, "there are pictures"
+    half = pixels.shape[1] // 2
+    assert np.abs(pixels[:, :half].astype(int) - pixels[:, half : 2 * half]).mean() < 1
+
+
+def test_a_reference_beside_the_mask_is_refused(tmp_path):
+    mask_img = load_mni152_brain_mask(resolution=4)
+    inside = np.asarray(mask_img.dataobj) != 0
+    speck = np.zeros(inside.shape, dtype=np.float32)
+    speck[20:23, 20:23, 20:23] = 1.5
+    nib.save(nib.Nifti1Image(speck, mask_img.affine), tmp_path / "speck.nii")
+    nib.save(mask_img, tmp_path / "mask.nii")
+    nib.save(nib.Nifti1Image(inside[..., None].astype(np.float32), mask_img.affine), tmp_path / "components.nii.gz")
+    unused = dict.fromkeys(["networks", "correlations", "matrix"], str(tmp_path / "unused"))
+    with pytest.raises(ValueError, match=r"speck.nii: its networks share only 0.1% of the mask"):
+        main(
+            components=str(tmp_path / "components.nii.gz"), mask=str(tmp_path / "mask.nii"), template="unused",
+            reference=str(tmp_path / "speck.nii"), **unused, figures=[], n_surrogates=0, data_dir="unused",
+            random_state=0, threads=1,
+        )  # fmt: skip

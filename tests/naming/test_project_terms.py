@@ -1,0 +1,87 @@
+"""Terms and labels come out at the component whose images carry them."""
+
+import numpy as np
+import pytest
+from neurovault_ica.naming.labels import enrich
+from neurovault_ica.naming.terms import count_carriers, describe_vocabulary, project, rank_terms, term_matrix
+from neurovault_ica.runtime.tables import write_table
+from neurovault_ica.statistics.exchanged_collections import Significance
+
+
+def write_terms(path, weights):
+    rows = [{"image_id": i, "term": t, "weight": w} for i, terms in weights.items() for t, w in terms.items()]
+    write_table(path, rows)
+    return str(path)
+
+
+def test_images_without_weights_have_no_row_and_terms_that_an_image_lacks_are_missing(tmp_path):
+    tables = [
+        write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {7: {"b": 0.5, "a": -0.2}, 99: {"c": 1}}),
+        write_terms(tmp_path / "fetch_terms" / "terms-1.tsv", {5: {"a": 0.25, "null": 0.1}}),
+        write_terms(tmp_path / "fetch_terms" / "terms-2.tsv", {}),
+    ]
+    rows, terms, T = term_matrix(tables, [5, 6, 7])
+    assert rows == [0, 2]
+    assert terms == ["a", "b", "null"]
+    np.testing.assert_array_equal(T, [[0.25, np.nan, 0.1], [-0.2, 0.5, np.nan]])
+    assert count_carriers(~np.isnan(T), [1, 1]) == [
+        {"images": 2, "collections": 1}, {"images": 1, "collections": 1}, {"images": 1, "collections": 1},
+    ]  # fmt: skip
+    found = [tuple(row.values()) for row in describe_vocabulary(np.maximum(T, 0), terms)]
+    assert found == [("b", 0.5, 1), ("a", 0.125, 2), ("null", 0.1, 1)]
+
+
+def test_no_weights_at_all(tmp_path):
+    rows, terms, T = term_matrix([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5])
+    assert (rows, terms, T.shape) == ([], [], (0, 0))
+    assert project(T, np.zeros((0, 2)), center=True).shape == (2, 0)
+
+
+def test_projection_is_the_example_s_formula():
+    rng = np.random.default_rng(0)
+    T, unmixing = rng.random((9, 5)), rng.normal(size=(9, 3))
+    np.testing.assert_allclose(project(T, unmixing, center=False), np.dot(T.T, unmixing).T)
+
+
+def test_a_term_that_every_image_has_names_nothing_when_centred():
+    loadings = np.array([[3.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
+    T = np.array([[0.9, 0.4, 0.0], [0.9, 0.5, 0.0], [0.9, 0.0, 0.3]])
+    plain = project(T, loadings, center=False)
+    centred = project(T, loadings, center=True)
+    assert plain.argmax(axis=1).tolist() == [0, 0]
+    assert centred.argmax(axis=1).tolist() == [1, 2]
+    np.testing.assert_allclose(centred[:, 0], 0, atol=1e-12)
+
+
+def test_an_image_that_lacks_a_term_adds_nothing_to_it():
+    T = np.array([[0.2, 0.9], [0.4, np.nan], [0.0, 0.1]])
+    loadings = np.array([[1.0], [2.0], [-1.0]])
+    np.testing.assert_allclose(project(T, loadings, center=True), [[0.6, 0.8]])
+    np.testing.assert_allclose(project(T, loadings, center=False), [[1.0, 0.8]])
+
+
+def test_rank_one_is_the_strongest():
+    counts = [{"images": n, "collections": 2} for n in (10, 11, 12)]
+    values = np.array([[0.1, 0.9, 0.5]])
+    rows = rank_terms(values, ["a", "b", "c"], ["ICA_00"], counts, Significance(values, -values, values / 2, values))
+    assert [(row["rank"], row["term"], row["images"]) for row in rows] == [(1, "b", 11), (2, "c", 12), (3, "a", 10)]
+    assert [rows[0][key] for key in ("weight", "r_collections", "r_images", "p", "q")] == [0.9, 0.9, -0.9, 0.45, 0.9]
+    assert rank_terms(values, ["a", "b", "c"], ["ICA_00"], counts, None)[0]["q"] is None
+
+
+def test_label_of_the_images_that_load():
+    images = [
+        {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None,
+         "contrast_definition": "all", "name": None, "description": None, "collection_name": None}
+        for c, label in [(1, "n-back"), (2, "n-back"), (3, "n-back"), (3, "rest"), (4, None)]
+    ]  # fmt: skip
+    images[4]["name"] = "dogs"
+    studies = {c: {"description": "Cats" if c < 4 else None} for c in (1, 2, 3, 4)}
+    loadings = np.array([[2.0], [4.0], [3.0], [0.0], [1.0]])
+    rows = enrich(images, studies, loadings, ["ICA_00"], n_permutations=9, random_state=0)
+    found = [(row["field"], row["label"], row["images"], row["collections"]) for row in rows]
+    assert found == [("cognitive_paradigm_cogatlas", "n-back", 3, 3), ("words", "cats", 4, 3)]
+    assert rows[0]["mean_loading"] == pytest.approx(3)
+    assert rows[0]["difference"] == pytest.approx(3), "nothing is known of the last image"
+    assert rows[1]["difference"] == pytest.approx(9 / 4 - 1), "here it is"
+    assert rows[0]["q"] is None, "four collections are too few to tell"

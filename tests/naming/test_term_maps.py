@@ -1,0 +1,125 @@
+"""Components are compared with maps of terms in a folder or a file, and maps that are only smooth do not stand out."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.naming.term_maps import compare_with_maps, sample_maps
+
+MASK_IMG = nib.Nifti1Image(EGG.astype(np.uint8), EGG_AFFINE)
+
+
+def volume(values):
+    data = np.zeros(EGG_SHAPE, dtype=np.float32)
+    data[EGG] = values
+    return data
+
+
+def save(path, data, affine=EGG_AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two components, a folder of their terms' maps among 30 that are only smooth, and the maps."""
+    folder = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(0)
+    components = np.array([smooth_noise(rng, 18, symmetry=0.5), smooth_noise(rng, 22)])
+    maps = {f"noise{n:02d}": smooth_noise(rng, 18, symmetry=0.3 * (n % 2)) for n in range(30)}
+    maps |= {"pain": components[0] + 0.7 * smooth_noise(rng, 15), "warmth": components[1] - 0.5 * smooth_noise(rng, 15)}
+    for term, values in maps.items():
+        save(folder / "maps" / f"{term}_z.nii.gz", volume(values))
+    images = {
+        "components": save(folder / "components.nii.gz", np.stack([volume(c) for c in components], axis=-1)),
+        "mask": save(folder / "mask.nii.gz", EGG.astype(np.uint8)),
+    }
+    return folder, images, components, maps
+
+
+def test_a_component_s_own_term_stands_out_and_smooth_maps_do_not(run):
+    folder, images, components, maps = run
+    found = compare_with_maps(str(folder / "maps"), **images, n_permutations=200, random_state=0)
+    assert found.terms == sorted(maps)
+    expected = [[np.corrcoef(component, maps[term])[0, 1] for term in found.terms] for component in components]
+    np.testing.assert_allclose(found.r, expected, atol=1e-5)
+    assert [(int(k), found.terms[m]) for k, m in np.argwhere(found.q < 0.05)] == [(0, "pain"), (1, "warmth")]
+    assert 0.02 < (found.p < 0.05).mean() < 0.15
+    together = compare_with_maps(str(folder / "maps"), **images, n_permutations=200, random_state=0, threads=2)
+    np.testing.assert_array_equal(together.p, found.p)
+    again = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
+    assert again.p is None
+    np.testing.assert_array_equal(again.r, found.r)
+
+
+@pytest.mark.parametrize("names", ["terms.txt", "terms.tsv"])
+def test_a_file_of_all_maps_gives_the_same_as_a_folder(run, tmp_path, names):
+    folder, images, _, maps = run
+    path = save(tmp_path / "terms.nii.gz", np.stack([volume(values) for values in maps.values()], axis=-1))
+    heading = "name\n" if names.endswith(".tsv") else ""
+    (tmp_path / names).write_text(heading + "\n".join(maps) + "\n")
+    one = compare_with_maps(path, **images, n_permutations=0, random_state=0)
+    other = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
+    assert one.terms == list(maps)
+    np.testing.assert_allclose(one.r[:, np.argsort(one.terms)], other.r, atol=1e-6)
+
+
+def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
+    mm = np.moveaxis(np.indices((50, 60, 50)), 0, -1) * 4.0 - [98, 130, 90]
+    # Some millimetres beyond the mask, for linear interpolation at its rim.
+    near = np.square((mm - [0, -15, 0]) / (78, 96, 76)).sum(axis=-1) < 1
+    slope = np.where(near, mm[..., 0] + 2 * mm[..., 2], 0).astype(np.float32)
+    slope[:, 0] = np.nan
+    affine = np.diag([-4.0, 4, 4, 1])
+    affine[:3, 3] = [98, -130, -90]
+    save(tmp_path / "slope.nii", slope[::-1], affine)
+    save(tmp_path / "outside.nii", volume(0) + np.float32(0))
+    ((term, values),) = sample_maps(str(tmp_path), target_of(MASK_IMG))
+    inside = np.argwhere(EGG) * 8.0 + EGG_AFFINE[:3, 3]
+    assert term == "slope"
+    np.testing.assert_allclose(values, inside[:, 0] + 2 * inside[:, 2], atol=1e-3)
+
+
+def test_maps_that_cannot_be_used_are_named(run, tmp_path):
+    _, images, _, maps = run
+    options = images | {"n_permutations": 0, "random_state": 0}
+    pain = volume(maps["pain"])
+
+    def refused(path, message):
+        with pytest.raises(ValueError, match=r"project_terms\.term_maps") as caught:
+            compare_with_maps(str(path), **options)
+        assert message in str(caught.value)
+
+    save(tmp_path / "four" / "pain.nii", np.stack([pain, pain], axis=-1))
+    refused(tmp_path / "four", "pain.nii: its shape is (19, 24, 20, 2); give a folder of 3-D maps, or one 4-D file")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "pain.nii.gz").write_text("not found")
+    refused(tmp_path / "text", "pain.nii.gz: cannot be read as an image")
+    save(tmp_path / "empty" / "pain.nii", 0 * pain)
+    refused(tmp_path / "empty", "none of its maps has data in the mask")
+    save(tmp_path / "else" / "pain.nii", pain, EGG_AFFINE + np.array([[0, 0, 0, 60]] * 3 + [[0] * 4]))
+    refused(tmp_path / "else", "lies in the MNI152 brain")
+    three = save(tmp_path / "all.nii", np.stack([pain] * 3, axis=-1))
+    (tmp_path / "all.txt").write_text("pain\nwarmth\n")
+    refused(three, "it has 3 volumes, and there are 2 names for them")
+    (tmp_path / "all.txt").write_text("pain\nwarmth\nitch\n")
+    save(tmp_path / "all.nii", pain)
+    refused(three, "give a 4-D image of numbers")
+    packed = save(tmp_path / "cut.nii.gz", np.stack([pain] * 3, axis=-1))
+    (tmp_path / "cut.txt").write_text("pain\nwarmth\nitch\n")
+    content = (tmp_path / "cut.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    refused(packed, "the file is damaged")
+
+
+def test_maps_outside_the_mask_are_left_out_and_said(run, caplog):
+    folder, images, _, maps = run
+    corner = np.zeros(EGG_SHAPE, dtype=np.float32)
+    corner[0, 0, 0] = 1
+    save(folder / "some" / "corner.nii", corner)
+    save(folder / "some" / "pain.nii", volume(maps["pain"]))
+    found = compare_with_maps(str(folder / "some"), **images, n_permutations=0, random_state=0)
+    assert found.terms == ["pain"]
+    assert "left out, as nothing of them lies in the mask: corner" in caplog.text

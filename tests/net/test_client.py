@@ -1,0 +1,190 @@
+"""What the client makes of addresses, TLS, floods and pauses; its dealing with faults is tested stage by stage."""
+
+import shutil
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fetching import NETWORK, Run
+from neurovault_ica.net.answers import FetchError
+from neurovault_ica.net.client import MAX_JSON_BYTES, Client, connect
+from neurovault_server import Archive, Faults, Server
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "secured"),
+    [
+        ("https://neurovault.org", "http://neurovault.org/media/a.nii.gz", "https://neurovault.org/media/a.nii.gz"),
+        ("https://neurovault.org", "https://neurovault.org/a", "https://neurovault.org/a"),
+        ("https://neurovault.org", "http://elsewhere.org/a", "http://elsewhere.org/a"),
+        ("https://127.0.0.1:8443", "http://127.0.0.1:8443/a", "https://127.0.0.1:8443/a"),
+        ("http://neurovault.org", "https://neurovault.org/a", "https://neurovault.org/a"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/a", "http://127.0.0.1:8000/a"),
+    ],
+)
+def test_http_is_followed_to_https(base, url, secured):
+    assert connect(base, NETWORK).secure(url) == secured
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://a/b",
+        "/etc/passwd",
+        "",
+        None,
+        7,
+        "http://",
+        "http://[::1",
+        "http://me:pw@a/b",
+        "http://a:99999/b",
+    ],
+)
+def test_what_is_no_http_address_is_refused(url):
+    with pytest.raises(FetchError, match="bad_address"):
+        connect("https://neurovault.org", NETWORK).secure(url)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """File with a certificate of this machine that nobody has signed, and its key."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("needs openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    chain = folder / "chain.pem"
+    chain.write_bytes((folder / "certificate.pem").read_bytes() + (folder / "key.pem").read_bytes())
+    return chain
+
+
+def test_a_certificate_that_nobody_signed_is_refused_at_once(certificate, tmp_path):
+    with Server(Archive.small({1: 3}), certificate=certificate) as server:
+        run = Run(tmp_path, server=server)
+        with pytest.raises(
+            RuntimeError, match=r"TLS: .* self-signed certificate .* name the file .* REQUESTS_CA_BUNDLE"
+        ):
+            run.select(network={"patience_s": 60})
+        assert server.asked == []
+
+
+def test_over_tls_with_links_that_say_http_and_a_line_that_breaks(certificate, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Server(Archive.small({1: 3}), certificate=certificate) as server:
+        run = Run(tmp_path, server=server)
+        server.misbehave("/api/collections/?", "refuse", "drop")
+        server.misbehave("map_101", "refuse", "drop")
+        run.select()
+        assert {row["status"] for row in run.download()} == {"ok"}
+        assert run.terms()[1][0]["terms"] == 39
+
+
+def test_http_that_is_redirected_to_https(certificate, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    archive = Archive.small({1: 3})
+    with Server(archive, certificate=certificate) as secured, Server(archive) as server:
+        server.redirect_to = secured.url
+        server.misbehave("/", always="redirect_to_https")
+        for image in archive.images.values():
+            image["file"] = f"{server.url}/media/images/{image['file']}"
+        run = Run(tmp_path, server=server)
+        run.select()
+        assert {row["status"] for row in run.download()} == {"ok"}
+        assert run.terms()[1][0]["terms"] == 39
+        assert len(server.asked) == len(secured.asked) == 8
+
+
+def test_a_flood_of_json_is_cut_off():
+    with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
+        server.misbehave("/api/images/101/", always="endless")
+        start = time.monotonic()
+        with pytest.raises(FetchError, match=f"after {MAX_JSON_BYTES} bytes"):
+            client.get_json("/api/images/101/", check=bool)
+        assert time.monotonic() - start < 20
+
+
+def test_an_outage_is_waited_out_if_the_server_answered_before():
+    with Server(Archive.small({1: 1})) as server:
+        patient = NETWORK | {"patience_s": 60, "attempts": 5}
+        with connect(server.url, patient, probe="/api/") as client:
+            client.get_json("/api/images/101/", check=bool)
+            server.faults = Faults(is_down=True)
+            threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            assert [answer["id"] for answer in answers] == [101] * 4
+
+
+def test_results_come_in_order_and_not_too_many_are_begun():
+    begun = []
+
+    def work(number):
+        begun.append(number)
+        time.sleep(0.02 if number % 3 else 0.06)
+        return number
+
+    client = Client("http://127.0.0.1:9", connections=3, timeout_s=1, attempts=1)
+    walk = client.in_order(work, iter(range(1000)))
+    assert [next(walk) for _ in range(10)] == list(range(10))
+    walk.close()
+    assert len(begun) <= 14
+
+
+@pytest.mark.parametrize("what", ["502", "silence", "trickle"])
+def test_leaving_the_block_ends_pauses_and_answers(what):
+    with Server(Archive.small({1: 1})) as server:
+        server.misbehave("/api/", always=what)
+        start = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            with connect(server.url, NETWORK | {"backoff_s": 60, "timeout_s": 60}) as client:
+                waiting = pool.submit(client.get_json, "/api/", check=bool)
+                time.sleep(0.1)
+            assert waiting.exception().reason == "stopped"
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_an_outage_from_the_start_is_waited_out_too(connections):
+    with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
+        threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+        patient = NETWORK | {"patience_s": 60, "connections": connections}
+        with connect(server.url, patient, probe="/api/", first_patience_s=20) as client:
+            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            assert [answer["id"] for answer in answers] == [101] * 4
+
+
+def test_an_outage_that_does_not_end_is_one():
+    with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
+        patient = NETWORK | {"patience_s": 60, "connections": 1}
+        with (
+            connect(server.url, patient, probe="/api/", first_patience_s=0.1) as client,
+            pytest.raises(FetchError, match="server_down"),
+        ):
+            client.get_json("/api/images/101/", check=bool)
+
+
+@pytest.mark.parametrize("address", ["http://[::1/x", "http://exa\x1b[31m:99999/x", "//[x", "ftp://a/"])
+def test_a_redirect_to_nowhere_is_a_bad_address(tmp_path, address):
+    with Server(Archive.small({1: 2})) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        server.redirect_to = address
+        server.misbehave("101", always="redirect_somewhere")
+        assert [row["reason"] for row in run.download()] == ["bad_address", None]
+        assert [row["reason"] for row in run.terms()[1]] == ["bad_address", None]
+
+
+def test_no_password_of_netrc_is_sent(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Server(Archive.small({1: 1})) as server:
+        run = Run(tmp_path, server=server)
+        run.select()
+        run.download()
+        assert not any("Authorization" in headers for headers in server.headers)

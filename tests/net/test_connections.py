@@ -1,0 +1,104 @@
+"""Where requests may go, and how long an answer may take."""
+
+import socket
+import time
+
+import pytest
+from fetching import NETWORK, Run, ids
+from neurovault_ica.net.answers import FetchError
+from neurovault_ica.net.client import connect
+from neurovault_server import Archive, Server, nifti
+
+
+@pytest.fixture
+def elsewhere():
+    """Yield another server on this machine, whose address is not that of the configuration."""
+    with Server(Archive.small({1: 3}), address="127.0.0.2") as server:
+        yield server
+
+
+def reasons(rows):
+    return {row["image_id"]: row["reason"] for row in rows if row["reason"]}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "127.0.0.2", "127.1.1.1",
+        "2130706434", "0x7f000002", "[::1]", "[fe80::1]", "[fd00:ec2::254]", "[::ffff:10.0.0.1]", "[::ffff:127.0.0.2]",
+        "224.0.1.1", "255.255.255.255",
+    ],
+)  # fmt: skip
+def test_a_record_that_names_a_private_address_is_a_row_and_nobody_is_asked(serve, elsewhere, host):
+    archive = Archive.small({1: 2})
+    archive.images[101]["file"] = f"http://{host}:{elsewhere.netloc.partition(':')[2]}/media/images/1/map_101.nii.gz"
+    _, run = serve(archive)
+    assert reasons(run.download()) == {101: "private_address"}
+    assert elsewhere.asked == []
+
+
+def test_a_redirect_to_a_private_address_is_not_followed(serve, elsewhere):
+    server, run = serve(Archive.small({1: 2, 2: 1}))
+    server.redirect_to = f"{elsewhere.url}/media/images/1/map_101.nii.gz"
+    server.misbehave("101", always="redirect_somewhere")
+    server.misbehave("/collections/2/images", always="redirect_somewhere")
+    assert reasons(run.download()) == {101: "private_address"}
+    assert reasons(run.terms()[1]) == {101: "private_address"}
+    run.archive["mode"] = "overwrite"
+    assert ids(run.select()[1]) == [101, 102]
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("looked_up", ["127.0.0.2", "8.8.8.8"])
+def test_a_name_that_means_a_private_address_is_refused(serve, elsewhere, monkeypatch, looked_up):
+    """Also one that means another address when it is looked up again, to connect."""
+    archive = Archive.small({1: 2})
+    archive.images[101]["file"] = f"http://rebound.example:{elsewhere.netloc.partition(':')[2]}/map_101.nii.gz"
+    _, run = serve(archive)
+    answers = [looked_up, "127.0.0.2"]
+    look_up = socket.getaddrinfo
+
+    def pretend(host, *arguments, **options):
+        return look_up(answers.pop(0) if host == "rebound.example" else host, *arguments, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", pretend)
+    assert reasons(run.download()) == {101: "private_address"}
+    assert elsewhere.asked == []
+
+
+def test_another_name_of_the_servers_own_address_is_asked(serve):
+    archive = Archive.small({1: 2})
+    server, run = serve(archive)
+    archive.images[101]["file"] = f"http://localhost:{server.netloc.partition(':')[2]}/media/images/1/map_101.nii.gz"
+    run.archive["mode"] = "overwrite"
+    run.select()
+    assert reasons(run.download()) == {}
+
+
+def test_a_proxy_may_be_private(tmp_path, monkeypatch):
+    with Server(Archive.small({1: 2}), address="127.0.0.2") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        run = Run(tmp_path, server=proxy, url="http://archive.example", neurosynth_url="http://terms.example")
+        run.select()
+        assert reasons(run.download()) == {}
+        assert proxy.count("http://archive.example/api/collections/") == 2
+
+
+def test_an_answer_takes_no_longer_than_the_longest(serve, monkeypatch):
+    monkeypatch.setattr("neurovault_ica.net.connections.MAX_ANSWER_S", 1)
+    server, run = serve(Archive.small({1: 2}, content=nifti(shape=(20, 20, 20))))
+    server.misbehave("map_101", always="slow")
+    assert reasons(run.download()) == {101: "timeout"}
+    assert server.count("map_101") == 1
+
+
+@pytest.mark.parametrize("kind", ["trickle", "trickle_headers", "trickle_chunk", "continue", "silence"])
+def test_a_page_that_never_comes_is_given_up(kind):
+    with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK | {"timeout_s": 0.2}) as client:
+        server.misbehave("/api/", always=kind)
+        start = time.monotonic()
+        with pytest.raises(FetchError, match=r"timeout|bad_answer"):
+            client.get_json("/api/images/101/", check=bool)
+        assert time.monotonic() - start < 5

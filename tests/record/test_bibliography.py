@@ -1,0 +1,106 @@
+"""Works are cited as papers cite them; metadata of collections cannot leave their BibTeX field."""
+
+import pytest
+from bibtex import parse_bibtex
+from neurovault_ica.record.bibliography import (
+    SOFTWARE_FILE,
+    bibtex_authors,
+    cite,
+    clean_doi,
+    collection_entries,
+    escape_bibtex,
+    read_works,
+    reference_line,
+    references_text,
+)
+
+
+def study(collection_id, **fields):
+    empty = {"name": f"Study {collection_id}", "DOI": None, "preprint_DOI": None, "authors": None, "journal_name": None}
+    return {"collection_id": collection_id} | empty | fields
+
+
+def test_software_is_read_as_bibtex_reads_it():
+    parsed = parse_bibtex(SOFTWARE_FILE.read_text(encoding="utf-8"))
+    assert read_works() == {key: fields for key, (_, fields) in parsed.items()}
+    assert len(parsed) >= 12
+    for fields in read_works().values():
+        assert {"author", "title", "journal", "volume", "pages", "year"} <= set(fields)
+        assert clean_doi(fields["doi"]) == fields["doi"] if "doi" in fields else fields["url"].startswith("https://")
+
+
+def test_works_are_cited_by_one_two_or_more_authors():
+    works = read_works()
+    assert cite(works["hyvarinen1999fastica"]) == "Hyvärinen 1999"
+    assert cite(works["benjamini1995fdr"]) == "Benjamini and Hochberg 1995"
+    assert cite(works["himberg2004icasso"]) == "Himberg et al. 2004"
+    assert len({cite(work) for work in works.values()}) == len(works)
+
+
+def test_reference_line():
+    works = read_works()
+    assert reference_line(works["gorgolewski2015neurovault"]) == (
+        "Gorgolewski, Krzysztof J. et al. (2015). NeuroVault.org: a web-based repository for collecting and sharing"
+        " unthresholded statistical maps of the human brain. Frontiers in Neuroinformatics 9, 8."
+        " https://doi.org/10.3389/fninf.2015.00008"
+    )
+    assert "Himberg, Johan; Hyvärinen, Aapo; Esposito, Fabrizio (2004)" in reference_line(works["himberg2004icasso"])
+    assert "22, 1214–1222." in reference_line(works["himberg2004icasso"])
+
+
+def test_references_are_what_is_cited_papers_and_a_comment_on_the_rest():
+    entries, without = collection_entries([study(7, DOI="10.1000/a"), study(8)], {7: 1, 8: 2})
+    text = references_text(entries, without, "decomposed (Hyvärinen 1999), corrected (Benjamini and Hochberg 1995)")
+    assert set(parse_bibtex(text)) == {"hyvarinen1999fastica", "benjamini1995fdr", "neurovault7"}
+    assert text.endswith("\n% NeuroVault collection 8, 2 images: Study 8\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a & b", r"a \& b"),
+        ("100% #1 $x_y$", r"100\% \#1 \$x\_y\$"),
+        ("{a}\\b", r"{\textbraceleft}a{\textbraceright}{\textbackslash}b"),
+        ("~^", r"{\textasciitilde}{\textasciicircum}"),
+        ("a@b", r"a{\char64}b"),
+        ("Müller\n  O'Neil", "Müller O'Neil"),
+    ],
+)
+def test_bibtex_escapes(text, escaped):
+    assert escape_bibtex(text) == escaped
+    assert escaped.count("{") == escaped.count("}")
+
+
+@pytest.mark.parametrize(
+    ("text", "doi"),
+    [
+        ("10.1016/j.neuroimage.2013.09.069", "10.1016/j.neuroimage.2013.09.069"),
+        ("https://doi.org/10.1000/XYZ_1", "10.1000/XYZ_1"),
+        ("doi:10.1000/a(b)c.", "10.1000/a(b)c"),
+        ("10.1000/a}{b\\c", "10.1000/a%7D%7Bb%5Cc"),
+        (
+            "10.1002/(SICI)1097-0193(1996)4:1<58::AID>3.0.CO;2-O",
+            "10.1002/(SICI)1097-0193(1996)4:1%3C58::AID%3E3.0.CO;2-O",
+        ),
+        ("in press", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_clean_doi(text, doi):
+    assert clean_doi(text) == doi
+
+
+def test_collections_of_one_paper_share_an_entry():
+    studies = [study(9, DOI="10.1000/ABC"), study(7, preprint_DOI="10.1000/abc"), study(8, DOI="10.1000/unused")]
+    entries, without = collection_entries(studies, {9: 2, 7: 1})
+    assert without == []
+    assert len(entries) == 1
+    assert parse_bibtex(entries[0])["neurovault7"][1]["note"] == "NeuroVault collections 7, 9"
+
+
+def test_authors():
+    assert bibtex_authors("A. Horn, D. Ostwald and F. B") == "A. Horn and D. Ostwald and F. B"
+    assert bibtex_authors("A. B, C. D, and E. F") == "A. B and C. D and E. F"
+    assert bibtex_authors("Sandy Anderson") == "Sandy Anderson"
+    assert bibtex_authors(None) == ""

@@ -1,0 +1,201 @@
+"""The paragraphs say what this run did, and nothing that it did not do."""
+
+import yaml
+from conftest import ROOT
+from neurovault_ica.record.facts import run_facts
+from neurovault_ica.record.methods_text import _networks_paragraph, _threshold_paragraph, methods_text
+
+FLAGS = {
+    "min_iq_restarts": 0.6,
+    "min_r_restarts": None,
+    "min_r_bootstraps": 0.5,
+    "min_r_split_half": 0.4,
+    "max_collection_share": 0.6,
+}
+MEASURES = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half")
+
+
+def test_methods_follow_the_configuration():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["stack_images"]["scale"] = "none"
+    settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
+    settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
+    settings["fetch_metadata"]["max_images_per_collection"] = None
+    decomposition = {
+        "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
+        "n_effective_collections": 1.0,
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+    }  # fmt: skip
+    terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
+    facts = run_facts(
+        selection=[{"image_id": 1, "collection_id": 7}],
+        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
+        rejected=[],
+        collections=[{"collection_id": 7, "DOI": None, "preprint_DOI": None}],
+        decomposition=decomposition,
+        terms=terms,
+        labels=[],
+        map_terms=[],
+        stability=[dict.fromkeys(MEASURES)],
+        networks=[],
+        mixtures=[],
+    )
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "without a limit on the number of images of one collection",
+        "All passed the quality control",
+        "third-order spline interpolation",
+        "extrapolation from the rim",
+        "a study-specific mask",
+        "The maps were not scaled",
+        "did not converge within 200 iterations",
+        "seed 3",
+        "through the unmixing matrix.",
+        "they are not tests of significance",
+    ):
+        assert words in text, words
+    for words in (
+        "ICASSO",
+        "each term centred",
+        "my/mask",
+        "random starts",
+        "drawn with replacement",
+        "Benjamini",
+        "maps of terms",
+        "halves",
+        "counted alike",
+    ):
+        assert words not in text, words
+
+
+def test_methods_say_how_terms_were_tested_and_how_many_passed():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["project_terms"]["n_permutations"] = 2500
+    decomposition = {
+        "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
+        "n_effective_collections": 1.0,
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+    }  # fmt: skip
+    facts = run_facts(
+        selection=[],
+        images=[{"image_id": 1, "collection_id": 7, "map_type": "Z map"}],
+        rejected=[],
+        collections=[],
+        decomposition=decomposition,
+        terms=[
+            {"component": f"ICA_0{k}", "term": term, "images": 1, "q": q}
+            for k, term, q in [(0, "motor", 0.01), (0, "hand", 0.0499), (1, "motor", 0.2), (1, "hand", 0.05)]
+        ],
+        labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
+        map_terms=[{"term": term, "q": q} for term, q in [("pain", 0.01), ("pain", 0.5), ("heat", 0.2), ("heat", 0.3)]],
+        stability=[],
+        networks=[],
+        mixtures=[],
+    )
+    assert facts["components_with_significant_terms"] == 1
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
+        " Besag and Clifford 1991)",
+        "in 250,000 Gaussian random maps (FWHM 30 mm)",
+        "1 of 2 pairs of component and label had q < 0.05",
+        "correlated over the mask with 2 maps of terms, and tested one-sided against surrogates",
+        "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",
+        "false discovery rate (Benjamini and Hochberg 1995)",
+        "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
+        "- Benjamini, Yoav; Hochberg, Yosef (1995).",
+    ):
+        assert words in text, words
+    assert "not tests" not in text
+
+
+def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["reduce_images"]["weight_collections_equally"] = True
+    decomposition = {
+        "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
+        "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
+        "n_axes_of_draws": 7, "flags": FLAGS,
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
+    }  # fmt: skip
+    images = [{"image_id": k, "collection_id": k, "map_type": "Z map"} for k in range(8)]
+    facts = run_facts(
+        selection=[],
+        images=images,
+        rejected=[],
+        collections=[],
+        decomposition=decomposition,
+        terms=[],
+        labels=[],
+        map_terms=[],
+        stability=[
+            dict(zip(MEASURES, values, strict=True))
+            for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
+        ],
+        networks=[{"best_r": -0.5, "best_q": 0.01}, {"best_r": 0.25, "best_q": 0.06}],
+        mixtures=[{"positive_share": 0.0, "negative_share": 0.0}, {"positive_share": 0.0, "negative_share": 0.1}],
+    )
+    assert (facts["networks_tested"], facts["components_with_significant_network"]) == (2, 1)
+    assert facts["mean_best_network_r"] == 0.375
+    assert facts["components_without_activation"] == 1
+    text = methods_text(facts, decomposition, settings)
+    for words in (
+        "the 8 collections counted as much as 7.2 of equal share",
+        "so that collections counted alike.",
+        "from 20 random starts, each on a random tenth of the voxels and for at most 100 iterations (17 converged)",
+        "The stability index Iq over these had a mean of 0.80 (lowest 0.70)",
+        "19 times the collections were drawn with replacement",
+        "on a tenth of the voxels, within the 7 leading principal axes of all images; the components' mean",
+        "was 0.60 (lowest 0.40; axes turned at random in the subspaces of the draws stay below 0.55 in 95 % of cases)",
+        "In 10 random splits of the collections into halves",
+        "was 0.45 (lowest 0.20; by chance below 0.35)",
+        "Of 2 components, 1 is flagged as not_reproduced (mean |r| in the draws below 0.5, or mean |r| between halves"
+        " below 0.4, or not above chance); 2 are flagged as one_collection (share of one collection in the squared"
+        " loadings above 0.6).",
+    ):
+        assert words in text, words
+    assert "start_dependent" not in text
+
+
+def test_methods_say_which_networks_and_how_many_components_have_one():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    facts = dict.fromkeys(["networks_tested", "components"], 2) | {
+        "mean_best_network_r": 0.375, "components_with_significant_network": 1,
+    }  # fmt: skip
+    assert _networks_paragraph(facts, settings) == []
+    settings["match_networks"] |= {"reference": "yeo_2011_7", "n_surrogates": 5000}
+    (text,) = _networks_paragraph(facts, settings)
+    for words in (
+        "compared with the networks yeo_2011_7 (Yeo et al. 2011)",
+        "with their best networks was 0.38.",
+        "5,000 surrogates",
+        "1 of 2 components had a network with q < 0.05.",
+    ):
+        assert words in text, words
+    settings["match_networks"]["reference"] = "lab/mine.nii.gz"
+    (text,) = _networks_paragraph(facts | {"networks_tested": 0}, settings)
+    assert "compared with a set of reference networks by" in text
+    assert "mine" not in text
+    assert "surrogates" not in text
+
+
+def test_methods_say_from_where_on_maps_are_shown():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    facts = {"components": 20, "components_without_activation": 2}
+    for threshold, words in (
+        ({"percentile": 90}, "shown from the 90th percentile of their absolute values on. Clusters"),
+        ({"z": 2.5}, "shown from absolute values of 2.5 standard deviations on. Clusters"),
+        ({"mixture": 0.5}, "probability above 0.5, in a mixture"),
+        ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
+        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004); 2 of 20 components had no such value. Clusters"),
+    ):
+        settings["plot_components"]["threshold"] = threshold
+        assert words in _threshold_paragraph(facts, settings)

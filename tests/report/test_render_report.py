@@ -1,0 +1,263 @@
+"""The page: what it says, and that nothing from the archive gets out of its place."""
+
+import base64
+import hashlib
+import io
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from made_report import HOSTILE, Page, build_report
+from neurovault_ica.report.page import list_settings
+from neurovault_ica.report.tables import REASONS
+from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
+from PIL import Image
+
+HOSTILE_ADDRESSES = [
+    "javascript:alert(1)",
+    " JavaScript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "//evil.example/x",
+    "file:///etc/passwd",
+    "https://user:password@evil.example/",
+    "https://[broken",
+    "https:///nohost",
+    "/images/1/",
+]
+
+
+@pytest.fixture(scope="module")
+def render(tmp_path_factory):
+    """Render the made report and return its text; the same choices are rendered once, unless in a named folder."""
+    known = {}
+
+    def run(name="", **choices):
+        key = (name, *choices.items()) if not {"changes", "word"} & set(choices) else object()
+        if key not in known:
+            known[key] = build_report(tmp_path_factory.mktemp("run"), **choices).read_text(encoding="utf-8")
+        return known[key]
+
+    return run
+
+
+def test_page_says_what_the_tables_say(render):
+    text = Page(render()).text()
+    for words in (
+        "2 independent components of 3 statistic maps from 2 collections",
+        "This is the demo",
+        "Images used 3 of 5 selected; 2 refused",
+        "Components 2 1 without a warning",
+        "Variance explained 62.5 %",
+        "Images with terms 2 of 3; without: 1 (unreadable answer)",
+        "9 iterations; 20 of 20 restarts converged",
+        "When 2023-11-14 22:13 UTC",
+        "ICA_01: the random starts of FastICA do not agree",
+        "ICA_01: no term, no word of the metadata and no map of a term that was compared has a q below 0.05. The name",
+        "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
+        "Beyond chance: terms ICA_00 term 1 , ICA_00 term 2 ; metadata n-back task ; maps of terms term map .",
+        "More than one source says term .",
+        "Rests on 2 of 3 images, 1 collection.",
+        "term map 0.61 0.003 *",
+        "ICA_01 is carried by one collection: number 7 holds 70.0 %",
+        "Iq 0.93 · |r| 0.83",
+        "with replacement, 17 times",
+        "quality control 1 thresholded 1 3",
+        "ICA_00 term 10",
+        "−10, 12, 6 9.50 Insula 1 80",
+        "The strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
+        "|r| 0.57 over collections, on average; lowest 0.31",
+        "No measure speaks against it.",
+        "Flagged: unstable start, not reproduced, one study, nothing shown, unsure name.",
+        "0.31 below the limit with draws of the collections; flagged below 0.5; chance 0.20",
+        "Collections that count 1.6 of 2, by their shares; the largest has 80.0 %",
+        "Study seven 80.0 % 0.600 2",
+        "thresholded 1 " + REASONS["thresholded"],
+        "thresholded 0.83 (limit 0.6 )",
+        "Demo check",
+        "1 of 1 checks passed",
+        "Data. 3 images of 2 collections.",
+        "Hyvärinen, Aapo (1999). Fast ICA. https://doi.org/10.1109/72.761722",
+        "Collections without a DOI: 1 of 2",
+        "Python 3.12.1 · numpy 2.0 · Linux x86_64",
+        "archive.data_dir elsewhere data",
+    ):
+        assert words in text, words
+    assert re.search(r"\b1 of \d\d values differ from the workflow's config.yaml", text)
+    assert "ICA_00 term 11" not in text
+    assert "word 10" not in text
+
+
+def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render):
+    page = render()
+    rows = re.findall(
+        r'<tr( class="significant")?><td[^>]*><bdi>(ICA_00 term \d+|n-back task)</bdi>.*?<td class="n"[^>]*>([^<]*)'
+        r'<span class="star">(\*?)</span></td>(?:<td[^>]*><span class="(bar[^"]*)")?',
+        page,
+    )
+    assert [(bool(row[0]), *row[1:]) for row in rows[:4]] == [
+        (True, "ICA_00 term 1", "&lt; 0.001", "*", "bar"),
+        (True, "ICA_00 term 2", "0.024", "*", "bar"),
+        (False, "ICA_00 term 3", "1.000", "", "bar hollow"),
+        (False, "ICA_00 term 4", "1.000", "", "bar hollow"),
+    ]
+    assert (True, "n-back task", "0.031", "*", "") in [(bool(row[0]), *row[1:]) for row in rows]
+    assert "exchanged the collections 1,000 times" in Page(page).text()
+
+
+def test_what_was_not_tested_has_a_dash_and_no_warning(render):
+    page = render(tested=False)
+    text = Page(page).text()
+    assert text.count("–: not tested in this run.") == 4
+    assert "Beyond chance: terms not tested ; metadata not tested ; maps of terms not tested ." in text
+    assert "untested ( ICA_00 term 1" in text
+    assert "no term has a q" not in text
+    assert 'class="significant"' not in page
+    assert "bar hollow" not in page
+
+
+def test_reference_networks_are_shown_where_there_are_any(render):
+    assert "Reference network" not in Page(render()).text()
+    page = render(networks=True)
+    text = Page(page).text()
+    assert "like visual (r 0.71)" in text
+    assert "Most like visual : r 0.71, q 0.002 *." in text
+    assert "Most like default mode : r 0.71, q 0.200; one to one, visual : r 0.60, q 0.300." in text
+    assert 'data-network="default mode"' in page
+    assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
+
+
+def test_images_come_with_their_glass_brains(render):
+    page = render()
+    rows = re.findall(
+        r'<tr><td class="g">(<img src="data:image/png[^>]*>)?</td><td class="n" data-value="[\d.]+">([^<]*)</td>'
+        r".*?<bdi>(map \d)",
+        page,
+    )
+    assert [(bool(picture), *row) for picture, *row in rows] == [
+        (True, "0.900", "map 0"), (False, "0.300", "map 1"), (False, "0.100", "map 2"),
+    ]  # fmt: skip
+    red, _, blue, alpha = decoded(rows[0][0]).convert("RGBA").getpixel((10, 4))
+    assert red > blue + 100
+    assert alpha == 255
+    assert decoded(rows[0][0]).convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+def test_fitted_mixtures_are_shown_where_there_are_any(render):
+    assert "Activation or noise?" not in Page(render()).text()
+    page = Page(render(mixtures=True))
+    assert page.text().count("Activation or noise?") == 2
+    assert sum(image["alt"].startswith("Histogram of the values of ICA_0") for image in page.all("img")) == 2
+
+
+def decoded(text):
+    """Decode the picture in a data address."""
+    return Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", text).group(1))))
+
+
+def test_page_is_complete_without_demo_terms_and_peaks(render):
+    page = Page(render(recovery=False, changes={"converged": False, "n_restarts": 1, "n_restarts_converged": 1}))
+    assert "Demo check" not in page.text()
+    assert "FastICA did not converge in 500 iterations" in page.text()
+    assert "No voxel reaches the threshold." in page.text()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_hostile_text_adds_no_element_and_no_attribute(render, hostile):
+    honest = Page(render())
+    page = Page(render(word=lambda text: f"{hostile} {text}"))
+    assert page.names() == honest.names()
+    for shown in ("map 0", "Study seven", "refused map", "n-back task", "0.83", "visual", "term map", "Insula"):
+        assert {shorten(f"{hostile} {shown}", longest) for longest in (LONGEST_TEXT, 90, 80, 60)} & set(page.isolated)
+
+
+def test_long_text_is_cut_and_direction_marks_are_dropped(render):
+    assert shorten("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
+    assert shorten("a\u202eb\u2066c\u2069") == "abc"
+    assert shorten(None) == ""
+    assert "y" * LONGEST_TEXT not in re.sub(
+        r"<pre[^>]*>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("address", HOSTILE_ADDRESSES)
+def test_only_http_addresses_become_links(render, address):
+    assert safe_address(address) is None
+    page = Page(render(address=address))
+    outward = {attributes["href"] for attributes in page.all("a") if not attributes["href"].startswith(("#", "../"))}
+    assert outward == {"https://doi.org/10.1000/a", "https://doi.org/10.1109/72.761722"}
+    assert "map 0" in page.text()
+
+
+def test_page_loads_nothing(render):
+    page = Page(render())
+    assert not {"iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.elements}
+    assert all(attributes["src"].startswith("data:image/") for attributes in page.all("img"))
+    assert not any("src" in attributes for attributes in page.all("script"))
+    assert [attributes["href"] for attributes in page.all("link")] == ["data:,"]
+    assert not re.search(r"url\(|@import", render())
+    for attributes in page.all("a"):
+        inside = attributes["href"].startswith(("#", "../"))
+        assert inside or attributes["rel"] == "noopener noreferrer"
+
+
+def test_page_allows_itself_its_own_two_scripts_alone(render):
+    text = render(word=lambda text: f"<script>alert(1)</script> {text}")
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    (policy,) = [
+        found["content"] for found in Page(text).all("meta") if "Content-Security" in found.get("http-equiv", "")
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
+    assert len(hashes) == 2
+
+
+def test_links_in_the_page_have_their_place(render):
+    page = Page(render())
+    places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(places) == len(set(places))
+    inner = {attributes["href"][1:] for attributes in page.all("a") if attributes["href"].startswith("#")}
+    assert inner <= set(places)
+    named = {attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes}
+    assert named <= set(places)
+
+
+def test_linked_tables_are_files_of_the_demo(render):
+    linked = {attributes["href"] for attributes in Page(render(networks=True)).all("a") if "../" in attributes["href"]}
+    written = (Path(__file__).parents[1] / "demo_files.txt").read_text().split()
+    assert {"../run_ica/desc-ICA_stability.tsv", "../stack_images/rejected.tsv"} <= linked
+    # The demo has no reference network and no mixture.
+    assert linked - {file.replace("results", "..", 1) for file in written} == {
+        "../match_networks/desc-ICA_networks.tsv"
+    }
+
+
+def test_figures_are_inside_with_alternative_text(render):
+    images = Page(render()).all("img")
+    figures = [image for image in images if "Cuts through" not in image["alt"] and "data:image/webp" in image["src"]]
+    assert len(figures) == 7
+    assert all(figure["alt"] for figure in figures)
+    assert "−10, 12, 6 mm" in figures[0]["alt"]
+    red, green, blue = decoded(figures[0]["src"]).getpixel((30, 20))
+    assert red > 180
+    assert max(green, blue) < 60
+
+
+def test_configuration_tells_what_differs():
+    rows = list_settings({"a": {"x": 1, "y": [2]}, "b": 3}, {"a": {"x": 1, "y": None}, "b": 4})
+    assert [tuple(row.values()) for row in rows] == [
+        ("a.x", "1", "1", False), ("a.y", "[2]", "null", True), ("b", "3", "4", True),
+    ]  # fmt: skip
+
+
+def test_headings_leave_out_no_level(render):
+    levels = [int(tag[1]) for tag, _ in Page(render()).elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_same_tables_give_the_same_bytes(render):
+    assert render("first") == render("second")

@@ -1,0 +1,102 @@
+"""Rows of the page follow from the tables of the run."""
+
+import re
+
+from conftest import ROOT
+from neurovault_ica.report.tables import (
+    REASONS,
+    agreed_words,
+    count_missing_terms,
+    describe_images,
+    explain_rejections,
+    funnel,
+    histogram,
+    scaled_terms,
+    significant_labels,
+)
+
+
+def test_funnel_ends_with_the_images_of_the_matrix():
+    selection = [{"level": "image", "criterion": "a", "tested": 30, "dropped": 10, "kept": 20}]
+    refused = {"few_values": "stack_images", "empty": "mask_images", "timeout": "download_images"}
+    rejected = [
+        {"reason": reason, "stage": refused[reason]} for reason in ["few_values"] * 3 + ["empty"] * 2 + ["timeout"]
+    ]
+    steps = funnel(selection, rejected)
+    assert [(step["tested"], step["dropped"], step["kept"]) for step in steps] == [
+        (30, 10, 20), (20, 1, 19), (19, 2, 17), (17, 3, 14),
+    ]  # fmt: skip
+    assert [step["reasons"] for step in steps] == [[], ["1 timeout"], ["2 empty"], ["3 few values"]]
+
+
+def test_missing_terms_are_counted_over_the_used_images():
+    status = [
+        {"image_id": 1, "terms": 5, "reason": None},
+        {"image_id": 2, "terms": 0, "reason": "malformed"},
+        {"image_id": 3, "terms": 0, "reason": "missing_file"},
+    ]
+    assert count_missing_terms(status, [1, 2]) == (1, [("unreadable answer", 1)])
+
+
+def test_funnel_bars_are_shares_of_the_most_of_their_kind():
+    selection = [
+        {"level": "collection", "criterion": "a", "tested": 8, "dropped": 4, "kept": 4},
+        {"level": "image", "criterion": "b", "tested": 40, "dropped": 10, "kept": 30},
+    ]
+    assert [step["share"] for step in funnel(selection, [])] == [0.5, 0.75, 0.75, 0.75, 0.75]
+
+
+def test_histogram_is_symmetric_and_keeps_one_collection_apart():
+    found = histogram([(-1.0, 7), (0.0, 8), (0.01, 7), (0.99, 8), (2.0, 7)], 7)
+    assert found["limit"] == 2.0
+    assert found["most"] == 2
+    assert sum(entry["largest"] for entry in found["bins"]) == 3
+    assert found["bins"][20] == {"others": 1, "largest": 1}
+    assert found["bins"][-1] == {"others": 0, "largest": 1}
+    assert found["bins"][10] == {"others": 0, "largest": 1}
+    assert histogram([], None)["most"] == 0
+
+
+def test_bars_of_terms_are_relative_to_the_strongest():
+    terms = [{"rank": rank, "weight": weight} for rank, weight in ((2, 1.0), (1, 4.0), (3, -1.0))]
+    assert [term["length"] for term in scaled_terms(terms)] == [100, 25, 0]
+    assert [term["length"] for term in scaled_terms([{"rank": 1, "weight": -2.0}])] == [0]
+
+
+def test_significant_labels_are_named_once():
+    rows = [
+        {"label": label, "difference": difference, "q": q}
+        for label, difference, q in [
+            ("pain", 0.5, 0.01), ("pain", 0.4, 0.02), ("rest", -0.4, 0.01), ("music", 0.3, 0.2), ("heat", 0.2, None),
+            ("touch", 0.1, 0.04),
+        ]
+    ]  # fmt: skip
+    assert significant_labels(rows) == ["pain", "touch"]
+
+
+def test_images_used_and_refused_have_the_same_keys():
+    used = [{"image_id": 1, "map_type": "Z map", "number_of_subjects": 20, "cognitive_paradigm_cogatlas": None}]
+    refused = [{"image_id": 2, "reason": "coverage", "value": "0.2", "threshold": "0.6", "stage": "stack_images"}]
+    first, second = describe_images(used, refused)
+    assert set(first) == set(second)
+    assert first["reason"] is None
+    assert second["reason"] == "coverage"
+
+
+def test_every_reason_of_the_workflow_is_explained():
+    codes = set()
+    for script in ("criteria", "download_images", "mask_images", "stack_images"):
+        source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
+        codes |= set(re.findall(r'(?:UnusableError|_failed|\brejection)\(\s*"(\w+)"', source))
+        codes |= set(re.findall(r'\("(\w+)", (?:measured|rarer)', source))
+        codes |= set(re.findall(r'"(duplicate|inverted_contrast)"', source))
+    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed", "magnitude", "unit"} <= codes
+    assert {"constant", "duplicate", "inverted_contrast"} <= codes
+    assert codes <= set(REASONS)
+    rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
+    assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
+
+
+def test_sources_agree_on_words_that_two_of_them_have():
+    assert agreed_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
+    assert agreed_words(["pain", "pain"], [], []) == []

@@ -1,0 +1,38 @@
+"""Numbers are written alike, and only safe addresses become links."""
+
+from neurovault_ica.report.text import doi_address, format_number, format_q, read_markdown, safe_address
+
+
+def test_safe_addresses_stay():
+    for address in ("https://neurovault.org/images/1/?a=b&c=d", "http://neurovault.org:8000/collections/1/"):
+        assert safe_address(address) == address
+    assert safe_address(None) is None
+    assert safe_address(5) is None
+
+
+def test_doi_becomes_the_address_of_its_resolver():
+    assert doi_address("10.1016/j.x.2013.09.069") == "https://doi.org/10.1016/j.x.2013.09.069"
+    assert doi_address("https://doi.org/10.1000/a b") == "https://doi.org/10.1000/a"
+    assert doi_address('10.1000/a"onclick=<b>') == "https://doi.org/10.1000/a%22onclick%3D%3Cb%3E"
+    assert doi_address("javascript:alert(1)") is None
+    assert doi_address(None) is None
+
+
+def test_numbers():
+    assert format_number(-1234.5, 1) == "\u22121,234.5"
+    assert format_number(None) == "\u2013"
+    assert [format_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 1.0)] == [
+        "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "1.000",
+    ]  # fmt: skip
+
+
+def test_markdown_of_the_methods_is_read():
+    references = "## References\n\n- A (1999). B. https://x.org/a\n- C\n\nThe end.\n"
+    text = f"# Methods\n\n**Data.** Maps *of* <b>\nstudies.\n\n{references}"
+    assert read_markdown(text) == [
+        {"kind": "heading", "text": "Methods"},
+        {"kind": "paragraph", "lead": "Data.", "text": "Maps *of* <b>\nstudies."},
+        {"kind": "heading", "text": "References"},
+        {"kind": "list", "items": [("A (1999). B.", "https://x.org/a"), ("C", None)]},
+        {"kind": "paragraph", "lead": "", "text": "The end."},
+    ]

@@ -1,0 +1,84 @@
+"""Warnings come when they should, in words."""
+
+from neurovault_ica.report.warnings import find_warnings, flags_of
+
+SOUND = {
+    "component": "ICA_00", "names": ["a", "b", "c"], "flags": None, "largest_collection_id": 7,
+    "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
+    "r_bootstraps": 0.8, "r_split_half": 0.6,
+    "n_significant_maps": None, "n_peaks": 3,
+}  # fmt: skip
+CALM = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
+
+
+def warnings_of(components, **changes):
+    settings = {"decomposition": CALM, "n_images": 60, "n_rejected": 3, "n_with_terms": 60, "recovery": []}
+    return find_warnings(components=components, **(settings | changes))
+
+
+def test_a_sound_run_has_no_warning():
+    assert warnings_of([SOUND]) == []
+
+
+def test_same_terms_in_another_order_are_the_same():
+    components = [SOUND, SOUND | {"component": "ICA_01", "names": ["c", "b", "a"]}]
+    assert warnings_of(components) == ["ICA_00 and ICA_01 have the same names."]
+
+
+def test_a_worrying_run_in_words():
+    components = [
+        SOUND | {"names": [], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
+    ]
+    worried = CALM | {"converged": False, "n_restarts_converged": 12}
+    found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
+    assert [line.split(":")[0] for line in found] == [
+        "FastICA did not converge in 500 iterations",
+        "8 of 20 restarts of FastICA did not converge.",
+        "ICA_00",
+        "ICA_01",
+        "ICA_00 is carried by one collection",
+        "Only 5 images for 2 components",
+        "Only 2 of 5 images have term weights",
+        "ICA_00 and ICA_01",
+        "More images were refused (9) than used (5); see the reasons below.",
+    ]
+    assert "random starts of FastICA do not agree" in found[2]
+    assert "drawn anew or split in halves" in found[3]
+    assert "number 7 holds 20.0 % of its squared loadings" in found[4]
+    assert "no term, no word of the metadata and no map of a term that was compared has a q below 0.05" in found[7]
+
+
+def test_a_component_without_a_peak_is_said():
+    empty = SOUND | {"component": "ICA_01", "n_peaks": 0}
+    (found,) = warnings_of([SOUND, empty | {"names": ["d"]}])
+    assert found.startswith("ICA_01: no value reaches the threshold")
+    assert flags_of(empty) == ["nothing shown"]
+
+
+def test_what_is_not_known_is_said():
+    found = warnings_of([SOUND | {"n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}])
+    assert [line.split(":")[0] for line in found] == [
+        "Whether other studies would show the components is not known",
+        "The terms were not tested (project_terms.n_permutations, or too few collections)",
+    ]
+    assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
+
+
+def test_a_failed_demo_check_is_a_warning():
+    found = warnings_of([SOUND], recovery=[{"passed": True}, {"passed": False}])
+    assert found == ["Demo check: 1 of 2 checks failed; see the table below."]
+
+
+def test_flags_name_what_speaks_against_a_component():
+    assert flags_of(SOUND) == []
+    assert flags_of(SOUND | {"flags": "start_dependent"}) == ["unstable start"]
+    assert flags_of(SOUND | {"flags": "not_reproduced,one_collection"}) == ["not reproduced", "one study"]
+    assert flags_of(SOUND | {"flags": "of_tomorrow"}) == ["of_tomorrow"]
+
+
+def test_a_name_is_unsure_only_if_neither_terms_nor_metadata_say_it():
+    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["unsure name"]
+    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["unsure name"]
+    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
+    assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []

@@ -1,0 +1,79 @@
+"""What rules ask a cluster for, and what is made of what jobs and killed runs have left."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from neurovault_ica.runtime import recovery
+from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, last_words
+from neurovault_ica.runtime.resources import growing
+
+
+def test_demand_follows_from_the_size_of_the_input_and_the_attempt():
+    memory = growing(1000, per_mb=1.5)
+    assert memory({}, SimpleNamespace(size_mb=100.0), 1) == 1150
+    assert memory({}, SimpleNamespace(size_mb=100.0), 3) == 3450
+
+
+def test_a_fixed_demand_needs_no_file():
+    assert growing(10)({}, None, 2) == 20
+
+
+def test_logs_of_this_run_that_end_with_an_error_are_quoted(tmp_path):
+    texts = {
+        "fine": "2026-01-02 03:04:05 INFO 24 images\n",
+        "refused": "2026-01-02 03:04:05 INFO 3 images\n2026-01-02 03:04:05 ERROR too few images:\n  one\n",
+        "defect": "Traceback (most recent call last):\n  File ...\nKeyError: 'image_id'\n",
+        "earlier": "2026-01-02 03:04:05 ERROR of another run\n",
+    }
+    for number, (name, text) in enumerate(texts.items()):
+        (tmp_path / f"{name}.log").write_text(text)
+        os.utime(tmp_path / f"{name}.log", (100 - number, 100 - number))
+    assert list(last_words(tmp_path, since=98)) == [
+        f"{tmp_path}/defect.log: KeyError: 'image_id'",
+        f"{tmp_path}/refused.log: too few images:\n  one",
+    ]
+    assert list(last_words(tmp_path / "nothing", since=0)) == []
+
+
+def test_locks_of_a_killed_run_go_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "_running", [])
+    lock = tmp_path / ".snakemake/locks/0.input.lock"
+
+    def still_there():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+        drop_stale_locks(tmp_path / ".snakemake")
+        return lock.exists()
+
+    assert still_there(), "nobody knows whose it is"
+    assert still_there(), "the first one lives"
+    recovery._running.clear()
+    assert not still_there()
+    recovery._running.clear()
+    (tmp_path / ".snakemake/running").write_text("another-machine")
+    assert still_there()
+
+
+def test_results_of_another_size_than_their_job_wrote_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("logs", "results"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(["a", "b", "shared"]):
+        (tmp_path / "results" / name).write_bytes(bytes(number))
+    log(tmp_path / "logs/one.log", 1, {"results/a": 0, "results/shared": 7, "results/deleted": 5})
+    log(tmp_path / "logs/two-3.log", 2, {"results/b": 1, "results/shared": 2})
+    check_results("logs")
+    (tmp_path / "results/b").write_bytes(b"")
+    with pytest.raises(RuntimeError) as stopped:
+        check_results("logs")
+    assert str(stopped.value).splitlines()[1:] == [
+        "  results/b: 1 bytes were written, says logs/two-3.log; it has 0",
+        "To make them again: rm results/b; snakemake --forcerun two ...",
+        "To go on with them as they are: rm logs/two-3.log",
+    ]
+
+
+def log(path, time, sizes):
+    path.write_text("".join(f"2026-01-02 03:04:05 INFO wrote {file}, {size} bytes\n" for file, size in sizes.items()))
+    os.utime(path, (time, time))

@@ -1,0 +1,219 @@
+"""What remains of a run that is killed, or from which the disk, the rights or the data are taken."""
+
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+from neurovault_ica.runtime.tables import read_table
+from workflow_runs import copy_project, digest, small_config, snakemake, start_snakemake
+
+TERMS = "results/project_terms/desc-ICA_terms.tsv"
+SMALL = ("--configfile", "overlay.yaml")
+
+
+def run_and_kill(folder, rng, *arguments, lines=80, orphans=False):
+    """Start snakemake, kill it at a random moment with all it has started (or without); return how it ended."""
+    process = start_snakemake(folder, "--cores", "2", *arguments)
+    wanted, said = rng.randrange(lines), []
+    while len(said) < wanted and (line := process.stdout.readline()):
+        said.append(line)
+    time.sleep(rng.uniform(0, 2))
+    if orphans:
+        process.kill()
+    elif process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    rest, _ = process.communicate()
+    return process.returncode, "".join(said) + rest
+
+
+def steps(output):
+    """How many jobs a run had to do, and how many it has done; None if it was killed before it said so."""
+    total = re.search(r"^total +(\d+)$", output, re.MULTILINE)
+    done = re.findall(r"^(\d+) of \d+ steps", output, re.MULTILINE)
+    return (int(total[1]), int(done[-1]) if done else 0) if total else None
+
+
+def check_continues(before, now, output):
+    """Nothing that was done is done again; two jobs at a time may be finished and not yet counted."""
+    if before and now:
+        left = before[0] - before[1]
+        assert left - 2 <= now[0] <= left, output
+
+
+@pytest.fixture
+def fresh(tmp_path, small_archive):
+    """Make folders with the configuration of the small archive, in which nothing has run."""
+
+    def make():
+        folder = copy_project(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
+        small_config(folder, small_archive)
+        return folder
+
+    return make
+
+
+def same_as(folder, other):
+    """Compare all results of one folder with those of another that has more."""
+    found, expected = digest(folder), digest(other)
+    assert len(found) > 10
+    assert found == {path: expected[path] for path in found}
+
+
+def test_a_killed_run_goes_on_where_it_was(fresh, small_run):
+    folder, rng, before = fresh(), random.Random(0), None
+    for _ in range(3):
+        code, output = run_and_kill(folder, rng, TERMS, *SMALL, lines=40)
+        assert code in (0, -signal.SIGKILL), output
+        check_continues(before, steps(output), output)
+        before = steps(output) or before
+    output = snakemake(folder, TERMS, *SMALL).stdout
+    check_continues(before, steps(output), output)
+    same_as(folder, small_run)
+
+
+@pytest.mark.long
+def test_a_demo_killed_25_times_ends_as_if_nothing_had_happened(tmp_path, demo):
+    folder, rng, before, kills = copy_project(tmp_path / "run0"), random.Random(1), None, 0
+    while kills < 25:
+        code, output = run_and_kill(folder, rng)
+        check_continues(before, steps(output), output)
+        before = steps(output) or before
+        kills += code != 0
+        if code == 0:
+            assert digest(folder) == digest(demo)
+            folder, before = copy_project(tmp_path / f"run{kills}"), None
+        else:
+            assert code == -signal.SIGKILL, output
+    snakemake(folder)
+    assert digest(folder) == digest(demo)
+
+
+@pytest.mark.long
+def test_jobs_that_outlive_snakemake_do_no_harm(fresh, small_run):
+    folder, rng = fresh(), random.Random(2)
+    for _ in range(6):
+        run_and_kill(folder, rng, TERMS, *SMALL, orphans=True)
+    snakemake(folder, TERMS, *SMALL)
+    same_as(folder, small_run)
+
+
+def test_two_runs_at_a_time_are_refused(fresh):
+    folder = fresh()
+    with start_snakemake(folder, "--cores", "1", TERMS, *SMALL) as process:
+        while not list(folder.glob(".snakemake/locks/*.lock")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        second = snakemake(folder, TERMS, *SMALL, check=False)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stdout
+
+
+@pytest.mark.long
+def test_a_changed_configuration_after_a_kill_gives_its_own_results(fresh, small_run, small_archive):
+    folder, rng = fresh(), random.Random(3)
+    for number in range(3):
+        small_config(folder, small_archive, run_ica={"n_components": 2 + number, "n_restarts": 2}, batches=3 + number)
+        run_and_kill(folder, rng, TERMS, *SMALL)
+    small_config(folder, small_archive)
+    snakemake(folder, TERMS, *SMALL)
+    rules = ["stack_images", "reduce_images", "run_ica", "project_terms"]
+    assert digest(folder, *rules) == digest(small_run, *rules)
+
+
+def test_a_full_disk_is_named_and_costs_nothing(fresh, small_run):
+    folder, target, largest = fresh(), "results/stack_images/matrix.npy", 2_000_000
+    done = snakemake(
+        folder, target, *SMALL, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "logs/stack_images.log: File too large: results/stack_images/matrix.npy; mend that" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert steps(snakemake(folder, target, *SMALL).stdout) == (1, 1)
+    same_as(folder, small_run)
+
+
+@contextmanager
+def mounted(folder, *options):
+    """Have a file system in memory at `folder`, or skip the test."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small disk")
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        # Lazily, so that it also goes when a test has failed and something still has a file open.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", ["2m", "3m", "6m"])
+def test_a_small_disk_is_named_and_costs_nothing(fresh, small_run, size):
+    folder = fresh()
+    with mounted(folder / "results", "-o", f"size={size}"):
+        done = snakemake(folder, TERMS, *SMALL, check=False)
+        assert done.returncode != 0
+        assert "No space left on device: results/" in done.stdout
+        assert "Traceback" not in done.stdout
+        subprocess.run(["mount", "-o", "remount,size=100m", str(folder / "results")], check=True)
+        snakemake(folder, TERMS, *SMALL)
+        same_as(folder, small_run)
+
+
+@pytest.mark.long
+def test_rights_that_are_taken_away_are_named_and_cost_nothing(fresh, small_run):
+    folder = fresh()
+    with mounted(folder / "results"):
+        snakemake(folder, "results/build_mask/mask.nii.gz", *SMALL)
+        subprocess.run(["mount", "-o", "remount,ro", str(folder / "results")], check=True)
+        done = snakemake(folder, TERMS, *SMALL, check=False)
+        assert done.returncode != 0
+        assert "Read-only file system: 'results/" in done.stdout
+        subprocess.run(["mount", "-o", "remount,rw", str(folder / "results")], check=True)
+        snakemake(folder, TERMS, *SMALL)
+        same_as(folder, small_run)
+
+
+def test_results_that_were_cut_stop_the_run_until_they_are_deleted(tmp_path, small_run):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    cut = ["results/stack_images/images.tsv", "results/stack_images/matrix.npy"]
+    lines = (folder / cut[0]).read_text().splitlines(keepends=True)
+    (folder / cut[0]).write_text("".join(lines[:-1]))
+    os.truncate(folder / cut[1], 1_000_000)
+    done = snakemake(folder, TERMS, "-n", *SMALL, check=False)
+    assert done.returncode != 0
+    assert "results were cut or edited after their jobs wrote them" in done.stdout
+    assert re.findall(r"^  (\S+): \d+ bytes were written, says logs/stack_images.log", done.stdout, re.MULTILINE) == cut
+    for path in cut:
+        (folder / path).unlink()
+    again = snakemake(folder, TERMS, "-n", "--forcerun", "stack_images", *SMALL)
+    assert re.findall(r"^stack_images +1$", again.stdout, re.MULTILINE)
+
+
+def test_a_cache_that_is_deleted_in_between_stops_the_run(tmp_path, small_archive):
+    folder = copy_project(tmp_path / "run")
+    shutil.copytree(small_archive, tmp_path / "data")
+    small_config(folder, tmp_path / "data")
+    snakemake(folder, "results/download_images/status-0.tsv", *SMALL)
+    (tmp_path / "data/neurovault/collection_100/image_1000.nii.gz").unlink()
+    target = "results/mask_images/quality-0.tsv"
+    done = snakemake(folder, target, *SMALL, check=False)
+    assert done.returncode != 0
+    assert "1 of 6 images are not in" in done.stdout
+    snakemake(folder, target, "--forcerun", "download_images", *SMALL)
+    downloads = read_table(folder / "results/download_images/status-0.tsv")
+    assert [(row["image_id"], row["reason"]) for row in downloads if row["status"] != "ok"] == [(1000, "missing_file")]

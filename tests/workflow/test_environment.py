@@ -1,0 +1,135 @@
+"""One set of versions everywhere, named without a place to get them from."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from paper import compare
+from workflow_runs import copy_project, snakemake
+
+
+def locked(python):
+    """Read the versions that requirements.lock has for a version of Python on Linux."""
+    environment = default_environment() | {
+        "python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux",
+    }  # fmt: skip
+    lines = re.findall(r"^([a-z0-9][^\\\n]*==[^\\\n]+?)\s*\\$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    requirements = [Requirement(line) for line in lines]
+    return {
+        requirement.name: str(requirement.specifier).removeprefix("==")
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-slurm.lock", "requirements-uv.lock"])
+def test_lock_is_pinned_hashed_and_names_no_place(lock):
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"https?://|file:|/home/|/root/|/tmp/|--find-links|--(extra-)?index-url", text)
+    for block in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]:
+        assert re.match(r"[\w.-]+==[\w.]+", block), block
+        assert "--hash=sha256:" in block, block
+
+
+def test_conda_environment_has_the_locked_versions():
+    environment = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())
+    pins = dict(dependency.split("=") for dependency in environment["dependencies"])
+    versions = locked(pins.pop("python"))
+    conda_names = {"matplotlib-base": "matplotlib", "python-isal": "isal"}
+    assert {name: versions[conda_names.get(name, name)] for name in pins} == pins
+
+
+def imports_of(path):
+    """List the top-level packages that a script imports; the configuration is checked by Snakemake's own process."""
+    if path.stem == "configuration":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
+
+
+def test_conda_environment_has_what_the_scripts_import():
+    environment = (ROOT / "envs/neurovault_ica.yaml").read_text()
+    module_of = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "isal": "python-isal"}
+    imported = {name for path in (ROOT / "workflow/scripts").rglob("*.py") for name in imports_of(path)}
+    third_party = imported - {"neurovault_ica"} - set(sys.stdlib_module_names)
+    for module in third_party:
+        assert f"- {module_of.get(module, module)}" in environment, f"{module} is not in envs/neurovault_ica.yaml"
+
+
+def recipe():
+    """Read the sections of the container's recipe: its header as mapping, the others as lists of lines."""
+    header, *sections = re.split(r"^%", (ROOT / "envs/neurovault_ica.def").read_text(), flags=re.MULTILINE)
+    keys = dict(line.split(": ") for line in header.splitlines() if re.match(r"[A-Z]\w+: ", line))
+    lines = {name: [line.strip() for line in body.splitlines()] for name, body in (s.split("\n", 1) for s in sections)}
+    return keys, {name: [line for line in body if line and not line.startswith("#")] for name, body in lines.items()}
+
+
+def test_container_is_made_of_the_lock():
+    header, sections = recipe()
+    conda = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())["dependencies"]
+    python = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-bookworm", header["From"])[1]
+    assert f"python={python}" in conda
+    [(source, target)] = (line.split() for line in sections["files"])
+    assert (ROOT / source).is_file()
+    assert sections["post"] == [f"python -m pip install --no-cache-dir --require-hashes --requirement {target}"]
+    assert 'container: "neurovault_ica.sif"' in (ROOT / "Snakefile").read_text()
+
+
+def test_jobs_run_in_the_image(tmp_path, monkeypatch):
+    """An apptainer that writes down what it is asked for, and runs the command outside."""
+    (tmp_path / "bin").mkdir()
+    apptainer = tmp_path / "bin/apptainer"
+    apptainer.write_text(
+        '#!/bin/bash\n[ "$1" = exec ] || { echo "apptainer version 1.3.4"; exit; }\n'
+        f'echo "$@" >> {tmp_path}/calls\nwhile [ "$1" != neurovault_ica.sif ]; do shift; done\nshift\nexec "$@"\n'
+    )
+    apptainer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{apptainer.parent}{os.pathsep}{Path(sys.executable).parent}", prepend=os.pathsep)
+    folder = copy_project(tmp_path / "run")
+    snakemake(folder, "build_mask", "--sdm", "apptainer")
+    call = (tmp_path / "calls").read_text()
+    assert "neurovault_ica.sif bash -c" in call
+    # Mounted elsewhere, modules would not find the schemas that lie beside them.
+    assert f"{folder}/workflow/scripts:" not in call
+    assert (folder / "results/build_mask/mask.nii.gz").is_file()
+
+
+def newest_other_python():
+    """Find the newest Python of those that pyproject.toml names, on PATH or in pyenv, other than this one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minors = [int(found[1]) for line in project["classifiers"] if (found := re.search(r"Python :: 3\.(\d+)$", line))]
+    for minor in sorted(set(minors) - {sys.version_info.minor}, reverse=True):
+        installed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+        for python in [*installed, shutil.which(f"python3.{minor}")]:
+            if python and subprocess.run([python, "-c", "import ensurepip"], check=False).returncode == 0:
+                return python
+    return None
+
+
+@pytest.mark.long
+def test_the_recipe_installs_in_another_python_and_gives_the_demo(tmp_path, demo, monkeypatch):
+    python = newest_other_python()
+    if python is None:
+        pytest.skip("needs a second Python")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    _, sections = recipe()
+    [(source, target)] = (line.split() for line in sections["files"])
+    monkeypatch.setenv("PATH", str(tmp_path / "venv/bin"), prepend=os.pathsep)
+    folder = copy_project(tmp_path / "run")
+    for command in (sections["post"][0].replace(target, str(ROOT / source)), "python -m snakemake --cores 2"):
+        done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert compare(demo / "results/write_lock/run.json", folder)

@@ -1,0 +1,119 @@
+"""From a server to the results by Snakemake, killed in between, and again from the lock."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+from fetching import cached_files, kept_images, write_lock
+from neurovault_ica.runtime.tables import read_table
+from neurovault_server import Archive, Faults, Server, nifti
+from workflow_runs import copy_project, make_maps, snakemake, write_config
+
+SMALL = {
+    "mask_images": {"resolution_mm": 4},
+    "run_ica": {"n_components": 4, "n_restarts": 2, "n_bootstraps": 2},
+    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
+    "batches": 2,
+}
+COMPARED = ["fetch_metadata", "download_images", "fetch_terms", "stack_images", "run_ica"]
+
+
+def digest(folder):
+    files = [path for rule in COMPARED for path in sorted((folder / "results" / rule).rglob("*")) if path.is_file()]
+    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    # How an image was selected is not the same with a lock: that is all it says.
+    return {name: value for name, value in hashes.items() if "selection" not in name}
+
+
+def kill_when(condition, folder, *arguments):
+    """Start snakemake, and kill it and its children as soon as `condition` holds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments], cwd=folder, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
+    archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
+    with Server(archive, faults=Faults(unordered=True)) as server:
+        first = copy_project(tmp_path / "first")
+        source = {"source": "neurovault", "url": server.url, "neurosynth_url": server.url}
+        overlay = write_config(first, archive=source, **SMALL)
+        server.misbehave("map_1011", always="silence")
+        kill_when(lambda: len(kept_images(first / "data")) >= 3, first, "--configfile", overlay)
+        server.misbehave("map_1011")
+        kept = kept_images(first / "data")
+        assert 3 <= len(kept) < 12
+        server.asked.clear()
+        done = snakemake(first, "--nolock", "--configfile", overlay, "--until", "run_ica", "fetch_terms")
+        assert server.images_asked() == set(archive.images) - kept
+        assert "of 6 images are there" in done.stdout
+
+        again = copy_project(tmp_path / "again")
+        write_lock(first / "results", again / "paper.tsv")
+        overlay = write_config(again, archive=source | {"lock": "paper.tsv"}, **SMALL)
+        server.asked.clear()
+        snakemake(again, "--configfile", overlay, "--until", "run_ica", "fetch_terms")
+        assert {urlsplit(address).path.split("/")[1] for address in server.asked} == {"media", "api"}
+        assert not [address for address in server.asked if "collections" in address or "/images/1" in address[:14]]
+        assert digest(again) == digest(first)
+        assert len(read_table(again / "results/stack_images/images.tsv")) == 12
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from fetching import Run
+run = Run(Path(sys.argv[1]), server=SimpleNamespace(url=sys.argv[2]))
+run.select(batches=2, max_images_per_collection=4)
+run.terms()
+run.download()
+"""
+
+
+def fetch(folder, server):
+    """Start the three fetching stages in a process of their own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, folder, server.url], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path):
+    """Kills at random: in listings, between images, and within one that comes slowly."""
+    archive = Archive.small(dict.fromkeys(range(1, 7), 5), content=nifti(shape=(16, 16, 16)))
+    with Server(archive) as server:
+        assert fetch(tmp_path / "whole", server).wait() == 0
+        server.misbehave("map_103", always="slow")
+        chance, codes = random.Random(time.time()), []
+        for _ in range(4):
+            server.asked.clear()
+            process, after = fetch(tmp_path / "killed", server), chance.randrange(1, 15)
+            while len(server.asked) < after and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(chance.random() / 20)
+            process.kill()
+            codes.append(process.wait())
+        assert codes.count(-signal.SIGKILL) >= 2
+        assert fetch(tmp_path / "killed", server).wait() == 0
+    assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
+
+
+def test_the_lock_of_the_run_itself_is_not_taken(tmp_path):
+    folder = copy_project(tmp_path / "project")
+    (folder / "results/write_lock").mkdir(parents=True)
+    (folder / "results/write_lock/images.lock.tsv").write_text("")
+    overlay = write_config(folder, archive={"source": "offline", "lock": "results/write_lock/images.lock.tsv"})
+    done = snakemake(folder, "-n", "--configfile", overlay, check=False)
+    assert "will be written anew by this run; copy it to another folder first" in done.stdout

@@ -1,0 +1,125 @@
+"""Draw components, images and relations; write thresholded maps and peak tables.
+
+Reads: results/run_ica, results/project_terms, results/stack_images, results/mask_images and results/reduce_images.
+Writes: results/plot_components, results/plot_images and results/plot_relations, each figure as PNG and PDF.
+"""
+
+
+rule plot_components:
+    """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
+    input:
+        code_of("plot_components"),
+        configuration.atlas_files(config),
+        components=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+        stability=rules.run_ica.output.stability,
+        terms=rules.project_terms.output.terms,
+    output:
+        expand("results/plot_components/{figure}.pdf", figure=[*COMPONENTS, "overview", "terms"]),
+        expand("results/plot_components/{component}_mixture.pdf", component=COMPONENTS if MIXTURE else []),
+        figures=[
+            shown(f"results/plot_components/{component}.png", "component", "Components", component)
+            for component in COMPONENTS
+        ],
+        thumbnails=expand("results/plot_components/{component}_thumbnail.png", component=COMPONENTS),
+        overview=shown("results/plot_components/overview.png", "overview", "Components", "all components"),
+        terms_figure=shown("results/plot_components/terms.png", "terms", "Components", "terms"),
+        thresholded=f"results/plot_components/{SPACE}_desc-ICA_thresholded.nii.gz",
+        thresholds="results/plot_components/desc-ICA_thresholds.tsv",
+        peaks=shown("results/plot_components/desc-ICA_peaks.tsv", "table", "Components", "peaks"),
+        mixture="results/plot_components/desc-ICA_mixture.tsv" if MIXTURE else [],
+        mixture_figures=expand(
+            "results/plot_components/{component}_mixture.png", component=COMPONENTS if MIXTURE else []
+        ),
+    log:
+        "logs/plot_components.log",
+    benchmark:
+        "benchmarks/plot_components.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(1000, per_mb=4),
+        runtime=growing(30, per_mb=0.05),
+    params:
+        **config["plot_components"],
+    script:
+        "../scripts/plot_components.py"
+
+
+rule plot_images:
+    """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
+    input:
+        code_of("plot_images"),
+        matrix=rules.stack_images.output.matrix,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        quality=rules.stack_images.output.quality,
+        qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
+        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES),
+    output:
+        "results/plot_images/quality.pdf",
+        "results/plot_images/coverage.pdf",
+        "results/plot_images/correlation.pdf",
+        quality_figure=shown("results/plot_images/quality.png", "quality", "Images", "quality"),
+        coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
+        coverage="results/plot_images/coverage.nii.gz",
+        correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        correlation="results/plot_images/correlation.tsv",
+        glass="results/plot_images/glass_brains.npz",
+    log:
+        "logs/plot_images.log",
+    benchmark:
+        "benchmarks/plot_images.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=0.05),
+        runtime=growing(30, per_mb=0.05),
+    params:
+        criteria=config["stack_images"]["quality"],
+    script:
+        "../scripts/plot_images.py"
+
+
+rule plot_relations:
+    """Draw what goes with what: collections and components, components in space and in terms."""
+    input:
+        code_of("plot_relations"),
+        thresholded=rules.plot_components.output.thresholded,
+        mask=rules.stack_images.output.mask,
+        mixing=rules.run_ica.output.mixing,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        terms=rules.project_terms.output.terms,
+    output:
+        "results/plot_relations/loadings.pdf",
+        "results/plot_relations/similarity.pdf",
+        loadings_figure=shown(
+            "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
+        ),
+        loadings="results/plot_relations/loadings.tsv",
+        similarity_figure=shown(
+            "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
+        ),
+        similarity="results/plot_relations/similarity.tsv",
+    log:
+        "logs/plot_relations.log",
+    benchmark:
+        "benchmarks/plot_relations.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(10),
+    script:
+        "../scripts/plot_relations.py"

@@ -1,0 +1,77 @@
+"""Find out what the components are called: terms, metadata labels, reference networks.
+
+Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the term maps and the
+reference networks of config.yaml.
+Writes: results/project_terms (terms, enrichment, termmaps), results/match_networks (only with a reference).
+"""
+
+
+rule project_terms:
+    """Name the components: project term weights and metadata labels through the loadings."""
+    input:
+        code_of("project_terms"),
+        configuration.term_map_files(config),
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
+        term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        voxels=rules.stack_images.output.matrix,
+        mask=rules.stack_images.output.mask,
+        components=rules.run_ica.output.components,
+        mixing=rules.run_ica.output.mixing,
+        unmixing=rules.run_ica.output.unmixing,
+    output:
+        terms=shown("results/project_terms/desc-ICA_terms.tsv", "table", "Components", "terms"),
+        matrix="results/project_terms/term_weights.npz",
+        vocabulary="results/project_terms/vocabulary.tsv",
+        enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
+        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
+    log:
+        "logs/project_terms.log",
+    benchmark:
+        "benchmarks/project_terms.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(2000, per_mb=0.05),
+        runtime=growing(30, per_mb=0.05),
+    params:
+        **config["project_terms"],
+        random_state=config["run_ica"]["random_state"],
+    script:
+        "../scripts/project_terms.py"
+
+
+rule match_networks:
+    """Only where a reference is configured: find the components in its networks."""
+    input:
+        code_of("match_networks"),
+        configuration.reference_files(config),
+        components=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+    output:
+        expand("results/match_networks/{figure}.pdf", figure=[*COMPONENTS, "correlations"]),
+        networks=shown("results/match_networks/desc-ICA_networks.tsv", "table", "Components", "reference networks"),
+        correlations="results/match_networks/desc-ICA_correlations.tsv",
+        figures=expand("results/match_networks/{component}.png", component=COMPONENTS),
+        matrix=shown(
+            "results/match_networks/correlations.png", "networks", "Relations", "components and reference networks"
+        ),
+    log:
+        "logs/match_networks.log",
+    benchmark:
+        "benchmarks/match_networks.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(3000, per_mb=4),
+        runtime=growing(60, per_mb=0.05),
+    params:
+        **config["match_networks"],
+        data_dir=config["archive"]["data_dir"],
+        random_state=config["run_ica"]["random_state"],
+    script:
+        "../scripts/match_networks.py"

@@ -1,0 +1,146 @@
+"""Write the lock, the methods text and the page; score the demo.
+
+Reads: the results of all other rules.
+Writes: results/check_demo/recovery.tsv (demo only), results/write_lock (images.lock.tsv, run.json, methods.md,
+references.bib), results/render_report/report.html.
+"""
+
+
+rule check_demo:
+    """Demo only: score the run against what was planted."""
+    input:
+        code_of("check_demo"),
+        networks_img=rules.build_demo_archive.output.networks_img,
+        networks=rules.build_demo_archive.output.networks,
+        truth_images=rules.build_demo_archive.output.images,
+        components=rules.run_ica.output.components,
+        terms=rules.project_terms.output.terms,
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+    output:
+        recovery="results/check_demo/recovery.tsv",
+    log:
+        "logs/check_demo.log",
+    benchmark:
+        "benchmarks/check_demo.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    script:
+        "../scripts/check_demo.py"
+
+
+rule write_lock:
+    """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
+    input:
+        code_of("write_lock"),
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
+        downloads=expand(rules.download_images.output.status, batch=BATCHES),
+        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        decomposition=rules.run_ica.output.decomposition,
+        results=[
+            rules.fetch_metadata.output,
+            rules.build_mask.output,
+            rules.stack_images.output,
+            rules.reduce_images.output,
+            rules.run_ica.output,
+            rules.project_terms.output,
+            rules.match_networks.output if REFERENCE else [],
+            rules.plot_components.output,
+            rules.plot_images.output,
+            rules.plot_relations.output,
+            rules.check_demo.output if DEMO else [],
+        ],
+    output:
+        lock="results/write_lock/images.lock.tsv",
+        run="results/write_lock/run.json",
+        methods="results/write_lock/methods.md",
+        references="results/write_lock/references.bib",
+    log:
+        "logs/write_lock.log",
+    benchmark:
+        "benchmarks/write_lock.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        settings=config,
+        data_dir=ARCHIVE["data_dir"],
+    script:
+        "../scripts/write_lock.py"
+
+
+rule render_report:
+    """Put figures and tables into one self-contained page."""
+    input:
+        code_of("render_report"),
+        selection=rules.fetch_metadata.output.selection,
+        collections=rules.fetch_metadata.output.collections,
+        term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        variance=rules.reduce_images.output.variance,
+        stability=rules.run_ica.output.stability,
+        decomposition=rules.run_ica.output.decomposition,
+        mixing=rules.run_ica.output.mixing,
+        top_images=rules.run_ica.output.top_images,
+        top_collections=rules.run_ica.output.top_collections,
+        terms=rules.project_terms.output.terms,
+        vocabulary=rules.project_terms.output.vocabulary,
+        enrichment=rules.project_terms.output.enrichment,
+        map_terms=rules.project_terms.output.map_terms,
+        maps=rules.run_ica.output.components,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+        figures=rules.plot_components.output.figures,
+        thumbnails=rules.plot_components.output.thumbnails,
+        thresholds=rules.plot_components.output.thresholds,
+        mixture_figures=rules.plot_components.output.mixture_figures,
+        peaks=rules.plot_components.output.peaks,
+        image_figures=[
+            rules.plot_images.output.quality_figure,
+            rules.plot_images.output.coverage_figure,
+            rules.plot_images.output.correlation_figure,
+        ],
+        glass=rules.plot_images.output.glass,
+        relation_figures=[
+            rules.plot_relations.output.loadings_figure,
+            rules.plot_relations.output.similarity_figure,
+        ],
+        networks=rules.match_networks.output.networks if REFERENCE else [],
+        network_figures=rules.match_networks.output.figures if REFERENCE else [],
+        run=rules.write_lock.output.run,
+        methods=rules.write_lock.output.methods,
+        references=rules.write_lock.output.references,
+        recovery=rules.check_demo.output.recovery if DEMO else [],
+    output:
+        report=shown("results/render_report/report.html", "page", "Page", "report of the run"),
+    log:
+        "logs/render_report.log",
+    benchmark:
+        "benchmarks/render_report.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        settings=config,
+    script:
+        "../scripts/render_report.py"

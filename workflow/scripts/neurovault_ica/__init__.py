@@ -1,0 +1,1 @@
+"""Cross-study ICA of statistic maps: the library behind the workflow's scripts."""

@@ -1,0 +1,1 @@
+"""Where images, metadata and term weights come from, and which images are selected."""

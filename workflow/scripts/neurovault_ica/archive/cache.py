@@ -1,0 +1,235 @@
+"""The NeuroVault cache on disk, in the layout of ``nilearn.datasets.fetch_neurovault``, both read and written.
+
+``<data_dir>/neurovault/collection_<id>/`` holds ``collection_metadata.json``, ``image_<id>_metadata.json``,
+``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. An image's metadata is written after its file: where
+it is, the file is complete. What nilearn does not know is beside it, out of its way:
+``neurovault/listings/collection_<id>.json`` has all records of a collection as the server listed them,
+``neurovault/records/image_<id>.json`` that of an image that was chosen.
+
+Paths are always made from the numeric ids: what a record says of its own path or name is data and never followed.
+"""
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.tables import to_text
+from neurovault_ica.types import Record
+
+DESCRIPTION = """\
+Statistic maps of human brains and their metadata from NeuroVault ({url}),
+with term weights from Neurosynth where it had them.
+
+collection_<id>/collection_metadata.json             a collection: one study, its paper, its design
+collection_<id>/image_<id>_metadata.json             an image's metadata, as NeuroVault gave them
+collection_<id>/image_<id>.nii.gz                    the image, as NeuroVault has it
+collection_<id>/image_<id>_resampled.nii.gz          a copy with voxels of 3 mm, where asked for
+collection_<id>/neurosynth_words_for_image_<id>.json correlations with Neurosynth's term maps
+listings/, records/                                  NeuroVault's answers, so that nothing is asked for twice
+
+nilearn reads this folder: fetch_neurovault(mode="offline", data_dir=<the folder that contains neurovault/>).
+NeuroVault publishes under CC0. Cite Gorgolewski et al. 2015, doi:10.3389/fninf.2015.00008, and the papers of the
+collections that were used; for the terms Yarkoni et al. 2011, doi:10.1038/nmeth.1635.
+"""
+
+
+def image_file(collection_id: int, image_id: int) -> str:
+    """Name an image's file, relative to the data directory."""
+    return f"neurovault/collection_{collection_id}/image_{image_id}.nii.gz"
+
+
+def terms_file(collection_id: int, image_id: int) -> str:
+    """Name the file with the Neurosynth answer for an image, relative to the data directory."""
+    return f"neurovault/collection_{collection_id}/neurosynth_words_for_image_{image_id}.json"
+
+
+def resampled_file(collection_id: int, image_id: int) -> str:
+    """Name the 3 mm copy of an image, relative to the data directory."""
+    return f"neurovault/collection_{collection_id}/image_{image_id}_resampled.nii.gz"
+
+
+def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
+    """Read the metadata of all collections in a cache.
+
+    Returns
+    -------
+    collections : list of dict
+        Sorted by id.
+    damaged : list of str
+        The metadata files that are missing or not a JSON object, with the reason.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no cache at `data_dir`, or it is empty.
+    """
+    root = Path(data_dir) / "neurovault"
+    folders = sorted(root.glob("collection_*")) if root.is_dir() else []
+    records, damaged = _read_records((folder / "collection_metadata.json", folder.name) for folder in folders)
+    if not records:
+        found = f"{len(folders)} collection folders without metadata" if folders else "no collection_<id> folder"
+        raise RuntimeError(
+            f"no NeuroVault cache in {data_dir}: {found if root.is_dir() else 'it has no folder neurovault/'}; set"
+            " archive.data_dir to the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+        )
+    return records, damaged
+
+
+def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record], list[str]]:
+    """Read the metadata of all images of one collection in a cache, sorted by id; also list the damaged files."""
+    folder = Path(data_dir) / "neurovault" / f"collection_{collection_id}"
+    return _read_records((path, path.name) for path in sorted(folder.glob("image_*_metadata.json")))
+
+
+def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
+    """Say which version of an image the cache has, as tables write its date; None if it has none that is complete."""
+    try:
+        record = _read_json(_image_metadata(data_dir, collection_id, image_id))
+    except (OSError, ValueError):
+        return None
+    return to_text(record.get("modify_date")) if isinstance(record, dict) else None
+
+
+def write_collection(data_dir: str | Path, record: Record) -> None:
+    """Store a collection's metadata as nilearn does."""
+    folder = _collection_folder(data_dir, record["id"])
+    _write_json(folder / "collection_metadata.json", _without_paths(record) | {"relative_path": folder.name})
+
+
+def write_image(data_dir: str | Path, record: Record) -> None:
+    """Store an image's metadata as nilearn does. Do this last: it says that the image's file is complete."""
+    folder, image_id = f"collection_{record['collection_id']:d}", record["id"]
+    paths = {
+        "relative_path": f"{folder}/image_{image_id:d}.nii.gz",
+        "resampled_relative_path": f"{folder}/image_{image_id:d}_resampled.nii.gz",
+    }
+    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | paths)
+
+
+def has_collection(data_dir: str | Path, collection_id: int) -> bool:
+    """Say whether a collection's metadata are in the cache."""
+    return (_collection_folder(data_dir, collection_id) / "collection_metadata.json").is_file()
+
+
+def read_record(data_dir: str | Path, image_id: int) -> Record | None:
+    """Read what `write_record` stored; None if there is nothing, or something else."""
+    try:
+        record = _read_json(_record_file(data_dir, image_id))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("id") == image_id else None
+
+
+def write_record(data_dir: str | Path, record: Record) -> None:
+    """Store the metadata of an image that is yet to be downloaded, where nilearn does not look for complete images."""
+    _write_json(_record_file(data_dir, record["id"]), record)
+
+
+def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Record] | None:
+    """Read the stored records of a collection's images.
+
+    Returns
+    -------
+    list of dict or None
+        None if there are none, or they are damaged, of another server or of before the collection's last change.
+    """
+    path = _listing_file(data_dir, collection["id"])
+    try:
+        stored = _read_json(path)
+        version, images = stored["version"], stored["images"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logging.warning("%s is damaged and not used: %s", path, error)
+        return None
+    if not isinstance(images, list) or not all(isinstance(image, dict) and is_id(image.get("id")) for image in images):
+        logging.warning("%s is damaged and not used: not a list of records", path)
+        return None
+    return images if version == _version(url, collection) else None
+
+
+def write_listing(data_dir: str | Path, url: str, collection: Record, images: list[Record]) -> None:
+    """Store the records of all images of a collection."""
+    _write_json(_listing_file(data_dir, collection["id"]), {"version": _version(url, collection), "images": images})
+
+
+def write_description(data_dir: str | Path, url: str) -> None:
+    """Say in the cache what it is, for whoever finds it."""
+    with replacing(Path(data_dir) / "neurovault" / "README.txt") as temporary:
+        temporary.write_text(DESCRIPTION.format(url=url), "utf-8")
+
+
+def null_strings_to_none(record: Record) -> Record:
+    """Replace strings that stand for "no value" ("", "None / Other", "null", "n/a") by None.
+
+    nilearn replaces whatever begins with "none" or "null"; here the whole string must, so that a map may be called
+    "null hypothesis".
+    """
+    null = re.compile(r"(n/?a|none( / other)?|null)?", re.IGNORECASE)
+    return {
+        key: None if isinstance(value, str) and null.fullmatch(value.strip()) else value
+        for key, value in record.items()
+    }
+
+
+def is_id(value: Any) -> bool:
+    """Say whether a value can be the id of an image or a collection."""
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _version(url: str, collection: Record) -> list[Any]:
+    """Tell states of a collection apart: every upload, edit and removal in it changes one of these."""
+    return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
+
+
+def _listing_file(data_dir: str | Path, collection_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / "listings" / f"collection_{collection_id:d}.json"
+
+
+def _record_file(data_dir: str | Path, image_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / "records" / f"image_{image_id:d}.json"
+
+
+def _collection_folder(data_dir: str | Path, collection_id: int) -> Path:
+    return Path(data_dir) / "neurovault" / f"collection_{collection_id:d}"
+
+
+def _image_metadata(data_dir: str | Path, collection_id: int, image_id: int) -> Path:
+    return _collection_folder(data_dir, collection_id) / f"image_{image_id:d}_metadata.json"
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file; whatever is wrong with its content is a ValueError."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content), "utf-8")
+
+
+def _without_paths(record: Record) -> Record:
+    """Drop what nilearn would take for the place of a file: anybody can put such a key into a record on NeuroVault."""
+    return {key: value for key, value in record.items() if "relative_path" not in key and "absolute" not in key}
+
+
+def _read_records(files: Any) -> tuple[list[Record], list[str]]:
+    records, damaged = [], []
+    for path, name in files:
+        try:
+            record = _read_json(path)
+        except (OSError, ValueError) as error:
+            damaged.append(f"{path}: {error}")
+            continue
+        number = re.search(r"_(\d+)", name)
+        if not isinstance(record, dict) or number is None:
+            damaged.append(f"{path}: not a NeuroVault record")
+            continue
+        records.append(null_strings_to_none(record) | {"id": int(number[1])})
+    return sorted(records, key=lambda record: record["id"]), damaged

@@ -1,0 +1,164 @@
+"""Decide by metadata which collections and images are wanted.
+
+The ten comparisons are those of ``nilearn.datasets.neurovault`` under their names in snake case, with the same
+meaning for missing and mistyped values.
+"""
+
+import importlib.util
+import re
+import traceback
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.runtime.yaml_text import as_configured
+
+Metadata = Mapping[str, Any]
+Predicate = Callable[[Any], bool]
+
+
+def _compare(relation: Callable[[Any, Any], bool]) -> Callable[[Any], Predicate]:
+    """Build an order comparison that casts the value to the type of the bound and is False where it cannot."""
+
+    def bind(bound: Any) -> Predicate:
+        def holds(value: Any) -> bool:
+            try:
+                return relation(type(bound)(value), bound)
+            except (TypeError, ValueError, OverflowError):
+                return False
+
+        return holds
+
+    return bind
+
+
+def _contains(parts: list[Any]) -> Predicate:
+    return lambda value: isinstance(value, Container) and all(part in value for part in parts)
+
+
+def _not_contains(parts: list[Any]) -> Predicate:
+    return lambda value: isinstance(value, Container) and not any(part in value for part in parts)
+
+
+def _pattern(pattern: str) -> Predicate:
+    compiled = re.compile(pattern)
+    return lambda value: isinstance(value, str) and compiled.match(value) is not None
+
+
+COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
+    "is_null": lambda wanted: lambda value: bool(value) is not wanted,
+    "not_null": lambda wanted: lambda value: bool(value) is wanted,
+    "not_equal": lambda other: lambda value: value != other,
+    "greater_or_equal": _compare(lambda value, bound: value >= bound),
+    "greater_than": _compare(lambda value, bound: value > bound),
+    "less_or_equal": _compare(lambda value, bound: value <= bound),
+    "less_than": _compare(lambda value, bound: value < bound),
+    "is_in": lambda accepted: lambda value: value in accepted,
+    "not_in": lambda refused: lambda value: value not in refused,
+    "contains": _contains,
+    "not_contains": _not_contains,
+    "pattern": _pattern,
+}
+LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
+PART_COMPARISONS = {"contains", "not_contains"}
+FLAG_COMPARISONS = {"is_null", "not_null"}
+
+
+def compile_term(key: str, term: Any) -> Predicate:
+    """Turn one entry of ``image_terms`` or ``collection_terms`` into a test of that metadata field.
+
+    Parameters
+    ----------
+    key : str
+        The metadata field, for messages.
+    term : object
+        A plain value (equality) or a mapping of one comparison to its argument, such as ``{is_in: [Z map, T map]}``.
+
+    Raises
+    ------
+    ValueError
+        If the mapping is not one known comparison with an argument of the right kind.
+    """
+    if not isinstance(term, Mapping):
+        return lambda value: value == term
+    if len(term) != 1 or next(iter(term)) not in COMPARISONS:
+        raise ValueError(
+            f"{key}: {dict(term)} is not a comparison; write one of {', '.join(COMPARISONS)} with its argument"
+        )
+    ((name, argument),) = term.items()
+    if name in LIST_COMPARISONS and not isinstance(argument, list):
+        raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
+    if name == "pattern" and not isinstance(argument, str):
+        raise ValueError(f"{key}: pattern takes a text, not {argument!r}")
+    # nilearn stops with a TypeError at the first text that is asked for a number.
+    if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
+        raise ValueError(f"{key}: {name} takes texts, not {argument!r}; write them in quotes")
+    if name in FLAG_COMPARISONS and not isinstance(argument, bool):
+        raise ValueError(f"{key}: {name} takes true or false, not {argument!r}")
+    try:
+        return COMPARISONS[name](argument)
+    except re.error as error:
+        raise ValueError(f"{key}: {argument!r} is not a regular expression: {error}") from error
+
+
+def describe_term(key: str, term: Any) -> str:
+    """Write one term as it stands in selection.tsv, nearly as in the configuration: ``map_type is_in [Z map]``."""
+    if isinstance(term, Mapping):
+        ((name, argument),) = term.items()
+        return f"{key} {name} {as_configured(argument)}"
+    return f"{key} = {as_configured(term)}"
+
+
+def load_function(reference: str) -> Callable[[Metadata], bool]:
+    """Load the callable that ``file.py:function`` names.
+
+    Raises
+    ------
+    ValueError
+        If the reference is not of that form, there is no such file or function, or the file cannot be run. The
+        function that is returned raises it too, for whatever the one in the file raises.
+    """
+    file, separator, name = reference.rpartition(":")
+    if not separator or not file.endswith(".py"):
+        raise ValueError(f"{reference!r} does not name a filter; write file.py:function")
+    if not Path(file).is_file():
+        raise ValueError(f"the filter file {file} does not exist (looked from {Path.cwd()})")
+    spec = importlib.util.spec_from_file_location("user_filter", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{file} has no function {name}")
+
+    def holds(metadata: Metadata) -> bool:
+        try:
+            return bool(function(metadata))
+        except Exception as error:
+            raise ValueError(
+                f"the filter {name} of {file} failed for the record with id {metadata.get('id')}:"
+                f" {_explain(error, file)}"
+            ) from error
+
+    return holds
+
+
+def _explain(error: Exception, file: str) -> str:
+    """Name an error and the last line of the user's file that it went through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def word_pattern(words: list[str]) -> re.Pattern[str]:
+    r"""Compile a pattern that finds any of `words` as whole words.
+
+    Bounded by words because plain substring matching drops "semantICAlly"; an underscore or digit ends a word too,
+    since file-like names such as ``seed_PCC`` and ``ICA12`` are common.
+    """
+    alternatives = "|".join(re.escape(word) for word in words)
+    return re.compile(rf"(?<![^\W\d_])(?:{alternatives})(?![^\W\d_])", re.IGNORECASE)

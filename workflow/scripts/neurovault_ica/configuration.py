@@ -1,0 +1,237 @@
+"""Check the configuration before any job, and say what is wrong in words.
+
+Snakemake imports this while it reads the Snakefile, so only what Snakemake itself depends on is imported here.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from neurovault_ica.archive.conditions import compile_term
+from neurovault_ica.images.names_beside import is_image_file, names_beside
+from neurovault_ica.naming.atlases import NILEARN_ATLASES
+from neurovault_ica.naming.term_files import explain_problem, input_files
+from neurovault_ica.runtime.files import package_file
+
+SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
+# These hold the user's own keys: so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
+# for two thresholds, and nobody could ask for no image_terms.
+REPLACED_WHOLE = (
+    ("fetch_metadata", "collection_terms"),
+    ("fetch_metadata", "image_terms"),
+    ("plot_components", "threshold"),
+)
+
+
+def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    """Let the free mappings of `overlay`, the command line's configuration, replace those of `config` in place."""
+    for section, key in REPLACED_WHOLE:
+        given = overlay.get(section)
+        if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
+            config[section][key] = given[key]
+
+
+def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
+    """Return a configuration with what it does not say as `defaults_file`, our own config.yaml, says."""
+    defaults = _read_yaml(Path(defaults_file))
+    return _fill_in(config, defaults, place=())
+
+
+def _read_yaml(file: Path) -> Any:
+    """Read a YAML file, with libyaml where it is there: each start reads two, and PyYAML's own loader takes 50 ms."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tuple[str, ...]) -> dict[str, Any]:
+    filled = {**defaults, **given}
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in REPLACED_WHOLE:
+            filled[key] = _fill_in(value, default, place=(*place, key))
+    return filled
+
+
+def check_configuration(config: Mapping[str, Any]) -> None:
+    """Check the whole configuration against the schema.
+
+    Raises
+    ------
+    ValueError
+        One line for each thing that is wrong: the key, what was found, what is expected.
+    """
+    schema = _read_yaml(SCHEMA_FILE)
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
+    )
+    lines = [line for error in errors for line in _explain(error)]
+    if not lines:
+        lines = [*_wrong_terms(config), *_contradictions(config)]
+    if lines:
+        raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def locate_archive(archive: Mapping[str, Any], *, demo: str) -> dict[str, Any]:
+    """Return the section ``archive`` with the data_dir that its source means: for a table, the table's folder."""
+    table = archive["table"]
+    data_dirs = {"demo": demo, "table": str(Path(table).parent) if table else "."}
+    return {**archive, "data_dir": data_dirs.get(archive["source"], archive["data_dir"])}
+
+
+def mask_file(config: Mapping[str, Any]) -> list[str]:
+    """Return the mask's file as an input of the rule that reads it; none for nilearn's masks."""
+    mask = config["mask_images"]["mask"]
+    return [] if mask in ("brain", "gray_matter") else [mask]
+
+
+def reference_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the file of reference networks and the file of their names; none for an atlas of nilearn's."""
+    reference = config["match_networks"]["reference"]
+    if reference is None or not is_image_file(reference):
+        return []
+    names = names_beside(reference)
+    return [reference, names] if names else [reference]
+
+
+def atlas_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the file of the atlas that names regions and the file of their names, where these are configured."""
+    section = config["plot_components"]
+    if section["atlas"] is None:
+        return []
+    names = section["atlas_names"] or names_beside(section["atlas"])
+    return [section["atlas"], names] if names else [section["atlas"]]
+
+
+def term_map_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the files that the maps of terms are read from, so that new ones are compared anew."""
+    path = config["project_terms"]["term_maps"]
+    return input_files(path) if path is not None else []
+
+
+def filter_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the Python files that hold the user's filters, so that an edit of one selects anew."""
+    references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
+    return [reference.rpartition(":")[0] for reference in references if reference is not None]
+
+
+def user_files(config: Mapping[str, Any]) -> list[str]:
+    """Return every file of the user's that the configuration names, besides images: what a rerun elsewhere needs."""
+    named = [config["archive"][key] for key in ("lock", "table") if config["archive"][key]]
+    return [
+        *named,
+        *filter_files(config),
+        *mask_file(config),
+        *reference_files(config),
+        *term_map_files(config),
+        *atlas_files(config),
+    ]
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    schema = cast(Mapping[str, Any], error.schema)
+    found = cast(Any, error.instance)
+    place = ".".join(str(key) for key in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(schema.get("properties", {}))
+        for key in sorted(set(found) - set(known), key=str):
+            near = difflib.get_close_matches(str(key), known, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            yield f"{_join(place, key)}: there is no such key; {advice}"
+    elif error.validator == "required":
+        for key in sorted(set(schema["required"]) - set(found)):
+            yield f"{_join(place, key)}: this key is missing; config.yaml has it with its default"
+    else:
+        value = json.dumps(found, default=str)
+        yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}"
+
+
+def _join(place: str, key: Any) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _expected(error: ValidationError) -> str:
+    schema = cast(Mapping[str, Any], error.schema)
+    if "description" in schema:
+        return f"expected: {schema['description']}"
+    return f"expected: {error.validator} {error.validator_value}"
+
+
+def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("collection_terms", "image_terms"):
+        for key, term in config["fetch_metadata"][name].items():
+            try:
+                compile_term(f"fetch_metadata.{name}.{key}", term)
+            except ValueError as error:
+                yield str(error)
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find what is valid key by key, but not together."""
+    archive = config["archive"]
+    if (archive["source"] == "table") != (archive["table"] is not None):
+        yield (
+            f"archive.table: {json.dumps(archive['table'])} with archive.source {archive['source']} is not valid;"
+            " expected: the path of a table with source table, and null with the others"
+        )
+    named = [(f"archive.{key}", archive[key]) for key in ("table", "lock") if archive[key] is not None]
+    named += [("mask_images.mask", file) for file in mask_file(config)]
+    named += [("fetch_metadata", file) for file in filter_files(config)]
+    named += [("plot_components.atlas", file) for file in atlas_files(config)]
+    named += [("match_networks.reference", file) for file in reference_files(config)]
+    for key, file in named:
+        if not Path(file).is_file():
+            yield f"{key}: there is no file {file} (looked from {Path.cwd()})"
+    if archive["source"] == "offline" and not (Path(archive["data_dir"]) / "neurovault").is_dir():
+        yield (
+            f"archive.data_dir: no NeuroVault cache in {archive['data_dir']}: it has no folder neurovault/ (looked from"
+            f" {Path.cwd()}); name the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+        )
+    if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
+        yield (
+            f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"
+            " name the copy"
+        )
+    yield from _impossible_reference(config)
+    yield from _nameless_maps(config)
+    is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
+    if config["download_images"]["resample"] and is_read_only:
+        yield (
+            "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
+            " images; expected: false"
+        )
+
+
+def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find maps of terms and an atlas of regions whose names are not known."""
+    if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
+        yield f"project_terms.term_maps: {problem}"
+    if len(atlas_files(config)) == 1:
+        yield (
+            f"plot_components.atlas_names: null with plot_components.atlas {config['plot_components']['atlas']} is not"
+            " valid, as no file of names (.tsv, .txt, .xml) lies beside it, called the same; expected: the path of one"
+        )
+
+
+def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find out whether the reference is neither a file nor an atlas, or an atlas where nothing may be fetched."""
+    reference, archive = config["match_networks"]["reference"], config["archive"]
+    if reference is None or is_image_file(reference):
+        return
+    problem = f"match_networks.reference: {json.dumps(reference)} "
+    if reference not in NILEARN_ATLASES:
+        near = difflib.get_close_matches(reference, NILEARN_ATLASES, n=1)
+        advice = f"did you mean {near[0]}? " if near else ""
+        yield (
+            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases of networks that nilearn fetches;"
+            f" {advice}known: {', '.join(NILEARN_ATLASES)}"
+        )
+    elif archive["source"] == "offline" or archive["mode"] == "offline":
+        yield (
+            f"{problem}is fetched through the network, which is not used offline; name the atlas's NIfTI file (nilearn"
+            " keeps it in ~/nilearn_data)"
+        )

@@ -1,0 +1,1 @@
+"""Whitening, ICA, consensus, stability, loadings."""

@@ -1,0 +1,162 @@
+"""Loadings as results: which images and collections drive a component, and how many share in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.types import Array, Real, Row
+
+# So many images of either sign, and collections, are listed for each component.
+LISTED = 10
+
+
+class Shares(NamedTuple):
+    """How much of each component each collection holds."""
+
+    collections: npt.NDArray[np.int64]  # (n_collections,), ids, ascending
+    share: Real  # (n_collections, n_components), columns add up to 1
+
+
+def share_of_images(A: Real, weights: Real) -> Real:
+    """Say what each image has of the squared loadings of a component, images weighted as in the whitening.
+
+    Parameters
+    ----------
+    A : array of shape (n_images, n_components)
+        Loadings.
+    weights : array of shape (n_images,)
+
+    Returns
+    -------
+    array of shape (n_images, n_components)
+        Columns add up to 1.
+    """
+    squared = weights[:, None] * np.square(A)
+    return squared / squared.sum(axis=0)
+
+
+def share_of_collections(share: Real, collections: Sequence[int]) -> Shares:
+    """Add up the shares of the images of each collection.
+
+    Parameters
+    ----------
+    share : array of shape (n_images, n_components)
+    collections : sequence of int
+        The collection of each image.
+    """
+    names, member = np.unique(collections, return_inverse=True)
+    sums = np.zeros((len(names), share.shape[1]))
+    np.add.at(sums, member, share)
+    return Shares(names, sums)
+
+
+def effective_number(share: Real) -> Real:
+    """Count by how evenly shares are spread: one over the sum of their squares, along the first axis.
+
+    Hill's number of order 2 (Hill 1973, doi:10.2307/1934352), as ecologists count species: n for n equal shares, 1 if
+    one has everything.
+    """
+    return 1 / np.square(share).sum(axis=0)
+
+
+def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Row]) -> Iterator[Row]:
+    """List the images with the largest positive and negative loadings of each component, strongest first.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Names of the components.
+    A : array of shape (n_images, n_components)
+        Loadings.
+    share : array of shape (n_images, n_components)
+        From `share_of_images`.
+    images : sequence of mappings
+        Rows of images.tsv.
+    """
+    for number, label in enumerate(labels):
+        loadings = A[:, number]
+        for sign, name in ((1, "positive"), (-1, "negative")):
+            strongest = np.argsort(-sign * loadings, kind="stable")[:LISTED]
+            for rank, row in enumerate(strongest[sign * loadings[strongest] > 0], 1):
+                yield {
+                    "component": label,
+                    "sign": name,
+                    "rank": rank,
+                    "loading": loadings[row],
+                    "share": share[row, number],
+                } | {key: images[row][key] for key in ("image_id", "name", "collection_id", "collection_name", "url")}
+
+
+def rank_collections(
+    labels: Sequence[str], A: Real, shares: Shares, images: Sequence[Row], studies: Mapping[int, Row]
+) -> Iterator[Row]:
+    """List the collections that hold most of each component, largest share first.
+
+    Parameters
+    ----------
+    labels, A, images
+        As for `rank_images`.
+    shares : Shares
+    studies : mapping of int to mapping
+        Rows of collections.tsv by their id.
+    """
+    member = np.array([image["collection_id"] for image in images])
+    for number, label in enumerate(labels):
+        for rank, place in enumerate(np.argsort(-shares.share[:, number], kind="stable")[:LISTED], 1):
+            collection_id = int(shares.collections[place])
+            loadings = A[member == collection_id, number]
+            yield {
+                "component": label,
+                "rank": rank,
+                "collection_id": collection_id,
+                "share": shares.share[place, number],
+                "images": len(loadings),
+                "mean_loading": loadings.mean(),
+            } | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
+
+
+def mean_correlations(loadings: Real, sd: Real, collections: Sequence[int]) -> tuple[list[int], Real]:
+    """Average the images' correlations with the components over each collection.
+
+    Parameters
+    ----------
+    loadings : array of shape (n_images, n_components)
+        The components have variance 1 and are uncorrelated, so that loading over sd is a correlation.
+    sd : array of shape (n_images,)
+        Of the images in the matrix.
+    collections : sequence of int
+        Each image's collection.
+
+    Returns
+    -------
+    (list of int, array of shape (n_collections, n_components))
+        The collections, in the order in which they come, and their means.
+    """
+    ids = list(dict.fromkeys(collections))
+    member = np.equal.outer(ids, np.asarray(collections)).astype(float)
+    return ids, member @ (loadings / sd[:, None]) / member.sum(axis=1)[:, None]
+
+
+def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
+    """Read a mixing or unmixing table.
+
+    Returns
+    -------
+    image_ids : list of int
+    labels : list of str
+        Component names.
+    loadings : array of shape (n_images, n_components)
+    """
+    rows = read_table(path)
+    labels = [column for column in rows[0] if column != "image_id"]
+    loadings = np.array([[row[label] for label in labels] for row in rows])
+    return [row["image_id"] for row in rows], labels, loadings
+
+
+def rows_by_image(labels: Sequence[str], values: Real, images: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Name the rows and columns of `values` (n_images, n_components)."""
+    for image, row in zip(images, values, strict=True):
+        yield {"image_id": image["image_id"]} | dict(zip(labels, row, strict=True))

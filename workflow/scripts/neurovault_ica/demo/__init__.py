@@ -1,0 +1,1 @@
+"""The simulated archive, and its score."""

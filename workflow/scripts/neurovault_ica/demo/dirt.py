@@ -1,0 +1,175 @@
+"""What goes wrong with images in the real archive, as functions that do it to a clean one.
+
+Each kind has its fate in the pipeline: ``used``, ``not_selected`` (its metadata keeps it out) or the reason with
+which a stage refuses it. Where two criteria see the same fault, either may be the one to speak: " or " stands between.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurovault_ica.demo.volumes import Volume
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Dirt:
+    """One kind of fault.
+
+    Attributes
+    ----------
+    fate : str
+        What the pipeline should do with it.
+    voxels : function (volume, mask) -> volume, optional
+        What is done to the voxels.
+    file : function (gzip bytes) -> bytes or None, optional
+        What is done to the finished file; None is a file that is not there.
+    record : mapping
+        What its metadata says instead.
+    """
+
+    fate: str
+    voxels: Callable[[Volume, Mask], Volume] | None = None
+    file: Callable[[bytes], bytes | None] | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _on_data(change: Callable[[NDArray, Mask], NDArray]) -> Callable[[Volume, Mask], Volume]:
+    """Make a change of the voxels from a change of the array alone."""
+    return lambda volume, mask: Volume(change(volume.data, mask), volume.affine)
+
+
+def _infinite_background(data: NDArray, mask: Mask) -> NDArray:
+    """Divide by zero outside the brain, as a t map made from a zero variance does."""
+    return np.where(mask, data, np.where(np.indices(data.shape).sum(axis=0) % 2, -np.inf, np.inf)).astype(data.dtype)
+
+
+def _cut_below(volume: Volume, mask: Mask) -> Volume:
+    """Drop the lowest slices: a field of view that ends in the cerebellum, as is common; the rest is fine."""
+    lowest = int(np.flatnonzero(mask.any(axis=(0, 1)))[0]) + mask.shape[2] // 8
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * lowest
+    return Volume(volume.data[:, :, lowest:], affine)
+
+
+def _slab(volume: Volume, mask: Mask) -> Volume:
+    """Keep a slab of a quarter of the slices, as of an acquisition of one region only."""
+    slices = np.flatnonzero(mask.any(axis=(0, 1)))
+    first = int(np.quantile(slices, 0.45))
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * first
+    return Volume(volume.data[:, :, first : first + len(slices) // 4], affine)
+
+
+def _threshold(share_left: float) -> Callable[[NDArray, Mask], NDArray]:
+    """Set all but the strongest share of the brain's voxels to zero."""
+
+    def change(data: NDArray, mask: Mask) -> NDArray:
+        return np.where(np.abs(data) > np.quantile(np.abs(data[mask]), 1 - share_left), data, 0)
+
+    return change
+
+
+def _binary(data: NDArray, mask: Mask) -> NDArray:
+    return (data > np.quantile(data[mask], 0.85)).astype(np.float32)
+
+
+def _three_values(data: NDArray, mask: Mask) -> NDArray:
+    """Round to -2, 0 and 2: a conjunction saved under the name of a Z map."""
+    return (2 * np.sign(data) * (np.abs(data) > np.quantile(np.abs(data[mask]), 0.45))).astype(np.float32)
+
+
+def _parcels(data: NDArray, mask: Mask) -> NDArray:
+    """Give every voxel of the brain the number of its block."""
+    blocks = [np.arange(n) * 5 // n for n in data.shape]
+    labels = 1 + blocks[0][:, None, None] + 5 * blocks[1][None, :, None] + 25 * blocks[2][None, None, :]
+    return np.where(mask, labels, 0).astype(np.float32)
+
+
+def _no_mask(data: NDArray, mask: Mask) -> NDArray:
+    """Fill the box around the brain with values larger than those inside, as a model without a mask may do."""
+    noise = 4 * data[mask].std() * np.random.default_rng(0).standard_normal(data.shape)
+    return np.where(mask, data, noise).astype(np.float32)
+
+
+def _moved(offset_mm: tuple[float, float, float]) -> Callable[[Volume, Mask], Volume]:
+    """Shift the image in space, as an origin at the wrong place does."""
+
+    def change(volume: Volume, _mask: Mask) -> Volume:
+        affine = volume.affine.copy()
+        affine[:3, 3] += offset_mm
+        return Volume(volume.data, affine)
+
+    return change
+
+
+def _html(_content: bytes) -> bytes:
+    return b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head><body><h1>502</h1></body></html>\n"
+
+
+DIRT: dict[str, Dirt] = {
+    # Unusual, but usable.
+    "none": Dirt("used"),
+    "NaN background": Dirt("used", _on_data(lambda data, mask: np.where(mask, data, np.nan).astype(data.dtype))),
+    "infinite background": Dirt("used", _on_data(_infinite_background)),
+    "4-D with one volume": Dirt("used", _on_data(lambda data, _mask: data[..., None])),
+    "field of view cut below": Dirt("used", _cut_below),
+    "name with markup": Dirt("used", record={"name": '<script>alert("x")</script> \'faces\' > <b>&houses</b>\t"A"'}),
+    "name with a word inside a word": Dirt("used", record={"name": "SemantICAlly precise > vague words"}),
+    "Unicode name": Dirt("used", record={"name": "Bewegung > Ruhe (Übung, gauche/droite, 右手 μ=0.5)"}),
+    # Files that are no images.
+    "file missing": Dirt("missing_file", file=lambda _content: None, record={"file_size": 0}),
+    "truncated gzip": Dirt("damaged_file or unreadable", file=lambda content: content[: len(content) // 2]),
+    "HTML page saved as image": Dirt("damaged_file or unreadable", file=_html),
+    # Images that are no maps of one brain in MNI space.
+    "4-D with several volumes": Dirt(
+        "not_3d", _on_data(lambda data, _mask: np.stack([data, 0.9 * data, 0.5 * data], axis=-1))
+    ),
+    "all NaN": Dirt("empty", _on_data(lambda data, _mask: np.full_like(data, np.nan))),
+    "all zero": Dirt("empty", _on_data(lambda data, _mask: np.zeros_like(data))),
+    "affine of zeros": Dirt("bad_affine", lambda volume, _mask: Volume(volume.data, np.diag([0.0, 0, 0, 1]))),
+    "far outside": Dirt("outside_template", _moved((300.0, 0.0, 0.0))),
+    "displaced": Dirt("outside_brain or misplaced or coverage", _moved((0.0, 75.0, 55.0))),
+    "no mask": Dirt("outside_brain or misplaced", _on_data(_no_mask)),
+    "slab": Dirt("coverage", _slab),
+    # Maps that are no unthresholded contrasts.
+    "thresholded": Dirt("thresholded", _on_data(_threshold(0.05))),
+    "thresholded, flag unknown": Dirt("thresholded", _on_data(_threshold(0.3)), record={"is_thresholded": None}),
+    "binary mask called Z map": Dirt("few_values or thresholded or one_signed", _on_data(_binary)),
+    "three values": Dirt("few_values", _on_data(_three_values)),
+    "parcellation called Z map": Dirt("few_values or one_signed", _on_data(_parcels)),
+    "constant": Dirt(
+        "few_values or one_signed or empty", _on_data(lambda _data, mask: np.where(mask, np.float32(3.1), 0))
+    ),
+    "one sign": Dirt("one_signed", _on_data(lambda data, _mask: np.abs(data))),
+    "beta called Z map": Dirt("magnitude", _on_data(lambda data, _mask: 1000 * data), record={"map_type": "Z map"}),
+    "effect size called T map": Dirt(
+        "magnitude", _on_data(lambda data, mask: data / np.abs(data[mask]).max()), record={"map_type": "T map"}
+    ),
+    # Copies.
+    "exact duplicate": Dirt("duplicate"),
+    "duplicate in another unit": Dirt(
+        "duplicate",
+        _on_data(lambda data, _mask: 250 * data),
+        record={"map_type": "univariate-beta map", "name": "cope 3 (group)"},
+    ),
+    "sign-flipped copy": Dirt("inverted_contrast", _on_data(lambda data, _mask: -data)),
+    # What metadata alone rules out.
+    "single subject": Dirt("not_selected", record={"analysis_level": "single-subject", "number_of_subjects": 1}),
+    "PET": Dirt("not_selected", record={"modality": "PET other", "name": "[11C]raclopride binding"}),
+    "grey matter volume": Dirt(
+        "not_selected", record={"modality": "Structural MRI", "name": "VBM patients > controls"}
+    ),
+    "F map": Dirt("not_selected", _on_data(lambda data, _mask: data**2), record={"map_type": "F map"}),
+    "parcellation": Dirt(
+        "not_selected", _on_data(_parcels), record={"map_type": "parcellation", "analysis_level": None, "modality": ""}
+    ),
+    "atlas": Dirt("not_selected", _on_data(_parcels), record={"image_type": "atlas", "name": "Blocks 5x5x5"}),
+}
+
+
+"""Kind -> what is done. The order says nothing; the archive's plan names each kind by its key."""

@@ -1,0 +1,233 @@
+"""Draw a component: cuts through its peak, axial cuts, the colour bar; and all components small."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from neurovault_ica.figures.mixture import draw_mixture, mixture_row
+from neurovault_ica.figures.png import write_png
+from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, shown_text, with_minus
+from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint, scale_of
+from neurovault_ica.images.maps import Maps, Volume
+from neurovault_ica.images.peaks import Point, find_peaks, peak_of
+from neurovault_ica.naming.regions import Regions, region_at
+from neurovault_ica.naming.titles import MARKS
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.statistics.mixture import fit_mixture
+from neurovault_ica.statistics.smoothness import count_resels
+from neurovault_ica.statistics.thresholds import Limits, limits_of
+
+# Characters of a title at full size; a longer one is drawn smaller.
+LONGEST_TITLE = 85
+AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
+LINE = "#2f9e44"
+
+
+def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
+    """Draw one component: three cuts through its peak, eight axial cuts at fixed heights, the colour bar.
+
+    The axial cuts are the same for all components, so that figures can be laid side by side.
+    """
+    gap, bar_mm = 6, 110
+    widths = [box.shape(axis)[0] for axis in range(3)]
+    tallest = box.shape(2)[1]
+    sheet_mm = len(AXIAL_CUTS_MM) * (widths[2] + gap) + gap
+    zoom = (sheet_mm - bar_mm - 4 * gap) / sum(widths)
+    upper = tallest + 46
+    top = upper + tallest * zoom
+    sheet = Sheet(sheet_mm, top + 70, inches=11)
+    sheet.text(gap, top + 50, title, fontsize=min(15, 15 * LONGEST_TITLE / len(title)), fontweight="bold", va="center")
+    sheet.text(gap, top + 22, facts, fontsize=9.5, color=FAINT, va="center")
+
+    peak = peak_of(volume)
+    left = float(gap)
+    for axis, name in enumerate("xyz"):
+        width = box.shape(axis)[0]
+        corner = (left, float(upper))
+        draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner, magnification=zoom)
+        _draw_crosshair(sheet, box, axis, peak, corner, zoom)
+        _draw_sides(sheet, box, axis, corner, zoom)
+        place = f"{name} = {with_minus(f'{peak[axis]:.0f}')}"
+        sheet.text(left + width * zoom / 2, upper - 4, place, fontsize=10, ha="center", va="top")
+        left += width * zoom + gap
+    _draw_colour_bar(sheet, scale, left=left + 26, bottom=upper + 0.16 * tallest * zoom, height=0.62 * tallest * zoom)
+
+    for number, height_mm in enumerate(AXIAL_CUTS_MM):
+        corner = (gap + number * (widths[2] + gap), 16)
+        draw_panel(sheet, volume, template, box, scale, axis=2, at_mm=height_mm, corner=corner)
+        place = f"z = {with_minus(str(height_mm))}"
+        sheet.text(corner[0] + widths[2] / 2, 13, place, fontsize=9, ha="center", va="top")
+    return sheet
+
+
+def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Place, zoom: float) -> None:
+    across, up = in_plane(axis)
+    width, height = box.shape(axis)
+    x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
+    y = corner[1] + (peak[up] - box.low[up] + 0.5) * zoom
+    hole = 9 * zoom
+    level = [(corner[0], x - hole), (x + hole, corner[0] + width * zoom)]
+    upright = [(corner[1], y - hole), (y + hole, corner[1] + height * zoom)]
+    ends = [((start, y), (end, y)) for start, end in level if start < end]
+    ends += [((x, start), (x, end)) for start, end in upright if start < end]
+    sheet.lines(ends, color=LINE, linewidth=0.8, alpha=0.9, zorder=2)
+
+
+def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: Place, zoom: float) -> None:
+    if axis == 0:
+        return
+    width, height = box.shape(axis)
+    style = {"fontsize": 10, "va": "top", "color": FAINT}
+    sheet.text(corner[0] + 4 * zoom, corner[1] + (height - 3) * zoom, "L", **style)
+    sheet.text(corner[0] + (width - 4) * zoom, corner[1] + (height - 3) * zoom, "R", ha="right", **style)
+
+
+def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, height: float) -> None:
+    """Draw the colour bar over the full, symmetrical range; grey is what is below the threshold."""
+    levels = np.linspace(-scale.brightest, scale.brightest, 401)
+    painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
+    sheet.picture(painted, left, bottom, 16, height)
+    marked = (-scale.brightest, -scale.negative_threshold, scale.threshold, scale.brightest)
+    values = [value for value in marked if abs(value) <= scale.brightest]
+    heights = [bottom + height * (value + scale.brightest) / (2 * scale.brightest) for value in values]
+    sheet.lines([((left + 16, y), (left + 20, y)) for y in heights], color=INK, linewidth=0.8)
+    for value, y in zip(values, heights, strict=True):
+        sheet.text(left + 23, y, with_minus(f"{value:.1f}"), fontsize=9, va="center")
+    sheet.text(left + 8, bottom + height + 10, "SD", fontsize=9, ha="center", va="bottom", color=FAINT)
+
+
+def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> npt.NDArray[np.uint8]:
+    """Draw three cuts through the peak side by side, one pixel a mm, transparent around the brain.
+
+    Returns
+    -------
+    array of shape (height, width, 4)
+        The first row is the lowest.
+    """
+    peak = peak_of(volume)
+    tallest = box.shape(2)[1]
+    cuts = []
+    for axis in range(3):
+        anatomy = cut(template, box, axis, peak[axis])
+        painted = paint(cut(volume, box, axis, peak[axis]), anatomy, scale)
+        alpha = np.where((painted != 255).any(axis=2), 255, 0).astype(np.uint8)
+        below = (tallest - anatomy.shape[0]) // 2
+        above = tallest - anatomy.shape[0] - below
+        cuts.append(np.pad(np.dstack([painted, alpha]), ((below, above), (0, 0), (0, 0))))
+    return np.hstack(cuts)
+
+
+def save_thumbnail(path: str, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write a thumbnail as a PNG."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        write_png(stream, pixels[::-1])
+
+
+def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
+    """Read a thumbnail as `draw_thumbnail` made it."""
+    return np.asarray(Image.open(path))[::-1]
+
+
+def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Sheet:
+    """Draw all components small, each cut through its peak."""
+    columns = 4
+    gap, caption = 22, 52
+    tallest, width = thumbnails[0].shape[:2]
+    cell_width, cell_height = width + gap, tallest + caption
+    n_rows = -(-len(thumbnails) // columns)
+    sheet = Sheet(columns * cell_width + gap, n_rows * cell_height + gap, inches=13)
+    for number, (thumbnail, title) in enumerate(zip(thumbnails, titles, strict=True)):
+        row, column = divmod(number, columns)
+        left = float(gap + column * cell_width)
+        bottom = gap / 2 + (n_rows - 1 - row) * cell_height
+        label, _, terms = title.partition("  ")
+        sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
+        colour = FAINT if terms.startswith(MARKS) else INK
+        sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=colour)
+        sheet.picture(thumbnail, left, bottom, width, tallest)
+    return sheet
+
+
+def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[str, float]) -> str:
+    """Say in a line what a reader of the figure must know."""
+    facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
+    if stability["iq_restarts"] is not None:
+        facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
+    if stability["r_bootstraps"] is not None:
+        facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
+    facts.append(f"shown: {shown_values(limits, threshold)}")
+    return "   ·   ".join(facts)
+
+
+def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
+    """Say which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
+    if "mixture" not in threshold:
+        how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
+        return f"|value| ≥ {limits.positive:.2f} SD ({how})"
+    parts = [f"≥ {limits.positive:.2f}"] if np.isfinite(limits.positive) else []
+    parts += [f"≤ \u2212{limits.negative:.2f}"] if np.isfinite(limits.negative) else []
+    if not parts:
+        return "nothing, as noise explains all values"
+    return f"{' or '.join(parts)} SD (P(active) > {threshold['mixture']:g})"
+
+
+class Study(NamedTuple):
+    """What the figures of all components rest on."""
+
+    maps: Maps
+    brain: Volume
+    box: Box
+    threshold: Mapping[str, float]
+    regions: Regions | None
+
+
+class Paths(NamedTuple):
+    """Where one component's figures go; `mixture` only with a threshold by a mixture."""
+
+    figure: str
+    thumbnail: str
+    mixture: str | None
+
+
+class Drawn(NamedTuple):
+    """What is known of a component once it is drawn."""
+
+    scale: Scale
+    peaks: list[dict[str, Any]]
+    mixture: dict[str, Any] | None
+
+
+def plot_component(study: Study, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
+    """Draw one component, and find its peaks.
+
+    Parameters
+    ----------
+    study : Study
+    number : int
+        Which of the maps.
+    stability : mapping
+        Its row of desc-ICA_stability.tsv.
+    title : str
+    paths : Paths
+    """
+    label, values, volume = stability["component"], study.maps.values[number], study.maps.volume(number)
+    fit = fit_mixture(values, count_resels(values, study.maps.inside)) if paths.mixture else None
+    if fit and not fit.converged:
+        logging.warning("%s: the fit of its mixture has not converged; see its figure", label)
+    limits = limits_of(values, study.threshold, fit)
+    scale = scale_of(values, limits)
+    facts = facts_of(stability, limits, study.threshold)
+    draw_component(volume, study.brain, study.box, scale, title=title, facts=facts).save(paths.figure, title=title)
+    save_thumbnail(paths.thumbnail, draw_thumbnail(volume, study.brain, study.box, scale))
+    if fit and paths.mixture:
+        drawn = draw_mixture(fit, limits, values, f"{label}: {shown_values(limits, study.threshold)}")
+        save_figure(drawn, paths.mixture, title=f"Mixture of {label}")
+    peaks = [
+        {"component": label, **row, "region": region_at(study.regions, (row["x"], row["y"], row["z"]))}
+        for row in find_peaks(volume, scale.threshold, scale.negative_threshold)
+    ]
+    return Drawn(scale, peaks, {"component": label, **mixture_row(fit, limits, values)} if fit else None)

@@ -1,0 +1,78 @@
+"""Look through images from three sides, as through a brain of glass; small enough for a page of thousands."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.runtime.log import progress
+from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.types import Real
+
+# Of the absolute values of an image; its brightest voxels must not pale all others.
+GLASS_PERCENTILE = 99.5
+# What the page has room for; nobody looks through more.
+MOST_GLASS_BRAINS = 2000
+
+
+def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.int8]:
+    """Look through the brain from the left, from behind and from above: the value of largest size on each line.
+
+    Parameters
+    ----------
+    values : array of shape (n_voxels,)
+    inside : array of shape (nx, ny, nz)
+    step : int
+        Voxels that become one pixel, along each axis.
+
+    Returns
+    -------
+    array of shape (height, width)
+        From -127 to 127, the image's own 99.5th percentile and beyond; the three views side by side, head up.
+    """
+    brightest = np.percentile(np.abs(values), GLASS_PERCENTILE) or 1.0
+    volume = np.zeros(inside.shape, np.float32)
+    volume[inside] = values / brightest
+    views = [_coarse(_strongest(volume, axis), step).T[::-1] for axis in range(3)]
+    return np.round(127 * np.clip(side_by_side(views), -1, 1)).astype(np.int8)
+
+
+def glass_outline(inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bool_]:
+    """Project the mask as `glass_brain` projects the values."""
+    return side_by_side([_coarse(inside.max(axis=axis).astype(np.float32), step).T[::-1] for axis in range(3)]) > 0
+
+
+def side_by_side(views: Sequence[Real]) -> Real:
+    """Place pictures beside each other, all as high as the highest."""
+    tallest = max(len(view) for view in views)
+    return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 2))) for view in views])
+
+
+def _strongest(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    high, low = volume.max(axis=axis), volume.min(axis=axis)
+    return np.where(high >= -low, high, low)
+
+
+def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
+    """Keep the value of largest size of each square of pixels."""
+    padded = np.pad(view, [(0, -length % step) for length in view.shape])
+    squares = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
+    return _strongest(squares.transpose(0, 2, 1, 3).reshape(squares.shape[0], squares.shape[2], -1), axis=2)
+
+
+def glass_brains(
+    qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
+) -> tuple[list[int], list[npt.NDArray[np.int8]]]:
+    """Look through every image that could be read, used or not; give their ids and pictures."""
+    ids: list[int] = []
+    pictures: list[npt.NDArray[np.int8]] = []
+    for table, file in zip(qualities, voxels, strict=True):
+        readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]
+        images = (image for block in image_blocks(np.load(file, mmap_mode="r")) for image in block.read())
+        for image_id, values in zip(readable, progress(images, total=len(readable), unit="image"), strict=True):
+            if len(ids) == MOST_GLASS_BRAINS:
+                return ids, pictures
+            ids.append(image_id)
+            pictures.append(glass_brain(values, inside, step))
+    return ids, pictures

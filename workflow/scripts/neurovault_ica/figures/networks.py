@@ -1,0 +1,113 @@
+"""Draw components beside reference networks."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.patches import Rectangle
+
+from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text, with_minus
+from neurovault_ica.figures.slices import Box, draw_panel, scale_of
+from neurovault_ica.images.maps import Volume
+from neurovault_ica.images.peaks import peak_of
+from neurovault_ica.naming.networks import Matches
+from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
+from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.types import Array, Row
+
+# Maps are shown from this percentile of their absolute values, as components are in nilearn's example.
+SHOWN_PERCENTILE = 90
+# The matrix shows all networks up to so many, and of more those that are a match.
+MOST_NETWORKS_SHOWN = 30
+MATRIX_COLOURS = mpl.colormaps["Blues"]
+LONGEST_TITLE, LONGEST_NAME = 40, 30
+
+
+def evidence_of(row: Row, kind: str) -> str:
+    """Say how well a component and its best or matched network go together: ``r = 0.62   p = 0.001   q = 0.004``."""
+    facts = [f"r = {with_minus(format(row[f'{kind}_r'], '.2f'))}"]
+    if row[f"{kind}_p"] is None:
+        return f"{facts[0]}   not tested"
+    facts += [f"{letter} = {row[f'{kind}_{letter}']:.2g}" for letter in "pq"]
+    return "   ".join(facts)
+
+
+def draw_match(
+    volumes: Sequence[Volume],
+    headings: Sequence[tuple[str, str]],
+    inside: npt.NDArray[np.bool_],
+    template: Volume,
+    box: Box,
+) -> Sheet:
+    """Draw maps side by side, all cut through the peak of the first.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        The component, its best network, and its matched network if that is another one.
+    headings : sequence of (str, str)
+        What each is, and how it goes with the component.
+    inside : boolean array of 3 dimensions
+        The mask.
+    """
+    gap, caption = 8, 62
+    widths = [box.shape(axis)[0] for axis in range(3)]
+    group, tallest = sum(widths) + 6 * gap, box.shape(2)[1]
+    sheet = Sheet(len(volumes) * group, tallest + caption + gap, inches=4.4 * len(volumes))
+    peak = peak_of(volumes[0])
+    for number, (volume, (title, facts)) in enumerate(zip(volumes, headings, strict=True)):
+        values = volume.data[inside]
+        limit = float(np.percentile(np.abs(values), SHOWN_PERCENTILE))
+        scale = scale_of(values, Limits(limit, limit))
+        left = float(gap + number * group)
+        sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
+        sheet.text(left, tallest + 22, facts, fontsize=9, color=FAINT, va="center")
+        for axis in range(3):
+            width, height = box.shape(axis)
+            corner = (left, gap + (tallest - height) / 2)
+            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner)
+            left += width + gap
+    return sheet
+
+
+def networks_shown(matches: Matches, n_networks: int) -> list[int]:
+    """Order networks for the matrix: matched ones in the order of their components, then the others.
+
+    Of many networks, only those that are a match of some component are shown.
+    """
+    first = [int(network) for network in matches.matched if network >= 0]
+    others = range(n_networks) if n_networks <= MOST_NETWORKS_SHOWN else sorted(set(matches.best.tolist()))
+    return first + [network for network in others if network not in first]
+
+
+def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
+    """Draw |r| of components and networks as a matrix; matched pairs framed, significant best ones in bold."""
+    shown = networks_shown(matches, r.shape[1])
+    cell, left, bottom = 24, 70, 44
+    top = 12 + 5.6 * min(LONGEST_NAME, max(len(names[network]) for network in shown))
+    width, height = max(len(shown), 16) * cell, len(rows) * cell
+    sheet = Sheet(left + width + 30, bottom + height + top, inches=(left + width + 30) / 75)
+    sheet.text(left, 24, "|r| over the common mask.   Frame: matched one to one.", fontsize=9, color=FAINT, va="center")
+    sheet.text(
+        left, 8, f"Bold: best network of the component, q < {SIGNIFICANT_Q}.", fontsize=9, color=FAINT, va="center"
+    )
+    for column, network in enumerate(shown):
+        x = left + (column + 0.5) * cell
+        name = shown_text(names[network], LONGEST_NAME)
+        sheet.text(x, bottom + height + 5, name, fontsize=8.5, rotation=90, ha="center", va="bottom")
+    for number, row in enumerate(rows):
+        y = bottom + height - (number + 1) * cell
+        sheet.text(left - 5, y + cell / 2, row["component"], fontsize=8.5, ha="right", va="center")
+        for column, network in enumerate(shown):
+            size = float(abs(r[number, network]))
+            x = left + column * cell
+            sheet.axes.add_patch(Rectangle((x, y), cell, cell, facecolor=MATRIX_COLOURS(size), edgecolor="white"))
+            if matches.matched[number] == network:
+                frame = Rectangle((x + 1, y + 1), cell - 2, cell - 2, fill=False, edgecolor=INK, linewidth=1.4)
+                sheet.axes.add_patch(frame)
+            bold = "bold" if is_significant(row["best_q"]) and matches.best[number] == network else "normal"
+            ink = "white" if size > 0.55 else INK
+            style = {"fontsize": 7, "ha": "center", "va": "center", "color": ink, "fontweight": bold}
+            sheet.text(x + cell / 2, y + cell / 2, f"{size:.2f}", **style)
+    return sheet

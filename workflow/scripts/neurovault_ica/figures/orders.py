@@ -1,0 +1,50 @@
+"""Draw the comparison of numbers of components."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.types import Row
+
+
+def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, path: str) -> None:
+    """Draw stability, number of reproduced components, and variance against the number of components."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    stability, number, variance = figure.subplots(1, 3)
+    orders = [row["n_components"] for row in rows]
+
+    def draw(axes: Any, column: str, label: str, **style: Any) -> None:
+        values = [np.nan if row[column] is None else row[column] for row in rows]
+        if not np.isnan(values).all():
+            axes.plot(orders, values, label=label, **style)
+
+    draw(stability, "iq_restarts", "restarts, Iq", color="C0", marker="o")
+    draw(stability, "iq_bootstraps", "bootstraps, Iq", color="C1", marker="o")
+    draw(stability, "r_bootstraps", "bootstraps, |r|", color="C2", marker="o")
+    draw(stability, "chance_r_bootstraps", "by chance", color="C2", linestyle=":")
+    draw(stability, "r_split_half", "halves, |r|", color="C3", marker="o")
+    draw(stability, "chance_r_split_half", "by chance", color="C3", linestyle=":")
+    stability.set(ylabel="mean over components", ylim=(0, 1.02))
+    stability.legend(fontsize="x-small")
+    number.plot(orders, orders, color="0.7", linestyle="--", label="all of them")
+    draw(number, "reproduced", "found again in draws and halves", color="C3", marker="o")
+    number.axvline(n_above_chance, color="0.4", linestyle=":", label="above chance (parallel analysis)")
+    number.set(ylabel="components", ylim=(0, None))
+    number.legend(fontsize="x-small")
+    draw(variance, "variance_explained", "variance explained", color="C4", marker="o")
+    share = [row["restarts_converged"] / n_restarts for row in rows]
+    variance.plot(orders, share, color="C0", marker="s", label="restarts that converge")
+    variance.set(ylabel="share", ylim=(0, 1.02))
+    variance.legend(fontsize="x-small")
+    for axes in (stability, number, variance):
+        axes.set_xlabel("number of components")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    number.yaxis.set_major_locator(MaxNLocator(integer=True))
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})

@@ -1,0 +1,112 @@
+"""Draw loadings of collections and similarity of components."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from neurovault_ica.figures.sheet import INK, shown_text
+from neurovault_ica.naming.titles import choose_names, write_names
+from neurovault_ica.types import Real, Row
+
+# More rows than this cannot be read on a page.
+MOST_COLLECTIONS = 60
+LONGEST_NAME = 48
+NAMES_SHOWN = 2
+
+
+def order_rows(rows: Real) -> list[int]:
+    """Put rows that are alike beside each other."""
+    if len(rows) < 3:
+        return list(range(len(rows)))
+    return leaves_list(linkage(rows, "average", optimal_ordering=True)).tolist()
+
+
+def order_by_similarity(similarity: Real) -> list[int]:
+    """Put what is alike beside each other, given how alike each is to each, at most 1."""
+    if len(similarity) < 3:
+        return list(range(len(similarity)))
+    distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
+    np.fill_diagonal(distance, 0)
+    return leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True)).tolist()
+
+
+def names_of(labels: Sequence[str], terms: Iterable[Row]) -> list[str]:
+    """Write beside each component's label its significant terms, or its strongest, marked as not significant."""
+    strongest: dict[str, list[tuple[str | None, float | None]]] = {}
+    for row in sorted(terms, key=lambda row: row["rank"]):
+        strongest.setdefault(row["component"], []).append((row["term"], row["q"]))
+    chosen = [choose_names(strongest.get(label, [])) for label in labels]
+    return [
+        shown_text(f"{label} {write_names(words[:NAMES_SHOWN], mark)}", LONGEST_NAME)
+        for label, (words, mark) in zip(labels, chosen, strict=True)
+    ]
+
+
+def draw_loadings(means: Real, collections: Sequence[str], components: Sequence[str]) -> Figure:
+    """Draw the collections' mean correlations with the components; like collections stand together.
+
+    Parameters
+    ----------
+    means : array of shape (n_collections, n_components)
+    collections, components : list of str
+        Their names.
+    """
+    # Those that load on nothing tell nothing.
+    strongest = np.sort(np.argsort(-np.abs(means).max(axis=1), kind="stable")[:MOST_COLLECTIONS])
+    chosen = strongest[order_rows(means[strongest])]
+    figure = Figure(
+        figsize=(5 + 0.3 * len(components), 2.4 + 0.2 * len(chosen)), facecolor="white", layout="constrained"
+    )
+    axes = figure.add_subplot()
+    limit = float(np.abs(means).max()) or 1.0
+    picture = axes.imshow(means[chosen], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
+    _name(axes, rows=[collections[row] for row in chosen], columns=components)
+    figure.colorbar(picture, ax=axes, shrink=0.5, label="mean correlation of its images with the component")
+    return figure
+
+
+def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[str]) -> Figure:
+    """Draw how alike components are in space and, where there are terms, in terms; like ones stand together.
+
+    Parameters
+    ----------
+    overlap, likeness : array of shape (n_components, n_components)
+        Dice's coefficients; correlations of the terms' weights, or None.
+    components : list of str
+        Their names.
+    """
+    order = order_by_similarity(overlap if likeness is None else (overlap + likeness) / 2)
+    names = [components[number] for number in order]
+    panels = [(overlap, "viridis", 0.0, "overlap in space (Dice)")]
+    if likeness is not None:
+        panels.append((likeness, "RdBu_r", -1.0, "correlation of the terms' weights"))
+    side = 1.8 + 0.22 * len(names)
+    figure = Figure(figsize=(3.2 + len(panels) * side, 2.2 + side), facecolor="white")
+    # matplotlib leaves too little room for the text below a large colour bar.
+    figure.set_layout_engine("constrained", h_pad=0.15)
+    for axes, (values, colours, lowest, label) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        shown = values[np.ix_(order, order)].copy()
+        # Each with itself is 1 and would be the only thing to be seen.
+        np.fill_diagonal(shown, np.nan)
+        highest = max(float(np.nanmax(shown, initial=0)), 0.01) if lowest == 0 else 1.0
+        picture = axes.imshow(shown, cmap=colours, vmin=lowest, vmax=highest, interpolation="none")
+        _name(axes, rows=names if axes.get_subplotspec().is_first_col() else [], columns=names)
+        figure.colorbar(picture, ax=axes, shrink=0.6, label=label, location="bottom")
+    return figure
+
+
+def _name(axes: Axes, *, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Write the names of rows and columns, as they are."""
+    axes.set_yticks(range(len(rows)))
+    axes.set_yticklabels([shown_text(name, LONGEST_NAME) for name in rows], fontsize=8, parse_math=False, color=INK)
+    axes.set_xticks(range(len(columns)))
+    axes.set_xticklabels(
+        [shown_text(name, LONGEST_NAME) for name in columns], fontsize=8, parse_math=False, color=INK, rotation=90
+    )
+    axes.tick_params(length=0)

@@ -1,0 +1,1 @@
+"""NIfTI files, resampling, masks, quality, duplicates, the matrix on disk."""

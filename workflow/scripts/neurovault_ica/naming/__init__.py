@@ -1,0 +1,1 @@
+"""Evidence for what a component is called."""

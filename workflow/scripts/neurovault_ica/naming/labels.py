@@ -1,0 +1,185 @@
+"""What NeuroVault's own records say of each image: labels of the Cognitive Atlas, and the words of names and texts.
+
+Anybody can write anything into a record, so texts are data: nothing here depends on what a text says but its words.
+"""
+
+import functools
+import html
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.naming.terms import count_carriers, evidence
+from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS, associate
+from neurovault_ica.types import Array
+
+LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
+TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+WORDS = "words"
+MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
+# Letters and digits, hyphenated or not: n-back, 2-back, v1.
+WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+MIN_LETTERS = 3
+LONGEST_WORD = 40
+# The list of the Glasgow Information Retrieval Group, as scikit-learn has it, without the words that are too short
+# anyway. A copy because nothing else here imports scikit-learn, which takes 2 s of every run; a test compares the two.
+ENGLISH_STOP_WORDS = frozenset(
+    """
+    about above across after afterwards again against all almost alone along already also although always among
+    amongst amoungst amount and another any anyhow anyone anything anyway anywhere are around back became
+    because become becomes becoming been before beforehand behind being below beside besides between beyond bill
+    both bottom but call can cannot cant con could couldnt cry describe detail done down due during each eight
+    either eleven else elsewhere empty enough etc even ever every everyone everything everywhere except few
+    fifteen fifty fill find fire first five for former formerly forty found four from front full further get
+    give had has hasnt have hence her here hereafter hereby herein hereupon hers herself him himself his how
+    however hundred inc indeed interest into its itself keep last latter latterly least less ltd made many may
+    meanwhile might mill mine more moreover most mostly move much must myself name namely neither never
+    nevertheless next nine nobody none noone nor not nothing now nowhere off often once one only onto other
+    others otherwise our ours ourselves out over own part per perhaps please put rather same see seem seemed
+    seeming seems serious several she should show side since sincere six sixty some somehow someone something
+    sometime sometimes somewhere still such system take ten than that the their them themselves then thence
+    there thereafter thereby therefore therein thereupon these they thick thin third this those though three
+    through throughout thru thus together too top toward towards twelve twenty two under until upon very via was
+    well were what whatever when whence whenever where whereafter whereas whereby wherein whereupon wherever
+    whether which while whither who whoever whole whom whose why will with within without would yet you your
+    yours yourself yourselves
+    """.split()  # noqa: SIM905
+)
+# Words of the trade: they say how a map was made, not what people did.
+STOP_WORDS = ENGLISH_STOP_WORDS | set(
+    """
+    activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
+    authors available average averaged based baseline beta betas bold brain change changes cluster clusters cohort
+    collection compared comparison condition conditions conducted contain contains contrast contrasts controls
+    corrected correction correlated correlation covariate covariates current data dataset datasets deactivation
+    decrease derived description descriptions difference differences downloaded effect effects estimate estimates
+    experiment experiments fdr fig figure file files fixed fmri fsl functional fwe generated glm group group-level
+    groups healthy higher human humans image images imaging included including increase individual investigate
+    investigated level lower magnetic main manuscript map maps mask masked mean meta-analysis mixed mni model models
+    mri neural neuroimaging neurovault nifti nii obtained ones online package paper parameter parametric participant
+    participants peak performed pipeline preprint preprocessed preprocessing present previous project provided
+    published random regression regressor related reported resonance response responses result results sample script
+    scripts second-level session sessions show showing shown significant size sizes smoothed software spm stat
+    statistic statistical statistics stats studies study subject subjects supplemental supplementary table task
+    tasks template test tests threshold thresholded toolbox trial trials uncorrected univariate univariate-beta
+    unthresholded used using value values variance versus volume voxel voxels vs whole whole-brain zmap zstat
+    """.split()  # noqa: SIM905
+)
+Row = Mapping[str, Any]
+
+
+@functools.cache
+def words_of(text: str) -> frozenset[str]:
+    """Take the words out of a text, in lower case: no markup, addresses, numbers, codes or words of the stop list."""
+    plain = unicodedata.normalize("NFKC", MARKUP.sub(" ", html.unescape(text))).casefold()
+    return frozenset(word for word in WORD.findall(plain) if _says_something(word))
+
+
+def _says_something(word: str) -> bool:
+    """Tell words from numbers, abbreviations of one or two letters, and codes such as zstat1 or con0001."""
+    if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
+        return False
+    return all(part.isalpha() or part.isdigit() for part in word.split("-"))
+
+
+def label_matrix(
+    images: Sequence[Row], collections: Mapping[int, Row]
+) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
+    """Say which images carry which label or word.
+
+    Labels that fewer than three collections have, or that all images have, say nothing across studies and are left out.
+
+    Parameters
+    ----------
+    images : sequence of mappings
+        Rows of fetch_metadata/images.tsv.
+    collections : mapping of int to mapping
+        Rows of fetch_metadata/collections.tsv by id. The words of a collection are those of all its images.
+
+    Returns
+    -------
+    labels : list of (field, label)
+        Sorted; the field of words is ``words``.
+    carries : array of shape (n_images, n_labels)
+        1 or 0, or NaN for images of which nothing is known in that field.
+    """
+    rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+    described: dict[str, list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        labels = set(_labels_of(image, collections[image["collection_id"]]))
+        for label in labels:
+            rows_of[label].append(number)
+        for field in {field for field, _ in labels}:
+            described[field].append(number)
+    known = {
+        label: rows
+        for label, rows in sorted(rows_of.items())
+        if len({images[row]["collection_id"] for row in rows}) >= MIN_LABEL_COLLECTIONS
+        and len(rows) < len(described[label[0]])
+    }
+    carries = np.full((len(images), len(known)), np.nan, dtype=np.float32)
+    for column, ((field, _), rows) in enumerate(known.items()):
+        carries[described[field], column] = 0
+        carries[rows, column] = 1
+    return list(known), carries
+
+
+def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
+    for field in LABEL_FIELDS:
+        if image[field]:
+            yield field, str(image[field])
+    texts = [*(image[field] for field in TEXT_FIELDS), collection["description"]]
+    for word in frozenset().union(*(words_of(text) for text in texts if text)):
+        yield WORDS, word
+
+
+def enrich(
+    images: list[dict[str, Any]],
+    studies: Mapping[int, Mapping[str, Any]],
+    loadings: Array,
+    components: list[str],
+    *,
+    n_permutations: int,
+    random_state: int,
+) -> list[dict[str, Any]]:
+    """Compare the mean loading of the images that share a metadata label or word with that of all other images.
+
+    Parameters
+    ----------
+    images : list of mapping
+        Rows of fetch_metadata/images.tsv, in the order of the loadings.
+    studies : mapping of int to mapping
+        Rows of fetch_metadata/collections.tsv by id.
+    loadings : array of shape (n_images, n_components)
+    components : list of str
+        Their names.
+    """
+    labels, carries = label_matrix(images, studies)
+    collections = [image["collection_id"] for image in images]
+    significance = associate(loadings, carries, collections, n_permutations=n_permutations, random_state=random_state)
+    counts = count_carriers(carries == 1, collections)
+    means, others = (_means_over((carries == value).astype(np.float64), loadings) for value in (1, 0))
+    rows = [
+        {
+            "component": component,
+            "field": field,
+            "label": label,
+            "mean_loading": means[number, column],
+            "difference": means[number, column] - others[number, column],
+        }
+        | counts[column]
+        | evidence(significance, number, column)
+        for column, (field, label) in enumerate(labels)
+        for number, component in enumerate(components)
+    ]
+    return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
+
+
+def _means_over(chosen: Array, loadings: Array) -> Array:
+    """Average loadings over the images chosen for each feature: (n_components, n_features)."""
+    return loadings.T @ (chosen / chosen.sum(axis=0))

@@ -1,0 +1,1 @@
+"""An HTTP client: knows nothing of NeuroVault."""

@@ -1,0 +1,1 @@
+"""What a rerun and a paper need."""

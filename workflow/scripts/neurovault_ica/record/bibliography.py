@@ -1,0 +1,125 @@
+"""The works to cite: those of methods and software, kept in software.bib, and the papers of the collections."""
+
+import re
+import unicodedata
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from neurovault_ica.runtime.files import package_file
+from neurovault_ica.types import Row
+
+SOFTWARE_FILE = package_file("record/software.bib")
+MOST_AUTHORS_LISTED = 3
+# BibTeX counts braces even behind a backslash, so those become commands; @ would start an entry inside a comment.
+ESCAPED = {
+    "\\": r"{\textbackslash}",
+    "{": r"{\textbraceleft}",
+    "}": r"{\textbraceright}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"{\textasciicircum}",
+    "~": r"{\textasciitilde}",
+    "@": r"{\char64}",
+}
+
+
+def read_works(path: str | Path = SOFTWARE_FILE) -> dict[str, dict[str, str]]:
+    """Read the fields of each entry of our own BibTeX file, which has each field on one line."""
+    works: dict[str, dict[str, str]] = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if opened := re.fullmatch(r"@\w+\{(\w+),", line):
+            fields = works.setdefault(opened.group(1), {})
+        elif field := re.fullmatch(r"  (\w+) = \{(.*)\},", line):
+            fields[field.group(1)] = field.group(2)
+    return works
+
+
+def cite(work: Mapping[str, str]) -> str:
+    """Name a work in the text: ``Hyvärinen 1999``, ``Benjamini and Hochberg 1995``, ``Himberg et al. 2004``."""
+    surnames = [name.partition(",")[0] for name in _plain(work["author"]).split(" and ")]
+    names = " and ".join(surnames) if len(surnames) <= 2 else f"{surnames[0]} et al."
+    return f"{names} {work['year']}"
+
+
+def reference_line(work: Mapping[str, str]) -> str:
+    """Write a work as a line of a list of references."""
+    fields = {name: _plain(value) for name, value in work.items()}
+    names = fields["author"].split(" and ")
+    authors = "; ".join(names) if len(names) <= MOST_AUTHORS_LISTED else f"{names[0]} et al."
+    where = f"https://doi.org/{fields['doi']}" if "doi" in fields else fields["url"]
+    pages = fields["pages"].replace("--", "\u2013")
+    return f"{authors} ({fields['year']}). {fields['title']}. {fields['journal']} {fields['volume']}, {pages}. {where}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[{}]", "", text)
+
+
+def clean_doi(text: str | None) -> str | None:
+    """Return the bare DOI in `text`, or None; ``doi:`` and resolver addresses are cut off."""
+    found = re.search(r"10\.\d{4,9}/\S+", urllib.parse.unquote(text or ""))
+    # Braces, backslashes and the like are legal in a DOI but not in BibTeX; percent-encoded they still resolve.
+    return urllib.parse.quote(found.group().rstrip(".,;"), safe="/:;()._-") if found else None
+
+
+def escape_bibtex(text: str) -> str:
+    """Make any text safe inside a BibTeX field in braces."""
+    shown = (character for character in " ".join(text.split()) if not unicodedata.category(character).startswith("C"))
+    return "".join(ESCAPED.get(character, character) for character in shown)
+
+
+def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    """Format one entry; the values are already safe."""
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) -> tuple[list[str], list[str]]:
+    """Write an entry for each DOI of the contributing collections, and a comment for each collection without one.
+
+    Several collections may belong to one paper; they share its entry.
+    """
+    papers: dict[str, list[Row]] = {}
+    without = []
+    for collection in sorted(collections, key=lambda row: row["collection_id"]):
+        count = n_used.get(collection["collection_id"], 0)
+        doi = clean_doi(collection["DOI"]) or clean_doi(collection["preprint_DOI"])
+        if count and doi:
+            papers.setdefault(doi.lower(), []).append(collection | {"doi": doi})
+        elif count:
+            name = escape_bibtex(collection["name"] or "")
+            images = f"{count:,} image{'' if count == 1 else 's'}"
+            without.append(f"% NeuroVault collection {collection['collection_id']}, {images}: {name}")
+    entries = []
+    for group in papers.values():
+        first = group[0]
+        numbers = ", ".join(str(collection["collection_id"]) for collection in group)
+        fields = {
+            "author": bibtex_authors(first["authors"]),
+            "title": "{" + escape_bibtex(first["name"] or f"NeuroVault collection {first['collection_id']}") + "}",
+            "journal": escape_bibtex(first["journal_name"] or ""),
+            "doi": first["doi"],
+            "note": f"NeuroVault collection{'s' if len(group) > 1 else ''} {numbers}",
+        }
+        kind = "article" if fields["journal"] else "misc"
+        entries.append(bibtex_entry(kind, f"neurovault{first['collection_id']}", fields))
+    return entries, without
+
+
+def bibtex_authors(text: str | None) -> str:
+    """Turn NeuroVault's ``A, B and C`` into BibTeX's ``A and B and C``."""
+    names = re.split(r"(?:,|\s+and|,\s+and)\s+(?!and\s)", text or "")
+    return " and ".join(escape_bibtex(name) for name in names if name.strip())
+
+
+def references_text(entries: list[str], without: list[str], text: str) -> str:
+    """Put the references together: the works that `text` cites, and those of the collections."""
+    heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
+    cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
+    missing = ["% Collections without a DOI: cite them by their address.", *without] if without else []
+    data = ["% Data: the papers of the contributing collections", *entries]
+    return "\n\n".join([heading, *cited, *data, "\n".join(missing)]).rstrip() + "\n"

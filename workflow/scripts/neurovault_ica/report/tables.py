@@ -1,0 +1,244 @@
+"""Rows of the page, gathered from the tables of the run."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from neurovault_ica.naming.titles import choose_names
+from neurovault_ica.report.text import shorten
+from neurovault_ica.statistics.p_values import is_significant
+from neurovault_ica.types import Row
+
+TERMS_SHOWN = 10
+COLLECTIONS_SHOWN = 6
+LABELS_SHOWN = 8
+PEAKS_SHOWN = 15
+SAID_SHOWN = 3
+N_BINS = 40
+REASONS = {
+    "missing_file": "The archive has no file for this image.",
+    "damaged_file": "The file is not a complete gzipped NIfTI: cut short, of another size than the archive states, or"
+    " a web page saved under its name.",
+    "not_found": "The server does not have the file that its record names.",
+    "refused": "The server does not give the file away.",
+    "server_error": "The server answered with an error each time it was asked.",
+    "timeout": "The server was silent for too long, or sent too slowly, each time it was asked.",
+    "no_connection": "The connection broke each time the file was asked for.",
+    "bad_address": "What the record names as the file is no address, or leads nowhere.",
+    "private_address": "The record leads into a private network, which is not asked unless the archive is there.",
+    "file_too_large": "The record states more bytes than any image has.",
+    "bad_answer": "What the server sent was not what it should be, each time it was asked.",
+    "changed": "The file is not the one that the lock of the earlier run names.",
+    "unreadable": "The file is not a NIfTI image that can be read to its end.",
+    "not_3d": "The file holds several volumes; which of them is the statistic map is not known.",
+    "not_numeric": "The voxels are not real numbers.",
+    "bad_affine": "The header does not say where in the brain the voxels are.",
+    "too_large": "The header claims more voxels than a statistic map has.",
+    "empty": "No voxel holds a finite value other than zero.",
+    "outside_template": "The image lies outside the brain template altogether.",
+    "coverage": "The data cover too little of the brain.",
+    "background": "The background is a constant that is not zero and reaches into the brain mask.",
+    "few_values": "There are only a few different values: a mask or a parcellation, not a statistic map.",
+    "thresholded": "Too much of the brain is zero: the map was thresholded before it was uploaded.",
+    "outside_brain": "Too much of the signal lies outside the brain.",
+    "misplaced": "The data do not lie where the brain is: the map is in another space.",
+    "one_signed": "The map has practically one sign only: one side of a contrast, a mask, or not a difference at all.",
+    "magnitude": "The largest value is too small or too large for a Z or T map: the map type is probably wrong.",
+    "unit": "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
+    "duplicate": "The map is practically the same as an earlier one.",
+    "inverted_contrast": "The map is practically an earlier one with the sign reversed.",
+    "constant": "All voxels of the brain have the same value.",
+}
+NO_TERMS = {
+    "missing_file": "no answer in the archive",
+    "not_asked": "not asked for (neurosynth_url: null)",
+    "not_given": "no file named in the table",
+    "malformed": "unreadable answer",
+    "no_values": "empty answer",
+    "image_too_large": "image too large for Neurosynth",
+    "refused": "refused by Neurosynth",
+    "not_found": "not known to Neurosynth",
+    "server_error": "error of the server",
+    "timeout": "server silent",
+    "no_connection": "connection broken",
+    "bad_address": "no such address",
+    "private_address": "led into a private network",
+    "bad_answer": "unreadable answer",
+    "server_down": "server down",
+    "changed": "not as in the lock",
+}
+STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
+
+
+def count_significant(rows: Sequence[Row]) -> int | None:
+    """Count the significant rows; None where nothing was tested."""
+    tested = [row["q"] for row in rows if row["q"] is not None]
+    return sum(is_significant(q) for q in tested) if tested else None
+
+
+def group_by_component(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Sort rows into lists by their component, in the order in which they come."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["component"], []).append(row)
+    return groups
+
+
+def describe_components(
+    *,
+    stability: Sequence[Row],
+    thresholds: Mapping[str, list[Row]],
+    mixing: Sequence[Row],
+    collection_of: Mapping[int, int],
+    images: Mapping[str, list[Row]],
+    collections: Mapping[str, list[Row]],
+    terms: Mapping[str, list[Row]],
+    enrichment: Mapping[str, list[Row]],
+    map_terms: Mapping[str, list[Row]],
+    peaks: Mapping[str, list[Row]],
+    networks: Mapping[str, list[Row]],
+) -> list[Row]:
+    """Gather what the page shows of each component, most of it by component, collections by image."""
+    described = []
+    for row in stability:
+        label = row["component"]
+        strongest = sorted(peaks.get(label, []), key=lambda peak: -abs(peak["value"]))
+        loadings = [(entry[label], collection_of[entry["image_id"]]) for entry in mixing]
+        component = row | {
+            **{key: thresholds[label][0][key] for key in ("threshold", "negative_threshold", "brightest")},
+            "terms": scaled_terms(terms.get(label, [])),
+            "n_significant_terms": count_significant(terms.get(label, [])),
+            "maps": map_terms.get(label, [])[:TERMS_SHOWN],
+            "n_significant_maps": count_significant(map_terms.get(label, [])),
+            "labels": [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN],
+            "n_significant_labels": count_significant(enrichment.get(label, [])),
+            "images": images.get(label, []),
+            "collections": collections.get(label, [])[:COLLECTIONS_SHOWN],
+            "histogram": histogram(loadings, row["largest_collection_id"]),
+            "peaks": strongest[:PEAKS_SHOWN],
+            "n_peaks": len(strongest),
+            "regions": list(dict.fromkeys(peak["region"] for peak in strongest if peak.get("region"))),
+            "network": next(iter(networks.get(label, [])), None),
+            "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
+        }
+        ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
+        component["names"], component["mark"] = choose_names([(term["term"], term["q"]) for term in ranked])
+        component["said"] = significant_labels(enrichment.get(label, []))
+        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
+        component["agreed"] = agreed_words(
+            [term["term"] for term in ranked if is_significant(term["q"])],
+            [row["label"] for row in enrichment.get(label, []) if row["difference"] > 0 and is_significant(row["q"])],
+            [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
+        )
+        component["text"] = searchable(component)
+        described.append(component)
+    return described
+
+
+def histogram(loadings: Sequence[tuple[float, int]], collection_id: int | None) -> Row:
+    """Count images by their loadings in bins that are symmetric around 0, those of one collection apart.
+
+    Parameters
+    ----------
+    loadings : list of (float, int)
+        Loading and collection of each image.
+    collection_id : int or None
+        The collection to count apart.
+
+    Returns
+    -------
+    dict
+        ``limit``, the largest |loading|; ``most``, the largest count; ``bins``, each with both counts.
+    """
+    limit = max((abs(loading) for loading, _ in loadings), default=0.0) or 1.0
+    bins = [{"others": 0, "largest": 0} for _ in range(N_BINS)]
+    for loading, collection in loadings:
+        place = min(int((loading / limit + 1) / 2 * N_BINS), N_BINS - 1)
+        bins[place]["largest" if collection == collection_id else "others"] += 1
+    return {"limit": limit, "most": max(entry["others"] + entry["largest"] for entry in bins), "bins": bins}
+
+
+def scaled_terms(terms: Iterable[Row]) -> list[Row]:
+    """Take the strongest terms, each with the length of its bar in percent of the strongest."""
+    named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
+    strongest = max((term["weight"] for term in named), default=0)
+    return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
+
+
+def significant_labels(rows: Iterable[Row]) -> list[str]:
+    """Take the strongest labels and words that go with a component beyond chance, each once."""
+    found = [row["label"] for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    return list(dict.fromkeys(found))[:SAID_SHOWN]
+
+
+def agreed_words(*sources: Sequence[str | None]) -> list[str]:
+    """List the words that significant names of more than one source have, in the order of the first source."""
+    words = [dict.fromkeys(re.findall(r"\w{3,}", " ".join(map(str, source)).lower())) for source in sources]
+    counts = Counter(word for source in words for word in source)
+    return [word for word, count in counts.items() if count > 1]
+
+
+def searchable(component: Row) -> str:
+    """Join what the search looks through: label, terms, labels, regions of all peaks, studies, network."""
+    texts = [
+        component["component"],
+        *(term["term"] for term in component["terms"]),
+        *(entry["label"] for entry in component["labels"]),
+        *(row["term"] for row in component["mapped"]),
+        *component["regions"],
+        *(study["name"] for study in component["collections"]),
+        component["network"] and component["network"]["best_network"],
+    ]
+    return " ".join(shorten(text) for text in texts if text is not None).lower()
+
+
+def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
+    """List the images of the selection, used ones and then refused ones, with the same keys."""
+    rows = [row | {"reason": None, "value": None, "threshold": None, "stage": None} for row in used]
+    return rows + [
+        dict.fromkeys(("map_type", "number_of_subjects", "cognitive_paradigm_cogatlas")) | row for row in refused
+    ]
+
+
+def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
+    """Continue the selection's steps with what later stages refused, down to the images of the matrix."""
+    steps = [step | {"reasons": []} for step in selection]
+    remaining = steps[-1]["kept"] if steps else len(rejected)
+    reasons = explain_rejections(rejected)
+    for stage in [*STAGES, *sorted({row["stage"] for row in reasons} - set(STAGES))]:
+        of_stage = [row for row in reasons if row["stage"] == stage]
+        dropped = sum(row["count"] for row in of_stage)
+        steps.append(
+            {
+                "level": "image",
+                "criterion": STAGES.get(stage, stage),
+                "tested": remaining,
+                "dropped": dropped,
+                "kept": remaining - dropped,
+                "reasons": [f"{row['count']} {row['reason'].replace('_', ' ')}" for row in of_stage],
+            }
+        )
+        remaining -= dropped
+    for step in steps:
+        largest = max(other["tested"] for other in steps if other["level"] == step["level"])
+        step["share"] = step["kept"] / largest if largest else 0.0
+    return steps
+
+
+def count_missing_terms(status: Iterable[Row], used: Iterable[int]) -> tuple[int, list[tuple[str, int]]]:
+    """Count the images of the matrix that have terms, and why others have none."""
+    by_image = {row["image_id"]: row for row in status}
+    found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
+    reasons = Counter(str(row["reason"]) for row in found if not row["terms"])
+    return sum(bool(row["terms"]) for row in found), sorted(
+        (NO_TERMS.get(reason, reason), count) for reason, count in reasons.items()
+    )
+
+
+def explain_rejections(rejected: Iterable[Row]) -> list[Row]:
+    """Count the reasons, most frequent first, each with an explanation."""
+    counts = Counter((row["reason"], row["stage"]) for row in rejected)
+    return [
+        {"reason": reason, "stage": stage, "count": count, "explanation": REASONS.get(reason, "")}
+        for (reason, stage), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]

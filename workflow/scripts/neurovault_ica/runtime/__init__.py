@@ -1,0 +1,1 @@
+"""Files, tables, log, threads, processes: knows nothing of brains."""

@@ -1,0 +1,155 @@
+"""Read and write tables: tab separated, ``n/a`` for missing values, as in BIDS.
+
+Every table is described once, in ``workflow/schemas/tables.json`` under ``<folder>/<name>``. Writing checks the columns
+against that description and puts a JSON sidecar beside the table. Reading takes the types from it.
+"""
+
+import csv
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.runtime.files import package_file, replacing, write_json
+
+TABLES_FILE = package_file("../../schemas/tables.json")
+MISSING = "n/a"
+# Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
+MAX_CELL = 2000
+csv.field_size_limit(2**31 - 1)
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# They turn the direction of the text around them.
+DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+
+
+def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+    """Write `rows` as a TSV file and its description as a JSON sidecar.
+
+    Parameters
+    ----------
+    path : path
+        ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
+    rows : iterable of mappings
+        Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
+        Texts are cut to `MAX_CELL` characters.
+    columns : iterable of str, optional
+        The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
+
+    Raises
+    ------
+    KeyError
+        If the table or a column is not described, or a row lacks a column.
+    """
+    path = Path(path)
+    description = _describe(path)
+    names = list(columns) or list(description)
+    specs = {name: _column(description, name, path) for name in names}
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            if len(row) != len(names):
+                raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
+            writer.writerow([to_text(row[name]) for name in names])
+    write_json(_sidecar(path), specs)
+
+
+def read_table(path: str | Path, *, described_as: str | None = None) -> list[dict[str, Any]]:
+    """Read a table written by `write_table`, one mapping a row; ``n/a`` is None, the rest has its described type.
+
+    A table that was moved is `described_as` what it was, ``<folder>/<name>.tsv``.
+    """
+    path = Path(path)
+    description = _describe(Path(described_as or path))
+    # An editor may have put a mark of the byte order in front of a lock.
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, dialect="excel-tab")
+        names = next(reader)
+        parsers = [_PARSERS[_column(description, name, path)["Format"]] for name in names]
+        return [
+            {
+                name: None if text == MISSING else parse(text)
+                for name, parse, text in zip(names, parsers, row, strict=True)
+            }
+            for row in reader
+        ]
+
+
+def component_labels(n_components: int) -> list[str]:
+    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
+    digits = max(2, len(str(n_components - 1)))
+    return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
+
+
+def column_formats(path: str | Path) -> dict[str, str]:
+    """Give the described type of each column of the table at `path`: integer, number, boolean or string."""
+    return {name: column["Format"] for name, column in _describe(Path(path)).items()}
+
+
+def column_names(path: str | Path) -> list[str]:
+    """List the described columns of the table at `path`."""
+    return list(_describe(Path(path)))
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": lambda text: text == "true",
+    "string": str,
+}
+
+
+@functools.cache
+def _descriptions() -> dict[str, dict[str, dict[str, str]]]:
+    return json.loads(TABLES_FILE.read_text(encoding="utf-8"))
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"-\d+$", "", path.stem)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(_stem(path) + ".json")
+
+
+def _describe(path: Path) -> dict[str, dict[str, str]]:
+    key = f"{path.parent.name}/{_stem(path)}"
+    if key not in _descriptions():
+        raise KeyError(f"{key} is not described in {TABLES_FILE.name}")
+    return _descriptions()[key]
+
+
+def _column(description: Mapping[str, dict[str, str]], name: str, path: Path) -> dict[str, str]:
+    if name in description:
+        return description[name]
+    for pattern, column in description.items():
+        if pattern.endswith("*") and name.startswith(pattern[:-1]):
+            return column
+    raise KeyError(f"{path.name}: the column {name} is not described in {TABLES_FILE.name}")
+
+
+def to_text(value: Any) -> str:
+    """Write a value, Python's or numpy's, as it stands in a table."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return MISSING
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    # Names come from the network: a tab or a line break in one must not become a column or a row.
+    # And half a surrogate pair, which JSON can hold, is no UTF-8.
+    text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
+    text = CONTROLS.sub(" ", DIRECTIONS.sub("", text))
+    return _cut(text) if len(text) > MAX_CELL else text or MISSING
+
+
+def _cut(text: str) -> str:
+    """Cut a text; the hash at its end keeps different texts different, as terms must be."""
+    end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text[: MAX_CELL - len(end)] + end

@@ -1,0 +1,1 @@
+"""P values, surrogate maps, smoothness, mixture models."""

@@ -1,0 +1,208 @@
+"""Tell whether the studies that load on a component are those that carry a term or a label.
+
+Images of one study are alike, so the unit is the collection: what counts is its mean loading and its mean term weight,
+and the null hypothesis is tested by giving collections each other's means.
+
+Loadings and term weights are computed from the same voxels, so even the weights of a random smooth map go with the
+loadings wherever it happens to overlap the component. A term must therefore beat such maps as well, image by image.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.statistics.p_values import MOST_ROUNDS, false_discovery_rate, sequential_p
+from neurovault_ica.types import Array, Real
+
+# Seven collections have 5,040 arrangements, of which many are nearly alike.
+MIN_COLLECTIONS = 8
+# What one or two studies share cannot be told from what else is special about these studies.
+MIN_LABEL_COLLECTIONS = 3
+BLOCK_MAPS = 2000
+BLOCK_FEATURES = 500
+# Below this share of the largest value, what varies is rounding.
+NEGLIGIBLE_VARIATION = 1e-6
+
+
+class Significance(NamedTuple):
+    """Evidence for each component and feature, all arrays of shape (n_components, n_features)."""
+
+    r_collections: Real  # Pearson correlation over collections
+    r_images: Real  # over images, every collection counting alike
+    p: Array
+    q: Array
+
+
+class Groups(NamedTuple):
+    """Which images are of which collection."""
+
+    by_collection: npt.NDArray[np.intp]  # (n_images,), the images in the order of their collections
+    first: npt.NDArray[np.intp]  # (n_collections,), where each collection begins in that order
+    sizes: npt.NDArray[np.intp]  # (n_collections,), its images
+
+
+def group(collections: Sequence[int]) -> Groups:
+    """Sort images by collection."""
+    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
+    return Groups(np.argsort(member, kind="stable"), np.cumsum(sizes) - sizes, sizes)
+
+
+def collection_scores(values: Real, groups: Groups) -> Real:
+    """Reduce images to collections: means that vary alike, whether a collection has one image or a hundred.
+
+    The mean of n images of one collection has variance ``rho + (1 - rho) / n``, in units of that of single images, with
+    rho the intraclass correlation (estimated by one-way analysis of variance; Donner 1986, doi:10.2307/1403259). Means
+    are divided by the square root of that. Without it, the means of small collections would scatter more in loadings
+    and in term weights at once, which an exchange of collections does not reproduce.
+
+    Parameters
+    ----------
+    values : array of shape (n_images, n_columns)
+    groups : Groups
+
+    Returns
+    -------
+    array of shape (n_collections, n_columns)
+        Each column has mean 0 and length 1, so that inner products are correlations; or is 0 where nothing varies.
+    """
+    sizes = groups.sizes[:, None].astype(values.dtype)
+    largest = np.abs(values).max(axis=0)
+    values = values[groups.by_collection] - values.mean(axis=0)
+    means = np.add.reduceat(values, groups.first, axis=0) / sizes
+    variance = _intraclass_correlation(values, means, sizes)
+    variance = variance + (1 - variance) / sizes
+    scores = (means - (means / variance).sum(axis=0) / (1 / variance).sum(axis=0)) / np.sqrt(variance)
+    return _to_length_one(scores - scores.mean(axis=0), largest)
+
+
+def image_scores(values: Real, groups: Groups) -> Real:
+    """Standardize images, every collection counting alike: a study of forty images is one study.
+
+    Parameters
+    ----------
+    values : array of shape (n_images, n_columns)
+    groups : Groups
+
+    Returns
+    -------
+    array of shape (n_images, n_columns)
+        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, images weighted by
+        one over the size of their collection; columns are 0 where nothing varies.
+    """
+    largest = np.abs(values).max(axis=0)
+    weights = np.repeat(1 / (groups.sizes * len(groups.sizes)), groups.sizes)[:, None].astype(values.dtype)
+    values = values[groups.by_collection]
+    return _to_length_one((values - (weights * values).sum(axis=0)) * np.sqrt(weights), largest)
+
+
+def _to_length_one(scores: Real, largest: Real) -> Real:
+    length = np.sqrt(np.square(scores).sum(axis=0))
+    return np.divide(scores, length, out=np.zeros_like(scores), where=length > NEGLIGIBLE_VARIATION * largest)
+
+
+def _intraclass_correlation(values: Real, means: Real, sizes: Real) -> Real:
+    """Estimate how alike the images of a collection are: share of the variance between collections, 0 to 1."""
+    n_images, n_collections = len(values), len(means)
+    if n_images == n_collections:
+        return np.ones_like(means[0])
+    squares = (sizes * np.square(means)).sum(axis=0)
+    within = (np.square(values).sum(axis=0) - squares) / (n_images - n_collections)
+    typical_size = (n_images - np.square(sizes).sum() / n_images) / (n_collections - 1)
+    between = np.maximum(0, (squares / (n_collections - 1) - within) / typical_size)
+    total = between + within
+    return np.divide(between, total, out=np.ones_like(total), where=total > 0)
+
+
+def associate(
+    loadings: Array,
+    features: Real,
+    collections: Sequence[int],
+    *,
+    n_permutations: int,
+    random_state: int,
+    draw_weights: Callable[[int, np.random.Generator], Real] | None = None,
+) -> Significance | None:
+    """Test whether features go with loadings: one-sided, for positive correlations.
+
+    A feature that is computed from voxels must stand out of two null distributions: exchanged collections, and random
+    maps. p is the larger of its p values, which is valid whichever of the null hypotheses is true (intersection-union
+    test; Berger 1982, doi:10.1080/00401706.1982.10487790).
+
+    Parameters
+    ----------
+    loadings : array of shape (n_images, n_components)
+    features : array of shape (n_images, n_features)
+        Term weights, or 1 where the image carries a label and 0 where not. NaN is missing: it counts as the feature's
+        mean, which says neither yes nor no.
+    collections : sequence of int
+        The collection of each image.
+    n_permutations : int
+        Arrangements of the collections, up to a hundred times as many where few reach the observed value; and a
+        hundred times as many random maps.
+    draw_weights : callable, optional
+        Makes the features of random maps, given their number and a generator: an array of shape (n_images, n_maps).
+        None for features that are not computed from voxels.
+
+    Returns
+    -------
+    Significance or None
+        q is that of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
+        no permutations wanted, no features, or fewer than eight collections.
+    """
+    groups = group(collections)
+    if not n_permutations or not features.size or len(groups.sizes) < MIN_COLLECTIONS:
+        return None
+    rng = np.random.default_rng(random_state)
+    u = collection_scores(loadings, groups)
+    v = np.concatenate([collection_scores(block, groups) for block in _blocks(features)], axis=1)
+    p = _p_exchanged(u, v, n_permutations, rng)
+    x = image_scores(loadings, groups)
+    r_images = np.concatenate([x.T @ image_scores(block, groups) for block in _blocks(features)], axis=1)
+    if draw_weights is not None:
+        p = np.maximum(p, _p_random_maps(x, r_images, groups, draw_weights, n_permutations * MOST_ROUNDS, rng))
+    return Significance(u.T @ v, r_images, p, false_discovery_rate(p))
+
+
+def _blocks(features: Real) -> Iterator[Array]:
+    """Go through the features, some at a time: there may be ten thousand, of ten thousand images."""
+    for start in range(0, features.shape[1], BLOCK_FEATURES):
+        yield fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64))
+
+
+def fill_missing(values: Array) -> Array:
+    """Put the mean of each column in the place of NaN."""
+    known = ~np.isnan(values)
+    means = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known, values, means)
+
+
+def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
+    """Compare observed correlations with those of exchanged collections, each pair with its own null distribution."""
+    p = np.empty((u.shape[1], v.shape[1]))
+    for component, scores in enumerate(u.T):
+
+        def draw(n: int, features: npt.NDArray[np.intp], scores: Real = scores) -> Real:
+            return rng.permuted(np.tile(scores, (n, 1)), axis=1) @ v[:, features]
+
+        p[component] = sequential_p(scores @ v, draw, n_permutations, MOST_ROUNDS)
+    return p
+
+
+def _p_random_maps(
+    x: Real,
+    observed: Real,
+    groups: Groups,
+    draw_weights: Callable[[int, np.random.Generator], Real],
+    n_maps: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Compare observed correlations with those of random maps, each component with its own null distribution."""
+    exceeding = np.zeros(observed.shape, dtype=np.int64)
+    for start in range(0, n_maps, BLOCK_MAPS):
+        drawn = draw_weights(min(BLOCK_MAPS, n_maps - start), rng)
+        null = x.T.astype(drawn.dtype) @ image_scores(drawn, groups)
+        for component, values in enumerate(np.sort(null, axis=1)):
+            exceeding[component] += values.size - np.searchsorted(values, observed[component])
+    return (1 + exceeding) / (1 + n_maps)

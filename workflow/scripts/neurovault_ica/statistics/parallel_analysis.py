@@ -1,0 +1,57 @@
+"""Count the principal axes that rise above chance (parallel analysis)."""
+
+import logging
+
+import nibabel as nib
+import numpy as np
+
+from neurovault_ica.images.matrix import read_rows, standardize
+from neurovault_ica.runtime.log import progress
+from neurovault_ica.statistics.surrogates import Lattice, Surrogates, lattice_of
+from neurovault_ica.types import Real
+
+# Parallel analysis: surrogates of all images are drawn so often, and of so many images at most.
+N_DRAWS = 20
+MAX_IMAGES = 500
+PERCENTILE = 95
+
+
+def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> int:
+    """Count the principal components that explain more than those of unrelated maps of the same smoothness.
+
+    Parallel analysis (Horn 1965, doi:10.1007/BF02289447) with the 95th percentile (Buja and Eyuboglu 1992,
+    doi:10.1207/s15327906mbr2704_2); instead of independent values, each image is replaced by a surrogate with its
+    autocorrelation and its values.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_points)
+        The images at the points of the lattice.
+    lattice : Lattice
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int
+        Number of leading eigenvalues that are all above the percentile of the surrogates' of the same rank.
+    """
+    sources = [Surrogates(image, lattice, rng) for image in progress(X, total=len(X), unit="image")]
+    null = []
+    for _ in range(N_DRAWS // 2):
+        pairs = np.stack([source.draw_pair() for source in sources], axis=1)
+        null += [np.linalg.eigvalsh(maps @ maps.T)[::-1] for maps in pairs.astype(np.float64)]
+    maps = standardize(X.astype(np.float64))
+    below = np.linalg.eigvalsh(maps @ maps.T)[::-1] <= np.percentile(null, PERCENTILE, axis=0)
+    return int(below.argmax()) if below.any() else len(X)
+
+
+def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Real, Lattice]:
+    """Read up to `MAX_IMAGES` images, drawn at random, at the points of a grid of about 6 mm."""
+    mask_img = nib.load(mask)
+    lattice = lattice_of(np.asarray(mask_img.dataobj) > 0, mask_img.affine)
+    X = np.load(matrix, mmap_mode="r")
+    size = min(len(X), MAX_IMAGES)
+    if size < len(X):
+        logging.warning("parallel analysis takes %d of the %d images, drawn at random", size, len(X))
+    chosen = np.sort(np.random.default_rng(random_state).choice(len(X), size=size, replace=False))
+    return np.stack([read_rows(X, slice(row, row + 1))[0, lattice.points] for row in chosen.tolist()]), lattice

@@ -1,0 +1,13 @@
+"""Types that many modules share."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Real = npt.NDArray[np.floating[Any]]
+# One row of a table, by column.
+Row = dict[str, Any]
+# The metadata of a collection or an image, as the archive has them.
+Record = dict[str, Any]
