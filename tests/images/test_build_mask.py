@@ -70,10 +70,10 @@ def moved(affine, mm):
 
 
 FAULTS = {
-    "volumes": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "choose one volume"),
+    "volumes": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "one of its volumes"),
     "a plane": (lambda data, affine: (data[:, :, 20], affine), "3-D"),
     "NaN": (lambda data, affine: (np.where(data, data, np.nan), affine), "not finite"),
-    "zeros": (lambda data, affine: (0 * data, affine), "empty"),
+    "zeros": (lambda data, affine: (0 * data, affine), "voxels are 0"),
     "probabilities": (lambda data, affine: (np.cumsum(data, axis=0) / 100, affine), "threshold it first"),
     "all of the box": (lambda data, affine: (data * 0 + 1, affine), "has 1 different"),
     "no background": (lambda data, affine: (data + 1, affine), "threshold it first"),

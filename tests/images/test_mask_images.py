@@ -332,7 +332,7 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_says(tmp_path):
 def test_a_failure_leaves_no_file(batch, data, monkeypatch):
     batch.add(1, image_bytes(data))
     monkeypatch.setattr("mask_images.write_table", lambda *_: None)
-    monkeypatch.setattr("neurovault_ica.images.masks.mask_image", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("neurovault_ica.images.masking.mask_image", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         batch.run()
     assert list((batch.folder / "mask_images").iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
-from neurovault_ica.images.masks import mask_image
+from neurovault_ica.images.masking import mask_image
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_ica.images.quality import constant_background, count_distinct, measure
 from neurovault_ica.images.resampling import Target, plan_resampling, target_of
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 REAL_MAPS = Path(__file__).parents[3] / "shared" / "real-maps"
-CRITERIA: dict[str, float | None] = {
+LIMITS: dict[str, float | None] = {
     "max_background_fraction": 0.01,
     "min_coverage": 0.6,
     "max_zero_fraction": 0.6,
@@ -59,8 +59,8 @@ def measured_of(data: NDArray, target: Target, affine: NDArray | None = None) ->
     return measure(clean, finite, affine, target, plan_resampling(data.shape, affine, target, "nearest"))
 
 
-def verdict(data: NDArray, target: Target, map_type: str = "Z map", **criteria: float | None) -> Any:
-    return judge(measured_of(data, target), map_type=map_type, criteria=CRITERIA | criteria)
+def verdict(data: NDArray, target: Target, map_type: str = "Z map", **limits: float | None) -> Any:
+    return judge(measured_of(data, target), map_type=map_type, limits=LIMITS | limits)
 
 
 def test_a_sound_map_is_measured_exactly(z_map, brain, target):
@@ -80,7 +80,7 @@ def test_a_sound_map_is_measured_exactly(z_map, brain, target):
     )
     assert measured["shape"] == "50x59x48"
     assert measured["voxel_mm"] == "4x4x4"
-    assert judge(measured, map_type="Z map", criteria=CRITERIA) is None
+    assert judge(measured, map_type="Z map", limits=LIMITS) is None
 
 
 def test_half_a_brain_is_seen_and_a_thresholded_map_is_told_from_it(z_map, brain, target):
@@ -193,7 +193,7 @@ def test_the_peak_is_judged_where_the_unit_is_known(scale, reason, z_map, target
     assert verdict(scale * z_map, target, map_type="T map") == found
     assert verdict(scale * z_map, target, map_type="univariate-beta map") is None
     measured = measured_of(scale * z_map, target)
-    assert judge(measured, map_type=None, criteria=CRITERIA) is None
+    assert judge(measured, map_type=None, limits=LIMITS) is None
 
 
 def test_values_that_vary_less_than_noise_are_in_another_unit(z_map, target):
@@ -207,16 +207,16 @@ def test_values_that_vary_less_than_noise_are_in_another_unit(z_map, target):
     assert measured_of(thresholded, target)["rms"] > 5
 
 
-def test_criteria_that_are_none_or_absent_are_off(brain, target):
+def test_limits_that_are_none_or_absent_are_off(brain, target):
     measured = measured_of(brain.astype(np.float32), target)
-    assert judge(measured, map_type="Z map", criteria=dict.fromkeys(CRITERIA)) is None
-    assert judge(measured, map_type="Z map", criteria={}) is None
+    assert judge(measured, map_type="Z map", limits=dict.fromkeys(LIMITS)) is None
+    assert judge(measured, map_type="Z map", limits={}) is None
 
 
 def test_a_limit_itself_is_accepted(z_map, target):
     measured = measured_of(z_map, target)
     for name, column in [("max_zero_fraction", "zero_fraction"), ("max_peak", "max_abs"), ("min_coverage", "coverage")]:
-        assert judge(measured, map_type="Z map", criteria={name: measured[column]}) is None
+        assert judge(measured, map_type="Z map", limits={name: measured[column]}) is None
 
 
 def test_distinct_values_are_counted_exactly_up_to_the_limit():
@@ -244,7 +244,7 @@ def test_real_maps_are_judged_as_by_a_person():
             voxels, measured = mask_image(image, target, plan, nearest, extrapolate_background=False)
         except UnusableError:
             continue
-        if judge(measured, map_type=map_type, criteria=CRITERIA) is None:
+        if judge(measured, map_type=map_type, limits=LIMITS) is None:
             kept[row["image_id"]] = voxels
     ids = list(kept)
     copies = {}

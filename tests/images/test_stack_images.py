@@ -16,9 +16,9 @@ def test_an_image_that_is_there_twice_is_not_lost_silently(tmp_path):
     write_table(status, [dict.fromkeys(column_names(status)) | failed])
     np.save(tmp_path / "voxels.npy", np.ones((1, 3), np.float32))
     outputs = {name: str(tmp_path / name) for name in ("matrix", "images", "rejected", "quality", "mask")}
-    with pytest.raises(RuntimeError, match="2 images were selected, but 0 are kept and 1 refused"):
+    with pytest.raises(RuntimeError, match="2 images were selected, but 0 are kept and 1 rejected"):
         stack_images.main(
             selection=str(selection), downloads=[str(status)], qualities=[], voxels=[str(tmp_path / "voxels.npy")],
-            brain_mask="", **outputs, scale="none", criteria={"max_duplicate_correlation": None},
+            brain_mask="", **outputs, scale="none", limits={},
             max_failed_fraction=1.0,
         )  # fmt: skip
