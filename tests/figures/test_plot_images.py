@@ -1,4 +1,4 @@
-"""The figures of the images say what was measured; numbers behind them are right."""
+"""Figures of the images show the measured values, and the tables behind them are right."""
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +8,6 @@ from neurovault_ica.figures.images import OTHERS, REJECTED, USED, draw_correlati
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.images.matrix import correlate, count_images
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from PIL import Image
 from plot_images import main
@@ -56,29 +55,6 @@ def test_the_axes_of_quality_have_no_room_for_negative_values():
     assert -0.02 < left["background_fraction"] < 0
     assert 0.8 < left["coverage"] < 0.9
     assert 0 < left["rms"] < 0.01
-
-
-def test_images_are_counted_where_they_are_not_zero(tmp_path):
-    X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
-    np.save(tmp_path / "matrix.npy", X)
-    for matrix in (X, np.load(tmp_path / "matrix.npy", mmap_mode="r")):
-        assert count_images(matrix).tolist() == [2, 0, 1]
-
-
-def test_correlations_of_images_and_of_collections():
-    rng = np.random.default_rng(0)
-    X = (rng.normal(size=(5, 20000)) + rng.normal(size=20000) * np.array([[1], [2], [0], [0], [-1]])).astype(np.float32)
-    expected = np.corrcoef(X)
-    found = correlate(X, range(5))
-    np.testing.assert_allclose(found[~np.eye(5, dtype=bool)], expected[~np.eye(5, dtype=bool)], atol=1e-5)
-    found = correlate(X, [7, 7, 3, 3, 9])
-    assert found[0, 0] == pytest.approx(expected[0, 1], abs=1e-5)
-    assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
-    assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
-    assert np.isnan(found[2, 2])
-    # Images of a group need not be neighbours.
-    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
-    np.testing.assert_allclose(mixed, found, atol=1e-5)
 
 
 def test_correlations_have_lines_between_collections_and_their_names():

@@ -1,4 +1,4 @@
-"""Copies are found whatever their unit and sign; what limits do is tested with what is measured, in test_quality."""
+"""Copies are found regardless of unit and sign, and the first of them is kept."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def images():
     return np.random.default_rng(0).standard_normal((12, 20_000)).astype(np.float32)
 
 
-def test_copies_are_found_whatever_their_unit_and_sign(images):
+def test_copies_are_found_regardless_of_unit_and_sign(images):
     images[3] = 40 * images[1] + 7
     images[5] = -0.001 * images[0]
     images[8] = images[2] + 0.1 * images[9]
