@@ -31,7 +31,7 @@ def data() -> np.ndarray:
 
 
 class Batch:
-    """A data directory with its status table, and what main makes of it."""
+    """A data directory with its status table, which `run` masks."""
 
     def __init__(self, folder: Path, mask_img: nib.Nifti1Image) -> None:
         self.folder, self.rows = folder, []
@@ -74,7 +74,7 @@ def batch(tmp_path, mask_img) -> Batch:
     return Batch(tmp_path, mask_img)
 
 
-def test_rows_follow_the_table_and_leave_out_what_cannot_be_used(batch, data):
+def test_rows_follow_the_table_and_unusable_images_have_no_voxels(batch, data):
     batch.add(7, image_bytes(data))
     batch.add(3, b"<html>", packed=False)
     batch.add(9, None, status="failed")
@@ -126,7 +126,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path, mask_img, data):
     np.testing.assert_array_equal(*written)
 
 
-def test_the_background_is_filled_on_demand(batch, data):
+def test_the_background_is_filled_if_asked(batch, data):
     centre = np.zeros(SHAPE, np.float32)
     centre[12:34, 14:40, 12:34] = 5 + data[12:34, 14:40, 12:34]
     batch.add(1, image_bytes(centre))
@@ -177,7 +177,7 @@ HEADER_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", HEADER_FAULTS)
-def test_a_header_that_lies_is_a_row_with_a_reason(fault, batch, data):
+def test_a_wrong_header_is_a_row_with_a_reason(fault, batch, data):
     offset, value, reason = HEADER_FAULTS[fault]
     batch.add(1, damaged(image_bytes(data), offset, value))
     batch.add(2, image_bytes(data))

@@ -13,7 +13,7 @@ GOOD = {column: 0.5 for criterion in CRITERIA for column in criterion.columns} |
 
 
 class Stack:
-    """Two batches of images, of which stack_images makes the matrix."""
+    """Two batches of images that stack_images joins."""
 
     def __init__(self, folder):
         self.folder = folder

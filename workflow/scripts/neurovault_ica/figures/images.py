@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
@@ -18,6 +19,8 @@ from neurovault_ica.types import Real, Row
 # Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
 USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
 PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
+# Matplotlib labels up to nine ticks per decade on a logarithmic axis whose ends have a smaller ratio. These overlap.
+NARROW = 100
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Characters of a collection's name; longer ones are shortened, because names would take the room of the matrix.
 LONGEST_NAME = 44
@@ -25,7 +28,7 @@ LONGEST_NAME = 44
 FULL_SIZE_DOTS = 1500
 # With more collections no lines are drawn between them, because lines would hide the correlations.
 MOST_LINES = 100
-# Lines of text beside the matrix.
+# Names that fit beside the matrix.
 NAMES_SHOWN = 60
 
 
@@ -57,6 +60,8 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         # No measure is negative. A small margin below 0 shows dots at 0 whole.
         left, right = axes.get_xlim()
         axes.set_xlim(left=max(left, -0.03 * right))
+        if criterion.is_log and right < NARROW * left:
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.set_title(criterion.label, fontsize=9, color=INK)
         texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
         axes.set_xlabel(", ".join(texts) or "no limit", fontsize=8.5, color=FAINT)
@@ -152,7 +157,7 @@ def draw_correlations(correlations: Real, collections: Sequence[tuple[Hashable, 
 
 
 def _name_collections(axes: Axes, starts: Sequence[int], names: Sequence[str]) -> None:
-    """Write the names of the collections beside their rows, except names for which there is no room."""
+    """Write the names of the collections next to their rows. Names that do not fit are left out."""
     line = len(names) / NAMES_SHOWN
     ticks, free = [], -line
     for start, end in pairwise(starts):

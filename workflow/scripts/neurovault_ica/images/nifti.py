@@ -154,7 +154,7 @@ def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
             if whole and not member.eof:
                 member.decompress(member.unconsumed_tail, 1 << 20)
             content = member.unused_data
-    except isal_zlib.error as error:  # type: ignore[misc]  # a class, whatever its stub says
+    except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
         raise UnusableError("unreadable", f"gzip: {error}") from error
     if whole and not member.eof and not member.unconsumed_tail:
         raise UnusableError("unreadable", "gzip: the file ends too early")

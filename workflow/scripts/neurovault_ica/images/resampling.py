@@ -98,9 +98,11 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
         weights = _axis_weights(shape[source_axis], step, transform[source_axis, 3], target.shape[axis], order)
         along_target.append(weights[target.box[axis]])
 
-    chosen = [_chosen_planes(weights) for weights in along_target]
-    if all(planes is not None for planes in chosen):
-        return _plan_choice(shape, transform, order, axes, [planes for planes in chosen if planes is not None], target)
+    selected = [_selected_planes(weights) for weights in along_target]
+    if all(planes is not None for planes in selected):
+        return _plan_selection(
+            shape, transform, order, axes, [planes for planes in selected if planes is not None], target
+        )
     return _plan_products(transform, order, axes, along_target, target)
 
 
@@ -254,7 +256,7 @@ def _axis_weights(
     return weights
 
 
-def _chosen_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
+def _selected_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
     """Return the source plane of each target plane (-1: none), or None if planes are not only selected."""
     is_one = np.abs(weights - 1) < NEGLIGIBLE_WEIGHT
     if np.any((weights != 0) & ~is_one):
@@ -262,24 +264,24 @@ def _chosen_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
     return np.where(is_one.any(axis=1), is_one.argmax(axis=1), -1)
 
 
-def _plan_choice(
+def _plan_selection(
     shape: tuple[int, ...],
     transform: NDArray[np.float64],
     order: int,
     axes: tuple[int, ...],
-    chosen: list[NDArray[np.intp]],
+    selected: list[NDArray[np.intp]],
     target: Target,
 ) -> Plan:
     """Plan for targets whose voxels are voxels of the image. `positions` are in the image's Fortran order."""
     strides = np.cumprod((1, *shape[:2]))
     index = np.zeros(target.inside.shape, dtype=np.intp)
     outside = np.zeros(target.inside.shape, dtype=bool)
-    for axis, (source_axis, planes) in enumerate(zip(axes, chosen, strict=True)):
+    for axis, (source_axis, planes) in enumerate(zip(axes, selected, strict=True)):
         along = np.expand_dims(planes, tuple({0, 1, 2} - {axis}))
         index += np.maximum(along, 0) * strides[source_axis]
         outside |= along < 0
     lies_outside = np.flatnonzero(outside[target.inside])
-    planes_of = dict(zip(axes, chosen, strict=True))
+    planes_of = dict(zip(axes, selected, strict=True))
     return Plan(transform, order, None, (slice(None),) * 3, index[target.inside], lies_outside, planes_of)
 
 
