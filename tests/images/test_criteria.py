@@ -8,11 +8,40 @@ import pytest
 import yaml
 from conftest import ROOT
 from jsonschema import Draft202012Validator
-from neurovault_ica.images.criteria import CRITERIA, PERCENTILE, SHARE, Criterion, judge, panels, quality_schema
+from neurovault_ica.images.criteria import (
+    CRITERIA,
+    DUPLICATE_LIMIT,
+    PERCENTILE,
+    SHARE,
+    Criterion,
+    judge,
+    panels,
+    quality_schema,
+)
 from neurovault_ica.images.rejections import REASONS
 from neurovault_ica.runtime.tables import column_formats
 
 KEYS = list(quality_schema()["properties"])
+DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+# Measures of an image that meets every default limit.
+GOOD = {
+    "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,
+    "misplaced_fraction": 0.01, "sign_share": 0.4, "negative_share": 0.4, "positive_share": 0.6, "max_abs": 6, "rms": 1,
+}  # fmt: skip
+# For each limit: the reason, and measures on its two sides.
+EDGES = {
+    "min_coverage": ("coverage", {"coverage": 0.61}, {"coverage": 0.59}),
+    "max_background_fraction": ("background", {"background_fraction": 0.009}, {"background_fraction": 0.011}),
+    "min_distinct_values": ("few_values", {"distinct_values": 10}, {"distinct_values": 9}),
+    "max_zero_fraction": ("thresholded", {"zero_fraction": 0.59}, {"zero_fraction": 0.61}),
+    "max_outside_fraction": ("outside_brain", {"outside_fraction": 0.49}, {"outside_fraction": 0.51}),
+    "max_misplaced_fraction": ("misplaced", {"misplaced_fraction": 0.14}, {"misplaced_fraction": 0.16}),
+    "min_sign_share": ("one_signed", {"sign_share": 0.002}, {"sign_share": 0.0009}),
+    "sign_percentile": ("one_signed", {"negative_share": 0.16}, {"positive_share": 0.14}),
+    "min_peak": ("magnitude", {"max_abs": 1.97}, {"max_abs": 1.95}),
+    "max_peak": ("magnitude", {"max_abs": 49}, {"max_abs": 51}),
+    "min_rms": ("unit", {"rms": 0.51}, {"rms": 0.49}),
+}
 
 
 @pytest.fixture
@@ -48,6 +77,17 @@ def test_the_first_criterion_that_is_not_met_is_the_reason(measured, map_type, v
     assert judge(values, map_type=map_type, limits=dict.fromkeys(limits)) is None
 
 
+@pytest.mark.parametrize("key", [key for key in KEYS if key != DUPLICATE_LIMIT])
+def test_each_limit_separates_good_images_from_others(key):
+    limits = DEFAULTS | {"sign_percentile": 15}
+    reason, accepted, rejected = EDGES[key]
+    assert judge(GOOD | accepted, map_type="Z map", limits=limits) is None
+    verdict = judge(GOOD | rejected, map_type="Z map", limits=limits)
+    assert verdict is not None
+    assert verdict[0] == reason
+    assert judge(GOOD | rejected, map_type="Z map", limits=limits | {key: None}) is None
+
+
 def test_every_row_is_known_where_it_is_used():
     columns = column_formats("stack_images/quality.tsv")
     for criterion in CRITERIA:
@@ -55,13 +95,12 @@ def test_every_row_is_known_where_it_is_used():
         assert set(criterion.columns) <= set(columns), f"{criterion.reason}: describe its column in tables.json"
         assert REASONS[criterion.reason] == criterion.sentence
     assert len(KEYS) == len(set(KEYS))
-    assert {criterion.panel for criterion in panels()} >= set(range(1, 10))
+    assert [criterion.panel for criterion in panels()] == sorted(criterion.panel for criterion in panels())
 
 
 def test_the_defaults_set_every_limit_and_are_valid():
-    defaults = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
-    assert set(defaults) == set(KEYS)
-    Draft202012Validator(quality_schema()).validate(defaults)
+    assert set(DEFAULTS) == set(KEYS)
+    Draft202012Validator(quality_schema()).validate(DEFAULTS)
     Draft202012Validator(quality_schema()).validate(None)
 
 
