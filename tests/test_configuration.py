@@ -42,6 +42,9 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("mask_images.interpolation", "cubic", '"cubic" is not valid; expected: linear, continuous or nearest'),
         ("stack_images.quality.min_coverage", 60, "min_coverage: 60 is not valid; expected: a share, 0 to 1, or null"),
         ("stack_images.quality.min_covrage", 0.6, "did you mean min_coverage?"),
+        ("stack_images.quality", {}, "stack_images.quality.min_coverage: this key is missing"),
+        ("stack_images.quality", 0.6, "quality: 0.6 is not valid; expected: a mapping of criteria"),
+        ("stack_images.quality.sign_percentile", 50, "50 is not valid; expected: a percentile above 0 and below 50"),
         (
             "plot_components.threshold",
             {"percentil": 90},
@@ -123,6 +126,12 @@ def test_files_that_are_not_there_are_said_before_any_job(config, tmp_path, monk
         "fetch_metadata: there is no file mine.py",
     ):
         assert message in str(caught.value)
+
+
+def test_quality_control_can_be_switched_off(config):
+    filled = complete({"stack_images": {"quality": None}}, ROOT / "config.yaml")
+    assert filled["stack_images"] == config["stack_images"] | {"quality": None}
+    check_configuration(filled)
 
 
 def test_missing_key_is_said(config):

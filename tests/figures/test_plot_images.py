@@ -1,21 +1,22 @@
-"""The figures of the images say what was measured; numbers behind them are right."""
+"""Figures of the images show the measured values, and the tables behind them are right."""
 
 import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, SHAPE
-from neurovault_ica.figures.images import OTHERS, REFUSED, USED, draw_correlations, draw_coverage, draw_quality
+from neurovault_ica.figures.images import OTHERS, REJECTED, USED, draw_correlations, draw_coverage, draw_quality
 from neurovault_ica.figures.slices import Box
-from neurovault_ica.images.criteria import CHECKS
+from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.images.matrix import correlate, count_images
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from PIL import Image
 from plot_images import main
 
+COLUMNS = [criterion.columns[0] for criterion in panels()]
+
 
 def measured(image_id, used, **values):
-    return dict.fromkeys([check.column for check in CHECKS], 0.5) | values | {"image_id": image_id, "used": used}
+    return dict.fromkeys(COLUMNS, 0.5) | values | {"image_id": image_id, "used": used}
 
 
 def colours_of(collection):
@@ -30,43 +31,30 @@ def test_quality_shows_each_image_and_the_limits():
     dots = {
         colours_of(dots): dots.get_offsets()[:, 0].tolist() for dots in coverage.collections if len(dots.get_offsets())
     }
-    assert dots == {USED: [0.9], REFUSED: [0.3], OTHERS: [0.95]}
+    assert dots == {USED: [0.9], REJECTED: [0.3], OTHERS: [0.95]}
     assert [line.get_xdata()[0] for line in coverage.lines if line.get_linestyle() == "--"] == [0.6]
     assert not [line for line in peak.lines if line.get_linestyle() == "--"]
     assert peak.get_xlabel() == "no limit"
     assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
 
 
+@pytest.mark.parametrize(("n_panels", "shape"), [(4, (2, 2)), (9, (3, 3)), (10, (3, 4)), (13, (4, 4)), (17, (4, 5))])
+def test_the_grid_of_quality_follows_the_number_of_criteria(n_panels, shape, monkeypatch):
+    shown = [panels()[number % 9]._replace(label=f"criterion {number}") for number in range(n_panels)]
+    monkeypatch.setattr("neurovault_ica.figures.images.panels", lambda: shown)
+    figure = draw_quality([measured(1, True)], {}, {})
+    assert [axes.get_title() for axes in figure.axes] == [f"criterion {number}" for number in range(n_panels)]
+    assert figure.axes[0].get_gridspec().get_geometry() == shape
+    assert figure.get_size_inches().tolist() == pytest.approx([4.5 * shape[1], 8.2 / 3 * shape[0]])
+
+
 def test_the_axes_of_quality_have_no_room_for_negative_values():
     rows = [measured(1, True, background_fraction=0, coverage=0.9, rms=0.01), measured(2, True, coverage=1)]
     figure = draw_quality(rows, {}, {"max_background_fraction": 0.01})
-    left = {check.column: axes.get_xlim()[0] for axes, check in zip(figure.axes, CHECKS, strict=True)}
+    left = {column: axes.get_xlim()[0] for axes, column in zip(figure.axes, COLUMNS, strict=True)}
     assert -0.02 < left["background_fraction"] < 0
     assert 0.8 < left["coverage"] < 0.9
     assert 0 < left["rms"] < 0.01
-
-
-def test_images_are_counted_where_they_are_not_zero(tmp_path):
-    X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
-    np.save(tmp_path / "matrix.npy", X)
-    for matrix in (X, np.load(tmp_path / "matrix.npy", mmap_mode="r")):
-        assert count_images(matrix).tolist() == [2, 0, 1]
-
-
-def test_correlations_of_images_and_of_collections():
-    rng = np.random.default_rng(0)
-    X = (rng.normal(size=(5, 20000)) + rng.normal(size=20000) * np.array([[1], [2], [0], [0], [-1]])).astype(np.float32)
-    expected = np.corrcoef(X)
-    found = correlate(X, range(5))
-    np.testing.assert_allclose(found[~np.eye(5, dtype=bool)], expected[~np.eye(5, dtype=bool)], atol=1e-5)
-    found = correlate(X, [7, 7, 3, 3, 9])
-    assert found[0, 0] == pytest.approx(expected[0, 1], abs=1e-5)
-    assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
-    assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
-    assert np.isnan(found[2, 2])
-    # Images of a group need not be neighbours.
-    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
-    np.testing.assert_allclose(mixed, found, atol=1e-5)
 
 
 def test_correlations_have_lines_between_collections_and_their_names():
@@ -114,7 +102,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
     paths = {
         name: str(tmp_path / f"plot/{name}.png") for name in ("quality_figure", "coverage_figure", "correlation_figure")
     }
-    rows = [{"image_id": number} | dict.fromkeys([check.column for check in CHECKS], 1) for number in (1, 2, 3)]
+    rows = [{"image_id": number} | dict.fromkeys(COLUMNS, 1) for number in (1, 2, 3)]
     main(
         matrix=str(tmp_path / "matrix.npy"),
         mask=str(tmp_path / "mask.nii.gz"),
@@ -127,7 +115,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
         coverage=str(tmp_path / "plot/coverage.nii.gz"),
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
-        criteria={"min_coverage": 0.6},
+        limits={"min_coverage": 0.6},
         **paths,
     )
     counts = nib.load(tmp_path / "plot/coverage.nii.gz").get_fdata()[inside > 0]

@@ -1,4 +1,4 @@
-"""The mask is nilearn's, or a sound one of the user's."""
+"""The mask equals nilearn's, or comes from a valid file of the user."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_the_same_mask_has_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("value", [1, 255])
-def test_a_file_brings_its_own_grid(value, tmp_path, brain_img):
+def test_a_file_keeps_its_own_grid(value, tmp_path, brain_img):
     own_img = resample_img(brain_img, np.diag([-5.0, 5, 5]), interpolation="nearest", copy_header=True)
     own = (np.asarray(own_img.dataobj) > 0)[..., np.newaxis]
     mask_img = built(tmp_path, saved(tmp_path, own.astype(np.uint8) * np.uint8(value), own_img.affine))
@@ -70,10 +70,10 @@ def moved(affine, mm):
 
 
 FAULTS = {
-    "volumes": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "choose one volume"),
+    "volumes": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "one of its volumes"),
     "a plane": (lambda data, affine: (data[:, :, 20], affine), "3-D"),
     "NaN": (lambda data, affine: (np.where(data, data, np.nan), affine), "not finite"),
-    "zeros": (lambda data, affine: (0 * data, affine), "empty"),
+    "zeros": (lambda data, affine: (0 * data, affine), "voxels are 0"),
     "probabilities": (lambda data, affine: (np.cumsum(data, axis=0) / 100, affine), "threshold it first"),
     "all of the box": (lambda data, affine: (data * 0 + 1, affine), "has 1 different"),
     "no background": (lambda data, affine: (data + 1, affine), "threshold it first"),
@@ -85,7 +85,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_that_is_no_mask_is_refused(fault, tmp_path, brain_img):
+def test_a_file_that_is_not_a_mask_is_refused(fault, tmp_path, brain_img):
     change, message = FAULTS[fault]
     data, affine = change(np.asarray(brain_img.dataobj).astype(np.float32), brain_img.affine)
     img = nib.Nifti1Image(data, np.eye(4))
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_mask_is_refused(fault, tmp_path, brain_img):
     assert not (tmp_path / "build_mask").exists()
 
 
-def test_what_is_no_image_is_refused(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         built(tmp_path, "grey_matter")
     path = tmp_path / "mask.nii.gz"

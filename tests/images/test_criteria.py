@@ -1,58 +1,124 @@
-"""Copies are found whatever their unit and sign; what limits do is tested with what is measured, in test_quality."""
+"""The table of criteria decides what is rejected, and the configuration and the docs have all its keys."""
 
-import numpy as np
+import re
+import subprocess
+import sys
+
 import pytest
-from neurovault_ica.images.duplicates import Duplicate, find_duplicates
+import yaml
+from conftest import ROOT
+from jsonschema import Draft202012Validator
+from neurovault_ica.images.criteria import (
+    CRITERIA,
+    DUPLICATE_LIMIT,
+    PERCENTILE,
+    SHARE,
+    Criterion,
+    judge,
+    panels,
+    quality_schema,
+)
+from neurovault_ica.images.rejections import REASONS
+from neurovault_ica.runtime.tables import column_formats
+
+KEYS = list(quality_schema()["properties"])
+DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+# Measures of an image that meets every default limit.
+GOOD = {
+    "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,
+    "misplaced_fraction": 0.01, "sign_share": 0.4, "negative_share": 0.4, "positive_share": 0.6, "max_abs": 6, "rms": 1,
+}  # fmt: skip
+# For each limit: the reason, and measures on its two sides.
+EDGES = {
+    "min_coverage": ("coverage", {"coverage": 0.61}, {"coverage": 0.59}),
+    "max_background_fraction": ("background", {"background_fraction": 0.009}, {"background_fraction": 0.011}),
+    "min_distinct_values": ("few_values", {"distinct_values": 10}, {"distinct_values": 9}),
+    "max_zero_fraction": ("thresholded", {"zero_fraction": 0.59}, {"zero_fraction": 0.61}),
+    "max_outside_fraction": ("outside_brain", {"outside_fraction": 0.49}, {"outside_fraction": 0.51}),
+    "max_misplaced_fraction": ("misplaced", {"misplaced_fraction": 0.14}, {"misplaced_fraction": 0.16}),
+    "min_sign_share": ("one_signed", {"sign_share": 0.002}, {"sign_share": 0.0009}),
+    "sign_percentile": ("one_signed", {"negative_share": 0.16}, {"positive_share": 0.14}),
+    "min_peak": ("magnitude", {"max_abs": 1.97}, {"max_abs": 1.95}),
+    "max_peak": ("magnitude", {"max_abs": 49}, {"max_abs": 51}),
+    "min_rms": ("unit", {"rms": 0.51}, {"rms": 0.49}),
+}
 
 
 @pytest.fixture
-def images():
-    return np.random.default_rng(0).standard_normal((12, 20_000)).astype(np.float32)
+def table(monkeypatch):
+    rows = (
+        Criterion("low", "Too low.", ("a",), SHARE, lower="min_a", upper="max_a"),
+        Criterion("rare", "Too rare.", ("b", "c"), PERCENTILE, lower="percentile_of_b_and_c"),
+        Criterion("small", "Too small.", ("d",), SHARE, lower="min_d", map_types=("z map", "z")),
+    )
+    monkeypatch.setattr("neurovault_ica.images.criteria.CRITERIA", rows)
 
 
-def test_copies_are_found_whatever_their_unit_and_sign(images):
-    images[3] = 40 * images[1] + 7
-    images[5] = -0.001 * images[0]
-    images[8] = images[2] + 0.1 * images[9]
-    images[10] = images[4] + 0.2 * images[9]
-    expected_r = np.corrcoef(images[8], images[2])[0, 1]
-    found = find_duplicates(images, 0.99)
-    assert [(copy.row, copy.of_row, copy.reason) for copy in found] == [
-        (3, 1, "duplicate"),
-        (5, 0, "inverted_contrast"),
-        (8, 2, "duplicate"),
-    ]
-    assert found[2].correlation == pytest.approx(expected_r, rel=1e-4)
+@pytest.mark.parametrize(
+    ("measured", "map_type", "verdict"),
+    [
+        ({}, "Z map", None),
+        ({"a": 0.1}, "Z map", ("low", 0.1, 0.2)),
+        ({"a": 0.9}, "Z map", ("low", 0.9, 0.8)),
+        ({"a": 0.2}, "Z map", None),
+        ({"c": 0.1}, "Z map", ("rare", 0.1, 0.15)),
+        ({"a": 0.1, "b": 0.1, "d": 0}, "Z map", ("low", 0.1, 0.2)),
+        ({"d": 0}, " Z MAP", ("small", 0, 0.3)),
+        ({"d": 0}, "T map", None),
+        ({"d": 0}, None, None),
+    ],
+)
+@pytest.mark.usefixtures("table")
+def test_the_first_criterion_that_is_not_met_is_the_reason(measured, map_type, verdict):
+    limits = {"min_a": 0.2, "max_a": 0.8, "percentile_of_b_and_c": 15, "min_d": 0.3}
+    values = dict.fromkeys("abcd", 0.5) | measured
+    assert judge(values, map_type=map_type, limits=limits) == verdict
+    assert judge(values, map_type=map_type, limits={}) is None
+    assert judge(values, map_type=map_type, limits=dict.fromkeys(limits)) is None
 
 
-def test_all_copies_of_an_image_point_to_the_first(images):
-    images[[4, 7, 11]] = images[2]
-    assert [(copy.row, copy.of_row) for copy in find_duplicates(images, 0.99)] == [(4, 2), (7, 2), (11, 2)]
+@pytest.mark.parametrize("key", [key for key in KEYS if key != DUPLICATE_LIMIT])
+def test_each_limit_separates_good_images_from_others(key):
+    limits = DEFAULTS | {"sign_percentile": 15}
+    reason, accepted, rejected = EDGES[key]
+    assert judge(GOOD | accepted, map_type="Z map", limits=limits) is None
+    verdict = judge(GOOD | rejected, map_type="Z map", limits=limits)
+    assert verdict is not None
+    assert verdict[0] == reason
+    assert judge(GOOD | rejected, map_type="Z map", limits=limits | {key: None}) is None
 
 
-def test_only_a_kept_image_makes_another_a_copy():
-    # A is like B and B like C, but A is not like C: B goes, C stays.
-    a, noise = np.random.default_rng(0).standard_normal((2, 50_000))
-    chain = np.stack([a, a + 0.13 * noise, a + 0.26 * noise]).astype(np.float32)
-    assert abs(np.corrcoef(chain)[0, 2]) < 0.97
-    assert [copy.row for copy in find_duplicates(chain, 0.99)] == [1]
+def test_every_row_is_known_where_it_is_used():
+    columns = column_formats("stack_images/quality.tsv")
+    for criterion in CRITERIA:
+        assert criterion.keys, f"{criterion.reason}: a criterion needs a limit"
+        assert set(criterion.columns) <= set(columns), f"{criterion.reason}: describe its column in tables.json"
+        assert REASONS[criterion.reason] == criterion.sentence
+    assert len(KEYS) == len(set(KEYS))
+    assert [criterion.panel for criterion in panels()] == sorted(criterion.panel for criterion in panels())
 
 
-def test_the_rows_decide_which_of_two_is_the_first(images):
-    images[9] = images[1]
-    assert find_duplicates(images, 0.99, rows=[9, 5, 1]) == [Duplicate(1, 9, "duplicate", 1.0)]
-    assert find_duplicates(images, 0.99, rows=[0, 9]) == []
-    assert find_duplicates(images, 0.99, rows=[]) == []
+def test_the_defaults_set_every_limit_and_are_valid():
+    assert set(DEFAULTS) == set(KEYS)
+    Draft202012Validator(quality_schema()).validate(DEFAULTS)
+    Draft202012Validator(quality_schema()).validate(None)
 
 
-def test_images_without_variance_are_no_copies(images):
-    images[3] = images[6] = 2
-    assert find_duplicates(images, 0.99) == []
+def test_the_docs_have_every_criterion_and_reason():
+    methods, outputs = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("methods", "outputs"))
+    for criterion in CRITERIA:
+        assert f"\n| `{criterion.reason}` |" in methods, f"docs/methods.md: the reason {criterion.reason} is missing"
+    for key in KEYS:
+        assert re.search(rf"`{key}\b", methods), f"docs/methods.md: the key {key} is missing"
+    for reason in REASONS:
+        assert re.search(rf"^\| .*`{reason}`", outputs, re.MULTILINE), (
+            f"docs/outputs.md: the reason {reason} is missing"
+        )
 
 
-def test_copies_are_found_across_blocks(monkeypatch, images):
-    images[11], images[6] = images[1], images[5]
-    expected = find_duplicates(images, 0.99)
-    monkeypatch.setattr("neurovault_ica.images.duplicates.BLOCK_IMAGES", 3)
-    assert find_duplicates(images, 0.99) == expected
-    assert [copy.row for copy in expected] == [6, 11]
+def test_the_table_needs_the_standard_library_only():
+    code = "import neurovault_ica.images.criteria, sys; print(*{'numpy', 'nibabel', 'yaml'} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""Maps are read volume by volume as nibabel reads them, and written so that it reads the same."""
+"""Maps are read and written like nibabel does, one volume at a time."""
 
 import gzip
 

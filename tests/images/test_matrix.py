@@ -1,10 +1,10 @@
-"""Blocks of a matrix are all of it, and no more than they are is in memory; moments and weighted sums of all images."""
+"""Computations over blocks equal those over the whole matrix, and only one block is in memory."""
 
 import numpy as np
 import psutil
 import pytest
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
-from neurovault_ica.images.matrix import image_blocks, image_moments, voxel_blocks, whiten
+from neurovault_ica.images.matrix import correlate, count_images, image_blocks, image_moments, voxel_blocks, whiten
 
 
 @pytest.mark.parametrize(("blocks", "axis"), [(image_blocks, 0), (voxel_blocks, 1)])
@@ -20,7 +20,7 @@ def test_blocks_put_together_are_the_matrix(blocks, axis, tmp_path, monkeypatch)
         for where, values in parts:
             np.testing.assert_array_equal(values, expected[where] if axis == 0 else expected[:, where])
             values[:] = 0
-    np.testing.assert_array_equal(X, expected, "a block is an array of its own")
+    np.testing.assert_array_equal(X, expected, "a block is a copy")
 
 
 def test_moments_are_those_of_the_images(planted, monkeypatch):
@@ -53,6 +53,29 @@ def test_whitened_rows_are_white(planted):
     np.testing.assert_allclose(np.cov(Z, bias=True), np.eye(4), atol=1e-4)
 
 
+def test_images_are_counted_where_they_are_not_zero(tmp_path):
+    X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
+    np.save(tmp_path / "matrix.npy", X)
+    for matrix in (X, np.load(tmp_path / "matrix.npy", mmap_mode="r")):
+        assert count_images(matrix).tolist() == [2, 0, 1]
+
+
+def test_correlations_of_images_and_of_collections():
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(5, 20000)) + rng.normal(size=20000) * np.array([[1], [2], [0], [0], [-1]])).astype(np.float32)
+    expected = np.corrcoef(X)
+    found = correlate(X, range(5))
+    np.testing.assert_allclose(found[~np.eye(5, dtype=bool)], expected[~np.eye(5, dtype=bool)], atol=1e-5)
+    found = correlate(X, [7, 7, 3, 3, 9])
+    assert found[0, 0] == pytest.approx(expected[0, 1], abs=1e-5)
+    assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
+    assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
+    assert np.isnan(found[2, 2])
+    # Images of a group need not be neighbours.
+    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
+    np.testing.assert_allclose(mixed, found, atol=1e-5)
+
+
 @pytest.mark.parametrize("blocks", [image_blocks, voxel_blocks])
 def test_only_a_block_is_in_memory(blocks, tmp_path, monkeypatch):
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_IMAGES", 2)
@@ -61,9 +84,9 @@ def test_only_a_block_is_in_memory(blocks, tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     before = resident_mb()
     largest = max(resident_mb() for block in blocks(mapped) if block.read().sum())
-    assert largest - before < 30, "some blocks of 4 MB, not 80 MB"
+    assert largest - before < 30, "a few blocks of 4 MB, not 80 MB"
     mapped.sum()
-    assert resident_mb() - before > 60, "the measure sees what is mapped"
+    assert resident_mb() - before > 60, "mapped pages count as resident"
 
 
 def resident_mb():

@@ -1,4 +1,4 @@
-"""Clusters and peaks lie where they were planted, and equal nilearn's."""
+"""Clusters and peaks are where they were planted, and equal those of nilearn."""
 
 import nibabel as nib
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is measured of an image, how it is judged, and how copies are found."""
+"""Quality measures of images, and the verdict of the default limits."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
-from neurovault_ica.images.masks import mask_image
+from neurovault_ica.images.masking import mask_image
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_ica.images.quality import constant_background, count_distinct, measure
 from neurovault_ica.images.resampling import Target, plan_resampling, target_of
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 REAL_MAPS = Path(__file__).parents[3] / "shared" / "real-maps"
-CRITERIA: dict[str, float | None] = {
+LIMITS: dict[str, float | None] = {
     "max_background_fraction": 0.01,
     "min_coverage": 0.6,
     "max_zero_fraction": 0.6,
@@ -40,7 +40,7 @@ def target() -> Target:
 
 @pytest.fixture(scope="module")
 def brain(target: Target) -> NDArray[np.bool_]:
-    """The mask in its whole grid, on which the images of these tests lie."""
+    """The mask in its uncropped grid, which the images of these tests share."""
     brain = np.zeros(target.shape, dtype=bool, order="F")
     brain[target.box] = target.inside
     return brain
@@ -59,8 +59,8 @@ def measured_of(data: NDArray, target: Target, affine: NDArray | None = None) ->
     return measure(clean, finite, affine, target, plan_resampling(data.shape, affine, target, "nearest"))
 
 
-def verdict(data: NDArray, target: Target, map_type: str = "Z map", **criteria: float | None) -> Any:
-    return judge(measured_of(data, target), map_type=map_type, criteria=CRITERIA | criteria)
+def verdict(data: NDArray, target: Target, map_type: str = "Z map", **limits: float | None) -> Any:
+    return judge(measured_of(data, target), map_type=map_type, limits=LIMITS | limits)
 
 
 def test_a_sound_map_is_measured_exactly(z_map, brain, target):
@@ -80,10 +80,10 @@ def test_a_sound_map_is_measured_exactly(z_map, brain, target):
     )
     assert measured["shape"] == "50x59x48"
     assert measured["voxel_mm"] == "4x4x4"
-    assert judge(measured, map_type="Z map", criteria=CRITERIA) is None
+    assert judge(measured, map_type="Z map", limits=LIMITS) is None
 
 
-def test_half_a_brain_is_seen_and_a_thresholded_map_is_told_from_it(z_map, brain, target):
+def test_half_a_brain_is_distinguished_from_a_thresholded_map(z_map, brain, target):
     half = z_map.copy()
     half[: half.shape[0] // 2] = 0
     assert verdict(half, target)[0] == "coverage"
@@ -101,7 +101,7 @@ def test_nan_counts_as_no_data(z_map, brain, target):
     assert measured["zero_fraction"] == measured["nonfinite_fraction"]
 
 
-def test_noise_outside_is_weighted_by_its_size(z_map, brain, target):
+def test_values_outside_are_weighted_by_their_size(z_map, brain, target):
     noise = np.random.default_rng(1).standard_normal(brain.shape).astype(np.float32)
     weak = np.where(brain, z_map, 0.2 * noise)
     strong = np.where(brain, z_map, 5 * noise)
@@ -147,12 +147,12 @@ def test_a_strong_activation_is_not_one_signed_but_its_absolute_value_is(z_map, 
 
 
 @pytest.mark.parametrize("percentile", [5, 15, 40])
-def test_sign_percentile_is_what_numpy_says(percentile, z_map, brain, target):
+def test_sign_percentile_agrees_with_numpy(percentile, z_map, brain, target):
     for offset in (-4, -1, 0, 1, 4):
         data = np.where(brain, z_map + offset, 0).astype(np.float32)
         low, high = np.percentile(data[brain], [percentile, 100 - percentile])
-        refused = verdict(data, target, sign_percentile=percentile, min_sign_share=None, max_peak=None)
-        assert (refused is None) == (low < 0 < high)
+        rejected = verdict(data, target, sign_percentile=percentile, min_sign_share=None, max_peak=None)
+        assert (rejected is None) == (low < 0 < high)
 
 
 def test_masks_and_conjunctions_have_few_values(brain, z_map, target):
@@ -169,8 +169,8 @@ def test_a_constant_background_is_no_data(z_map, brain, target):
     assert constant_background(z_map) == 0
 
 
-def test_a_constant_background_within_the_mask_is_refused(z_map, brain, target):
-    """It would enter the matrix as it is: here a cut field of view that an offset has filled with 25."""
+def test_a_constant_background_within_the_mask_is_rejected(z_map, brain, target):
+    """Here an offset fills a cut field of view with 25, which would otherwise enter the matrix."""
     cut = np.where(brain, z_map, 0).astype(np.float32)
     cut[:, :, : cut.shape[2] // 3] = 0
     assert verdict(cut, target, min_coverage=0) is None
@@ -193,7 +193,7 @@ def test_the_peak_is_judged_where_the_unit_is_known(scale, reason, z_map, target
     assert verdict(scale * z_map, target, map_type="T map") == found
     assert verdict(scale * z_map, target, map_type="univariate-beta map") is None
     measured = measured_of(scale * z_map, target)
-    assert judge(measured, map_type=None, criteria=CRITERIA) is None
+    assert judge(measured, map_type=None, limits=LIMITS) is None
 
 
 def test_values_that_vary_less_than_noise_are_in_another_unit(z_map, target):
@@ -207,16 +207,16 @@ def test_values_that_vary_less_than_noise_are_in_another_unit(z_map, target):
     assert measured_of(thresholded, target)["rms"] > 5
 
 
-def test_criteria_that_are_none_or_absent_are_off(brain, target):
+def test_limits_that_are_none_or_absent_are_off(brain, target):
     measured = measured_of(brain.astype(np.float32), target)
-    assert judge(measured, map_type="Z map", criteria=dict.fromkeys(CRITERIA)) is None
-    assert judge(measured, map_type="Z map", criteria={}) is None
+    assert judge(measured, map_type="Z map", limits=dict.fromkeys(LIMITS)) is None
+    assert judge(measured, map_type="Z map", limits={}) is None
 
 
 def test_a_limit_itself_is_accepted(z_map, target):
     measured = measured_of(z_map, target)
     for name, column in [("max_zero_fraction", "zero_fraction"), ("max_peak", "max_abs"), ("min_coverage", "coverage")]:
-        assert judge(measured, map_type="Z map", criteria={name: measured[column]}) is None
+        assert judge(measured, map_type="Z map", limits={name: measured[column]}) is None
 
 
 def test_distinct_values_are_counted_exactly_up_to_the_limit():
@@ -244,7 +244,7 @@ def test_real_maps_are_judged_as_by_a_person():
             voxels, measured = mask_image(image, target, plan, nearest, extrapolate_background=False)
         except UnusableError:
             continue
-        if judge(measured, map_type=map_type, criteria=CRITERIA) is None:
+        if judge(measured, map_type=map_type, limits=LIMITS) is None:
             kept[row["image_id"]] = voxels
     ids = list(kept)
     copies = {}
@@ -254,7 +254,7 @@ def test_real_maps_are_judged_as_by_a_person():
 
     usable = {row["image_id"] for row in rows if row["usable_for_ica"] == "1"}
     others = {row["image_id"] for row in rows} - usable
-    # docs/methods.md says of each why; the first five are copies of images that are not in this folder.
+    # docs/methods.md explains each; the first five are copies of images that are not in this folder.
     assert others & kept.keys() == {"900095", "900096", "900097", "900100", "900102", "900150"}
     assert usable - kept.keys() == {"900122"}
     assert (len(usable), len(others)) == (99, 52)

@@ -1,24 +1,124 @@
-"""The matrix has every image, or rejected.tsv says why not."""
+"""Each selected image is in the matrix, or in rejected.tsv with a reason."""
 
 import numpy as np
 import pytest
 import stack_images
-from neurovault_ica.runtime.tables import column_names, write_table
+from neurovault_ica.images.criteria import CRITERIA
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+
+# Measures of an image that meets every limit.
+GOOD = {column: 0.5 for criterion in CRITERIA for column in criterion.columns} | {
+    "distinct_values": 100, "mean": 0.0, "sd": 1.0,
+}  # fmt: skip
 
 
-def test_an_image_that_is_there_twice_is_not_lost_silently(tmp_path):
-    selection = tmp_path / "fetch_metadata" / "images.tsv"
-    write_table(
-        selection, [dict.fromkeys(column_names(selection)) | {"image_id": 1, "collection_id": n} for n in (1, 2)]
-    )
-    status = tmp_path / "download_images" / "status-0.tsv"
-    failed = {"image_id": 1, "status": "failed", "reason": "not_found"}
-    write_table(status, [dict.fromkeys(column_names(status)) | failed])
-    np.save(tmp_path / "voxels.npy", np.ones((1, 3), np.float32))
-    outputs = {name: str(tmp_path / name) for name in ("matrix", "images", "rejected", "quality", "mask")}
-    with pytest.raises(RuntimeError, match="2 images were selected, but 0 are kept and 1 refused"):
+class Stack:
+    """Two batches of images that stack_images joins."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.selected = []
+        self.batches = [([], [], []), ([], [], [])]
+
+    def add(self, batch, image_id, voxels=None, *, reason=None, **measured):
+        """Add an image: failed without voxels and measures, unusable with a reason, measured otherwise."""
+        status, quality, values = self.batches[batch]
+        self.selected.append({"image_id": image_id, "collection_id": image_id, "map_type": "Z map"})
+        if voxels is None and reason is None:
+            status.append({"image_id": image_id, "status": "failed", "reason": "not_found"})
+            return
+        status.append({"image_id": image_id, "status": "ok"})
+        if reason:
+            quality.append({"image_id": image_id, "reason": reason, "value": "found"})
+        else:
+            quality.append({"image_id": image_id, "row": len(values)} | GOOD | measured)
+            values.append(voxels)
+
+    def table(self, name, rows):
+        path = self.folder / name
+        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
+        return str(path)
+
+    def run(self, *, limits, scale="none", max_failed_fraction=1.0):
+        """Run the stage, and return its matrix and tables."""
+        files = []
+        for number, (_, _, values) in enumerate(self.batches):
+            files.append(str(self.folder / f"voxels-{number}.npy"))
+            np.save(files[-1], np.array(values, np.float32).reshape(len(values), -1))
+        (self.folder / "brain.nii.gz").write_bytes(b"mask")
+        outputs = {
+            name: str(self.folder / "stack_images" / f"{name}.tsv") for name in ("images", "rejected", "quality")
+        }
         stack_images.main(
-            selection=str(selection), downloads=[str(status)], qualities=[], voxels=[str(tmp_path / "voxels.npy")],
-            brain_mask="", **outputs, scale="none", criteria={"max_duplicate_correlation": None},
-            max_failed_fraction=1.0,
-        )  # fmt: skip
+            selection=self.table("fetch_metadata/images.tsv", self.selected),
+            downloads=[self.table(f"download_images/status-{n}.tsv", b[0]) for n, b in enumerate(self.batches)],
+            qualities=[self.table(f"mask_images/quality-{n}.tsv", b[1]) for n, b in enumerate(self.batches)],
+            voxels=files,
+            brain_mask=str(self.folder / "brain.nii.gz"),
+            matrix=str(self.folder / "matrix.npy"),
+            mask=str(self.folder / "mask.nii.gz"),
+            **outputs,
+            scale=scale,
+            limits=limits,
+            max_failed_fraction=max_failed_fraction,
+        )
+        return np.load(self.folder / "matrix.npy"), {name: read_table(path) for name, path in outputs.items()}
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).standard_normal((5, 4000)).astype(np.float32)
+
+
+@pytest.fixture
+def stack(tmp_path, images):
+    stack = Stack(tmp_path)
+    stack.add(1, 30, images[0])
+    stack.add(0, 10, images[1])
+    stack.add(0, 20)
+    stack.add(1, 40, reason="not_3d")
+    stack.add(0, 50, -2 * images[0])
+    stack.add(1, 60, images[2], coverage=0.1)
+    stack.add(1, 70, images[3])
+    return stack
+
+
+def test_every_image_is_kept_or_rejected_with_its_reason(stack, images):
+    matrix, tables = stack.run(limits={"min_coverage": 0.4, "max_duplicate_correlation": 0.99})
+    np.testing.assert_array_equal(matrix, images[[0, 1, 3]])
+    assert [(row["image_id"], row["row"]) for row in tables["images"]] == [(30, 0), (10, 1), (70, 2)]
+    assert [row["sd"] for row in tables["images"]] == pytest.approx(images[[0, 1, 3]].std(axis=1, dtype=float))
+    columns = ("image_id", "reason", "value", "threshold", "stage")
+    assert [tuple(row[column] for column in columns) for row in tables["rejected"]] == [
+        (20, "not_found", None, None, "download_images"),
+        (40, "not_3d", "found", None, "mask_images"),
+        (50, "inverted_contrast", "r = -1.0 with image 30", "0.99", "stack_images"),
+        (60, "coverage", "0.1", "0.4", "stack_images"),
+    ]
+    used = {row["image_id"]: row["used"] for row in tables["quality"]}
+    assert used == {30: True, 10: True, 20: False, 40: False, 50: False, 60: False, 70: True}
+    assert (stack.folder / "mask.nii.gz").read_bytes() == b"mask"
+
+
+def test_without_limits_only_unusable_images_are_rejected(stack, images):
+    matrix, tables = stack.run(limits={}, scale="unit_variance")
+    kept = images[[0, 1, 0, 2, 3]].astype(float) * np.array([1, 1, -2, 1, 1])[:, None]
+    np.testing.assert_allclose(matrix, kept / kept.std(axis=1, keepdims=True), rtol=1e-5)
+    assert [row["reason"] for row in tables["rejected"]] == ["not_found", "not_3d"]
+
+
+def test_too_many_failed_downloads_stop_the_run(stack):
+    stack.run(limits={}, max_failed_fraction=1 / 7)
+    with pytest.raises(RuntimeError, match=r"1 of 7 images .*max_failed_fraction 0\.1 allows: 20 \(not_found\)"):
+        stack.run(limits={}, max_failed_fraction=0.1)
+
+
+def test_a_run_without_images_stops_with_the_reasons(stack):
+    with pytest.raises(RuntimeError, match=r"none of 7 images is left after quality control \(5 coverage, 1 not_found"):
+        stack.run(limits={"min_coverage": 0.9})
+
+
+def test_an_image_that_is_selected_twice_stops_the_run(stack):
+    stack.selected.append(stack.selected[2] | {"collection_id": 99})
+    with pytest.raises(RuntimeError, match="8 images were selected, but 5 are kept and 2 rejected"):
+        stack.run(limits={})

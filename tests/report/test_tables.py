@@ -84,15 +84,14 @@ def test_images_used_and_refused_have_the_same_keys():
 
 
 def test_every_reason_of_the_workflow_is_explained():
-    codes = set()
-    for script in ("criteria", "download_images", "mask_images", "stack_images"):
-        source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
-        codes |= set(re.findall(r'(?:UnusableError|_failed|\brejection)\(\s*"(\w+)"', source))
-        codes |= set(re.findall(r'\("(\w+)", (?:measured|rarer)', source))
-        codes |= set(re.findall(r'"(duplicate|inverted_contrast)"', source))
-    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed", "magnitude", "unit"} <= codes
-    assert {"constant", "duplicate", "inverted_contrast"} <= codes
-    assert codes <= set(REASONS)
+    package = ROOT / "workflow/scripts/neurovault_ica"
+    sources = "".join(
+        path.read_text() for room in ("archive", "images", "net") for path in (package / room).glob("*.py")
+    )
+    raised = set(re.findall(r'(?:UnusableError|\b_?failed|\brejection)\(\s*"(\w+)"', sources))
+    assert {"missing_file", "damaged_file", "unreadable", "not_3d", "empty", "constant"} <= raised
+    assert raised <= set(REASONS)
+    assert {"duplicate", "inverted_contrast", "thresholded", "unit", "timeout"} <= set(REASONS)
     rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
     assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
 

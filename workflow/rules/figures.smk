@@ -83,7 +83,7 @@ rule plot_images:
         mem_mb=growing(1500, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
     params:
-        criteria=config["stack_images"]["quality"],
+        limits=config["stack_images"]["quality"] or {},
     script:
         "../scripts/plot_images.py"
 

@@ -1,13 +1,13 @@
-"""Bring the images onto one grid, check their quality and stack them.
+"""Resample the images to one grid, check their quality and join them into a matrix.
 
-Reads: results/fetch_metadata/images.tsv, results/download_images and the images in the cache.
-Writes: results/build_mask (mask, template), results/mask_images (voxels and quality, per batch), results/stack_images
-(matrix.npy of images x voxels, images.tsv, rejected.tsv, quality.tsv, mask.nii.gz).
+Reads: results/fetch_metadata/images.tsv, results/download_images, and the images in the cache.
+Writes: results/build_mask (mask, template), results/mask_images (voxels and quality of each batch),
+results/stack_images (matrix.npy of images x voxels, images.tsv, rejected.tsv, quality.tsv, mask.nii.gz).
 """
 
 
 rule build_mask:
-    """Make the brain mask once; its grid is the one on which everything is computed."""
+    """Make the brain mask. Its grid is the grid of all maps."""
     input:
         code_of("build_mask"),
         MASK_FILE,
@@ -16,9 +16,9 @@ rule build_mask:
         template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
-    # Only where --cache asks for it: Snakemake would warn at every start. What is cached cannot have a benchmark.
+    # Only with --cache, because Snakemake otherwise warns at each start. A cached rule cannot have a benchmark.
     cache: workflow.workflow_settings.cache is not None
-    localrule: True  # a job in a queue costs more than a mask
+    localrule: True  # a job in a queue takes longer than the mask
     conda:
         ENVIRONMENT
     threads: 1
@@ -33,7 +33,7 @@ rule build_mask:
 
 
 rule mask_images:
-    """Clean, resample to the mask's grid and mask the images of one batch; measure their quality."""
+    """Clean the images of one batch, resample them to the mask and measure their quality."""
     input:
         code_of("mask_images"),
         status=rules.download_images.output.status,
@@ -60,7 +60,7 @@ rule mask_images:
 
 
 rule stack_images:
-    """Join the batches to one matrix, drop what quality control refuses, scale."""
+    """Join the batches into one matrix, without the images that quality control rejects, and scale them."""
     input:
         code_of("stack_images"),
         selection=rules.fetch_metadata.output.images,
@@ -71,7 +71,7 @@ rule stack_images:
     output:
         matrix="results/stack_images/matrix.npy",
         images="results/stack_images/images.tsv",
-        rejected=shown("results/stack_images/rejected.tsv", "table", "Images", "refused images"),
+        rejected=shown("results/stack_images/rejected.tsv", "table", "Images", "rejected images"),
         quality="results/stack_images/quality.tsv",
         mask="results/stack_images/mask.nii.gz",
     log:
@@ -86,7 +86,7 @@ rule stack_images:
         runtime=growing(30, per_mb=0.02),
     params:
         scale=config["stack_images"]["scale"],
-        criteria=config["stack_images"]["quality"],
+        limits=config["stack_images"]["quality"] or {},
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
     script:
         "../scripts/stack_images.py"

@@ -1,8 +1,4 @@
-"""Write the mask that says which voxels take part: one of nilearn's MNI152 masks, or a file of the user's.
-
-And the template that figures are drawn on. nilearn's masks are made here from its templates, because importing
-nilearn.datasets takes longer than masking fifty images.
-"""
+"""Write the brain mask (one of nilearn's MNI152 masks or a file of the user) and the template for figures."""
 
 import logging
 import shutil
@@ -15,7 +11,17 @@ from neurovault_ica.runtime.log import log_to
 
 
 def main(mask: str, template: str, *, source: str, resolution_mm: int) -> None:
-    """Write the mask `source` to `mask`, 1 inside, and nilearn's template at 1 mm to `template`, both as bytes."""
+    """Write the mask and the template.
+
+    Parameters
+    ----------
+    mask, template : path
+        The files to write, both uint8: the mask with 1 inside, and nilearn's MNI152 template at 1 mm.
+    source : str
+        brain, gray_matter, or the path of a NIfTI file.
+    resolution_mm : int
+        Voxel size of nilearn's masks.
+    """
     mask_img = mni152_mask(source, resolution_mm) if source in TEMPLATES else load_mask(source)
     with replacing(mask) as temporary:
         nib.save(mask_img, temporary)
@@ -23,7 +29,7 @@ def main(mask: str, template: str, *, source: str, resolution_mm: int) -> None:
         shutil.copyfile(TEMPLATES["brain"], temporary)
     inside = np.asarray(mask_img.dataobj)
     logging.info(
-        "%s mask: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape))
+        "mask %s: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape))
     )
 
 

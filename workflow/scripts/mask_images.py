@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
-from neurovault_ica.images.masks import make_masker
-from neurovault_ica.images.matrix import write_npy_header
+from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_ica.images.resampling import Target, target_of
+from neurovault_ica.images.stacking import write_npy_header
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -27,9 +27,10 @@ def main(
     interpolation: str,
     extrapolate_background: bool,
 ) -> None:
-    """Write the voxels and the quality table of the downloaded images in `status`, in its order.
+    """Write the voxels and the quality table of one batch.
 
-    A failed download has no row: `status` has its reason. An image that cannot be used has a reason, and no voxels.
+    Downloaded images have a row in the quality table, in the order of `status`. An image that cannot be used has a
+    reason there and no voxels. Failed downloads are left out.
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
@@ -38,7 +39,7 @@ def main(
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
     n_usable = 0
-    # The number of BLAS threads must not change the last bit of a voxel.
+    # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
     with replacing(voxels) as temporary, temporary.open("wb") as stream, threadpool_limits(limits=1):
         write_npy_header(stream, (0, target.n_voxels))
         for image in progress(images, total=len(images), unit="image"):

@@ -1,7 +1,7 @@
-"""Draw the images that went in: their quality, what they cover, how alike they are, and each as a glass brain."""
+"""Draw the images: quality measures, coverage, correlations, and a glass brain of each image."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 
 import matplotlib as mpl
 import nibabel as nib
@@ -10,7 +10,8 @@ from neurovault_ica.figures.glass_brains import glass_brains, glass_outline
 from neurovault_ica.figures.images import draw_correlations, draw_coverage, draw_quality
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.figures.slices import read_template
-from neurovault_ica.images.boxes import enclosing_box
+from neurovault_ica.images.boxes import bounding_box
+from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.matrix import correlate, count_images
 from neurovault_ica.runtime.files import replacing
@@ -18,17 +19,28 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Real
 
+# Size of a pixel of the glass brains. Thumbnails of the report are small, and it holds one per image.
 GLASS_MM = 4.0
-# What the figure has room for: a pixel for each image.
+# With more images, collections are correlated instead. The figure has about one pixel per image with this number.
 MOST_CORRELATED = 1000
 
 
 def tabulate_correlations(
-    path: str, correlations: Real, collection_ids: Sequence[int], image_ids: Sequence[int]
+    path: str, correlations: Real, collection_ids: Sequence[Hashable], image_ids: Sequence[Hashable]
 ) -> None:
-    """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
-    columns = [f"r_{number}" for number in image_ids or collection_ids]
-    known: Sequence[int | None] = image_ids or [None] * len(collection_ids)
+    """Write a matrix of correlations, rounded to four digits.
+
+    Parameters
+    ----------
+    path : path
+    correlations : array of shape (n_rows, n_rows)
+    collection_ids : sequence
+        Collection of each row.
+    image_ids : sequence
+        Image of each row; empty if the rows are collections.
+    """
+    columns = [f"r_{name}" for name in image_ids or collection_ids]
+    known: Sequence[Hashable] = image_ids or [None] * len(collection_ids)
     rows = [
         {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
         for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
@@ -52,13 +64,13 @@ def main(
     correlation_figure: str,
     correlation: str,
     glass: str,
-    criteria: Mapping[str, float | None],
+    limits: Limits,
 ) -> None:
-    """Draw the images of the selection."""
+    """Draw the figures and write the numbers behind them."""
     mpl.rcdefaults()
     used = read_table(images)
     reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
-    figure = draw_quality(read_table(quality), reasons, criteria)
+    figure = draw_quality(read_table(quality), reasons, limits)
     save_figure(figure, quality_figure, title="Quality of the images")
 
     mask_img = nib.load(mask)
@@ -76,17 +88,17 @@ def main(
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
     image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
-        correlations, collections = correlate(X, [number for number, _ in collections]), list(dict(collections).items())
-        image_ids = []
+        correlations = correlate(X, [collection_id for collection_id, _ in collections])
+        collections, image_ids = list(dict(collections).items()), []
     else:
         correlations = correlate(X, range(len(used)))
         np.fill_diagonal(correlations, 1)
-    tabulate_correlations(correlation, correlations, [number for number, _ in collections], image_ids)
+    tabulate_correlations(correlation, correlations, [collection_id for collection_id, _ in collections], image_ids)
     figure = draw_correlations(correlations, collections)
     save_figure(figure, correlation_figure, title="Correlation of the images")
 
     step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))
-    brain = inside[enclosing_box(inside)]
+    brain = inside[bounding_box(inside)]
     ids, pictures = glass_brains(qualities, voxels, brain, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(brain, step))

@@ -1,35 +1,19 @@
-"""Join the batches to one matrix: drop what quality control refuses, scale the rest."""
+"""Join the batches into one matrix: reject images by quality control, and scale the others."""
 
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from typing import Any
 
-from neurovault_ica.images.criteria import refuse, rejection
+from neurovault_ica.archive.downloads import require_enough
+from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
-from neurovault_ica.images.matrix import StackedVoxels, write_matrix
+from neurovault_ica.images.rejections import reject, rejection
+from neurovault_ica.images.stacking import StackedVoxels, write_matrix
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.types import Row
-
-
-def require_downloads(downloads: Iterable[Row], max_failed_fraction: float) -> None:
-    """Stop if more than `max_failed_fraction` of all images could not be had.
-
-    Raises
-    ------
-    RuntimeError
-        With the reasons and the ids.
-    """
-    rows = list(downloads)
-    failed = [row for row in rows if row["status"] == "failed"]
-    if len(failed) > max_failed_fraction * len(rows):
-        listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failed)
-        raise RuntimeError(
-            f"{len(failed)} of {len(rows)} images could not be had, more than download_images.max_failed_fraction"
-            f" {max_failed_fraction} allows: {listing}"
-        )
 
 
 def main(
@@ -45,10 +29,10 @@ def main(
     quality: str,
     mask: str,
     scale: str,
-    criteria: Mapping[str, float | None],
+    limits: Limits,
     max_failed_fraction: float,
 ) -> None:
-    """Judge every image of the selection and write the matrix of those that are kept.
+    """Judge every image of the selection, and write the matrix of those that are kept.
 
     Raises
     ------
@@ -60,15 +44,15 @@ def main(
     measured_of = {
         row["image_id"]: row | {"file": number} for number, table in enumerate(qualities) for row in read_table(table)
     }
-    require_downloads(download_of.values(), max_failed_fraction)
+    require_enough(list(download_of.values()), selected=len(download_of), max_failed_fraction=max_failed_fraction)
 
-    refused: dict[int, Row] = {}
+    rejection_of: dict[Any, Row] = {}
     candidates = []
     for image in wanted:
         image_id = image["image_id"]
-        reason = refuse(image, download_of[image_id], measured_of.get(image_id), criteria)
-        if reason:
-            refused[image_id] = reason
+        verdict = reject(image, download_of[image_id], measured_of.get(image_id), limits)
+        if verdict:
+            rejection_of[image_id] = verdict
         else:
             candidates.append(image)
 
@@ -76,60 +60,53 @@ def main(
         voxels,
         [(measured_of[image["image_id"]]["file"], measured_of[image["image_id"]]["row"]) for image in candidates],
     )
-    limit = criteria["max_duplicate_correlation"]
+    limit = limits.get(DUPLICATE_LIMIT)
     for copy in find_duplicates(stack, limit) if limit is not None else []:
-        original = candidates[copy.of_row]["image_id"]
-        value = f"r = {copy.correlation} with image {original}"
-        refused[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
-    rows = [row for row, image in enumerate(candidates) if image["image_id"] not in refused]
-    summary = ", ".join(
-        f"{count} {reason}" for reason, count in Counter(r["reason"] for r in refused.values()).most_common()
-    )
-    if len(rows) + len(refused) != len(wanted):
+        value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
+        rejection_of[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
+    rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejection_of]
+    counts = Counter(row["reason"] for row in rejection_of.values())
+    summary = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    if len(rows) + len(rejection_of) != len(wanted):
         raise RuntimeError(
-            f"{len(wanted)} images were selected, but {len(rows)} are kept and {len(refused)} refused: an image_id is"
-            f" twice in {selection}; delete results/fetch_metadata"
+            f"{len(wanted)} images were selected, but {len(rows)} are kept and {len(rejection_of)} rejected, so an"
+            f" image_id is twice in {selection}; delete results/fetch_metadata and run again"
         )
     if not rows:
-        raise RuntimeError(f"none of {len(wanted)} images is left: {summary}; loosen stack_images.quality")
+        raise RuntimeError(
+            f"none of {len(wanted)} images is left after quality control ({summary}); see docs/methods.md for the"
+            " reasons, and relax stack_images.quality or select other images"
+        )
 
     sds = write_matrix(matrix, stack, rows, scale=scale)
-    columns = column_names(images)
     kept = [candidates[row] for row in rows]
-    write_table(
-        images,
-        (
-            {column: image.get(column) for column in columns} | {"row": row, "sd": sd}
-            for row, (image, sd) in enumerate(zip(kept, sds, strict=True))
-        ),
-    )
-    columns = column_names(rejected)
-    write_table(
-        rejected,
-        (
-            {column: image.get(column) for column in columns} | refused[image["image_id"]]
-            for image in wanted
-            if image["image_id"] in refused
-        ),
-    )
-    columns = column_names(quality)
-    write_table(
+    numbered = enumerate(zip(kept, sds, strict=True))
+    write_columns(images, [image | {"row": row, "sd": sd} for row, (image, sd) in numbered])
+    dropped = [image for image in wanted if image["image_id"] in rejection_of]
+    write_columns(rejected, [image | rejection_of[image["image_id"]] for image in dropped])
+    write_columns(
         quality,
-        (
-            {column: measured_of.get(image["image_id"], {}).get(column) for column in columns}
-            | {"image_id": image["image_id"], "used": image["image_id"] not in refused}
+        [
+            measured_of.get(image["image_id"], {})
+            | {"image_id": image["image_id"], "used": image["image_id"] not in rejection_of}
             for image in wanted
-        ),
+        ],
     )
     with replacing(mask) as temporary:
         shutil.copyfile(brain_mask, temporary)
     logging.info(
-        "%d images of %d collections kept; %d refused%s",
+        "kept %d images of %d collections, rejected %d%s",
         len(kept),
         len({image["collection_id"] for image in kept}),
-        len(refused),
-        f" ({summary})" if refused else "",
+        len(rejection_of),
+        f" ({summary})" if rejection_of else "",
     )
+
+
+def write_columns(path: str, rows: list[Row]) -> None:
+    """Write rows with the columns of the table; other keys are dropped, and missing ones are n/a."""
+    columns = column_names(path)
+    write_table(path, ({column: row.get(column) for column in columns} for row in rows))
 
 
 if __name__ == "__main__":

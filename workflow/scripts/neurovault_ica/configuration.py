@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from neurovault_ica.archive.conditions import compile_term
+from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.images.names_beside import is_image_file, names_beside
 from neurovault_ica.naming.atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_files import explain_problem, input_files
@@ -66,6 +67,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         One line for each thing that is wrong: the key, what was found, what is expected.
     """
     schema = _read_yaml(SCHEMA_FILE)
+    schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
     )

@@ -1,74 +1,93 @@
 """Draw the images: quality measures, coverage and correlations."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
-from neurovault_ica.images.criteria import CHECKS, Check
+from neurovault_ica.images.criteria import Criterion, Limits, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
 
-# Okabe and Ito's blue and vermilion, and other marks for refused images: nobody has to tell the colours apart.
-USED, REFUSED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
+# Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
+USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
+PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
+# Matplotlib labels up to nine ticks per decade on a logarithmic axis whose ends have a smaller ratio. These overlap.
+NARROW = 100
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
+# Characters of a collection's name; longer ones are shortened, because names would take the room of the matrix.
 LONGEST_NAME = 44
-# Dots of more images are smaller, or they would be one patch.
-WHOLE_DOTS = 1500
-# More would hide what they separate.
+# With more images dots become smaller, so that they do not merge.
+FULL_SIZE_DOTS = 1500
+# With more collections no lines are drawn between them, because lines would hide the correlations.
 MOST_LINES = 100
+# Names that fit beside the matrix.
+NAMES_SHOWN = 60
 
 
-def draw_quality(quality: Sequence[Row], reasons: Mapping[int, str], criteria: Mapping[str, float | None]) -> Figure:
-    """Draw what was measured of every image, one panel a criterion, with the limits.
+def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits: Limits) -> Figure:
+    """Draw the quality measures of all images, one panel per criterion, with the limits.
 
     Parameters
     ----------
     quality : list of dict
         Rows of quality.tsv.
     reasons : mapping
-        Why an image was refused, by its id.
-    criteria : mapping
+        Reason of rejection by image id.
+    limits : mapping
         Section ``stack_images.quality`` of the configuration.
     """
-    figure = Figure(figsize=(13.5, 8.2), facecolor="white", layout="constrained")
-    for axes, check in zip(figure.subplots(3, 3).flat, CHECKS, strict=True):
-        _draw_check(axes, check, [row for row in quality if row[check.column] is not None], reasons)
-        for key in check.limits:
-            if criteria.get(key) is not None:
-                axes.axvline(criteria[key], color=INK, linewidth=1.2, linestyle="--")
-        # Nothing that is measured can be negative; so far below 0, dots at 0 are whole.
+    shown = panels()
+    n_columns = math.ceil(math.sqrt(len(shown)))
+    n_rows = math.ceil(len(shown) / n_columns)
+    width, height = PANEL_INCHES
+    figure = Figure(figsize=(n_columns * width, n_rows * height), facecolor="white", layout="constrained")
+    grid = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    for axes, criterion in zip(grid, shown, strict=False):
+        _draw_criterion(axes, criterion, quality, reasons)
+        for key in criterion.keys:
+            if (limit := limits.get(key)) is not None:
+                axes.axvline(limit, color=INK, linewidth=1.2, linestyle="--")
+        # No measure is negative. A small margin below 0 shows dots at 0 whole.
         left, right = axes.get_xlim()
         axes.set_xlim(left=max(left, -0.03 * right))
-        axes.set_title(check.label, fontsize=9, color=INK)
-        limits = [text for key in check.limits if (text := _limit(key, criteria))]
-        axes.set_xlabel(", ".join(limits) or "no limit", fontsize=8.5, color=FAINT)
+        if criterion.is_log and right < NARROW * left:
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.set_title(criterion.label, fontsize=9, color=INK)
+        texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
+        axes.set_xlabel(", ".join(texts) or "no limit", fontsize=8.5, color=FAINT)
     return figure
 
 
-def _limit(key: str, criteria: Mapping[str, float | None]) -> str:
-    return "" if criteria.get(key) is None else f"{key} {criteria[key]:g}"
-
-
-def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[int, str]) -> None:
-    """Draw a dot for each image: used ones below, refused ones above, a cross for those that this check refused."""
+def _draw_criterion(axes: Axes, criterion: Criterion, quality: Sequence[Row], reasons: Mapping[Hashable, str]) -> None:
+    """Draw a dot per image: used images below, rejected ones above. Crosses mark those that this criterion rejected."""
+    values_of = {
+        row["image_id"]: min(row[column] for column in criterion.columns)
+        for row in quality
+        if all(row[column] is not None for column in criterion.columns)
+    }
+    rows = [row for row in quality if row["image_id"] in values_of]
     kinds = [
-        (1, OTHERS, "x", [row for row in rows if reasons.get(row["image_id"]) not in (None, check.reason)]),
-        (1, REFUSED, "X", [row for row in rows if reasons.get(row["image_id"]) == check.reason]),
+        (1, OTHERS, "x", [row for row in rows if reasons.get(row["image_id"]) not in (None, criterion.reason)]),
+        (1, REJECTED, "X", [row for row in rows if reasons.get(row["image_id"]) == criterion.reason]),
         (0, USED, "o", [row for row in rows if row["used"]]),
     ]
     for level, colour, marker, shown in kinds:
-        values = [row[check.column] for row in shown]
-        # Spread like this, dots lie beside each other however many there are, and the same in each run.
+        values = [values_of[row["image_id"]] for row in shown]
+        # Multiples of the golden ratio spread the dots evenly, and equally in each run.
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
-        size = (26 if marker == "X" else 14) * min(1, WHOLE_DOTS / max(1, len(rows)))
+        size = (26 if marker == "X" else 14) * min(1, FULL_SIZE_DOTS / max(1, len(rows)))
         axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
-    if check.column in ("max_abs", "rms"):
+    if criterion.is_log:
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
@@ -79,7 +98,16 @@ def _draw_check(axes: Axes, check: Check, rows: Sequence[Row], reasons: Mapping[
 
 
 def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_images: int) -> Sheet:
-    """Draw how many images have data at each voxel of the mask, on axial cuts."""
+    """Draw the number of images with data at each voxel of the mask, on axial slices.
+
+    Parameters
+    ----------
+    counts, mask, template : Volume
+        Number of images with data; 1 inside the mask; nilearn's template.
+    box : Box
+        The part of the brain to draw.
+    n_images : int
+    """
     width, height = box.shape(2)
     gap, bar_mm = 6, 60
     sheet_mm = len(AXIAL_CUTS_MM) * (width + gap) + gap + bar_mm
@@ -90,7 +118,7 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
         values, anatomy = cut(counts, box, 2, height_mm), cut(template, box, 2, height_mm)
         inside = cut(mask, box, 2, height_mm)
         grey = np.where(anatomy > LEAST_BRAIN, 0.55 + 0.4 * anatomy, 1.0)[..., None].repeat(3, axis=2)
-        # Over the mask's own interpolation: at its border counts do not fade.
+        # Interpolation lowers counts and mask alike at the border, so their quotient does not fade there.
         share = values / np.maximum(inside, 0.5) / n_images
         painted = np.where(inside[..., None] >= 0.5, colours(share)[..., :3], grey)
         sheet.picture(np.round(255 * painted).astype(np.uint8), left, 22, width, height)
@@ -105,14 +133,14 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
     return sheet
 
 
-def draw_correlations(correlations: Real, collections: Sequence[tuple[int, str]]) -> Figure:
-    """Draw the correlations of images, or of collections, in the order of the collections, whose names stand beside.
+def draw_correlations(correlations: Real, collections: Sequence[tuple[Hashable, str]]) -> Figure:
+    """Draw the correlations of images or of collections, with the names of the collections.
 
     Parameters
     ----------
     correlations : array of shape (n_rows, n_rows)
-    collections : list of (int, str)
-        Id and name of each row's collection; rows of a collection are neighbours.
+    collections : list of (id, str)
+        Id and name of the collection of each row. The rows of a collection are adjacent.
     """
     starts = [0, *(at for at, (one, other) in enumerate(pairwise(collections), 1) if one != other), len(collections)]
     figure = Figure(figsize=(12.4, 7.6), facecolor="white", layout="constrained")
@@ -129,8 +157,8 @@ def draw_correlations(correlations: Real, collections: Sequence[tuple[int, str]]
 
 
 def _name_collections(axes: Axes, starts: Sequence[int], names: Sequence[str]) -> None:
-    """Write the collections' names beside the rows, leaving out those for which there is no room."""
-    line = len(names) / 60
+    """Write the names of the collections next to their rows. Names that do not fit are left out."""
+    line = len(names) / NAMES_SHOWN
     ticks, free = [], -line
     for start, end in pairwise(starts):
         middle = (start + end - 1) / 2

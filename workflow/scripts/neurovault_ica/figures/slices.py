@@ -16,7 +16,7 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from neurovault_ica.figures.sheet import Place, Sheet
-from neurovault_ica.images.boxes import enclosing_box
+from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.statistics.thresholds import Limits
 from neurovault_ica.types import Real
@@ -55,7 +55,7 @@ class Scale(NamedTuple):
 def read_template(path: str) -> tuple[Volume, Box]:
     """Read the template that build_mask has written, as values from 0 to 1, and the box around its brain."""
     img = nib.load(path)
-    sides = enclosing_box(np.asarray(img.dataobj) > 0)
+    sides = bounding_box(np.asarray(img.dataobj) > 0)
     corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
     # Half of the template is empty. One voxel of that stays, for the brain to fade into.

@@ -1,113 +1,222 @@
-"""Hold images to the criteria of ``stack_images.quality``: limits of what was measured, and no copies.
+"""The table of quality criteria, which the configuration's schema, quality control, the figure and the report read.
 
-Apart from `quality`, which measures: this needs no resampling, whose libraries take longer to import than this to work.
+To add a criterion, add a row to `CRITERIA`, and its keys to config.yaml and docs/methods.md. A new measure also needs
+its computation in quality.py and its column in workflow/schemas/tables.json. Snakemake imports this module at each
+start, so it may import only the standard library.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from neurovault_ica.types import Row
+# NeuroVault's names of map types whose unit is known, in lower case: values and sizes can be compared with limits.
+Z_AND_T_MAPS = ("z map", "t map", "z", "t")
 
-PEAK_MAP_TYPES = ("z map", "t map", "z", "t")
+
+class Quantity(NamedTuple):
+    """The kind of number that a limit is."""
+
+    description: str  # what the configuration expects, as part of a message
+    schema: Mapping[str, Any]  # the same as JSON schema
+    divisor: int = 1  # the measure is in units of the limit divided by this
 
 
-def judge(
-    measured: Mapping[str, Any], *, map_type: str | None, criteria: Mapping[str, float | None]
-) -> tuple[str, float, float] | None:
-    """Say why an image is refused, or None.
+SHARE = Quantity("a share, 0 to 1", {"type": "number", "minimum": 0, "maximum": 1})
+COUNT = Quantity("a whole number of at least 2", {"type": "integer", "minimum": 2})
+PERCENTILE = Quantity(
+    "a percentile above 0 and below 50", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 50}, divisor=100
+)
+POSITIVE = Quantity("a positive number", {"type": "number", "exclusiveMinimum": 0})
+CORRELATION = Quantity("a correlation above 0 and at most 1", {"type": "number", "exclusiveMinimum": 0, "maximum": 1})
+
+
+class Criterion(NamedTuple):
+    """A limit on a measure of an image. An image that does not meet it is rejected."""
+
+    reason: str  # as in rejected.tsv
+    sentence: str  # the reason as the report explains it
+    columns: tuple[str, ...]  # of quality.tsv; the smallest of their values is compared with the limits
+    quantity: Quantity
+    lower: str | None = None  # key of the lower limit in stack_images.quality
+    upper: str | None = None  # key of the upper limit
+    map_types: tuple[str, ...] | None = None  # map types that are judged, in lower case; None: all
+    label: str | None = None  # title of its panel in the figure; None: no panel
+    panel: int = 100  # panels are drawn by this number, then in the order of the table
+    is_log: bool = False  # whether the axis of the panel is logarithmic
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of the limits in ``stack_images.quality``."""
+        return tuple(key for key in (self.lower, self.upper) if key)
+
+
+# Two criteria have this reason.
+ONE_SIGNED = ("one_signed", "Almost all values have the same sign, as in a one-sided contrast or a mask.")
+# The first criterion that an image fails gives the reason, so the simplest explanations come first.
+CRITERIA = (
+    Criterion(
+        "coverage",
+        "The data cover too little of the brain.",
+        ("coverage",),
+        SHARE,
+        lower="min_coverage",
+        label="share of the mask inside the data's box",
+        panel=1,
+    ),
+    Criterion(
+        "background",
+        "A constant background that is not zero reaches into the brain mask.",
+        ("background_fraction",),
+        SHARE,
+        upper="max_background_fraction",
+        label="constant background in the mask",
+        panel=5,
+    ),
+    Criterion(
+        "few_values",
+        "The image has only a few different values, like a mask or a parcellation.",
+        ("distinct_values",),
+        COUNT,
+        lower="min_distinct_values",
+        label="different values, counted up to 100",
+        panel=7,
+    ),
+    Criterion(
+        "thresholded",
+        "Too much of the brain is zero, so the map was probably thresholded before it was uploaded.",
+        ("zero_fraction",),
+        SHARE,
+        upper="max_zero_fraction",
+        label="share of the mask that is zero",
+        panel=2,
+    ),
+    Criterion(
+        "outside_brain",
+        "Too much of the signal lies outside the brain.",
+        ("outside_fraction",),
+        SHARE,
+        upper="max_outside_fraction",
+        label="share of the signal outside the mask",
+        panel=3,
+    ),
+    Criterion(
+        "misplaced",
+        "The data do not lie where the brain is, so the map is probably in another space.",
+        ("misplaced_fraction",),
+        SHARE,
+        upper="max_misplaced_fraction",
+        label="outside the mask, and holes in it",
+        panel=4,
+    ),
+    Criterion(
+        *ONE_SIGNED,
+        ("sign_share",),
+        SHARE,
+        lower="min_sign_share",
+        label="share of the rarer sign",
+        panel=6,
+    ),
+    # A percentile of 15 below 0, and its mirror above 0, mean that each sign has more than 15 % of the voxels.
+    Criterion(
+        *ONE_SIGNED,
+        ("negative_share", "positive_share"),
+        PERCENTILE,
+        lower="sign_percentile",
+    ),
+    Criterion(
+        "magnitude",
+        "The largest value is too small or too large for a Z or T map, so the map type is probably wrong.",
+        ("max_abs",),
+        POSITIVE,
+        lower="min_peak",
+        upper="max_peak",
+        map_types=Z_AND_T_MAPS,
+        label="largest |value|, judged in Z and T maps",
+        panel=8,
+        is_log=True,
+    ),
+    Criterion(
+        "unit",
+        "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
+        ("rms",),
+        POSITIVE,
+        lower="min_rms",
+        map_types=Z_AND_T_MAPS,
+        label="root mean square, judged in Z and T maps",
+        panel=9,
+        is_log=True,
+    ),
+)
+# Compares images with each other, so it is no row of the table; see duplicates.py.
+DUPLICATE_LIMIT = "max_duplicate_correlation"
+
+Limits = Mapping[str, float | None]  # section stack_images.quality; a key that is absent or None sets no limit
+
+
+def quantities() -> Iterator[tuple[str, Quantity]]:
+    """Give each key of ``stack_images.quality`` and the kind of number that it takes."""
+    for criterion in CRITERIA:
+        for key in criterion.keys:
+            yield key, criterion.quantity
+    yield DUPLICATE_LIMIT, CORRELATION
+
+
+def quality_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``stack_images.quality``."""
+    keys = {
+        key: {
+            **quantity.schema,
+            "description": f"{quantity.description}, or null to switch the criterion off",
+            "type": [quantity.schema["type"], "null"],
+        }
+        for key, quantity in quantities()
+    }
+    return {
+        "description": "a mapping of criteria, each with a value or null; or null to switch all off",
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "required": list(keys),
+        "properties": keys,
+    }
+
+
+def panels() -> list[Criterion]:
+    """Return the criteria that the figure of quality shows, in the order of their panels."""
+    return sorted((criterion for criterion in CRITERIA if criterion.label), key=lambda criterion: criterion.panel)
+
+
+def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) -> tuple[str, float, float] | None:
+    """Find the first criterion that an image does not meet.
 
     Parameters
     ----------
     measured : mapping
-        As from `measure`.
+        From `quality.measure`, or a row of quality.tsv.
     map_type : str or None
-        NeuroVault's; Z and T maps have a known unit, so that their size can be judged.
-    criteria : mapping
-        Section ``stack_images.quality``. A criterion that is absent or None is off.
+        Map type in NeuroVault's metadata.
+    limits : mapping
+        Section ``stack_images.quality``.
 
     Returns
     -------
     (reason, value, threshold) or None
-        Of the first criterion that the image does not meet.
+        None if the image meets all criteria.
     """
-    rarer_sign = min(measured["negative_share"], measured["positive_share"])
-    sign_percentile = criteria.get("sign_percentile")
-    has_known_unit = (map_type or "").strip().lower() in PEAK_MAP_TYPES
-    # Reason, value, lower limit, upper limit: the plainest explanation first.
-    checks: list[tuple[str, float, float | None, float | None]] = [
-        ("coverage", measured["coverage"], criteria.get("min_coverage"), None),
-        ("background", measured["background_fraction"], None, criteria.get("max_background_fraction")),
-        ("few_values", measured["distinct_values"], criteria.get("min_distinct_values"), None),
-        ("thresholded", measured["zero_fraction"], None, criteria.get("max_zero_fraction")),
-        ("outside_brain", measured["outside_fraction"], None, criteria.get("max_outside_fraction")),
-        ("misplaced", measured["misplaced_fraction"], None, criteria.get("max_misplaced_fraction")),
-        ("one_signed", measured["sign_share"], criteria.get("min_sign_share"), None),
-        # The 15th percentile is below 0 if and only if more than 15 % of the voxels are.
-        ("one_signed", rarer_sign, None if sign_percentile is None else sign_percentile / 100, None),
-    ]
-    if has_known_unit:
-        checks.append(("magnitude", measured["max_abs"], criteria.get("min_peak"), criteria.get("max_peak")))
-        checks.append(("unit", measured["rms"], criteria.get("min_rms"), None))
-    for reason, value, lowest, highest in checks:
+    kind = (map_type or "").strip().lower()
+    for criterion in CRITERIA:
+        if criterion.map_types is not None and kind not in criterion.map_types:
+            continue
+        value = min(measured[column] for column in criterion.columns)
+        lowest, highest = _limit(criterion, criterion.lower, limits), _limit(criterion, criterion.upper, limits)
         if lowest is not None and value < lowest:
-            return reason, value, lowest
+            return criterion.reason, value, lowest
         if highest is not None and value > highest:
-            return reason, value, highest
+            return criterion.reason, value, highest
     return None
 
 
-class Check(NamedTuple):
-    """A criterion of quality control: what is measured, and the keys of its limits in the configuration."""
-
-    column: str
-    label: str
-    reason: str
-    limits: tuple[str, ...]
-
-
-CHECKS = (
-    Check("coverage", "share of the mask inside the data's box", "coverage", ("min_coverage",)),
-    Check("zero_fraction", "share of the mask that is zero", "thresholded", ("max_zero_fraction",)),
-    Check("outside_fraction", "share of the signal outside the mask", "outside_brain", ("max_outside_fraction",)),
-    Check("misplaced_fraction", "outside the mask, and holes in it", "misplaced", ("max_misplaced_fraction",)),
-    Check("background_fraction", "constant background in the mask", "background", ("max_background_fraction",)),
-    Check("sign_share", "share of the rarer sign", "one_signed", ("min_sign_share",)),
-    Check("distinct_values", "different values, counted up to 100", "few_values", ("min_distinct_values",)),
-    Check("max_abs", "largest |value|, judged in Z and T maps", "magnitude", ("min_peak", "max_peak")),
-    Check("rms", "root mean square, judged in Z and T maps", "unit", ("min_rms",)),
-)
-
-
-def refuse(image: Row, download: Row, measured: Row | None, criteria: Mapping[str, float | None]) -> Row | None:
-    """Decide whether one image is refused before it is compared with others.
-
-    Parameters
-    ----------
-    image : dict
-        Its row in the selection.
-    download, measured : dict
-        Its rows in status-{batch}.tsv and quality-{batch}.tsv; no `measured` where the download failed.
-    criteria : mapping
-        Section ``stack_images.quality`` of the configuration.
-
-    Returns
-    -------
-    dict or None
-        reason, value, threshold and stage as in rejected.tsv; None if the image is wanted.
-    """
-    if download["status"] == "failed":
-        return rejection(download["reason"], download["bytes"], None, "download_images")
-    if measured is None:
-        raise RuntimeError(f"image {image['image_id']} was neither masked nor refused; delete results/mask_images")
-    if measured["row"] is None:
-        return rejection(measured["reason"], measured["value"], measured["threshold"], "mask_images")
-    if not measured["sd"]:
-        # Whatever the criteria: a constant has no direction to find, and no variance to scale to one.
-        return rejection("constant", measured["mean"], None, "stack_images")
-    verdict = judge(measured, map_type=image["map_type"], criteria=criteria)
-    return None if verdict is None else rejection(*verdict, "stack_images")
-
-
-def rejection(reason: str, value: Any, threshold: Any, stage: str) -> Row:
-    """Collect what rejected.tsv says of an image besides what it is."""
-    return {"reason": reason, "value": value, "threshold": threshold, "stage": stage}
+def _limit(criterion: Criterion, key: str | None, limits: Limits) -> float | None:
+    """Return a limit in the unit of the measure, or None if it is not set."""
+    limit = None if key is None else limits.get(key)
+    divisor = criterion.quantity.divisor
+    # Whole numbers stay whole in rejected.tsv.
+    return limit if limit is None or divisor == 1 else limit / divisor

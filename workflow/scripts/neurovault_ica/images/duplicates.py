@@ -1,4 +1,4 @@
-"""Find images that are copies of earlier images, or the same contrast inverted."""
+"""Find images that are copies of earlier images, or inverted copies."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -6,15 +6,17 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Pairs whose |r| on a subset of voxels comes this close to the threshold are compared on all voxels. The standard
-# error of r = 0.99 on 2,000 independent voxels is 0.0005; tails are heavy, so far more is allowed.
+# Pairs are compared on all voxels if their |r| on a subset of voxels is above the threshold minus this margin. The
+# standard error of r = 0.99 on 2,000 independent voxels is 0.0005. The margin is much larger, because values have heavy
+# tails.
 N_SUBSET_VOXELS = 2000
 SUBSET_MARGIN = 0.02
+# Images compared with all earlier ones in one matrix product; with 10,000 images, the product has 20 MB.
 BLOCK_IMAGES = 512
 
 
 class Rows(Protocol):
-    """Images x voxels: an array, a memory map, or anything that gives one image at a time."""
+    """Images x voxels, read one image at a time: an array, a memory map, or a `StackedVoxels`."""
 
     def __len__(self) -> int:
         """Count the images."""
@@ -26,8 +28,8 @@ class Rows(Protocol):
 class Duplicate(NamedTuple):
     """An image that is a copy of an earlier one."""
 
-    row: int  # of the matrix
-    of_row: int  # the earlier image, which is kept
+    row: int
+    of_row: int  # row of the earlier image, which is kept
     reason: str  # duplicate or inverted_contrast
     correlation: float
 
@@ -39,26 +41,26 @@ def find_duplicates(
     rows: Iterable[int] | None = None,
     random_state: int = 0,
 ) -> list[Duplicate]:
-    """Find images that correlate with an earlier kept image by at least `threshold`, of either sign.
+    """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
 
-    Candidates come from correlations on a seeded subset of voxels, block by block; only they are compared on all.
-    At 10,000 images that is 2e11 multiplications and one pass over the matrix, not 2e13.
+    A random subset of voxels gives the candidates, and only these are compared on all voxels. With 10,000 images this
+    takes 2e11 multiplications and one pass over the matrix, instead of 2e13 multiplications.
 
     Parameters
     ----------
     matrix : float32 array (n_images, n_voxels)
-        Only ``len(matrix)`` and ``matrix[row]`` are used, so that the rows may also come from files one by one.
+        Only ``len(matrix)`` and ``matrix[row]`` are used.
     threshold : float
-        Of the absolute Pearson correlation over all voxels.
+        Smallest absolute Pearson correlation of two copies, over all voxels.
     rows : iterable of int, optional
-        The rows to compare, in the order in which the first of two is kept. All by default.
+        The rows to compare; all by default. Of two copies, the one that comes first here is kept.
     random_state : int
         Seed of the subset.
 
     Returns
     -------
     list of Duplicate
-        In the order of `rows`. An image without variance is no copy of anything.
+        In the order of `rows`. An image without variance is not a copy.
     """
     order = np.arange(len(matrix)) if rows is None else np.array(list(rows), dtype=np.intp)
     subset = _standardised_subset(matrix, order, random_state)
@@ -70,7 +72,7 @@ def find_duplicates(
         for position, row_similarity in enumerate(similarity, start):
             earlier = np.abs(row_similarity[:position])
             near = np.flatnonzero((earlier >= threshold - SUBSET_MARGIN) & is_kept[:position])
-            # The likeliest first; among equals the first image.
+            # Start with the largest correlation; among equal ones, with the earliest image.
             for other in near[np.argsort(-earlier[near].round(3), kind="stable")]:
                 r = _correlation(matrix[int(order[position])], matrix[int(order[other])])
                 if abs(r) >= threshold:
@@ -82,7 +84,10 @@ def find_duplicates(
 
 
 def _standardised_subset(matrix: Rows, order: NDArray[np.intp], random_state: int) -> NDArray[np.float32]:
-    """Return some voxels of each image, (n_images, n_subset), centred and of unit length, zero without variance."""
+    """Return a random subset of voxels (n_images, n_subset), each image centred and scaled to length 1.
+
+    Images without variance become 0.
+    """
     n_voxels = len(matrix[0]) if len(order) else 0
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.choice(n_voxels, size=min(N_SUBSET_VOXELS, n_voxels), replace=False))
@@ -96,7 +101,7 @@ def _standardised_subset(matrix: Rows, order: NDArray[np.intp], random_state: in
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Return Pearson's r of two images over all voxels, 0 if one has no variance."""
+    """Return Pearson's r of two images over all voxels; 0 if one of them has no variance."""
     x = first - first.mean(dtype=np.float64)
     y = second - second.mean(dtype=np.float64)
     lengths = np.sqrt((x @ x) * (y @ y))

@@ -1,4 +1,4 @@
-"""Read and write the maps of all components without a 4-D array in memory: only the voxels of the mask are kept."""
+"""Read and write the maps of all components. Only the voxels of the mask are kept in memory, not the 4-D array."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from neurovault_ica.runtime.files import replacing
 
 
 class Volume(NamedTuple):
-    """A 3-D map and where it is."""
+    """A 3-D map and its affine."""
 
     data: npt.NDArray[np.float32]  # (nx, ny, nz)
     affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
@@ -32,24 +32,30 @@ class Maps(NamedTuple):
 
     def volume(self, number: int) -> Volume:
         """Return the map of one component, 0 outside the mask."""
-        # In the order of NIfTI files: then nothing is turned around where it is written.
+        # NIfTI files are in Fortran order, so writing needs no copy.
         data = np.zeros(self.inside.shape, dtype=np.float32, order="F")
         data[self.inside] = self.values[number]
         return Volume(data, self.affine)
 
 
 def place_maps(values: npt.NDArray[np.float32], mask: str) -> Maps:
-    """Place values over a mask (n_components, n_voxels) on the grid of the mask."""
+    """Make maps from values over a mask.
+
+    Parameters
+    ----------
+    values : array of shape (n_components, n_voxels)
+    mask : path
+    """
     mask_img = nib.load(mask)
-    # Takes no memory: it only says what the header is about.
+    # nibabel makes the header from an array of the full shape; a broadcast one takes no memory.
     nothing = np.broadcast_to(np.float32(0), (*mask_img.shape, len(values)))
     return Maps(values, np.asarray(mask_img.dataobj) > 0, nib.Nifti1Image(nothing, mask_img.affine).header)
 
 
 def read_maps(components: str, mask: str) -> Maps:
-    """Read a compressed 4-D image volume by volume."""
+    """Read the voxels of a mask from a compressed 4-D image, one volume at a time."""
     inside = np.asarray(nib.load(mask).dataobj) > 0
-    # Intel's library unpacks in a third of the time of zlib.
+    # Intel's library takes a third of the time of zlib.
     with igzip.open(components) as stream:
         img = nib.Nifti1Image.from_stream(stream)
         values = np.empty((img.shape[3], np.count_nonzero(inside)), dtype=np.float32)
@@ -59,13 +65,13 @@ def read_maps(components: str, mask: str) -> Maps:
 
 
 def write_maps(path: str, header: nib.Nifti1Header, volumes: Iterable[Volume]) -> None:
-    """Write volumes of floating point numbers as a compressed 4-D image, one after the other.
+    """Write volumes to a compressed 4-D image, one at a time.
 
     Parameters
     ----------
     path : path
     header : nib.Nifti1Header
-        Of an image of the same shape and type.
+        The header of an image with the shape and the floating point type to write.
     volumes : iterable of Volume
     """
     header = header.copy()

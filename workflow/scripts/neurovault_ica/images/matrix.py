@@ -1,51 +1,50 @@
-"""Go through the matrix of images x voxels in blocks, without keeping it in memory: moments, weighted sums.
+"""Compute over the matrix of images x voxels in blocks, so that it need not fit into memory.
 
-Blocks are read, not mapped. What a memory map has shown counts as memory of the process, and where the system keeps
-files in large pieces that is much more than was asked for: some voxels of every image were the whole matrix, and a
-cluster kills a process of 9 GB.
+Blocks are read, not memory-mapped. Pages of a memory map count as memory of the process. With large pages, touching a
+few voxels of each image maps the whole matrix, and a cluster then kills the job.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
 
-# Fixed, so that sums are taken in the same order on every machine.
+# Sizes of blocks: with 230,000 voxels, 64 images are 59 MB; with 10,000 images, 8192 voxels are 330 MB. They do not
+# depend on the machine, because rounding depends on the order of sums.
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
 Matrix = npt.NDArray[np.float32]
 
 
 class Block(NamedTuple):
-    """Some rows or columns of the matrix: which, and the function that gives them as an array of its own."""
+    """Some rows or columns of the matrix."""
 
     where: slice
-    read: Callable[[], Matrix]
+    read: Callable[[], Matrix]  # returns a copy
 
 
 def image_blocks(X: Matrix) -> Iterator[Block]:
-    """Give the rows of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
+    """Yield the rows of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
     for start in range(0, len(X), BLOCK_IMAGES):
         images = slice(start, min(start + BLOCK_IMAGES, len(X)))
         yield Block(images, partial(read_rows, X, images))
 
 
 def voxel_blocks(X: Matrix) -> Iterator[Block]:
-    """Give the columns of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
+    """Yield the columns of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
     for start in range(0, X.shape[1], BLOCK_VOXELS):
         voxels = slice(start, min(start + BLOCK_VOXELS, X.shape[1]))
         yield Block(voxels, partial(_read_voxels, X, voxels))
 
 
 def read_rows(X: Matrix, images: slice) -> Matrix:
-    """Read some rows of `X` (n_images, n_voxels; an array or a whole memory map) as an array of their own."""
+    """Read some rows of `X` (n_images, n_voxels; an array or a whole memory map) into a new array."""
     if not isinstance(X, np.memmap):
         return X[images].copy()
     n_images, n_voxels = images.stop - images.start, X.shape[1]
@@ -67,7 +66,19 @@ def _read_voxels(X: Matrix, voxels: slice) -> Matrix:
 
 
 def image_moments(X: Matrix, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute mean and variance (n_images,) of each image of `X` (n_images, n_voxels) over the mask."""
+    """Compute the mean and variance of each image over the voxels.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_voxels)
+        An array or a whole memory map.
+    threads : int
+        The result does not depend on their number.
+
+    Returns
+    -------
+    mean, variance : arrays of shape (n_images,)
+    """
 
     def moments(block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         values = block.read()
@@ -87,7 +98,7 @@ def whiten(
     *,
     threads: int = 1,
 ) -> Matrix:
-    """Compute ``K @ (X - mean)``, at some voxels.
+    """Compute ``K @ (X - mean)`` at some voxels.
 
     Parameters
     ----------
@@ -97,16 +108,16 @@ def whiten(
         Each image's mean over all voxels.
     K : array of shape (n_axes, n_images)
     voxels : array of int, or slice
-        Which columns; all of them if not given.
+        The columns to compute; all by default.
     threads : int
-        They share the images; the result does not depend on their number.
+        The result does not depend on their number.
 
     Returns
     -------
     array of shape (n_axes, n_wanted_voxels)
-        With the whitening matrix as `K`, uncorrelated rows of mean 0 and variance 1 over all voxels.
+        If `K` is the whitening matrix, its rows are uncorrelated and have mean 0 and variance 1 over all voxels.
     """
-    # Products are no more exact than the images, which are of single precision; sums over the blocks are in double.
+    # Products in single precision are as exact as the images. Sums over the blocks are in double precision.
     single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
 
     def products(block: Block) -> Matrix:
@@ -114,7 +125,7 @@ def whiten(
         centred -= single_mean[block.where, None]
         return single_K[:, block.where] @ centred
 
-    # The means in single precision are not quite the means.
+    # Correct for the rounding of the means to single precision.
     Z = np.repeat(-(K @ (mean - single_mean))[:, None], np.arange(X.shape[1])[voxels].size, axis=1)
     for part in in_order(products, image_blocks(X), threads):
         Z += part
@@ -122,111 +133,63 @@ def whiten(
 
 
 def standardize(maps: Real) -> Real:
-    """Give maps, along the last axis, mean 0 and length 1, so that inner products are correlations; constant ones 0."""
+    """Centre maps along the last axis and scale them to length 1, so that inner products are correlations.
+
+    A constant map becomes 0.
+    """
     centred = maps - maps.mean(axis=-1, keepdims=True)
     length = np.linalg.norm(centred, axis=-1, keepdims=True)
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 
-def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
-    """Write the header of a float32 .npy file; numpy leaves room in it for a growing first axis."""
-    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
-
-
-def count_images(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """Count, voxel by voxel, the images that have data there: not exactly zero.
+def count_images(X: Matrix) -> npt.NDArray[np.int32]:
+    """Count the images that are not exactly zero at each voxel.
 
     Parameters
     ----------
-    matrix : array of shape (n_images, n_voxels)
-        May be a memory map; it is read in blocks.
+    X : array of shape (n_images, n_voxels)
+        An array or a whole memory map.
+
+    Returns
+    -------
+    array of shape (n_voxels,)
     """
-    counts = np.zeros(matrix.shape[1], dtype=np.int32)
-    for block in image_blocks(matrix):
+    counts = np.zeros(X.shape[1], dtype=np.int32)
+    for block in image_blocks(X):
         counts += np.count_nonzero(block.read(), axis=0)
     return counts
 
 
-def correlate(matrix: npt.NDArray[np.float32], groups: Sequence[int]) -> Real:
-    """Correlate images over voxels and average over the images of two groups, leaving out each image with itself.
+def correlate(X: Matrix, groups: Sequence[Hashable]) -> Real:
+    """Correlate images over voxels, and average the correlations over pairs of groups.
+
+    The correlation of an image with itself is left out. Images are summed by group before they are multiplied, so the
+    cost grows with images x voxels and with groups x groups x voxels.
 
     Parameters
     ----------
-    matrix : array of shape (n_images, n_voxels)
-        May be a memory map; it is read in blocks of voxels.
-    groups : sequence of int
+    X : array of shape (n_images, n_voxels)
+        An array or a whole memory map.
+    groups : sequence
         The group of each image.
 
     Returns
     -------
     array of shape (n_groups, n_groups)
-        In the order in which the groups come; NaN within a group of a single image.
+        Groups are in the order of their first image. NaN for a group of one image with itself.
     """
-    numbers = np.asarray(groups)
-    members = [np.flatnonzero(numbers == group) for group in dict.fromkeys(groups)]
-    mean, variance = image_moments(matrix)
+    members: dict[Hashable, list[int]] = {}
+    for image, group in enumerate(groups):
+        members.setdefault(group, []).append(image)
+    mean, variance = image_moments(X)
     centre, scale = mean[:, None].astype(np.float32), np.sqrt(variance)[:, None].astype(np.float32)
     products = np.zeros((len(members), len(members)))
-    for block in voxel_blocks(matrix):
+    for block in voxel_blocks(X):
         values = block.read()
         values -= centre
         values /= scale
-        # Added up first: images are too many to be multiplied with each other.
-        sums = np.stack([values[images].sum(axis=0) for images in members])
+        sums = np.stack([values[images].sum(axis=0) for images in members.values()])
         products += sums @ sums.T
-    sizes = np.array([len(images) for images in members], dtype=float)
+    sizes = np.array([len(images) for images in members.values()], dtype=float)
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
-    return (products / matrix.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
-
-
-class StackedVoxels:
-    """The images of several batch files as one read-only sequence of rows, none of them held in memory.
-
-    Parameters
-    ----------
-    files : list of path
-        voxels-{batch}.npy, each (n_images_of_batch, n_voxels).
-    places : list of (int, int)
-        For each row of the stack: which file, which row of it.
-    """
-
-    def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
-        self._files = files
-        self._places = places
-        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self._places)
-
-    def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
-        """Read one row (n_voxels,)."""
-        file, row = self._places[number]
-        # Opened anew each time: there may be more files than a process may have open.
-        return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
-
-
-def write_matrix(path: str, stack: StackedVoxels, rows: list[int], *, scale: str) -> list[float]:
-    """Write the wanted rows of `stack` as one .npy file, row by row, scaled, and return their standard deviations.
-
-    Parameters
-    ----------
-    path : path
-        Array of shape (n_rows, n_voxels), float32.
-    stack : StackedVoxels
-    rows : list of int
-        Rows of `stack`, in the order of the matrix.
-    scale : {"unit_variance", "none"}
-        Images come in other units (z of 5, betas of 1000): unscaled, those with large numbers own the result.
-    """
-    sds = []
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), stack.shape[1])}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for row in rows:
-            voxels = stack[row]
-            sds.append(float(voxels.std(dtype=np.float64)))
-            if scale == "unit_variance":
-                voxels /= np.float32(sds[-1])
-            stream.write(voxels.data)
-    return sds
+    return (products / X.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)

@@ -1,4 +1,4 @@
-"""Read the user's masks, atlases and networks, and tell whether they lie where the MNI152 brain is."""
+"""Read the user's masks, atlases and networks, and measure how much of them lies in the MNI152 brain."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -11,28 +11,28 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-# Brains of other MNI templates reach some millimetres beyond nilearn's.
+# The brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
 RESOLUTION_MM = 2
 
 
 def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read an image of three or four dimensions; further ones of length 1 are dropped.
+    """Read a 3-D or 4-D image. Further dimensions are accepted if their length is 1.
 
     Returns
     -------
     data : array of shape (nx, ny, nz) or (nx, ny, nz, n_volumes)
-        Of a real type.
+        Integer or floating point.
     affine : array of shape (4, 4)
-        Voxel to mm; regular.
+        Voxel to mm; invertible.
 
     Raises
     ------
     ValueError
-        If the file is no such image.
+        If the file is not such an image.
     """
     if not Path(path).is_file():
-        raise ValueError("no such file")
+        raise ValueError("no such file; give the path of a NIfTI file")
     try:
         image = cast(SpatialImage, load(path))
         data = np.asarray(image.dataobj)
@@ -44,23 +44,23 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
     if data.ndim not in (3, 4) or 0 in shape:
         raise ValueError(f"its shape is {shape}; give a 3-D or 4-D image")
     if data.dtype.kind not in "iuf":
-        raise ValueError(f"its values are of the type {data.dtype}; give an image of numbers")
+        raise ValueError(f"its data type is {data.dtype}; give an image of real numbers")
     if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
-        raise ValueError("its affine is not finite or singular; correct the header")
+        raise ValueError("its affine is singular or not finite; correct the header")
     return data, np.asarray(image.affine, dtype=np.float64)
 
 
 def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
-    """Return the share of the sum of a volume that lies in nilearn's MNI152 brain mask, widened by 6 mm.
+    """Return the share of a volume's sum that lies in nilearn's MNI152 brain mask, dilated by 6 mm.
 
     Parameters
     ----------
     volume : array of shape (nx, ny, nz)
-        Not negative, and not all 0.
+        Not negative, with a positive sum.
     affine : array of shape (4, 4)
         Voxel to mm.
     """
-    # Takes a second to import, which plot_components can spare: most runs have no atlas.
+    # Importing this takes a second, and most runs have no atlas, mask file or reference to check.
     from nilearn.datasets import load_mni152_brain_mask
 
     brain_img = load_mni152_brain_mask(resolution=RESOLUTION_MM)

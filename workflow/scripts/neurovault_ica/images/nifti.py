@@ -1,4 +1,4 @@
-"""Read NIfTI files and trust nothing that their headers claim."""
+"""Read NIfTI files without trusting what their headers claim."""
 
 import zlib
 from pathlib import Path
@@ -13,55 +13,82 @@ from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 GZIP_MAGIC = b"\x1f\x8b"
-HEADER_BYTES = 352
-NIFTI_SIZES = {348: slice(344, 347), 540: slice(4, 7)}
-NIFTI_MAGIC = (b"n+1", b"n+2")
-# Images have a hundredth of it. What a small file unpacks to is otherwise the server's to say.
-MAX_UNPACKED_BYTES = 1_000_000_000
 CHUNK_BYTES = 1 << 16
-# What a header may claim. MNI152 at 0.5 mm has 58 million voxels; statistic maps have 1 to 5 mm.
+# Largest size to which `find_fault` unpacks a file. Statistic maps have a hundredth of it, but a small file from a
+# server can unpack to any size.
+MAX_UNPACKED_BYTES = 1_000_000_000
+# Limits on what a header may claim. MNI152 at 0.5 mm has 58 million voxels; statistic maps have voxels of 1 to 5 mm.
 MAX_VOXELS = 64_000_000
-MAX_LENGTH = 2000
-MAX_OFFSET = 16_000_000
+MAX_LENGTH = 2000  # voxels along an axis; the matrices of the resampling grow with its square
+MAX_OFFSET = 16_000_000  # bytes before the voxels, which hold header extensions
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
-# Axes this close to one plane (sine of the angle between them and it) span no volume.
+# Axes whose unit vectors span less than this volume lie almost in a plane.
 MIN_RELATIVE_VOLUME = 1e-3
-HEADERS = {348: Nifti1Header, 540: Nifti2Header}
-MAGIC = (b"n+1", b"n+2")
+
+
+class _Format(NamedTuple):
+    """A version of NIfTI."""
+
+    header: type[Nifti1Header]
+    magic: bytes  # of a file that holds both header and voxels; the byte after it is ignored
+    place: slice  # where the magic is in the header
+
+
+# By the size of the header, which its first four bytes state.
+FORMATS = {
+    348: _Format(Nifti1Header, b"n+1", slice(344, 348)),
+    540: _Format(Nifti2Header, b"n+2", slice(4, 8)),
+}
+
+
+class UnusableError(Exception):
+    """An image that cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+        A key of `rejections.REASONS`.
+    found : str
+        What is wrong with this image.
+    """
+
+    def __init__(self, reason: str, found: object) -> None:
+        super().__init__(f"{reason}: {found}")
+        self.reason, self.found = reason, str(found)
+
+
+class Image(NamedTuple):
+    """One statistic map as it is in its file."""
+
+    data: NDArray[np.float32]  # (nx, ny, nz), Fortran order
+    affine: NDArray[np.float64]  # (4, 4), voxel to mm
+    dtype: str  # of the file
+    is_unsigned: bool  # unsigned integers without a scale factor; nilearn's resampling keeps them integers
 
 
 def find_fault(path: Path, *, whole: bool = False) -> str | None:
-    """Say why a file cannot be a NIfTI image, packed or not; None if its header looks like one.
+    """Explain why a file cannot be a NIfTI image, compressed or not; None if there is no fault.
 
-    Only the header is unpacked, unless the `whole` file is to be looked at: what it claims to hold is checked where it
-    is read.
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        Whether to unpack the whole file to see that it is complete. Otherwise only the beginning is checked.
     """
-    return _fault_in_header(path) or (_fault_in_packing(path) if whole else None)
-
-
-def _fault_in_header(path: Path) -> str | None:
     with path.open("rb") as stream:
-        start = stream.read(1 << 16)
-    header = start[:HEADER_BYTES]
-    if start.startswith(GZIP_MAGIC):
-        try:
-            header = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(start, HEADER_BYTES)
-        except zlib.error as error:
-            return f"gzip: {error}"
-    sizes = {int.from_bytes(header[:4], "little"), int.from_bytes(header[:4], "big")}
-    for size, place in NIFTI_SIZES.items():
-        if size in sizes and header[place] in NIFTI_MAGIC:
-            return None
-    return f"no NIfTI header; the file begins with {start[:20]!r}"
+        start = stream.read(CHUNK_BYTES)
+    try:
+        _format_of(_unpack(start, max(FORMATS), whole=False))
+    except UnusableError as error:
+        return error.found
+    return _fault_in_gzip(path) if whole and start.startswith(GZIP_MAGIC) else None
 
 
-def _fault_in_packing(path: Path) -> str | None:
-    """Unpack a file to see that nothing of it is missing, up to what no image has."""
+def _fault_in_gzip(path: Path) -> str | None:
+    """Unpack a file in pieces to see that it is complete."""
     unpacking, size = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0
     with path.open("rb") as stream:
         chunk = stream.read(CHUNK_BYTES)
-        if not chunk.startswith(GZIP_MAGIC):
-            return None
         try:
             while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
                 size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
@@ -72,30 +99,13 @@ def _fault_in_packing(path: Path) -> str | None:
 
 
 def is_packed(path: Path) -> bool:
-    """Tell whether a file is compressed with gzip, by its first bytes."""
+    """Return whether a file is compressed with gzip, by its first bytes."""
     with path.open("rb") as stream:
         return stream.read(2) == GZIP_MAGIC
 
 
-class UnusableError(Exception):
-    """An image that cannot take part, with the reason to report and what was found."""
-
-    def __init__(self, reason: str, found: object) -> None:
-        super().__init__(f"{reason}: {found}")
-        self.reason, self.found = reason, str(found)
-
-
-class Image(NamedTuple):
-    """One statistic map as read, not yet cleaned."""
-
-    data: NDArray[np.float32]  # (nx, ny, nz), Fortran order
-    affine: NDArray[np.float64]  # (4, 4), voxel to mm
-    dtype: str  # of the file
-    is_unsigned: bool  # unsigned integers without a scale factor, which nilearn leaves integers
-
-
 def read_image(path: Path) -> Image:
-    """Read a NIfTI file of one volume, packed or not, and trust nothing that it claims.
+    """Read a NIfTI file of one volume, compressed or not.
 
     Raises
     ------
@@ -103,7 +113,7 @@ def read_image(path: Path) -> Image:
         ``unreadable``, ``not_3d``, ``bad_affine``, ``too_large`` or ``not_numeric``.
     """
     content = _content(path)
-    header = _read_header(_unpack(content, max(HEADERS), whole=False))
+    header = _read_header(_unpack(content, max(FORMATS), whole=False))
     shape = _volume_shape(header)
     affine = _checked_affine(header)
     dtype, offset, slope, intercept = _storage(header)
@@ -113,7 +123,7 @@ def read_image(path: Path) -> Image:
     if len(raw) < size:
         raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
     stored = np.frombuffer(raw, dtype, count=n_voxels, offset=offset).reshape(shape, order="F")
-    # What float32 cannot hold becomes infinite here and is cleaned like any other infinite value.
+    # Values too large for float32 become infinite here and are later set to 0 like any infinite value.
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = apply_read_scaling(stored, slope, intercept)
         data = np.asarray(scaled, dtype=np.float32, order="F")
@@ -128,9 +138,9 @@ def _content(path: Path) -> bytes:
 
 
 def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
-    """Unpack up to `size` bytes; `whole`: the rest must be sound too, so that a checksum that fails is noticed.
+    """Unpack up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
 
-    Intel's library takes half the time of zlib, which would be half the time of this stage.
+    Intel's library takes half the time of zlib, and unpacking takes most of the time of mask_images.
     """
     if not content.startswith(GZIP_MAGIC):
         return content[:size]
@@ -144,28 +154,35 @@ def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
             if whole and not member.eof:
                 member.decompress(member.unconsumed_tail, 1 << 20)
             content = member.unused_data
-    except isal_zlib.error as error:  # type: ignore[misc]  # a class, whatever its stub says
+    except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
         raise UnusableError("unreadable", f"gzip: {error}") from error
     if whole and not member.eof and not member.unconsumed_tail:
         raise UnusableError("unreadable", "gzip: the file ends too early")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _format_of(raw: bytes) -> _Format:
+    """Return the version of NIfTI of a file that begins with the bytes `raw`, of either byte order."""
+    if not raw:
+        raise UnusableError("unreadable", "empty file")
+    sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
+    found = next((found for size, found in FORMATS.items() if size in sizes and len(raw) >= size), None)
+    if found is None:
+        start = raw[:15].decode("latin-1")
+        raise UnusableError("unreadable", f"no NIfTI header, the file begins with {start!r}")
+    magic = raw[found.place]
+    if not magic.startswith(found.magic):
+        raise UnusableError("unreadable", f"not a NIfTI file in one piece, magic {magic!r}")
+    return found
+
+
 def _read_header(raw: bytes) -> Nifti1Header:
     """Read a NIfTI-1 or NIfTI-2 header of either byte order."""
-    sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
-    kinds = [kind for size, kind in HEADERS.items() if size in sizes and len(raw) >= size]
-    if not kinds:
-        start = raw[:15].decode("latin-1")
-        raise UnusableError("unreadable", f"no NIfTI header, the file begins with {start!r}" if raw else "empty file")
-    kind = kinds[0]
+    kind = _format_of(raw).header
     try:
-        header = kind(raw[: kind.template_dtype.itemsize])
+        return kind(raw[: kind.template_dtype.itemsize])
     except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
         raise UnusableError("unreadable", f"header: {error}") from error
-    if bytes(header["magic"])[:3] not in MAGIC:
-        raise UnusableError("unreadable", f"not a NIfTI file in one piece, magic {bytes(header['magic'])!r}")
-    return header
 
 
 def _volume_shape(header: Nifti1Header) -> tuple[int, int, int]:
@@ -176,7 +193,6 @@ def _volume_shape(header: Nifti1Header) -> tuple[int, int, int]:
     if min(shape) < 1:
         raise UnusableError("unreadable", f"header: shape {text}")
     n_voxels = shape[0] * shape[1] * shape[2]
-    # The matrices of the resampling grow with the square of a length.
     if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
         raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
     return shape[0], shape[1], shape[2]

@@ -9,30 +9,41 @@ import numpy.typing as npt
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from neurovault_ica.images.boxes import enclosing_box
+from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real
 
-Point = tuple[float, float, float]  # in the brain, mm
+Point = tuple[float, float, float]  # MNI coordinates in mm
+# Smaller clusters are not listed: ten voxels of 2 mm.
 MIN_CLUSTER_MM3 = 80.0
+# As in nilearn's get_clusters_table.
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
 
 
 def peak_of(volume: Volume) -> Point:
-    """Find the largest value's place in mm; the sign rule of run_ica makes it the largest absolute value too."""
+    """Return the place of the largest value, in mm. run_ica flips signs so that it is also the largest |value|."""
     index = np.unravel_index(volume.data.argmax(), volume.data.shape)
     x, y, z = apply_affine(volume.affine, index)
     return float(x), float(y), float(z)
 
 
 def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> list[dict[str, Any]]:
-    """List clusters and the peaks in them, as nilearn's ``get_clusters_table(two_sided=True)`` does.
+    """List the clusters of a map and their peaks, as nilearn's ``get_clusters_table(two_sided=True)`` does.
 
-    nilearn's own passes over the volume once for each cluster: 15 s for a component with 250 of them. Clusters
-    (voxels that share a face) are numbered by their peaks, positive ones first; peaks in one cluster are at least
-    8 mm apart, at most three beside the highest. Clusters under 80 mm3 are left out, except the
-    first, so that whatever exceeds the threshold has a peak.
+    nilearn's function passes over the volume once per cluster, which takes 15 s for a component with 250 clusters.
+
+    Voxels that share a face belong to one cluster. Clusters are numbered by the height of their peaks, positive ones
+    first. A cluster has its highest peak and up to three subpeaks, all more than 8 mm apart. Clusters below 80 mm3 are
+    left out, except the first one, so that every map with values above the threshold has a peak.
+
+    Parameters
+    ----------
+    volume : Volume
+    threshold : float
+        Smallest positive value in a cluster.
+    negative_threshold : float
+        Smallest absolute value in a cluster of negative values.
 
     Returns
     -------
@@ -61,18 +72,18 @@ def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> l
 
 
 def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, list[tuple[float, Point]]]]:
-    """Return size in voxels and peaks of each cluster of positive values, highest peak first."""
+    """Return the number of voxels and the peaks of each cluster of positive values, highest peak first."""
     above = (data >= threshold) & (data > 0)
     if not above.any():
         return []
-    # Nothing outside this box reaches the threshold, so no maximum in it has a higher neighbour outside.
-    box = enclosing_box(above)
+    # Values outside the box are below the threshold, so the neighbours of a maximum need not be looked up there.
+    box = bounding_box(above)
     labels, n_clusters = ndimage.label(above[box])
     voxels = np.argwhere(labels)
     label_of, value_of = labels[tuple(voxels.T)], data[box][tuple(voxels.T)]
     sizes = np.bincount(label_of, minlength=n_clusters + 1)
     is_maximum = _are_maxima(data[box], voxels)
-    # A cluster's highest voxel counts even where it touches, edge to edge, a higher one of another cluster.
+    # The highest voxel of a cluster is a peak even if an edge or corner of it touches a higher one of another cluster.
     by_label = np.lexsort((-value_of, label_of))
     _, first = np.unique(label_of[by_label], return_index=True)
     is_maximum[by_label[first]] = True
@@ -92,7 +103,7 @@ def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, lis
 
 
 def _are_maxima(data: Real, voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Tell which of the voxels (n_voxels, 3) have no higher one among the 26 around them."""
+    """Return which voxels (n_voxels, 3) have no higher value among their 26 neighbours."""
     padded = np.pad(data, 1, mode="edge")
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     flat, places = padded.ravel(), (voxels + 1) @ strides

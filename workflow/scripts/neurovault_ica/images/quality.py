@@ -1,10 +1,13 @@
-"""Measure from an image's voxels what quality control judges it by.
+"""Measure the quality of an image from its voxels.
 
 The measures follow Menuet et al. 2022 (doi:10.1038/s41598-022-10710-1), Peraza et al. 2025
-(doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Three are defined otherwise, because real maps asked for
-it: what lies outside of the brain is weighted by its size (contrasts made without a mask are sound inside); being
-one-signed is judged by how much the rarer sign holds (a strong task activates 90 % of the voxels), and a background
-that is constant but not zero counts as background.
+(doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required three changes:
+
+- Voxels outside the brain are weighted by their absolute value, because contrasts that were computed without a mask are
+  sound inside the brain.
+- One-signed maps are found by the share of the rarer sign in the sum of absolute values, because a strong task
+  activates 90 % of the voxels.
+- A constant background that is not zero counts as background.
 """
 
 from typing import Any
@@ -15,9 +18,12 @@ from numpy.typing import NDArray
 from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.resampling import Plan, Target, count_within, read_voxels
 
-# Counting on is pointless: continuous values have as many as there are voxels.
+# Distinct values are counted up to this number. Masks and parcellations of interest have fewer; continuous maps have
+# about as many as voxels.
 MAX_DISTINCT_VALUES = 100
+# Voxels in which distinct values are counted first, because sorting all voxels is slow.
 N_SAMPLED_VALUES = 5000
+# Significant digits in quality.tsv; float32 has seven.
 DIGITS = 6
 
 
@@ -28,38 +34,38 @@ def measure(
     target: Target,
     nearest: Plan,
 ) -> dict[str, Any]:
-    """Measure one image on its own voxels, not on resampled ones, where ringing would hide the zeros.
+    """Measure one image on its own voxels. Resampling would blur zeros and background.
 
     Parameters
     ----------
     data : float32 array (nx, ny, nz)
-        Cleaned: zero where it was not finite.
+        Values that are not finite are replaced by zero.
     finite : bool array (nx, ny, nz) or None
-        Where the image was finite; None if everywhere.
+        Where the image was finite; None: everywhere.
     affine : array (4, 4)
         Voxel to mm.
     target : Target
-        The mask.
+        The voxels of the mask.
     nearest : Plan
-        Nearest neighbours of this grid.
+        For nearest neighbours in the grid of the image.
 
     Returns
     -------
     measured : dict
         shape, voxel_mm : text.
-        coverage : share of the mask inside the box that holds the image's data. Sees half brains and slabs, while a
-        thresholded map has clusters in all corners.
-        zero_fraction : share of the mask that is background, not finite or outside of the image's grid.
-        background_fraction : share of the mask that has the image's constant background, where that is not zero.
+        coverage : share of the mask inside the bounding box of the image's data. It is small for half brains and slabs.
+        Thresholded maps have clusters near all borders, so it is large for them.
+        zero_fraction : share of the mask that is background, not finite, or outside the image's grid.
+        background_fraction : share of the mask with the image's constant background, if that is not zero.
         nonfinite_fraction : share of the mask that is not finite.
-        outside_fraction : share of the image's sum of absolute values that lies outside of the mask.
-        misplaced_fraction : the smaller of outside_fraction and the share of the mask within the box that has no data.
-        A loose mask has only the first, a tight one only the second; an image in another space has both.
-        distinct_values : number of values in the mask, counted up to 100.
-        negative_share, positive_share : shares of the mask's voxels.
-        sign_share : share of the sum of absolute values in the mask that the rarer sign holds.
-        max_abs, mean, sd : over the mask, in the image's unit.
-        rms : root of the mean square over the voxels of the mask that have data, in the image's unit.
+        outside_fraction : share of the image's sum of absolute values that lies outside the mask.
+        misplaced_fraction : the smaller of outside_fraction and the share of holes (no data) in the mask within the
+        bounding box. A loose mask raises only the first, a tight mask only the second; another space raises both.
+        distinct_values : number of different values in the mask, counted up to 100.
+        negative_share, positive_share : shares of the voxels in the mask.
+        sign_share : share of the rarer sign in the sum of absolute values in the mask.
+        max_abs, mean, sd : over the mask, in the unit of the image.
+        rms : root mean square over the voxels of the mask with data, in the unit of the image.
     """
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
     background = constant_background(data)
@@ -104,9 +110,9 @@ def measure(
 
 
 def constant_background(data: NDArray[np.float32]) -> float:
-    """Return the value that all eight corners of the image have, or 0.
+    """Return the value at the eight corners of the image if it is the same everywhere, otherwise 0.
 
-    Offsets and interpolation leave images with, say, -0.003 around the brain.
+    Offsets and interpolation can leave a value such as -0.003 around the brain.
     """
     corners = data[:: max(data.shape[0] - 1, 1), :: max(data.shape[1] - 1, 1), :: max(data.shape[2] - 1, 1)]
     value = float(corners.flat[0])
@@ -114,7 +120,7 @@ def constant_background(data: NDArray[np.float32]) -> float:
 
 
 def count_distinct(values: NDArray[np.float32]) -> int:
-    """Count the different values, but not beyond 100; sparse voxels are enough to see that there are more."""
+    """Count the different values, up to 100. If a sample of the voxels has 100, the others need not be counted."""
     sparse = np.unique(values[:: max(values.size // N_SAMPLED_VALUES, 1)])
     n_values = sparse.size if sparse.size >= MAX_DISTINCT_VALUES else np.unique(values).size
     return min(int(n_values), MAX_DISTINCT_VALUES)

@@ -1,9 +1,9 @@
-"""Read images out at the voxels of a mask, equal to nilearn's resampling and several times faster.
+"""Resample images to the voxels of a mask, with nilearn's results but several times faster.
 
-Almost every statistic map has axes that line up with the template's, flipped or permuted at most. Spline
-interpolation is separable then: along each axis it is one small matrix, and three matrix products take the image
-to the template. The matrices are made by giving scipy's own one-dimensional interpolation the columns of the
-identity, so prefilter, borders and rounding are scipy's. nilearn calls the same scipy functions on the volume.
+The axes of almost all statistic maps are parallel to those of the template, perhaps flipped or permuted. Spline
+interpolation is then separable: it is a small matrix along each axis, and three matrix products resample the image.
+Each matrix is scipy's one-dimensional interpolation applied to the identity. So prefilter, borders and rounding are
+scipy's, and nilearn calls the same scipy functions on the volume.
 """
 
 import functools
@@ -14,18 +14,20 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
+from neurovault_ica.images.boxes import bounding_box
+
 SPLINE_ORDERS = {"continuous": 3, "linear": 1, "nearest": 0}
-# Spline weights fall by 0.27 a voxel: what is below this is lost in rounding, and dropping it leaves whole-voxel
-# shifts as a pure choice of voxels.
+# Weights below this are set to zero. Spline weights fall by a factor of 0.27 per voxel, and smaller ones are lost in
+# rounding anyway. Without them, a shift by whole voxels only selects voxels.
 NEGLIGIBLE_WEIGHT = 1e-12
-# Rotations that move no voxel further than this (in voxels) are rounding errors of the header.
+# A rotation that moves every voxel by less than this, in voxels, is a rounding error of the header.
 NEGLIGIBLE_SHIFT = 1e-6
 
 
 class Target(NamedTuple):
-    """The voxels to read out: a mask, cut to its bounding box."""
+    """The voxels to which images are resampled: a mask, cropped to its bounding box."""
 
-    shape: tuple[int, ...]  # of the whole grid
+    shape: tuple[int, ...]  # of the grid before cropping
     affine: NDArray[np.float64]  # (4, 4), mm
     box: tuple[slice, ...]  # bounding box of the mask
     inside: NDArray[np.bool_]  # the mask within the box
@@ -42,41 +44,44 @@ class Target(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How the images of one grid are read out at the voxels of a target.
+    """How to resample images of one grid to the voxels of a target.
 
-    There are three ways. `weights` is None and `positions` is not: each voxel is a voxel of the image. Both are
-    given: three matrix products, then `positions`. Neither: the axes are oblique and scipy interpolates in 3-D.
+    There are three cases:
+
+    - `positions` without `weights`: each voxel of the target is a voxel of the image, so voxels are only selected.
+    - `positions` and `weights`: three matrix products, then `positions` selects from their result.
+    - neither: the axes are oblique, so scipy interpolates in 3-D.
     """
 
-    transform: NDArray[np.float64]  # (4, 4), voxel of the target's grid -> voxel of the image
+    transform: NDArray[np.float64]  # (4, 4), voxel of the target's grid to voxel of the image
     order: int  # of the spline
     weights: tuple[NDArray[np.float64], ...] | None  # per axis of the image: (planes of the box, planes used)
-    used: tuple[slice, ...]  # the part of the image that has weight
-    positions: NDArray[np.intp] | None  # (n_voxels,), flat position of each voxel in what is read out
-    outside: NDArray[np.intp]  # voxels of the mask that lie outside of the image's grid (only without weights)
-    # Only without weights: by axis of the image, in the order of the target's axes, the image's plane for each plane of
-    # the box, -1: none.
+    used: tuple[slice, ...]  # the part of the image with weights
+    positions: NDArray[np.intp] | None  # (n_voxels,), flat index of each voxel in the image or in the product
+    outside: NDArray[np.intp]  # voxels of the mask outside the image's grid; empty unless voxels are only selected
+    # The image's plane for each plane of the box; -1: none. By axis of the image, in the order of the target's axes;
+    # empty unless voxels are only selected.
     planes: dict[int, NDArray[np.intp]]
 
 
 def target_of(mask_img: SpatialImage) -> Target:
-    """Return the voxels of `mask_img`, a 3-D image that is not zero inside the mask, in C order."""
+    """Return the target for a 3-D mask image, which is not zero inside. Its voxels are in C order."""
     mask = np.asarray(mask_img.dataobj) != 0
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = bounding_box(mask)
     return Target(mask.shape, np.asarray(mask_img.affine, dtype=float), box, np.ascontiguousarray(mask[box]))
 
 
 def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target: Target, interpolation: str) -> Plan:
-    """Prepare to resample images of one grid; the plan serves all images with the same shape and affine.
+    """Prepare to resample images of one grid. The plan is valid for all images with this shape and affine.
 
     Parameters
     ----------
     shape : (nx, ny, nz)
     affine : array (4, 4)
-        Voxel to mm; regular.
+        Voxel to mm; invertible.
     target : Target
     interpolation : {"continuous", "linear", "nearest"}
-        Cubic spline, trilinear or nearest neighbour, as in nilearn.
+        Cubic splines, trilinear or nearest neighbour, as in nilearn.
     """
     transform = _transform(shape, affine, target)
     order = SPLINE_ORDERS[interpolation]
@@ -87,30 +92,34 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
     along_target = []
     for axis, source_axis in enumerate(axes):
         step = transform[source_axis, axis : axis + 1]
-        # scipy rounds coordinates differently for a diagonal and for a general matrix, and a plane that falls on
-        # the border may change sides by it: take the same branch as the volume would.
+        # scipy rounds coordinates differently for a diagonal and for a general matrix, and this decides whether a plane
+        # on the border is inside. Use the same kind of matrix as for the volume.
         step = step if axes == (0, 1, 2) and _is_diagonal(transform) else step[:, np.newaxis]
         weights = _axis_weights(shape[source_axis], step, transform[source_axis, 3], target.shape[axis], order)
         along_target.append(weights[target.box[axis]])
 
-    chosen = [_chosen_planes(weights) for weights in along_target]
-    if all(planes is not None for planes in chosen):
-        return _plan_choice(shape, transform, order, axes, [planes for planes in chosen if planes is not None], target)
+    selected = [_selected_planes(weights) for weights in along_target]
+    if all(planes is not None for planes in selected):
+        return _plan_selection(
+            shape, transform, order, axes, [planes for planes in selected if planes is not None], target
+        )
     return _plan_products(transform, order, axes, along_target, target)
 
 
 def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bool = False) -> NDArray[np.float32]:
-    """Resample one image to the voxels of the target, never beyond the image's own range (with zero).
+    """Resample one image to the voxels of the target.
+
+    The result is clipped to the range of the image and zero.
 
     Parameters
     ----------
     data : float32 array (nx, ny, nz)
         Finite. Fortran order is fastest.
     plan : Plan
-        Of this grid.
+        For the grid of the image.
     target : Target
     round_to_integers : bool
-        Unsigned integer files stay integers in nilearn and scipy rounds halves up; asks for the same.
+        Whether to round, halves up, as nilearn and scipy do for unsigned integer files.
 
     Returns
     -------
@@ -118,12 +127,12 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
 
     Notes
     -----
-    Equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))`` for continuous interpolation, and
-    ``resample_img`` within the mask for the others. Limit BLAS to one thread around it for the same bits everywhere.
+    The result equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))`` for continuous interpolation, and
+    ``resample_img`` within the mask for the others. Limit BLAS to one thread to get the same bits everywhere.
     """
     if plan.weights is None and plan.positions is not None:
         return read_voxels(data, plan)
-    # Splines spread the rounding error of the largest values over the whole image, linear weights do not.
+    # Splines spread the rounding error of the largest values over the image, so they need double precision.
     dtype = np.float64 if plan.order == 3 or round_to_integers else np.float32
     if plan.positions is None or plan.weights is None:
         voxels = _resample_oblique(data.astype(dtype, copy=False), plan, target)
@@ -136,23 +145,44 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
 
 
 def read_voxels(data: NDArray, plan: Plan, target: Target | None = None) -> NDArray:
-    """Read the image's own values at the voxels of the target, by a plan for nearest neighbours.
+    """Read the values of an image at the voxels of the target, without interpolation.
 
-    Returns an array (n_voxels,) of the image's dtype, zero where the image's grid does not reach.
+    Parameters
+    ----------
+    data : array (nx, ny, nz)
+    plan : Plan
+        For nearest neighbours.
+    target : Target, optional
+        Needed if the axes are oblique.
+
+    Returns
+    -------
+    array (n_voxels,)
+        Of the type of `data`; zero outside the image's grid.
     """
     if plan.positions is None:
         if target is None:
-            raise ValueError("read_voxels: oblique images need the target")
+            raise ValueError("read_voxels: target is None, but the axes of the image are oblique; give the target")
         kept = data.astype(np.uint8) if data.dtype == bool else data
         return _resample_oblique(kept, plan, target).astype(data.dtype, copy=False)
-    # No position is out of range; not having to look takes a third of the time.
+    # All positions are in range. mode="clip" skips numpy's own check, which takes two thirds of the time.
     voxels = data.reshape(-1, order="F").take(plan.positions, mode="clip")
     voxels[plan.outside] = 0
     return voxels
 
 
 def count_within(box: tuple[slice, ...], shape: tuple[int, ...], plan: Plan, target: Target) -> int:
-    """Count the voxels of the target that, by a plan for nearest neighbours, lie in a box of the image's grid."""
+    """Count the voxels of the target that lie in a box of the image's grid.
+
+    Parameters
+    ----------
+    box : tuple of slice
+    shape : (nx, ny, nz)
+        Of the image.
+    plan : Plan
+        For nearest neighbours.
+    target : Target
+    """
     if not plan.planes:
         in_box = np.zeros(shape, dtype=bool, order="F")
         in_box[box] = True
@@ -165,16 +195,20 @@ def count_within(box: tuple[slice, ...], shape: tuple[int, ...], plan: Plan, tar
 
 
 def extrapolate(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Give each voxel that is not valid the value of the nearest valid one, so that zeros do not bleed into the rim.
+    """Replace each voxel that is not valid by the nearest valid one, with distances in voxels.
 
-    As in the analysis of Gorgolewski et al. 2015 (doi:10.3389/fninf.2015.00008). Distances are in voxels.
+    Zeros of the background then do not blur into the rim of the data. As in Gorgolewski et al. 2015
+    (doi:10.3389/fninf.2015.00008).
     """
     nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     return np.asfortranarray(data[tuple(nearest)])
 
 
 def _transform(shape: tuple[int, ...], affine: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
-    """Map voxels of the target to voxels of the image; nilearn takes equal grids as equal up to rounding."""
+    """Return the matrix from voxels of the target to voxels of the image.
+
+    Like nilearn, it treats grids that are equal up to rounding as equal.
+    """
     if shape == target.shape and np.allclose(target.affine, affine):
         return np.eye(4)
     return np.dot(linalg.inv(affine), target.affine)
@@ -188,7 +222,7 @@ def _is_diagonal(transform: NDArray[np.float64]) -> bool:
 def _aligned_axes(
     transform: NDArray[np.float64], shape: tuple[int, ...], target_shape: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """Return the image's axis that runs along each axis of the target, or None if the image is oblique."""
+    """Return the image's axis parallel to each axis of the target, or None if the image is oblique."""
     matrix = transform[:3, :3]
     axes = tuple(int(axis) for axis in np.abs(matrix).argmax(axis=0))
     if sorted(axes) != [0, 1, 2]:
@@ -199,8 +233,8 @@ def _aligned_axes(
         return axes
     if (rest @ np.asarray(target_shape)).max() > NEGLIGIBLE_SHIFT:
         return None
-    # The tiny rotation may still decide on which side of the image's border, or of the middle between two voxels,
-    # a voxel lies. Only when no plane comes that near can it be left out.
+    # Even a tiny rotation can decide whether a voxel is inside the image, or which of two voxels is nearer. So it is
+    # ignored only if no plane is that close to a voxel's centre or to the middle between two voxels.
     for axis, source_axis in enumerate(axes):
         planes = transform[source_axis, 3] + matrix[source_axis, axis] * np.arange(target_shape[axis])
         within = (planes > -1) & (planes < shape[source_axis])
@@ -213,7 +247,7 @@ def _aligned_axes(
 def _axis_weights(
     n_source: int, step: NDArray[np.float64], offset: float, n_target: int, order: int
 ) -> NDArray[np.float64]:
-    """Return scipy's interpolation along one axis as a matrix (n_target, n_source)."""
+    """Return scipy's interpolation along one axis, as a matrix (n_target, n_source)."""
     interpolate = functools.partial(
         ndimage.affine_transform, matrix=step, offset=offset, output_shape=(n_target,), order=order
     )
@@ -222,32 +256,32 @@ def _axis_weights(
     return weights
 
 
-def _chosen_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
-    """Return the source plane of each target plane (-1: none) if interpolation only chooses planes, or None."""
+def _selected_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """Return the source plane of each target plane (-1: none), or None if planes are not only selected."""
     is_one = np.abs(weights - 1) < NEGLIGIBLE_WEIGHT
     if np.any((weights != 0) & ~is_one):
         return None
     return np.where(is_one.any(axis=1), is_one.argmax(axis=1), -1)
 
 
-def _plan_choice(
+def _plan_selection(
     shape: tuple[int, ...],
     transform: NDArray[np.float64],
     order: int,
     axes: tuple[int, ...],
-    chosen: list[NDArray[np.intp]],
+    selected: list[NDArray[np.intp]],
     target: Target,
 ) -> Plan:
-    """Plan for target voxels that are voxels of the image: `positions` counts in Fortran order of the image."""
+    """Plan for targets whose voxels are voxels of the image. `positions` are in the image's Fortran order."""
     strides = np.cumprod((1, *shape[:2]))
     index = np.zeros(target.inside.shape, dtype=np.intp)
     outside = np.zeros(target.inside.shape, dtype=bool)
-    for axis, (source_axis, planes) in enumerate(zip(axes, chosen, strict=True)):
+    for axis, (source_axis, planes) in enumerate(zip(axes, selected, strict=True)):
         along = np.expand_dims(planes, tuple({0, 1, 2} - {axis}))
         index += np.maximum(along, 0) * strides[source_axis]
         outside |= along < 0
     lies_outside = np.flatnonzero(outside[target.inside])
-    planes_of = dict(zip(axes, chosen, strict=True))
+    planes_of = dict(zip(axes, selected, strict=True))
     return Plan(transform, order, None, (slice(None),) * 3, index[target.inside], lies_outside, planes_of)
 
 
@@ -258,7 +292,7 @@ def _plan_products(
     along_target: list[NDArray[np.float64]],
     target: Target,
 ) -> Plan:
-    """Plan for three matrix products: `positions` counts in C order of their result, see `_multiply`."""
+    """Plan for three matrix products. `positions` are in C order of the result of `_multiply`."""
     along_source = [along_target[axes.index(source_axis)] for source_axis in range(3)]
     used = tuple(_used_planes(weights) for weights in along_source)
     weights = tuple(matrix[:, planes] for matrix, planes in zip(along_source, used, strict=True))
@@ -274,7 +308,7 @@ def _used_planes(weights: NDArray[np.float64]) -> slice:
 
 
 def _multiply(data: NDArray, weights: tuple[NDArray[np.float64], ...]) -> NDArray:
-    """Interpolate along z, y and x; the result is (z, y, x), which for data in Fortran order needs no copy."""
+    """Interpolate along z, y and x. The result is (z, y, x), so data in Fortran order need no copy."""
     along_x, along_y, along_z = (matrix.astype(data.dtype) for matrix in weights)
     volume = np.tensordot(along_z, data.T, axes=1)
     volume = np.matmul(along_y, volume)
@@ -282,7 +316,7 @@ def _multiply(data: NDArray, weights: tuple[NDArray[np.float64], ...]) -> NDArra
 
 
 def _resample_oblique(data: NDArray, plan: Plan, target: Target) -> NDArray:
-    """Interpolate in 3-D by the call that nilearn's resample_img makes."""
+    """Interpolate in 3-D with the same call as nilearn's resample_img."""
     matrix = plan.transform[:3, :3]
     volume = ndimage.affine_transform(
         data,

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
+from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.titles import choose_names
 from neurovault_ica.report.text import shorten
 from neurovault_ica.statistics.p_values import is_significant
@@ -15,40 +17,7 @@ LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
 SAID_SHOWN = 3
 N_BINS = 40
-REASONS = {
-    "missing_file": "The archive has no file for this image.",
-    "damaged_file": "The file is not a complete gzipped NIfTI: cut short, of another size than the archive states, or"
-    " a web page saved under its name.",
-    "not_found": "The server does not have the file that its record names.",
-    "refused": "The server does not give the file away.",
-    "server_error": "The server answered with an error each time it was asked.",
-    "timeout": "The server was silent for too long, or sent too slowly, each time it was asked.",
-    "no_connection": "The connection broke each time the file was asked for.",
-    "bad_address": "What the record names as the file is no address, or leads nowhere.",
-    "private_address": "The record leads into a private network, which is not asked unless the archive is there.",
-    "file_too_large": "The record states more bytes than any image has.",
-    "bad_answer": "What the server sent was not what it should be, each time it was asked.",
-    "changed": "The file is not the one that the lock of the earlier run names.",
-    "unreadable": "The file is not a NIfTI image that can be read to its end.",
-    "not_3d": "The file holds several volumes; which of them is the statistic map is not known.",
-    "not_numeric": "The voxels are not real numbers.",
-    "bad_affine": "The header does not say where in the brain the voxels are.",
-    "too_large": "The header claims more voxels than a statistic map has.",
-    "empty": "No voxel holds a finite value other than zero.",
-    "outside_template": "The image lies outside the brain template altogether.",
-    "coverage": "The data cover too little of the brain.",
-    "background": "The background is a constant that is not zero and reaches into the brain mask.",
-    "few_values": "There are only a few different values: a mask or a parcellation, not a statistic map.",
-    "thresholded": "Too much of the brain is zero: the map was thresholded before it was uploaded.",
-    "outside_brain": "Too much of the signal lies outside the brain.",
-    "misplaced": "The data do not lie where the brain is: the map is in another space.",
-    "one_signed": "The map has practically one sign only: one side of a contrast, a mask, or not a difference at all.",
-    "magnitude": "The largest value is too small or too large for a Z or T map: the map type is probably wrong.",
-    "unit": "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
-    "duplicate": "The map is practically the same as an earlier one.",
-    "inverted_contrast": "The map is practically an earlier one with the sign reversed.",
-    "constant": "All voxels of the brain have the same value.",
-}
+REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 NO_TERMS = {
     "missing_file": "no answer in the archive",
     "not_asked": "not asked for (neurosynth_url: null)",

@@ -1,0 +1,58 @@
+"""Copies are found regardless of unit and sign, and the first of them is kept."""
+
+import numpy as np
+import pytest
+from neurovault_ica.images.duplicates import Duplicate, find_duplicates
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).standard_normal((12, 20_000)).astype(np.float32)
+
+
+def test_copies_are_found_regardless_of_unit_and_sign(images):
+    images[3] = 40 * images[1] + 7
+    images[5] = -0.001 * images[0]
+    images[8] = images[2] + 0.1 * images[9]
+    images[10] = images[4] + 0.2 * images[9]
+    expected_r = np.corrcoef(images[8], images[2])[0, 1]
+    found = find_duplicates(images, 0.99)
+    assert [(copy.row, copy.of_row, copy.reason) for copy in found] == [
+        (3, 1, "duplicate"),
+        (5, 0, "inverted_contrast"),
+        (8, 2, "duplicate"),
+    ]
+    assert found[2].correlation == pytest.approx(expected_r, rel=1e-4)
+
+
+def test_all_copies_of_an_image_point_to_the_first(images):
+    images[[4, 7, 11]] = images[2]
+    assert [(copy.row, copy.of_row) for copy in find_duplicates(images, 0.99)] == [(4, 2), (7, 2), (11, 2)]
+
+
+def test_only_a_kept_image_makes_another_a_copy():
+    # A is like B and B like C, but A is not like C: B goes, C stays.
+    a, noise = np.random.default_rng(0).standard_normal((2, 50_000))
+    chain = np.stack([a, a + 0.13 * noise, a + 0.26 * noise]).astype(np.float32)
+    assert abs(np.corrcoef(chain)[0, 2]) < 0.97
+    assert [copy.row for copy in find_duplicates(chain, 0.99)] == [1]
+
+
+def test_the_rows_decide_which_of_two_is_the_first(images):
+    images[9] = images[1]
+    assert find_duplicates(images, 0.99, rows=[9, 5, 1]) == [Duplicate(1, 9, "duplicate", 1.0)]
+    assert find_duplicates(images, 0.99, rows=[0, 9]) == []
+    assert find_duplicates(images, 0.99, rows=[]) == []
+
+
+def test_images_without_variance_are_no_copies(images):
+    images[3] = images[6] = 2
+    assert find_duplicates(images, 0.99) == []
+
+
+def test_copies_are_found_across_blocks(monkeypatch, images):
+    images[11], images[6] = images[1], images[5]
+    expected = find_duplicates(images, 0.99)
+    monkeypatch.setattr("neurovault_ica.images.duplicates.BLOCK_IMAGES", 3)
+    assert find_duplicates(images, 0.99) == expected
+    assert [copy.row for copy in expected] == [6, 11]

@@ -1,0 +1,73 @@
+"""Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
+
+from collections.abc import Sequence
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.images.matrix import read_rows
+from neurovault_ica.runtime.files import replacing
+
+
+def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
+    """Write the header of a float32 .npy file. It has room for a larger number of rows, to be written later."""
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+class StackedVoxels:
+    """The images of several batch files as one sequence of rows. Each row is read when it is used.
+
+    Parameters
+    ----------
+    files : list of path
+        voxels-{batch}.npy, each (n_images_of_batch, n_voxels).
+    places : list of (int, int)
+        Number of the file, and row in it, for each row of the stack.
+    """
+
+    def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
+        self._files = files
+        self._places = places
+        self.shape = (len(places), np.load(files[0], mmap_mode="r").shape[1])
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
+        """Read one row (n_voxels,)."""
+        file, row = self._places[number]
+        # Opened for each row, because there can be more files than a process may keep open.
+        return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
+
+
+def write_matrix(path: str, stack: StackedVoxels, rows: Sequence[int], *, scale: str) -> list[float]:
+    """Write rows of a stack to a .npy file, one at a time, and scale them.
+
+    Parameters
+    ----------
+    path : path
+        The file to write: float32 (n_rows, n_voxels).
+    stack : StackedVoxels
+    rows : sequence of int
+        Rows of `stack`, in the order of the matrix.
+    scale : {"unit_variance", "none"}
+        Whether each image is divided by its standard deviation. Images come in different units (z of 5, betas of 1000),
+        and without scaling the images with large numbers dominate the decomposition.
+
+    Returns
+    -------
+    list of float
+        The standard deviation of each row before scaling.
+    """
+    sds = []
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        write_npy_header(stream, (len(rows), stack.shape[1]))
+        for row in rows:
+            voxels = stack[row]
+            sds.append(float(voxels.std(dtype=np.float64)))
+            if scale == "unit_variance":
+                voxels /= np.float32(sds[-1])
+            stream.write(voxels.data)
+    return sds
