@@ -14,7 +14,7 @@ SETTINGS = {
     "exclude_words": [], "min_subjects": None,
 }  # fmt: skip
 
-# As in the configuration, but in a hurry.
+# The network settings of the configuration, with short pauses.
 NETWORK = {"connections": 4, "timeout_s": 1, "attempts": 3, "backoff_s": 0.005, "patience_s": 0}
 
 
@@ -27,11 +27,11 @@ class Run:
         url = server.url if server else "http://127.0.0.1:9"
         self.archive = {
             "source": "neurovault" if server else "offline", "data_dir": str(self.data_dir), "url": url,
-            "neurosynth_url": url, "mode": "download_new", "on_changed": "stop",
+            "neurosynth_url": url, "mode": "download_new", "table": None, "on_changed": "stop",
         } | archive  # fmt: skip
         self.batches = 1
 
-    def select(self, *, network=None, lock=None, table=None, batches=1, **settings):
+    def select(self, *, network=None, lock=None, batches=1, **settings):
         """Run fetch_metadata; return its tables collections, images, selection."""
         self.batches = batches
         files = {
@@ -39,7 +39,7 @@ class Run:
             for name in ("collections", "images", "selection")
         }
         fetch_metadata.main(
-            **files, archive=self.archive, network=NETWORK | (network or {}), batches=batches, lock=lock, table=table,
+            **files, archive=self.archive, network=NETWORK | (network or {}), batches=batches, lock=lock,
             **(SETTINGS | settings),
         )  # fmt: skip
         return [read_table(path) for path in files.values()]
@@ -57,7 +57,7 @@ class Run:
             rows += read_table(status)
         return sorted(rows, key=lambda row: row["image_id"])
 
-    def terms(self, *, network=None, lock=None, table=None):
+    def terms(self, *, network=None, lock=None):
         """Run fetch_terms for each batch; return the rows of the weights and of the status."""
         terms, statuses = [], []
         for batch in range(self.batches):
@@ -65,7 +65,7 @@ class Run:
             files = {name: str(folder / f"{name}-{batch}.tsv") for name in ("terms", "status")}
             fetch_terms.main(
                 images=str(self.results / "fetch_metadata" / "images.tsv"), **files, batch=batch, archive=self.archive,
-                network=NETWORK | (network or {}), lock=lock, table=table,
+                network=NETWORK | (network or {}), lock=lock,
             )  # fmt: skip
             terms += read_table(files["terms"])
             statuses += read_table(files["status"])
@@ -82,7 +82,7 @@ def write_lock(results, path, unused=()):
     used = {row["image_id"] for row in downloads if row["status"] == "ok"} - set(unused)
     folder = path.parent / "write_lock"
     write_table(folder / "images.lock.tsv", lock_rows(images, collections, downloads, terms, used))
-    # A lock is handed on under any name.
+    # Users rename locks.
     shutil.copy(folder / "images.lock.tsv", path)
     return str(path)
 
@@ -92,11 +92,11 @@ def ids(images):
 
 
 def kept_images(data_dir):
-    """Find the images that were downloaded whole: their metadata come last."""
+    """Find the images that were downloaded completely: their metadata are written last."""
     records = data_dir.glob("neurovault/collection_*/image_*_metadata.json")
     return {int(path.name.split("_")[1]) for path in records}
 
 
 def cached_files(data_dir):
-    """List what is in the cache, hidden files too, with the bytes."""
+    """Read all files of the cache, hidden ones too."""
     return {str(path.relative_to(data_dir)): path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}

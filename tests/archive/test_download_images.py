@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fetching import Run, cached_files, ids, kept_images
 from neurovault_ica.archive.cache import read_modify_date
-from neurovault_ica.archive.downloads import check_file
+from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
@@ -201,7 +201,7 @@ def test_what_can_never_be_had_is_not_asked_for_again_and_again(serve):
         150: "not_found", 151: "missing_file", 152: "not_found", 153: "bad_address", 154: "not_found",
     }  # fmt: skip
     assert server.count("/media/") <= 6
-    with pytest.raises(RuntimeError, match=r"images could not be had, .*max_failed_fraction"):
+    with pytest.raises(RuntimeError, match=r"images could not be read or downloaded, .*max_failed_fraction"):
         run.download(max_failed_fraction=0.2)
 
 
@@ -330,7 +330,7 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
         server.faults.is_down = server.count("/media/") > 15
 
     server.enter = fall
-    with pytest.raises(RuntimeError, match=r"does not answer any more .* run again"):
+    with pytest.raises(RuntimeError, match=r"no longer answers .* run again"):
         run.download()
     for thread in threading.enumerate():
         if thread.name.startswith("connection"):

@@ -85,7 +85,9 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     changed, gone = (urlsplit(row["file"]).path.removeprefix("/media/images/") for row in victims)
     archive.files[changed] = nifti(999) + b"another size"
     del archive.files[gone]
-    listing = rf"not as in the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+    listing = (
+        rf"differ from the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+    )
     with pytest.raises(RuntimeError, match=listing):
         repeat(tmp_path / "stop", server, lock)
     again = repeat(tmp_path / "skip", server, lock, on_changed="skip")
@@ -106,7 +108,7 @@ def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path, caplog):
     with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
     found = hashlib.sha256(content).hexdigest()
-    told = f"image {row['image_id']}: not as in the lock: sha256 {found} instead of {row['sha256']}"
+    told = f"image {row['image_id']}: differs from the lock: sha256 {found} instead of {row['sha256']}"
     assert [line for line in caplog.messages if f"image {row['image_id']}:" in line] == [told]
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.report.charts import stability_chart
@@ -122,8 +123,7 @@ def main(
     words = read_table(vocabulary)
     scripts = read_scripts()
     page = make_template().render(
-        is_demo=settings["archive"]["source"] == "demo",
-        archive=settings["archive"],
+        archive=open_archive(settings["archive"]),
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
