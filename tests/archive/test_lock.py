@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import ROOT
 from fetching import Run, write_lock
-from neurovault_ica.archive.lock import SOFTWARE_VERSION, read_lock
+from neurovault_ica.archive.lock import SOFTWARE_VERSION, lock_rows, read_lock
 from neurovault_ica.runtime.tables import read_table
 from neurovault_server import Archive, Server, nifti
 
@@ -187,6 +187,17 @@ def test_a_lock_that_an_editor_saved_is_read(locked, tmp_path):
     path = tmp_path / "edited.tsv"
     path.write_text("\ufeff" + Path(locked[2]).read_text().replace("\n", "\r\n"), newline="")
     assert read_lock(str(path)) == read_lock(locked[2])
+
+
+@pytest.mark.parametrize(
+    ("resampled", "path"), [(False, "lab/face_resampled.nii.gz"), (True, "lab/face.nii.gz")]
+)
+def test_a_lock_names_the_original_of_a_copy_and_own_maps_as_they_are_called(resampled, path):
+    images, collections = [{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}]
+    download = {"image_id": 1, "status": "ok", "bytes": 5, "sha256": "a" * 64, "file": "lab/face_resampled.nii.gz"}
+    terms = [{"image_id": 1, "sha256": None, "reason": None}]
+    (row,) = lock_rows(images, collections, [download | {"reason": None}], terms, {1}, resampled=resampled)
+    assert row["path"] == path
 
 
 def test_the_version_in_the_lock_is_the_projects():

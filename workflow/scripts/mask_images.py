@@ -84,8 +84,8 @@ def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampl
             changed.append(row["file"])
     if changed:
         raise RuntimeError(
-            f"{len(changed)} of {len(images)} images in {data_dir} were deleted or changed since download_images checked"
-            f" them: {changed[0]} is the first. To check again, run snakemake --forcerun download_images"
+            f"{len(changed)} of {len(images)} images in {data_dir} were deleted or changed since download_images"
+            f" checked them, such as {changed[0]}: run snakemake --forcerun download_images to check again"
         )
 
 
