@@ -6,6 +6,7 @@ import download_images
 import fetch_metadata
 import fetch_terms
 from neurovault_ica.archive.lock import lock_rows
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.tables import read_table, write_table
 
 SETTINGS = {
@@ -55,7 +56,7 @@ class Run:
                 max_failed_fraction=max_failed_fraction, interpolation=interpolation,
             )  # fmt: skip
             rows += read_table(status)
-        return sorted(rows, key=lambda row: row["image_id"])
+        return sorted(rows, key=lambda row: natural_key(row["image_id"]))
 
     def terms(self, *, network=None, lock=None):
         """Run fetch_terms for each batch; return the rows of the weights and of the status."""
@@ -69,7 +70,7 @@ class Run:
             )  # fmt: skip
             terms += read_table(files["terms"])
             statuses += read_table(files["status"])
-        return terms, sorted(statuses, key=lambda row: row["image_id"])
+        return terms, sorted(statuses, key=lambda row: natural_key(row["image_id"]))
 
 
 def write_lock(results, path, unused=()):
@@ -88,7 +89,8 @@ def write_lock(results, path, unused=()):
 
 
 def ids(images):
-    return [image["image_id"] for image in images]
+    """List NeuroVault's ids of images as numbers."""
+    return [int(image["image_id"]) for image in images]
 
 
 def kept_images(data_dir):

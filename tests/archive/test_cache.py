@@ -94,7 +94,7 @@ def test_we_read_nilearns_cache_and_find_what_is_damaged(archive, nilearn_client
         offline.select()
         rows = offline.download()
         terms, _ = offline.terms()
-        assert [row["image_id"] for row in rows if row["reason"] == "damaged_file"] == [101]
+        assert [row["image_id"] for row in rows if row["reason"] == "damaged_file"] == ["101"]
         assert len({row["image_id"] for row in terms}) == 10
         assert cached_files(tmp_path / "data") == before
         # With the server, only that one comes again.

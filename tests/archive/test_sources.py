@@ -45,7 +45,7 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
         ("ok", None, "maps/a.nii.gz"), ("ok", None, "maps/b.nii"), ("failed", "missing_file", "maps/c.nii.gz"),
     ]  # fmt: skip
     terms, statuses = run.terms()
-    assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [(1, "faces", 0.5)]
+    assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [("1", "faces", 0.5)]
     assert [row["reason"] for row in statuses] == [None, "not_given", "not_given"]
     assert ids(run.select(image_terms={"age": {"greater_than": 30}}, min_subjects=10)[1]) == [1]
 
@@ -57,8 +57,8 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
         ("", "the column collection_id, file, image_id is missing"),
         ("file\timage_id\tcollection_id\n", "has no rows"),
         ("file,image_id,collection_id\n", "separated by tabs"),
-        ("file\timage_id\tcollection_id\na\tone\t1\n", "line 2: image_id must be a whole number, not 'one'"),
-        ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id must be a whole number"),
+        ("file\timage_id\tcollection_id\na\ta/1\t1\n", "line 2: image_id 'a/1' is not valid; use up to 100 letters"),
+        ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id '-1' is not valid"),
         ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice, for a and b"),
         ("file\timage_id\tcollection_id\na\t1\n", "line 2: the number of fields is not"),
         ("file\timage_id\tcollection_id\timage_id\n", "more than one column is called 'image_id'"),

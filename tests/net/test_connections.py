@@ -18,7 +18,7 @@ def elsewhere():
 
 
 def reasons(rows):
-    return {row["image_id"]: row["reason"] for row in rows if row["reason"]}
+    return {int(row["image_id"]): row["reason"] for row in rows if row["reason"]}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from neurovault_ica.images.boxes import enclosing_box
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.matrix import correlate, count_images
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Real
@@ -24,11 +25,11 @@ MOST_CORRELATED = 1000
 
 
 def tabulate_correlations(
-    path: str, correlations: Real, collection_ids: Sequence[int], image_ids: Sequence[int]
+    path: str, correlations: Real, collection_ids: Sequence[str], image_ids: Sequence[str]
 ) -> None:
     """Write correlations of images, or of collections where there are no `image_ids`, as a matrix to four digits."""
     columns = [f"r_{number}" for number in image_ids or collection_ids]
-    known: Sequence[int | None] = image_ids or [None] * len(collection_ids)
+    known: Sequence[str | None] = image_ids or [None] * len(collection_ids)
     rows = [
         {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
         for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
@@ -89,7 +90,7 @@ def main(
     brain = inside[enclosing_box(inside)]
     ids, pictures = glass_brains(qualities, voxels, brain, step)
     with replacing(glass) as temporary:
-        np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(brain, step))
+        np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
     logging.info("%d images drawn, %d of them used", len(ids), len(used))
 
 

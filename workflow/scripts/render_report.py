@@ -32,6 +32,7 @@ from neurovault_ica.report.text import read_markdown
 from neurovault_ica.report.viewer import pack_viewer
 from neurovault_ica.report.warnings import find_warnings, flags_of
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.exchanged_collections import MIN_COLLECTIONS
@@ -140,7 +141,7 @@ def main(
         images=describe_images(used[:LONGEST_TABLE], refused[:LONGEST_TABLE]),
         n_images=len(used),
         n_rejected=len(refused),
-        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used)],
+        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used, key=natural_key)],
         studies=studies,
         reasons=explain_rejections(refused),
         reason_texts=REASONS,

@@ -43,18 +43,31 @@ collections that were used; for the terms Yarkoni et al. 2011, doi:10.1038/nmeth
 """
 
 
-def image_file(collection_id: int, image_id: int) -> str:
+def to_number(record_id: int | str) -> int:
+    """Return an id of NeuroVault as a number. Paths and addresses are only made from such numbers.
+
+    Raises
+    ------
+    ValueError
+        If the id has other characters than digits.
+    """
+    if not re.fullmatch(r"[0-9]{1,19}", str(record_id)):
+        raise ValueError(f"{str(record_id)[:100]!r} is not an id of NeuroVault, which is a whole number")
+    return int(record_id)
+
+
+def image_file(collection_id: int | str, image_id: int | str) -> str:
     """Name an image's file, relative to the data directory."""
-    return f"neurovault/collection_{collection_id:d}/image_{image_id:d}.nii.gz"
+    return f"neurovault/collection_{to_number(collection_id)}/image_{to_number(image_id)}.nii.gz"
 
 
-def image_files(collection_id: int, image_id: int) -> tuple[str, str]:
+def image_files(collection_id: int | str, image_id: int | str) -> tuple[str, str]:
     """Name an image's file, packed and unpacked, relative to the data directory."""
     packed = image_file(collection_id, image_id)
     return packed, packed.removesuffix(".gz")
 
 
-def find_image(data_dir: str | Path, collection_id: int, image_id: int) -> str:
+def find_image(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str:
     """Name the file of an image in a cache. An unpacked file comes first: the packed one is then our copy of it."""
     packed, unpacked = image_files(collection_id, image_id)
     return unpacked if (Path(data_dir) / unpacked).is_file() else packed
@@ -70,9 +83,9 @@ def original_of(file: str) -> str:
     return f"{file.removesuffix(COPY_END)}.nii.gz" if file.endswith(COPY_END) else file
 
 
-def terms_file(collection_id: int, image_id: int) -> str:
+def terms_file(collection_id: int | str, image_id: int | str) -> str:
     """Name the file with Neurosynth's answer for an image, relative to the data directory."""
-    return f"neurovault/collection_{collection_id:d}/neurosynth_words_for_image_{image_id:d}.json"
+    return f"neurovault/collection_{to_number(collection_id)}/neurosynth_words_for_image_{to_number(image_id)}.json"
 
 
 def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
@@ -102,13 +115,13 @@ def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
     return records, damaged
 
 
-def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record], list[str]]:
+def read_images(data_dir: str | Path, collection_id: int | str) -> tuple[list[Record], list[str]]:
     """Read the metadata of all images of one collection in a cache, sorted by id; also list the damaged files."""
-    folder = Path(data_dir) / "neurovault" / f"collection_{collection_id}"
+    folder = _collection_folder(data_dir, collection_id)
     return _read_records((path, path.name) for path in sorted(folder.glob("image_*_metadata.json")))
 
 
-def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
+def read_modify_date(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str | None:
     """Return the modification date of a cached image, as tables write it; None if no complete image is there."""
     try:
         record = _read_json(_image_metadata(data_dir, collection_id, image_id))
@@ -120,31 +133,35 @@ def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) ->
 def write_collection(data_dir: str | Path, record: Record) -> None:
     """Store a collection's metadata as nilearn does."""
     folder = _collection_folder(data_dir, record["id"])
-    _write_json(folder / "collection_metadata.json", _without_paths(record) | {"relative_path": folder.name})
+    known = _without_paths(record) | {"id": to_number(record["id"]), "relative_path": folder.name}
+    _write_json(folder / "collection_metadata.json", known)
 
 
 def write_image(data_dir: str | Path, record: Record) -> None:
     """Store an image's metadata as nilearn does. Call this last: metadata mean that the image's file is complete."""
-    folder, image_id = f"collection_{record['collection_id']:d}", record["id"]
-    paths = {
-        "relative_path": f"{folder}/image_{image_id:d}.nii.gz",
-        "resampled_relative_path": f"{folder}/image_{image_id:d}_resampled.nii.gz",
+    image_id, collection_id = to_number(record["id"]), to_number(record["collection_id"])
+    folder = f"collection_{collection_id}"
+    known = {
+        "id": image_id,
+        "collection_id": collection_id,
+        "relative_path": f"{folder}/image_{to_number(image_id)}.nii.gz",
+        "resampled_relative_path": f"{folder}/image_{to_number(image_id)}_resampled.nii.gz",
     }
-    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | paths)
+    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | known)
 
 
-def has_collection(data_dir: str | Path, collection_id: int) -> bool:
+def has_collection(data_dir: str | Path, collection_id: int | str) -> bool:
     """Tell whether a collection's metadata are in the cache."""
     return (_collection_folder(data_dir, collection_id) / "collection_metadata.json").is_file()
 
 
-def read_record(data_dir: str | Path, image_id: int) -> Record | None:
+def read_record(data_dir: str | Path, image_id: int | str) -> Record | None:
     """Read the record that `write_record` stored; None if it is missing or damaged."""
     try:
         record = _read_json(_record_file(data_dir, image_id))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("id") == image_id else None
+    return record if isinstance(record, dict) and record.get("id") == to_number(image_id) else None
 
 
 def write_record(data_dir: str | Path, record: Record) -> None:
@@ -209,20 +226,20 @@ def _version(url: str, collection: Record) -> list[Any]:
     return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
 
 
-def _listing_file(data_dir: str | Path, collection_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / "listings" / f"collection_{collection_id:d}.json"
+def _listing_file(data_dir: str | Path, collection_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / "listings" / f"collection_{to_number(collection_id)}.json"
 
 
-def _record_file(data_dir: str | Path, image_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / "records" / f"image_{image_id:d}.json"
+def _record_file(data_dir: str | Path, image_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / "records" / f"image_{to_number(image_id)}.json"
 
 
-def _collection_folder(data_dir: str | Path, collection_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / f"collection_{collection_id:d}"
+def _collection_folder(data_dir: str | Path, collection_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / f"collection_{to_number(collection_id)}"
 
 
-def _image_metadata(data_dir: str | Path, collection_id: int, image_id: int) -> Path:
-    return _collection_folder(data_dir, collection_id) / f"image_{image_id:d}_metadata.json"
+def _image_metadata(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> Path:
+    return _collection_folder(data_dir, collection_id) / f"image_{to_number(image_id)}_metadata.json"
 
 
 def _read_json(path: Path) -> Any:

@@ -77,8 +77,10 @@ def to_integer(value: Any) -> int | None:
         return None
 
 
-def _field_is_in(field: str, accepted: list[Any]) -> Callable[[Record], bool]:
-    return lambda record: record.get(field) in accepted
+def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
+    # YAML and archives may have the same id as a number and as text.
+    accepted = {str(number) for number in ids}
+    return lambda record: str(record.get(field)) in accepted
 
 
 def _term_criterion(key: str, term: Any) -> Criterion:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.cache import original_of
+from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import column_names, read_table
 from neurovault_ica.types import Record, Row
 
@@ -56,7 +57,7 @@ def lock_rows(
             used=image["image_id"] in used,
             resampled=resampled,
         )
-        for image in sorted(selection, key=lambda row: row["image_id"])
+        for image in sorted(selection, key=lambda row: natural_key(row["image_id"]))
     ]
 
 
@@ -77,15 +78,16 @@ def read_lock(path: str) -> list[Row]:
         raise ValueError(f"{path} is no images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}")
     seen = set()
     for line, row in enumerate(rows, start=2):
-        if row["image_id"] is None or row["collection_id"] is None:
-            raise ValueError(f"{path}, line {line}: image_id and collection_id must be whole numbers, not n/a")
+        for key in ("image_id", "collection_id"):
+            if row[key] is None or not SAFE_ID.fullmatch(row[key]):
+                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
             raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits")
         if row["status"] not in ("ok", "failed") or (row["status"] == "ok") == (row["sha256"] is None):
             raise ValueError(f"{path}, line {line}: status and sha256 contradict each other")
-        if row["image_id"] in seen or min(row["image_id"], row["collection_id"]) < 0:
-            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} is not possible, or there twice")
+        if row["image_id"] in seen:
+            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} is there twice")
         seen.add(row["image_id"])
     return rows
 
@@ -105,7 +107,7 @@ def locked_selection(path: str) -> tuple[list[Record], dict[Any, Record]]:
     collections : dict
         Metadata of the collections by id.
     """
-    rows = sorted(read_lock(path), key=lambda row: (row["collection_id"], row["image_id"]))
+    rows = sorted(read_lock(path), key=lambda row: (natural_key(row["collection_id"]), natural_key(row["image_id"])))
     return [_locked_image(row) for row in rows], {row["collection_id"]: _locked_collection(row) for row in rows}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.archive.filters import to_integer
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.tables import column_formats, write_table
 from neurovault_ica.types import Record
 
@@ -46,7 +47,7 @@ def write_collections(path: str, images: list[Record], collections: Mapping[Any,
         path,
         (
             _columns(collections[number], formats) | {"collection_id": number, "selected": counts[number]}
-            for number in sorted(counts)
+            for number in sorted(counts, key=natural_key)
         ),
     )
     return len(counts)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurovault_ica.archive.cache import write_collection, write_description, write_record
+from neurovault_ica.archive.cache import to_number, write_collection, write_description, write_record
 from neurovault_ica.archive.cached import CachedArchive
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ class NeuroVault(CachedArchive):
         with connect(url, network, probe=PROBE, first_patience_s=FIRST_PATIENCE_S) as client:
             try:
                 yield ServerRecords(
-                    client, self.data_dir, refresh=self._refresh, collection_ids=collection_ids, image_ids=image_ids
+                    client,
+                    self.data_dir,
+                    refresh=self._refresh,
+                    collection_ids=None if collection_ids is None else list(map(to_number, collection_ids)),
+                    image_ids=None if image_ids is None else list(map(to_number, image_ids)),
                 )
             except FetchError as error:
                 raise RuntimeError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import null_strings_to_none
 from neurovault_ica.archive.records import CollectionImages, Damage
+from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import MISSING
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class OwnTable(Archive):
                 if key.startswith("collection_") and key != "collection_id"
             }
             | {"id": number, "number_of_images": len(images)}
-            for number, images in sorted(self._by_collection().items())
+            for number, images in sorted(self._by_collection().items(), key=lambda group: natural_key(group[0]))
         ], {}
 
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
@@ -77,9 +78,11 @@ class OwnTable(Archive):
 
     def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
         """Say which file the table names for the terms of each image; None if it names none."""
-        named = {row["id"]: row.get("terms") for row in read_own_table(self.settings["table"])}
+        named = {str(row["id"]): row.get("terms") for row in read_own_table(self.settings["table"])}
         return {
-            image["image_id"]: Path(self.data_dir) / str(terms) if (terms := named.get(image["image_id"])) else None
+            image["image_id"]: Path(self.data_dir) / str(terms)
+            if (terms := named.get(str(image["image_id"])))
+            else None
             for image in images
         }
 
@@ -144,16 +147,22 @@ def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
     """Turn a row of the table into the metadata of an image."""
     if None in row or None in row.values():
         raise ValueError(f"{table}, line {line}: the number of fields is not the number of columns")
-    ids = {}
-    for key in ("image_id", "collection_id"):
-        if not re.fullmatch(r"\d{1,18}", row[key].strip()):
-            raise ValueError(f"{table}, line {line}: {key} must be a whole number, not {row[key]!r}")
-        ids[key] = int(row[key])
+    ids = {key: _read_id(table, line, key, row[key].strip()) for key in ("image_id", "collection_id")}
     if not row["file"].strip():
         raise ValueError(f"{table}, line {line}: the file is missing")
     file = _relative_to_table(table, line, row["file"].strip())
     record = null_strings_to_none({key: _parse(value) for key, value in row.items()})
     return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": file}
+
+
+def _read_id(table: str, line: int, key: str, text: str) -> int | str:
+    """Read an id. Whole numbers are numbers, as those of NeuroVault, so that conditions can compare them."""
+    if not SAFE_ID.fullmatch(text):
+        raise ValueError(
+            f"{table}, line {line}: {key} {text!r} is not valid; use up to 100 letters, digits, '_', '-' and '.', and"
+            " begin with a letter, a digit or '_'"
+        )
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
 
 
 def _relative_to_table(table: str, line: int, file: str) -> str:

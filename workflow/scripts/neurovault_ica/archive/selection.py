@@ -13,6 +13,7 @@ from neurovault_ica.archive.fields import check_fields, refuse_typos
 from neurovault_ica.archive.filters import Criterion
 from neurovault_ica.archive.records import Records
 from neurovault_ica.archive.steps import READ, Step, count_damaged, step, step_of_counts
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Record
 
@@ -121,7 +122,7 @@ def select_images(
     ]
     check_fields("image_terms", fields, found.fields, is_any_left=bool(selected))
     return (
-        sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
+        sorted(selected, key=lambda image: (natural_key(image["collection_id"]), natural_key(image["id"]))),
         [
             step("collection", READ, drawn, read),
             count_damaged("image", found.n_listed, damage),
@@ -152,8 +153,8 @@ class _Found:
     def __init__(self, criteria: list[Criterion], max_images_per_collection: int | None) -> None:
         self._criteria = criteria
         self._limit = math.inf if max_images_per_collection is None else max_images_per_collection
-        # By image: the rank of its record, the collection, and the number of criteria met before the first failure.
-        self._best: dict[Any, tuple[tuple[float, Any], Any, int]] = {}
+        # By image: the date of its record, the collection, and the number of criteria met before the first failure.
+        self._best: dict[Any, tuple[float, Any, int]] = {}
         self._passing: dict[Any, dict[Any, Record]] = {}
         self.n_listed = self.n_taken = 0
         self.fields: set[str] = set()
@@ -164,14 +165,14 @@ class _Found:
         for image in images:
             self.fields.update(image)
             image_id, collection_id = image["id"], image["collection_id"]
-            rank = (_modified(image), -collection_id)
+            date = _modified(image)
             if image_id in self._best:
-                best, other, _ = self._best[image_id]
-                if rank <= best:
+                other_date, other, _ = self._best[image_id]
+                if date < other_date or (date == other_date and natural_key(collection_id) >= natural_key(other)):
                     continue
                 self._drop(image_id, other)
             n_met = next((n for n, (_, holds) in enumerate(self._criteria) if not holds(image)), len(self._criteria))
-            self._best[image_id] = rank, collection_id, n_met
+            self._best[image_id] = date, collection_id, n_met
             if n_met == len(self._criteria):
                 passing = self._passing.setdefault(collection_id, {})
                 self.n_taken += len(passing) < self._limit

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
@@ -71,14 +72,14 @@ def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 
-def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) -> tuple[list[str], list[str]]:
+def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) -> tuple[list[str], list[str]]:
     """Write an entry for each DOI of the contributing collections, and a comment for each collection without one.
 
     Several collections may belong to one paper; they share its entry.
     """
     papers: dict[str, list[Row]] = {}
     without = []
-    for collection in sorted(collections, key=lambda row: row["collection_id"]):
+    for collection in sorted(collections, key=lambda row: natural_key(row["collection_id"])):
         count = n_used.get(collection["collection_id"], 0)
         doi = quoted_doi(collection["DOI"]) or quoted_doi(collection["preprint_DOI"])
         if count and doi:
