@@ -1,4 +1,4 @@
-"""Run the three fetching stages as Snakemake does, against a server of the tests or a folder."""
+"""Run the three fetching stages as Snakemake does, with the tests' server or with a folder."""
 
 import shutil
 
@@ -20,7 +20,7 @@ NETWORK = {"connections": 4, "timeout_s": 1, "attempts": 3, "backoff_s": 0.005, 
 
 
 class Run:
-    """A working directory with results, and the archive that it uses."""
+    """A working directory with results, and the settings of its archive."""
 
     def __init__(self, folder, *, server=None, data_dir=None, **archive):
         self.results = folder / "results"

@@ -1,4 +1,4 @@
-"""A run repeated from its lock: the same images, verified, and nothing listed."""
+"""A run that is repeated from its lock uses the same images, verified, and lists nothing."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ def archive():
 
 @pytest.fixture
 def locked(archive, tmp_path):
-    """Yield a finished run, its server (still there), and its lock."""
+    """Yield a finished run, its server, which still runs, and its lock."""
     with Server(archive) as server:
         run = Run(tmp_path / "first", server=server)
         run.select(max_images=8)
@@ -69,7 +69,7 @@ def test_a_rerun_with_an_empty_cache_gives_the_same_tables(locked, tmp_path):
     assert paths == {"mediaimages", "apidecode"}
 
 
-def test_a_rerun_with_a_full_cache_asks_nobody_and_complains_of_nothing(locked, tmp_path, caplog):
+def test_a_rerun_with_a_full_cache_sends_no_request_and_logs_no_warning(locked, tmp_path, caplog):
     run, server, lock = locked
     asked = len(server.asked)
     caplog.clear()
@@ -94,7 +94,7 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
     assert {rows[row["image_id"]]["status"] for row in victims} == {"failed"}
     assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
-    # A cache with the old bytes is as good as ever.
+    # A cache with the old files gives the old results.
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
 
 
@@ -152,7 +152,7 @@ def test_datalad_can_read_it(locked):
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert None not in {key for row in rows for key in row}
     assert all(name.isidentifier() for name in rows[0])
-    # As docs/neurovault.md leaves out those that could not be had.
+    # docs/neurovault.md filters the failed images by this column.
     assert list(rows[0])[12 - 1] == "status"
     for row in rows:
         if row["status"] == "ok":
@@ -176,7 +176,7 @@ def test_datalad_can_read_it(locked):
         (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
     ],
 )
-def test_what_is_no_lock_is_refused(locked, tmp_path, change, message):
+def test_a_damaged_lock_is_refused(locked, tmp_path, change, message):
     path = tmp_path / "broken.tsv"
     path.write_text(change(Path(locked[2]).read_text()))
     with pytest.raises(ValueError, match=message):

@@ -1,9 +1,9 @@
-"""A table of one's own maps as the archive."""
+"""A table of the user's own maps as the archive."""
 
 import gzip
 
 import pytest
-from fetching import Run, ids
+from fetching import Run, ids, write_lock
 from neurovault_ica.archive.own_table import read_own_table
 from neurovault_server import nifti
 
@@ -33,7 +33,7 @@ OWN = (
 )
 
 
-def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
+def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
     table = write_own(OWN)
     run = Run(tmp_path, source="table", table=table)
     collections, images, _ = run.select()
@@ -92,3 +92,28 @@ def test_an_absolute_path_does_not_go_into_results(write_own, tmp_path):
     run.select()
     assert {row["status"] for row in run.download()} == {"ok"}
     assert not any(str(tmp_path) in path.read_text() for path in run.results.rglob("*.tsv"))
+
+
+TEXT_IDS = (
+    "file\timage_id\tcollection_id\tterms\n"
+    "maps/b.nii\tsub-10_contrast-2\tds000030\ta_terms.json\n"
+    "maps/a.nii.gz\tsub-9_contrast-2\tds000030\t\n"
+    "maps/a.nii.gz\t7\t12\t\n"
+)
+
+
+def test_ids_may_be_text(write_own, tmp_path):
+    run = Run(tmp_path, source="table", table=write_own(TEXT_IDS))
+    _, images, _ = run.select()
+    assert [(row["collection_id"], row["image_id"]) for row in images] == [
+        ("12", "7"), ("ds000030", "sub-9_contrast-2"), ("ds000030", "sub-10_contrast-2"),
+    ]  # fmt: skip
+    assert {row["status"] for row in run.download()} == {"ok"}
+    assert run.terms()[0] == [{"image_id": "sub-10_contrast-2", "term": "faces", "weight": 0.5}]
+    lock = write_lock(run.results, tmp_path / "mine.tsv")
+    tables = [path.read_bytes() for path in sorted((run.results / "fetch_metadata").glob("[ci]*.tsv"))]
+    run.select(lock=lock)
+    assert [path.read_bytes() for path in sorted((run.results / "fetch_metadata").glob("[ci]*.tsv"))] == tables
+    assert {row["status"] for row in run.download(lock=lock)} == {"ok"}
+    _, images, _ = run.select(image_ids=["sub-9_contrast-2", 7])
+    assert [row["image_id"] for row in images] == ["7", "sub-9_contrast-2"]

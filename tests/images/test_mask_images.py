@@ -97,9 +97,9 @@ def test_rows_follow_the_table_and_leave_out_what_cannot_be_used(batch, data):
     voxels, quality = batch.run()
     assert voxels.dtype == np.float32
     assert [(row["image_id"], row["row"], row["reason"]) for row in quality] == [
-        (7, 0, None),
-        (3, None, "unreadable"),
-        (1, 1, None),
+        ("7", 0, None),
+        ("3", None, "unreadable"),
+        ("1", 1, None),
     ]
     assert voxels.shape[0] == 2
     np.testing.assert_allclose(voxels[1], 2 * voxels[0], rtol=1e-5)

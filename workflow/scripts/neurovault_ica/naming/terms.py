@@ -49,17 +49,15 @@ def term_matrix(tables: Iterable[str], image_ids: list[str]) -> tuple[list[int],
 
 def _read_weights(table: str, position: Mapping[str, int]) -> tuple[list[int], list[str], Array]:
     """Read one batch of weights: positions of its images, its terms, and the matrix of both."""
-    # Without the categories, pandas would read ids of digits as numbers.
-    dtype: Any = {"image_id": pd.CategoricalDtype(list(position)), "term": "category"}
-    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype=dtype)
-    weights = weights[weights["image_id"].notna()]
-    image = weights["image_id"].cat.remove_unused_categories().cat
-    image_ids = [str(image_id) for image_id in image.categories]
+    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"image_id": str, "term": "category"})
+    place = weights["image_id"].map(position)
+    weights = weights[place.notna()]
+    numbers, row = np.unique(place.dropna().to_numpy(int), return_inverse=True)
     term = weights["term"].cat.remove_unused_categories().cat
     names = term.categories
-    block = np.full((len(image_ids), len(names)), np.nan)
-    block[image.codes.to_numpy(int), term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
-    return [position[image_id] for image_id in image_ids], [str(name) for name in names], block
+    block = np.full((len(numbers), len(names)), np.nan)
+    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
+    return numbers.tolist(), [str(name) for name in names], block
 
 
 def project(T: Array, loadings: Array, *, center: bool) -> Array:
