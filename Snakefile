@@ -38,11 +38,9 @@ try:
 except (RuntimeError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
-DEMO = config["archive"]["source"] == "demo"
 LOCK = config["archive"]["lock"] or []
-TABLE = config["archive"]["table"] or []
-ARCHIVE = configuration.locate_archive(config["archive"], demo="results/build_demo_archive/archive")
-ASKS_NEUROVAULT = ARCHIVE["source"] == "neurovault" and ARCHIVE["mode"] != "offline"
+ARCHIVE = open_archive(config["archive"])
+DEMO = ARCHIVE.is_demo
 BATCHES = range(config["batches"])
 COMPONENTS = component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)

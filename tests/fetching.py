@@ -1,4 +1,4 @@
-"""Run the three fetching stages as Snakemake does, against a server of the tests or a folder."""
+"""Run the three fetching stages as Snakemake does, with the tests' server or with a folder."""
 
 import shutil
 
@@ -6,6 +6,7 @@ import download_images
 import fetch_metadata
 import fetch_terms
 from neurovault_ica.archive.lock import lock_rows
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.tables import read_table, write_table
 
 SETTINGS = {
@@ -14,12 +15,12 @@ SETTINGS = {
     "exclude_words": [], "min_subjects": None,
 }  # fmt: skip
 
-# As in the configuration, but in a hurry.
+# The network settings of the configuration, with short pauses.
 NETWORK = {"connections": 4, "timeout_s": 1, "attempts": 3, "backoff_s": 0.005, "patience_s": 0}
 
 
 class Run:
-    """A working directory with results, and the archive that it uses."""
+    """A working directory with results, and the settings of its archive."""
 
     def __init__(self, folder, *, server=None, data_dir=None, **archive):
         self.results = folder / "results"
@@ -27,11 +28,11 @@ class Run:
         url = server.url if server else "http://127.0.0.1:9"
         self.archive = {
             "source": "neurovault" if server else "offline", "data_dir": str(self.data_dir), "url": url,
-            "neurosynth_url": url, "mode": "download_new", "on_changed": "stop",
+            "neurosynth_url": url, "mode": "download_new", "table": None, "on_changed": "stop",
         } | archive  # fmt: skip
         self.batches = 1
 
-    def select(self, *, network=None, lock=None, table=None, batches=1, **settings):
+    def select(self, *, network=None, lock=None, batches=1, **settings):
         """Run fetch_metadata; return its tables collections, images, selection."""
         self.batches = batches
         files = {
@@ -39,7 +40,7 @@ class Run:
             for name in ("collections", "images", "selection")
         }
         fetch_metadata.main(
-            **files, archive=self.archive, network=NETWORK | (network or {}), batches=batches, lock=lock, table=table,
+            **files, archive=self.archive, network=NETWORK | (network or {}), batches=batches, lock=lock,
             **(SETTINGS | settings),
         )  # fmt: skip
         return [read_table(path) for path in files.values()]
@@ -55,9 +56,9 @@ class Run:
                 max_failed_fraction=max_failed_fraction, interpolation=interpolation,
             )  # fmt: skip
             rows += read_table(status)
-        return sorted(rows, key=lambda row: row["image_id"])
+        return sorted(rows, key=lambda row: natural_key(row["image_id"]))
 
-    def terms(self, *, network=None, lock=None, table=None):
+    def terms(self, *, network=None, lock=None):
         """Run fetch_terms for each batch; return the rows of the weights and of the status."""
         terms, statuses = [], []
         for batch in range(self.batches):
@@ -65,11 +66,11 @@ class Run:
             files = {name: str(folder / f"{name}-{batch}.tsv") for name in ("terms", "status")}
             fetch_terms.main(
                 images=str(self.results / "fetch_metadata" / "images.tsv"), **files, batch=batch, archive=self.archive,
-                network=NETWORK | (network or {}), lock=lock, table=table,
+                network=NETWORK | (network or {}), lock=lock,
             )  # fmt: skip
             terms += read_table(files["terms"])
             statuses += read_table(files["status"])
-        return terms, sorted(statuses, key=lambda row: row["image_id"])
+        return terms, sorted(statuses, key=lambda row: natural_key(row["image_id"]))
 
 
 def write_lock(results, path, unused=()):
@@ -82,21 +83,22 @@ def write_lock(results, path, unused=()):
     used = {row["image_id"] for row in downloads if row["status"] == "ok"} - set(unused)
     folder = path.parent / "write_lock"
     write_table(folder / "images.lock.tsv", lock_rows(images, collections, downloads, terms, used))
-    # A lock is handed on under any name.
+    # Users rename locks.
     shutil.copy(folder / "images.lock.tsv", path)
     return str(path)
 
 
 def ids(images):
-    return [image["image_id"] for image in images]
+    """List NeuroVault's ids of images as numbers."""
+    return [int(image["image_id"]) for image in images]
 
 
 def kept_images(data_dir):
-    """Find the images that were downloaded whole: their metadata come last."""
+    """Find the images that were downloaded completely: their metadata are written last."""
     records = data_dir.glob("neurovault/collection_*/image_*_metadata.json")
     return {int(path.name.split("_")[1]) for path in records}
 
 
 def cached_files(data_dir):
-    """List what is in the cache, hidden files too, with the bytes."""
+    """Read all files of the cache, hidden ones too."""
     return {str(path.relative_to(data_dir)): path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}

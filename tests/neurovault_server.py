@@ -1,8 +1,8 @@
-"""A NeuroVault and Neurosynth on a real socket of 127.0.0.1, as they really behave, with faults to switch on.
+"""A NeuroVault and Neurosynth server on a real socket of 127.0.0.1, with faults that tests switch on.
 
-Paging, redirects, error pages and headers follow the public server's source and recorded answers; the data are made
-here, or come from a cache in nilearn's layout. `Server.misbehave` makes one address go wrong,
-`Faults` the whole server.
+Paging, redirects, error pages and headers follow the public server's source code and recorded answers. The data are
+simulated, or come from a cache in nilearn's layout. `Server.misbehave` makes one address fail. `Faults` describes
+faults of the whole server.
 """
 
 import gzip
@@ -29,7 +29,7 @@ HTML_500 = (
 
 @dataclass
 class Archive:
-    """What a server has."""
+    """The data of a server."""
 
     collections: dict[int, dict] = field(default_factory=dict)
     images: dict[int, dict] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Archive:
 
 
 def nifti(seed=0, shape=(6, 7, 5), voxel_mm=30.0, claim=None):
-    """Make a small packed NIfTI-1 map; `claim` is what its header says of its shape, if it lies."""
+    """Make a small packed NIfTI-1 map. With `claim`, the header states this wrong shape."""
     header = bytearray(348)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *(claim or shape), 1, 1, 1, 1)
@@ -125,29 +125,30 @@ def nifti(seed=0, shape=(6, 7, 5), voxel_mm=30.0, claim=None):
 
 @dataclass
 class Faults:
-    """What is wrong with the whole server.
+    """Faults of the whole server.
 
     Attributes
     ----------
     latency_s
-        Every answer comes so much later.
+        Delay of every answer, in seconds.
     connection_latency_s
-        And the first of a connection so much more: the handshake is a round trip too.
+        Additional delay of the first answer of a connection, because the handshake is a round trip too.
     poisoned_images, poisoned_collections
-        Ids whose record the server cannot serialise: 500 for every page with it.
+        Ids of records that the server cannot serialise. Every page with one of them fails.
     how_poisoned
-        What such a page answers instead: the name of one of the `go_wrong_` methods.
+        How such a page fails: the name of one of the `go_wrong_` methods.
     endless
-        Every page says that there is another, and the server begins anew.
+        Every page states that there is another one, and has the first rows again.
     unordered
-        Lists without a fixed order: pages repeat and skip rows. Of what the order depends: True, on nothing; "window",
-        on limit and offset; "plan", on where the page ends, since from there on another plan is cheaper.
+        Lists have no fixed order, so pages repeat and skip rows. With True, the order is random. With "window", it
+        depends on limit and offset. With "plan", it depends on the end of the page, as with a database that changes its
+        query plan.
     wrong_count
-        Added to what lists state as their length.
+        Added to the stated length of lists.
     is_down
-        502 to everything.
+        Everything is answered with 502.
     is_packed
-        JSON comes packed and in chunks, as from the site's proxy.
+        JSON is packed and sent in chunks, as by the site's proxy.
     """
 
     latency_s: float = 0.0
@@ -169,9 +170,9 @@ class Server:
     ----------
     url : str
     asked : list of str
-        The addresses asked for, in order.
+        The requested addresses, in order.
     most_at_once : int
-        Largest number of requests at the same time.
+        Largest number of simultaneous requests.
     """
 
     def __init__(self, archive, *, faults=None, certificate=None, address="127.0.0.1"):
@@ -202,7 +203,7 @@ class Server:
         self._http.server_close()
 
     def misbehave(self, address, *kinds, always=None):
-        """Let requests whose address contains `address` go wrong: once in each of the ways `kinds`, then `always`."""
+        """Make requests whose address contains `address` fail: once in each way of `kinds`, then as `always`."""
         self._wrong[address] = (list(kinds), always)
 
     def fault_of(self, address):
@@ -217,7 +218,7 @@ class Server:
         return sum(part in address for address in self.asked)
 
     def images_asked(self):
-        """Find the images whose files were asked for."""
+        """Return the images whose files were requested."""
         return {int(found[1]) for address in self.asked if (found := re.search(r"/media/.*/map_(\d+)", address))}
 
     def counts(self):
@@ -235,7 +236,7 @@ class Server:
             self._now -= 1
 
     def page(self, kind, rows, limit, offset):
-        """Cut a window out of a list; without an order, each window comes from another shuffling of some rows."""
+        """Cut a window out of a list. If lists are unordered, some rows are shuffled for each window."""
         if self.faults.unordered and kind == "collections":
             rows = list(rows)
             if self.faults.unordered == "window":
@@ -257,12 +258,12 @@ class _QuietServer(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, *_):
-        """Say nothing when a client hangs up."""
+        """Log nothing when a client closes the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # As gunicorn does; otherwise a body waits 40 ms for the headers' acknowledgement.
+    # gunicorn does the same. Otherwise a body waits 40 ms for the acknowledgement of the headers.
     disable_nagle_algorithm = True
     server_state: Server
 
@@ -331,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
             getattr(self, f"go_wrong_{self.server_state.faults.how_poisoned}")()
             return
         count = len(rows) + self.server_state.faults.wrong_count
-        # Behind TLS, Django still sees http.
+        # Django writes http even behind TLS.
         following = f"http://{self.server_state.netloc}{urlsplit(self.path).path}?limit={limit}&offset={offset + limit}"
         results = [self.with_address(row) for row in shown] if kind == "images" else shown
         self.json(
@@ -352,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def media(self, name):
         content = self.server_state.archive.files.get(name)
-        # The route's regular expression is ASCII: other names are stored, and never found.
+        # NeuroVault's route accepts ASCII only: it stores files with other names, but never finds them.
         if content is None or not name.isascii():
             self.answer(404, b"<html><h1>Not Found</h1></html>", "text/html")
         else:
@@ -383,20 +384,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    # What can go wrong with one address.
+    # Faults of one address.
 
     def body(self):
         name = unquote(urlsplit(self.path).path.removeprefix("/media/images/"))
         return self.server_state.archive.files.get(name, b'{"count": 1, "results": [{"id": 1')
 
     def go_wrong_drop(self):
-        """The line breaks in the middle of the body."""
+        """Close the connection in the middle of the body."""
         body = self.body()
         self.answer(200, body[: len(body) // 2], "application/octet-stream", length=len(body))
         self.close_connection = True
 
     def go_wrong_truncate(self):
-        """Half of the body, and a length that says so."""
+        """Send half of the body, with its length."""
         body = self.body()
         self.answer(200, body[: len(body) // 2], "application/octet-stream")
 
@@ -409,13 +410,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def go_wrong_lie(self):
-        """The whole body, and a length that is too small."""
+        """Send the whole body with a length that is too small."""
         body = self.body()
         self.answer(200, body, "application/octet-stream", length=len(body) - 10)
         self.close_connection = True
 
     def go_wrong_refuse(self):
-        """Close the connection without a word."""
+        """Close the connection without an answer."""
         self.close_connection = True
 
     def go_wrong_429(self):
@@ -440,14 +441,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.json(404, {"detail": "Not found."})
 
     def go_wrong_deep(self):
-        """JSON that cannot be parsed."""
+        """Send JSON that is too deeply nested to be parsed."""
         self.answer(200, b"[" * 100_000, "application/json")
 
     def go_wrong_digits(self):
         self.answer(200, b'{"count": 1, "next": null, "results": [{"id": ' + b"1" * 5000 + b"}]}", "application/json")
 
     def go_wrong_html(self):
-        """A page where JSON or an image belongs, with status 200."""
+        """Send HTML instead of JSON or an image, with status 200."""
         self.answer(200, b"<html>We are down for maintenance</html>", "text/html")
 
     def go_wrong_json(self):
@@ -462,7 +463,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"\x1f\x8b" + b"0" * 65536)
 
     def go_wrong_trickle(self):
-        """One byte at a time, for ever."""
+        """Send one byte at a time, without end."""
         self.begin()
         self.trickle(b"0")
 
@@ -471,13 +472,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.trickle(b"X: y\r\n")
 
     def go_wrong_continue(self):
-        """Not yet, again and again, as fast as can be."""
+        """Send status 100 (continue) as fast as possible, without end."""
         self.close_connection = True
         while not self.server_state.stopping.is_set():
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
     def go_wrong_trickle_chunk(self):
-        """The length of a chunk, digit by digit."""
+        """Send the length of a chunk digit by digit, without end."""
         self.begin({"Transfer-Encoding": "chunked"})
         self.trickle(b"0")
 
@@ -487,7 +488,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.trickle(b"X: y\r\n")
 
     def go_wrong_slow(self):
-        """The right file at 20 kB/s."""
+        """Send the right file at 20 kB/s."""
         body = self.body()
         self.begin({"Content-Length": str(len(body))})
         for start in range(0, len(body), 1000):
@@ -495,7 +496,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.05)
 
     def go_wrong_chunked(self):
-        """The right file without a length, in chunks."""
+        """Send the right file in chunks, without a length."""
         self.begin({"Transfer-Encoding": "chunked"})
         self.in_chunks(self.body(), 500)
 
@@ -523,11 +524,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.stopping.wait(30)
 
     def go_wrong_redirect(self):
-        """To another address of the same file, once."""
+        """Redirect once to another address of the same file."""
         self.answer(302, b"", "text/html", {"Location": f"{self.path}?again=1"})
 
     def go_wrong_redirects(self):
-        """To another address, again and again."""
+        """Redirect to another address, without end."""
         self.answer(302, b"", "text/html", {"Location": f"{self.path.split('?')[0]}?{time.monotonic_ns()}"})
 
     def go_wrong_redirect_to_https(self):

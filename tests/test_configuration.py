@@ -5,7 +5,8 @@ import copy
 import pytest
 import yaml
 from conftest import ROOT
-from neurovault_ica.configuration import check_configuration, complete, locate_archive, replace_mappings
+from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.configuration import check_configuration, complete, replace_mappings
 
 
 @pytest.fixture
@@ -108,9 +109,9 @@ def test_what_does_not_go_together_is_said(config, places, message):
 
 def test_a_tables_files_are_relative_to_its_folder(config):
     archive = config["archive"] | {"source": "table", "table": "lab/maps.tsv"}
-    assert locate_archive(archive, demo="d")["data_dir"] == "lab"
-    assert locate_archive(config["archive"], demo="d")["data_dir"] == "d"
-    assert locate_archive(config["archive"] | {"source": "neurovault"}, demo="d")["data_dir"] == "data"
+    assert open_archive(archive).data_dir == "lab"
+    assert open_archive(config["archive"]).data_dir == "results/build_demo_archive/archive"
+    assert open_archive(config["archive"] | {"source": "neurovault"}).data_dir == "data"
 
 
 def test_files_that_are_not_there_are_said_before_any_job(config, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from rocrate.rocrate import ROCrate
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
+from neurovault_ica.archive.archive import open_archive  # noqa: E402
 from neurovault_ica.configuration import user_files  # noqa: E402
 from neurovault_ica.runtime.files import sha256_of  # noqa: E402
 
@@ -76,12 +77,6 @@ folder rerun, and says whether the results are the same: byte for byte on the sa
 | sha256.txt | their hashes, for sha256sum --check |
 | ro-crate-metadata.json | this folder as RO-Crate |
 """
-SOURCES = {
-    "neurovault": "",
-    "demo": "\nThe images are simulated by the workflow itself.\n",
-    "offline": "\nThe images were read from a NeuroVault cache on disk; name yours with DATA=/path/to/it.\n",
-    "table": "\nThe images are not from NeuroVault and not in this folder; DATA= names the folder of their table.\n",
-}
 
 
 def pack(folder: Path) -> None:
@@ -132,7 +127,7 @@ def readme(name: str, run: Mapping[str, Any]) -> str:
         commit=f" at commit\n{commit}" if commit else "",
         processor=run["software"]["processor"]["model"],
         tolerance=TOLERANCE,
-        source=SOURCES[run["configuration"]["archive"]["source"]],
+        source=open_archive(run["configuration"]["archive"]).rerun_note,
     )
 
 
@@ -213,14 +208,11 @@ def repeat(run_file: Path, *, into: Path, data: Path | None, arguments: list[str
     into.mkdir(parents=True, exist_ok=True)
     for path in files_of(configuration, base):
         copy(base / path, into / path)
-    if archive["source"] == "neurovault" and archive["lock"] is None:
+    opened = open_archive(archive)
+    if not opened.is_fixed and archive["lock"] is None:
         copy(run_file.with_name("images.lock.tsv"), into / "images.lock.tsv")
         archive["lock"] = "images.lock.tsv"
-    if archive["source"] in ("neurovault", "offline"):
-        archive["data_dir"] = str((data or Path(archive["data_dir"])).absolute())
-    if archive["source"] == "table":
-        table = base / archive["table"]
-        archive["table"] = str(((data or table.parent) / table.name).absolute())
+    archive |= opened.moved(base, data)
     if is_paper(run_file) and sha256_of(base / ENVIRONMENT[0]) != sha256_of(ROOT / ENVIRONMENT[0]):
         print(f"{base / ENVIRONMENT[0]} is another than the one here; copy it here for the same software")
     write_yaml(into / "config.yaml", configuration)

@@ -1,4 +1,4 @@
-"""The cache is nilearn's, both ways; nilearn's own client against our server."""
+"""nilearn reads our cache and we read nilearn's. nilearn's own client runs against our server."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from nilearn.datasets import fetch_neurovault, neurovault
 
 @pytest.fixture
 def archive():
-    """Three studies with what NeuroVault's metadata have: null strings, atlases, text of any kind."""
+    """Three studies with the peculiarities of NeuroVault's metadata: null strings, atlases, any kind of text."""
     archive = Archive.small({1: 4, 2: 3, 3: 2})
     archive.images[102] |= {"map_type": "T map", "name": "Übung <b>&amp;</b>", "custom": {"a": [1, None]}}
     archive.images[201]["is_thresholded"] = True
@@ -23,7 +23,7 @@ def archive():
 
 @pytest.fixture
 def nilearn_client(monkeypatch):
-    """Point nilearn's client to a server of ours."""
+    """Make nilearn's client ask a server of the tests."""
 
     def point(server):
         monkeypatch.setattr(neurovault, "_NEUROVAULT_BASE_URL", f"{server.url}/api/")
@@ -35,7 +35,7 @@ def nilearn_client(monkeypatch):
 
 
 def everything(data_dir, *, words=True, **options):
-    """Fetch all with nilearn; images by id, with metadata but for what is about places."""
+    """Fetch everything with nilearn: metadata without paths, files and words, ordered by image."""
     found = fetch_neurovault(
         max_images=None, collection_terms={}, image_terms={}, data_dir=data_dir, fetch_neurosynth_words=words,
         verbose=0, **options,
@@ -94,10 +94,10 @@ def test_we_read_nilearns_cache_and_find_what_is_damaged(archive, nilearn_client
         offline.select()
         rows = offline.download()
         terms, _ = offline.terms()
-        assert [row["image_id"] for row in rows if row["reason"] == "damaged_file"] == [101]
+        assert [row["image_id"] for row in rows if row["reason"] == "damaged_file"] == ["101"]
         assert len({row["image_id"] for row in terms}) == 10
         assert cached_files(tmp_path / "data") == before
-        # With the server, only that one comes again.
+        # With the server, only the damaged image is downloaded again.
         asked = server.count("/media/")
         run = Run(tmp_path, server=server)
         run.select()
@@ -130,7 +130,7 @@ def test_the_version_of_a_cached_image(tmp_path, content, version):
     assert read_modify_date(tmp_path, 1, 3) is None
 
 
-def test_null_strings_differ_from_nilearns_only_for_whole_sentences():
+def test_null_strings_are_those_of_nilearn_except_for_longer_texts():
     record = {"a": "None / Other", "b": "null", "c": "", "d": "N/A", "e": "null hypothesis rejected", "f": 0}
     ours, theirs = null_strings_to_none(record), neurovault._remove_none_strings(record)
     assert [key for key in record if ours[key] != theirs[key]] == ["e"]
@@ -162,7 +162,7 @@ def test_a_damaged_listing_is_asked_for_again(archive, tmp_path, images):
 
 
 @pytest.mark.parametrize("content", ["[1]", "null", "{}", '{"id": 102}', DEEP, "\udcff"])
-def test_a_damaged_record_is_as_if_it_were_not_there(archive, tmp_path, content):
+def test_a_damaged_record_is_ignored(archive, tmp_path, content):
     with Server(archive) as server:
         run = Run(tmp_path, server=server)
         run.select()

@@ -46,7 +46,7 @@ def test_order_comparisons(value, bound):
 
 
 def test_infinity_is_no_whole_number():
-    # nilearn's helper stops the whole fetch here.
+    # nilearn's helper raises an error for infinity.
     assert not compile_term("field", {"greater_than": 3})(float("inf"))
 
 

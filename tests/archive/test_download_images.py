@@ -1,4 +1,4 @@
-"""Images in the cache: what is there, what is damaged, when to stop."""
+"""Images are found in the cache or downloaded, and checked. Too many failures stop the run."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fetching import Run, cached_files, ids, kept_images
 from neurovault_ica.archive.cache import read_modify_date
-from neurovault_ica.archive.downloads import check_file
+from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
@@ -59,7 +59,7 @@ def test_batches_together_have_all_images(offline):
     (offline.data_dir / "neurovault/collection_1/image_3.nii.gz").unlink()
     before = cached_files(offline.data_dir)
     rows = offline.download(max_failed_fraction=0.1)
-    assert [(row["image_id"], row["reason"]) for row in rows if row["reason"]] == [(3, "missing_file")]
+    assert damaged(rows) == {3: "missing_file"}
     assert ids(rows) == list(range(1, 11))
     assert rows[0]["file"] == "neurovault/collection_1/image_1.nii.gz"
     assert cached_files(offline.data_dir) == before
@@ -76,7 +76,7 @@ def test_too_many_failures_stop_with_the_list(offline):
 
 
 def damaged(rows):
-    return {row["image_id"]: row["reason"] for row in rows if row["status"] == "failed"}
+    return {int(row["image_id"]): row["reason"] for row in rows if row["status"] == "failed"}
 
 
 def test_images_are_as_the_server_has_them_and_come_once(serve):
@@ -85,7 +85,7 @@ def test_images_are_as_the_server_has_them_and_come_once(serve):
     rows = run.download()
     assert damaged(rows) == {}
     for row in rows:
-        content = archive.files[f"{row['image_id'] // 100}/map_{row['image_id']}.nii.gz"]
+        content = archive.files[f"{row['image_id'][0]}/map_{row['image_id']}.nii.gz"]
         assert (run.data_dir / row["file"]).read_bytes() == content
         assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert server.count("/media/") == 12
@@ -97,7 +97,7 @@ def test_images_are_as_the_server_has_them_and_come_once(serve):
     assert cached_files(run.data_dir) == before
 
 
-def test_what_is_missing_or_damaged_or_of_another_version_is_fetched(serve):
+def test_missing_damaged_and_outdated_images_are_downloaded_again(serve):
     archive = Archive.small({1: 6})
     server, run = serve(archive)
     rows = run.download()
@@ -109,7 +109,7 @@ def test_what_is_missing_or_damaged_or_of_another_version_is_fetched(serve):
     (home / "image_105.nii.gz").write_bytes(b"x" * rows[4]["bytes"])
     assert run.download() == rows
     assert server.count("/media/") == 6 + 5
-    # The same size, other bytes: only the date tells.
+    # The new file has the same size, so only the modification date shows the change.
     archive.files["1/map_106.nii.gz"] = replaced = nifti(106).replace(
         b"\x1f\x8b\x08\0\0\0\0\0", b"\x1f\x8b\x08\0\0\0\0\1"
     )
@@ -180,7 +180,7 @@ def test_a_download_that_always_fails_is_a_row_with_a_reason(serve, fault, reaso
     assert server.count("map_103") <= 12
 
 
-def test_retry_after_holds_back_everybody(serve):
+def test_retry_after_pauses_all_connections(serve):
     server, run = serve(Archive.small({1: 2}))
     server.misbehave("/media/", "429")
     start = time.monotonic()
@@ -188,7 +188,7 @@ def test_retry_after_holds_back_everybody(serve):
     assert time.monotonic() - start >= 1
 
 
-def test_what_can_never_be_had_is_not_asked_for_again_and_again(serve):
+def test_final_failures_are_not_repeated(serve):
     archive = Archive.small({1: 3})
     archive.add_image(150, 1, file="Übung.nii.gz")
     archive.add_image(151, 1, file_size=0)
@@ -201,7 +201,7 @@ def test_what_can_never_be_had_is_not_asked_for_again_and_again(serve):
         150: "not_found", 151: "missing_file", 152: "not_found", 153: "bad_address", 154: "not_found",
     }  # fmt: skip
     assert server.count("/media/") <= 6
-    with pytest.raises(RuntimeError, match=r"images could not be had, .*max_failed_fraction"):
+    with pytest.raises(RuntimeError, match=r"images could not be read or downloaded, .*max_failed_fraction"):
         run.download(max_failed_fraction=0.2)
 
 
@@ -255,19 +255,19 @@ def bomb(start, n_bytes=4_000_000_000):
     """Make a gzip file that unpacks to `start` and gigabytes of zeros."""
     packing = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
     packed = packing.compress(start) + packing.flush(zlib.Z_FULL_FLUSH)
-    # After a full flush, the same bytes give the same block.
+    # After a full flush, equal bytes are packed into equal blocks.
     block = packing.compress(bytes(10_000_000)) + packing.flush(zlib.Z_FULL_FLUSH)
     return packed + block * (n_bytes // 10_000_000) + packing.flush()
 
 
 def test_bombs_are_only_looked_at(serve, monkeypatch):
-    """A gzip that unpacks to gigabytes and a header that claims 10^12 voxels cost neither time nor memory here."""
+    """A gzip file that unpacks to gigabytes and a header that claims 10^12 voxels cost neither time nor memory."""
     monkeypatch.setattr("neurovault_ica.images.nifti.MAX_UNPACKED_BYTES", 50_000_000)
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, content=bomb(gzip.decompress(nifti())[:352]))
     archive.add_image(151, 1, content=nifti(claim=(10_000, 10_000, 10_000)))
     archive.add_image(152, 1, content=bomb(b""))
-    # Of unknown size, so that it is unpacked; but not for ever.
+    # Its size is unknown, so it is unpacked, but only up to the limit.
     archive.add_image(153, 1, content=bomb(gzip.decompress(nifti())[:352]), file_size=None)
     _, run = serve(archive)
     tracemalloc.start()
@@ -276,7 +276,7 @@ def test_bombs_are_only_looked_at(serve, monkeypatch):
     tracemalloc.stop()
     assert damaged(rows) == {152: "damaged_file"}
     assert peak < 20_000_000
-    # Where it is read, it is refused for what it is.
+    # Reading refuses it with the right reason.
     with pytest.raises(UnusableError, match="too_large"):
         read_image(run.data_dir / rows[2]["file"])
 
@@ -298,7 +298,7 @@ def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve
     packed = next(Path(file) for file in theirs.images if "150" in file)
     assert nib.load(packed).get_fdata().tobytes() == nib.Nifti1Image.from_bytes(content).get_fdata().tobytes()
     assert packed.read_bytes()[3:8] == bytes(5), "a name or a time in the header"
-    # When the server's file becomes a packed one, the other goes.
+    # When the server's file is replaced by a packed one, the unpacked file is removed.
     archive.files["1/atlas.nii"] = nifti(2)
     archive.images[150] |= {"modify_date": "2026", "file_size": len(nifti(2))}
     archive.collections[1]["modify_date"] = "2026"
@@ -307,7 +307,7 @@ def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve
     assert not (run.data_dir / rows[1]["file"]).exists()
 
 
-def test_what_nilearn_called_packed_is_got_anew(serve):
+def test_an_unpacked_file_with_a_packed_name_is_downloaded_again(serve):
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, file="atlas.nii", content=gzip.decompress(nifti(1)))
     server, run = serve(archive)
@@ -330,11 +330,11 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
         server.faults.is_down = server.count("/media/") > 15
 
     server.enter = fall
-    with pytest.raises(RuntimeError, match=r"does not answer any more .* run again"):
+    with pytest.raises(RuntimeError, match=r"no longer answers .* run again"):
         run.download()
     for thread in threading.enumerate():
         if thread.name.startswith("connection"):
-            thread.join(30)  # the others end what they were at
+            thread.join(30)  # let the other threads finish their downloads
     kept = kept_images(run.data_dir)
     assert 5 < len(kept) < 20
     assert len(server.images_asked()) < 40
@@ -364,13 +364,13 @@ def test_copies_of_3_mm_are_those_of_nilearn(serve):
 @pytest.mark.parametrize(
     "faults", [["502", "html"], ["drop", "truncate"], ["truncate", "refuse", "truncate"], ["html", "html"]]
 )
-def test_two_different_hiccups_condemn_no_file(serve, faults):
+def test_two_different_failures_are_not_final(serve, faults):
     server, run = serve(Archive.small({1: 2}))
     server.misbehave("map_101", *faults)
     assert damaged(run.download(network={"attempts": 5})) == {}
 
 
-def test_a_file_that_is_another_is_believed_when_it_comes_twice(serve):
+def test_the_same_fault_twice_is_final(serve):
     server, run = serve(Archive.small({1: 2}))
     server.misbehave("map_101", always="truncate")
     assert damaged(run.download(network={"attempts": 5})) == {101: "damaged_file"}

@@ -41,7 +41,7 @@ def test_what_cannot_be_read_has_a_reason_and_no_weights(tmp_path, content, reas
 
 
 def reasons(statuses):
-    return {row["image_id"]: row["reason"] for row in statuses if row["reason"]}
+    return {int(row["image_id"]): row["reason"] for row in statuses if row["reason"]}
 
 
 def test_answers_are_kept_as_nilearn_keeps_them_and_come_once(serve):
@@ -52,7 +52,7 @@ def test_answers_are_kept_as_nilearn_keeps_them_and_come_once(serve):
     stored = run.data_dir / "neurovault/collection_2/neurosynth_words_for_image_202.json"
     assert stored.read_bytes() == archive.terms[202]
     values = json.loads(archive.terms[202])["data"]["values"]
-    assert {row["term"]: row["weight"] for row in terms if row["image_id"] == 202} == values
+    assert {row["term"]: row["weight"] for row in terms if row["image_id"] == "202"} == values
     assert run.terms() == (terms, statuses)
     assert server.count("/api/decode/") == 5
 
@@ -74,7 +74,7 @@ def test_what_is_missing_stays_missing_with_its_reason(serve):
     server.misbehave("neurovault=102", always="json")
     terms, statuses = run.terms()
     assert reasons(statuses) == {102: "bad_answer", 150: "refused", 151: "image_too_large", 152: "no_values"}
-    assert {row["image_id"] for row in terms} == {101}
+    assert {row["image_id"] for row in terms} == {"101"}
     assert server.count("neurovault=151") == 0
     assert server.count("neurovault=150") == 1
 
@@ -121,7 +121,7 @@ def test_an_answer_that_is_no_json_in_utf8_is_not_stored(serve, content):
     _, run = serve(archive)
     terms, statuses = run.terms()
     assert reasons(statuses) == {101: "bad_answer"}
-    assert {row["image_id"] for row in terms} == {102}
+    assert {row["image_id"] for row in terms} == {"102"}
     assert not (run.data_dir / "neurovault/collection_1/neurosynth_words_for_image_101.json").exists()
 
 
@@ -130,5 +130,5 @@ def test_one_absurd_weight_takes_no_other_with_it(serve, caplog):
     archive.terms[101] = b'{"data": {"values": {"good": 0.1, "bad": 1e300, "worse": true}}}'
     _, run = serve(archive)
     caplog.set_level("INFO")
-    assert run.terms()[0] == [{"image_id": 101, "term": "good", "weight": 0.1}]
+    assert run.terms()[0] == [{"image_id": "101", "term": "good", "weight": 0.1}]
     assert "2 terms of 1 images" in caplog.text

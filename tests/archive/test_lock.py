@@ -1,4 +1,4 @@
-"""A run repeated from its lock: the same images, verified, and nothing listed."""
+"""A run that is repeated from its lock uses the same images, verified, and lists nothing."""
 
 import csv
 import hashlib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import ROOT
 from fetching import Run, write_lock
-from neurovault_ica.archive.lock import SOFTWARE_VERSION, read_lock
+from neurovault_ica.archive.lock import SOFTWARE_VERSION, lock_rows, read_lock
 from neurovault_ica.runtime.tables import read_table
 from neurovault_server import Archive, Server, nifti
 
@@ -25,13 +25,13 @@ def archive():
 
 @pytest.fixture
 def locked(archive, tmp_path):
-    """Yield a finished run, its server (still there), and its lock."""
+    """Yield a finished run, its server, which still runs, and its lock."""
     with Server(archive) as server:
         run = Run(tmp_path / "first", server=server)
         run.select(max_images=8)
         run.terms()
         run.download()
-        yield run, server, write_lock(run.results, tmp_path / "mine.tsv", unused=[202])
+        yield run, server, write_lock(run.results, tmp_path / "mine.tsv", unused=["202"])
 
 
 def repeat(folder, server, lock, *, data_dir=None, batches=1, **archive):
@@ -69,7 +69,7 @@ def test_a_rerun_with_an_empty_cache_gives_the_same_tables(locked, tmp_path):
     assert paths == {"mediaimages", "apidecode"}
 
 
-def test_a_rerun_with_a_full_cache_asks_nobody_and_complains_of_nothing(locked, tmp_path, caplog):
+def test_a_rerun_with_a_full_cache_sends_no_request_and_logs_no_warning(locked, tmp_path, caplog):
     run, server, lock = locked
     asked = len(server.asked)
     caplog.clear()
@@ -85,14 +85,16 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     changed, gone = (urlsplit(row["file"]).path.removeprefix("/media/images/") for row in victims)
     archive.files[changed] = nifti(999) + b"another size"
     del archive.files[gone]
-    listing = rf"not as in the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+    listing = (
+        rf"differ from the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+    )
     with pytest.raises(RuntimeError, match=listing):
         repeat(tmp_path / "stop", server, lock)
     again = repeat(tmp_path / "skip", server, lock, on_changed="skip")
     rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
     assert {rows[row["image_id"]]["status"] for row in victims} == {"failed"}
     assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
-    # A cache with the old bytes is as good as ever.
+    # A cache with the old files gives the old results.
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
 
 
@@ -106,7 +108,7 @@ def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path, caplog):
     with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
     found = hashlib.sha256(content).hexdigest()
-    told = f"image {row['image_id']}: not as in the lock: sha256 {found} instead of {row['sha256']}"
+    told = f"image {row['image_id']}: differs from the lock: sha256 {found} instead of {row['sha256']}"
     assert [line for line in caplog.messages if f"image {row['image_id']}:" in line] == [told]
 
 
@@ -118,7 +120,7 @@ def test_the_list_has_those_of_all_batches(locked, archive, tmp_path, what):
         if what == "image":
             archive.files[urlsplit(row["file"]).path.removeprefix("/media/images/")] = nifti(9)
         else:
-            archive.terms[row["image_id"]] += b" "
+            archive.terms[int(row["image_id"])] += b" "
     with pytest.raises(RuntimeError) as error:
         repeat(tmp_path / "again", server, lock, batches=3)
     assert [f"{what} {row['image_id']} (changed)" in str(error.value) for row in rows] == [True] * 4 + [False] * (
@@ -138,7 +140,7 @@ def test_another_file_in_an_offline_cache_is_changed_and_half_a_file_is_damaged(
 def test_changed_terms_stop_too_and_new_ones_are_left_out(locked, archive, tmp_path):
     _, server, lock = locked
     row = next(row for row in read_lock(lock) if row["terms_sha256"])
-    archive.terms[row["image_id"]] += b" "
+    archive.terms[int(row["image_id"])] += b" "
     with pytest.raises(RuntimeError, match=rf"terms of image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
 
@@ -150,7 +152,7 @@ def test_datalad_can_read_it(locked):
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert None not in {key for row in rows for key in row}
     assert all(name.isidentifier() for name in rows[0])
-    # As docs/neurovault.md leaves out those that could not be had.
+    # docs/neurovault.md filters the failed images by this column.
     assert list(rows[0])[12 - 1] == "status"
     for row in rows:
         if row["status"] == "ok":
@@ -168,13 +170,13 @@ def test_datalad_can_read_it(locked):
         (lambda _: "", "is no images.lock.tsv"),
         (lambda text: text.replace("sha256", "md5", 1), "is no images.lock.tsv"),
         (lambda text: text.replace("\tmodify_date", "", 1), "is no images.lock.tsv"),
-        (lambda text: text + text.splitlines()[1] + "\n", "or there twice"),
-        (lambda text: without_id(text), "line 2: image_id and collection_id must be whole numbers, not n/a"),
+        (lambda text: text + text.splitlines()[1] + "\n", "is there twice"),
+        (lambda text: without_id(text), "line 2: image_id 'n/a' is not a valid id"),
         (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
         (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
     ],
 )
-def test_what_is_no_lock_is_refused(locked, tmp_path, change, message):
+def test_a_damaged_lock_is_refused(locked, tmp_path, change, message):
     path = tmp_path / "broken.tsv"
     path.write_text(change(Path(locked[2]).read_text()))
     with pytest.raises(ValueError, match=message):
@@ -185,6 +187,15 @@ def test_a_lock_that_an_editor_saved_is_read(locked, tmp_path):
     path = tmp_path / "edited.tsv"
     path.write_text("\ufeff" + Path(locked[2]).read_text().replace("\n", "\r\n"), newline="")
     assert read_lock(str(path)) == read_lock(locked[2])
+
+
+@pytest.mark.parametrize(("resampled", "path"), [(False, "lab/face_resampled.nii.gz"), (True, "lab/face.nii.gz")])
+def test_a_lock_names_the_original_of_a_copy_and_own_maps_as_they_are_called(resampled, path):
+    images, collections = [{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}]
+    download = {"image_id": 1, "status": "ok", "bytes": 5, "sha256": "a" * 64, "file": "lab/face_resampled.nii.gz"}
+    terms = [{"image_id": 1, "sha256": None, "reason": None}]
+    (row,) = lock_rows(images, collections, [download | {"reason": None}], terms, {1}, resampled=resampled)
+    assert row["path"] == path
 
 
 def test_the_version_in_the_lock_is_the_projects():

@@ -1,4 +1,4 @@
-"""Lists of a server that has its habits; their part in the selection is tested with fetch_metadata."""
+"""Lists of a server with the faults of the real one. The selection from them is tested with fetch_metadata."""
 
 import pytest
 from fetching import NETWORK
@@ -42,7 +42,7 @@ def test_a_list_without_order_is_read_until_it_is_complete(ask, unordered, size)
     assert (listing.unreadable, listing.missing) == (0, 0)
 
 
-def test_what_the_server_counts_and_never_shows_is_said_with_numbers(ask, caplog):
+def test_records_that_the_server_counts_but_never_shows_are_reported(ask, caplog):
     listing, server = ask(Archive.small(dict.fromkeys(range(1, 251), 0)), list_collections, wrong_count=7)
     assert (len(listing.records), listing.unreadable, listing.missing) == (250, 0, 7)
     assert "the server counts 257 rows but shows only 250" in caplog.text
@@ -94,14 +94,14 @@ def test_single_records(ask):
         ask(archive, get_image, 101, misbehave=[("/api/images/", "502")])
 
 
-def test_a_server_that_answers_500_to_everything_is_not_asked_for_ever(ask):
+def test_a_server_that_answers_500_to_everything_is_given_up(ask):
     archive = Archive.small(dict.fromkeys(range(1, 201), 0))
     with pytest.raises(FetchError, match="status 500"):
         ask(archive, list_collections, misbehave=[("/api/collections/", "500")])
 
 
 @pytest.mark.parametrize("n_bad", [30, 99, 130])
-def test_what_lies_behind_many_poisoned_records_is_found(ask, n_bad):
+def test_records_after_many_poisoned_ones_are_found(ask, n_bad):
     archive = Archive.small({1: 160})
     listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 101 + n_bad)))
     assert ids(listing) == list(range(101 + n_bad, 261))

@@ -1,9 +1,9 @@
-"""A table of one's own maps as the archive."""
+"""A table of the user's own maps as the archive."""
 
 import gzip
 
 import pytest
-from fetching import Run, ids
+from fetching import Run, ids, write_lock
 from neurovault_ica.archive.own_table import read_own_table
 from neurovault_server import nifti
 
@@ -33,10 +33,10 @@ OWN = (
 )
 
 
-def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
+def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
     table = write_own(OWN)
-    run = Run(tmp_path, data_dir=tmp_path / "lab", source="table")
-    collections, images, _ = run.select(table=table)
+    run = Run(tmp_path, source="table", table=table)
+    collections, images, _ = run.select()
     assert ids(images) == [1, 2, 3]
     assert [row["name"] for row in collections] == ["Faces", "Houses"]
     assert [image["number_of_subjects"] for image in images] == [20, None, 9]
@@ -44,10 +44,10 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
     assert [(row["status"], row["reason"], row["file"]) for row in rows] == [
         ("ok", None, "maps/a.nii.gz"), ("ok", None, "maps/b.nii"), ("failed", "missing_file", "maps/c.nii.gz"),
     ]  # fmt: skip
-    terms, statuses = run.terms(table=table)
-    assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [(1, "faces", 0.5)]
+    terms, statuses = run.terms()
+    assert [(row["image_id"], row["term"], row["weight"]) for row in terms] == [("1", "faces", 0.5)]
     assert [row["reason"] for row in statuses] == [None, "not_given", "not_given"]
-    assert ids(run.select(table=table, image_terms={"age": {"greater_than": 30}}, min_subjects=10)[1]) == [1]
+    assert ids(run.select(image_terms={"age": {"greater_than": 30}}, min_subjects=10)[1]) == [1]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_own_maps_go_the_way_of_all_maps(write_own, tmp_path):
         ("", "the column collection_id, file, image_id is missing"),
         ("file\timage_id\tcollection_id\n", "has no rows"),
         ("file,image_id,collection_id\n", "separated by tabs"),
-        ("file\timage_id\tcollection_id\na\tone\t1\n", "line 2: image_id must be a whole number, not 'one'"),
-        ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id must be a whole number"),
-        ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice: a and b"),
-        ("file\timage_id\tcollection_id\na\t1\n", "line 2: not as many fields"),
+        ("file\timage_id\tcollection_id\na\ta/1\t1\n", "line 2: image_id 'a/1' is not valid; use up to 100 letters"),
+        ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id '-1' is not valid"),
+        ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice, for a and b"),
+        ("file\timage_id\tcollection_id\na\t1\n", "line 2: the number of fields is not"),
         ("file\timage_id\tcollection_id\timage_id\n", "more than one column is called 'image_id'"),
         ("file\timage_id\tcollection_id\nK\udcf6ln\t1\t1\n", r"is not UTF-8 \(byte 0xf6\); save it as UTF-8"),
         (
             "file\timage_id\tcollection_id\n/x/a.nii\t1\t1\n",
-            r"line 2: /x/a\.nii is an absolute path .* write \.\./.*x/a\.nii,",
+            r"line 2: /x/a\.nii lies outside of the table's folder, .* write \.\./.*x/a\.nii,",
         ),
-        ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: there is no file"),
+        ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: the file is missing"),
     ],
 )
 def test_a_table_that_is_wrong_is_explained(write_own, text, message):
@@ -88,7 +88,32 @@ def test_an_absolute_path_does_not_go_into_results(write_own, tmp_path):
     )
     table = write_own(text)
     assert [row["file"] for row in read_own_table(table)] == ["maps/a.nii.gz", "maps/b.nii", "maps/b.nii"]
-    run = Run(tmp_path, data_dir=tmp_path / "lab", source="table")
-    run.select(table=table)
+    run = Run(tmp_path, source="table", table=table)
+    run.select()
     assert {row["status"] for row in run.download()} == {"ok"}
     assert not any(str(tmp_path) in path.read_text() for path in run.results.rglob("*.tsv"))
+
+
+TEXT_IDS = (
+    "file\timage_id\tcollection_id\tterms\n"
+    "maps/b.nii\tsub-10_contrast-2\tds000030\ta_terms.json\n"
+    "maps/a.nii.gz\tsub-9_contrast-2\tds000030\t\n"
+    "maps/a.nii.gz\t7\t12\t\n"
+)
+
+
+def test_ids_may_be_text(write_own, tmp_path):
+    run = Run(tmp_path, source="table", table=write_own(TEXT_IDS))
+    _, images, _ = run.select()
+    assert [(row["collection_id"], row["image_id"]) for row in images] == [
+        ("12", "7"), ("ds000030", "sub-9_contrast-2"), ("ds000030", "sub-10_contrast-2"),
+    ]  # fmt: skip
+    assert {row["status"] for row in run.download()} == {"ok"}
+    assert run.terms()[0] == [{"image_id": "sub-10_contrast-2", "term": "faces", "weight": 0.5}]
+    lock = write_lock(run.results, tmp_path / "mine.tsv")
+    tables = [path.read_bytes() for path in sorted((run.results / "fetch_metadata").glob("[ci]*.tsv"))]
+    run.select(lock=lock)
+    assert [path.read_bytes() for path in sorted((run.results / "fetch_metadata").glob("[ci]*.tsv"))] == tables
+    assert {row["status"] for row in run.download(lock=lock)} == {"ok"}
+    _, images, _ = run.select(image_ids=["sub-9_contrast-2", 7])
+    assert [row["image_id"] for row in images] == ["7", "sub-9_contrast-2"]

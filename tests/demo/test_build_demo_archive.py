@@ -88,7 +88,7 @@ def test_nilearn_reads_the_archive_offline(demo, truth, tmp_path):
         image_terms={},
         verbose=0,
     )
-    assert {meta["id"] for meta in bunch.images_meta} == set(truth) - {of_kind(truth, "file missing")["image_id"]}
+    assert {str(meta["id"]) for meta in bunch.images_meta} == set(truth) - {of_kind(truth, "file missing")["image_id"]}
 
 
 def test_is_as_large_and_as_mixed_as_promised(demo, truth):

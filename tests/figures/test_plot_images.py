@@ -122,8 +122,8 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
     np.testing.assert_array_equal(counts, np.where(np.arange(X.shape[1]) < 100, 1, 2))
     r = np.corrcoef(X)[0, 1].round(4)
     assert read_table(tmp_path / "plot_images/correlation.tsv") == [
-        {"collection_id": 1, "image_id": 1, "r_1": 1, "r_2": pytest.approx(r)},
-        {"collection_id": 2, "image_id": 2, "r_1": pytest.approx(r), "r_2": 1},
+        {"collection_id": "1", "image_id": "1", "r_1": 1, "r_2": pytest.approx(r)},
+        {"collection_id": "2", "image_id": "2", "r_1": pytest.approx(r), "r_2": 1},
     ]
     glass = np.load(tmp_path / "plot/glass.npz")
     assert glass["image_ids"].tolist() == [1, 2, 3]

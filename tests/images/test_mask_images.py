@@ -82,9 +82,9 @@ def test_rows_follow_the_table_and_unusable_images_have_no_voxels(batch, data):
     voxels, quality = batch.run()
     assert voxels.dtype == np.float32
     assert [(row["image_id"], row["row"], row["reason"]) for row in quality] == [
-        (7, 0, None),
-        (3, None, "unreadable"),
-        (1, 1, None),
+        ("7", 0, None),
+        ("3", None, "unreadable"),
+        ("1", 1, None),
     ]
     assert voxels.shape[0] == 2
     np.testing.assert_allclose(voxels[1], 2 * voxels[0], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""What the client makes of addresses, TLS, floods and pauses; its dealing with faults is tested stage by stage."""
+"""Addresses, TLS, endless answers and pauses. Other faults of a server are tested with each stage."""
 
 import shutil
 import subprocess
@@ -43,14 +43,14 @@ def test_http_is_followed_to_https(base, url, secured):
         "http://a:99999/b",
     ],
 )
-def test_what_is_no_http_address_is_refused(url):
+def test_other_addresses_than_http_are_refused(url):
     with pytest.raises(FetchError, match="bad_address"):
         connect("https://neurovault.org", NETWORK).secure(url)
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """File with a certificate of this machine that nobody has signed, and its key."""
+    """File with a self-signed certificate of this machine, and its key."""
     openssl = shutil.which("openssl")
     if not openssl:
         pytest.skip("needs openssl to make a certificate")
@@ -65,7 +65,7 @@ def certificate(tmp_path_factory):
     return chain
 
 
-def test_a_certificate_that_nobody_signed_is_refused_at_once(certificate, tmp_path):
+def test_a_self_signed_certificate_is_refused_at_once(certificate, tmp_path):
     with Server(Archive.small({1: 3}), certificate=certificate) as server:
         run = Run(tmp_path, server=server)
         with pytest.raises(
@@ -75,7 +75,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(certificate, tmp_pa
         assert server.asked == []
 
 
-def test_over_tls_with_links_that_say_http_and_a_line_that_breaks(certificate, tmp_path, monkeypatch):
+def test_tls_with_http_links_and_broken_connections(certificate, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with Server(Archive.small({1: 3}), certificate=certificate) as server:
         run = Run(tmp_path, server=server)
@@ -101,7 +101,7 @@ def test_http_that_is_redirected_to_https(certificate, tmp_path, monkeypatch):
         assert len(server.asked) == len(secured.asked) == 8
 
 
-def test_a_flood_of_json_is_cut_off():
+def test_endless_json_is_cut_off():
     with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
         server.misbehave("/api/images/101/", always="endless")
         start = time.monotonic()
@@ -121,7 +121,7 @@ def test_an_outage_is_waited_out_if_the_server_answered_before():
             assert [answer["id"] for answer in answers] == [101] * 4
 
 
-def test_results_come_in_order_and_not_too_many_are_begun():
+def test_results_come_in_order_and_few_items_are_started_ahead():
     begun = []
 
     def work(number):
@@ -159,7 +159,7 @@ def test_an_outage_from_the_start_is_waited_out_too(connections):
             assert [answer["id"] for answer in answers] == [101] * 4
 
 
-def test_an_outage_that_does_not_end_is_one():
+def test_an_outage_that_does_not_end_is_an_error():
     with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
         patient = NETWORK | {"patience_s": 60, "connections": 1}
         with (

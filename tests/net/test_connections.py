@@ -1,4 +1,4 @@
-"""Where requests may go, and how long an answer may take."""
+"""Requests go to public addresses only, and answers have a time limit."""
 
 import socket
 import time
@@ -18,7 +18,7 @@ def elsewhere():
 
 
 def reasons(rows):
-    return {row["image_id"]: row["reason"] for row in rows if row["reason"]}
+    return {int(row["image_id"]): row["reason"] for row in rows if row["reason"]}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def reasons(rows):
         "224.0.1.1", "255.255.255.255",
     ],
 )  # fmt: skip
-def test_a_record_that_names_a_private_address_is_a_row_and_nobody_is_asked(serve, elsewhere, host):
+def test_a_private_address_in_a_record_is_a_row_and_not_requested(serve, elsewhere, host):
     archive = Archive.small({1: 2})
     archive.images[101]["file"] = f"http://{host}:{elsewhere.netloc.partition(':')[2]}/media/images/1/map_101.nii.gz"
     _, run = serve(archive)
@@ -50,8 +50,8 @@ def test_a_redirect_to_a_private_address_is_not_followed(serve, elsewhere):
 
 
 @pytest.mark.parametrize("looked_up", ["127.0.0.2", "8.8.8.8"])
-def test_a_name_that_means_a_private_address_is_refused(serve, elsewhere, monkeypatch, looked_up):
-    """Also one that means another address when it is looked up again, to connect."""
+def test_a_name_that_resolves_to_a_private_address_is_refused(serve, elsewhere, monkeypatch, looked_up):
+    """The second address is that of a name that resolves differently when the connection is made."""
     archive = Archive.small({1: 2})
     archive.images[101]["file"] = f"http://rebound.example:{elsewhere.netloc.partition(':')[2]}/map_101.nii.gz"
     _, run = serve(archive)

@@ -2,11 +2,11 @@
 
 import pytest
 from bibtex import parse_bibtex
+from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.record.bibliography import (
     SOFTWARE_FILE,
     bibtex_authors,
     cite,
-    clean_doi,
     collection_entries,
     escape_bibtex,
     read_works,
@@ -26,7 +26,7 @@ def test_software_is_read_as_bibtex_reads_it():
     assert len(parsed) >= 12
     for fields in read_works().values():
         assert {"author", "title", "journal", "volume", "pages", "year"} <= set(fields)
-        assert clean_doi(fields["doi"]) == fields["doi"] if "doi" in fields else fields["url"].startswith("https://")
+        assert quoted_doi(fields["doi"]) == fields["doi"] if "doi" in fields else fields["url"].startswith("https://")
 
 
 def test_works_are_cited_by_one_two_or_more_authors():
@@ -69,26 +69,6 @@ def test_references_are_what_is_cited_papers_and_a_comment_on_the_rest():
 def test_bibtex_escapes(text, escaped):
     assert escape_bibtex(text) == escaped
     assert escaped.count("{") == escaped.count("}")
-
-
-@pytest.mark.parametrize(
-    ("text", "doi"),
-    [
-        ("10.1016/j.neuroimage.2013.09.069", "10.1016/j.neuroimage.2013.09.069"),
-        ("https://doi.org/10.1000/XYZ_1", "10.1000/XYZ_1"),
-        ("doi:10.1000/a(b)c.", "10.1000/a(b)c"),
-        ("10.1000/a}{b\\c", "10.1000/a%7D%7Bb%5Cc"),
-        (
-            "10.1002/(SICI)1097-0193(1996)4:1<58::AID>3.0.CO;2-O",
-            "10.1002/(SICI)1097-0193(1996)4:1%3C58::AID%3E3.0.CO;2-O",
-        ),
-        ("in press", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_clean_doi(text, doi):
-    assert clean_doi(text) == doi
 
 
 def test_collections_of_one_paper_share_an_entry():

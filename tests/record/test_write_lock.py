@@ -137,10 +137,10 @@ def lock(tmp_path):
 def test_lock_has_every_selected_image_by_id(lock):
     rows = read_table(lock() / "write_lock/images.lock.tsv")
     assert [(row["image_id"], row["used"], row["bytes"], row["sha256"]) for row in rows] == [
-        (1, True, 101, f"{1:064x}"),
-        (2, True, 102, f"{2:064x}"),
-        (3, False, 103, f"{3:064x}"),
-        (4, False, None, None),
+        ("1", True, 101, f"{1:064x}"),
+        ("2", True, 102, f"{2:064x}"),
+        ("3", False, 103, f"{3:064x}"),
+        ("4", False, None, None),
     ]
     assert rows[0]["file"] == "https://neurovault.org/media/1.nii.gz"
     assert rows[0]["path"] == "neurovault/collection_7/image_1.nii.gz"

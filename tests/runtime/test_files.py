@@ -16,8 +16,8 @@ from neurovault_ica.runtime.tables import TABLES_FILE, component_labels, read_ta
 def test_table_comes_back_with_types(tmp_path):
     path = tmp_path / "download_images" / "status-3.tsv"
     rows = [
-        {"image_id": 1, "status": "ok", "reason": None, "bytes": 12, "sha256": "ab", "file": "a/b.nii.gz"},
-        {"image_id": 2, "status": "failed", "reason": "missing_file", "bytes": None, "sha256": None, "file": "n"},
+        {"image_id": "1", "status": "ok", "reason": None, "bytes": 12, "sha256": "ab", "file": "a/b.nii.gz"},
+        {"image_id": "2", "status": "failed", "reason": "missing_file", "bytes": None, "sha256": None, "file": "n"},
     ]
     write_table(path, rows)
     assert read_table(path) == rows
@@ -26,28 +26,28 @@ def test_table_comes_back_with_types(tmp_path):
 
 def test_text_from_the_network_stays_one_cell(tmp_path):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
-    write_table(path, [{"image_id": 1, "term": 'a\tb\n"c"\u2028d', "weight": np.float64(0.1)}])
-    assert read_table(path) == [{"image_id": 1, "term": 'a b "c" d', "weight": 0.1}]
+    write_table(path, [{"image_id": "1", "term": 'a\tb\n"c"\u2028d', "weight": np.float64(0.1)}])
+    assert read_table(path) == [{"image_id": "1", "term": 'a b "c" d', "weight": 0.1}]
 
 
 @pytest.mark.parametrize("character", ["\x80", "\x85", "\x9b", "\u2029", "\x7f", "\x1b"])
 def test_control_characters_become_a_space(tmp_path, character):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
-    write_table(path, [{"image_id": 1, "term": f"a{character * 2}é\u200db", "weight": 1.0}])
+    write_table(path, [{"image_id": "1", "term": f"a{character * 2}é\u200db", "weight": 1.0}])
     assert read_table(path)[0]["term"] == "a é\u200db"
 
 
 @pytest.mark.parametrize("character", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069"])
 def test_marks_of_direction_are_dropped(tmp_path, character):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
-    rows = [{"image_id": 1, "term": term, "weight": 1.0} for term in (f"a{character}b", character)]
+    rows = [{"image_id": "1", "term": term, "weight": 1.0} for term in (f"a{character}b", character)]
     write_table(path, rows)
     assert [row["term"] for row in read_table(path)] == ["ab", None]
 
 
 def test_long_texts_are_cut_stay_different_and_can_be_read(tmp_path):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
-    write_table(path, [{"image_id": 1, "term": "x" * 200_000 + end, "weight": 1.0} for end in "ab"])
+    write_table(path, [{"image_id": "1", "term": "x" * 200_000 + end, "weight": 1.0} for end in "ab"])
     rows = read_table(path)
     assert [len(row["term"]) for row in rows] == [2000, 2000]
     assert rows[0]["term"].startswith("x" * 1990 + "… ")
@@ -62,11 +62,11 @@ def test_long_texts_are_cut_stay_different_and_can_be_read(tmp_path):
 
 def test_sidecar_describes_every_column(tmp_path):
     path = tmp_path / "run_ica" / "desc-ICA_mixing.tsv"
-    write_table(path, [{"image_id": 1, "ICA_00": 0.5, "ICA_01": float("nan")}], ["image_id", "ICA_00", "ICA_01"])
+    write_table(path, [{"image_id": "1", "ICA_00": 0.5, "ICA_01": float("nan")}], ["image_id", "ICA_00", "ICA_01"])
     sidecar = json.loads((tmp_path / "run_ica" / "desc-ICA_mixing.json").read_text())
     assert list(sidecar) == ["ICA_00", "ICA_01", "image_id"]
     assert all(column["Description"] for column in sidecar.values())
-    assert read_table(path) == [{"image_id": 1, "ICA_00": 0.5, "ICA_01": None}]
+    assert read_table(path) == [{"image_id": "1", "ICA_00": 0.5, "ICA_01": None}]
 
 
 def test_undescribed_column_is_refused(tmp_path):
@@ -75,7 +75,7 @@ def test_undescribed_column_is_refused(tmp_path):
     with pytest.raises(KeyError, match="the column colour is not described"):
         write_table(tmp_path / "fetch_terms" / "terms-0.tsv", [], ["image_id", "colour"])
     with pytest.raises(KeyError, match="a row has the columns"):
-        write_table(tmp_path / "fetch_terms" / "terms-0.tsv", [{"image_id": 1, "term": "a"}])
+        write_table(tmp_path / "fetch_terms" / "terms-0.tsv", [{"image_id": "1", "term": "a"}])
 
 
 def test_failed_write_keeps_the_old_file(tmp_path):

@@ -284,10 +284,10 @@ def test_damaged_images_are_rows_and_the_run_goes_on(tmp_path, small_archive):
     snakemake(folder, "--configfile", small_config(folder, data_dir, run_ica={"n_components": 2, "n_restarts": 1}))
     refused_rows = read_table(folder / "results/stack_images/rejected.tsv")
     assert [(row["image_id"], row["reason"], row["name"]) for row in refused_rows] == [
-        (1000, "missing_file", "map 0"), (1001, "damaged_file", "map 1"),
+        ("1000", "missing_file", "map 0"), ("1001", "damaged_file", "map 1"),
     ]  # fmt: skip
     statuses = [row for n in range(4) for row in read_table(folder / f"results/fetch_terms/status-{n}.tsv")]
-    assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {1002: "malformed"}
+    assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {"1002": "malformed"}
     report = (folder / "results/render_report/report.html").read_text()
     assert "missing_file" in report
     assert "unreadable answer" in report
@@ -304,7 +304,7 @@ def test_real_maps_run_to_the_report(tmp_path, real_maps):
     )
     snakemake(folder, "--configfile", overlay)
     with (real_maps / "images.tsv").open() as stream:
-        judged = {int(row["image_id"]): row["usable_for_ica"] == "1" for row in csv.DictReader(stream, delimiter="\t")}
+        judged = {row["image_id"]: row["usable_for_ica"] == "1" for row in csv.DictReader(stream, delimiter="\t")}
     selected = {row["image_id"] for row in read_table(folder / "results/fetch_metadata/images.tsv")}
     used = {row["image_id"] for row in read_table(folder / "results/stack_images/images.tsv")}
     usable = {image_id for image_id in selected if judged[image_id]}

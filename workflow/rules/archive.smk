@@ -1,13 +1,22 @@
 """Get metadata, images and term weights from the archive.
 
-Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the demo that is simulated here), the lock.
-Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images and what each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/terms-{batch}.tsv; images go to the cache.
+Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
+Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
+dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv. Downloaded images
+go to the cache.
 """
 
 
+def archive_without(*unused):
+    """Return the archive's settings for a rule, without those that the rule's script does not use.
+
+    Snakemake reruns a rule when its parameters change. The lock is an input of the rules, so it is left out too.
+    """
+    return {key: value for key, value in config["archive"].items() if key not in {"lock", *unused}}
+
+
 rule build_demo_archive:
-    """Simulate a small NeuroVault with planted networks and the dirt of the real one."""
+    """Simulate a small NeuroVault with planted networks and the faults of the real one."""
     input:
         code_of("build_demo_archive"),
     output:
@@ -32,13 +41,13 @@ rule build_demo_archive:
 
 
 rule fetch_metadata:
-    """Read the metadata of the archive, filter, balance over collections, cap."""
+    """Read the metadata of the archive, filter, limit each collection, draw."""
     input:
         code_of("fetch_metadata"),
         configuration.filter_files(config),
-        demo=rules.build_demo_archive.output.archive if DEMO else [],
+        list(ARCHIVE.files.values()),
+        rules.build_demo_archive.output.archive if DEMO else [],
         lock=LOCK,
-        table=TABLE,
     output:
         collections="results/fetch_metadata/collections.tsv",
         images="results/fetch_metadata/images.tsv",
@@ -47,8 +56,8 @@ rule fetch_metadata:
         "logs/fetch_metadata.log",
     benchmark:
         "benchmarks/fetch_metadata.tsv"
-    retries: 0  # the client waits out an outage itself; other failures are final
-    localrule: True  # nodes of a cluster often have no internet
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: True  # compute nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
@@ -57,14 +66,14 @@ rule fetch_metadata:
         runtime=growing(240),
     params:
         **config["fetch_metadata"],
-        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode"]},
+        archive=archive_without("neurosynth_url", "on_changed"),
         batches=len(BATCHES),
     script:
         "../scripts/fetch_metadata.py"
 
 
 rule download_images:
-    """Get the images of one batch into the cache, check and hash them."""
+    """Get the images of one batch into the cache, check them and compute their checksums."""
     input:
         code_of("download_images"),
         images=rules.fetch_metadata.output.images,
@@ -75,17 +84,17 @@ rule download_images:
         "logs/download_images-{batch}.log",
     benchmark:
         "benchmarks/download_images-{batch}.tsv"
-    retries: 0  # the client waits out an outage itself; other failures are final
-    localrule: True  # nodes of a cluster often have no internet
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: True  # compute nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurovault=int(ASKS_NEUROVAULT),  # one batch at a time asks a server; files at hand are read side by side
+        neurovault=int(ARCHIVE.asks_server),  # one batch at a time asks a server; local files are read in parallel
     params:
-        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "url", "mode", "on_changed"]},
+        archive=archive_without("neurosynth_url"),
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
         resample=config["download_images"]["resample"],
         interpolation=config["download_images"]["interpolation"],
@@ -95,12 +104,12 @@ rule download_images:
 
 
 rule fetch_terms:
-    """Get the Neurosynth term weights of the images of one batch; what cannot be had stays missing."""
+    """Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
     input:
         code_of("fetch_terms"),
+        list(ARCHIVE.files.values()),
         images=rules.fetch_metadata.output.images,
         lock=LOCK,
-        table=TABLE,
     output:
         terms="results/fetch_terms/terms-{batch}.tsv",
         status="results/fetch_terms/status-{batch}.tsv",
@@ -108,17 +117,17 @@ rule fetch_terms:
         "logs/fetch_terms-{batch}.log",
     benchmark:
         "benchmarks/fetch_terms-{batch}.tsv"
-    retries: 0  # the client waits out an outage itself; other failures are final
-    localrule: True  # nodes of a cluster often have no internet
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: True  # compute nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurosynth=int(ASKS_NEUROVAULT),
+        neurosynth=int(ARCHIVE.asks_server),
     params:
-        archive={key: ARCHIVE[key] for key in ["source", "data_dir", "neurosynth_url", "mode", "on_changed"]},
+        archive=archive_without("url"),
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "../scripts/fetch_terms.py"

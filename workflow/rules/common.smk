@@ -55,12 +55,13 @@ def shown(file, caption, category, what):
 
 
 # What the Snakefile needs of the package. Another version of it may be there, from another workflow's import of ours.
-FOR_SNAKEFILE = ["configuration", "runtime/recovery", "runtime/resources", "runtime/tables"]
+FOR_SNAKEFILE = ["configuration", "archive/archive", "runtime/recovery", "runtime/resources", "runtime/tables"]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
 for module in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
     del sys.modules[module]
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels

@@ -52,7 +52,8 @@ rule mask_images:
         mem_mb=growing(1000),
         runtime=growing(30, per_mb=200),
     params:
-        data_dir=ARCHIVE["data_dir"],
+        data_dir=ARCHIVE.data_dir,
+        resampled=config["download_images"]["resample"],
         interpolation=config["mask_images"]["interpolation"],
         extrapolate_background=config["mask_images"]["extrapolate_background"],
     script:

@@ -78,7 +78,7 @@ rule write_lock:
         runtime=growing(10),
     params:
         settings=config,
-        data_dir=ARCHIVE["data_dir"],
+        data_dir=ARCHIVE.data_dir,
     script:
         "../scripts/write_lock.py"
 

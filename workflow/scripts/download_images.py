@@ -1,11 +1,13 @@
-"""Get the images of one batch into the archive's cache and make sure that they are what they should be."""
+"""Get the images of one batch into the archive's cache and check them."""
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurovault_ica.archive.downloads import require_enough, take_changed, walk_images
+from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.cache import copy_of
+from neurovault_ica.archive.image_status import stop_at_failures, take_changed
 from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
@@ -30,35 +32,33 @@ def main(
     Raises
     ------
     RuntimeError
-        If too many cannot be had, the server is down, or an image is not what it was when the lock was written.
+        If too many images fail, the server stops answering, or an image differs from the lock.
     """
     selection = read_table(images)
     locked = locked_images(lock)
+    opened = open_archive(archive)
 
     def get(wanted: list[Row]) -> list[Row]:
-        rows: list[Row] = []
-        with walk_images(wanted, archive, network, locked) as walk:
-            for row in walk:
-                rows.append(row)
-                # Those that the lock knows as failed were within the limit then.
-                if not locked:
-                    require_enough(rows, selected=len(selection), max_failed_fraction=max_failed_fraction)
-        return rows
+        with opened.get_images(wanted, network, locked) as rows:
+            if locked:
+                # The images that failed in the locked run were within the limit.
+                return list(rows)
+            return list(stop_at_failures(rows, selected=len(selection), max_failed_fraction=max_failed_fraction))
 
     rows = get([image for image in selection if image["batch"] == batch])
     changed = take_changed(rows)
     if lock and changed and archive["on_changed"] == "stop":
-        # The jobs of the other batches would stop one after the other, each with its part of the list.
+        # Check the other batches too. Otherwise each of their jobs would stop with its own part of the list.
         changed += take_changed(get([image for image in selection if image["batch"] != batch]))
         raise RuntimeError(list_changed(changed, lock))
     if resample:
         for row in rows:
             if row["status"] == "ok":
-                row["file"] = _resample(Path(archive["data_dir"]), row["file"], interpolation)
+                row["file"] = _resample(Path(opened.data_dir), row["file"], interpolation)
     write_table(status, rows)
     usable = [row for row in rows if row["status"] == "ok"]
     logging.info(
-        "%d of %d images are there and sound, %.0f MB",
+        "%d of %d images present and intact, %.0f MB",
         len(usable),
         len(rows),
         sum(row["bytes"] for row in usable) / 1e6,
@@ -67,12 +67,12 @@ def main(
 
 def _resample(data_dir: Path, file: str, interpolation: str) -> str:
     """Make the 3 mm copy of an image as nilearn does, and return its name; the image itself if it cannot be read."""
-    # Takes two seconds, and few need it.
+    # These imports take two seconds, and few runs need them.
     from neurovault_ica.images.nifti import UnusableError, read_image
     from nilearn.datasets.neurovault import STD_AFFINE
     from nilearn.image import resample_img
 
-    copy = f"{file.removesuffix('.gz').removesuffix('.nii')}_resampled.nii.gz"
+    copy = copy_of(file)
     try:
         read_image(data_dir / file)
     except UnusableError as error:

@@ -1,12 +1,13 @@
-"""Get the Neurosynth term weights of the images of one batch. What cannot be had stays missing."""
+"""Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
 
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import list_changed, locked_images
-from neurovault_ica.archive.term_answers import Found, answer_files, fetch_missing, find_answer
+from neurovault_ica.archive.term_answers import Found, find_answer
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Row
@@ -21,25 +22,25 @@ def main(
     archive: Mapping[str, Any],
     network: Mapping[str, Any],
     lock: str | None = None,
-    table: str | None = None,
 ) -> None:
-    """Collect the batch's weights in long form, and say for each image whether it has any.
+    """Write the batch's weights in long form, and a status table that tells which images have any.
 
     Raises
     ------
     RuntimeError
-        If the terms of an image are not what they were when the lock was written.
+        If the terms of an image differ from the lock.
     """
     selection = read_table(images)
     locked = locked_images(lock)
-    hashes = {number: row["terms_sha256"] for number, row in locked.items()}
+    hashes = {image_id: row["terms_sha256"] for image_id, row in locked.items()}
+    opened = open_archive(archive)
 
     def get(wanted: list[Row]) -> Iterator[Found]:
-        places = answer_files(wanted, archive["data_dir"], table)
-        reasons = fetch_missing(wanted, places, archive, network, hashes)
+        places = opened.term_files(wanted)
+        reasons = opened.fetch_terms(wanted, places, network, hashes)
         for image in wanted:
-            number = image["image_id"]
-            yield find_answer(number, places[number], reasons.get(number), locked.get(number))
+            image_id = image["image_id"]
+            yield find_answer(image_id, places[image_id], reasons.get(image_id), locked.get(image_id))
 
     statuses: list[Row] = []
     changed: list[str] = []
@@ -56,13 +57,13 @@ def main(
     write_table(terms, rows())
     write_table(status, statuses)
     if lock and changed and archive["on_changed"] == "stop":
-        # The jobs of the other batches would stop one after the other, each with its part of the list.
+        # Check the other batches too. Otherwise each of their jobs would stop with its own part of the list.
         for found in get([image for image in selection if image["batch"] != batch]):
             changed += found.changed
         raise RuntimeError(list_changed(changed, lock))
     if incomplete:
         logging.warning(
-            "%d terms of %d images have no name, or a weight that is no correlation; they are left out",
+            "%d terms of %d images are left out: they have no name, or no weight from -1 to 1",
             sum(incomplete),
             len(incomplete),
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
+from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_ica.images.resampling import Target, target_of
@@ -26,6 +27,7 @@ def main(
     data_dir: str,
     interpolation: str,
     extrapolate_background: bool,
+    resampled: bool = False,
 ) -> None:
     """Write the voxels and the quality table of one batch.
 
@@ -34,7 +36,7 @@ def main(
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
-    _check_cache(images, Path(data_dir))
+    _check_cache(images, Path(data_dir), resampled=resampled)
     masked = make_masker(target, interpolation, extrapolate_background)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
@@ -58,26 +60,33 @@ def main(
     _report(rows, n_usable, target)
 
 
-def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path) -> None:
-    """Refuse to go on without images that were there: they would be missing from the result, and nobody would see why.
+def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampled: bool) -> None:
+    """Stop if images are missing that download_images found. Otherwise they would be missing from the results.
+
+    Parameters
+    ----------
+    images : sequence of mappings
+        Rows of status-{batch}.tsv.
+    data_dir : Path
+    resampled : bool
+        Whether the files are copies that download_images resampled. The table has the size of the original, so the size
+        of a copy cannot be compared.
 
     Raises
     ------
     RuntimeError
-        If a file is not there any more, or has another size than download_images saw. A resampled copy has no size
-        in the table.
+        If a file is missing, or its size is not the one that download_images found.
     """
     changed = []
     for row in images:
         path = data_dir / row["file"]
-        is_copy = path.name.endswith("_resampled.nii.gz")
+        is_copy = resampled and original_of(row["file"]) != row["file"]
         if not path.is_file() or (path.stat().st_size != row["bytes"] and not is_copy):
             changed.append(row["file"])
     if changed:
         raise RuntimeError(
-            f"{len(changed)} of {len(images)} images are not in {data_dir} as download_images found them, such as"
-            f" {changed[0]}: the cache was deleted or changed in between. Look again with"
-            " snakemake --forcerun download_images"
+            f"{len(changed)} of {len(images)} images in {data_dir} were deleted or changed since download_images"
+            f" checked them, such as {changed[0]}: run snakemake --forcerun download_images to check again"
         )
 
 

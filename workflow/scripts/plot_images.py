@@ -1,7 +1,7 @@
 """Draw the images: quality measures, coverage, correlations, and a glass brain of each image."""
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import nibabel as nib
@@ -15,6 +15,7 @@ from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.matrix import correlate, count_images
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Real
@@ -26,7 +27,7 @@ MOST_CORRELATED = 1000
 
 
 def tabulate_correlations(
-    path: str, correlations: Real, collection_ids: Sequence[Hashable], image_ids: Sequence[Hashable]
+    path: str, correlations: Real, collection_ids: Sequence[str], image_ids: Sequence[str]
 ) -> None:
     """Write a matrix of correlations, rounded to four digits.
 
@@ -40,7 +41,7 @@ def tabulate_correlations(
         Image of each row; empty if the rows are collections.
     """
     columns = [f"r_{name}" for name in image_ids or collection_ids]
-    known: Sequence[Hashable] = image_ids or [None] * len(collection_ids)
+    known: Sequence[str | None] = image_ids or [None] * len(collection_ids)
     rows = [
         {"collection_id": collection, "image_id": image} | dict(zip(columns, values, strict=True))
         for collection, image, values in zip(collection_ids, known, np.round(correlations, 4).tolist(), strict=True)
@@ -101,7 +102,7 @@ def main(
     brain = inside[bounding_box(inside)]
     ids, pictures = glass_brains(qualities, voxels, brain, step)
     with replacing(glass) as temporary:
-        np.savez_compressed(temporary, image_ids=ids, pictures=pictures, outline=glass_outline(brain, step))
+        np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
     logging.info("%d images drawn, %d of them used", len(ids), len(used))
 
 

@@ -13,6 +13,7 @@ from neurovault_ica.naming.labels import enrich
 from neurovault_ica.naming.term_maps import compare_with_maps, rank_maps
 from neurovault_ica.naming.terms import count_carriers, describe_vocabulary, project, rank_terms, term_matrix
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.statistics.exchanged_collections import associate
@@ -58,7 +59,7 @@ def main(
         np.savez_compressed(
             temporary,
             weights=weights,
-            image_ids=np.array([image_ids[row] for row in rows], dtype=np.int64),
+            image_ids=np.array(as_numbers(image_ids[row] for row in rows)),
             terms=np.array(known_terms, dtype=str),
         )
     if not rows:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.report.charts import stability_chart
@@ -31,6 +32,7 @@ from neurovault_ica.report.text import read_markdown
 from neurovault_ica.report.viewer import pack_viewer
 from neurovault_ica.report.warnings import find_warnings, flags_of
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.exchanged_collections import MIN_COLLECTIONS
@@ -122,8 +124,7 @@ def main(
     words = read_table(vocabulary)
     scripts = read_scripts()
     page = make_template().render(
-        is_demo=settings["archive"]["source"] == "demo",
-        archive=settings["archive"],
+        archive=open_archive(settings["archive"]),
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
@@ -140,7 +141,7 @@ def main(
         images=describe_images(used[:LONGEST_TABLE], refused[:LONGEST_TABLE]),
         n_images=len(used),
         n_rejected=len(refused),
-        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used)],
+        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used, key=natural_key)],
         studies=studies,
         reasons=explain_rejections(refused),
         reason_texts=REASONS,

@@ -60,9 +60,10 @@ def main(
         networks=_table_named(results, "desc-ICA_networks.tsv"),
         mixtures=_table_named(results, "desc-ICA_mixture.tsv"),
     )
+    resampled = settings["download_images"]["resample"]
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]
-    write_table(lock, lock_rows(chosen, studies, files, named, {row["image_id"] for row in used}))
+    write_table(lock, lock_rows(chosen, studies, files, named, {row["image_id"] for row in used}, resampled=resampled))
     write_json(
         run,
         {

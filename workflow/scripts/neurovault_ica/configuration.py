@@ -13,6 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.images.names_beside import is_image_file, names_beside
@@ -68,6 +69,9 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     """
     schema = _read_yaml(SCHEMA_FILE)
     schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
+    *others, last = ARCHIVES
+    source = {"description": f"{', '.join(others)} or {last}", "enum": list(ARCHIVES)}
+    schema["properties"]["archive"]["properties"]["source"] = source
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
     )
@@ -76,13 +80,6 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         lines = [*_wrong_terms(config), *_contradictions(config)]
     if lines:
         raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
-
-
-def locate_archive(archive: Mapping[str, Any], *, demo: str) -> dict[str, Any]:
-    """Return the section ``archive`` with the data_dir that its source means: for a table, the table's folder."""
-    table = archive["table"]
-    data_dirs = {"demo": demo, "table": str(Path(table).parent) if table else "."}
-    return {**archive, "data_dir": data_dirs.get(archive["source"], archive["data_dir"])}
 
 
 def mask_file(config: Mapping[str, Any]) -> list[str]:
@@ -123,15 +120,20 @@ def filter_files(config: Mapping[str, Any]) -> list[str]:
 
 def user_files(config: Mapping[str, Any]) -> list[str]:
     """Return every file of the user's that the configuration names, besides images: what a rerun elsewhere needs."""
-    named = [config["archive"][key] for key in ("lock", "table") if config["archive"][key]]
     return [
-        *named,
+        *_archive_files(config).values(),
         *filter_files(config),
         *mask_file(config),
         *reference_files(config),
         *term_map_files(config),
         *atlas_files(config),
     ]
+
+
+def _archive_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the lock and the files of the user that the archive reads, by their key in the section ``archive``."""
+    lock = config["archive"]["lock"]
+    return open_archive(config["archive"]).files | ({"lock": lock} if lock else {})
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -175,12 +177,8 @@ def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Find what is valid key by key, but not together."""
     archive = config["archive"]
-    if (archive["source"] == "table") != (archive["table"] is not None):
-        yield (
-            f"archive.table: {json.dumps(archive['table'])} with archive.source {archive['source']} is not valid;"
-            " expected: the path of a table with source table, and null with the others"
-        )
-    named = [(f"archive.{key}", archive[key]) for key in ("table", "lock") if archive[key] is not None]
+    yield from find_contradictions(archive)
+    named = [(f"archive.{key}", file) for key, file in _archive_files(config).items()]
     named += [("mask_images.mask", file) for file in mask_file(config)]
     named += [("fetch_metadata", file) for file in filter_files(config)]
     named += [("plot_components.atlas", file) for file in atlas_files(config)]
@@ -188,11 +186,6 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     for key, file in named:
         if not Path(file).is_file():
             yield f"{key}: there is no file {file} (looked from {Path.cwd()})"
-    if archive["source"] == "offline" and not (Path(archive["data_dir"]) / "neurovault").is_dir():
-        yield (
-            f"archive.data_dir: no NeuroVault cache in {archive['data_dir']}: it has no folder neurovault/ (looked from"
-            f" {Path.cwd()}); name the folder that contains neurovault/, as for nilearn's fetch_neurovault"
-        )
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
             f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"
@@ -200,8 +193,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
-    is_read_only = archive["source"] in ("offline", "table") or archive["mode"] == "offline"
-    if config["download_images"]["resample"] and is_read_only:
+    if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (
             "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
             " images; expected: false"
@@ -232,7 +224,7 @@ def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
             f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases of networks that nilearn fetches;"
             f" {advice}known: {', '.join(NILEARN_ATLASES)}"
         )
-    elif archive["source"] == "offline" or archive["mode"] == "offline":
+    elif open_archive(archive).forbids_network:
         yield (
             f"{problem}is fetched through the network, which is not used offline; name the atlas's NIfTI file (nilearn"
             " keeps it in ~/nilearn_data)"

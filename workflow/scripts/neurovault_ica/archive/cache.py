@@ -1,24 +1,31 @@
-"""The NeuroVault cache on disk, in the layout of ``nilearn.datasets.fetch_neurovault``, both read and written.
+"""Read and write the NeuroVault cache, in the layout of ``nilearn.datasets.fetch_neurovault``.
 
 ``<data_dir>/neurovault/collection_<id>/`` holds ``collection_metadata.json``, ``image_<id>_metadata.json``,
-``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. An image's metadata is written after its file: where
-it is, the file is complete. What nilearn does not know is beside it, out of its way:
-``neurovault/listings/collection_<id>.json`` has all records of a collection as the server listed them,
-``neurovault/records/image_<id>.json`` that of an image that was chosen.
+``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. An image's metadata are written after its file, so a
+file with metadata is complete. Two more folders hold files that nilearn does not look for:
+``neurovault/listings/collection_<id>.json`` has all records of a collection as the server listed them, and
+``neurovault/records/image_<id>.json`` has the record of a selected image.
 
-Paths are always made from the numeric ids: what a record says of its own path or name is data and never followed.
+Paths are always made from the numeric ids. Paths and names in a record are data and are never followed.
 """
+
+from __future__ import annotations
 
 import json
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.tables import to_text
-from neurovault_ica.types import Record
 
+if TYPE_CHECKING:
+    from neurovault_ica.types import Record
+
+# nilearn's ending of resampled copies. Images of the user can have any name, so this says nothing outside of a cache.
+COPY_END = "_resampled.nii.gz"
 DESCRIPTION = """\
 Statistic maps of human brains and their metadata from NeuroVault ({url}),
 with term weights from Neurosynth where it had them.
@@ -28,7 +35,7 @@ collection_<id>/image_<id>_metadata.json             an image's metadata, as Neu
 collection_<id>/image_<id>.nii.gz                    the image, as NeuroVault has it
 collection_<id>/image_<id>_resampled.nii.gz          a copy with voxels of 3 mm, where asked for
 collection_<id>/neurosynth_words_for_image_<id>.json correlations with Neurosynth's term maps
-listings/, records/                                  NeuroVault's answers, so that nothing is asked for twice
+listings/, records/                                  NeuroVault's answers, kept so that no request is repeated
 
 nilearn reads this folder: fetch_neurovault(mode="offline", data_dir=<the folder that contains neurovault/>).
 NeuroVault publishes under CC0. Cite Gorgolewski et al. 2015, doi:10.3389/fninf.2015.00008, and the papers of the
@@ -36,19 +43,49 @@ collections that were used; for the terms Yarkoni et al. 2011, doi:10.1038/nmeth
 """
 
 
-def image_file(collection_id: int, image_id: int) -> str:
+def to_number(record_id: int | str) -> int:
+    """Return an id of NeuroVault as a number. Paths and addresses are only made from such numbers.
+
+    Raises
+    ------
+    ValueError
+        If the id has other characters than digits.
+    """
+    if not re.fullmatch(r"[0-9]{1,19}", str(record_id)):
+        raise ValueError(f"{str(record_id)[:100]!r} is not an id of NeuroVault, which is a whole number")
+    return int(record_id)
+
+
+def image_file(collection_id: int | str, image_id: int | str) -> str:
     """Name an image's file, relative to the data directory."""
-    return f"neurovault/collection_{collection_id}/image_{image_id}.nii.gz"
+    return f"neurovault/collection_{to_number(collection_id)}/image_{to_number(image_id)}.nii.gz"
 
 
-def terms_file(collection_id: int, image_id: int) -> str:
-    """Name the file with the Neurosynth answer for an image, relative to the data directory."""
-    return f"neurovault/collection_{collection_id}/neurosynth_words_for_image_{image_id}.json"
+def image_files(collection_id: int | str, image_id: int | str) -> tuple[str, str]:
+    """Name an image's file, packed and unpacked, relative to the data directory."""
+    packed = image_file(collection_id, image_id)
+    return packed, packed.removesuffix(".gz")
 
 
-def resampled_file(collection_id: int, image_id: int) -> str:
-    """Name the 3 mm copy of an image, relative to the data directory."""
-    return f"neurovault/collection_{collection_id}/image_{image_id}_resampled.nii.gz"
+def find_image(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str:
+    """Name the file of an image in a cache. An unpacked file comes first: the packed one is then our copy of it."""
+    packed, unpacked = image_files(collection_id, image_id)
+    return unpacked if (Path(data_dir) / unpacked).is_file() else packed
+
+
+def copy_of(file: str) -> str:
+    """Name the copy with voxels of 3 mm of a cached image, as nilearn does."""
+    return f"{file.removesuffix('.gz').removesuffix('.nii')}{COPY_END}"
+
+
+def original_of(file: str) -> str:
+    """Name the image that a file in the cache is a copy of; the file itself if it is no copy."""
+    return f"{file.removesuffix(COPY_END)}.nii.gz" if file.endswith(COPY_END) else file
+
+
+def terms_file(collection_id: int | str, image_id: int | str) -> str:
+    """Name the file with Neurosynth's answer for an image, relative to the data directory."""
+    return f"neurovault/collection_{to_number(collection_id)}/neurosynth_words_for_image_{to_number(image_id)}.json"
 
 
 def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
@@ -78,14 +115,14 @@ def read_collections(data_dir: str | Path) -> tuple[list[Record], list[str]]:
     return records, damaged
 
 
-def read_images(data_dir: str | Path, collection_id: int) -> tuple[list[Record], list[str]]:
+def read_images(data_dir: str | Path, collection_id: int | str) -> tuple[list[Record], list[str]]:
     """Read the metadata of all images of one collection in a cache, sorted by id; also list the damaged files."""
-    folder = Path(data_dir) / "neurovault" / f"collection_{collection_id}"
+    folder = _collection_folder(data_dir, collection_id)
     return _read_records((path, path.name) for path in sorted(folder.glob("image_*_metadata.json")))
 
 
-def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) -> str | None:
-    """Say which version of an image the cache has, as tables write its date; None if it has none that is complete."""
+def read_modify_date(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str | None:
+    """Return the modification date of a cached image, as tables write it; None if no complete image is there."""
     try:
         record = _read_json(_image_metadata(data_dir, collection_id, image_id))
     except (OSError, ValueError):
@@ -96,35 +133,39 @@ def read_modify_date(data_dir: str | Path, collection_id: int, image_id: int) ->
 def write_collection(data_dir: str | Path, record: Record) -> None:
     """Store a collection's metadata as nilearn does."""
     folder = _collection_folder(data_dir, record["id"])
-    _write_json(folder / "collection_metadata.json", _without_paths(record) | {"relative_path": folder.name})
+    known = _without_paths(record) | {"id": to_number(record["id"]), "relative_path": folder.name}
+    _write_json(folder / "collection_metadata.json", known)
 
 
 def write_image(data_dir: str | Path, record: Record) -> None:
-    """Store an image's metadata as nilearn does. Do this last: it says that the image's file is complete."""
-    folder, image_id = f"collection_{record['collection_id']:d}", record["id"]
-    paths = {
-        "relative_path": f"{folder}/image_{image_id:d}.nii.gz",
-        "resampled_relative_path": f"{folder}/image_{image_id:d}_resampled.nii.gz",
+    """Store an image's metadata as nilearn does. Call this last: metadata mean that the image's file is complete."""
+    image_id, collection_id = to_number(record["id"]), to_number(record["collection_id"])
+    folder = f"collection_{collection_id}"
+    known = {
+        "id": image_id,
+        "collection_id": collection_id,
+        "relative_path": f"{folder}/image_{to_number(image_id)}.nii.gz",
+        "resampled_relative_path": f"{folder}/image_{to_number(image_id)}_resampled.nii.gz",
     }
-    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | paths)
+    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | known)
 
 
-def has_collection(data_dir: str | Path, collection_id: int) -> bool:
-    """Say whether a collection's metadata are in the cache."""
+def has_collection(data_dir: str | Path, collection_id: int | str) -> bool:
+    """Tell whether a collection's metadata are in the cache."""
     return (_collection_folder(data_dir, collection_id) / "collection_metadata.json").is_file()
 
 
-def read_record(data_dir: str | Path, image_id: int) -> Record | None:
-    """Read what `write_record` stored; None if there is nothing, or something else."""
+def read_record(data_dir: str | Path, image_id: int | str) -> Record | None:
+    """Read the record that `write_record` stored; None if it is missing or damaged."""
     try:
         record = _read_json(_record_file(data_dir, image_id))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("id") == image_id else None
+    return record if isinstance(record, dict) and record.get("id") == to_number(image_id) else None
 
 
 def write_record(data_dir: str | Path, record: Record) -> None:
-    """Store the metadata of an image that is yet to be downloaded, where nilearn does not look for complete images."""
+    """Store the metadata of an image before its download, in a folder where nilearn does not look for images."""
     _write_json(_record_file(data_dir, record["id"]), record)
 
 
@@ -134,7 +175,7 @@ def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Rec
     Returns
     -------
     list of dict or None
-        None if there are none, or they are damaged, of another server or of before the collection's last change.
+        None if they are missing, damaged, from another server, or older than the collection's last change.
     """
     path = _listing_file(data_dir, collection["id"])
     try:
@@ -146,7 +187,7 @@ def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Rec
         logging.warning("%s is damaged and not used: %s", path, error)
         return None
     if not isinstance(images, list) or not all(isinstance(image, dict) and is_id(image.get("id")) for image in images):
-        logging.warning("%s is damaged and not used: not a list of records", path)
+        logging.warning("%s is damaged and not used: it is not a list of records", path)
         return None
     return images if version == _version(url, collection) else None
 
@@ -157,16 +198,16 @@ def write_listing(data_dir: str | Path, url: str, collection: Record, images: li
 
 
 def write_description(data_dir: str | Path, url: str) -> None:
-    """Say in the cache what it is, for whoever finds it."""
+    """Write a README.txt into the cache that explains its files."""
     with replacing(Path(data_dir) / "neurovault" / "README.txt") as temporary:
         temporary.write_text(DESCRIPTION.format(url=url), "utf-8")
 
 
 def null_strings_to_none(record: Record) -> Record:
-    """Replace strings that stand for "no value" ("", "None / Other", "null", "n/a") by None.
+    """Replace strings that mean "no value" ("", "None / Other", "null", "n/a") by None.
 
-    nilearn replaces whatever begins with "none" or "null"; here the whole string must, so that a map may be called
-    "null hypothesis".
+    nilearn replaces every string that begins with "none" or "null". Here the whole string must match, so that a map may
+    be called "null hypothesis".
     """
     null = re.compile(r"(n/?a|none( / other)?|null)?", re.IGNORECASE)
     return {
@@ -176,33 +217,33 @@ def null_strings_to_none(record: Record) -> Record:
 
 
 def is_id(value: Any) -> bool:
-    """Say whether a value can be the id of an image or a collection."""
+    """Tell whether a value from a server can be the id of an image or a collection."""
     return type(value) is int and 0 <= value < 2**63
 
 
 def _version(url: str, collection: Record) -> list[Any]:
-    """Tell states of a collection apart: every upload, edit and removal in it changes one of these."""
+    """Describe the state of a collection: every upload, edit and removal changes one of these values."""
     return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
 
 
-def _listing_file(data_dir: str | Path, collection_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / "listings" / f"collection_{collection_id:d}.json"
+def _listing_file(data_dir: str | Path, collection_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / "listings" / f"collection_{to_number(collection_id)}.json"
 
 
-def _record_file(data_dir: str | Path, image_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / "records" / f"image_{image_id:d}.json"
+def _record_file(data_dir: str | Path, image_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / "records" / f"image_{to_number(image_id)}.json"
 
 
-def _collection_folder(data_dir: str | Path, collection_id: int) -> Path:
-    return Path(data_dir) / "neurovault" / f"collection_{collection_id:d}"
+def _collection_folder(data_dir: str | Path, collection_id: int | str) -> Path:
+    return Path(data_dir) / "neurovault" / f"collection_{to_number(collection_id)}"
 
 
-def _image_metadata(data_dir: str | Path, collection_id: int, image_id: int) -> Path:
-    return _collection_folder(data_dir, collection_id) / f"image_{image_id:d}_metadata.json"
+def _image_metadata(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> Path:
+    return _collection_folder(data_dir, collection_id) / f"image_{to_number(image_id)}_metadata.json"
 
 
 def _read_json(path: Path) -> Any:
-    """Read a JSON file; whatever is wrong with its content is a ValueError."""
+    """Read a JSON file. Every fault of its content is a ValueError."""
     try:
         return json.loads(path.read_text("utf-8"))
     except RecursionError as error:
@@ -215,11 +256,11 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _without_paths(record: Record) -> Record:
-    """Drop what nilearn would take for the place of a file: anybody can put such a key into a record on NeuroVault."""
+    """Drop keys that nilearn would use as paths, because anybody can add such a key to a record on NeuroVault."""
     return {key: value for key, value in record.items() if "relative_path" not in key and "absolute" not in key}
 
 
-def _read_records(files: Any) -> tuple[list[Record], list[str]]:
+def _read_records(files: Iterable[tuple[Path, str]]) -> tuple[list[Record], list[str]]:
     records, damaged = [], []
     for path, name in files:
         try:

@@ -1,7 +1,7 @@
-"""Decide by metadata which collections and images are wanted.
+"""Compare metadata fields with the conditions of the configuration.
 
-The ten comparisons are those of ``nilearn.datasets.neurovault`` under their names in snake case, with the same
-meaning for missing and mistyped values.
+The comparisons are those of ``nilearn.datasets.neurovault`` with their names in snake case. Missing values and values
+of another type are treated as nilearn treats them.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ Predicate = Callable[[Any], bool]
 
 
 def _compare(relation: Callable[[Any, Any], bool]) -> Callable[[Any], Predicate]:
-    """Build an order comparison that casts the value to the type of the bound and is False where it cannot."""
+    """Build an order comparison. It casts the value to the type of the bound, and is False if that fails."""
 
     def bind(bound: Any) -> Predicate:
         def holds(value: Any) -> bool:
@@ -70,14 +70,14 @@ def compile_term(key: str, term: Any) -> Predicate:
     Parameters
     ----------
     key : str
-        The metadata field, for messages.
+        Name of the metadata field, for messages.
     term : object
         A plain value (equality) or a mapping of one comparison to its argument, such as ``{is_in: [Z map, T map]}``.
 
     Raises
     ------
     ValueError
-        If the mapping is not one known comparison with an argument of the right kind.
+        If the mapping is not one known comparison with an argument of the right type.
     """
     if not isinstance(term, Mapping):
         return lambda value: value == term
@@ -90,7 +90,7 @@ def compile_term(key: str, term: Any) -> Predicate:
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
     if name == "pattern" and not isinstance(argument, str):
         raise ValueError(f"{key}: pattern takes a text, not {argument!r}")
-    # nilearn stops with a TypeError at the first text that is asked for a number.
+    # nilearn stops with a TypeError when it looks for a number in a text.
     if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
         raise ValueError(f"{key}: {name} takes texts, not {argument!r}; write them in quotes")
     if name in FLAG_COMPARISONS and not isinstance(argument, bool):
@@ -102,7 +102,7 @@ def compile_term(key: str, term: Any) -> Predicate:
 
 
 def describe_term(key: str, term: Any) -> str:
-    """Write one term as it stands in selection.tsv, nearly as in the configuration: ``map_type is_in [Z map]``."""
+    """Write one term for selection.tsv, almost as in the configuration: ``map_type is_in [Z map]``."""
     if isinstance(term, Mapping):
         ((name, argument),) = term.items()
         return f"{key} {name} {as_configured(argument)}"
@@ -110,13 +110,18 @@ def describe_term(key: str, term: Any) -> str:
 
 
 def load_function(reference: str) -> Callable[[Metadata], bool]:
-    """Load the callable that ``file.py:function`` names.
+    """Load a filter function of the user.
+
+    Parameters
+    ----------
+    reference : str
+        ``file.py:function``.
 
     Raises
     ------
     ValueError
-        If the reference is not of that form, there is no such file or function, or the file cannot be run. The
-        function that is returned raises it too, for whatever the one in the file raises.
+        If the reference has another form, the file or function does not exist, or the file cannot be run. The returned
+        function raises it if the user's function raises any error.
     """
     file, separator, name = reference.rpartition(":")
     if not separator or not file.endswith(".py"):
@@ -148,7 +153,7 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
 
 
 def _explain(error: Exception, file: str) -> str:
-    """Name an error and the last line of the user's file that it went through."""
+    """Describe an error and the line of the user's file that raised it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f" (line {lines[-1]})" if lines else ""
     return f"{type(error).__name__}: {error}{place}"
@@ -157,8 +162,8 @@ def _explain(error: Exception, file: str) -> str:
 def word_pattern(words: list[str]) -> re.Pattern[str]:
     r"""Compile a pattern that finds any of `words` as whole words.
 
-    Bounded by words because plain substring matching drops "semantICAlly"; an underscore or digit ends a word too,
-    since file-like names such as ``seed_PCC`` and ``ICA12`` are common.
+    Substrings do not count, because "ica" is part of "semantically". An underscore or a digit ends a word, because
+    names such as ``seed_PCC`` and ``ICA12`` are common.
     """
     alternatives = "|".join(re.escape(word) for word in words)
     return re.compile(rf"(?<![^\W\d_])(?:{alternatives})(?![^\W\d_])", re.IGNORECASE)

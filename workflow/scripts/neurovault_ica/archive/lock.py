@@ -1,8 +1,7 @@
-"""The lock: what images.lock.tsv holds of a run, and how a later run reads it.
+"""The lock images.lock.tsv: how a run writes it, and how a later run reads it.
 
-One row per image of the selection, with everything that metadata tables of the run say of it and of its collection, so
-that a rerun asks no server for metadata. The columns ``file``, ``path`` and ``sha256`` are what ``datalad addurls``
-needs.
+It has one row for each selected image, with all columns of images.tsv and collections.tsv, so a rerun needs no metadata
+from a server. ``datalad addurls`` uses the columns ``file``, ``path`` and ``sha256``.
 """
 
 import csv
@@ -11,25 +10,41 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.cache import original_of
+from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import column_names, read_table
-from neurovault_ica.types import Record
+from neurovault_ica.types import Record, Row
 
 SOFTWARE_VERSION = "0.1.0"
 LOCK_TABLE = "write_lock/images.lock.tsv"
 IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
-# Of the tables that go into the lock, what is of one run only.
+# Columns left out of the lock because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
 
 
 def lock_rows(
-    selection: Iterable[Mapping[str, Any]],
-    collections: Iterable[Mapping[str, Any]],
-    downloads: Iterable[Mapping[str, Any]],
-    terms: Iterable[Mapping[str, Any]],
-    used: Container[int],
-) -> list[dict[str, Any]]:
-    """Join what a rerun must know of each selected image, by id."""
+    selection: Iterable[Row],
+    collections: Iterable[Row],
+    downloads: Iterable[Row],
+    terms: Iterable[Row],
+    used: Container[Any],
+    *,
+    resampled: bool = False,
+) -> list[Row]:
+    """Join everything that a rerun must know about each selected image. The rows are ordered by image.
+
+    Parameters
+    ----------
+    selection, collections : iterable of mappings
+        Rows of images.tsv and collections.tsv.
+    downloads, terms : iterable of mappings
+        Rows of status-{batch}.tsv of download_images and of fetch_terms.
+    used : container
+        Ids of the images in the matrix.
+    resampled : bool
+        Whether download_images made resampled copies in the cache.
+    """
     studies = {row["collection_id"]: row for row in collections}
     files = {row["image_id"]: row for row in downloads}
     terms_of = {row["image_id"]: row for row in terms}
@@ -40,18 +55,19 @@ def lock_rows(
             files[image["image_id"]],
             terms_of[image["image_id"]],
             used=image["image_id"] in used,
+            resampled=resampled,
         )
-        for image in sorted(selection, key=lambda row: row["image_id"])
+        for image in sorted(selection, key=lambda row: natural_key(row["image_id"]))
     ]
 
 
-def read_lock(path: str) -> list[dict[str, Any]]:
-    """Read a lock, wherever it lies.
+def read_lock(path: str) -> list[Row]:
+    """Read a lock. It may have any name and lie in any folder.
 
     Raises
     ------
     ValueError
-        If it is no lock, or damaged.
+        If the file is not a lock, or is damaged.
     """
     try:
         rows = read_table(path, described_as=LOCK_TABLE)
@@ -59,45 +75,58 @@ def read_lock(path: str) -> list[dict[str, Any]]:
         raise ValueError(f"{path} is no images.lock.tsv of this workflow: {error}") from error
     missing = sorted(set(column_names(LOCK_TABLE)) - set(rows[0] if rows else []))
     if missing:
-        raise ValueError(f"{path} is no images.lock.tsv of this workflow: it has no {', '.join(missing)}")
+        raise ValueError(f"{path} is no images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}")
     seen = set()
     for line, row in enumerate(rows, start=2):
-        if row["image_id"] is None or row["collection_id"] is None:
-            raise ValueError(f"{path}, line {line}: image_id and collection_id must be whole numbers, not n/a")
+        for key in ("image_id", "collection_id"):
+            if row[key] is None or not SAFE_ID.fullmatch(row[key]):
+                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
             raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits")
         if row["status"] not in ("ok", "failed") or (row["status"] == "ok") == (row["sha256"] is None):
             raise ValueError(f"{path}, line {line}: status and sha256 contradict each other")
-        if row["image_id"] in seen or min(row["image_id"], row["collection_id"]) < 0:
-            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} is not possible, or there twice")
+        if row["image_id"] in seen:
+            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} is there twice")
         seen.add(row["image_id"])
     return rows
 
 
-def locked_images(path: str | None) -> dict[int, dict[str, Any]]:
-    """Read the rows of a lock by image; nothing without a lock."""
+def locked_images(path: str | None) -> dict[Any, Row]:
+    """Read the rows of a lock by image; empty without a lock."""
     return {row["image_id"]: row for row in read_lock(path)} if path else {}
 
 
-def locked_image(row: Mapping[str, Any]) -> Record:
-    """Take an image's metadata from its row."""
-    return {key: row[key] for key in _locked_columns(IMAGES_TABLE)} | {"id": row["image_id"]}
+def locked_selection(path: str) -> tuple[list[Record], dict[Any, Record]]:
+    """Read the selection of the run that wrote the lock.
 
-
-def locked_collection(row: Mapping[str, Any]) -> Record:
-    """Take a collection's metadata from the row of one of its images."""
-    names = [name for name in _locked_columns(COLLECTIONS_TABLE) if name != "collection_id"]
-    return {name: row[f"collection_{name}"] for name in names} | {"id": row["collection_id"]}
+    Returns
+    -------
+    images : list of dict
+        Metadata of the images, ordered by collection and id.
+    collections : dict
+        Metadata of the collections by id.
+    """
+    rows = sorted(read_lock(path), key=lambda row: (natural_key(row["collection_id"]), natural_key(row["image_id"])))
+    return [_locked_image(row) for row in rows], {row["collection_id"]: _locked_collection(row) for row in rows}
 
 
 def list_changed(changed: Iterable[str], lock: str) -> str:
-    """Say which files are not what they were when the lock was written."""
+    """Write the error for files that differ from the lock."""
     listing = "; ".join(changed)
     return (
-        f"not as in the lock {Path(lock).name}: {listing}. Set archive.on_changed to skip to go on without them, which"
-        " gives other results"
+        f"some files differ from the lock {Path(lock).name}: {listing}. Set archive.on_changed to skip to continue"
+        " without them, which changes the results"
     )
+
+
+def _locked_image(row: Row) -> Record:
+    return {key: row[key] for key in _locked_columns(IMAGES_TABLE)} | {"id": row["image_id"]}
+
+
+def _locked_collection(row: Row) -> Record:
+    names = [name for name in _locked_columns(COLLECTIONS_TABLE) if name != "collection_id"]
+    return {name: row[f"collection_{name}"] for name in names} | {"id": row["collection_id"]}
 
 
 def _lock_row(
@@ -107,18 +136,9 @@ def _lock_row(
     terms: Mapping[str, Any],
     *,
     used: bool,
-) -> dict[str, Any]:
-    """Put together the row of one image.
-
-    Parameters
-    ----------
-    image, collection, download, terms : mapping
-        Its rows in images.tsv, collections.tsv and the two stages' status-{batch}.tsv.
-    used : bool
-        Whether it is in the matrix.
-    """
-    # With resample the copy was used, but what a rerun can verify is what it was made from.
-    path = download["file"].replace("_resampled.nii.gz", ".nii.gz")
+    resampled: bool,
+) -> Row:
+    """Join the rows of one image in images.tsv, collections.tsv and the two stages' status-{batch}.tsv."""
     row = {key: value for key, value in image.items() if key not in _NOT_LOCKED}
     row |= {
         f"collection_{key}": value for key, value in collection.items() if key not in _NOT_LOCKED | {"collection_id"}
@@ -131,7 +151,8 @@ def _lock_row(
         "terms_sha256": terms["sha256"],
         "terms_reason": terms["reason"],
         "used": used,
-        "path": path,
+        # Size and checksum are those of the image that a copy was made from, so name that image.
+        "path": original_of(download["file"]) if resampled else download["file"],
         "software_version": SOFTWARE_VERSION,
     }
 

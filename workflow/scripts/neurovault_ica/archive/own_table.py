@@ -1,28 +1,108 @@
-"""Read a table of the user's own maps."""
+"""``source: table``: the user's own maps, listed in a table."""
+
+from __future__ import annotations
 
 import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import null_strings_to_none
+from neurovault_ica.archive.records import CollectionImages, Damage
+from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import MISSING
-from neurovault_ica.types import Record
+
+if TYPE_CHECKING:
+    from neurovault_ica.types import Record, Row
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
+class OwnTable(Archive):
+    """A table with the columns ``file``, ``image_id`` and ``collection_id``; further columns are metadata.
+
+    Columns that begin with ``collection_`` describe the collection: ``collection_name``, ``collection_DOI``. The column
+    ``terms`` names a file with the image's term weights.
+    """
+
+    name = "table"
+    own_keys = ("table",)
+    sentence = "were our own"
+    rerun_note = "\nThe images are not from NeuroVault and not in this folder; DATA= names the folder of their table.\n"
+
+    @property
+    def data_dir(self) -> str:
+        """The table's folder, which the paths in the table are relative to."""
+        return str(Path(self.settings["table"]).parent)
+
+    @property
+    def label(self) -> str:
+        """What the page and messages call this archive."""
+        return f"the table {self.settings['table']}"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The table, if it is configured."""
+        return {"table": self.settings["table"]} if self.settings["table"] else {}
+
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
+        """Name the table by its absolute path."""
+        table = base / self.settings["table"]
+        return {"table": str(((data or table.parent) / table.name).absolute())}
+
+    def collections(self) -> tuple[list[Record], Damage]:
+        """Group the rows of the table by collection."""
+        return [
+            {
+                key.removeprefix("collection_"): value
+                for key, value in images[0].items()
+                if key.startswith("collection_") and key != "collection_id"
+            }
+            | {"id": number, "number_of_images": len(images)}
+            for number, images in sorted(self._by_collection().items(), key=lambda group: natural_key(group[0]))
+        ], {}
+
+    def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
+        """Give the rows of each collection."""
+        rows = self._by_collection()
+        for collection in collections:
+            yield CollectionImages(collection, rows[collection["id"]], {})
+
+    def file_of(self, image: Row) -> str:
+        """Name the file as the table does."""
+        return str(image["file"])
+
+    def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
+        """Say which file the table names for the terms of each image; None if it names none."""
+        named = {str(row["id"]): row.get("terms") for row in read_own_table(self.settings["table"])}
+        return {
+            image["image_id"]: Path(self.data_dir) / str(terms)
+            if (terms := named.get(str(image["image_id"])))
+            else None
+            for image in images
+        }
+
+    def _by_collection(self) -> dict[Any, list[Record]]:
+        groups: dict[Any, list[Record]] = {}
+        for row in read_own_table(self.settings["table"]):
+            groups.setdefault(row["collection_id"], []).append(row)
+        return groups
+
+
 def read_own_table(table: str) -> list[Record]:
-    """Read a table of one's own maps; numbers, true and false are what they look like, empty and ``n/a`` are None.
+    """Read a table of the user's own maps.
+
+    Numbers, true and false are read as what they look like; an empty cell and ``n/a`` are None.
 
     Raises
     ------
     ValueError
-        If it is not UTF-8, a column is missing or there twice, an id is no whole number or there twice, or a file is
-        outside of the table's folder by its absolute path.
+        If the table is not UTF-8, a column is missing or there twice, an id is not valid or there twice, or a file is
+        named by an absolute path outside of the table's folder.
     """
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as stream:
@@ -36,13 +116,16 @@ def read_own_table(table: str) -> list[Record]:
         ) from error
     except csv.Error as error:
         raise ValueError(f"{table} cannot be read as a table: {error}") from error
-    seen: dict[int, str] = {}
+    file_of: dict[Any, str] = {}
     for row in rows:
-        if row["id"] in seen:
-            raise ValueError(f"{table}: image_id {row['id']} is given twice: {seen[row['id']]} and {row['file']}")
-        seen[row["id"]] = row["file"]
+        if row["id"] in file_of:
+            raise ValueError(
+                f"{table}: image_id {row['id']} is given twice, for {file_of[row['id']]} and {row['file']}; give each"
+                " image its own id"
+            )
+        file_of[row["id"]] = row["file"]
     if not rows:
-        raise ValueError(f"{table} has no rows")
+        raise ValueError(f"{table} has no rows; list one image in each row")
     return rows
 
 
@@ -61,32 +144,39 @@ def _check_columns(table: str, columns: list[str]) -> None:
 
 
 def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
+    """Turn a row of the table into the metadata of an image."""
     if None in row or None in row.values():
-        raise ValueError(f"{table}, line {line}: not as many fields as there are columns")
-    ids = {}
-    for key in ("image_id", "collection_id"):
-        if not re.fullmatch(r"\d{1,18}", row[key].strip()):
-            raise ValueError(f"{table}, line {line}: {key} must be a whole number, not {row[key]!r}")
-        ids[key] = int(row[key])
+        raise ValueError(f"{table}, line {line}: the number of fields is not the number of columns")
+    ids = {key: _read_id(table, line, key, row[key].strip()) for key in ("image_id", "collection_id")}
     if not row["file"].strip():
-        raise ValueError(f"{table}, line {line}: there is no file")
+        raise ValueError(f"{table}, line {line}: the file is missing")
     file = _relative_to_table(table, line, row["file"].strip())
     record = null_strings_to_none({key: _parse(value) for key, value in row.items()})
     return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": file}
 
 
+def _read_id(table: str, line: int, key: str, text: str) -> int | str:
+    """Read an id. Whole numbers are numbers, as those of NeuroVault, so that conditions can compare them."""
+    if not SAFE_ID.fullmatch(text):
+        raise ValueError(
+            f"{table}, line {line}: {key} {text!r} is not valid; use up to 100 letters, digits, '_', '-' and '.', and"
+            " begin with a letter, a digit or '_'"
+        )
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
+
+
 def _relative_to_table(table: str, line: int, file: str) -> str:
-    """Name a map relative to its table's folder: no absolute path of this machine goes into the results."""
+    """Name a map relative to its table's folder, so that no absolute path of this machine goes into the results."""
     if not Path(file).is_absolute():
         return file
     folder = Path(table).absolute().parent
-    # Normalised as text first: the maps inside the folder may be links to elsewhere.
+    # Compare the paths as text first: maps inside the folder may be links to another place.
     for start, path in ((folder, Path(os.path.normpath(file))), (folder.resolve(), Path(file).resolve())):
         if path.is_relative_to(start):
             return str(path.relative_to(start))
     relative = os.path.relpath(Path(file), folder)
     raise ValueError(
-        f"{table}, line {line}: {file} is an absolute path to outside of the table's folder, which would go into the"
+        f"{table}, line {line}: {file} lies outside of the table's folder, and its absolute path would be stored in the"
         f" results; write {relative}, or put the table beside the maps"
     )
 

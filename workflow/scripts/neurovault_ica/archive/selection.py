@@ -1,28 +1,21 @@
-"""Select collections and images by their metadata: criteria, balance over collections, a seeded draw."""
+"""Select collections and images by their metadata: criteria, a limit for each collection, a seeded draw."""
 
-import difflib
 import hashlib
-import logging
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from neurovault_ica.archive.conditions import compile_term, describe_term, load_function, word_pattern
-from neurovault_ica.archive.sources import Source
+from neurovault_ica.archive.fields import check_fields, refuse_typos
+from neurovault_ica.archive.filters import Criterion
+from neurovault_ica.archive.records import Records
+from neurovault_ica.archive.steps import READ, Step, count_damaged, step, step_of_counts
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Record
-
-Step = dict[str, Any]
-Criterion = tuple[str, Callable[[Record], bool]]
-READABLE = "readable metadata"
-READ = "read until there were enough images"
-# How alike two names are when the one is a slip of the other; no two fields of NeuroVault's images are.
-SLIP = 0.8
 
 
 def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
@@ -33,7 +26,7 @@ def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: s
     records : iterable of dict
         Metadata of images or collections.
     criteria : iterable of (name, function)
-        In the order in which they are tried.
+        They are applied in this order.
     level : {"collection", "image"}
 
     Returns
@@ -51,63 +44,17 @@ def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: s
     return kept, steps
 
 
-def collection_criteria(
-    *, collection_terms: Mapping[str, Any], collection_filter: str | None, collection_ids: list[int] | None
-) -> list[Criterion]:
-    """List the tests that a collection must pass, from the configuration."""
-    criteria: list[Criterion] = []
-    if collection_ids is not None:
-        criteria.append(("collection_ids", _field_is_in("id", collection_ids)))
-    criteria += [_term_criterion(key, term) for key, term in collection_terms.items()]
-    if collection_filter is not None:
-        criteria.append((f"collection_filter {collection_filter}", load_function(collection_filter)))
-    return criteria
+def draw(records: Iterable[Record], random_state: int) -> list[Record]:
+    """Shuffle collections, or the images of one collection, by a hash of seed and id.
 
-
-def image_criteria(
-    *,
-    image_terms: Mapping[str, Any],
-    image_filter: str | None,
-    image_ids: list[int] | None,
-    collection_ids: list[int] | None,
-    exclude_words: list[str],
-    min_subjects: int | None,
-) -> list[Criterion]:
-    """List the tests that an image must pass, from the configuration."""
-    criteria: list[Criterion] = []
-    if image_ids is not None:
-        of_image, of_collection = _field_is_in("id", image_ids), _field_is_in("collection_id", collection_ids or [])
-        name = "image_ids" if collection_ids is None else "image_ids or collection_ids"
-        criteria.append((name, lambda image: of_image(image) or of_collection(image)))
-    criteria += [_term_criterion(key, term) for key, term in image_terms.items()]
-    if exclude_words:
-        pattern = word_pattern(exclude_words)
-        criteria.append(
-            (f"name without {', '.join(exclude_words)}", lambda image: not pattern.search(str(image.get("name") or "")))
-        )
-    if min_subjects is not None:
-        criteria.append((f"number_of_subjects >= {min_subjects} where known", _has_subjects(min_subjects)))
-    if image_filter is not None:
-        criteria.append((f"image_filter {image_filter}", load_function(image_filter)))
-    return criteria
-
-
-def draw_collections(collections: Iterable[Record], random_state: int) -> list[Record]:
-    """Put collections in the order in which they are asked for images: that of a hash of seed and id.
-
-    So the draw depends on neither the order of the records nor on which others there are: a collection more in the
-    archive can push another out, but does not reshuffle the rest.
+    The result depends neither on the order of the records nor on other records. A new collection in the archive can
+    push another one out of the selection, but it does not reshuffle the rest.
     """
-    return sorted(collections, key=lambda collection: (_draw(random_state, collection["id"]), collection["id"]))
-
-
-def draw_images(images: Iterable[Record], random_state: int) -> list[Record]:
-    """Put the images of a collection in the order in which they are taken, by a hash of seed and id too."""
-    return sorted(images, key=lambda image: (_draw(random_state, image["id"]), image["id"]))
+    return sorted(records, key=lambda record: (_hash(random_state, record["id"]), record["id"]))
 
 
 def select_images(
-    source: Source,
+    source: Records,
     collections: list[Record],
     criteria: list[Criterion],
     *,
@@ -116,46 +63,54 @@ def select_images(
     random_state: int,
     fields: Collection[str] = (),
 ) -> tuple[list[Record], list[Step]]:
-    """Walk through the collections in the drawn order, keep what is wanted of each, and stop when there is enough.
+    """Read the collections in a random order, select images of each, and stop when there are enough.
 
     Parameters
     ----------
+    source : Records
+    collections : list of dict
+    criteria : list of (name, function)
+        The tests that an image must pass.
+    max_images, max_images_per_collection : int or None
+        Limits of the selection; None for no limit.
+    random_state : int
+        Seed of the draw of collections and of images.
     fields : collection of str
         The metadata fields that ``image_terms`` names.
 
     Returns
     -------
     selected : list of dict
-        Metadata of at most so many images of each collection, and so many in all; by collection and id.
+        Metadata of the selected images, ordered by collection and id.
     steps : list of dict
-        Rows of selection.tsv; what lies behind the last collection needed is not counted as images.
+        Rows of selection.tsv. Images of collections that were not needed are not counted.
 
     Raises
     ------
     ValueError
         As `check_fields`.
     """
-    drawn = draw_collections(collections, random_state)
+    drawn = draw(collections, random_state)
     found = _Found(criteria, max_images_per_collection)
     damage: Counter[str] = Counter()
     read: list[Record] = []
-    # How many collections it takes is known at the end.
+    # With a limit, the number of collections to read is not known in advance, so the meter counts images.
     meter = Meter(len(drawn), unit="collection") if max_images is None else Meter(max_images, unit="wanted image")
-    taken = 0
-    # The source reads ahead. Whatever it has read beyond what is needed plays no part.
+    n_taken = 0
+    # The source reads ahead. Collections beyond the last one that is needed do not affect the result.
     with closing(source.images(drawn)) as walk:
         for collection, images, damaged in walk:
             read.append(collection)
             damage.update(damaged)
             found.add(images)
-            # At once: a condition that nothing meets would have all of the archive read first.
-            refuse_slips("image_terms", fields, found.fields)
-            before, taken = taken, found.count_taken()
-            meter.add(1 if max_images is None else taken - before)
-            if max_images is not None and taken >= max_images:
+            # Check after each collection: a typo can exclude all images, and then the whole archive would be read.
+            refuse_typos("image_terms", fields, found.fields)
+            before, n_taken = n_taken, found.n_taken
+            meter.add(1 if max_images is None else n_taken - before)
+            if max_images is not None and n_taken >= max_images:
                 break
     passing = [found.passing(collection["id"]) for collection in read]
-    kept = [image for images in passing for image in draw_images(images, random_state)[:max_images_per_collection]]
+    kept = [image for images in passing for image in draw(images, random_state)[:max_images_per_collection]]
     selected = kept[:max_images]
     limits = [
         step("image", f"{key} {limit}", before, after)
@@ -167,10 +122,10 @@ def select_images(
     ]
     check_fields("image_terms", fields, found.fields, is_any_left=bool(selected))
     return (
-        sorted(selected, key=lambda image: (image["collection_id"], image["id"])),
+        sorted(selected, key=lambda image: (natural_key(image["collection_id"]), natural_key(image["id"]))),
         [
             step("collection", READ, drawn, read),
-            count_damaged("image", range(found.n_listed), damage),
+            count_damaged("image", found.n_listed, damage),
             *found.steps(),
             *limits,
         ],
@@ -178,18 +133,30 @@ def select_images(
 
 
 class _Found:
-    """The images of the collections read so far, each once, whatever the order in which they were read.
+    """The images of the collections read so far. Each image counts once, in whatever order collections are read.
 
-    NeuroVault lists an image that was moved or shared in more than one collection, and a cache keeps what it was. The
-    record that was modified last counts, before any criterion; of equally old ones that of the lower collection id.
-    Of an image that was refused only its fate is kept, since a walk may see hundreds of thousands.
+    NeuroVault lists an image that was moved or shared in more than one collection, and a cache keeps outdated records.
+    The record that was modified last is used. If two are equally old, the one of the lower collection id is used. This
+    is decided before any criterion is applied. Refused images are only counted, since an archive may have hundreds of
+    thousands.
+
+    Attributes
+    ----------
+    n_listed : int
+        Number of records, with duplicates.
+    n_taken : int
+        Number of images that are selected if no more collections are read.
+    fields : set of str
+        All metadata fields of the records.
     """
 
     def __init__(self, criteria: list[Criterion], max_images_per_collection: int | None) -> None:
-        self._criteria, self._limit = criteria, max_images_per_collection
-        self._fates: dict[int, tuple[tuple[float, int], int]] = {}
-        self._passing: dict[int, dict[int, Record]] = {}
-        self.n_listed = 0
+        self._criteria = criteria
+        self._limit = math.inf if max_images_per_collection is None else max_images_per_collection
+        # By image: the date of its record, the collection, and the number of criteria met before the first failure.
+        self._best: dict[Any, tuple[float, Any, int]] = {}
+        self._passing: dict[Any, dict[Any, Record]] = {}
+        self.n_listed = self.n_taken = 0
         self.fields: set[str] = set()
 
     def add(self, images: list[Record]) -> None:
@@ -197,99 +164,43 @@ class _Found:
         self.n_listed += len(images)
         for image in images:
             self.fields.update(image)
-            number, rank = image["id"], (_modified(image), -image["collection_id"])
-            if number in self._fates:
-                older = self._fates[number][0]
-                if rank <= older:
+            image_id, collection_id = image["id"], image["collection_id"]
+            date = _modified(image)
+            if image_id in self._best:
+                other_date, other, _ = self._best[image_id]
+                if date < other_date or (date == other_date and natural_key(collection_id) >= natural_key(other)):
                     continue
-                self._passing.get(-older[1], {}).pop(number, None)
+                self._drop(image_id, other)
             n_met = next((n for n, (_, holds) in enumerate(self._criteria) if not holds(image)), len(self._criteria))
-            self._fates[number] = rank, n_met
+            self._best[image_id] = date, collection_id, n_met
             if n_met == len(self._criteria):
-                self._passing.setdefault(image["collection_id"], {})[number] = image
+                passing = self._passing.setdefault(collection_id, {})
+                self.n_taken += len(passing) < self._limit
+                passing[image_id] = image
 
-    def passing(self, collection_id: int) -> list[Record]:
+    def _drop(self, image_id: Any, collection_id: Any) -> None:
+        """Remove an image from the passing images of a collection, if it is one of them."""
+        passing = self._passing.get(collection_id, {})
+        if passing.pop(image_id, None) is not None:
+            self.n_taken -= len(passing) < self._limit
+
+    def passing(self, collection_id: Any) -> list[Record]:
         """List the images of a collection that meet all criteria."""
         return list(self._passing.get(collection_id, {}).values())
 
-    def count_taken(self) -> int:
-        """Count the images that would be taken if no more collections were read."""
-        return sum(
-            len(images) if self._limit is None else min(len(images), self._limit) for images in self._passing.values()
-        )
-
     def steps(self) -> list[Step]:
-        """Count what was there twice and what each criterion dropped: rows of selection.tsv."""
-        dropped = Counter(n_met for _, n_met in self._fates.values())
-        kept = len(self._fates)
-        rows = [_row("image", "listed in another collection too", self.n_listed, kept)]
+        """Count the duplicates and what each criterion dropped: rows of selection.tsv."""
+        dropped = Counter(n_met for _, _, n_met in self._best.values())
+        kept = len(self._best)
+        rows = [step_of_counts("image", "listed in another collection too", self.n_listed, kept)]
         for number, (name, _) in enumerate(self._criteria):
-            rows.append(_row("image", name, kept, kept - dropped[number]))
+            rows.append(step_of_counts("image", name, kept, kept - dropped[number]))
             kept -= dropped[number]
         return rows
 
 
-def explicit_collections(
-    collection_ids: list[int] | None,
-    image_ids: list[int] | None,
-    collection_terms: Mapping[str, Any],
-    image_terms: Mapping[str, Any],
-) -> list[int] | None:
-    """Find out whether the configuration names the collections, so that no list of all is needed; None if not."""
-    if collection_ids is not None or image_ids is not None:
-        return collection_ids
-    for term in (collection_terms.get("id"), image_terms.get("collection_id")):
-        if type(term) is int:
-            return [term]
-        if isinstance(term, Mapping) and all(type(number) is int for number in term.get("is_in", [None])):
-            return list(term["is_in"])
-    return None
-
-
-def refuse_slips(section: str, fields: Iterable[str], known: Collection[str]) -> None:
-    """Raise ValueError for a field that no record has and whose name is nearly that of one that there is.
-
-    A value that is always missing would drop all images or, with a negation, none; neither is what was meant.
-    """
-    for field in fields:
-        near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, SLIP)
-        if near:
-            raise ValueError(f"fetch_metadata.{section}: no record has the field {field!r}; did you mean {near[0]}?")
-
-
-def check_fields(section: str, fields: Iterable[str], known: Collection[str], *, is_any_left: bool) -> None:
-    """Say which fields of the conditions no record has.
-
-    Parameters
-    ----------
-    section : str
-        The key of the configuration that has the conditions.
-    fields : iterable of str
-        What they name.
-    known : collection of str
-        The fields that any record has; if there are none, there were no records.
-    is_any_left : bool
-        Whether any record met all conditions.
-
-    Raises
-    ------
-    ValueError
-        If the name is nearly that of a field that there is, or no record is left.
-    """
-    if not known:
-        return
-    refuse_slips(section, fields, known)
-    for field in (field for field in fields if field not in known):
-        if not is_any_left:
-            raise ValueError(
-                f"fetch_metadata.{section}: no record has the field {field!r}, and no record is left. Remove the"
-                f" condition, or use one of the fields that there are: {', '.join(sorted(known))}"
-            )
-        logging.warning("%s: no record that was read has the field %r: it counts as missing", section, field)
-
-
 def _modified(image: Record) -> float:
-    """Make modification dates comparable: those of NeuroVault have the offset of summer or of winter."""
+    """Return the modification date as a number, because NeuroVault's dates have different time zones."""
     try:
         date = datetime.fromisoformat(image["modify_date"])
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
@@ -297,67 +208,5 @@ def _modified(image: Record) -> float:
         return -math.inf
 
 
-def _draw(random_state: int, number: int) -> bytes:
-    return hashlib.sha256(f"{random_state}:{number}".encode()).digest()
-
-
-def _field_is_in(field: str, accepted: list[int]) -> Callable[[Record], bool]:
-    return lambda record: record.get(field) in accepted
-
-
-def _term_criterion(key: str, term: Any) -> Criterion:
-    if key == "DOI":
-        if not isinstance(term, Mapping):
-            wanted: Any = _bare_doi(term)
-        elif term.keys() & {"is_in", "not_in"}:
-            wanted = {name: [_bare_doi(doi) for doi in dois] for name, dois in term.items()}
-        elif "not_equal" in term:
-            wanted = {"not_equal": _bare_doi(term["not_equal"])}
-        else:
-            # Patterns and parts are compared with the text as it was typed.
-            wanted = None
-        if wanted is not None:
-            is_wanted = compile_term(key, wanted)
-            return describe_term(key, term), lambda record: is_wanted(_bare_doi(record.get(key)))
-    holds = compile_term(key, term)
-    return describe_term(key, term), lambda record: holds(record.get(key))
-
-
-def _bare_doi(value: Any) -> Any:
-    """Make DOIs comparable: NeuroVault keeps them as they were typed, and case means nothing in them."""
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", value.strip().lower())
-
-
-def _has_subjects(minimum: int) -> Callable[[Record], bool]:
-    def holds(image: Record) -> bool:
-        subjects = to_integer(image.get("number_of_subjects"))
-        # NeuroVault writes 0 for maps of NIDM packs, whose number of subjects it does not know.
-        return not subjects or subjects >= minimum
-
-    return holds
-
-
-def step(level: str, criterion: str, before: list[Record], after: list[Record]) -> Step:
-    """Count what a criterion dropped: a row of selection.tsv."""
-    return _row(level, criterion, len(before), len(after))
-
-
-def _row(level: str, criterion: str, tested: int, kept: int) -> Step:
-    return {"level": level, "criterion": criterion, "tested": tested, "dropped": tested - kept, "kept": kept}
-
-
-def count_damaged(level: str, records: Sized, damaged: Mapping[str, int]) -> Step:
-    """Count what could not be read, and say it."""
-    for line, number in damaged.items():
-        logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
-    return _row(level, READABLE, len(records) + sum(damaged.values()), len(records))
-
-
-def to_integer(value: Any) -> int | None:
-    """Read a whole number; None if it is none."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+def _hash(random_state: int, record_id: Any) -> bytes:
+    return hashlib.sha256(f"{random_state}:{record_id}".encode()).digest()

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.matrix import Block, voxel_blocks
+from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.threads import in_order
 
 # Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
@@ -158,7 +159,8 @@ def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np
     array of shape (n_images,)
         With mean 1.
     """
-    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
+    member = np.array(number_groups(collections)[1])
+    sizes = np.bincount(member)
     return len(member) / (len(sizes) * sizes[member]) if equally else np.ones(len(member))
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array, Real, Row
 
@@ -16,7 +16,7 @@ LISTED = 10
 class Shares(NamedTuple):
     """How much of each component each collection holds."""
 
-    collections: npt.NDArray[np.int64]  # (n_collections,), ids, ascending
+    collections: list[str]  # (n_collections,), ids, ascending
     share: Real  # (n_collections, n_components), columns add up to 1
 
 
@@ -38,16 +38,16 @@ def share_of_images(A: Real, weights: Real) -> Real:
     return squared / squared.sum(axis=0)
 
 
-def share_of_collections(share: Real, collections: Sequence[int]) -> Shares:
+def share_of_collections(share: Real, collections: Sequence[str]) -> Shares:
     """Add up the shares of the images of each collection.
 
     Parameters
     ----------
     share : array of shape (n_images, n_components)
-    collections : sequence of int
+    collections : sequence of str
         The collection of each image.
     """
-    names, member = np.unique(collections, return_inverse=True)
+    names, member = number_groups(collections)
     sums = np.zeros((len(names), share.shape[1]))
     np.add.at(sums, member, share)
     return Shares(names, sums)
@@ -91,7 +91,7 @@ def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Ro
 
 
 def rank_collections(
-    labels: Sequence[str], A: Real, shares: Shares, images: Sequence[Row], studies: Mapping[int, Row]
+    labels: Sequence[str], A: Real, shares: Shares, images: Sequence[Row], studies: Mapping[str, Row]
 ) -> Iterator[Row]:
     """List the collections that hold most of each component, largest share first.
 
@@ -100,13 +100,13 @@ def rank_collections(
     labels, A, images
         As for `rank_images`.
     shares : Shares
-    studies : mapping of int to mapping
+    studies : mapping of str to mapping
         Rows of collections.tsv by their id.
     """
     member = np.array([image["collection_id"] for image in images])
     for number, label in enumerate(labels):
         for rank, place in enumerate(np.argsort(-shares.share[:, number], kind="stable")[:LISTED], 1):
-            collection_id = int(shares.collections[place])
+            collection_id = shares.collections[place]
             loadings = A[member == collection_id, number]
             yield {
                 "component": label,
@@ -118,7 +118,7 @@ def rank_collections(
             } | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
 
 
-def mean_correlations(loadings: Real, sd: Real, collections: Sequence[int]) -> tuple[list[int], Real]:
+def mean_correlations(loadings: Real, sd: Real, collections: Sequence[str]) -> tuple[list[str], Real]:
     """Average the images' correlations with the components over each collection.
 
     Parameters
@@ -127,12 +127,12 @@ def mean_correlations(loadings: Real, sd: Real, collections: Sequence[int]) -> t
         The components have variance 1 and are uncorrelated, so that loading over sd is a correlation.
     sd : array of shape (n_images,)
         Of the images in the matrix.
-    collections : sequence of int
+    collections : sequence of str
         Each image's collection.
 
     Returns
     -------
-    (list of int, array of shape (n_collections, n_components))
+    (list of str, array of shape (n_collections, n_components))
         The collections, in the order in which they come, and their means.
     """
     ids = list(dict.fromkeys(collections))
@@ -140,12 +140,12 @@ def mean_correlations(loadings: Real, sd: Real, collections: Sequence[int]) -> t
     return ids, member @ (loadings / sd[:, None]) / member.sum(axis=1)[:, None]
 
 
-def read_loadings(path: str) -> tuple[list[int], list[str], Array]:
+def read_loadings(path: str) -> tuple[list[str], list[str], Array]:
     """Read a mixing or unmixing table.
 
     Returns
     -------
-    image_ids : list of int
+    image_ids : list of str
     labels : list of str
         Component names.
     loadings : array of shape (n_images, n_components)

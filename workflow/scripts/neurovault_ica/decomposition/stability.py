@@ -13,6 +13,7 @@ import numpy.typing as npt
 from neurovault_ica.decomposition.consensus import Settings, align, index_quality, mean_correlation, voxel_sample
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.images.matrix import whiten
+from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
@@ -85,7 +86,7 @@ def read_images(
 
 def draw_bootstraps(collections: Sequence[int], n_bootstraps: int, random_state: int) -> list[Real]:
     """Draw collections with replacement; each array (n_images,) says how often each image was drawn."""
-    names, member = np.unique(collections, return_inverse=True)
+    names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 0])
     draws = [rng.integers(len(names), size=len(names)) for _ in range(n_bootstraps)]
     return [np.bincount(drawn, minlength=len(names))[member].astype(float) for drawn in draws]
@@ -96,7 +97,7 @@ def draw_halves(collections: Sequence[int], n_splits: int, random_state: int) ->
 
     Where the number of collections is odd, the first half has one less.
     """
-    names, member = np.unique(collections, return_inverse=True)
+    names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 1])
     halves = []
     for _ in range(n_splits):

@@ -63,9 +63,9 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 def glass_brains(
     qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
-) -> tuple[list[int], list[npt.NDArray[np.int8]]]:
+) -> tuple[list[str], list[npt.NDArray[np.int8]]]:
     """Look through every image that could be read, used or not; give their ids and pictures."""
-    ids: list[int] = []
+    ids: list[str] = []
     pictures: list[npt.NDArray[np.int8]] = []
     for table, file in zip(qualities, voxels, strict=True):
         readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.statistics.exchanged_collections import Significance, fill_missing
 from neurovault_ica.types import Array, Real, Row
 
@@ -22,7 +23,7 @@ def term_profiles(rows: Iterable[Row], labels: Sequence[str]) -> Real | None:
     return profiles if (profiles.std(axis=1) > 0).all() else None
 
 
-def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int], list[str], Array]:
+def term_matrix(tables: Iterable[str], image_ids: list[str]) -> tuple[list[int], list[str], Array]:
     """Build the images x terms matrix of the images that have term weights.
 
     An image without weights has no row. A term that an image's answer lacks is NaN: it is missing, not zero.
@@ -35,7 +36,7 @@ def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int],
         Sorted.
     T : array of shape (n_images_with_terms, n_terms)
     """
-    position = {image_id: number for number, image_id in enumerate(image_ids)}
+    position = {str(image_id): number for number, image_id in enumerate(image_ids)}
     blocks = [_read_weights(table, position) for table in tables]
     rows = sorted(number for numbers, _, _ in blocks for number in numbers)
     terms = sorted({term for _, names, _ in blocks for term in names})
@@ -46,16 +47,17 @@ def term_matrix(tables: Iterable[str], image_ids: list[int]) -> tuple[list[int],
     return rows, terms, T
 
 
-def _read_weights(table: str, position: Mapping[int, int]) -> tuple[list[int], list[str], Array]:
+def _read_weights(table: str, position: Mapping[str, int]) -> tuple[list[int], list[str], Array]:
     """Read one batch of weights: positions of its images, its terms, and the matrix of both."""
-    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": "category"})
-    weights = weights[weights["image_id"].isin(set(position))]
-    image_ids, row = np.unique(weights["image_id"].to_numpy(int), return_inverse=True)
+    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"image_id": str, "term": "category"})
+    place = weights["image_id"].map(position)
+    weights = weights[place.notna()]
+    numbers, row = np.unique(place.dropna().to_numpy(int), return_inverse=True)
     term = weights["term"].cat.remove_unused_categories().cat
     names = term.categories
-    block = np.full((len(image_ids), len(names)), np.nan)
+    block = np.full((len(numbers), len(names)), np.nan)
     block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
-    return [position[image_id] for image_id in image_ids.tolist()], [str(name) for name in names], block
+    return numbers.tolist(), [str(name) for name in names], block
 
 
 def project(T: Array, loadings: Array, *, center: bool) -> Array:
@@ -116,7 +118,7 @@ def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -
     collections : sequence of int
         The collection of each image.
     """
-    member = np.unique(collections, return_inverse=True)[1]
+    member = np.array(number_groups(collections)[1], dtype=int)
     n_collections = np.zeros(carries.shape[1], dtype=int)
     for number in range(member.max(initial=-1) + 1):
         n_collections += carries[member == number].any(axis=0)

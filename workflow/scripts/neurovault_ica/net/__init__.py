@@ -1,1 +1,1 @@
-"""An HTTP client: knows nothing of NeuroVault."""
+"""An HTTP client. It knows nothing of NeuroVault."""

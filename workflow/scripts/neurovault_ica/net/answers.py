@@ -1,4 +1,4 @@
-"""What an HTTP answer means: what went wrong, whether another try may help, and how long to wait before it."""
+"""Interpret HTTP answers: the reason of a failure, whether another try may help, and how long to wait before it."""
 
 import json
 import logging
@@ -11,11 +11,12 @@ from urllib.parse import urljoin
 import requests
 import urllib3
 
+# Statuses that another try may change. 520 to 527 are those of Cloudflare.
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 528)}
 
 
 class FetchError(Exception):
-    """Something that could not be fetched.
+    """A request that failed.
 
     Parameters
     ----------
@@ -23,15 +24,15 @@ class FetchError(Exception):
         One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
         private_address, damaged_file, file_too_large, server_down, stopped.
     detail : str
-        What was found, for people.
+        Description for people.
     status : int, optional
-        The status of the answer, if there was one.
+        HTTP status of the answer, if there was one.
     transient : bool
         Whether another try may help.
     verdict : optional
-        What was found, to be believed when the very next try finds the same.
+        The fault of a complete answer. If the next try finds the same fault, it is final.
     retry_after_s : float
-        How long the server wants us to wait.
+        The pause that the server asks for, in seconds.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class FetchError(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what requests and urllib3 raise into `FetchError`."""
+    """Turn the errors of requests and urllib3 into `FetchError`."""
     try:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         found = _brief(error)
-        # Otherwise the line broke, as it can without TLS.
+        # Other TLS errors are broken connections, which may work the next time.
         is_certificate = "CERTIFICATE_VERIFY_FAILED" in found
         advice = "; if you trust it, name the file with the certificate in REQUESTS_CA_BUNDLE" if is_certificate else ""
         raise FetchError("no_connection", f"TLS: {found}{advice}", transient=not is_certificate) from error
@@ -69,7 +70,7 @@ def translated() -> Iterator[None]:
 
 
 def _brief(error: BaseException) -> str:
-    """Take what matters from errors that are wrapped in errors and begin with the representation of an object."""
+    """Find the message of the innermost error, without the object that it starts with."""
     while True:
         inner = getattr(error, "reason", None) or next(iter(error.args), None)
         if not isinstance(inner, Exception):
@@ -78,7 +79,7 @@ def _brief(error: BaseException) -> str:
 
 
 def status_error(response: requests.Response) -> FetchError:
-    """Say what a status other than 200 means."""
+    """Make the error for a status other than 200."""
     status = response.status_code
     known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
     reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
@@ -94,39 +95,39 @@ def status_error(response: requests.Response) -> FetchError:
 
 
 def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
-    """Parse an answer that must be JSON of the form that `check` accepts, or raise `FetchError`."""
+    """Parse an answer as JSON, or raise `FetchError` if it is no JSON or `check` does not accept it."""
     try:
         document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
         raise FetchError(
-            "bad_answer", f"{found} with status {status} where JSON belongs: {error}", transient=True
+            "bad_answer", f"{found} instead of JSON, with status {status}: {error}", transient=True
         ) from error
     if not check(document):
-        raise FetchError("bad_answer", f"JSON of another form: {content[:80]!r}", transient=True)
+        raise FetchError("bad_answer", f"JSON of an unexpected form: {content[:80]!r}", transient=True)
     return document
 
 
 def content_length(response: requests.Response) -> int | None:
-    """Read how long the body will be, if the answer says it."""
+    """Read the length of the body from the headers; None if they do not state it."""
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def compare_sizes(size: int | None, expected: int | None, what: str, *, verdict: Hashable = None) -> None:
-    """Raise `FetchError` if a size is not the expected one, both being known."""
+    """Raise `FetchError` if both sizes are known and differ."""
     if size is not None and expected and size != expected:
         raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, verdict=verdict)
 
 
 def require_no_page(start: bytes, status: int) -> None:
-    """Raise `FetchError` if a body begins as HTML does, where an image belongs."""
+    """Raise `FetchError` if the body of an image begins like HTML."""
     if start.lstrip()[:1] == b"<":
-        raise FetchError("bad_answer", f"HTML with status {status} where an image belongs", transient=True)
+        raise FetchError("bad_answer", f"HTML instead of an image, with status {status}", transient=True)
 
 
 def redirected(url: str, location: str) -> str:
-    """Find the address that a redirect leads to, or raise `FetchError`."""
+    """Return the address that a redirect leads to, or raise `FetchError`."""
     try:
         return urljoin(url, location)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Connections that go where they may, and end.
+"""Connections to public addresses only, with a time limit for the whole answer.
 
-A record or a redirect can name any address, that of a router or of a cloud's metadata service too; so what is not
-public is not asked, unless it is the server of the configuration itself. And time-outs of sockets are of each read, so
-that a server that sends a byte now and then could hold a connection for ever; here the whole answer must come.
+A record or a redirect can name any address, for example that of a router or of a cloud's metadata service. Requests to
+addresses that are not public are refused, unless they belong to the configured server. A socket's timeout limits each
+read, so a server that sends one byte now and then could hold a connection forever. Here the whole answer has a limit.
 """
 
 import http.client
@@ -21,21 +21,23 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from neurovault_ica.net.answers import FetchError
 
+# Longer headers are refused. Servers send a few kB.
 MAX_HEADER_BYTES = 100_000
-# What comes more slowly, once timeout_s is over, is given up; and so is what takes longer than this, however fast.
+# After timeout_s, slower answers are given up. At this rate, an image of 4 MB takes an hour.
 MIN_BYTES_PER_S = 1000
+# Longest time of one answer, in seconds, at any speed.
 MAX_ANSWER_S = 3600.0
 
 
 class CarefulAdapter(requests.adapters.HTTPAdapter):
-    """Makes careful connections.
+    """Makes connections with these limits for a session of requests.
 
     Parameters
     ----------
     home : str
-        The host of the configuration, whose addresses need not be public.
+        The configured host. Its addresses need not be public.
     timeout_s : float
-        Longest time for the headers of an answer, once they begin, in seconds.
+        Longest time for the headers of an answer, in seconds. It starts with their first byte.
     """
 
     def __init__(self, *, home: str, timeout_s: float, **options: Any) -> None:
@@ -59,7 +61,7 @@ class CarefulAdapter(requests.adapters.HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        """Close all connections, those that wait for an answer too."""
+        """Close all connections, also those that wait for an answer."""
         for opened in list(self._sockets):
             with suppress(OSError):
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
@@ -71,7 +73,7 @@ def _pool(kind: type, connection: type) -> type:
 
 
 class _Careful:
-    """What is added to the connections of urllib3."""
+    """Methods added to the connections of urllib3."""
 
     home: str
     timeout_s: float
@@ -81,22 +83,22 @@ class _Careful:
     sock: Any
 
     def connect(self) -> None:
-        """Connect, if the address is public. Behind a proxy, that is the proxy's to decide."""
+        """Connect if the address is public. With a proxy, the proxy decides which addresses are allowed."""
         if self.proxy is None:
             _require_public(self.host, _addresses(self.host), self.home)
         super().connect()  # type: ignore[misc]
         self.opened.add(self.sock)
         if self.proxy is None:
-            # A name may mean another address every time that it is asked for.
+            # Check again: the name may have resolved to another address for the connection.
             _require_public(self.host, [self.sock.getpeername()[0]], self.home)
 
     def response_class(self, *args: Any, **options: Any) -> "_Answer":
-        """Make the answer of `http.client`, which calls this."""
+        """Make the response object; `http.client` calls this."""
         return _Answer(*args, timeout_s=self.timeout_s, **options)
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer that must come in time."""
+    """A response with limits of time and size."""
 
     def __init__(self, *args: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -110,7 +112,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Watched(io.RawIOBase):
-    """The bytes of an answer, while they come fast enough; the silence before the first is the socket's to bound."""
+    """The bytes of an answer, with limits of speed and size. The socket's timeout limits the wait for the first."""
 
     def __init__(self, raw: io.RawIOBase, timeout_s: float) -> None:
         self._raw, self._timeout_s = raw, timeout_s
@@ -119,11 +121,11 @@ class _Watched(io.RawIOBase):
         self.in_headers = True
 
     def readable(self) -> bool:
-        """Say that this is for reading."""
+        """Return True: this stream is for reading."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what there is."""
+        """Read the bytes that have arrived."""
         size = self._raw.readinto(buffer)
         now = time.monotonic()
         self._start = self._start or now
@@ -132,12 +134,12 @@ class _Watched(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._raw.close()
         super().close()
 
     def _check(self, took_s: float) -> None:
-        found = f"only {self._size} bytes in {took_s:.0f} s"
+        found = f"{self._size} bytes in {took_s:.0f} s"
         if self.in_headers and self._size > MAX_HEADER_BYTES:
             raise FetchError("bad_answer", f"more than {MAX_HEADER_BYTES} bytes of headers", transient=True)
         if took_s > MAX_ANSWER_S:
@@ -147,18 +149,18 @@ class _Watched(io.RawIOBase):
 
 
 def _require_public(host: str, addresses: Iterable[str], home: str) -> None:
-    """Raise `FetchError` if any of a host's addresses is private, of this machine or the like, and not `home`'s."""
+    """Raise `FetchError` if a host has an address that is not public and does not belong to `home`."""
     hidden = {address for address in addresses if not _is_public(address)}
     if hidden and not hidden <= _addresses(home):
         raise FetchError(
             "private_address",
-            f"{host} is {min(hidden)}, which is no public address, and so not asked; if it is the server that you mean,"
-            " archive.url must name it",
+            f"{host} has the address {min(hidden)}, which is not public; requests to it are refused unless archive.url"
+            " names this server",
         )
 
 
 def _addresses(host: str) -> set[str]:
-    """Look up a host's addresses; none if there are none, which connecting will say better."""
+    """Look up a host's addresses; none if that fails, because connecting will give a better error."""
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):

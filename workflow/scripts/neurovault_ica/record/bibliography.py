@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
@@ -59,13 +60,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[{}]", "", text)
 
 
-def clean_doi(text: str | None) -> str | None:
-    """Return the bare DOI in `text`, or None; ``doi:`` and resolver addresses are cut off."""
-    found = re.search(r"10\.\d{4,9}/\S+", urllib.parse.unquote(text or ""))
-    # Braces, backslashes and the like are legal in a DOI but not in BibTeX; percent-encoded they still resolve.
-    return urllib.parse.quote(found.group().rstrip(".,;"), safe="/:;()._-") if found else None
-
-
 def escape_bibtex(text: str) -> str:
     """Make any text safe inside a BibTeX field in braces."""
     shown = (character for character in " ".join(text.split()) if not unicodedata.category(character).startswith("C"))
@@ -78,16 +72,16 @@ def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 
-def collection_entries(collections: Iterable[Row], n_used: Mapping[int, int]) -> tuple[list[str], list[str]]:
+def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) -> tuple[list[str], list[str]]:
     """Write an entry for each DOI of the contributing collections, and a comment for each collection without one.
 
     Several collections may belong to one paper; they share its entry.
     """
     papers: dict[str, list[Row]] = {}
     without = []
-    for collection in sorted(collections, key=lambda row: row["collection_id"]):
+    for collection in sorted(collections, key=lambda row: natural_key(row["collection_id"])):
         count = n_used.get(collection["collection_id"], 0)
-        doi = clean_doi(collection["DOI"]) or clean_doi(collection["preprint_DOI"])
+        doi = quoted_doi(collection["DOI"]) or quoted_doi(collection["preprint_DOI"])
         if count and doi:
             papers.setdefault(doi.lower(), []).append(collection | {"doi": doi})
         elif count:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from neurovault_ica.record.bibliography import clean_doi
+from neurovault_ica.archive.doi import bare_doi
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
@@ -26,7 +26,7 @@ def run_facts(
 ) -> dict[str, Any]:
     """Count what the methods text and run.json state."""
     n_used = Counter(row["collection_id"] for row in images)
-    with_doi = {row["collection_id"] for row in collections if clean_doi(row["DOI"]) or clean_doi(row["preprint_DOI"])}
+    with_doi = {row["collection_id"] for row in collections if bare_doi(row["DOI"]) or bare_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     tested = [row for row in terms if row["q"] is not None]
     significant = [row for row in tested if is_significant(row["q"])]

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.naming.atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite, read_works, reference_line
@@ -50,14 +51,7 @@ def _listing(counts: Mapping[str, int]) -> str:
 
 def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     choice = settings["fetch_metadata"]
-    origin = f"came from NeuroVault {_cite('gorgolewski2015neurovault')}"
-    if settings["archive"]["source"] == "demo":
-        origin = (
-            "were simulated: this is the workflow's demonstration, with planted networks, in the format of NeuroVault"
-            f" {_cite('gorgolewski2015neurovault')}; its results say nothing about brains"
-        )
-    elif settings["archive"]["source"] == "table":
-        origin = "were our own"
+    origin = open_archive(settings["archive"]).sentence.format_map({key: _cite(key) for key in WORKS})
     limit = choice["max_images_per_collection"]
     balance = (
         "without a limit on the number of images of one collection"

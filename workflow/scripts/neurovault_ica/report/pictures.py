@@ -49,11 +49,11 @@ def draw_glass(codes: npt.NDArray[np.int8], outline: npt.NDArray[np.bool_]) -> s
     return data_uri(image, "PNG", optimize=True)
 
 
-def read_glass(file: str) -> dict[int, str]:
+def read_glass(file: str) -> dict[str, str]:
     """Read the glass brains of images by their ids."""
     with np.load(file) as glass:
         outline = glass["outline"]
         return {
-            int(number): draw_glass(codes, outline)
+            str(number): draw_glass(codes, outline)
             for number, codes in zip(glass["image_ids"], glass["pictures"], strict=True)
         }

@@ -4,6 +4,8 @@ import re
 import urllib.parse
 from typing import Any
 
+from neurovault_ica.archive.doi import quoted_doi
+
 LONGEST_TEXT = 240
 DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
@@ -22,8 +24,8 @@ def safe_address(address: Any) -> str | None:
 
 def doi_address(doi: Any) -> str | None:
     """Turn a DOI, however it is written, into the address of its resolver; None if it is none."""
-    found = re.search(r"10\.\d{4,9}/\S+", str(doi or ""))
-    return f"https://doi.org/{urllib.parse.quote(found.group(), safe='/:;()._-')}" if found else None
+    found = quoted_doi(str(doi or ""))
+    return f"https://doi.org/{found}" if found else None
 
 
 def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:

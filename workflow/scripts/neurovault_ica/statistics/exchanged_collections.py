@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.statistics.p_values import MOST_ROUNDS, false_discovery_rate, sequential_p
 from neurovault_ica.types import Array, Real
 
@@ -45,7 +46,8 @@ class Groups(NamedTuple):
 
 def group(collections: Sequence[int]) -> Groups:
     """Sort images by collection."""
-    _, member, sizes = np.unique(collections, return_inverse=True, return_counts=True)
+    member = np.array(number_groups(collections)[1], dtype=int)
+    sizes = np.bincount(member)
     return Groups(np.argsort(member, kind="stable"), np.cumsum(sizes) - sizes, sizes)
 
 

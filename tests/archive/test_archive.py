@@ -1,0 +1,83 @@
+"""Archives are described in one place, which the Snakefile can import."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
+from neurovault_ica.record.bibliography import read_works
+
+SETTINGS = yaml.safe_load((ROOT / "config.yaml").read_text())["archive"]
+
+
+def opened(source, **settings):
+    return open_archive(SETTINGS | {"source": source, "table": "lab/maps.tsv"} | settings)
+
+
+def test_the_snakefile_imports_nothing_that_snakemake_does_not_need():
+    heavy = {"numpy", "nibabel", "pandas", "scipy", "nilearn", "requests"}
+    code = f"import sys, neurovault_ica.archive.archive; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_no_other_file_compares_source_or_mode():
+    files = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.*"), *(ROOT / "tools").glob("*.py")]
+    texts = {
+        str(path.relative_to(ROOT)): path.read_text()
+        for path in files
+        if path.suffix in ("", ".py", ".smk", ".jinja") and path.parent.name != "archive"
+    }
+    assert len(texts) > 100
+    comparison = re.compile(r"""(\["(source|mode)"\]|archive\.(source|mode))\s*(==|!=|(not )?in\b)""")
+    assert [name for name, text in texts.items() if comparison.search(text)] == []
+
+
+def test_sentences_cite_works_that_exist():
+    for name in ARCHIVES:
+        assert set(re.findall(r"\{(\w+)\}", opened(name).sentence)) <= set(read_works())
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "asks", "writes", "offline"),
+    [
+        ("demo", "download_new", False, True, False),
+        ("neurovault", "download_new", True, True, False),
+        ("neurovault", "overwrite", True, True, False),
+        ("neurovault", "offline", False, False, True),
+        ("offline", "download_new", False, False, True),
+        ("table", "download_new", False, False, False),
+        ("table", "offline", False, False, True),
+    ],
+)
+def test_what_a_run_may_do(source, mode, asks, writes, offline):
+    archive = opened(source, mode=mode)
+    assert (archive.asks_server, archive.may_write, archive.forbids_network) == (asks, writes, offline)
+
+
+def test_labels_name_the_place():
+    assert opened("neurovault").label == opened("neurovault").address == "https://neurovault.org"
+    assert opened("neurovault", mode="offline").label == "the cache data"
+    assert (opened("table").label, opened("table").address) == ("the table lab/maps.tsv", None)
+
+
+def test_a_key_of_one_archive_is_needed_there_and_refused_elsewhere():
+    (missing,) = find_contradictions(SETTINGS | {"source": "table"})
+    assert missing == (
+        "archive.table: null with archive.source table is not valid; expected: a value, which this source needs"
+    )
+    (useless,) = find_contradictions(SETTINGS | {"table": "x.tsv"})
+    assert useless.endswith("expected: null, as only table uses it")
+
+
+def test_a_rerun_in_another_folder_finds_the_images(tmp_path):
+    assert opened("demo").moved(tmp_path, None) == {}
+    assert opened("offline").moved(tmp_path, tmp_path / "cache") == {"data_dir": str(tmp_path / "cache")}
+    assert opened("table").moved(tmp_path, None) == {"table": str(tmp_path / "lab/maps.tsv")}
+    assert opened("table").moved(tmp_path, tmp_path / "there") == {"table": str(tmp_path / "there/maps.tsv")}
+    assert [name for name in ARCHIVES if not opened(name).is_fixed] == ["neurovault"]

@@ -1,0 +1,33 @@
+"""Ids are ordered as people count."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from neurovault_ica.runtime.ids import SAFE_ID, as_numbers, natural_key, number_groups
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1))
+def test_numbers_as_text_are_grouped_as_numbers_are(numbers):
+    """Draws of collections depend on this order, so it must be that of the numbers."""
+    names, member = np.unique(numbers, return_inverse=True)
+    for ids in (numbers, [str(number) for number in numbers]):
+        found, places = number_groups(ids)
+        assert [int(name) for name in found] == names.tolist()
+        assert places == member.tolist()
+
+
+def test_numbers_in_names_are_ordered_as_numbers():
+    ids = ["sub-10_run-1", "sub-9_run-2", "10", "sub-9_run-10", "9", "a", "ds000030"]
+    assert sorted(ids, key=natural_key) == ["9", "10", "a", "ds000030", "sub-9_run-2", "sub-9_run-10", "sub-10_run-1"]
+
+
+def test_only_safe_names_are_ids():
+    for name in ("1", "ds000030", "sub-01_contrast-2", "_a", "a.b"):
+        assert SAFE_ID.fullmatch(name)
+    for name in ("", ".hidden", "..", "-rf", "a/b", "a b", "a\n", "\u00fc", "x" * 101):
+        assert not SAFE_ID.fullmatch(name)
+
+
+def test_ids_are_numbers_in_numpy_files_if_all_are():
+    assert as_numbers(["3", "20"]) == [3, 20]
+    assert as_numbers(["3", "sub-20"]) == ["3", "sub-20"]

@@ -1,0 +1,37 @@
+"""``source: demo``: a small simulated NeuroVault with planted networks."""
+
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.archive.cached import CachedArchive
+
+
+class Demo(CachedArchive):
+    """The cache that the rule build_demo_archive writes."""
+
+    name = "demo"
+    is_demo = True
+    sentence = (
+        "were simulated: this is the workflow's demonstration, with planted networks, in the format of NeuroVault"
+        " {gorgolewski2015neurovault}; its results say nothing about brains"
+    )
+    rerun_note = "\nThe images are simulated by the workflow itself.\n"
+
+    @property
+    def data_dir(self) -> str:
+        """The folder that build_demo_archive writes; the user's data_dir is not used."""
+        return "results/build_demo_archive/archive"
+
+    @property
+    def label(self) -> str:
+        """What the page and messages call this archive."""
+        return "the simulated archive"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether resampled copies may be written beside the images: yes, unless the run is offline."""
+        return not self.forbids_network
+
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
+        """Change nothing: a rerun simulates the archive again."""
+        return {}

@@ -1,0 +1,62 @@
+"""Check that the metadata fields named in the configuration exist."""
+
+import difflib
+import logging
+from collections.abc import Collection, Iterable
+
+# Similarity above which an unknown field name is treated as a typo. No two fields of NeuroVault's images reach it.
+MIN_SIMILARITY = 0.8
+
+
+def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a field that no record has if its name is similar to that of an existing field.
+
+    Its value would always be missing. That drops all images or, with a negation, none, and neither is intended.
+
+    Raises
+    ------
+    ValueError
+    """
+    for field in fields:
+        near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, MIN_SIMILARITY)
+        if near:
+            raise ValueError(
+                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}; did you mean"
+                f" {near[0]}?"
+            )
+
+
+def check_fields(section: str, fields: Iterable[str], known: Collection[str], *, is_any_left: bool) -> None:
+    """Report the fields of the conditions that no record has.
+
+    Parameters
+    ----------
+    section : str
+        The key of the configuration that has the conditions.
+    fields : iterable of str
+        The fields that the conditions name.
+    known : collection of str
+        All fields of the records. Empty if there were no records; then nothing is checked.
+    is_any_left : bool
+        Whether any record met all conditions.
+
+    Raises
+    ------
+    ValueError
+        If a name is similar to that of an existing field, or no record is left.
+    """
+    if not known:
+        return
+    fields = list(fields)
+    refuse_typos(section, fields, known)
+    for field in (field for field in fields if field not in known):
+        if not is_any_left:
+            raise ValueError(
+                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and none is left."
+                f" Remove the condition, or use an existing field: {', '.join(sorted(known))}"
+            )
+        logging.warning("no %s has the metadata field %r, so it counts as missing", _level(section), field)
+
+
+def _level(section: str) -> str:
+    return section.removesuffix("_terms")

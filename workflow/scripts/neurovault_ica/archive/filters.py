@@ -1,0 +1,115 @@
+"""Turn the section ``fetch_metadata`` of the configuration into tests of collections and images."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from neurovault_ica.archive.conditions import compile_term, describe_term, load_function, word_pattern
+from neurovault_ica.archive.doi import bare_doi
+from neurovault_ica.types import Record
+
+# A name for selection.tsv, and the test.
+Criterion = tuple[str, Callable[[Record], bool]]
+
+
+def collection_criteria(
+    *, collection_terms: Mapping[str, Any], collection_filter: str | None, collection_ids: list[Any] | None
+) -> list[Criterion]:
+    """List the tests that a collection must pass."""
+    criteria: list[Criterion] = []
+    if collection_ids is not None:
+        criteria.append(("collection_ids", _field_is_in("id", collection_ids)))
+    criteria += [_term_criterion(key, term) for key, term in collection_terms.items()]
+    if collection_filter is not None:
+        criteria.append((f"collection_filter {collection_filter}", load_function(collection_filter)))
+    return criteria
+
+
+def image_criteria(
+    *,
+    image_terms: Mapping[str, Any],
+    image_filter: str | None,
+    image_ids: list[Any] | None,
+    collection_ids: list[Any] | None,
+    exclude_words: list[str],
+    min_subjects: int | None,
+) -> list[Criterion]:
+    """List the tests that an image must pass."""
+    criteria: list[Criterion] = []
+    if image_ids is not None:
+        of_image, of_collection = _field_is_in("id", image_ids), _field_is_in("collection_id", collection_ids or [])
+        name = "image_ids" if collection_ids is None else "image_ids or collection_ids"
+        criteria.append((name, lambda image: of_image(image) or of_collection(image)))
+    criteria += [_term_criterion(key, term) for key, term in image_terms.items()]
+    if exclude_words:
+        pattern = word_pattern(exclude_words)
+        criteria.append(
+            (f"name without {', '.join(exclude_words)}", lambda image: not pattern.search(str(image.get("name") or "")))
+        )
+    if min_subjects is not None:
+        criteria.append((f"number_of_subjects >= {min_subjects} where known", _has_subjects(min_subjects)))
+    if image_filter is not None:
+        criteria.append((f"image_filter {image_filter}", load_function(image_filter)))
+    return criteria
+
+
+def explicit_collections(
+    collection_ids: list[Any] | None,
+    image_ids: list[Any] | None,
+    collection_terms: Mapping[str, Any],
+    image_terms: Mapping[str, Any],
+) -> list[Any] | None:
+    """Return the collections if the configuration names them, so that the archive need not list all; else None."""
+    if collection_ids is not None or image_ids is not None:
+        return collection_ids
+    for term in (collection_terms.get("id"), image_terms.get("collection_id")):
+        if type(term) is int:
+            return [term]
+        if isinstance(term, Mapping) and all(type(number) is int for number in term.get("is_in", [None])):
+            return list(term["is_in"])
+    return None
+
+
+def to_integer(value: Any) -> int | None:
+    """Read a whole number; None if the value is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
+    # YAML and archives may have the same id as a number and as text.
+    accepted = {str(number) for number in ids}
+    return lambda record: str(record.get(field)) in accepted
+
+
+def _term_criterion(key: str, term: Any) -> Criterion:
+    if key == "DOI":
+        if not isinstance(term, Mapping):
+            wanted: Any = _comparable_doi(term)
+        elif term.keys() & {"is_in", "not_in"}:
+            wanted = {name: [_comparable_doi(doi) for doi in dois] for name, dois in term.items()}
+        elif "not_equal" in term:
+            wanted = {"not_equal": _comparable_doi(term["not_equal"])}
+        else:
+            # Patterns and parts are compared with the text as it was typed.
+            wanted = None
+        if wanted is not None:
+            is_wanted = compile_term(key, wanted)
+            return describe_term(key, term), lambda record: is_wanted(_comparable_doi(record.get(key)))
+    holds = compile_term(key, term)
+    return describe_term(key, term), lambda record: holds(record.get(key))
+
+
+def _comparable_doi(value: Any) -> Any:
+    """Make DOIs comparable: NeuroVault keeps them as they were typed, and DOIs ignore case."""
+    return (bare_doi(value) or value.strip()).lower() if isinstance(value, str) else value
+
+
+def _has_subjects(minimum: int) -> Callable[[Record], bool]:
+    def holds(image: Record) -> bool:
+        subjects = to_integer(image.get("number_of_subjects"))
+        # NeuroVault writes 0 for maps of NIDM packs, because it does not know their number of subjects.
+        return not subjects or subjects >= minimum
+
+    return holds

@@ -1,0 +1,126 @@
+"""Check image files, and write what was found as rows of status-{batch}.tsv."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.images.nifti import find_fault
+from neurovault_ica.runtime.files import sha256_of
+from neurovault_ica.runtime.log import Meter
+from neurovault_ica.types import Row
+
+
+def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = None) -> Row:
+    """Check one image file and compute its checksum.
+
+    Parameters
+    ----------
+    path : Path
+    expected_bytes : int or None
+        The size that the archive states. It is not compared if the lock has a checksum.
+    sha256 : str, optional
+        The checksum in the lock. A file with this checksum is accepted as it is. Any other file is ok here if it is
+        complete; `status_row` compares it with the lock.
+
+    Returns
+    -------
+    dict
+        status, reason, bytes, sha256 as in status-{batch}.tsv.
+    """
+    if not path.is_file():
+        return failed("missing_file", None)
+    size = path.stat().st_size
+    found = sha256_of(path)
+    if found != sha256:
+        is_size_known = bool(expected_bytes) and sha256 is None
+        if (is_size_known and expected_bytes != size) or find_fault(path, whole=not is_size_known):
+            return failed("damaged_file", size)
+    return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
+
+
+def check_local(
+    wanted: Sequence[Row], data_dir: str, file_of: Callable[[Row], str], locked: Mapping[Any, Row]
+) -> Iterator[Row]:
+    """Check images that are on the disk, and write nothing.
+
+    Parameters
+    ----------
+    wanted : sequence of mappings
+        Rows of images.tsv.
+    data_dir : str
+    file_of : function
+        Names the file of a row, relative to `data_dir`.
+    locked : mapping
+        Rows of the lock by image; empty without a lock.
+    """
+    meter = Meter(len(wanted), unit="image")
+    for image in wanted:
+        expected = locked.get(image["image_id"])
+        file = file_of(image)
+        checked = check_file(
+            Path(data_dir) / file, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None
+        )
+        row = status_row(image, checked, file, expected)
+        meter.add(failed=row["status"] == "failed")
+        yield row
+
+
+def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_logged: bool = False) -> Row:
+    """Make the row of the status table. With a lock, an image that differs from the lock has failed.
+
+    Parameters
+    ----------
+    image : mapping
+        Row of images.tsv.
+    checked : mapping
+        From `check_file`.
+    file : str
+    expected : mapping or None
+        Row of the lock.
+    is_logged : bool
+        Whether the log has the failure already.
+    """
+    if expected is not None and (checked["status"], checked["sha256"]) != (expected["status"], expected["sha256"]):
+        if not is_logged:
+            found = checked["reason"] or f"sha256 {checked['sha256']} instead of {expected['sha256']}"
+            logging.warning("image %s: differs from the lock: %s", image["image_id"], found)
+        checked = failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
+        return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
+    # An image that failed in the locked run is expected to fail, so that is not worth a warning.
+    if checked["status"] == "failed" and not is_logged and expected is None:
+        logging.warning("image %s: %s", image["image_id"], checked["reason"])
+    return {"image_id": image["image_id"], **checked, "file": file}
+
+
+def take_changed(rows: list[Row]) -> list[str]:
+    """List the images that differ from the lock, and remove the mark from their rows."""
+    return [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
+
+
+def failed(reason: str, size: int | None) -> Row:
+    """Return the result of a check that failed."""
+    return {"status": "failed", "reason": reason, "bytes": size, "sha256": None}
+
+
+def stop_at_failures(rows: Iterable[Row], *, selected: int, max_failed_fraction: float) -> Iterator[Row]:
+    """Pass the rows on, and stop when the failures of this batch exceed `max_failed_fraction` of the selection.
+
+    Failures are compared with the whole selection, because the result must not depend on the number of batches.
+    stack_images adds up the failures of all batches.
+
+    Raises
+    ------
+    RuntimeError
+        With the list of failed images.
+    """
+    failures: list[str] = []
+    for row in rows:
+        if row["status"] == "failed":
+            failures.append(f"{row['image_id']} ({row['reason']})")
+            if len(failures) > max_failed_fraction * selected:
+                raise RuntimeError(
+                    f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
+                    f" download_images.max_failed_fraction {max_failed_fraction} allows: {', '.join(failures)}"
+                )
+        yield row

@@ -1,0 +1,120 @@
+"""``source: neurovault``: a NeuroVault server, with Neurosynth for the terms. Everything is kept in a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurovault_ica.archive.cache import to_number, write_collection, write_description, write_record
+from neurovault_ica.archive.cached import CachedArchive
+
+if TYPE_CHECKING:
+    from neurovault_ica.archive.records import Records
+    from neurovault_ica.types import Record, Row
+
+# How long to wait for a server that has not answered yet, in seconds. Such a failure usually means a wrong address or
+# no network, so waiting longer does not help.
+FIRST_PATIENCE_S = 120.0
+
+
+class NeuroVault(CachedArchive):
+    """A NeuroVault server. With ``mode: offline``, only its cache is read."""
+
+    name = "neurovault"
+    is_fixed = False
+    sentence = "came from NeuroVault {gorgolewski2015neurovault}"
+
+    @property
+    def label(self) -> str:
+        """What the page and messages call this archive."""
+        return str(self.settings["url"]) if self.asks_server else super().label
+
+    @property
+    def address(self) -> str | None:
+        """Web address of the server, for a link on the page."""
+        return self.settings["url"] if self.asks_server else None
+
+    @property
+    def asks_server(self) -> bool:
+        """Whether the server may be asked."""
+        return not self.forbids_network
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the workflow may write into the cache."""
+        return self.asks_server
+
+    @contextmanager
+    def records(
+        self, network: Mapping[str, Any], *, collection_ids: list[Any] | None, image_ids: list[Any] | None
+    ) -> Iterator[Records]:
+        """Open the metadata of the server, or of the cache if the run is offline."""
+        if not self.asks_server:
+            yield self
+            return
+        from neurovault_ica.archive.server import PROBE
+        from neurovault_ica.archive.server_records import ServerRecords
+        from neurovault_ica.net.answers import FetchError
+        from neurovault_ica.net.client import connect
+
+        url = self.settings["url"]
+        write_description(self.data_dir, url)
+        with connect(url, network, probe=PROBE, first_patience_s=FIRST_PATIENCE_S) as client:
+            try:
+                yield ServerRecords(
+                    client,
+                    self.data_dir,
+                    refresh=self._refresh,
+                    collection_ids=None if collection_ids is None else list(map(to_number, collection_ids)),
+                    image_ids=None if image_ids is None else list(map(to_number, image_ids)),
+                )
+            except FetchError as error:
+                raise RuntimeError(
+                    f"{url} did not give the metadata: {error}. What was read so far is in the cache; run again to"
+                    " continue"
+                ) from error
+
+    def remember(self, images: Sequence[Record], collections: Mapping[Any, Record]) -> None:
+        """Store the metadata of the selected images and their collections in the cache."""
+        if not self.asks_server:
+            return
+        for collection_id in {image["collection_id"] for image in images}:
+            write_collection(self.data_dir, collections[collection_id])
+        for image in images:
+            write_record(self.data_dir, image)
+
+    @contextmanager
+    def get_images(
+        self, wanted: Sequence[Row], network: Mapping[str, Any], locked: Mapping[Any, Row]
+    ) -> Iterator[Iterator[Row]]:
+        """Take images from the cache, and download those that are missing, damaged or of another version."""
+        if not self.asks_server:
+            with super().get_images(wanted, network, locked) as rows:
+                yield rows
+            return
+        from neurovault_ica.archive.downloads import download_images
+
+        with download_images(
+            wanted, self.settings["url"], self.data_dir, network, locked, refresh=self._refresh
+        ) as rows:
+            yield rows
+
+    def fetch_terms(
+        self,
+        wanted: Sequence[Row],
+        places: Mapping[Any, Path | None],
+        network: Mapping[str, Any],
+        hashes: Mapping[Any, str | None],
+    ) -> dict[Any, str]:
+        """Ask Neurosynth for the term weights that are not in the cache, and say why an image got none."""
+        if not self.asks_server:
+            return {}
+        from neurovault_ica.archive.neurosynth import fetch_missing
+
+        return fetch_missing(wanted, places, self.settings["neurosynth_url"], network, hashes, refresh=self._refresh)
+
+    @property
+    def _refresh(self) -> bool:
+        return bool(self.settings["mode"] == "overwrite")

@@ -1,0 +1,27 @@
+"""``source: offline``: a NeuroVault cache that is only read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from neurovault_ica.archive.cached import CachedArchive
+
+
+class Offline(CachedArchive):
+    """An existing cache in nilearn's layout. Nothing is written into it, and no stage uses the network."""
+
+    name = "offline"
+    sentence = "came from NeuroVault {gorgolewski2015neurovault}"
+    rerun_note = "\nThe images were read from a NeuroVault cache on disk; name yours with DATA=/path/to/it.\n"
+
+    @property
+    def forbids_network(self) -> bool:
+        """Whether no stage of the run may fetch anything from the network: always."""
+        return True
+
+    def contradictions(self) -> Iterator[str]:
+        """Find out whether there is a cache."""
+        if not (Path(self.data_dir) / "neurovault").is_dir():
+            yield (
+                f"archive.data_dir: no NeuroVault cache in {self.data_dir}: it has no folder neurovault/ (looked from"
+                f" {Path.cwd()}); name the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+            )

@@ -1,0 +1,39 @@
+"""The metadata of an archive as the selection reads them: first the collections, then the images of those it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from neurovault_ica.archive.cache import null_strings_to_none
+
+if TYPE_CHECKING:
+    from neurovault_ica.types import Record
+
+# What could not be read, and how often.
+Damage = dict[str, int]
+
+
+class CollectionImages(NamedTuple):
+    """The images of one collection, and what could not be read."""
+
+    collection: Record
+    images: list[Record]
+    damaged: Damage
+
+
+class Records(Protocol):
+    """A reader of metadata."""
+
+    def collections(self) -> tuple[list[Record], Damage]:
+        """List the collections, and count what could not be read."""
+        ...
+
+    def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
+        """Read the images of `collections`, in that order."""
+        ...
+
+
+def belonging(images: list[Record], collection: Record) -> list[Record]:
+    """Set the collection of each image to the one it was listed in, whatever its record says."""
+    return [null_strings_to_none(image) | {"collection_id": collection["id"]} for image in images]

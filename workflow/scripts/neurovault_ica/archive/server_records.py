@@ -1,0 +1,98 @@
+"""Metadata of a NeuroVault server. Listings are stored in the cache, and used while a collection is unchanged."""
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+from neurovault_ica.archive.cache import is_id, null_strings_to_none, read_listing, write_listing
+from neurovault_ica.archive.records import CollectionImages, Damage, belonging
+from neurovault_ica.archive.server import Listing, get_collection, get_image, list_collections, list_images
+from neurovault_ica.net.client import Client
+from neurovault_ica.types import Record
+
+
+class ServerRecords:
+    """Reads the metadata of a server.
+
+    Parameters
+    ----------
+    client : Client
+    data_dir : str
+    refresh : bool
+        Whether to ignore the listings in the cache.
+    collection_ids, image_ids : list of int or None
+        If any are given, only these are requested.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        data_dir: str,
+        *,
+        refresh: bool,
+        collection_ids: list[int] | None,
+        image_ids: list[int] | None,
+    ) -> None:
+        self._client, self._data_dir, self._refresh = client, data_dir, refresh
+        self._collection_ids, self._image_ids = collection_ids, image_ids
+        # Images that were requested by id, by collection.
+        self._single: dict[int, list[Record]] = {}
+
+    def collections(self) -> tuple[list[Record], Damage]:
+        """List all collections of the server, or get those that are named by id."""
+        if self._collection_ids is None and self._image_ids is None:
+            listing = list_collections(self._client)
+            return [null_strings_to_none(record) for record in listing.records], _count_missing(listing, "collection")
+        wanted = set(self._collection_ids or [])
+        damaged: Damage = {}
+        for image_id, image in self._get_all(get_image, self._image_ids or []):
+            if image is None or not is_id(image.get("collection_id")):
+                damaged[f"image {image_id}: not on the server"] = 1
+            elif image["collection_id"] not in wanted:
+                self._single.setdefault(image["collection_id"], []).append(image)
+        records = []
+        for collection_id, record in self._get_all(get_collection, wanted | set(self._single)):
+            if record is None:
+                damaged[f"collection {collection_id}: not on the server"] = 1
+            else:
+                records.append(null_strings_to_none(record))
+        return records, damaged
+
+    def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
+        """Read the images of the collections, several collections at the same time."""
+        return self._client.in_order(self._images_of, collections)
+
+    def _images_of(self, collection: Record) -> CollectionImages:
+        if collection["id"] in self._single:
+            return CollectionImages(collection, belonging(self._single[collection["id"]], collection), {})
+        if collection.get("number_of_images") == 0:
+            return CollectionImages(collection, [], {})
+        stored = None if self._refresh else read_listing(self._data_dir, self._client.url, collection)
+        if stored is not None:
+            return CollectionImages(collection, belonging(stored, collection), {})
+        listing = list_images(self._client, collection["id"])
+        damaged = _count_missing(listing, f"image of collection {collection['id']}")
+        # An incomplete listing is not stored, because the next run may get the rest.
+        if not damaged:
+            write_listing(self._data_dir, self._client.url, collection, listing.records)
+        return CollectionImages(collection, belonging(listing.records, collection), damaged)
+
+    def _get_all(
+        self, get: Callable[[Client, int], Record | None], ids: Iterable[int]
+    ) -> Iterator[tuple[int, Record | None]]:
+        def get_one(number: int) -> Record | None:
+            record = get(self._client, number)
+            if record is not None and record["id"] != number:
+                logging.warning("the server answered the request for id %d with id %d", number, record["id"])
+                return None
+            return record
+
+        wanted = sorted(set(ids))
+        return zip(wanted, self._client.in_order(get_one, wanted), strict=True)
+
+
+def _count_missing(listing: Listing, what: str) -> Damage:
+    lines = {
+        f"{what}: the server cannot show it": listing.unreadable,
+        f"{what}: counted by the server, but not in its list": listing.missing,
+    }
+    return {line: number for line, number in lines.items() if number}

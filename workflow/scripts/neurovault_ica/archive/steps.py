@@ -1,0 +1,72 @@
+"""Count the images that each step of the selection dropped: the rows of selection.tsv."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sized
+from typing import Any
+
+from neurovault_ica.types import Record
+
+Step = dict[str, Any]
+READABLE = "readable metadata"
+READ = "read until there were enough images"
+
+
+def step(level: str, criterion: str, before: Sized, after: Sized) -> Step:
+    """Count what a criterion dropped: a row of selection.tsv."""
+    return step_of_counts(level, criterion, len(before), len(after))
+
+
+def step_of_counts(level: str, criterion: str, tested: int, kept: int) -> Step:
+    """Make a row of selection.tsv from counts."""
+    return {"level": level, "criterion": criterion, "tested": tested, "dropped": tested - kept, "kept": kept}
+
+
+def count_damaged(level: str, n_read: int, damaged: Mapping[str, int]) -> Step:
+    """Count the metadata that could not be read, and log each problem."""
+    for line, number in damaged.items():
+        logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
+    return step_of_counts(level, READABLE, n_read + sum(damaged.values()), n_read)
+
+
+def require_images(selected: list[Record], steps: Iterable[Step], label: str) -> None:
+    """Stop if no image is left, and name the step that dropped the last one.
+
+    Parameters
+    ----------
+    selected : list of dict
+    steps : iterable of dict
+        Rows of selection.tsv.
+    label : str
+        Name of the archive.
+
+    Raises
+    ------
+    RuntimeError
+    """
+    if selected:
+        return
+    steps = list(steps)
+    if not any(row["tested"] for row in steps):
+        raise RuntimeError(f"{label} has no collections")
+    emptied = next((row for row in steps if row["tested"] and not row["kept"]), None)
+    if emptied is None:
+        read = next(row["kept"] for row in steps if row["criterion"] == READ)
+        raise RuntimeError(
+            f"{label} has no images in the {read} collections that meet the collection criteria of fetch_metadata;"
+            " loosen those"
+        )
+    if emptied["criterion"] == READABLE:
+        raise RuntimeError(
+            f"{label}: none of {emptied['tested']} {emptied['level']}s can be read; the log has the reasons"
+        )
+    raise RuntimeError(
+        f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
+        f" {emptied['tested']} {emptied['level']}s; loosen that key of fetch_metadata in the configuration"
+    )
+
+
+def log_steps(steps: Iterable[Step]) -> None:
+    """Log what each criterion dropped."""
+    for row in steps:
+        if row["dropped"]:
+            logging.info("%s: %d of %d %ss dropped", row["criterion"], row["dropped"], row["tested"], row["level"])

@@ -1,0 +1,165 @@
+"""Repeat requests that fail, and wait for a server that is down."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from neurovault_ica.net.answers import FetchError
+
+Result = TypeVar("Result")
+# Limits the number of tries for an error, or returns None for the usual number.
+MostTries = Callable[[FetchError], int | None]
+# Longest pause between two tries of a request, in seconds.
+MAX_PAUSE_S = 60.0
+# Longest pause that a server can ask for, in seconds.
+MAX_RETRY_AFTER_S = 300.0
+# After this many consecutive failures across all connections, probe whether the server is reachable.
+FAILURES_BEFORE_PROBE = 8
+# A request is tried anew after an outage. One that fails in this many outages may be their cause, so it is given up.
+MAX_OUTAGES = 5
+
+
+class Retries:
+    """Repeats the requests of all connections to one server.
+
+    Parameters
+    ----------
+    url : str
+        The server, for messages.
+    is_alive : function
+        Probes the server once and tells whether it answers; None if it cannot be probed.
+    connections : int
+        Largest number of simultaneous requests.
+    attempts : int
+        Largest number of tries of one request.
+    backoff_s : float
+        Pause before the second try, in seconds; doubled before each further one.
+    patience_s : float
+        Longest wait for a server that is down, in seconds.
+    first_patience_s : float
+        The same before the server's first answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        is_alive: Callable[[], bool] | None,
+        *,
+        connections: int,
+        attempts: int,
+        backoff_s: float,
+        patience_s: float,
+        first_patience_s: float,
+    ) -> None:
+        self._url, self._is_alive = url, is_alive
+        self._attempts, self._backoff_s = attempts, backoff_s
+        self._patience_s, self._first_patience_s = patience_s, first_patience_s
+        self._slots = threading.BoundedSemaphore(connections)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._outage = threading.Lock()
+        self._n_failures, self._has_answered, self._resume_at = 0, False, 0.0
+        self._n_outages = 0
+        self._down_since: FetchError | None = None
+
+    def stop(self) -> None:
+        """End every pause, and refuse further requests."""
+        self._stop.set()
+
+    def require_running(self) -> None:
+        """Raise `FetchError` after `stop`."""
+        if self._stop.is_set():
+            raise FetchError("stopped", "the run was stopped")
+
+    def persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
+        """Call `once` until it succeeds, fails for certain, or has failed too often.
+
+        Parameters
+        ----------
+        once : function
+            Makes one request.
+        url : str
+            Address of the request, for the log.
+        most_tries : function, optional
+            Limits the number of tries for an error.
+
+        Raises
+        ------
+        FetchError
+            The last error, or ``server_down`` if the server is down for longer than our patience.
+        """
+        tries, outages, verdict = 0, 0, None
+        while True:
+            tries += 1
+            self._pause(self._resume_at - time.monotonic())
+            self._require_up()
+            n_outages = self._n_outages
+            try:
+                with self._slots:
+                    start = time.monotonic()
+                    result = once()
+                logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
+            except FetchError as error:
+                logging.debug("GET %s: try %d: %s", url, tries, error)
+                most = (most_tries(error) if most_tries else None) or self._attempts
+                is_certain = not error.transient or (error.verdict is not None and error.verdict == verdict)
+                verdict = error.verdict
+                self._count_failure(error, is_last=tries >= most)
+                if not is_certain and n_outages != self._n_outages and outages < MAX_OUTAGES:
+                    # A failure during an outage tells nothing about the request, so start counting again.
+                    tries, outages = 0, outages + 1
+                elif is_certain or tries >= most:
+                    self._require_up()
+                    raise
+                if error.retry_after_s:
+                    # The server asked one connection to pause, but the pause is meant for all.
+                    wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
+                    logging.info("%s asks for a pause of %.0f s (%s)", self._url, wait_s, error)
+                    self._resume_at = time.monotonic() + wait_s
+                self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
+            else:
+                self._n_failures, self._has_answered = 0, True
+                return result
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            self._stop.wait(seconds)
+        self.require_running()
+
+    def _require_up(self) -> None:
+        if self._down_since is not None:
+            raise FetchError("server_down", f"{self._url} does not answer ({self._down_since})")
+
+    def _count_failure(self, error: FetchError, *, is_last: bool) -> None:
+        """Probe the server after many failures, or before a request is given up that an outage may have spoiled."""
+        # The server itself answers 500 and 429, so it is not down. 502 and the like come from the proxy in front of it.
+        may_be_outage = is_last and error.transient and (error.status is None or error.status > 500)
+        may_be_outage = may_be_outage and self._is_alive is not None and error.verdict is None
+        with self._lock:
+            self._n_failures = self._n_failures + 1 if error.transient else 0
+            if self._n_failures < FAILURES_BEFORE_PROBE and not may_be_outage:
+                return
+            n_outages = self._n_outages
+        with self._outage:
+            # Another connection may have waited for the end of this outage in the meantime.
+            if self._n_outages == n_outages and self._down_since is None:
+                self._wait_out(error)
+                self._n_failures = 0
+
+    def _wait_out(self, error: FetchError) -> None:
+        """Wait until the server answers its probe, or our patience ends."""
+        patience_s = self._patience_s if self._has_answered else self._first_patience_s
+        pause_s, waited_s = 2 * self._backoff_s, 0.0
+        while self._is_alive is None or not self._is_alive():
+            if waited_s >= patience_s:
+                self._down_since = error
+                return
+            pause_s = min(pause_s, patience_s - waited_s)
+            logging.warning("%s does not answer (%s); trying again in %.0f s", self._url, error, pause_s)
+            self._pause(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, 60 * self._backoff_s)
+        if waited_s:
+            self._n_outages += 1

@@ -1,0 +1,42 @@
+"""Ids of images and collections. They are text, and the numbers in them are ordered as numbers."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+# Ids become parts of file names, so they have safe characters only and do not look like an option or a hidden file.
+SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+def natural_key(record_id: Any) -> tuple[list[tuple[int, Any]], str]:
+    """Return a sort key that orders 9 before 10 and sub-9 before sub-10."""
+    text = str(record_id)
+    parts = re.split(r"([0-9]+)", text)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], text
+
+
+def number_groups(ids: Iterable[Any]) -> tuple[list[Any], list[int]]:
+    """Assign a number to each different id, in natural order.
+
+    Parameters
+    ----------
+    ids : iterable
+        For example the collection of each image.
+
+    Returns
+    -------
+    names : list
+        The different ids, ordered.
+    member : list of int
+        For each of `ids`, its position in `names`.
+    """
+    ids = list(ids)
+    names = sorted(set(ids), key=natural_key)
+    place = {name: number for number, name in enumerate(names)}
+    return names, [place[name] for name in ids]
+
+
+def as_numbers(ids: Iterable[str]) -> list[int] | list[str]:
+    """Return ids as numbers if all of them are, as readers of NumPy files expect of NeuroVault's ids."""
+    ids = list(ids)
+    return [int(text) for text in ids] if all(re.fullmatch(r"[0-9]{1,18}", str(text)) for text in ids) else ids
