@@ -19,7 +19,7 @@ from neurovault_ica.types import Real
 
 # With fewer collections, a third of the bootstraps would contain the same two or three studies.
 MIN_RESAMPLED_COLLECTIONS = 5
-# Number of random rotations that give the chance level of each component. Each takes milliseconds.
+# Number of random rotations whose 95th percentile is the chance level of a component.
 N_ROTATIONS = 50
 CHANCE_PERCENTILE = 95
 
