@@ -2,8 +2,8 @@
 
 Unrelated maps of several kinds are simulated in the brain mask. They go through the tests of the workflow: terms and
 labels of images (project_terms), term maps (term_maps) and reference networks (match_networks). For each test and kind,
-the script prints the share of p <= 0.05, its standard error over independent units (sets of images, or components), and
-the number of q < 0.05.
+the script prints the share of p <= 0.05 with its standard error, and the number of q < 0.05. The standard error is over
+independent units: sets of images, or components.
 
     python benchmarks/calibration.py [--repeats 40] [--seed 0] [--tests terms,labels,term_maps,networks]
 """

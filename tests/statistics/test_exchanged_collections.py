@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from neurovault_ica.statistics import exchanged_collections as significance
+from neurovault_ica.statistics import exchanged_collections
 from neurovault_ica.statistics.exchanged_collections import associate, collection_scores, group, image_scores
 from neurovault_ica.statistics.p_values import false_discovery_rate
 
@@ -31,7 +31,7 @@ def unrelated(sizes, rng, *, n_components=6, n_features=150, alike=1.0):
 @pytest.fixture
 def without_rounds(monkeypatch):
     """Use a single round of permutations, which is fast and precise enough for p = 0.05."""
-    monkeypatch.setattr(significance, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(exchanged_collections, "MOST_ROUNDS", 1)
 
 
 @pytest.mark.usefixtures("without_rounds")
@@ -150,10 +150,10 @@ def test_random_maps_have_their_own_null_distribution():
 
     features = draw(600, rng)
     options = {"n_permutations": 30, "random_state": 0}
-    exchanged = associate(loadings, features, range(60), **options)
+    permuted = associate(loadings, features, range(60), **options)
     both = associate(loadings, features, range(60), **options, draw_weights=draw)
-    assert (exchanged.p <= both.p).all()
-    assert (exchanged.p[0] < 0.05).mean() > 0.2
+    assert (permuted.p <= both.p).all()
+    assert (permuted.p[0] < 0.05).mean() > 0.2
     assert abs((both.p[0] < 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 600)
     assert (both.q >= 0.05).all()
     assert both.p.min() >= 1 / 3_001

@@ -88,8 +88,8 @@ def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int
     """Run the algorithm from `n_restarts` random starts and combine the results into one solution.
 
     A single start runs on all voxels. With several, each start runs on its own random tenth of the voxels. The
-    estimates are clustered. A last run on all voxels starts from the clusters' centrotypes, so that the result is a
-    solution of the algorithm, which the centrotypes themselves are not.
+    estimates are clustered. A last run on all voxels starts from the clusters' centrotypes. The centrotypes themselves
+    are no solution: with an orthogonal algorithm, for example, they are not uncorrelated.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def associate(
     rng = np.random.default_rng(random_state)
     u = collection_scores(loadings, groups)
     v = np.concatenate([collection_scores(block, groups) for block in _blocks(features)], axis=1)
-    p = _p_exchanged(u, v, n_permutations, rng)
+    p = _p_permuted(u, v, n_permutations, rng)
     x = image_scores(loadings, groups)
     r_images = np.concatenate([x.T @ image_scores(block, groups) for block in _blocks(features)], axis=1)
     if draw_weights is not None:
@@ -180,7 +180,7 @@ def fill_missing(values: Array) -> Array:
     return np.where(known, values, means)
 
 
-def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
+def _p_permuted(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
     """Compare the correlation of each pair with those of permuted collections."""
     p = np.empty((u.shape[1], v.shape[1]))
     for component, scores in enumerate(u.T):
