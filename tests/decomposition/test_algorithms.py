@@ -12,6 +12,7 @@ from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings, solve
 from neurovault_ica.decomposition.consensus import find_consensus
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.interface import Algorithm
+from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
 from neurovault_ica.decomposition.stability import random_rotations
 from neurovault_ica.record.bibliography import read_works
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -105,6 +106,8 @@ def test_components_of_a_non_orthogonal_algorithm_make_the_images(planted, run, 
     assert (np.diff(np.square(A).sum(axis=0)) < 0).all()
     assert best_match(S, sources).min() > 0.9
     assert (summary["algorithm"], summary["algorithm_label"], summary["iteration"]) == (leaning, "Leaning ICA", "sweep")
+    _, r = mean_correlations(image_covariances(A, S), X.std(axis=1, dtype=float), range(30))
+    np.testing.assert_allclose(r, np.corrcoef(X, S)[:30, 30:], atol=1e-3)
     assert summary["variance_explained"] == pytest.approx(1, abs=1e-3)
     assert (summary["n_restarts_converged"], summary["n_bootstraps_used"], summary["n_splits_used"]) == (4, 5, 2)
     assert min(row["r_restarts"] for row in stability) > 0.9

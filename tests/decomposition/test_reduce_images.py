@@ -77,8 +77,8 @@ def test_bytes_do_not_depend_on_the_number_of_threads(many, tmp_path, monkeypatc
     monkeypatch.setattr("reduce_images.MAX_GRAM_IMAGES", max_gram_images)
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_VOXELS", 150)
     X, collections = many[0], np.repeat(np.arange(10), 40)
-    for threads in (1, 2, 5):
+    for threads in (1, 3):
         reduce(tmp_path / str(threads), X, collections, weight_collections_equally=True, threads=threads)
     for name in ("whitened.npy", "reduction.npz", "reduce_images/variance.tsv"):
-        alone, *others = [(tmp_path / str(threads) / name).read_bytes() for threads in (1, 2, 5)]
-        assert others == [alone, alone], name
+        alone, together = [(tmp_path / str(threads) / name).read_bytes() for threads in (1, 3)]
+        assert together == alone, name

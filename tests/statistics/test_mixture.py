@@ -79,12 +79,12 @@ def test_a_tail_is_fitted_only_where_there_is_one():
 
 
 def test_smooth_noise_is_no_activation():
-    """Of 80 sides of Gaussian fields, 5 % may have a tail. If voxels were independent, nearly all would have one."""
+    """Of 40 sides of Gaussian fields, 5 % may have a tail. If voxels were independent, nearly all would have one."""
     rng = np.random.default_rng(2)
     fine, coarse, anisotropic, both = (3,), (8,), ((2, 3, 8),), (2, 8)
-    fields = [noise_in_box(rng, *sigmas) for sigmas in (fine, coarse, anisotropic, both) for _ in range(10)]
+    fields = [noise_in_box(rng, *sigmas) for sigmas in (fine, coarse, anisotropic, both) for _ in range(5)]
     fits = [fit_mixture(values, count_resels(values, BOX)) for values in fields]
-    assert sum(side.weight > 0 for fit in fits for side in (fit.positive, fit.negative)) <= 9
+    assert sum(side.weight > 0 for fit in fits for side in (fit.positive, fit.negative)) <= 6
 
 
 def test_euler_characteristic_counts_peaks_of_a_field():

@@ -6,7 +6,7 @@ from neurovault_ica.statistics.exchanged_collections import associate
 from neurovault_ica.statistics.random_maps import FWHM_MM, blob_weights, map_weights
 from scipy.ndimage import gaussian_filter
 
-SIZES_MM = np.array([4.0, 4.0, 5.0])
+SIZES_MM = np.array([5.0, 5.0, 6.0])
 
 
 def ball(sizes_mm=SIZES_MM):
@@ -37,7 +37,7 @@ def test_weights_vary_as_in_maps_that_are_simulated_voxel_by_voxel():
     images[1] += images[0]
     blobs = blob_weights(images * 3 + 5, mask, affine)
     covariance = blobs @ blobs.T
-    n_maps = 400
+    n_maps = 250
     images -= images.mean(axis=1, keepdims=True)
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     weights = images @ smooth_maps(mask, FWHM_MM, n_maps, rng).T
@@ -88,16 +88,16 @@ def studies():
 @pytest.mark.parametrize(("fwhm", "symmetric"), [(6, False), (12, True), (30, False)])
 def test_random_maps_are_not_significant_more_often_than_by_chance(studies, fwhm, symmetric):
     mask, _, collections, loadings, images, draw = studies
-    made = smooth_maps(mask, fwhm, 300, np.random.default_rng(fwhm), symmetric=symmetric)
+    made = smooth_maps(mask, fwhm, 200, np.random.default_rng(fwhm), symmetric=symmetric)
     weights = np.maximum(images @ made.T, 0)
     result = associate(loadings, weights, collections, n_permutations=40, random_state=0, draw_weights=draw)
-    assert (result.p < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert (result.p < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
     assert (result.q >= 0.05).all()
 
 
 def test_permuting_collections_alone_would_call_random_maps_significant(studies):
     mask, _, collections, loadings, images, _ = studies
-    weights = np.maximum(images @ smooth_maps(mask, 20, 300, np.random.default_rng(0)).T, 0)
+    weights = np.maximum(images @ smooth_maps(mask, 20, 150, np.random.default_rng(0)).T, 0)
     assert (associate(loadings, weights, collections, n_permutations=40, random_state=0).p < 0.05).mean() > 0.1
 
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.loadings import mean_correlations
+from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
 from neurovault_ica.figures.relations import draw_loadings, draw_similarity, names_of
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.images.maps import read_maps
@@ -77,7 +77,7 @@ def main(
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
     if not ALGORITHMS[algorithm].is_orthogonal:
-        A = A @ np.corrcoef(read_maps(components, mask).values)
+        A = image_covariances(A, read_maps(components, mask).values)
     ids, means = mean_correlations(A, sd, [row["collection_id"] for row in of_images])
     known = {row["collection_id"]: row["collection_name"] for row in of_images}
     n_images = Counter(row["collection_id"] for row in of_images)

@@ -117,14 +117,30 @@ def rank_collections(
             } | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
 
 
+def image_covariances(loadings: Real, S: Real) -> Real:
+    """Compute the covariances of images with components, where components may correlate with each other.
+
+    Parameters
+    ----------
+    loadings : array of shape (n_images, n_components)
+    S : array of shape (n_components, n_voxels)
+        Maps of variance 1.
+
+    Returns
+    -------
+    array of shape (n_images, n_components)
+    """
+    return loadings @ np.corrcoef(S)
+
+
 def mean_correlations(covariances: Real, sd: Real, collections: Sequence[int]) -> tuple[list[int], Real]:
     """Average the correlations of images with components over the images of each collection.
 
     Parameters
     ----------
     covariances : array of shape (n_images, n_components)
-        Covariances of images with components. The components have variance 1. If they are uncorrelated, these are the
-        loadings; otherwise the loadings times the correlations of the components.
+        Covariances of images with components of variance 1. If the components are uncorrelated, these are the
+        loadings. Otherwise they come from `image_covariances`.
     sd : array of shape (n_images,)
         Standard deviations of the images in the matrix.
     collections : sequence of int
