@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import best_match
 from neurovault_ica.decomposition.algorithms import Settings
-from neurovault_ica.decomposition.axes import read_images, white_axes
+from neurovault_ica.decomposition.axes import express_in_axes, white_axes
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.flags import find_flags
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
@@ -45,7 +45,7 @@ def read(tmp_path):
 
     def images_of(X, collections, **options):
         np.save(tmp_path / "matrix.npy", X)
-        return read_images(
+        return express_in_axes(
             str(tmp_path / "matrix.npy"), reduced_of(X, collections, **options), collections, random_state=0
         )
 

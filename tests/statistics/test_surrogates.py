@@ -53,7 +53,7 @@ def test_surrogates_keep_values_smoothness_and_symmetry():
     assert np.abs(np.corrcoef(drawn)[np.triu_indices(30, 1)]).max() < 0.6
 
 
-@pytest.mark.parametrize("n_maps", [20, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_maps", [20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("shape", "symmetry", "fwhm_mm"),
     [(lambda values: values, 0.0, 20), (sparse, 0.5, 20), (lambda values: values, 0.0, (12, 20, 40))],

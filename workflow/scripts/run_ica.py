@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
-from neurovault_ica.decomposition.axes import read_images
+from neurovault_ica.decomposition.axes import express_in_axes
 from neurovault_ica.decomposition.components import count_runs, decompose, explain_problems
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
 from neurovault_ica.decomposition.flags import FLAGS, collect_measures, find_flags, stability_rows
@@ -68,7 +68,7 @@ def main(
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
         if n_bootstraps or n_splits:
-            axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
+            axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
             bootstraps, halves = judge_by_collections(
                 axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
             )

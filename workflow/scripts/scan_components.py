@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from neurovault_ica.decomposition.algorithms import Settings
-from neurovault_ica.decomposition.axes import read_images, white_axes
+from neurovault_ica.decomposition.axes import express_in_axes, white_axes
 from neurovault_ica.decomposition.orders import advise, choose_orders, scan_order
 from neurovault_ica.figures.orders import draw_orders
 from neurovault_ica.runtime.files import replacing
@@ -44,7 +44,7 @@ def main(
     rows = []
     with threadpool_limits(1):
         Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
-        axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
+        axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
         for order in wanted:
             found = scan_order(
                 Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,

@@ -43,7 +43,7 @@ def white_axes(
     return whiten(np.load(matrix, mmap_mode="r"), reduced["mean"], K, voxels, threads=threads)
 
 
-def read_images(
+def express_in_axes(
     matrix: str, reduced: Mapping[str, Real], collections: Sequence[int], *, random_state: int, threads: int = 1
 ) -> ImagesInAxes:
     """Express the images in their leading axes, at a tenth of the voxels."""
