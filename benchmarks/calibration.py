@@ -1,9 +1,9 @@
-"""Check the p values by simulation: where nothing is to be found, 5 % of them should be below 0.05.
+"""Check the p values by simulation: under the null hypothesis, 5 % of them should be below 0.05.
 
-Maps of several kinds are made in the brain mask, so that no two have anything to do with each other, and go through the
-tests of the workflow: terms and labels of images (project_terms), maps of terms (term_maps) and reference networks
-(match_networks). Written is, for each test and kind, the share of p <= 0.05 with its standard error over what is
-independent (sets of images, or components), and how many had q < 0.05.
+Unrelated maps of several kinds are simulated in the brain mask. They go through the tests of the workflow: terms and
+labels of images (project_terms), term maps (term_maps) and reference networks (match_networks). For each test and kind,
+the script prints the share of p <= 0.05 with its standard error, and the number of q < 0.05. The standard error is over
+independent units: sets of images, or components.
 
     python benchmarks/calibration.py [--repeats 40] [--seed 0] [--tests terms,labels,term_maps,networks]
 """
@@ -23,9 +23,9 @@ from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.networks import p_of_largest
 from neurovault_ica.naming.term_maps import p_of_maps
 from neurovault_ica.statistics.exchanged_collections import associate
+from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
-from neurovault_ica.statistics.surrogates import lattice_of
 from nilearn.datasets import load_mni152_brain_mask
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
@@ -47,7 +47,7 @@ COLLECTIONS = {
 
 
 def smooth(rng: Rng, *fwhm_mm: float) -> Array:
-    """Make a Gaussian field in the mask, of one smoothness or of one along each axis, with standard deviation 1."""
+    """Simulate a Gaussian field of standard deviation 1 in the mask, with one FWHM or one along each axis."""
     widths = np.array(fwhm_mm) * np.ones(3)
     shape = np.array(MASK.shape) + np.ceil(1.5 * widths / VOXEL_MM).astype(int)
     field = ndimage.gaussian_filter(rng.standard_normal(shape), widths / VOXEL_MM / 2.3548, mode="wrap")
@@ -56,19 +56,19 @@ def smooth(rng: Rng, *fwhm_mm: float) -> Array:
 
 
 def symmetric(rng: Rng) -> Array:
-    """Make a field that is the same left and right (to the grid's accuracy)."""
+    """Simulate a left-right symmetric field, up to the accuracy of the grid."""
     volume = np.zeros(MASK.shape)
     volume[MASK] = smooth(rng, 15)
     return (volume + volume[::-1])[MASK]
 
 
 def one_sided(rng: Rng) -> Array:
-    """Make a map without negative values and with a long tail."""
+    """Simulate a map without negative values and with a long tail."""
     return np.exp(1.2 * smooth(rng, 15))
 
 
 def thresholded(rng: Rng) -> Array:
-    """Make a map that is 0 below 1.5 standard deviations."""
+    """Simulate a map whose absolute values below 1.5 standard deviations are set to 0."""
     values = smooth(rng, 15)
     return np.where(np.abs(values) > 1.5, values, 0)
 
@@ -85,7 +85,14 @@ KINDS: dict[str, Callable[[Rng], Array]] = {
 
 
 def draw_images(rng: Rng, sizes: list[int], draw: Callable[[Rng], Array]) -> tuple[Array, Array, Array]:
-    """Mix four networks and maps of the collections' own into images: images, their loadings and their collections."""
+    """Simulate images as mixtures of four networks, a map of their collection, and noise.
+
+    Returns
+    -------
+    images : array of shape (n_images, n_voxels)
+    loadings : array of shape (n_images, 4)
+    collections : array of shape (n_images,)
+    """
     collections = np.repeat(np.arange(len(sizes)), sizes)
     networks = standardize(np.array([draw(rng) for _ in range(4)]))
     planted = rng.laplace(size=(len(sizes), 4))[collections] + 0.5 * rng.laplace(size=(len(collections), 4))
@@ -96,7 +103,7 @@ def draw_images(rng: Rng, sizes: list[int], draw: Callable[[Rng], Array]) -> tup
 
 
 def terms(rng: Rng, repeats: int) -> Result:
-    """Test the weights that images have in maps of terms that have nothing to do with them, by both nulls."""
+    """Test the weights of images in unrelated term maps, with both null hypotheses."""
     for place, sizes in COLLECTIONS.items():
         for kind, draw in KINDS.items():
             results = []
@@ -109,7 +116,7 @@ def terms(rng: Rng, repeats: int) -> Result:
 
 
 def labels(rng: Rng, repeats: int) -> Result:
-    """Test labels that have nothing to do with the loadings, given to whole collections or image by image."""
+    """Test labels that are unrelated to the loadings, assigned to whole collections or to single images."""
     for place, sizes in COLLECTIONS.items():
         for within, kind in ((0.0, "of collections"), (0.5, "of collections and images"), (1.0, "of images")):
             results = []
@@ -132,12 +139,12 @@ def _associate(rng: Rng, loadings: Array, features: Array, collections: Array, d
     options = {"n_permutations": N_PERMUTATIONS, "random_state": seed}
     result = associate(loadings, features, collections.tolist(), **options, draw_weights=draw_weights)
     if result is None:
-        raise RuntimeError("nothing was tested: too few collections")
+        raise RuntimeError("nothing was tested: a simulation has fewer than eight collections")
     return result.p
 
 
 def term_maps(rng: Rng, repeats: int) -> Result:
-    """Test components against maps of the same kind that have nothing to do with them."""
+    """Test components against unrelated maps of the same kind."""
     lattice = lattice_of(MASK, BRAIN.affine)
     for kind, draw in KINDS.items():
         components, maps = (np.array([draw(rng) for _ in range(n)])[:, lattice.points] for n in (repeats, N_TERMS))
@@ -146,7 +153,7 @@ def term_maps(rng: Rng, repeats: int) -> Result:
 
 
 def networks(rng: Rng, repeats: int) -> Result:
-    """Test the best match of components with networks that have nothing to do with them."""
+    """Test the best match of components with unrelated networks."""
     for kind, draw in KINDS.items():
         components, references = (np.array([draw(rng) for _ in range(n)]) for n in (repeats, N_NETWORKS))
         seed = int(rng.integers(2**31))
@@ -158,10 +165,13 @@ TESTS = {"terms": terms, "labels": labels, "term_maps": term_maps, "networks": n
 
 
 def main() -> None:
-    """Print one line for each test and kind."""
+    """Print one line for each test and kind of map."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--repeats", type=int, default=40, help="sets of images, a quarter as many of terms; components"
+        "--repeats",
+        type=int,
+        default=40,
+        help="number of sets of images for labels (a quarter for terms), and of components for term_maps and networks",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", default=",".join(TESTS))

@@ -13,9 +13,17 @@ import pytest
 from fetching import Run
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
 from neurovault_server import Server, nifti
+from threadpoolctl import threadpool_limits
 from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_blas_thread():
+    """Use one BLAS thread in each process of the tests: several would wait for each other, at ten times the cost."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -172,6 +172,7 @@ def build_report(
     loadings = [{"ICA_00": 0.9, "ICA_01": 0.1}, {"ICA_00": 0.3, "ICA_01": -0.8}, {"ICA_00": 0.1, "ICA_01": 0.7}]
     decomposition = {
         "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
+        "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration", "is_orthogonal": True,
         "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
     } | (changes or {})  # fmt: skip
     write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)

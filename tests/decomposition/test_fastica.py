@@ -1,17 +1,17 @@
-"""FastICA by blocks takes scikit-learn's steps."""
+"""FastICA in blocks of voxels takes the same steps as scikit-learn's."""
 
 import warnings
 
 import numpy as np
 import pytest
-from neurovault_ica.decomposition.fastica import BLOCK_VOXELS, rotate
+from neurovault_ica.decomposition.fastica import CACHED_VOXELS, rotate
 from sklearn.decomposition import FastICA
 
-N_VOXELS = 3 * BLOCK_VOXELS + 500
+N_VOXELS = 3 * CACHED_VOXELS + 500
 
 
 def white_sources(n_components, dtype):
-    """Mix as many independent sources as there are rows, and whiten."""
+    """Mix independent sources and whiten the mixtures."""
     rng = np.random.default_rng(0)
     mixed = rng.normal(size=(n_components, n_components)) @ rng.laplace(size=(n_components, N_VOXELS))
     mixed -= mixed.mean(axis=1, keepdims=True)
@@ -20,7 +20,7 @@ def white_sources(n_components, dtype):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
 @pytest.mark.parametrize("max_iter", [3, 200])
-def test_every_step_is_scikit_learns(dtype, tolerance, max_iter):
+def test_every_step_equals_scikit_learns(dtype, tolerance, max_iter):
     Z = white_sources(5, dtype)
     theirs = FastICA(whiten=False, random_state=7, max_iter=max_iter, tol=1e-4)
     with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def test_every_step_is_scikit_learns(dtype, tolerance, max_iter):
     assert ours.converged == (max_iter == 200)
 
 
-def test_the_solution_is_where_it_stays():
+def test_a_run_that_starts_at_the_solution_stays_there():
     Z = white_sources(5, np.float32)
     found = rotate(Z, seed=0, max_iter=200, tol=1e-6)
     again = rotate(Z, seed=1, max_iter=200, tol=1e-4, start=found.R)
@@ -41,8 +41,8 @@ def test_the_solution_is_where_it_stays():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rotations_of_gaussian_data_are_orthogonal_too(seed):
-    """In single precision alone, inner products reach 1e24 here."""
+def test_rotations_of_gaussian_data_are_orthogonal(seed):
+    """With sums in single precision, inner products would reach 1e24 here."""
     noise = np.random.default_rng(seed).standard_normal((8, 12_000)).astype(np.float32)
     R = rotate(noise, seed=seed, max_iter=30, tol=1e-4).R
     np.testing.assert_allclose(R @ R.T, np.eye(8), atol=1e-9)

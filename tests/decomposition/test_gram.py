@@ -1,4 +1,4 @@
-"""Principal components against numpy's covariance and SVD."""
+"""Principal components equal those from numpy's covariance and SVD."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_gram_matrix_is_the_covariance_of_the_images(planted):
     np.testing.assert_allclose(gram / np.outer(deviations, deviations), np.corrcoef(X.astype(float)), atol=1e-6)
 
 
-def test_means_far_from_zero_or_from_those_of_the_first_voxels_cost_no_precision(planted, monkeypatch):
+def test_precision_does_not_depend_on_the_means_of_images_or_of_their_first_voxels(planted, monkeypatch):
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_VOXELS", 700)
     X = planted[2].astype(float) / planted[2].std(axis=1, keepdims=True)
     X += np.random.default_rng(0).normal(scale=0.5, size=X.shape)
@@ -25,10 +25,10 @@ def test_means_far_from_zero_or_from_those_of_the_first_voxels_cost_no_precision
     deviations = X.std(axis=1, dtype=float)
     np.testing.assert_allclose(mean, X.mean(axis=1, dtype=float), atol=1e-6 * deviations.max())
     np.testing.assert_allclose(gram / np.outer(deviations, deviations), np.corrcoef(X.astype(float)), atol=1e-6)
-    assert principal_axes(gram, 4)[1].shape == (30, 29), "one image is the sum of two"
+    assert principal_axes(gram, 4)[1].shape == (30, 29), "one image is the sum of two others"
 
 
-def test_axes_are_those_of_the_svd(planted):
+def test_axes_equal_those_of_the_svd(planted):
     X = planted[2].astype(float)
     mean, gram = gram_matrix(planted[2])
     eigenvalues, U = principal_axes(gram, 4)
@@ -47,7 +47,7 @@ def test_rounding_of_images_in_large_units_does_not_hide_those_in_small_ones():
     exact[3] = exact[1] - exact[2]
     left, singular, _ = np.linalg.svd(exact - exact.mean(axis=1, keepdims=True), full_matrices=False)
     eigenvalues, U = principal_axes(gram_matrix(X)[1], 8)
-    assert U.shape == (9, 8), "one image is the difference of two"
+    assert U.shape == (9, 8), "one image is the difference of two others"
     np.testing.assert_allclose(eigenvalues[:8], singular[:8] ** 2 / X.shape[1], rtol=1e-5)
     cosines = np.linalg.svd(U[:, 3:].T @ left[:, 3:8], compute_uv=False)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
@@ -63,7 +63,7 @@ def test_axes_below_the_rounding_of_the_largest_images_are_not_kept():
 
 
 @pytest.mark.parametrize("value", [7, 0.1, 1e-30, 1e30])
-def test_an_image_without_variance_is_no_direction(value):
+def test_an_image_without_variance_adds_no_direction(value):
     X = np.random.default_rng(0).normal(size=(5, 20_000)).astype(np.float32)
     X[2] = value
     U = principal_axes(gram_matrix(X)[1], 4)[1]

@@ -1,4 +1,4 @@
-"""Axes without the Gram matrix against those of it."""
+"""Axes from block Krylov iteration equal those of the Gram matrix."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_axes_without_the_gram_matrix_are_the_same(many):
     np.testing.assert_allclose(found[:12], eigenvalues[:12], rtol=1e-6)
     np.testing.assert_allclose(np.sum(U[:, :12] * V[:, :12], axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(V.T @ V, np.eye(300), atol=1e-9)
-    assert found.sum() > 0.99 * eigenvalues[:300].sum(), "the other axes hold nearly all that they can"
+    assert found.sum() > 0.99 * eigenvalues[:300].sum(), "the other axes hold nearly as much variance as possible"
     assert method.startswith("block Krylov iteration, 10 passes")
 
 

@@ -1,4 +1,4 @@
-"""Shares add up, the strongest come first, and one collection that carries a component is seen."""
+"""Shares sum to one, effective numbers are right, and the strongest images and collections come first."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ IMAGES = [
 COLLECTIONS = [image["collection_id"] for image in IMAGES]
 
 
-def test_shares_of_squared_loadings_add_up_to_one():
+def test_shares_of_squared_loadings_sum_to_one():
     share = share_of_images(A, np.ones(5))
     np.testing.assert_allclose(share[:, 0], np.array([9, 1, 1, 4, 0]) / 15)
     shares = share_of_collections(share, COLLECTIONS)
@@ -26,7 +26,7 @@ def test_shares_of_squared_loadings_add_up_to_one():
     np.testing.assert_allclose(shares.share, [[5 / 15, 2 / 5], [10 / 15, 2 / 5], [0, 1 / 5]])
 
 
-def test_weights_count_in_shares():
+def test_shares_depend_on_the_weights_of_images():
     share = share_of_images(A, np.array([1.0, 1, 1, 1, 4]))
     np.testing.assert_allclose(share[:, 1], np.array([1, 1, 1, 1, 4]) / 8)
 
@@ -56,12 +56,12 @@ def test_images_are_listed_by_sign_and_strength(monkeypatch):
     assert rows[2]["loading"] == -2
 
 
-def test_an_image_without_loading_is_of_neither_sign():
+def test_an_image_with_zero_loading_is_not_listed():
     rows = list(rank_images(["ICA_00"], A, share_of_images(A, np.ones(5)), IMAGES))
     assert {row["image_id"] for row in rows} == {10, 11, 12, 13}
 
 
-def test_collections_are_listed_with_what_is_known_of_them():
+def test_collections_are_listed_with_their_metadata():
     shares = share_of_collections(share_of_images(A, np.ones(5)), COLLECTIONS)
     studies = {7: {"name": "Seven", "url": "https://neurovault.org/collections/7/", "DOI": None}}
     first, second, third, *_ = rank_collections(["ICA_00", "ICA_01"], A, shares, IMAGES, studies)

@@ -1,13 +1,13 @@
-"""Maps, loadings and weights are what they are said to be; order, sign and warnings too."""
+"""Maps, loadings and weights fit together, order and sign follow their rules, and warnings appear when they should."""
 
 import numpy as np
 import pytest
 from conftest import best_match
-from neurovault_ica.decomposition.components import decompose, find_warnings, settle, stability_rows
+from neurovault_ica.decomposition.components import decompose, explain_problems, settle
 from neurovault_ica.decomposition.fastica import rotate
+from neurovault_ica.decomposition.flags import collect_measures, stability_rows
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
 from neurovault_ica.decomposition.loadings import share_of_collections, share_of_images
-from neurovault_ica.decomposition.stability import collect_measures
 
 
 @pytest.fixture(params=[False, True], ids=["unweighted", "weighted"])
@@ -25,7 +25,7 @@ def test_images_are_loadings_times_maps(planted, reduced):
     sources, _, X = planted
     centred = X - reduced["mean"][:, None]
     Z = (reduced["K"] @ centred).astype(np.float32)
-    S, A, W, R = decompose(Z, rotate(Z, seed=0, max_iter=200, tol=1e-4).R, reduced)
+    S, A, W, R = decompose(Z, rotate(Z, seed=0, max_iter=200, tol=1e-4).R, reduced, is_orthogonal=True)
     np.testing.assert_allclose(S.std(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(A @ S, centred, atol=0.06)
     np.testing.assert_allclose(W @ centred, S, atol=1e-3)
@@ -48,7 +48,7 @@ def test_order_by_variance_and_sign_by_peak():
     assert list(again_signs) == [1, 1, 1]
 
 
-def test_stability_rows_say_who_carries_a_component():
+def test_stability_rows_name_the_collections_that_carry_a_component():
     A = np.array([[3.0, 1], [1, 1], [1, 1], [1, 1]])
     shares = share_of_collections(share_of_images(A, np.ones(4)), [4, 5, 6, 7])
     measures = collect_measures((np.array([0.9, 0.8]), np.array([1.0, 0.7])), None, None)
@@ -63,6 +63,7 @@ def test_stability_rows_say_who_carries_a_component():
 
 
 SOUND = {
+    "algorithm_label": "FastICA", "iteration": "iteration",
     "n_components": 20, "converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 18,
     "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1},
 }  # fmt: skip
@@ -75,23 +76,23 @@ SOUND = {
         (
             {"converged": False},
             [
-                "FastICA has not converged in 500 iterations",
-                "lower run_ica.n_components; snakemake --cores 2 scan_components",
+                "FastICA did not converge within 500 iterations",
+                "lower run_ica.n_components, or run `snakemake --cores 2 scan_components`",
             ],
         ),
-        ({"n_restarts_converged": 17}, ["3 of 20 restarts have not converged", "scan_components"]),
+        ({"n_restarts_converged": 17}, ["3 of 20 restarts did not converge", "scan_components"]),
         (
             {"n_flagged": {"not_reproduced": 7}},
             [
-                "7 of 20 components correlate with those of draws or halves of the collections by less than",
+                "7 of 20 components were not reproduced across studies",
                 "lower run_ica.n_components",
             ],
         ),
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
     ],
 )
-def test_warnings_say_what_is_wrong_and_what_may_help(changes, expected):
-    found = find_warnings(SOUND | changes)
+def test_warnings_explain_problems_and_give_advice(changes, expected):
+    found = explain_problems(SOUND | changes)
     assert len(found) == len(expected)
     for warning, words in zip(found, expected, strict=True):
         assert words in warning

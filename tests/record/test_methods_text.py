@@ -23,7 +23,7 @@ def test_methods_follow_the_configuration():
     settings["fetch_metadata"]["max_images_per_collection"] = None
     decomposition = {
         "n_components": 8, "n_voxels": 1000, "n_iter": 200, "converged": False,
-        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 0, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
@@ -76,7 +76,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings["project_terms"]["n_permutations"] = 2500
     decomposition = {
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True,
-        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 1, "n_restarts_converged": 1, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
@@ -120,7 +120,7 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
-        "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
+        "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
         "n_axes_of_draws": 7, "flags": FLAGS,

@@ -42,7 +42,7 @@ def lock(tmp_path):
         result.write_bytes(b"some bytes")
         decomposition = {
             "n_components": 2, "n_voxels": 235375, "n_iter": 12, "converged": True,
-            "max_iter": 500, "max_sample_iter": 100, "tol": 0.0001,
+            "algorithm": "fastica", "max_iter": 500, "max_sample_iter": 100, "tol": 0.0001,
             "n_restarts": 20, "n_restarts_converged": 19, "random_state": 0, "variance_explained": 0.625,
             "n_bootstraps_used": 17, "n_effective_collections": 1.6, "n_splits_used": 10,
             "n_axes_of_draws": 7, "flags": {},

@@ -52,7 +52,7 @@ def test_page_says_what_the_tables_say(render):
         "Images with terms 2 of 3; without: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
         "When 2023-11-14 22:13 UTC",
-        "ICA_01: the random starts of FastICA do not agree",
+        "ICA_01: the random starts do not agree",
         "ICA_01: no term, no word of the metadata and no map of a term that was compared has a q below 0.05. The name",
         "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
         "Beyond chance: terms ICA_00 term 1 , ICA_00 term 2 ; metadata n-back task ; maps of terms term map .",

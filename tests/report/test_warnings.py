@@ -8,7 +8,10 @@ SOUND = {
     "r_bootstraps": 0.8, "r_split_half": 0.6,
     "n_significant_maps": None, "n_peaks": 3,
 }  # fmt: skip
-CALM = {"converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 19}
+CALM = {
+    "algorithm_label": "FastICA", "iteration": "iteration", "converged": True, "max_iter": 500,
+    "n_restarts": 20, "n_restarts_converged": 19,
+}  # fmt: skip
 
 
 def warnings_of(components, **changes):
@@ -34,7 +37,7 @@ def test_a_worrying_run_in_words():
     found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
     assert [line.split(":")[0] for line in found] == [
         "FastICA did not converge in 500 iterations",
-        "8 of 20 restarts of FastICA did not converge.",
+        "8 of 20 restarts did not converge.",
         "ICA_00",
         "ICA_01",
         "ICA_00 is carried by one collection",
@@ -43,7 +46,7 @@ def test_a_worrying_run_in_words():
         "ICA_00 and ICA_01",
         "More images were refused (9) than used (5); see the reasons below.",
     ]
-    assert "random starts of FastICA do not agree" in found[2]
+    assert "random starts do not agree" in found[2]
     assert "drawn anew or split in halves" in found[3]
     assert "number 7 holds 20.0 % of its squared loadings" in found[4]
     assert "no term, no word of the metadata and no map of a term that was compared has a q below 0.05" in found[7]

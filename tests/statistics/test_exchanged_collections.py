@@ -1,10 +1,10 @@
-"""The p values mean what they say: uniform where nothing is there, small where something is."""
+"""P values are uniform under the null hypothesis, and small where an association was planted."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
-from neurovault_ica.statistics import exchanged_collections as significance
+from neurovault_ica.statistics import exchanged_collections
 from neurovault_ica.statistics.exchanged_collections import associate, collection_scores, group, image_scores
 from neurovault_ica.statistics.p_values import false_discovery_rate
 
@@ -18,7 +18,7 @@ SIZES = {
 
 
 def unrelated(sizes, rng, *, n_components=6, n_features=150, alike=1.0):
-    """Make loadings and features that share nothing, with this ratio of variance between collections to that within."""
+    """Simulate unrelated loadings and features; `alike` is the ratio of variance between and within collections."""
     collections = np.repeat(np.arange(len(sizes)), sizes)
 
     def made(columns):
@@ -30,18 +30,18 @@ def unrelated(sizes, rng, *, n_components=6, n_features=150, alike=1.0):
 
 @pytest.fixture
 def without_rounds(monkeypatch):
-    """Test common p values only, which is fast."""
-    monkeypatch.setattr(significance, "MOST_ROUNDS", 1)
+    """Use a single round of permutations, which is fast and precise enough for p = 0.05."""
+    monkeypatch.setattr(exchanged_collections, "MOST_ROUNDS", 1)
 
 
 @pytest.mark.usefixtures("without_rounds")
-@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("alike", [0, 0.3, 3])
 def test_five_percent_are_below_five_percent(sizes, alike):
     rng = np.random.default_rng(0)
     shares = []
     for repetition in range(30):
-        loadings, features, collections = unrelated(sizes, rng, alike=alike)
+        loadings, features, collections = unrelated(SIZES[sizes], rng, alike=alike)
         result = associate(loadings, features, collections, n_permutations=199, random_state=repetition)
         shares.append((result.p <= 0.05).mean())
     error = np.std(shares) / np.sqrt(len(shares))
@@ -50,8 +50,8 @@ def test_five_percent_are_below_five_percent(sizes, alike):
 
 
 @pytest.mark.usefixtures("without_rounds")
-def test_groups_of_images_within_a_study_do_no_harm():
-    """Ten images of a study that are five of one task and five of another are not ten."""
+def test_p_values_are_valid_with_groups_of_images_within_a_study():
+    """Ten images of a study, five of one task and five of another, are not ten independent images."""
     rng = np.random.default_rng(0)
     shares = []
     for repetition in range(30):
@@ -61,8 +61,8 @@ def test_groups_of_images_within_a_study_do_no_harm():
     assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / np.sqrt(len(shares))
 
 
-def test_rare_p_values_are_as_rare_as_they_say():
-    """Where few collections load and few have the term, tails are long: exactly what a false discovery rate goes by."""
+def test_small_p_values_are_valid():
+    """If few collections load and few have the term, null distributions have long tails, which matter for the FDR."""
     rng = np.random.default_rng(0)
     found, false_alarms = [], 0
     for repetition in range(20):
@@ -75,8 +75,8 @@ def test_rare_p_values_are_as_rare_as_they_say():
     assert false_alarms <= 3
 
 
-def test_p_is_the_share_of_all_arrangements():
-    """Three of ten collections have a label: 120 arrangements, all of which can be looked at."""
+def test_p_is_the_share_of_all_permutations():
+    """Three of ten collections have a label, so there are only 120 different permutations."""
     rng = np.random.default_rng(5)
     loadings, label = rng.normal(size=(10, 3)), np.repeat([1.0, 0.0], [3, 7])[:, None]
     u, v = (collection_scores(values, group(range(10))) for values in (loadings, label))
@@ -88,7 +88,7 @@ def test_p_is_the_share_of_all_arrangements():
     np.testing.assert_allclose(result.r_collections[:, 0], np.corrcoef(loadings.T, label.T)[:3, 3])
 
 
-def test_means_of_small_and_large_collections_vary_alike():
+def test_means_of_small_and_large_collections_have_the_same_variance():
     sizes = np.array([1, 2, 5, 10, 50] * 8)
     rng = np.random.default_rng(0)
     _, values, collections = unrelated(sizes, rng, n_features=1000, alike=0.2)
@@ -99,7 +99,7 @@ def test_means_of_small_and_large_collections_vary_alike():
     np.testing.assert_allclose(variances, 1, atol=0.15)
 
 
-def test_collections_count_alike_in_the_correlation_over_images():
+def test_collections_have_the_same_weight_in_the_correlation_over_images():
     rng = np.random.default_rng(0)
     x, y, collections = unrelated([6, 2, 2, 1], rng, n_components=2, n_features=3)
     groups = group(collections)
@@ -110,7 +110,7 @@ def test_collections_count_alike_in_the_correlation_over_images():
     np.testing.assert_allclose(image_scores(x, groups).T @ image_scores(y, groups), expected)
 
 
-def test_a_constant_goes_with_nothing():
+def test_a_constant_correlates_with_nothing():
     values = np.full((9, 1), 0.1) * [[1.0, 3.0]]
     groups = group([1, 1, 1, 2, 2, 2, 2, 3, 4])
     np.testing.assert_array_equal(collection_scores(values, groups), 0)
@@ -128,7 +128,7 @@ def test_a_term_of_the_collections_that_load_is_significant_and_a_generic_one_is
 
 
 def test_many_images_of_one_study_are_one_study():
-    """Thirty images of one study that share a term and load are no evidence, though thirty images would be."""
+    """A term that all thirty images of one study share is no evidence. With thirty independent images it would be."""
     rng = np.random.default_rng(2)
     loadings, features, collections = unrelated([30] + [1] * 15, rng, n_components=1)
     loadings[:30, 0] += 8
@@ -140,7 +140,7 @@ def test_many_images_of_one_study_are_one_study():
 
 
 def test_random_maps_have_their_own_null_distribution():
-    """Weights that covary with the loadings by themselves pass the exchange of collections, but not this."""
+    """Weights that always covary with the loadings pass the permutation of collections, but not this test."""
     rng = np.random.default_rng(3)
     loadings = rng.normal(size=(60, 2))
     root = np.linalg.cholesky(np.eye(60) + 2 * np.outer(loadings[:, 0], loadings[:, 0]))
@@ -148,15 +148,15 @@ def test_random_maps_have_their_own_null_distribution():
     def draw(n_maps, rng):
         return np.maximum(root @ rng.normal(size=(60, n_maps)), 0)
 
-    features = draw(2000, rng)
-    options = {"n_permutations": 50, "random_state": 0}
-    exchanged = associate(loadings, features, range(60), **options)
+    features = draw(600, rng)
+    options = {"n_permutations": 30, "random_state": 0}
+    permuted = associate(loadings, features, range(60), **options)
     both = associate(loadings, features, range(60), **options, draw_weights=draw)
-    assert (exchanged.p <= both.p).all()
-    assert (exchanged.p[0] < 0.05).mean() > 0.2
-    assert abs((both.p[0] < 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 2000)
+    assert (permuted.p <= both.p).all()
+    assert (permuted.p[0] < 0.05).mean() > 0.2
+    assert abs((both.p[0] < 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 600)
     assert (both.q >= 0.05).all()
-    assert both.p.min() >= 1 / 5_001
+    assert both.p.min() >= 1 / 3_001
 
 
 def test_the_order_of_images_does_not_matter():
@@ -172,12 +172,12 @@ def test_the_order_of_images_does_not_matter():
         loadings[order], features[order], collections[order], **options,
         draw_weights=lambda n, rng: (root @ rng.normal(size=(len(order), n)))[order],
     )  # fmt: skip
-    # Within a collection too, so sums differ by rounding.
+    # The order within collections differs too, so sums differ by rounding.
     np.testing.assert_allclose(again.p, first.p, rtol=0.02)
     np.testing.assert_allclose(again.r_images, first.r_images, atol=1e-12)
 
 
-def test_what_is_missing_says_neither_yes_nor_no():
+def test_missing_values_are_neutral():
     rng = np.random.default_rng(6)
     loadings, features, collections = unrelated([1] * 20, rng, n_features=1)
     known = features.copy()
@@ -188,7 +188,7 @@ def test_what_is_missing_says_neither_yes_nor_no():
     np.testing.assert_array_equal(with_gaps.p, filled.p)
 
 
-def test_what_cannot_be_tested_is_not():
+def test_nothing_is_tested_with_too_few_collections_or_without_features_or_permutations():
     loadings, features, collections = unrelated([3] * 7, np.random.default_rng(0))
     options = {"n_permutations": 10, "random_state": 0}
     assert associate(loadings, features, collections, **options) is None

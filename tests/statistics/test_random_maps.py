@@ -1,4 +1,4 @@
-"""Images get the weights that they would have in random smooth maps that were really made."""
+"""Weights in random maps have the distribution of weights in maps that are simulated voxel by voxel."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ from neurovault_ica.statistics.exchanged_collections import associate
 from neurovault_ica.statistics.random_maps import FWHM_MM, blob_weights, map_weights
 from scipy.ndimage import gaussian_filter
 
-SIZES_MM = np.array([4.0, 4.0, 5.0])
+SIZES_MM = np.array([5.0, 5.0, 6.0])
 
 
 def ball(sizes_mm=SIZES_MM):
-    """Make the mask of a ball of 60 mm around the origin."""
+    """Return the mask of a ball with a radius of 60 mm around the origin."""
     half = (72 // sizes_mm).astype(int)
     axes = [np.arange(-n, n + 1) * size for n, size in zip(half, sizes_mm, strict=True)]
     affine = np.diag([*sizes_mm, 1.0])
@@ -19,7 +19,7 @@ def ball(sizes_mm=SIZES_MM):
 
 
 def smooth_maps(mask, fwhm, n_maps, rng, *, symmetric=False):
-    """Make random maps of mean 0 and length 1 over the mask, (n_maps, n_voxels)."""
+    """Simulate random maps (n_maps, n_voxels) of mean 0 and length 1 over the mask."""
     maps = []
     for _ in range(n_maps):
         noise = rng.normal(size=mask.shape).astype(np.float32)
@@ -30,18 +30,18 @@ def smooth_maps(mask, fwhm, n_maps, rng, *, symmetric=False):
     return maps / np.linalg.norm(maps, axis=1, keepdims=True)
 
 
-def test_weights_vary_as_in_maps_that_are_really_made():
+def test_weights_vary_as_in_maps_that_are_simulated_voxel_by_voxel():
     rng = np.random.default_rng(0)
     mask, affine = ball()
     images = smooth_maps(mask, 12, 8, rng)
     images[1] += images[0]
     blobs = blob_weights(images * 3 + 5, mask, affine)
     covariance = blobs @ blobs.T
-    n_maps = 400
+    n_maps = 250
     images -= images.mean(axis=1, keepdims=True)
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     weights = images @ smooth_maps(mask, FWHM_MM, n_maps, rng).T
-    # Up to a factor, and to the sampling error of a covariance.
+    # They agree up to a factor, and up to the sampling error of a covariance.
     scale = np.diag(covariance)
     found = weights @ weights.T * scale.sum() / np.square(weights).sum()
     error = np.sqrt((np.outer(scale, scale) + covariance**2) / n_maps)
@@ -53,11 +53,11 @@ def test_drawn_weights_have_that_covariance_and_are_not_negative():
     blobs = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
     drawn = map_weights(blobs)(20_000, np.random.default_rng(1))
     assert drawn.min() == 0
-    # A Gaussian of which the negative half is 0 has half the mean square.
+    # A Gaussian with negative values set to 0 has half the mean square.
     np.testing.assert_allclose(np.square(drawn).mean(axis=1), np.square(blobs).sum(axis=1) / 2, rtol=0.05)
 
 
-def test_finer_grids_give_the_same():
+def test_finer_grids_give_the_same_correlations():
     rng = np.random.default_rng(0)
     mask, affine = ball()
     images = smooth_maps(mask, 15, 3, rng)
@@ -72,7 +72,7 @@ def test_finer_grids_give_the_same():
 
 @pytest.fixture(scope="module")
 def studies():
-    """72 smooth images of 24 collections in which four networks are mixed, and what a test of terms needs of them."""
+    """72 smooth images of 24 collections that mix four networks, with their loadings and random maps."""
     rng = np.random.default_rng(1)
     mask, affine = ball()
     networks = smooth_maps(mask, 14, 4, rng)
@@ -86,22 +86,22 @@ def studies():
 
 
 @pytest.mark.parametrize(("fwhm", "symmetric"), [(6, False), (12, True), (30, False)])
-def test_random_maps_are_no_more_often_significant_than_by_chance(studies, fwhm, symmetric):
+def test_random_maps_are_not_significant_more_often_than_by_chance(studies, fwhm, symmetric):
     mask, _, collections, loadings, images, draw = studies
-    made = smooth_maps(mask, fwhm, 300, np.random.default_rng(fwhm), symmetric=symmetric)
+    made = smooth_maps(mask, fwhm, 200, np.random.default_rng(fwhm), symmetric=symmetric)
     weights = np.maximum(images @ made.T, 0)
     result = associate(loadings, weights, collections, n_permutations=40, random_state=0, draw_weights=draw)
-    assert (result.p < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert (result.p < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
     assert (result.q >= 0.05).all()
 
 
-def test_exchanging_collections_alone_would_let_random_maps_through(studies):
+def test_permuting_collections_alone_would_call_random_maps_significant(studies):
     mask, _, collections, loadings, images, _ = studies
-    weights = np.maximum(images @ smooth_maps(mask, 20, 300, np.random.default_rng(0)).T, 0)
+    weights = np.maximum(images @ smooth_maps(mask, 20, 150, np.random.default_rng(0)).T, 0)
     assert (associate(loadings, weights, collections, n_permutations=40, random_state=0).p < 0.05).mean() > 0.1
 
 
-def test_a_network_s_own_map_is_significant_and_a_map_of_all_is_not(studies):
+def test_the_map_of_a_network_is_significant_and_a_generic_map_is_not(studies):
     mask, networks, collections, loadings, images, draw = studies
     rng = np.random.default_rng(2)
     blurred = networks + 0.3 * smooth_maps(mask, 12, 4, rng)

@@ -1,4 +1,4 @@
-"""The smoothness that a map was made with is found again, along each axis."""
+"""The smoothness of simulated maps is recovered along each axis."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from made_maps import BOX, noise_in_box
 from neurovault_ica.statistics.smoothness import count_resels, neighbour_correlations
 
 
-def test_neighbours_correlate_as_the_kernel_says():
+def test_neighbours_correlate_as_the_kernel_predicts():
     """White noise smoothed with sigma voxels has the autocorrelation of a Gaussian of sigma times the root of 2."""
     rng = np.random.default_rng(7)
     sigmas = np.array([2, 3, 1.5])
@@ -14,11 +14,11 @@ def test_neighbours_correlate_as_the_kernel_says():
     np.testing.assert_allclose(np.mean(found, axis=0), np.exp(-1 / (4 * sigmas**2)), atol=0.005)
 
 
-def test_only_neighbours_in_the_mask_count():
+def test_only_neighbours_in_the_mask_are_compared():
     inside = np.ones((2, 2, 4), dtype=bool)
     inside[..., 2] = False
     values = np.array([1.0, 1, 9, 1, 1, 9, 3, 3, 9, 3, 3, 9])
-    # Along the first axis, 4 of 6 pairs differ by 2; along the third, what lies beyond the gap is no neighbour.
+    # Along the first axis, 4 of 6 pairs differ by 2. Along the third, voxels beyond the gap are no neighbours.
     np.testing.assert_allclose(neighbour_correlations(values, inside), [1 - 16 / 6 / (2 * np.var(values)), 1, 1])
 
 

@@ -1,27 +1,22 @@
-"""Surrogates keep what they promise, and p values from them mean what they say."""
+"""Surrogates keep values, smoothness and symmetry of a map, and their p values are valid."""
 
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, egg, smooth_noise
 from neurovault_ica.images.matrix import standardize
-from neurovault_ica.statistics.surrogates import (
-    Lattice,
-    Surrogates,
-    fit_smoothness,
-    lattice_of,
-    null_correlations,
-    stretch,
-)
+from neurovault_ica.statistics.autocorrelation import fit_autocorrelation, stretch
+from neurovault_ica.statistics.lattice import Lattice, lattice_of
+from neurovault_ica.statistics.surrogates import Surrogates, null_correlations
 
 LATTICE = lattice_of(EGG, EGG_AFFINE)
 
 
 def sparse(values):
-    """Give values the long tails of a component."""
+    """Return the values with long tails, as those of a component."""
     return standardize(np.sign(values) * np.abs(values) ** 2.5)
 
 
-def test_lattice_points_are_every_few_voxels_of_the_mask_wherever_its_box_begins():
+def test_lattice_points_are_every_third_voxel_of_the_mask_wherever_its_box_begins():
     affine = np.array([[-2.0, 0, 0, 74], [0, 2, 0, -105], [0, 0, 2, -75], [0, 0, 0, 1]])
     mask = egg(affine, (75, 93, 78))
     lattice = lattice_of(mask, affine)
@@ -34,23 +29,23 @@ def test_lattice_points_are_every_few_voxels_of_the_mask_wherever_its_box_begins
 
 @pytest.mark.parametrize("fwhm_mm", [15, 25])
 def test_smoothness_of_a_smoothed_field_is_that_of_its_kernel(fwhm_mm):
-    """Smoothed white noise has the autocorrelation of a Gaussian that is wider by the square root of 2."""
+    """The autocorrelation of smoothed white noise is a Gaussian, wider than the kernel by the square root of 2."""
     rng = np.random.default_rng(0)
     distance = np.array([8.0, 16, 24, 36])
     fields = [smooth_noise(rng, fwhm_mm) for _ in range(30)]
-    fitted = [fit_smoothness(values, LATTICE) for values in fields]
+    fitted = [fit_autocorrelation(values, LATTICE) for values in fields]
     expected = np.exp(-np.square(distance) / (4 * (fwhm_mm / 2.3548) ** 2))
-    np.testing.assert_allclose(np.mean([smoothness.at(distance) for smoothness in fitted], axis=0), expected, atol=0.05)
-    assert np.mean([smoothness.fwhm_mm for smoothness in fitted]) == pytest.approx(fwhm_mm, rel=0.1)
+    np.testing.assert_allclose(np.mean([fit.at(distance) for fit in fitted], axis=0), expected, atol=0.05)
+    assert np.mean([fit.fwhm_mm for fit in fitted]) == pytest.approx(fwhm_mm, rel=0.1)
 
 
-def test_surrogates_keep_values_smoothness_and_the_likeness_of_left_and_right():
+def test_surrogates_keep_values_smoothness_and_symmetry():
     rng = np.random.default_rng(1)
     values = sparse(smooth_noise(rng, 18, symmetry=0.4))
     source = Surrogates(values, LATTICE, rng)
     drawn = np.concatenate([source.draw_pair() for _ in range(15)])
     np.testing.assert_allclose(np.sort(drawn, axis=1), np.tile(np.sort(values), (30, 1)), atol=1e-6)
-    original, fits = fit_smoothness(values, LATTICE), [fit_smoothness(map_, LATTICE) for map_ in drawn]
+    original, *fits = (fit_autocorrelation(map_, LATTICE) for map_ in (values, *drawn))
     distance = np.array([8.0, 16, 24])
     np.testing.assert_allclose(np.mean([fit.at(distance) for fit in fits], axis=0), original.at(distance), atol=0.05)
     assert original.mirror_r > 0.4
@@ -58,15 +53,16 @@ def test_surrogates_keep_values_smoothness_and_the_likeness_of_left_and_right():
     assert np.abs(np.corrcoef(drawn)[np.triu_indices(30, 1)]).max() < 0.6
 
 
+@pytest.mark.parametrize("n_maps", [20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("shape", "symmetry", "fwhm_mm"),
     [(lambda values: values, 0.0, 20), (sparse, 0.5, 20), (lambda values: values, 0.0, (12, 20, 40))],
     ids=["Gaussian", "sparse and half symmetric", "anisotropic"],
 )
-def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, symmetry, fwhm_mm):
+def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, symmetry, fwhm_mm, n_maps):
     rng = np.random.default_rng(3)
     shares, naive = [], []
-    for _ in range(50):
+    for _ in range(n_maps):
         values = shape(smooth_noise(rng, fwhm_mm, symmetry=symmetry))
         other_mm = 0.75 * np.array(fwhm_mm)
         references = np.array([shape(smooth_noise(rng, other_mm, symmetry=symmetry)) for _ in range(15)])
@@ -75,11 +71,11 @@ def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, sym
         shares.append(((1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / 40 <= 0.05).mean())
         naive.append((np.abs(r) > 1.96 / np.sqrt(len(values))).mean())
     assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / np.sqrt(len(shares))
-    # What voxels taken for independent would give.
+    # If voxels were treated as independent:
     assert np.mean(naive) > 0.3
 
 
-def test_space_is_stretched_as_much_as_the_map():
+def test_space_is_stretched_until_the_map_is_equally_smooth_along_its_axes():
     rng = np.random.default_rng(8)
     factors = []
     for _ in range(10):
@@ -117,4 +113,4 @@ def test_constant_maps_and_masks_without_points_are_refused():
 def test_a_lattice_off_the_midline_still_measures_symmetry():
     shifted = Lattice(LATTICE.points, LATTICE.inside, LATTICE.affine + np.array([[0, 0, 0, 2.0]] + [[0] * 4] * 3))
     values = smooth_noise(np.random.default_rng(6), 25, symmetry=1)
-    assert fit_smoothness(values, shifted).mirror_r > 0.9
+    assert fit_autocorrelation(values, shifted).mirror_r > 0.9

@@ -1,13 +1,13 @@
-"""Decompose the matrix into independent components, and compare numbers of components.
+"""Rules that decompose the matrix into independent components and compare numbers of components.
 
 Reads: results/stack_images and results/fetch_metadata/collections.tsv.
 Writes: results/reduce_images (whitened.npy, reduction.npz, variance.tsv), results/run_ica (component maps, mixing,
-unmixing, stability, top images and collections), results/scan_components (only when asked for).
+unmixing, stability, top images and collections), results/scan_components (only on request).
 """
 
 
 rule reduce_images:
-    """Centre and whiten: Gram matrix of the images, principal components."""
+    """Centre and whiten the images by principal components."""
     input:
         code_of("reduce_images"),
         matrix=rules.stack_images.output.matrix,
@@ -34,7 +34,7 @@ rule reduce_images:
 
 
 rule run_ica:
-    """Find independent components: FastICA from several starts, one consensus, order and sign settled."""
+    """Find independent components, fix their order and sign, and measure their stability."""
     input:
         code_of("run_ica"),
         matrix=rules.stack_images.output.matrix,
@@ -68,7 +68,7 @@ rule run_ica:
 
 
 rule scan_components:
-    """Compare numbers of components; not part of `all`: snakemake --cores 2 scan_components."""
+    """Compare numbers of components. Not part of `all`: run `snakemake --cores 2 scan_components`."""
     input:
         code_of("scan_components"),
         matrix=rules.stack_images.output.matrix,

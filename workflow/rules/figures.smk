@@ -92,6 +92,7 @@ rule plot_relations:
     """Draw what goes with what: collections and components, components in space and in terms."""
     input:
         code_of("plot_relations"),
+        components=rules.run_ica.output.components,
         thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
         mixing=rules.run_ica.output.mixing,
@@ -121,5 +122,7 @@ rule plot_relations:
     resources:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(10),
+    params:
+        algorithm=config["run_ica"]["algorithm"],
     script:
         "../scripts/plot_relations.py"

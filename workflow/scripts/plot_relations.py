@@ -8,7 +8,8 @@ from itertools import combinations
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from neurovault_ica.decomposition.loadings import mean_correlations
+from neurovault_ica.decomposition.algorithms import ALGORITHMS
+from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
 from neurovault_ica.figures.relations import draw_loadings, draw_similarity, names_of
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.images.maps import read_maps
@@ -21,8 +22,7 @@ from neurovault_ica.types import Real, Row
 def overlaps(shown: npt.NDArray[np.bool_]) -> Real:
     """Compute Dice's coefficient of the voxels that two components show.
 
-    The components themselves are uncorrelated over voxels, because ICA makes them so; where they are strong may well
-    be the same place.
+    Components may overlap where they are strong, even if they are uncorrelated over all voxels.
 
     Parameters
     ----------
@@ -52,6 +52,7 @@ def pairs_of(labels: Sequence[str], overlap: Real, likeness: Real | None) -> lis
 
 def main(
     *,
+    components: str,
     thresholded: str,
     mask: str,
     mixing: str,
@@ -62,6 +63,7 @@ def main(
     loadings: str,
     similarity_figure: str,
     similarity: str,
+    algorithm: str,
 ) -> None:
     """Draw the relations of collections and components, and write what is drawn as tables."""
     mpl.rcdefaults()
@@ -74,6 +76,8 @@ def main(
     names = names_of(labels, named)
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
+    if not ALGORITHMS[algorithm].is_orthogonal:
+        A = image_covariances(A, read_maps(components, mask).values)
     ids, means = mean_correlations(A, sd, [row["collection_id"] for row in of_images])
     known = {row["collection_id"]: row["collection_name"] for row in of_images}
     n_images = Counter(row["collection_id"] for row in of_images)

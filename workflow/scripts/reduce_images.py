@@ -1,4 +1,4 @@
-"""Centre and whiten: principal components of the images from their Gram matrix, or without it if there are too many."""
+"""Centre and whiten the images, by principal components from their Gram matrix or from block Krylov iteration."""
 
 import logging
 
@@ -11,7 +11,7 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
-# Beyond so many images, making and decomposing the Gram matrix takes longer than some passes over the images.
+# With more images, computing and decomposing the Gram matrix takes longer than a few passes over the images.
 MAX_GRAM_IMAGES = 3000
 
 
@@ -31,17 +31,17 @@ def main(
     Raises
     ------
     ValueError
-        If there are fewer images, or independent directions, than components.
+        If there are fewer images than components, or fewer independent directions.
     """
     X = np.load(matrix, mmap_mode="r")
     collections = [image["collection_id"] for image in read_table(images)]
     n_images = len(collections)
     if n_images < n_components:
         raise ValueError(
-            f"{n_images} images are left and run_ica.n_components is {n_components}; lower n_components, or see where"
-            " the others went: results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv"
+            f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or look up"
+            " why images were left out: results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv"
         )
-    # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         weights = weigh_images(collections, equally=weight_collections_equally)
         roots = np.sqrt(weights)
@@ -64,7 +64,7 @@ def main(
     rows = variance_rows(eigenvalues, float(weights @ image_variance), n_components)
     write_table(variance, rows)
     logging.info(
-        "%d images x %d voxels to %d components that carry %.1f %% of the variance (%s)",
+        "reduced %d images x %d voxels to %d principal components with %.1f %% of the variance (%s)",
         *X.shape,
         n_components,
         100 * rows[n_components - 1]["cumulative_variance_explained"],

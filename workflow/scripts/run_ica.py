@@ -1,15 +1,18 @@
-"""Find independent components: FastICA from many starts, one consensus, settled in order and sign, and judged.
+"""Find independent components from many random starts, fix their order and sign, and measure their stability.
 
-Rows of ``S`` are component maps, columns of ``A`` (mixing) the images' loadings, rows of ``W`` (unmixing) the weights
-that make a map from the images: ``X - mean = A @ S + residual`` and ``S = W @ (X - mean)``.
+Rows of ``S`` are component maps. Columns of ``A`` (mixing) are the loadings of the images. Rows of ``W`` (unmixing) are
+the weights that make a map from the images: ``X - mean = A @ S + residual`` and ``S = W @ (X - mean)``.
 """
 
 import logging
 from collections.abc import Mapping
 
 import numpy as np
-from neurovault_ica.decomposition.components import count_runs, decompose, find_warnings, stability_rows
-from neurovault_ica.decomposition.consensus import Settings, find_consensus, judge_by_restarts
+from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
+from neurovault_ica.decomposition.axes import express_in_axes
+from neurovault_ica.decomposition.components import count_runs, decompose, explain_problems
+from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
+from neurovault_ica.decomposition.flags import FLAGS, collect_measures, find_flags, stability_rows
 from neurovault_ica.decomposition.loadings import (
     effective_number,
     rank_collections,
@@ -18,13 +21,7 @@ from neurovault_ica.decomposition.loadings import (
     share_of_collections,
     share_of_images,
 )
-from neurovault_ica.decomposition.stability import (
-    FLAGS,
-    collect_measures,
-    find_flags,
-    judge_by_collections,
-    read_images,
-)
+from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
@@ -48,6 +45,7 @@ def main(
     top_images: str,
     top_collections: str,
     decomposition: str,
+    algorithm: str,
     random_state: int,
     n_restarts: int,
     n_bootstraps: int,
@@ -57,26 +55,26 @@ def main(
     tol: float,
     threads: int,
 ) -> None:
-    """Decompose the whitened data and write maps, loadings and what is known of their stability."""
+    """Decompose the whitened data, and write maps, loadings and stability of the components."""
     Z = np.load(whitened)
     reduced = dict(np.load(reduction))
     used = read_table(images)
     members = [image["collection_id"] for image in used]
-    settings = Settings(random_state, max_iter, tol)
-    # One BLAS thread: the order of summation, and so the last digit, must not depend on the number of cores.
+    settings = Settings(algorithm, random_state, max_iter, tol)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         consensus = find_consensus(Z, n_restarts, settings, threads=threads)
-        found = decompose(Z, consensus.rotation.R, reduced)
+        found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
         if n_bootstraps or n_splits:
-            axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
+            axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
             bootstraps, halves = judge_by_collections(
                 axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
             )
 
     labels = component_labels(len(Z))
-    # Maps of another grid, left by an earlier configuration, would stand beside the new ones.
+    # An earlier configuration may have left maps of another grid, with another file name.
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
     write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
@@ -93,7 +91,7 @@ def main(
     balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
     explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
-    # Where there is only one collection, that it carries everything is no news.
+    # With a single collection, the flag one_collection would say nothing.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
     raised = find_flags(measures, largest_share, flags)
     write_table(stability, stability_rows(labels, explained, measures, shares, raised))
@@ -105,8 +103,10 @@ def main(
         "n_effective_collections": float(effective_number(balance.share)[0]),
         "n_voxels": Z.shape[1],
         "whitening": str(reduced["method"]),
-        "algorithm": "FastICA, parallel, logcosh",
         **settings._asdict(),
+        "algorithm_label": ALGORITHMS[algorithm].label,
+        "iteration": ALGORITHMS[algorithm].iteration,
+        "is_orthogonal": settings.is_orthogonal,
         "max_sample_iter": settings.max_sample_iter,
         **count_runs(consensus, bootstraps, halves),
         "n_axes_of_draws": reduced["U"].shape[1],
@@ -114,16 +114,18 @@ def main(
         "n_splits": n_splits,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
         "flags": dict(flags),
-        "variance_explained": float(explained.sum()),
+        # Of the axes that the components span. Only uncorrelated components have variances that add up to this.
+        "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)
-    for warning in find_warnings(summary):
+    for warning in explain_problems(summary):
         logging.warning("%s", warning)
     logging.info(
-        "%d components, %.1f %% of the variance, of %d collections that count as much as %.1f of equal share;"
-        " %d of %d restarts converged; last run %d iterations",
-        len(Z), 100 * explained.sum(), summary["n_collections"], summary["n_effective_collections"],
-        summary["n_restarts_converged"], n_restarts, summary["n_iter"],
+        "%s found %d components with %.1f %% of the variance in %d images (effective number of collections: %.1f of"
+        " %d); %d of %d restarts converged; the final run took %d %ss",
+        summary["algorithm_label"], len(Z), 100 * summary["variance_explained"], len(used),
+        summary["n_effective_collections"], summary["n_collections"], summary["n_restarts_converged"], n_restarts,
+        summary["n_iter"], summary["iteration"],
     )  # fmt: skip
 
 

@@ -1,12 +1,12 @@
-"""Compare numbers of components: how stable they are, what they explain, and which number to take."""
+"""Compare numbers of components by stability and explained variance, and recommend one."""
 
 import logging
 from collections.abc import Mapping
 
 import numpy as np
-from neurovault_ica.decomposition.consensus import Settings
+from neurovault_ica.decomposition.algorithms import Settings
+from neurovault_ica.decomposition.axes import express_in_axes, white_axes
 from neurovault_ica.decomposition.orders import advise, choose_orders, scan_order
-from neurovault_ica.decomposition.stability import read_images, white_axes
 from neurovault_ica.figures.orders import draw_orders
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
@@ -25,6 +25,7 @@ def main(
     figure: str,
     advice: str,
     orders: list[int],
+    algorithm: str,
     random_state: int,
     n_restarts: int,
     n_bootstraps: int,
@@ -34,23 +35,24 @@ def main(
     tol: float,
     threads: int,
 ) -> None:
-    """Decompose with each number of components and write table, figure and advice."""
+    """Decompose with each number of components, and write table, figure and advice."""
     reduced = dict(np.load(reduction))
     wanted = choose_orders(orders, reduced["U"].shape[1])
-    settings = Settings(random_state, max_iter, tol)
+    settings = Settings(algorithm, random_state, max_iter, tol)
     members = [image["collection_id"] for image in read_table(images)]
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
     with threadpool_limits(1):
         Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
-        axes = read_images(matrix, reduced, members, random_state=random_state, threads=threads)
+        axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
         for order in wanted:
             found = scan_order(
                 Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,
                 limits=dict(flags), settings=settings, threads=threads,
             )  # fmt: skip
             rows.append(found | {"variance_explained": reduced["eigenvalues"][:order].sum() / total})
-            logging.info("%d components: %s found again", order, found["reproduced"])
+            known = "reproducibility unknown" if found["reproduced"] is None else f"{found['reproduced']} reproduced"
+            logging.info("%d components: %s", order, known)
         n_above_chance = count_above_chance(
             *sample_images(matrix, mask, random_state), np.random.default_rng(random_state)
         )

@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from typing import Any
 
-from neurovault_ica.archive.downloads import require_enough
+from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
@@ -44,7 +44,8 @@ def main(
     measured_of = {
         row["image_id"]: row | {"file": number} for number, table in enumerate(qualities) for row in read_table(table)
     }
-    require_enough(list(download_of.values()), selected=len(download_of), max_failed_fraction=max_failed_fraction)
+    failures = [row for row in download_of.values() if row["status"] == "failed"]
+    require_enough(failures, selected=len(download_of), max_failed_fraction=max_failed_fraction)
 
     rejection_of: dict[Any, Row] = {}
     candidates = []

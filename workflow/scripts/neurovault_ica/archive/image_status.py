@@ -106,21 +106,33 @@ def failed(reason: str, size: int | None) -> Row:
 def stop_at_failures(rows: Iterable[Row], *, selected: int, max_failed_fraction: float) -> Iterator[Row]:
     """Pass the rows on, and stop when the failures of this batch exceed `max_failed_fraction` of the selection.
 
-    Failures are compared with the whole selection, because the result must not depend on the number of batches.
-    stack_images adds up the failures of all batches.
+    The limit refers to the whole selection, so that the outcome does not depend on the number of batches. stack_images
+    adds the batches up.
 
     Raises
     ------
     RuntimeError
-        With the list of failed images.
+        With the failed images and their reasons.
     """
-    failures: list[str] = []
+    failures: list[Row] = []
     for row in rows:
         if row["status"] == "failed":
-            failures.append(f"{row['image_id']} ({row['reason']})")
-            if len(failures) > max_failed_fraction * selected:
-                raise RuntimeError(
-                    f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
-                    f" download_images.max_failed_fraction {max_failed_fraction} allows: {', '.join(failures)}"
-                )
+            failures.append(row)
+            require_enough(failures, selected=selected, max_failed_fraction=max_failed_fraction)
         yield row
+
+
+def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fraction: float) -> None:
+    """Stop if more than `max_failed_fraction` of the selected images failed.
+
+    Raises
+    ------
+    RuntimeError
+        With the failed images and their reasons.
+    """
+    if len(failures) > max_failed_fraction * selected:
+        listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failures)
+        raise RuntimeError(
+            f"{len(failures)} of {selected} images could not be obtained, more than"
+            f" download_images.max_failed_fraction {max_failed_fraction} allows: {listing}"
+        )

@@ -10,11 +10,11 @@ from neurovault_ica.images.matrix import Block, voxel_blocks
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.threads import in_order
 
-# Draws of the collections are decomposed within so many leading axes, or so many for each component if that is more.
+# Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
-# Squared distance of an image's mean from what it was shifted by, in its variances: more costs digits. In 1,000 maps it
-# was less than 2.
+# Largest squared distance between an image's mean and its shift, in units of the image's variance. A larger distance
+# costs precision. It was below 2 in 1,000 maps.
 MAX_SHIFTED = 4
 
 
@@ -23,18 +23,18 @@ def gram_matrix(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Compute the means of images and their covariance over voxels, ``(X - mean) @ (X - mean).T / n_voxels``.
 
-    In single precision, as the images are, which takes half the time; sums over the blocks of voxels are in double. So
-    an entry is off by the rounding of a correlation, some 1e-7 times the standard deviations of its two images.
+    Products are in single precision, like the images, which takes half the time. Sums over blocks of voxels are in
+    double precision. The error of an entry is about 1e-7 times the standard deviations of its two images.
 
-    One pass over the images does, if their means over the first block of voxels are near those over all: images are
-    shifted by the former, and the rest is taken out in the end. Otherwise there is a second pass.
+    Images are first shifted by their means over the first block of voxels. One pass is enough if these are close to
+    the means over all voxels. Otherwise a second pass shifts by the latter.
 
     Parameters
     ----------
     X : array of shape (n_images, n_voxels)
         May be a memory map.
     threads : int
-        They share the voxels; the result does not depend on their number.
+        Number of threads that share the voxels. The result does not depend on it.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def gram_matrix(
 def _mean_and_covariance(
     X: npt.NDArray[np.float32], shift: npt.NDArray[np.float64], threads: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute both in one pass over images that are shifted to near zero."""
+    """Compute means and covariance in one pass over the images, shifted towards zero for precision."""
     single_shift = shift.astype(np.float32)
 
     def products(block: Block) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -69,7 +69,7 @@ def _mean_and_covariance(
 
 
 def n_axes_kept(n_components: int) -> int:
-    """Say how many leading axes are kept at most."""
+    """Return the largest number of leading axes that are kept."""
     return max(MIN_AXES, AXES_PER_COMPONENT * n_components)
 
 
@@ -87,10 +87,10 @@ def principal_axes(
     Returns
     -------
     eigenvalues : array of shape (n_images,)
-        All of them, largest first; variances of the principal components.
+        All eigenvalues, largest first. These are the variances of the principal components.
     U : array of shape (n_images, n_axes)
-        Eigenvectors, as many as are independent but not more than `n_axes_kept`. The first entry of each is positive as
-        in scikit-learn's FastICA, so that a seed gives the same start there and here.
+        Eigenvectors of the independent directions, at most `n_axes_kept`. The first entry of each is positive, as in
+        scikit-learn's FastICA, so that a seed gives the same start there and here.
 
     Raises
     ------
@@ -104,18 +104,18 @@ def principal_axes(
 
 
 def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
-    """Take out of a Gram matrix the directions that are nothing but rounding, and count the others.
+    """Remove directions that consist of rounding errors from a Gram matrix, and count the others.
 
-    Rounding is relative to each image, so which images depend on others shows in their correlations. In the Gram matrix
-    itself the rounding of an image in large units would pass for the variance of images in small ones.
+    Rounding errors are relative to each image, so linear dependence of images is visible in their correlations. In the
+    Gram matrix itself, the rounding error of an image in large units looks like the variance of images in small units.
     """
     deviations = np.sqrt(np.diag(gram))
-    # An image without variance correlates with nothing.
+    # An image without variance gets correlations of 0.
     inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
     correlations = inverse[:, None] * gram * inverse
-    # Directions that hold nothing else have up to 4e-7 in 300 real maps, which are not all independent.
+    # In 300 real maps, some of them dependent, directions of pure rounding error had eigenvalues of up to 4e-7.
     rounding = np.sqrt(len(gram)) * np.finfo(np.float32).eps
-    # Most often none depends on others; whether all eigenvalues are larger, Cholesky tells in no time.
+    # Usually all images are independent. A Cholesky decomposition confirms this much faster than eigenvalues do.
     try:
         np.linalg.cholesky(correlations - rounding * np.eye(len(gram)))
     except np.linalg.LinAlgError:
@@ -131,9 +131,28 @@ def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.flo
 def leading(
     eigenvalues: npt.NDArray[np.float64], eigenvectors: npt.NDArray[np.float64], n_components: int
 ) -> npt.NDArray[np.float64]:
-    """Take the eigenvectors that are kept, of those whose eigenvalues are known."""
+    """Select the eigenvectors that are kept.
+
+    Parameters
+    ----------
+    eigenvalues : array of shape (n_known,)
+        Largest first.
+    eigenvectors : array of shape (n_images, n_axes)
+        In columns; at least as many as there are eigenvalues.
+    n_components : int
+
+    Returns
+    -------
+    array of shape (n_images, n_kept)
+        The first entry of each column is positive.
+
+    Raises
+    ------
+    ValueError
+        If the images have fewer independent directions than `n_components`.
+    """
     n_images = len(eigenvectors)
-    # An eigenvalue is a squared singular value, and the images are of single precision.
+    # Eigenvalues are squared singular values of images in single precision, so the relative error is eps squared.
     rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
@@ -144,20 +163,20 @@ def leading(
     return U * np.where(U[0] < 0, -1.0, 1.0)
 
 
-def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np.float64]:
-    """Give each image its weight: 1, or one over the size of its collection, so that collections count alike.
+def weigh_images(collections: Sequence[str], *, equally: bool) -> npt.NDArray[np.float64]:
+    """Return the weight of each image: 1, or inversely proportional to the size of its collection.
 
     Parameters
     ----------
-    collections : sequence of int
+    collections : sequence of str
         The collection of each image.
     equally : bool
-        Whether collections shall count alike.
+        Whether all collections get the same total weight.
 
     Returns
     -------
     array of shape (n_images,)
-        With mean 1.
+        The mean is 1.
     """
     member = np.array(number_groups(collections)[1])
     sizes = np.bincount(member)
@@ -165,7 +184,7 @@ def weigh_images(collections: Sequence[int], *, equally: bool) -> npt.NDArray[np
 
 
 def variance_rows(eigenvalues: npt.NDArray[np.float64], of_images: float, n_components: int) -> list[dict[str, Any]]:
-    """Tabulate how much of the variance `of_images` each principal component carries and whether it is kept."""
+    """Tabulate the share of each principal component in the variance `of_images`, and whether it is kept."""
     share = np.maximum(eigenvalues, 0) / of_images
     return [
         {

@@ -1,4 +1,4 @@
-"""Principal components of more images than a Gram matrix can be made of, in some passes over them."""
+"""Principal components of many images, in a few passes over them and without their Gram matrix."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from neurovault_ica.decomposition.gram import leading, n_axes_kept
 from neurovault_ica.images.matrix import Block, image_blocks
 from neurovault_ica.runtime.threads import in_order
 
-# Further maps in a block, passes at most, and 1 - cos of the turn of an axis that is at rest.
+# Extra vectors in each block, beyond the number of components. They make the iteration converge in fewer passes.
 OVERSAMPLING = 20
+# Largest number of passes. Ten are enough for the maps of the tests.
 MAX_PASSES = 20
-MAX_UNREST = 1e-6
+# The axes have converged when 1 - cos of their last change is below this.
+MAX_CHANGE = 1e-6
 
 
 def leading_axes(
@@ -22,11 +24,11 @@ def leading_axes(
     n_components: int,
     threads: int = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
-    """Find the leading eigenvectors of a Gram matrix that is too large to be made.
+    """Find the leading eigenvectors of the images' Gram matrix without computing it.
 
-    Randomised block Krylov iteration (Musco and Musco 2015, arXiv:1504.05477, algorithm 2): each pass over the images
-    multiplies a block of maps by the covariance of the voxels; all maps so far, made orthonormal, span a space that
-    holds the leading axes ever better. It ends when those of the components have come to rest.
+    Randomised block Krylov iteration (Musco and Musco 2015, arXiv:1504.05477, algorithm 2). Each pass over the images
+    multiplies a block of maps by the covariance of the voxels. The orthonormalized maps of all passes span a space that
+    approximates the leading axes better with each pass. The iteration ends when the axes of the components converge.
 
     Parameters
     ----------
@@ -36,26 +38,26 @@ def leading_axes(
         Square roots of the images' weights.
     n_components : int
     threads : int
-        They share the images; the result does not depend on their number.
+        Number of threads that share the images. The result does not depend on it.
 
     Returns
     -------
     eigenvalues : array of shape (n_axes,)
-        The leading ones only.
+        The leading eigenvalues only, largest first.
     U : array of shape (n_images, n_axes)
-        As from `gram.principal_axes`.
+        Eigenvectors, as from `gram.principal_axes`.
     method : str
-        What was done, and how well the axes have come to rest.
+        Name of the method, number of passes, and last change of the axes.
     """
     n_images, n_voxels = X.shape
     n_axes, width = n_axes_kept(n_components), n_components + OVERSAMPLING
     following = np.random.default_rng(0).standard_normal((width, n_voxels))
     maps: list[npt.NDArray[np.float64]] = []
-    # Coordinates of the images in these maps; their left singular vectors are what is sought.
+    # Coordinates of the images in these maps. Their left singular vectors approximate the eigenvectors.
     Y = np.empty((n_images, 0))
-    U, unrest = Y, 1.0
-    while unrest > MAX_UNREST and len(maps) < MAX_PASSES:
-        # Twice, because rounding leaves something of the large ones the first time.
+    U, change = Y, 1.0
+    while change > MAX_CHANGE and len(maps) < MAX_PASSES:
+        # Orthogonalized twice, because rounding leaves a part of the dominant maps the first time.
         for _ in range(2):
             for earlier in maps:
                 following -= (following @ earlier.T) @ earlier
@@ -67,10 +69,10 @@ def leading_axes(
         U, singular, _ = np.linalg.svd(Y, full_matrices=False)
         if Y.shape[1] >= max(n_axes, 2 * width):
             overlap = before[:, :n_components].T @ U[:, :n_components]
-            unrest = 1 - np.linalg.svd(overlap, compute_uv=False).min()
+            change = 1 - np.linalg.svd(overlap, compute_uv=False).min()
     eigenvalues = np.square(singular[:n_axes]) / n_voxels
     U = leading(eigenvalues, U, n_components)
-    return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {unrest:.0e}"
+    return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {change:.0e}"
 
 
 def _multiply(
@@ -80,9 +82,21 @@ def _multiply(
     maps: npt.NDArray[np.float64],
     threads: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Multiply maps (width, n_voxels) by the centred, weighted images, which gives (n_images, width), and back.
+    """Multiply the centred, weighted images by maps, and the transposed images by the result.
 
-    In single precision, which takes half the time; sums over the blocks of images are in double.
+    Products are in single precision, which takes half the time. Sums over blocks of images are in double precision.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_voxels)
+    mean, roots : array of shape (n_images,)
+    maps : array of shape (width, n_voxels)
+    threads : int
+
+    Returns
+    -------
+    coordinates : array of shape (n_images, width)
+    product : array of shape (width, n_voxels)
     """
     single_maps, single_mean, single_roots = (a.astype(np.float32) for a in (maps, mean, roots))
 
@@ -101,6 +115,6 @@ def _multiply(
 
 
 def _orthonormal_rows(M: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turn the rows of `M` into as many orthonormal ones; ten times faster than a QR decomposition of long rows."""
+    """Return an orthonormal basis of the rows of `M`. For long rows this is ten times faster than QR."""
     squares, V = np.linalg.eigh(M @ M.T)
     return (V / np.sqrt(np.maximum(squares, squares[-1] * np.finfo(np.float64).eps))).T @ M

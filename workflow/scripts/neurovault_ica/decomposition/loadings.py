@@ -1,4 +1,4 @@
-"""Loadings as results: which images and collections drive a component, and how many share in it."""
+"""Which images and collections drive a component, by their loadings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,19 +9,19 @@ from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array, Real, Row
 
-# So many images of either sign, and collections, are listed for each component.
+# Number of collections, and of images of each sign, that are listed for each component.
 LISTED = 10
 
 
 class Shares(NamedTuple):
-    """How much of each component each collection holds."""
+    """Share of each collection in the squared loadings of each component."""
 
     collections: list[str]  # (n_collections,), ids, ascending
-    share: Real  # (n_collections, n_components), columns add up to 1
+    share: Real  # (n_collections, n_components), columns sum to 1
 
 
 def share_of_images(A: Real, weights: Real) -> Real:
-    """Say what each image has of the squared loadings of a component, images weighted as in the whitening.
+    """Compute the share of each image in the squared loadings of each component, weighted as in the whitening.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def share_of_images(A: Real, weights: Real) -> Real:
     Returns
     -------
     array of shape (n_images, n_components)
-        Columns add up to 1.
+        Columns sum to 1.
     """
     squared = weights[:, None] * np.square(A)
     return squared / squared.sum(axis=0)
 
 
 def share_of_collections(share: Real, collections: Sequence[str]) -> Shares:
-    """Add up the shares of the images of each collection.
+    """Sum the shares of the images of each collection.
 
     Parameters
     ----------
@@ -54,10 +54,9 @@ def share_of_collections(share: Real, collections: Sequence[str]) -> Shares:
 
 
 def effective_number(share: Real) -> Real:
-    """Count by how evenly shares are spread: one over the sum of their squares, along the first axis.
+    """Compute the effective number: one over the sum of squared shares, along the first axis.
 
-    Hill's number of order 2 (Hill 1973, doi:10.2307/1934352), as ecologists count species: n for n equal shares, 1 if
-    one has everything.
+    Hill's number of order 2 (Hill 1973, doi:10.2307/1934352). It is n for n equal shares, and 1 for a single share.
     """
     return 1 / np.square(share).sum(axis=0)
 
@@ -93,7 +92,7 @@ def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Ro
 def rank_collections(
     labels: Sequence[str], A: Real, shares: Shares, images: Sequence[Row], studies: Mapping[str, Row]
 ) -> Iterator[Row]:
-    """List the collections that hold most of each component, largest share first.
+    """List the collections with the largest shares of each component, largest first.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ def rank_collections(
         As for `rank_images`.
     shares : Shares
     studies : mapping of str to mapping
-        Rows of collections.tsv by their id.
+        Rows of collections.tsv by collection id.
     """
     member = np.array([image["collection_id"] for image in images])
     for number, label in enumerate(labels):
@@ -118,26 +117,44 @@ def rank_collections(
             } | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
 
 
-def mean_correlations(loadings: Real, sd: Real, collections: Sequence[str]) -> tuple[list[str], Real]:
-    """Average the images' correlations with the components over each collection.
+def image_covariances(loadings: Real, S: Real) -> Real:
+    """Compute the covariances of images with components, where components may correlate with each other.
 
     Parameters
     ----------
     loadings : array of shape (n_images, n_components)
-        The components have variance 1 and are uncorrelated, so that loading over sd is a correlation.
-    sd : array of shape (n_images,)
-        Of the images in the matrix.
-    collections : sequence of str
-        Each image's collection.
+    S : array of shape (n_components, n_voxels)
+        Maps of variance 1.
 
     Returns
     -------
-    (list of str, array of shape (n_collections, n_components))
-        The collections, in the order in which they come, and their means.
+    array of shape (n_images, n_components)
+    """
+    return loadings @ np.corrcoef(S)
+
+
+def mean_correlations(covariances: Real, sd: Real, collections: Sequence[str]) -> tuple[list[str], Real]:
+    """Average the correlations of images with components over the images of each collection.
+
+    Parameters
+    ----------
+    covariances : array of shape (n_images, n_components)
+        Covariances of images with components of variance 1. If the components are uncorrelated, these are the
+        loadings. Otherwise they come from `image_covariances`.
+    sd : array of shape (n_images,)
+        Standard deviations of the images in the matrix.
+    collections : sequence of str
+        The collection of each image.
+
+    Returns
+    -------
+    ids : list of str
+        The collections, in order of first appearance.
+    means : array of shape (n_collections, n_components)
     """
     ids = list(dict.fromkeys(collections))
     member = np.equal.outer(ids, np.asarray(collections)).astype(float)
-    return ids, member @ (loadings / sd[:, None]) / member.sum(axis=1)[:, None]
+    return ids, member @ (covariances / sd[:, None]) / member.sum(axis=1)[:, None]
 
 
 def read_loadings(path: str) -> tuple[list[str], list[str], Array]:
@@ -157,6 +174,6 @@ def read_loadings(path: str) -> tuple[list[str], list[str], Array]:
 
 
 def rows_by_image(labels: Sequence[str], values: Real, images: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Name the rows and columns of `values` (n_images, n_components)."""
+    """Turn `values` (n_images, n_components) into rows of a table, with image ids and component labels."""
     for image, row in zip(images, values, strict=True):
         yield {"image_id": image["image_id"]} | dict(zip(labels, row, strict=True))

@@ -1,43 +1,51 @@
-"""Compare numbers of components and advise."""
+"""Compare numbers of components (orders), and recommend one."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from neurovault_ica.decomposition.consensus import Settings, find_consensus, judge_by_restarts, many_unconverged
-from neurovault_ica.decomposition.stability import Images, collect_measures, find_flags, judge_by_collections
+from neurovault_ica.decomposition.algorithms import Settings
+from neurovault_ica.decomposition.axes import ImagesInAxes
+from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts, many_unconverged
+from neurovault_ica.decomposition.flags import collect_measures, find_flags
+from neurovault_ica.decomposition.gram import AXES_PER_COMPONENT, MIN_AXES
+from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.types import Real, Row
 
-# An order is advised if it shows this share of the most components that any order shows.
+# Recommend the smallest order that reproduces at least this share of the largest number of reproduced components.
 NEARLY_ALL = 0.9
 
 
 def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
-    """Sort the numbers of components to try; without those above the number of axes that reduce_images has kept.
+    """Sort the orders to try, and drop those above the number of axes that reduce_images has kept.
 
     Raises
     ------
     ValueError
-        If that leaves none.
+        If no order is left.
     """
     chosen = sorted({order for order in orders if order <= n_axes})
     if not chosen:
         raise ValueError(
-            f"scan_components.orders: {orders} are all above the {n_axes} axes of the images; try smaller ones"
+            f"scan_components.orders: {orders} are all above {n_axes}, the number of principal axes that were kept; try"
+            " smaller numbers"
         )
     if max(orders) > n_axes:
         logging.warning(
-            "orders above %d are left out: so many axes of the images are kept, all independent ones up to 300, or ten"
-            " for each of run_ica.n_components",
+            "orders above %d were left out: only %d principal axes are kept, at most %d or %d for each of"
+            " run_ica.n_components",
             n_axes,
+            n_axes,
+            MIN_AXES,
+            AXES_PER_COMPONENT,
         )
     return chosen
 
 
 def scan_order(
     Z: Real,
-    images: Images,
+    images: ImagesInAxes,
     *,
     n_restarts: int,
     n_bootstraps: int,
@@ -46,30 +54,35 @@ def scan_order(
     settings: Settings,
     threads: int,
 ) -> Row:
-    """Decompose into as many components as `Z` has rows, as run_ica does, and say how stable they are.
+    """Decompose `Z` into as many components as it has rows, as run_ica does, and measure their stability.
 
     Parameters
     ----------
     Z : array of shape (n_components, n_voxels)
         White maps of the leading principal axes.
-    images : Images
+    images : ImagesInAxes
     n_restarts, n_bootstraps, n_splits : int
     limits : mapping
         Section ``run_ica.flags``.
     settings : Settings
     threads : int
+
+    Returns
+    -------
+    Row
+        A row of orders.tsv, without the explained variance.
     """
     n_components = len(Z)
-    rotation, restarts = find_consensus(Z, n_restarts, settings, threads=threads)
+    solution, restarts = find_consensus(Z, n_restarts, settings, threads=threads)
     bootstraps, halves = judge_by_collections(
-        images, rotation.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
+        images, solution.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
     )
-    measures = collect_measures(judge_by_restarts(rotation.R, restarts), bootstraps, halves)
+    measures = collect_measures(judge_by_restarts(solution.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
     judged = bootstraps or halves
     return {
         "n_components": n_components,
-        "converged": rotation.converged,
+        "converged": solution.converged,
         "restarts_converged": sum(restart.converged for restart in restarts),
         **{name: None if values is None else values.mean() for name, values in measures.items()},
         "start_dependent": sum("start_dependent" in flags for flags in raised),
@@ -78,67 +91,77 @@ def scan_order(
 
 
 def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
-    """Say in plain words which number of components to take, and why.
+    """Recommend a number of components, and give the reasons.
 
     Parameters
     ----------
     rows : sequence of mappings
-        From `scan_order`, by order.
+        From `scan_order`, in ascending order.
     n_above_chance : int
         From `count_above_chance`.
     n_restarts : int
     """
-    orders = ", ".join(str(row["n_components"]) for row in rows)
-    said = [_about_reproduction(rows, orders)]
-    for row in rows:
-        lost = []
-        if many_unconverged(n_restarts, row["restarts_converged"]):
-            lost.append(f"{n_restarts - row['restarts_converged']} of {n_restarts} restarts")
-        if not row["converged"]:
-            lost.append("the last run")
-        if lost:
-            said.append(
-                f"With {row['n_components']}, {' and '.join(lost)} did not converge: a sign of more components than the"
-                " images have structure for."
-            )
-            break
-    said.append(
-        f"Parallel analysis: {n_above_chance} principal components explain more than those of unrelated maps of the"
-        " same smoothness. It takes images of one collection for independent, so some of these may be of one study."
+    return "\n".join(
+        [
+            _about_reproduction(rows),
+            *_about_convergence(rows, n_restarts),
+            f"Parallel analysis: {n_above_chance} principal components explain more variance than those of unrelated"
+            " maps of the same smoothness. The analysis treats images of one collection as independent, so some of"
+            " these components may come from a single study.",
+        ]
     )
-    return "\n".join(said)
 
 
-def _about_reproduction(rows: Sequence[Row], orders: str) -> str:
+def _about_reproduction(rows: Sequence[Row]) -> str:
+    tried = f"Orders tried: {', '.join(str(row['n_components']) for row in rows)}."
     judged = [row for row in rows if row["reproduced"] is not None]
     if not judged:
         return (
-            f"Orders tried: {orders}. Whether other studies would show the components is not known for any of them: too"
-            " few collections or images, or run_ica.n_bootstraps and n_splits are 0."
+            f"{tried} No recommendation: stability across studies could not be measured. There are too few collections"
+            " or images, or run_ica.n_bootstraps and run_ica.n_splits are 0."
         )
     most = max(row["reproduced"] for row in judged)
     if most == 0:
         return (
-            f"Orders tried: {orders}. With none of them a component is found again in draws and halves of the"
-            " collections: nothing here says that other studies would show any of them."
+            f"{tried} No recommendation: no component was reproduced across studies with any of them. Nothing here"
+            " suggests that other studies would show these components."
         )
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
-    components = "1 component is" if best["reproduced"] == 1 else f"{best['reproduced']} components are"
-    found = (
-        f"Advice: run_ica.n_components: {best['n_components']}. With it {components} found again"
-        " in draws and halves of the collections (no flag not_reproduced)"
-    )
+    order, reproduced = best["n_components"], best["reproduced"]
+    sentences = [
+        f"Advice: run_ica.n_components: {order}.",
+        f"With {order} components, {_are_reproduced(reproduced)} across studies (without the flag not_reproduced).",
+    ]
     if best is judged[-1]:
-        found += f", more than with fewer (tried: {orders}). No larger one could be judged: try larger ones."
+        sentences.append("No larger order could be judged: try larger ones.")
     else:
-        found += (
-            f"; with more, {most} at most (tried: {orders}). More components may split networks finer: rely on those"
-            " without flags then."
-        )
-    # So small a difference is no evidence.
-    fewer = next(row for row in judged if row["reproduced"] >= best["reproduced"] - 1)
+        sentences.append(f"With more components, at most {_are_reproduced(most)}.")
+        sentences.append("More components may split networks more finely; then rely on those without flags.")
+    # A difference of one component is no evidence.
+    fewer = next(row for row in judged if row["reproduced"] >= reproduced - 1)
     if fewer is not best and fewer["reproduced"]:
-        found += (
-            f" With {fewer['n_components']} it is {fewer['reproduced']}, one fewer: other studies may turn that round."
+        sentences.append(
+            f"With {fewer['n_components']} components, {_are_reproduced(fewer['reproduced'])}; the difference of one"
+            " may not hold in other studies."
         )
-    return found
+    return " ".join([*sentences, tried])
+
+
+def _are_reproduced(number: int) -> str:
+    return f"{number} {'is' if number == 1 else 'are'} reproduced"
+
+
+def _about_convergence(rows: Sequence[Row], n_restarts: int) -> Iterator[str]:
+    """Name the smallest order with runs that did not converge, if there is one."""
+    for row in rows:
+        failed = []
+        if many_unconverged(n_restarts, row["restarts_converged"]):
+            failed.append(f"{n_restarts - row['restarts_converged']} of {n_restarts} restarts")
+        if not row["converged"]:
+            failed.append("the final run")
+        if failed:
+            yield (
+                f"With {row['n_components']} components, {' and '.join(failed)} did not converge. This suggests more"
+                " components than the images support."
+            )
+            return

@@ -1,4 +1,4 @@
-"""Tabulate and draw the mixtures that were fitted to components."""
+"""Table rows and figures of the mixtures that were fitted to components."""
 
 from typing import Any
 
@@ -15,7 +15,16 @@ HISTOGRAM_BINS = 200
 
 
 def mixture_row(fit: Mixture, limits: Limits, values: Real) -> dict[str, Any]:
-    """Tabulate a fitted mixture without the component."""
+    """Return the row of desc-ICA_mixture.tsv for one component, without the component's label.
+
+    Parameters
+    ----------
+    fit : Mixture
+    limits : Limits
+        The thresholds of the component.
+    values : array of shape (n_voxels,)
+        The component over the mask.
+    """
     row: dict[str, Any] = {"noise_mean": fit.mean, "noise_sd": fit.sd}
     for sign, tail, limit, sizes in (
         ("positive", fit.positive, limits.positive, values),
@@ -30,7 +39,10 @@ def mixture_row(fit: Mixture, limits: Limits, values: Real) -> dict[str, Any]:
 
 
 def draw_mixture(fit: Mixture, limits: Limits, values: Real, title: str) -> Figure:
-    """Draw the histogram of a component with the fitted densities, on a logarithmic scale: tails are rare."""
+    """Draw the histogram of a component with the fitted densities.
+
+    The scale is logarithmic, because the values in the tails are rare. Parameters are those of `mixture_row`.
+    """
     figure = Figure(figsize=(7.2, 3.9), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     counts, edges = np.histogram(values, HISTOGRAM_BINS, density=True)
@@ -50,7 +62,7 @@ def draw_mixture(fit: Mixture, limits: Limits, values: Real, title: str) -> Figu
     for limit, colour in ((limits.positive, POSITIVE_LINE), (-limits.negative, NEGATIVE_LINE)):
         if np.isfinite(limit):
             axes.axvline(limit, color=colour, linewidth=1, linestyle="--")
-    # One voxel in one bin is the lowest that a histogram can show.
+    # The axis begins at half the height of a bin with a single voxel.
     lowest = 0.5 / (len(values) * (edges[1] - edges[0]))
     axes.set(yscale="log", ylim=(lowest, 3 * max(counts.max(), noise.max())), xlim=(edges[0], edges[-1]))
     axes.set_xlabel("value of the component (SD)")

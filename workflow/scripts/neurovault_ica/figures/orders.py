@@ -1,4 +1,4 @@
-"""Draw the comparison of numbers of components."""
+"""Figure that compares numbers of components."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,18 @@ from neurovault_ica.types import Row
 
 
 def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, path: str) -> None:
-    """Draw stability, number of reproduced components, and variance against the number of components."""
+    """Draw stability, number of reproduced components and explained variance against the number of components.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Rows of orders.tsv, in ascending order.
+    n_above_chance : int
+        Number of components by parallel analysis.
+    n_restarts : int
+    path : path
+        The PNG file to write.
+    """
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     stability, number, variance = figure.subplots(1, 3)
@@ -27,19 +38,19 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     draw(stability, "iq_restarts", "restarts, Iq", color="C0", marker="o")
     draw(stability, "iq_bootstraps", "bootstraps, Iq", color="C1", marker="o")
     draw(stability, "r_bootstraps", "bootstraps, |r|", color="C2", marker="o")
-    draw(stability, "chance_r_bootstraps", "by chance", color="C2", linestyle=":")
+    draw(stability, "chance_r_bootstraps", "chance", color="C2", linestyle=":")
     draw(stability, "r_split_half", "halves, |r|", color="C3", marker="o")
-    draw(stability, "chance_r_split_half", "by chance", color="C3", linestyle=":")
+    draw(stability, "chance_r_split_half", "chance", color="C3", linestyle=":")
     stability.set(ylabel="mean over components", ylim=(0, 1.02))
     stability.legend(fontsize="x-small")
-    number.plot(orders, orders, color="0.7", linestyle="--", label="all of them")
-    draw(number, "reproduced", "found again in draws and halves", color="C3", marker="o")
+    number.plot(orders, orders, color="0.7", linestyle="--", label="all components")
+    draw(number, "reproduced", "reproduced across studies", color="C3", marker="o")
     number.axvline(n_above_chance, color="0.4", linestyle=":", label="above chance (parallel analysis)")
     number.set(ylabel="components", ylim=(0, None))
     number.legend(fontsize="x-small")
     draw(variance, "variance_explained", "variance explained", color="C4", marker="o")
     share = [row["restarts_converged"] / n_restarts for row in rows]
-    variance.plot(orders, share, color="C0", marker="s", label="restarts that converge")
+    variance.plot(orders, share, color="C0", marker="s", label="converged restarts")
     variance.set(ylabel="share", ylim=(0, 1.02))
     variance.legend(fontsize="x-small")
     for axes in (stability, number, variance):

@@ -19,8 +19,9 @@ from neurovault_ica.images.resampling import Target, plan_resampling, read_voxel
 from neurovault_ica.naming.atlases import NILEARN_ATLASES
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import false_discovery_rate
-from neurovault_ica.statistics.surrogates import lattice_of, null_correlations
+from neurovault_ica.statistics.surrogates import null_correlations
 from neurovault_ica.types import Array, Real, Row
 
 # A reference in another space overlaps with the MNI152 brain too, but not by this much.

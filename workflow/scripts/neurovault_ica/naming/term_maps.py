@@ -19,8 +19,9 @@ from neurovault_ica.naming.networks import check_networks
 from neurovault_ica.naming.term_files import find_term_files
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.statistics.lattice import Lattice, lattice_of
 from neurovault_ica.statistics.p_values import Draw, false_discovery_rate, sequential_p
-from neurovault_ica.statistics.surrogates import Lattice, Surrogates, lattice_of
+from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real
 
 # Every surrogate costs a Fourier transform: the smallest p of a thousand is 0.0002.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.naming.atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite, read_works, reference_line
@@ -107,6 +108,8 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
 def _decomposition_paragraph(
     facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str:
+    algorithm = ALGORITHMS[decomposition["algorithm"]]
+    steps, method = f"{algorithm.iteration}s", algorithm.method.format_map({key: _cite(key) for key in WORKS})
     weighting = (
         "; every image was weighted by one over the size of its collection, so that collections counted alike"
         if settings["reduce_images"]["weight_collections_equally"]
@@ -118,26 +121,25 @@ def _decomposition_paragraph(
         f" shares){weighting}."
         f" The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened, and decomposed by spatial"
-        f" independent component analysis with voxels as observations: FastICA {_cite('hyvarinen1999fastica')},"
-        " symmetric decorrelation, log cosh contrast, start and stopping rule of scikit-learn"
-        f" {_cite('pedregosa2011scikitlearn')}, tolerance {decomposition['tol']:g}, at most"
-        f" {decomposition['max_iter']} iterations, seed {decomposition['random_state']}."
+        f" independent component analysis with voxels as observations: {method}, tolerance {decomposition['tol']:g},"
+        f" at most {decomposition['max_iter']} {steps}, seed {decomposition['random_state']}."
     )
     n_restarts = decomposition["n_restarts"]
+    orthogonal = ", made orthogonal," if algorithm.is_orthogonal else ""
     consensus = ""
     if n_restarts > 1:
         consensus = (
-            f" To lessen the dependence on the starting point, FastICA was run from {n_restarts} random starts,"
-            f" each on a random tenth of the voxels and for at most {decomposition['max_sample_iter']} iterations"
+            f" To lessen the dependence on the starting point, {algorithm.label} was run from {n_restarts} random"
+            f" starts, each on a random tenth of the voxels and for at most {decomposition['max_sample_iter']} {steps}"
             f" ({decomposition['n_restarts_converged']} converged); the estimates were clustered by average linkage on"
-            f" their absolute correlations, as in ICASSO {_cite('himberg2004icasso')}, and the clusters' centrotypes,"
-            " made orthogonal, were where the final run over all voxels started."
+            f" their absolute correlations, as in ICASSO {_cite('himberg2004icasso')}, and the clusters'"
+            f" centrotypes{orthogonal} were where the final run over all voxels started."
         )
     end = (
-        f" The final run converged after {_count(decomposition['n_iter'], 'iteration')}."
+        f" The final run converged after {_count(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
-        else f" The final run did not converge within {decomposition['max_iter']} iterations, so the components are to"
-        " be read with caution."
+        else f" The final run did not converge within {decomposition['max_iter']} {steps}, so the components are to be"
+        " read with caution."
     )
     order = (
         " Components have unit variance over the mask, are ordered by the variance that they explain, and are signed so"

@@ -47,13 +47,14 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
     found = []
     if not decomposition["converged"]:
         found.append(
-            f"FastICA did not converge in {decomposition['max_iter']} iterations: the components may be different with"
+            f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
+            f" {decomposition['iteration']}s: the components may be different with"
             " another seed. Probably there are more components than the images have structure for; ask for fewer"
             " (run_ica.n_components) or allow more iterations (run_ica.max_iter)."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):
-        found.append(f"{n_restarts - n_converged} of {n_restarts} restarts of FastICA did not converge.")
+        found.append(f"{n_restarts - n_converged} of {n_restarts} restarts did not converge.")
     return found
 
 
@@ -62,7 +63,7 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
     if flagged["start_dependent"]:
         found.append(
-            f"{_listing(flagged['start_dependent'])}: the random starts of FastICA do not agree. Such a component"
+            f"{_listing(flagged['start_dependent'])}: the random starts do not agree. Such a component"
             " depends on where the algorithm starts."
         )
     if flagged["not_reproduced"]:

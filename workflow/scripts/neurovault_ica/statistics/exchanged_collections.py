@@ -1,10 +1,10 @@
-"""Tell whether the studies that load on a component are those that carry a term or a label.
+"""Permutation test of whether the studies that load on a component are those with a term or a label.
 
-Images of one study are alike, so the unit is the collection: what counts is its mean loading and its mean term weight,
-and the null hypothesis is tested by giving collections each other's means.
+Images of one study are alike, so the unit is the collection, with its mean loading and its mean term weight. The null
+hypothesis is tested by permuting collections.
 
-Loadings and term weights are computed from the same voxels, so even the weights of a random smooth map go with the
-loadings wherever it happens to overlap the component. A term must therefore beat such maps as well, image by image.
+Loadings and term weights are computed from the same voxels. Even the weights of a random smooth map correlate with the
+loadings if the map happens to overlap the component. A term must therefore exceed such maps as well, over images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +17,14 @@ from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.statistics.p_values import MOST_ROUNDS, false_discovery_rate, sequential_p
 from neurovault_ica.types import Array, Real
 
-# Seven collections have 5,040 arrangements, of which many are nearly alike.
+# Seven collections have only 5,040 permutations, and many of these are nearly the same.
 MIN_COLLECTIONS = 8
-# What one or two studies share cannot be told from what else is special about these studies.
+# A label of one or two collections cannot be separated from other properties of these studies.
 MIN_LABEL_COLLECTIONS = 3
+# Random maps, and features, that are processed at a time. They limit memory.
 BLOCK_MAPS = 2000
 BLOCK_FEATURES = 500
-# Below this share of the largest value, what varies is rounding.
+# Variation below this share of the largest value is treated as rounding error.
 NEGLIGIBLE_VARIATION = 1e-6
 
 
@@ -31,17 +32,17 @@ class Significance(NamedTuple):
     """Evidence for each component and feature, all arrays of shape (n_components, n_features)."""
 
     r_collections: Real  # Pearson correlation over collections
-    r_images: Real  # over images, every collection counting alike
+    r_images: Real  # Pearson correlation over images, with the same total weight for each collection
     p: Array
     q: Array
 
 
 class Groups(NamedTuple):
-    """Which images are of which collection."""
+    """The images, sorted by collection."""
 
-    by_collection: npt.NDArray[np.intp]  # (n_images,), the images in the order of their collections
-    first: npt.NDArray[np.intp]  # (n_collections,), where each collection begins in that order
-    sizes: npt.NDArray[np.intp]  # (n_collections,), its images
+    by_collection: npt.NDArray[np.intp]  # (n_images,), indices that sort the images by collection
+    first: npt.NDArray[np.intp]  # (n_collections,), position of the first image of each collection in this order
+    sizes: npt.NDArray[np.intp]  # (n_collections,), number of images of each collection
 
 
 def group(collections: Sequence[int]) -> Groups:
@@ -52,12 +53,12 @@ def group(collections: Sequence[int]) -> Groups:
 
 
 def collection_scores(values: Real, groups: Groups) -> Real:
-    """Reduce images to collections: means that vary alike, whether a collection has one image or a hundred.
+    """Average images over collections, and scale the means to the same variance, whatever the collection's size.
 
-    The mean of n images of one collection has variance ``rho + (1 - rho) / n``, in units of that of single images, with
-    rho the intraclass correlation (estimated by one-way analysis of variance; Donner 1986, doi:10.2307/1403259). Means
-    are divided by the square root of that. Without it, the means of small collections would scatter more in loadings
-    and in term weights at once, which an exchange of collections does not reproduce.
+    The mean of n images of a collection has the variance ``rho + (1 - rho) / n`` relative to that of single images. The
+    intraclass correlation rho is estimated by one-way analysis of variance (Donner 1986, doi:10.2307/1403259). Means
+    are divided by the square root of this variance. Otherwise means of small collections would scatter more, in both
+    loadings and term weights. Permutations of collections do not reproduce that.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def collection_scores(values: Real, groups: Groups) -> Real:
     Returns
     -------
     array of shape (n_collections, n_columns)
-        Each column has mean 0 and length 1, so that inner products are correlations; or is 0 where nothing varies.
+        Columns have mean 0 and length 1, so that inner products are correlations. Columns without variation are 0.
     """
     sizes = groups.sizes[:, None].astype(values.dtype)
     largest = np.abs(values).max(axis=0)
@@ -80,7 +81,7 @@ def collection_scores(values: Real, groups: Groups) -> Real:
 
 
 def image_scores(values: Real, groups: Groups) -> Real:
-    """Standardize images, every collection counting alike: a study of forty images is one study.
+    """Standardize images with the same total weight for each collection.
 
     Parameters
     ----------
@@ -90,8 +91,8 @@ def image_scores(values: Real, groups: Groups) -> Real:
     Returns
     -------
     array of shape (n_images, n_columns)
-        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, images weighted by
-        one over the size of their collection; columns are 0 where nothing varies.
+        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, with images
+        weighted by one over the size of their collection. Columns without variation are 0.
     """
     largest = np.abs(values).max(axis=0)
     weights = np.repeat(1 / (groups.sizes * len(groups.sizes)), groups.sizes)[:, None].astype(values.dtype)
@@ -105,7 +106,7 @@ def _to_length_one(scores: Real, largest: Real) -> Real:
 
 
 def _intraclass_correlation(values: Real, means: Real, sizes: Real) -> Real:
-    """Estimate how alike the images of a collection are: share of the variance between collections, 0 to 1."""
+    """Estimate the intraclass correlation: the share of variance between collections, 0 to 1."""
     n_images, n_collections = len(values), len(means)
     if n_images == n_collections:
         return np.ones_like(means[0])
@@ -126,32 +127,33 @@ def associate(
     random_state: int,
     draw_weights: Callable[[int, np.random.Generator], Real] | None = None,
 ) -> Significance | None:
-    """Test whether features go with loadings: one-sided, for positive correlations.
+    """Test for positive correlations of features with loadings (one-sided).
 
-    A feature that is computed from voxels must stand out of two null distributions: exchanged collections, and random
-    maps. p is the larger of its p values, which is valid whichever of the null hypotheses is true (intersection-union
-    test; Berger 1982, doi:10.1080/00401706.1982.10487790).
+    A feature that is computed from voxels is compared with two null distributions: permuted collections and random
+    maps. Its p is the larger of the two p values, which is valid whichever null hypothesis is true
+    (intersection-union test; Berger 1982, doi:10.1080/00401706.1982.10487790).
 
     Parameters
     ----------
     loadings : array of shape (n_images, n_components)
     features : array of shape (n_images, n_features)
-        Term weights, or 1 where the image carries a label and 0 where not. NaN is missing: it counts as the feature's
-        mean, which says neither yes nor no.
+        Term weights, or 1 for images with a label and 0 for images without. NaN is missing and is replaced by the mean
+        of the feature, which is neutral.
     collections : sequence of int
         The collection of each image.
     n_permutations : int
-        Arrangements of the collections, up to a hundred times as many where few reach the observed value; and a
-        hundred times as many random maps.
+        Number of permutations of the collections, up to 100 times as many for small p. The number of random maps is 100
+        times as large.
+    random_state : int
     draw_weights : callable, optional
-        Makes the features of random maps, given their number and a generator: an array of shape (n_images, n_maps).
+        Returns the features of random maps, an array of shape (n_images, n_maps), given their number and a generator.
         None for features that are not computed from voxels.
 
     Returns
     -------
     Significance or None
-        q is that of Benjamini and Hochberg (1995) over all components and features. None where nothing can be tested:
-        no permutations wanted, no features, or fewer than eight collections.
+        q is that of Benjamini and Hochberg (1995) over all components and features. None if nothing can be tested: no
+        permutations were requested, there are no features, or there are fewer than eight collections.
     """
     groups = group(collections)
     if not n_permutations or not features.size or len(groups.sizes) < MIN_COLLECTIONS:
@@ -159,7 +161,7 @@ def associate(
     rng = np.random.default_rng(random_state)
     u = collection_scores(loadings, groups)
     v = np.concatenate([collection_scores(block, groups) for block in _blocks(features)], axis=1)
-    p = _p_exchanged(u, v, n_permutations, rng)
+    p = _p_permuted(u, v, n_permutations, rng)
     x = image_scores(loadings, groups)
     r_images = np.concatenate([x.T @ image_scores(block, groups) for block in _blocks(features)], axis=1)
     if draw_weights is not None:
@@ -168,20 +170,20 @@ def associate(
 
 
 def _blocks(features: Real) -> Iterator[Array]:
-    """Go through the features, some at a time: there may be ten thousand, of ten thousand images."""
+    """Yield blocks of features, in double precision and without gaps. There may be 10,000 features of 10,000 images."""
     for start in range(0, features.shape[1], BLOCK_FEATURES):
         yield fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64))
 
 
 def fill_missing(values: Array) -> Array:
-    """Put the mean of each column in the place of NaN."""
+    """Replace NaN by the mean of its column."""
     known = ~np.isnan(values)
     means = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return np.where(known, values, means)
 
 
-def _p_exchanged(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
-    """Compare observed correlations with those of exchanged collections, each pair with its own null distribution."""
+def _p_permuted(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
+    """Compare the correlation of each pair with those of permuted collections."""
     p = np.empty((u.shape[1], v.shape[1]))
     for component, scores in enumerate(u.T):
 
@@ -200,7 +202,7 @@ def _p_random_maps(
     n_maps: int,
     rng: np.random.Generator,
 ) -> Array:
-    """Compare observed correlations with those of random maps, each component with its own null distribution."""
+    """Compare the correlations of each component with those of random maps."""
     exceeding = np.zeros(observed.shape, dtype=np.int64)
     for start in range(0, n_maps, BLOCK_MAPS):
         drawn = draw_weights(min(BLOCK_MAPS, n_maps - start), rng)

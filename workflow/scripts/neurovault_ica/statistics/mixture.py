@@ -1,7 +1,8 @@
-"""Tell activation from noise in a component's values: a Gaussian and a Gamma distribution for each tail.
+"""Mixture model that separates activation from noise in a component: a Gaussian, and a Gamma distribution per tail.
 
-As in MELODIC (Beckmann and Smith 2004, doi:10.1109/TMI.2003.822821; Woolrich et al. 2005, doi:10.1109/TMI.2004.836545),
-here with maximum likelihood in the M step for the Gamma distributions too, where MELODIC matches moments.
+The model is MELODIC's (Beckmann and Smith 2004, doi:10.1109/TMI.2003.822821; Woolrich et al. 2005,
+doi:10.1109/TMI.2004.836545). In the M step, MELODIC fits Gamma distributions by their moments, and we by maximum
+likelihood.
 """
 
 from typing import NamedTuple
@@ -11,30 +12,32 @@ from scipy import special
 
 from neurovault_ica.types import Array, Real
 
-# Values are counted in so many bins: a fit takes milliseconds instead of seconds.
+# Number of histogram bins. A fit to the bins takes milliseconds, a fit to the values takes seconds.
 BINS = 2000
+# Largest number of EM iterations. A fit that has not converged by then is reported.
 MAX_ITERATIONS = 3000
-# Change of the mean log-likelihood of a value below which the fit has converged.
+# The fit has converged when the mean log-likelihood of a value changes by less than this.
 TOLERANCE = 1e-8
-# Share of all values with which each tail begins.
+# Share of all values in each tail at the start.
 START_TAIL = 0.05
-# A tail of fewer values is none.
+# A tail with fewer values is dropped.
 MIN_TAIL_VALUES = 10
-# A largest value that noise alone reaches more often than this is no reason to fit a tail: 0.05 for both sides.
+# Fit a tail only if noise reaches the largest value with a probability below this: 0.05 for both tails together.
 NOISE_PEAK_P = 0.025
-# Difference of log mean and mean log of a tail's values, which gives its shape: at least this, a spike of shape 50,000.
+# Smallest difference between the log of the mean and the mean of the logs of a tail's values. It limits the shape of
+# the Gamma distribution to 50,000, a narrow spike.
 NARROWEST = 1e-5
 
 
 class Tail(NamedTuple):
-    """A Gamma distribution of absolute values and its weight in the mixture, 0 where there is no such tail."""
+    """A Gamma distribution of absolute values, and its weight in the mixture (0 without such a tail)."""
 
     weight: float
     shape: float
     scale: float
 
     def density(self, size: Real) -> Real:
-        """Return the weighted density at absolute values `size`; 0 where they are not positive."""
+        """Return the weighted density at the values `size`. It is 0 where they are not positive."""
         if not self.weight:
             return np.zeros_like(size)
         positive = np.where(size > 0, size, 1.0)
@@ -64,18 +67,19 @@ NO_TAIL = Tail(0.0, 1.0, 1.0)
 
 
 def fit_mixture(values: Real, resels: float) -> Mixture:
-    """Fit noise, and a tail on each side on which values are larger than noise of this smoothness gets.
+    """Fit noise, and a tail on each side with values beyond those of noise of the same smoothness.
 
-    Smooth noise has tails by chance, which a fit that takes voxels for independent would call activation. So a tail is
-    fitted only if the largest value is above what a Gaussian field of so many resels reaches, with the noise fitted so
-    far: expected Euler characteristic below 0.025 (Worsley et al. 2004).
+    Smooth noise has tails by chance. A fit that treats voxels as independent would call them activation. A tail is
+    therefore fitted only if the largest value exceeds the range of a Gaussian field with the same number of resels:
+    the expected Euler characteristic at this value must be below 0.025 (Worsley et al. 2004). Mean and standard
+    deviation of the field are those of the noise fitted so far.
 
     Parameters
     ----------
     values : array of shape (n_voxels,)
         One component over the mask.
     resels : float
-        As from `smoothness.count_resels`.
+        Number of resels in the mask, from `smoothness.count_resels`.
 
     Raises
     ------
@@ -83,7 +87,7 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
         If all values are the same.
     """
     if np.ptp(values) == 0:
-        raise ValueError("all values of a component are the same: no mixture can be fitted to them")
+        raise ValueError("all values of a component are the same, so no mixture can be fitted; check the input images")
     counts, edges = np.histogram(values, BINS)
     filled = counts > 0
     x, counts = ((edges[1:] + edges[:-1]) / 2)[filled], counts[filled].astype(np.float64)
@@ -101,10 +105,10 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
 
 
 def expected_euler_characteristic(z: float, resels: float) -> float:
-    """Return how many clusters above `z` are expected in a Gaussian field, for large `z`.
+    """Return the expected number of clusters above `z` in a Gaussian field, for large `z`.
 
-    Worsley et al. 2004 (doi:10.1016/j.neuroimage.2004.07.026), with the surface, diameter and
-    Euler characteristic of a ball of the volume `resels`: of very smooth fields, peaks at the surface are many.
+    Worsley et al. 2004 (doi:10.1016/j.neuroimage.2004.07.026). The search region is a ball with the volume `resels`.
+    Its surface, diameter and Euler characteristic count too, because very smooth fields have many peaks at the surface.
     """
     radius, roughness = (3 * resels / (4 * np.pi)) ** (1 / 3), 4 * np.log(2)
     falloff = np.exp(-(z**2) / 2)
@@ -117,9 +121,9 @@ def expected_euler_characteristic(z: float, resels: float) -> float:
 
 
 def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, highest: float) -> tuple[float, float]:
-    """Find the absolute values from which on positive and negative values are activation with more than `probability`.
+    """Find the thresholds beyond which positive and negative values are activation with more than `probability`.
 
-    The probability that a value `x` is activation is the share of the two tails in the density at `x`.
+    The probability that a value is activation is the share of the two tails in the density at this value.
 
     Parameters
     ----------
@@ -127,12 +131,12 @@ def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, hi
     probability : float
         Above 0, below 1.
     lowest, highest : float
-        The component's range.
+        Smallest and largest value of the component.
 
     Returns
     -------
     positive, negative : float
-        Infinite where no value of this sign is activation.
+        Absolute values; infinite if no value of this sign is activation.
     """
     outwards = np.linspace(0, 1, 20_001)
     return tuple(  # type: ignore[return-value]
@@ -142,7 +146,7 @@ def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, hi
 
 
 def _first_active(fit: Mixture, x: Array, probability: float) -> float:
-    """Return the smallest absolute value beyond which no value is noise."""
+    """Return the smallest absolute value beyond which all values are activation."""
     noise, positive, negative = fit.densities(x)
     active = (1 - probability) * (positive + negative) > probability * noise
     noisy = np.flatnonzero(~active)
@@ -156,9 +160,9 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
     Parameters
     ----------
     x, counts : array of shape (n_bins,)
-        Middle of each bin, and how many values are in it.
+        Middle of each bin, and number of values in it.
     is_positive, is_negative : array of shape (n_bins,)
-        The probabilities to start from that values of a bin belong to a tail; a tail of zeros stays empty.
+        Initial probabilities that values of a bin belong to the tail. A tail of zeros stays empty.
     """
     n = counts.sum()
     log_size = np.log(np.where(x != 0, np.abs(x), 1.0))
@@ -183,7 +187,7 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
 def _fit_tail(weights: Array, size: Array, log_size: Array, n: float) -> Tail:
     """Fit a Gamma distribution to weighted absolute values by maximum likelihood (Minka 2002, three Newton steps).
 
-    Its shape is at least 1: activation does not become the likelier the nearer values are to 0.
+    The shape is at least 1, so that the density of activation does not rise without limit towards 0.
     """
     total = weights.sum()
     if total < MIN_TAIL_VALUES:

@@ -8,41 +8,45 @@ import numpy.typing as npt
 from neurovault_ica.types import Array, Real
 
 Draw = Callable[[int, npt.NDArray[np.intp]], Real]
-# Figures, page and methods text call a term significant below this.
+# Terms, labels and networks are called significant if q is below this.
 SIGNIFICANT_Q = 0.05
-# Rare values need many draws, common ones do not: a pair of component and feature is settled when so many draws have
-# reached it, and is otherwise tested with up to so many times the arrangements asked for. The smallest p of a thousand
-# arrangements is then 0.00001, and of 60,000 pairs, twelve at that p have q < 0.05.
+# Small p values need many permutations, large ones do not. Stop testing a value once ENOUGH permutations reached it;
+# otherwise use up to MOST_ROUNDS times the requested number. With 1,000 permutations requested, the smallest p is then
+# 0.00001, and twelve pairs with this p among 60,000 have q < 0.05.
 ENOUGH = 10
 MOST_ROUNDS = 100
+# Permutations computed at a time. It limits memory.
 BLOCK_DRAWS = 500
-# Equal arrangements may differ by rounding.
+# Permutations that give the same value may differ by rounding. A difference below this counts as equal.
 ROUNDING = 1e-9
 
 
 def is_significant(q: float | None) -> bool:
-    """Tell whether something was tested and has a false discovery rate below the one that figures and texts go by."""
+    """Tell whether something was tested and is significant after correction for the false discovery rate."""
     return q is not None and q < SIGNIFICANT_Q
 
 
 def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> Array:
-    """Compare each value with its own null distribution, rare ones with more draws than common ones.
+    """Compare each value with its own null distribution, using more draws for small p values.
 
-    Sequential Monte Carlo (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301), in rounds of `n_draws`: a value that
-    ten draws have reached is settled, the others go into the next round.
+    Sequential Monte Carlo test (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301) in rounds of `n_draws`. Values
+    that fewer than ten draws have reached go into the next round.
 
     Parameters
     ----------
     observed : array of shape (n_values,)
     draw : callable
-        Given a number and the positions of some values, draws as often from their null distributions: an array of shape
+        Draws from null distributions. It gets a number and the positions of some values, and returns an array of shape
         (number, n_positions).
-    n_draws, most_rounds : int
+    n_draws : int
+        Number of draws in a round.
+    most_rounds : int
+        Largest number of rounds.
 
     Returns
     -------
     array of shape (n_values,)
-        One-sided, for large values.
+        One-sided p values, small for large values.
     """
     exceeding, n_drawn = np.zeros(observed.shape, dtype=np.int64), np.zeros(observed.shape, dtype=np.int64)
     is_open = np.arange(len(observed))
@@ -58,7 +62,7 @@ def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> 
 
 
 def false_discovery_rate(p: Array) -> Array:
-    """Turn p values into q values (Benjamini and Hochberg 1995), over all of them at once."""
+    """Compute q values (Benjamini and Hochberg 1995) over all p values of the array."""
     flat = p.ravel()
     order = np.argsort(flat)
     scaled = flat[order] * flat.size / np.arange(1, flat.size + 1)

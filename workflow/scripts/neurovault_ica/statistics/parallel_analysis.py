@@ -1,4 +1,4 @@
-"""Count the principal axes that rise above chance (parallel analysis)."""
+"""Parallel analysis: count the principal components that explain more variance than chance."""
 
 import logging
 
@@ -7,21 +7,24 @@ import numpy as np
 
 from neurovault_ica.images.matrix import read_rows, standardize
 from neurovault_ica.runtime.log import progress
-from neurovault_ica.statistics.surrogates import Lattice, Surrogates, lattice_of
+from neurovault_ica.statistics.lattice import Lattice, lattice_of
+from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Real
 
-# Parallel analysis: surrogates of all images are drawn so often, and of so many images at most.
+# Number of sets of surrogates, one surrogate of each image in each set.
 N_DRAWS = 20
+# Of more images, this many are drawn at random. Time grows with the number of images, and that of eigenvalues with its
+# third power.
 MAX_IMAGES = 500
 PERCENTILE = 95
 
 
 def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> int:
-    """Count the principal components that explain more than those of unrelated maps of the same smoothness.
+    """Count the principal components that explain more variance than those of unrelated maps of the same smoothness.
 
     Parallel analysis (Horn 1965, doi:10.1007/BF02289447) with the 95th percentile (Buja and Eyuboglu 1992,
-    doi:10.1207/s15327906mbr2704_2); instead of independent values, each image is replaced by a surrogate with its
-    autocorrelation and its values.
+    doi:10.1207/s15327906mbr2704_2). Under the null hypothesis each image is replaced by a surrogate with the same
+    autocorrelation and the same values, instead of independent values.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> i
     Returns
     -------
     int
-        Number of leading eigenvalues that are all above the percentile of the surrogates' of the same rank.
+        Number of leading eigenvalues that all exceed the percentile of the surrogates' eigenvalues of the same rank.
     """
     sources = [Surrogates(image, lattice, rng) for image in progress(X, total=len(X), unit="image")]
     null = []
@@ -52,6 +55,6 @@ def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Real, Latt
     X = np.load(matrix, mmap_mode="r")
     size = min(len(X), MAX_IMAGES)
     if size < len(X):
-        logging.warning("parallel analysis takes %d of the %d images, drawn at random", size, len(X))
+        logging.warning("parallel analysis uses %d of the %d images, drawn at random", size, len(X))
     chosen = np.sort(np.random.default_rng(random_state).choice(len(X), size=size, replace=False))
     return np.stack([read_rows(X, slice(row, row + 1))[0, lattice.points] for row in chosen.tolist()]), lattice

@@ -1,4 +1,4 @@
-"""Give images weights in random smooth maps: what a term would get whose map knows nothing of the brain."""
+"""Weights of images in random smooth maps: the weights of a term whose map is unrelated to the brain."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,26 +8,26 @@ from scipy import ndimage
 
 from neurovault_ica.types import Real
 
-# Smoother than the smoothest of 53 meta-analytic maps, which has 20 mm, as half of them have less than 13 mm. Wider is
-# stricter: from 6 to 30 mm the 95th percentile of the null distribution rises by 0.03 to 0.06. With 20 mm, 8 % of maps
-# of 30 mm had p < 0.05.
+# Smoothness of the random maps. Of 53 meta-analytic maps, half were below 13 mm and the smoothest had 20 mm. A larger
+# value is stricter: from 6 to 30 mm, the 95th percentile of the null distribution rises by 0.03 to 0.06. With 20 mm,
+# 8 % of maps of 30 mm had p < 0.05.
 FWHM_MM = 30.0
-# Blobs so far apart add up to a field whose variance is even to 1 % (1.4 standard deviations of a blob).
-SPACING_MM = 18.0
-# Blobs that lie outside the brain but for so much of them are left out.
+# Distance between blobs, 1.4 standard deviations of a blob. The variance of their sum is then uniform to 1 %.
+BLOB_SPACING_MM = 18.0
+# Drop blobs with less than this share inside the brain, relative to the blob with the largest share.
 NEGLIGIBLE_SHARE = 0.01
 
 
 def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Real) -> npt.NDArray[np.float32]:
-    """Compute the inner products of images with Gaussian blobs all over the brain.
+    """Compute the inner products of images with Gaussian blobs on a grid that covers the brain.
 
-    A random smooth map is a sum of blobs of random height (white noise, smoothed), so these products are all that is
-    needed to know the correlation of an image with any such map, up to the length of the map.
+    A random smooth map is smoothed white noise, which is a sum of blobs of random height. Therefore these products
+    give the correlation of an image with any such map, up to the length of the map.
 
     Parameters
     ----------
     images : iterable of arrays of shape (n_voxels,)
-        Each is given mean 0 and length 1.
+        They are scaled to mean 0 and length 1.
     mask : boolean array of 3 dimensions
         With n_voxels voxels.
     affine : array of shape (4, 4)
@@ -55,11 +55,17 @@ def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Re
 
 
 def map_weights(blobs: npt.NDArray[np.float32]) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:
-    """Make the function that draws random maps and gives images their weights in them, negative ones 0.
+    """Return a function that draws random maps and returns the weights of images in them. Negative weights become 0.
 
     Parameters
     ----------
     blobs : array of shape (n_images, n_blobs)
+        From `blob_weights`.
+
+    Returns
+    -------
+    callable
+        It gets a number of maps and a random generator, and returns an array of shape (n_images, n_maps).
     """
 
     def draw(n_maps: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -70,14 +76,14 @@ def map_weights(blobs: npt.NDArray[np.float32]) -> Callable[[int, np.random.Gene
 
 
 def _blobs_along(n_voxels: int, size_mm: float, sigma_mm: float) -> npt.NDArray[np.float32]:
-    """Return Gaussian profiles along one axis, (n_voxels, n_blobs), from beyond the first to beyond the last voxel."""
+    """Return Gaussian profiles along one axis (n_voxels, n_blobs). They reach beyond the first and the last voxel."""
     voxels = size_mm * np.arange(n_voxels)
-    centres = np.arange(-2 * sigma_mm, voxels[-1] + 2 * sigma_mm + SPACING_MM, SPACING_MM)
+    centres = np.arange(-2 * sigma_mm, voxels[-1] + 2 * sigma_mm + BLOB_SPACING_MM, BLOB_SPACING_MM)
     return np.exp(-np.square(voxels[:, None] - centres) / (2 * sigma_mm**2)).astype(np.float32)
 
 
 def _inner_products(volume: npt.NDArray[np.float32], axes: Sequence[npt.NDArray[np.float32]]) -> Real:
-    """Multiply a volume with all products of three profiles: Gaussian blobs are separable."""
+    """Compute the inner products of a volume with all blobs. A Gaussian blob is the product of three profiles."""
     along_x, along_y, along_z = axes
     planes = (along_x.T @ volume.reshape(len(along_x), -1)).reshape(-1, *volume.shape[1:])
     return np.matmul(along_y.T, planes) @ along_z

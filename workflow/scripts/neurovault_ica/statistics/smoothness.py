@@ -1,4 +1,4 @@
-"""Measure how smooth a map is from how alike neighbouring voxels are.
+"""Smoothness of a map, estimated from the correlation of neighbouring voxels.
 
 Forman et al. 1995, doi:10.1002/mrm.1910330508.
 """
@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from neurovault_ica.types import Real
 
-# Neighbouring voxels of a field whose FWHM is one voxel; with less, voxels are as good as independent.
+# Correlation of neighbouring voxels in a field with a FWHM of one voxel. Rougher maps are treated as having this FWHM.
 R_OF_ONE_VOXEL = 0.25
 
 
 def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Correlate each voxel with its next along each axis, as far as both are in the mask.
+    """Correlate each voxel with the next along each axis, where both are in the mask.
 
     Parameters
     ----------
@@ -24,7 +24,8 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
     Returns
     -------
     array of shape (3,)
-        1 less the mean squared difference over twice the variance; negative where neighbours differ more than others.
+        One minus the mean squared difference divided by twice the variance. It is negative if neighbours differ more
+        than other voxels.
     """
     volume = np.zeros(inside.shape)
     volume[inside] = values
@@ -37,10 +38,10 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
 
 
 def count_resels(values: Real, inside: npt.NDArray[np.bool_]) -> float:
-    """Measure the volume of a mask in units of the product of a map's FWHM along the three axes.
+    """Measure the volume of a mask in resels: the product of a map's FWHM along the three axes is one resel.
 
-    Where a map has fine and coarse parts, its FWHM is near that of the fine ones, by which the number of peaks goes
-    that noise makes.
+    If a map mixes fine and coarse structure, the estimated FWHM is close to that of the fine structure. This determines
+    how many peaks noise produces.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Thresholds above which the values of a component are shown."""
+"""Thresholds for the values of a component that figures, peaks and thresholded maps show."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,24 +10,24 @@ from neurovault_ica.types import Real
 
 
 class Limits(NamedTuple):
-    """From which absolute values on a map is shown; infinite where nothing of this sign is."""
+    """Smallest absolute values that are shown; infinite if nothing of this sign is shown."""
 
     positive: float
     negative: float
 
 
 def limits_of(values: Real, threshold: Mapping[str, float], fit: Mixture | None) -> Limits:
-    """Turn the configured threshold into values.
+    """Compute the thresholds of one component from the configuration.
 
     Parameters
     ----------
     values : array of shape (n_voxels,)
         One component over the mask.
     threshold : mapping
-        ``{"percentile": 90}`` of the absolute values, as nilearn's example; ``{"z": 3}``, in standard deviations: the
-        maps have unit variance; or ``{"mixture": 0.5}``, the probability of activation by `fit`.
+        ``{"percentile": 90}``: percentile of the absolute values, as in nilearn's example. ``{"z": 3}``: standard
+        deviations; the maps have unit variance. ``{"mixture": 0.5}``: probability of activation in the mixture `fit`.
     fit : Mixture or None
-        Only for the last.
+        Given only with ``mixture``.
     """
     if fit is not None:
         lowest, highest = float(values.min()), float(values.max())

@@ -1,0 +1,64 @@
+"""The decomposition algorithms that ``run_ica.algorithm`` can name, and the one function that runs them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neurovault_ica.decomposition.fastica import FASTICA
+from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize
+from neurovault_ica.types import Real
+
+# Values of run_ica.algorithm. The schema of the configuration lists the same names.
+ALGORITHMS: dict[str, Algorithm] = {"fastica": FASTICA}
+# Largest number of iterations on a sample of the voxels. A run that has not converged by then usually oscillates, and
+# more iterations change nothing.
+MAX_SAMPLE_ITER = 100
+
+
+class Settings(NamedTuple):
+    """How an algorithm runs: keys of section ``run_ica`` of the configuration."""
+
+    algorithm: str
+    random_state: int
+    max_iter: int
+    tol: float
+
+    @property
+    def max_sample_iter(self) -> int:
+        """Largest number of iterations on a sample of the voxels."""
+        return min(self.max_iter, MAX_SAMPLE_ITER)
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether the algorithm returns orthonormal rows."""
+        return ALGORITHMS[self.algorithm].is_orthogonal
+
+
+def solve(Z: Real, settings: Settings, *, seed: int, on_sample: bool = False, start: Real | None = None) -> Solution:
+    """Run the configured algorithm once.
+
+    Parameters
+    ----------
+    Z : array of shape (n_components, n_voxels)
+        White rows.
+    settings : Settings
+    seed : int
+        Seed of the random start.
+    on_sample : bool
+        Whether `Z` is a sample of the voxels, for which fewer iterations are allowed.
+    start : array of shape (n_components, n_components), optional
+        Rows to start from. They need not be orthogonal.
+
+    Returns
+    -------
+    Solution
+        Rows of `R` have length 1, so that their inner products are the correlations of the maps.
+    """
+    algorithm = ALGORITHMS[settings.algorithm]
+    if start is not None and algorithm.is_orthogonal:
+        start = orthogonalize(start)
+    max_iter = settings.max_sample_iter if on_sample else settings.max_iter
+    found = algorithm.find_rows(Z, seed=seed, max_iter=max_iter, tol=settings.tol, start=start)
+    if algorithm.is_orthogonal:
+        return found
+    return found._replace(R=found.R / np.linalg.norm(found.R, axis=1, keepdims=True))

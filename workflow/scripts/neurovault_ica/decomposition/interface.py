@@ -1,0 +1,58 @@
+"""What every decomposition algorithm takes and returns.
+
+An algorithm is one module, ``decomposition/<name>.py``, that defines one `Algorithm`. algorithms.py lists them all.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from neurovault_ica.types import Real
+
+
+class Solution(NamedTuple):
+    """Result of one run on white data `Z`: the component maps are ``R @ Z``."""
+
+    R: Real  # (n_components, n_components); orthogonal, or any invertible matrix, as the algorithm declares
+    n_iter: int
+    converged: bool
+
+
+class FindRows(Protocol):
+    """The function that runs an algorithm."""
+
+    def __call__(self, Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None = None) -> Solution:
+        """Find independent components in white data.
+
+        Parameters
+        ----------
+        Z : array of shape (n_components, n_voxels)
+            White rows, in single precision.
+        seed : int
+            Seed of the random start. The same seed must give the same bytes.
+        max_iter : int
+            Largest number of iterations. Reaching it is not an error: return ``converged=False``.
+        tol : float
+            Convergence tolerance, as the algorithm defines it.
+        start : array of shape (n_components, n_components), optional
+            Rows to start from, instead of a random start.
+        """
+
+
+class Algorithm(NamedTuple):
+    """An algorithm, and how logs, the report and the methods text describe it."""
+
+    label: str  # name in text, such as FastICA
+    method: str  # for the methods text, after "independent component analysis: "; {key} is a citation from software.bib
+    iteration: str  # what one iteration is called, in the singular
+    is_orthogonal: bool  # whether the rows of R are orthonormal, so that the component maps are uncorrelated
+    find_rows: FindRows
+
+
+def orthogonalize(W: Real) -> Real:
+    """Return the orthogonal matrix nearest to `W` (symmetric decorrelation).
+
+    Rows are made orthonormal if `W` has fewer rows than columns.
+    """
+    U, _, Vt = np.linalg.svd(W, full_matrices=False)
+    return U @ Vt
