@@ -289,6 +289,17 @@ def build_report(
                 if label == "ICA_00"
             ],
         ),
+        names=table(
+            "project_terms/desc-ICA_names",
+            [
+                {"component": label, "name": "; ".join(word(f"{label} term {rank}") for rank in ranks), "mark": mark}
+                | {"source": "terms", "q": q_of(label, 1), "runners_up": word(f"{label} runner-up")}
+                for label, ranks, mark in (
+                    ("ICA_00", (1, 2) if tested else (1, 2, 3), None if tested else "untested"),
+                    ("ICA_01", (1, 2, 3), "n.s." if tested else "untested"),
+                )
+            ],
+        ),
         maps=maps,
         mask=mask,
         template="made",

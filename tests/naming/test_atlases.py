@@ -4,8 +4,8 @@ import inspect
 
 import nilearn.datasets
 import pytest
-from neurovault_ica.images.names_beside import is_image_file, names_beside, read_names
-from neurovault_ica.naming.atlases import NILEARN_ATLASES
+from neurovault_ica.naming.name_files import is_image_file, names_beside, read_names
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import read_works
 
 FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>

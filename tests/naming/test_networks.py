@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import requests
 from neurovault_ica.images.resampling import target_of
-from neurovault_ica.naming.atlases import SMITH_NAMES
-from neurovault_ica.naming.networks import fetch_atlas, read_reference
+from neurovault_ica.naming.nilearn_atlases import SMITH_NAMES
+from neurovault_ica.naming.references import fetch_atlas, read_reference
 from nilearn.datasets import load_mni152_brain_mask
 from nilearn.image import resample_to_img
 

@@ -1,0 +1,72 @@
+"""Read the term weights of images, as Neurosynth or the user's table gives them."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from neurovault_ica.statistics.exchanged_collections import fill_missing
+from neurovault_ica.types import Array, Row
+
+
+class TermWeights(NamedTuple):
+    """Term weights of the images that have any."""
+
+    rows: list[int]  # positions of these images among all images
+    terms: list[str]  # sorted
+    weights: Array  # (n_images_with_terms, n_terms); NaN where the weight of a term is not known
+
+    def positive(self) -> Array:
+        """Return the weights with negative ones set to 0, as in nilearn's example.
+
+        A negative weight says that a map is unlike the term's map. That names nothing.
+        """
+        return np.maximum(self.weights, 0)
+
+
+def read_term_weights(tables: Iterable[str], image_ids: list[int]) -> TermWeights:
+    """Read the weights of all batches into one matrix.
+
+    An image without weights has no row. A term that is missing for an image is NaN, not zero.
+
+    Parameters
+    ----------
+    tables : iterable of path
+        Tables with the columns image_id, term and weight.
+    image_ids : list of int
+        Images of the decomposition; other images in the tables are skipped.
+    """
+    position = {image_id: number for number, image_id in enumerate(image_ids)}
+    blocks = [_read_batch(table, position) for table in tables]
+    rows = sorted(number for numbers, _, _ in blocks for number in numbers)
+    terms = sorted({term for _, names, _ in blocks for term in names})
+    column_of = {term: column for column, term in enumerate(terms)}
+    weights = np.full((len(rows), len(terms)), np.nan)
+    for numbers, names, block in blocks:
+        columns = np.array([column_of[term] for term in names], dtype=int)
+        weights[np.ix_(np.searchsorted(rows, numbers), columns)] = block
+    return TermWeights(rows, terms, weights)
+
+
+def _read_batch(table: str, position: Mapping[int, int]) -> tuple[list[int], list[str], Array]:
+    """Read one batch: the positions of its images, its terms, and its images x terms weights."""
+    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": "category"})
+    weights = weights[weights["image_id"].isin(set(position))]
+    image_ids, row = np.unique(weights["image_id"].to_numpy(int), return_inverse=True)
+    term = weights["term"].cat.remove_unused_categories().cat
+    names = term.categories
+    block = np.full((len(image_ids), len(names)), np.nan)
+    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
+    return [position[image_id] for image_id in image_ids.tolist()], [str(name) for name in names], block
+
+
+def vocabulary_rows(weights: TermWeights) -> list[Row]:
+    """Tabulate the mean weight of each term over the images that have it, largest first.
+
+    Negative weights count as 0.
+    """
+    T = weights.positive()
+    means, n_images = fill_missing(T).sum(axis=0) / max(len(T), 1), (~np.isnan(T)).sum(axis=0)
+    order = np.argsort(-means, kind="stable")
+    return [{"term": weights.terms[c], "mean_weight": means[c], "images": int(n_images[c])} for c in order]
