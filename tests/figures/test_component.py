@@ -1,4 +1,4 @@
-"""The overview says which names may be chance; a thumbnail comes back as it was."""
+"""The overview greys out names that may be chance. A thumbnail is read as it was written."""
 
 import numpy as np
 from neurovault_ica.figures.component import draw_overview, read_thumbnail, save_thumbnail
@@ -13,7 +13,7 @@ def test_overview_writes_names_that_may_be_chance_in_grey():
     assert colours["n.s. (task)"] == FAINT
 
 
-def test_a_thumbnail_comes_back(tmp_path):
+def test_a_thumbnail_is_read_as_it_was_written(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 120, 4), dtype=np.uint8)
     save_thumbnail(str(tmp_path / "ICA_00_thumbnail.png"), pixels)
     np.testing.assert_array_equal(read_thumbnail(str(tmp_path / "ICA_00_thumbnail.png")), pixels)

@@ -14,8 +14,8 @@ from neurovault_ica.types import Row
 MOST_WORDS = 3
 # Enough to see what else the component might be called; each source has a table with all of its candidates.
 RUNNERS_UP_PER_SOURCE = 2
-# Figures and report show at most 60 characters of a word.
-LONGEST_WORD = 200
+# Characters kept of a word in a name and of a runner-up. Figures and report cut words at 60 characters or fewer.
+LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
 # Between words of a name. Labels of NeuroVault often contain commas.
 SEPARATOR = "; "
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"
@@ -95,7 +95,7 @@ def name_components(
         rows.append(
             {
                 "component": label,
-                "name": SEPARATOR.join(_as_word(candidate.name) for candidate in chosen),
+                "name": SEPARATOR.join(_as_word(candidate.name, LONGEST_WORD) for candidate in chosen),
                 "mark": mark,
                 "source": winner,
                 "value": chosen[0].value if chosen else None,
@@ -106,10 +106,10 @@ def name_components(
     return rows
 
 
-def _as_word(name: str | None) -> str:
-    """Make a candidate's name a word of a list: not too long, without the separator."""
+def _as_word(name: str | None, longest: int) -> str:
+    """Make a candidate's name an entry of a list: not too long, without the separator."""
     word = (name or "").replace(";", ",")
-    return word if len(word) <= LONGEST_WORD else word[: LONGEST_WORD - 1].rstrip() + "…"
+    return word if len(word) <= longest else word[: longest - 1].rstrip() + "…"
 
 
 def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequence[Candidate]) -> list[str]:
@@ -123,7 +123,7 @@ def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequen
             best.setdefault(candidate.name, candidate)
         for candidate in list(best.values())[:RUNNERS_UP_PER_SOURCE]:
             q = UNTESTED if candidate.q is None else f"q {candidate.q:.2g}"
-            texts.append(f"{_as_word(candidate.name)} ({source}, {q})")
+            texts.append(f"{_as_word(candidate.name, LONGEST_RUNNER_UP)} ({source}, {q})")
     return texts
 
 
