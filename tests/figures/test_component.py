@@ -1,8 +1,26 @@
-"""The overview greys out names that may be chance. A thumbnail is read as it was written."""
+"""Titles show the name of a component. The overview greys out names that may be chance."""
 
 import numpy as np
-from neurovault_ica.figures.component import draw_overview, read_thumbnail, save_thumbnail
+import pytest
+from neurovault_ica.figures.component import draw_overview, read_thumbnail, save_thumbnail, title_of
 from neurovault_ica.figures.sheet import FAINT, INK
+from neurovault_ica.naming.names import Names
+
+
+@pytest.mark.parametrize(
+    ("words", "mark", "title"),
+    [
+        (["motor", "hand", "finger"], "", "ICA_03  motor, hand, finger"),
+        (["task", "memory", "word"], "n.s.", "ICA_03  n.s. (task, memory, word)"),
+        (["motor"], "untested", "ICA_03  untested (motor)"),
+        ([], "", "ICA_03"),
+        (["$x^2$", "a_b", "<b>"], "", "ICA_03  $x^2$, a_b, <b>"),
+        (["a\tb\n c", "\u202eabc\x00", "日本"], "", "ICA_03  a b c, abc, \ufffd\ufffd"),
+        (["y" * 5000] * 3, "", "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
+    ],
+)
+def test_titles(words, mark, title):
+    assert title_of("ICA_03", Names(words, mark, [])) == title
 
 
 def test_overview_writes_names_that_may_be_chance_in_grey():

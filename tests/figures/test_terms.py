@@ -1,24 +1,6 @@
-"""Titles show the name of a component, and bars show which terms are significant."""
+"""Bars show which terms are significant."""
 
-import pytest
-from neurovault_ica.figures.terms import BARS, Term, draw_terms, kind_of, title_of, top_terms
-from neurovault_ica.naming.names import Names
-
-
-@pytest.mark.parametrize(
-    ("words", "mark", "title"),
-    [
-        (["motor", "hand", "finger"], "", "ICA_03  motor, hand, finger"),
-        (["task", "memory", "word"], "n.s.", "ICA_03  n.s. (task, memory, word)"),
-        (["motor"], "untested", "ICA_03  untested (motor)"),
-        ([], "", "ICA_03"),
-        (["$x^2$", "a_b", "<b>"], "", "ICA_03  $x^2$, a_b, <b>"),
-        (["a\tb\n c", "\u202eabc\x00", "日本"], "", "ICA_03  a b c, abc, \ufffd\ufffd"),
-        (["y" * 5000] * 3, "", "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
-    ],
-)
-def test_titles(words, mark, title):
-    assert title_of("ICA_03", Names(words, mark, [])) == title
+from neurovault_ica.figures.terms import BARS, Term, draw_terms, kind_of, top_terms
 
 
 def test_terms_come_by_rank_with_their_q():

@@ -50,11 +50,11 @@ def test_without_surrogates_nothing_is_tested():
 def test_five_percent_of_unrelated_components_have_p_below_five_percent():
     """p is corrected for choosing the best of ten networks. Uncorrected, 40 % of components would be below 5 %."""
     rng = np.random.default_rng(0)
-    components = np.array([smooth_noise(rng, 20, symmetry=0.3) for _ in range(80)])
+    components = np.array([smooth_noise(rng, 20, symmetry=0.3) for _ in range(30)])
     networks = np.array([smooth_noise(rng, 15, symmetry=0.3) for _ in range(10)])
     p = p_of_largest(components, networks, EGG, EGG_AFFINE, n_surrogates=39, random_state=0)
     share = (p.min(axis=1) <= 0.05).mean()
-    assert abs(share - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 80)
+    assert abs(share - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 30)
     assert p.max() == 1
 
 

@@ -6,9 +6,17 @@ from functools import partial
 from itertools import cycle
 
 import matplotlib as mpl
-from neurovault_ica.figures.component import Drawn, Paths, Study, draw_overview, plot_component, read_thumbnail
+from neurovault_ica.figures.component import (
+    Drawn,
+    Paths,
+    Study,
+    draw_overview,
+    plot_component,
+    read_thumbnail,
+    title_of,
+)
 from neurovault_ica.figures.slices import Scale, read_template
-from neurovault_ica.figures.terms import plot_terms, title_of, top_terms
+from neurovault_ica.figures.terms import plot_terms, top_terms
 from neurovault_ica.images.maps import Maps, Volume, read_maps, write_maps
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.regions import read_regions

@@ -14,7 +14,7 @@ from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, 
 from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint, scale_of
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
-from neurovault_ica.naming.names import MARKS
+from neurovault_ica.naming.names import MARKS, Names, write_names
 from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.mixture import fit_mixture
@@ -23,8 +23,16 @@ from neurovault_ica.statistics.thresholds import Limits, limits_of
 
 # Characters of a title that fit at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
+# Characters of each word in a title.
+LONGEST_WORD = 40
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
+
+
+def title_of(label: str, names: Names) -> str:
+    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` if its name is not significant."""
+    named = write_names([shown_text(word, LONGEST_WORD) for word in names.words], names.mark)
+    return f"{label}  {named}" if named else label
 
 
 def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
@@ -65,6 +73,7 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
 
 
 def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Place, zoom: float) -> None:
+    """Draw a crosshair at the peak, with a gap around it."""
     across, up = in_plane(axis)
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
@@ -78,6 +87,7 @@ def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Plac
 
 
 def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: Place, zoom: float) -> None:
+    """Write L and R on coronal and axial slices."""
     if axis == 0:
         return
     width, height = box.shape(axis)

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neurovault_ica.figures.sheet import FAINT, Sheet, shown_text, with_minus
-from neurovault_ica.naming.names import Names, write_names
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
 TERMS_IN_BARS = 6
-# Characters of a word in a title, of which there are at most three.
-LONGEST_TERM = 40
 # Kinds of bars and their text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -32,12 +29,6 @@ def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
     for row in sorted(rows, key=lambda row: row["rank"]):
         by_component.setdefault(row["component"], []).append(Term(row["term"] or "", row["weight"], row["q"]))
     return by_component
-
-
-def title_of(label: str, names: Names) -> str:
-    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` if its name is not significant."""
-    named = write_names([shown_text(word, LONGEST_TERM) for word in names.words], names.mark)
-    return f"{label}  {named}" if named else label
 
 
 def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sheet:
