@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -68,7 +69,7 @@ def main(
 ) -> None:
     """Draw both figures, and write the numbers in them as tables."""
     mpl.rcdefaults()
-    used: Mapping[int, Row] = {row["image_id"]: row for row in read_table(images)}
+    used: Mapping[Any, Row] = {row["image_id"]: row for row in read_table(images)}
     mixed = read_table(mixing)
     labels = [name for name in mixed[0] if name != "image_id"]
     A = np.array([[row[label] for label in labels] for row in mixed])

@@ -1,6 +1,8 @@
 """Collect candidate names from all sources, and decide what each component is called."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from neurovault_ica.decomposition.loadings import read_loadings
@@ -14,7 +16,7 @@ from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
 
-def save_weights(path: str, weights: TermWeights, image_ids: list[int]) -> None:
+def save_weights(path: str, weights: TermWeights, image_ids: Sequence[Any]) -> None:
     """Save the images x terms matrix with the ids of its images."""
     with replacing(path) as temporary:
         np.savez_compressed(

@@ -1,6 +1,7 @@
 """Draw images as glass brains, small enough for a page with thousands of them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,9 +66,9 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 def glass_brains(
     qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
-) -> tuple[list[int], list[npt.NDArray[np.int8]]]:
+) -> tuple[list[Any], list[npt.NDArray[np.int8]]]:
     """Draw every readable image, used or rejected, up to `MOST_GLASS_BRAINS`; return their ids and pictures."""
-    ids: list[int] = []
+    ids: list[Any] = []
     pictures: list[npt.NDArray[np.int8]] = []
     for table, file in zip(qualities, voxels, strict=True):
         readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]

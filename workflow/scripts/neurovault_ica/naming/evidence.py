@@ -1,7 +1,7 @@
 """What a source of names gets and gives, and table columns that several sources share."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ class Found(NamedTuple):
     """What a source of names gives."""
 
     candidates: list[Candidate]  # for each component, the strongest first
-    rows: Sequence[Row] = ()  # of the source's own table, if it writes one
+    rows: Sequence[Row] = ()  # rows of the source's own table, if it writes one
 
 
 class Inputs(NamedTuple):
@@ -28,24 +28,24 @@ class Inputs(NamedTuple):
     matrix_file: str  # images x voxels, .npy
     images: list[Row]  # rows of stack_images/images.tsv, in the order of the loadings
     metadata: list[Row]  # rows of fetch_metadata/images.tsv for the same images
-    collections: Mapping[int, Row]  # rows of fetch_metadata/collections.tsv by id
+    collections: Mapping[Any, Row]  # rows of fetch_metadata/collections.tsv by id
     loadings: Array  # (n_images, n_components), the mixing matrix
     term_loadings: Array  # the mixing or unmixing matrix, as project_terms.projection says
     term_weights: TermWeights
     center_terms: bool
-    term_maps: str | None  # folder or 4-D image; None where none are configured
+    term_maps: str | None  # folder or 4-D image; None if not configured
     n_permutations: int
     random_state: int
     threads: int
 
 
-def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -> list[Row]:
+def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[object]) -> list[Row]:
     """Count the images that have each feature, and the collections of these images.
 
     Parameters
     ----------
     carries : boolean array of shape (n_images, n_features)
-    collections : sequence of int
+    collections : sequence
         The collection of each image.
 
     Returns
@@ -53,10 +53,12 @@ def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -
     list of dict
         ``images`` and ``collections`` of each feature.
     """
-    member = np.unique(collections, return_inverse=True)[1]
+    members: dict[object, list[int]] = {}
+    for row, collection in enumerate(collections):
+        members.setdefault(collection, []).append(row)
     n_collections = np.zeros(carries.shape[1], dtype=int)
-    for number in range(member.max(initial=-1) + 1):
-        n_collections += carries[member == number].any(axis=0)
+    for rows in members.values():
+        n_collections += carries[rows].any(axis=0)
     n_images = carries.sum(axis=0)
     return [
         {"images": images, "collections": studies}

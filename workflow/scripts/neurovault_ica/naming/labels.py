@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def _is_informative(word: str) -> bool:
 
 
 def label_matrix(
-    images: Sequence[Row], collections: Mapping[int, Row]
+    images: Sequence[Row], collections: Mapping[Any, Row]
 ) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
     """Make the matrix of images and the labels or words that they carry.
 
@@ -117,7 +118,7 @@ def label_matrix(
     ----------
     images : sequence of mappings
         Rows of fetch_metadata/images.tsv.
-    collections : mapping of int to mapping
+    collections : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id. All images of a collection get the words of its description.
 
     Returns
@@ -149,6 +150,7 @@ def label_matrix(
 
 
 def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
+    """List the labels and words of an image as (field, label)."""
     for field in LABEL_FIELDS:
         if image[field]:
             yield field, str(image[field])
@@ -159,7 +161,7 @@ def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
 
 def enrich(
     images: Sequence[Row],
-    studies: Mapping[int, Row],
+    studies: Mapping[Any, Row],
     loadings: Array,
     components: list[str],
     *,
@@ -170,9 +172,9 @@ def enrich(
 
     Parameters
     ----------
-    images : list of mapping
+    images : sequence of mapping
         Rows of fetch_metadata/images.tsv, in the order of the loadings.
-    studies : mapping of int to mapping
+    studies : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id.
     loadings : array of shape (n_images, n_components)
     components : list of str

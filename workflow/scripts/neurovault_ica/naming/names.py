@@ -10,7 +10,7 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# More words do not fit into a title.
+# Words in a name. More do not fit into a title.
 MOST_WORDS = 3
 # Enough to see what else the component might be called; each source has a table with all of its candidates.
 RUNNERS_UP_PER_SOURCE = 2
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
     component: str
     name: str
-    value: float  # how strong it is, in the measure of its source
+    value: float  # strength, in the measure of its source
     q: float | None  # false discovery rate; None if not tested
 
 
@@ -58,15 +58,15 @@ def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
     candidates : mapping of str to sequence of Candidate
         Candidates of the component by source, sources in order of precedence, the strongest candidate first.
     """
-    sources = {source: found for source, found in candidates.items() if found}
-    for source, found in sources.items():
+    for source, found in candidates.items():
         significant = [candidate for candidate in found if is_significant(candidate.q)]
         if significant:
             return Decision(significant[:MOST_WORDS], source, "")
-    for source, found in sources.items():
-        tested = any(candidate.q is not None for candidate in found)
-        return Decision(list(found[:MOST_WORDS]), source, NOT_SIGNIFICANT if tested else UNTESTED)
-    return Decision([], None, "")
+    first = next((source for source, found in candidates.items() if found), None)
+    if first is None:
+        return Decision([], None, "")
+    tested = any(candidate.q is not None for candidate in candidates[first])
+    return Decision(list(candidates[first][:MOST_WORDS]), first, NOT_SIGNIFICANT if tested else UNTESTED)
 
 
 def name_components(

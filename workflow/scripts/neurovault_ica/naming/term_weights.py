@@ -1,6 +1,6 @@
 """Read the term weights of images, as Neurosynth or the user's table gives them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class TermWeights(NamedTuple):
         return np.maximum(self.weights, 0)
 
 
-def read_term_weights(tables: Iterable[str], image_ids: list[int]) -> TermWeights:
+def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> TermWeights:
     """Read the weights of all batches into one matrix.
 
     An image without weights has no row. A term that is missing for an image is NaN, not zero.
@@ -34,11 +34,11 @@ def read_term_weights(tables: Iterable[str], image_ids: list[int]) -> TermWeight
     ----------
     tables : iterable of path
         Tables with the columns image_id, term and weight.
-    image_ids : list of int
+    image_ids : sequence
         Images of the decomposition; other images in the tables are skipped.
     """
-    position = {image_id: number for number, image_id in enumerate(image_ids)}
-    blocks = [_read_batch(table, position) for table in tables]
+    ids = [str(image_id) for image_id in image_ids]
+    blocks = [_read_batch(table, ids) for table in tables]
     rows = sorted(number for numbers, _, _ in blocks for number in numbers)
     terms = sorted({term for _, names, _ in blocks for term in names})
     column_of = {term: column for column, term in enumerate(terms)}
@@ -49,16 +49,18 @@ def read_term_weights(tables: Iterable[str], image_ids: list[int]) -> TermWeight
     return TermWeights(rows, terms, weights)
 
 
-def _read_batch(table: str, position: Mapping[int, int]) -> tuple[list[int], list[str], Array]:
-    """Read one batch: the positions of its images, its terms, and its images x terms weights."""
-    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"term": "category"})
-    weights = weights[weights["image_id"].isin(set(position))]
-    image_ids, row = np.unique(weights["image_id"].to_numpy(int), return_inverse=True)
+def _read_batch(table: str, ids: list[str]) -> tuple[list[int], list[str], Array]:
+    """Read one batch: the positions of its images in `ids`, its terms, and its images x terms weights."""
+    # Ids that are no category are read as missing.
+    dtype = {"image_id": pd.CategoricalDtype(ids), "term": "category"}
+    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype=dtype)
+    weights = weights[weights["image_id"].notna()]
+    positions, row = np.unique(weights["image_id"].cat.codes.to_numpy(int), return_inverse=True)
     term = weights["term"].cat.remove_unused_categories().cat
-    names = term.categories
-    block = np.full((len(image_ids), len(names)), np.nan)
+    names = [str(name) for name in term.categories]
+    block = np.full((len(positions), len(names)), np.nan)
     block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
-    return [position[image_id] for image_id in image_ids.tolist()], [str(name) for name in names], block
+    return positions.tolist(), names, block
 
 
 def vocabulary_rows(weights: TermWeights) -> list[Row]:
