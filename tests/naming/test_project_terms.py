@@ -33,6 +33,13 @@ def test_images_without_weights_have_no_row_and_terms_that_an_image_lacks_are_mi
     assert vocabulary == [("b", 0.5, 1), ("a", 0.125, 2), ("null", 0.1, 1)], "negative weights count as 0"
 
 
+def test_ids_may_be_text(tmp_path):
+    table = write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {"007": {"a": 0.5}, "7": {"b": 1}, "sub-9": {"a": 1}})
+    rows, terms, T = read_term_weights([table], ["sub-9", "007"])
+    assert (rows, terms) == ([0, 1], ["a"])
+    np.testing.assert_array_equal(T, [[1], [0.5]])
+
+
 def test_no_weights_at_all(tmp_path):
     rows, terms, T = read_term_weights([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5])
     assert (rows, terms, T.shape) == ([], [], (0, 0))

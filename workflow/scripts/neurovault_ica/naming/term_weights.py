@@ -1,13 +1,16 @@
 """Read the term weights of images, as Neurosynth or the user's table gives them."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from neurovault_ica.statistics.exchanged_collections import fill_missing
 from neurovault_ica.types import Array, Row
+
+# Rows read at a time. Ids are text, which takes 60 bytes a row until they are replaced by positions.
+CHUNK_ROWS = 500_000
 
 
 class TermWeights(NamedTuple):
@@ -37,7 +40,7 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     image_ids : sequence
         Images of the decomposition; other images in the tables are skipped.
     """
-    ids = [str(image_id) for image_id in image_ids]
+    ids = pd.Index([str(image_id) for image_id in image_ids])
     blocks = [_read_batch(table, ids) for table in tables]
     rows = sorted(number for numbers, _, _ in blocks for number in numbers)
     terms = sorted({term for _, names, _ in blocks for term in names})
@@ -49,18 +52,22 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     return TermWeights(rows, terms, weights)
 
 
-def _read_batch(table: str, ids: list[str]) -> tuple[list[int], list[str], Array]:
+def _read_batch(table: str, ids: pd.Index) -> tuple[list[int], list[str], Array]:
     """Read one batch: the positions of its images in `ids`, its terms, and its images x terms weights."""
-    # Ids that are no category are read as missing.
-    dtype = {"image_id": pd.CategoricalDtype(ids), "term": "category"}
-    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype=dtype)
-    weights = weights[weights["image_id"].notna()]
-    positions, row = np.unique(weights["image_id"].cat.codes.to_numpy(int), return_inverse=True)
-    term = weights["term"].cat.remove_unused_categories().cat
-    names = [str(name) for name in term.categories]
-    block = np.full((len(positions), len(names)), np.nan)
-    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
-    return positions.tolist(), names, block
+    column_of: dict[str, int] = {}
+    found = []
+    dtype: Any = {"image_id": str, "term": "category"}
+    for chunk in pd.read_csv(table, sep="\t", keep_default_na=False, dtype=dtype, chunksize=CHUNK_ROWS):
+        position = ids.get_indexer(chunk["image_id"])
+        used = chunk[position >= 0]
+        term = used["term"].cat.remove_unused_categories().cat
+        columns = np.array([column_of.setdefault(str(name), len(column_of)) for name in term.categories], dtype=int)
+        found.append((position[position >= 0], columns[term.codes.to_numpy(int)], used["weight"].to_numpy(float)))
+    positions, column, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, row = np.unique(positions, return_inverse=True)
+    block = np.full((len(rows), len(column_of)), np.nan)
+    block[row, column] = weight
+    return rows.tolist(), list(column_of), block
 
 
 def vocabulary_rows(weights: TermWeights) -> list[Row]:
