@@ -157,7 +157,7 @@ def test_a_source_without_a_table_can_name(stage, monkeypatch):
 def test_every_table_of_a_source_is_described_and_an_output_of_the_rule():
     described = json.loads((ROOT / "workflow/schemas/tables.json").read_text())
     rule = (ROOT / "workflow/rules/names.smk").read_text()
-    for source in SOURCES:
+    for source in (one for one in SOURCES if one.table):
         line = next(line for line in rule.splitlines() if line.strip().startswith(f"{source.table}="))
         file = line.partition("results/")[2].partition(".tsv")[0]
         assert file in described
