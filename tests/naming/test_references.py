@@ -96,10 +96,10 @@ def test_networks_outside_the_mask_are_left_out(tmp_path, mask_img, caplog):
 
 
 BROKEN = {
-    "origin in a corner": (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lies in the MNI152 brain"),
+    "origin in a corner": (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lie in the MNI152 brain"),
     "far away": (
         lambda data, affine: (data, affine + np.outer([1, 1, 1, 0], [0, 0, 0, 300])),
-        "lies in the MNI152 brain",
+        "lie in the MNI152 brain",
     ),
     "empty": (lambda data, affine: (0 * data, affine), "all voxels are 0"),
     "five dimensions": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "3-D or 4-D"),

@@ -40,8 +40,8 @@ def test_names_may_lie_elsewhere(atlas, tmp_path):
     [
         (lambda data, affine: (np.stack([data, data], axis=-1), affine), "maxprob"),
         (lambda data, affine: (data + 0.5, affine), "maxprob"),
-        (lambda data, affine: (data * 0, affine), "outside the MNI152 brain"),
-        (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "outside the MNI152 brain"),
+        (lambda data, affine: (data * 0, affine), "lie in the MNI152 brain"),
+        (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lie in the MNI152 brain"),
     ],
     ids=["volumes", "fractions", "empty", "no affine"],
 )

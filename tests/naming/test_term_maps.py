@@ -100,7 +100,7 @@ def test_maps_that_cannot_be_used_are_refused(run, tmp_path):
     save(tmp_path / "empty" / "pain.nii", 0 * pain)
     refused(tmp_path / "empty", "none of its maps has data in the mask")
     save(tmp_path / "else" / "pain.nii", pain, EGG_AFFINE + np.array([[0, 0, 0, 60]] * 3 + [[0] * 4]))
-    refused(tmp_path / "else", "lies in the MNI152 brain")
+    refused(tmp_path / "else", "lie in the MNI152 brain")
     three = save(tmp_path / "all.nii", np.stack([pain] * 3, axis=-1))
     (tmp_path / "all.txt").write_text("pain\nwarmth\n")
     refused(three, "it has 3 volumes, but 2 names")

@@ -45,7 +45,7 @@ def main(
     random_state: int,
     threads: int,
 ) -> None:
-    """Match, test, tabulate and draw. Each figure is written as PNG and, beside it, as one of the `pdfs`."""
+    """Match, test, tabulate and draw. Each figure is also written as one of the `pdfs`."""
     for pattern in ("ICA_*.png", "ICA_*.pdf"):
         remove_stale(matrix, pattern, keep=[*figures, *pdfs])
     maps = read_maps(components, mask)

@@ -66,8 +66,8 @@ def main(
 ) -> None:
     """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks.
 
-    `mixture` and `mixture_figures` are empty unless the threshold comes from a mixture model. Each figure is written as
-    PNG and, beside it, as one of the `pdfs`.
+    `mixture` and `mixture_figures` are empty unless the threshold comes from a mixture model. Each figure is also
+    written as one of the `pdfs`.
     """
     remove_older(overview, keep=[*figures, *thumbnails, *mixture_figures, *pdfs])
     remove_stale(thresholded, "space-*_thresholded.nii.gz")

@@ -1,6 +1,6 @@
-"""Decide what each component is called, once for all figures, texts and the report.
+"""Decide what each component is called.
 
-The decision is written to desc-ICA_names.tsv. Everything else reads that table.
+project_terms writes the decision to desc-ICA_names.tsv. Figures and report read that table and decide nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from neurovault_ica.types import Row
 
 # Words in a name. More do not fit into a title.
 MOST_WORDS = 3
-# Enough to see what else the component might be called; each source has a table with all of its candidates.
+# Candidates of each source that are listed beside the name. The tables of the sources have all candidates.
 RUNNERS_UP_PER_SOURCE = 2
 # Characters kept of a word in a name and of a runner-up. Figures and report cut words at 60 characters or fewer.
 LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What a component is called."""
+    """The name of a component."""
 
     words: list[str]  # empty if no source has a candidate
     mark: str  # empty if all words are significant, otherwise one of `MARKS`
@@ -72,7 +72,7 @@ def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
 def name_components(
     components: Sequence[str], found: Mapping[str, Sequence[Candidate]], naming_sources: Iterable[str]
 ) -> list[Row]:
-    """Decide what each component is called; make the rows of desc-ICA_names.tsv.
+    """Decide the name of each component; make the rows of desc-ICA_names.tsv.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequen
 
 
 def read_names(path: str) -> dict[str, Names]:
-    """Read what each component is called from desc-ICA_names.tsv."""
+    """Read the names of the components from desc-ICA_names.tsv."""
     return {
         row["component"]: Names(_split(row["name"]), row["mark"] or "", _split(row["runners_up"]))
         for row in read_table(path)

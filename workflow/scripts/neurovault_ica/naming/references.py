@@ -119,7 +119,7 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
         size = "x".join(f"{mm:g}" for mm in np.linalg.norm(affine[:3, :3], axis=0).round(2))
         first = ", ".join(f"{mm:g}" for mm in affine[:3, 3].round(1))
         raise ValueError(
-            f"only {share:.0%} of its summed absolute values lies in the MNI152 brain, expected at least"
+            f"only {share:.0%} of its summed absolute values lie in the MNI152 brain, expected at least"
             f" {MIN_SHARE_IN_BRAIN:.0%}. It has {'x'.join(map(str, data.shape[:3]))} voxels of {size} mm, the first at"
             f" ({first}) mm. Register it to MNI152, or correct its header"
         )

@@ -42,8 +42,12 @@ def read_regions(image: str, names_file: str | None) -> Regions:
                 f"its shape is {data.shape} and its values range from {data.min():g} to {data.max():g}; give a 3-D"
                 " image with the number of its region in each voxel, such as one of FSL's maxprob files"
             )
-        if not data.any() or share_in_brain(data != 0, affine) < MIN_SHARE_IN_BRAIN:
-            raise ValueError("most of it lies outside the MNI152 brain; register it to MNI152, or correct its header")
+        share = share_in_brain(data != 0, affine) if data.any() else 0.0
+        if share < MIN_SHARE_IN_BRAIN:
+            raise ValueError(
+                f"only {share:.0%} of its regions lie in the MNI152 brain, expected at least {MIN_SHARE_IN_BRAIN:.0%};"
+                " register it to MNI152, or correct its header"
+            )
         file = names_file or names_beside(image)
         if file is None:
             raise ValueError("no file beside it names its regions; give one as plot_components.atlas_names")

@@ -1,4 +1,4 @@
-"""The sources of names. To add one, write its module and add a line to `SOURCES`."""
+"""List the sources of names. To add a source, write its module and add a line to `SOURCES`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,8 +14,8 @@ class Source(NamedTuple):
 
     name: str  # in the column `source` of desc-ICA_names.tsv
     find: Callable[[Inputs], Found]
-    table: str | None = None  # output of rule project_terms for the source's own table
-    may_name: bool = False  # if not, its candidates are only listed as runners-up
+    table: str | None = None  # output of rule project_terms that takes the rows of its table
+    may_name: bool = False  # False: its candidates are only listed as runners-up
 
 
 # In order of precedence.

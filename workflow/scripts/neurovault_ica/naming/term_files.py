@@ -44,7 +44,7 @@ def input_files(path: str) -> list[str]:
 
 
 def explain_problem(path: str) -> str | None:
-    """Say what is wrong with a folder or file of term maps. None if nothing is; no image is opened."""
+    """Describe the problem with a folder or file of term maps, or return None. No image is opened."""
     if Path(path).is_dir():
         if find_term_files(path):
             return None

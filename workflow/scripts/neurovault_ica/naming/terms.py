@@ -17,10 +17,10 @@ from neurovault_ica.types import Array, Real, Row
 
 
 def find_terms(inputs: Inputs) -> Found:
-    """Project the images' term weights onto the components and test which terms go with which component.
+    """Project the images' term weights onto the components, and test the association of terms and loadings.
 
-    The test always uses the loadings (mixing matrix), because they are the patterns to interpret. Only the weight by
-    which terms are ranked follows `project_terms.projection`.
+    `project_terms.projection` only changes the weights, by which terms are ranked. The test always uses the mixing
+    matrix, because loadings are the patterns to interpret.
     """
     rows, terms, _ = inputs.term_weights
     T = inputs.term_weights.positive()
