@@ -23,8 +23,7 @@ from neurovault_ica.types import Real, Row
 def overlaps(shown: npt.NDArray[np.bool_]) -> Real:
     """Compute Dice's coefficient of the voxels above threshold, for each pair of components.
 
-    ICA makes components uncorrelated over voxels, so a correlation would say nothing. Their strongest voxels may still
-    overlap.
+    Components may overlap where they are strong, even if they are uncorrelated over all voxels.
 
     Parameters
     ----------
