@@ -11,6 +11,7 @@ import yaml
 from conftest import ROOT
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
+from neurovault_ica.naming.names import Candidate, name_components
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.tables import column_names, write_table
 from PIL import Image
@@ -156,6 +157,11 @@ def build_report(
         return min(1.0, 0.0004 * 60 ** (rank - 1)) if tested and label == "ICA_00" else 1.0 if tested else None
 
     labels = list(PEAKS)
+    candidates = [
+        Candidate(label, word(f"{label} term {rank}"), 2.0 / rank, q_of(label, rank))
+        for label in labels
+        for rank in range(1, 13)
+    ]
     maps, mask = save_maps(folder / "maps")
     studies = [
         {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1000/a")},
@@ -255,10 +261,9 @@ def build_report(
         terms=table(
             "project_terms/desc-ICA_terms",
             [
-                {"component": label, "term": word(f"{label} term {rank}"), "rank": rank, "weight": 2.0 / rank}
-                | {"q": q_of(label, rank), "images": 2, "collections": 1}
-                for label in labels
-                for rank in range(1, 13)
+                {"component": label, "term": term, "rank": 1 + number % 12, "weight": weight}
+                | {"q": q, "images": 2, "collections": 1}
+                for number, (label, term, weight, q) in enumerate(candidates)
             ],
         ),
         vocabulary=table(
@@ -290,6 +295,7 @@ def build_report(
                 if label == "ICA_00"
             ],
         ),
+        names=table("project_terms/desc-ICA_names", name_components(labels, {"terms": candidates}, ["terms"])),
         maps=maps,
         mask=mask,
         template="made",

@@ -1,4 +1,4 @@
-"""Pictures through the brain show the right voxels, head up."""
+"""Glass brains show the right voxels, head up."""
 
 import numpy as np
 from neurovault_ica.figures.glass_brains import glass_brain, glass_outline

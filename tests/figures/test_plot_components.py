@@ -1,7 +1,6 @@
-"""Figures, thresholded maps and peaks of components that were made with known values."""
+"""The stage draws components made with known values, and writes their thresholded maps and peaks."""
 
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -13,73 +12,93 @@ import pytest
 from conftest import ROOT
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from neurovault_ica.figures.component import facts_of, shown_values
-from neurovault_ica.figures.slices import read_template
+from neurovault_ica.figures.slices import Scale, read_template
+from neurovault_ica.images.maps import read_maps
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.thresholds import Limits, limits_of
 from PIL import Image
-from plot_components import main
+from plot_components import main, remove_older, thresholded_volumes
 
 
-@pytest.fixture
-def run(tmp_path, template_file):
-    """Run the stage on two components in a folder of the given name; return the paths."""
+def write_rows(path, rows):
+    """Write rows that have only some of the table's columns; return the path."""
+    write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
+    return str(path)
 
-    def run_in(name, *, threshold=None, terms=("motor", "hand", "finger"), noise=0, atlas=None, empty=None, threads=1):
-        folder = tmp_path / name
-        maps = np.stack([blob(MOTOR_MM) - blob(CEREBELLUM_MM, height=6), blob(CEREBELLUM_MM)], axis=-1)
-        maps += noise * np.random.default_rng(0).standard_normal(maps.shape, dtype=np.float32)
-        if empty is not None:
-            maps[..., empty] = 0
-        inside = np.zeros(SHAPE, np.uint8)
-        inside[5:-5, 5:-5, 5:-5] = 1
-        (folder / "run_ica").mkdir(parents=True)
-        nib.save(nib.Nifti1Image(maps * inside[..., None], AFFINE), folder / "run_ica/components.nii.gz")
-        nib.save(nib.Nifti1Image(inside, AFFINE), folder / "run_ica/mask.nii.gz")
-        write_table(
+
+def make_inputs(folder, *, terms=("motor", "hand", "finger"), noise=0, empty=None):
+    """Write two components: motor positive and cerebellum negative, and cerebellum. Only the first has terms."""
+    maps = np.stack([blob(MOTOR_MM) - blob(CEREBELLUM_MM, height=6), blob(CEREBELLUM_MM)], axis=-1)
+    maps += noise * np.random.default_rng(0).standard_normal(maps.shape, dtype=np.float32)
+    if empty is not None:
+        maps[..., empty] = 0
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[5:-5, 5:-5, 5:-5] = 1
+    (folder / "run_ica").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(maps * inside[..., None], AFFINE), folder / "run_ica/components.nii.gz")
+    nib.save(nib.Nifti1Image(inside, AFFINE), folder / "run_ica/mask.nii.gz")
+    ranked = reversed(list(enumerate(terms, 1)))
+    return {
+        "components": str(folder / "run_ica/components.nii.gz"),
+        "mask": str(folder / "run_ica/mask.nii.gz"),
+        "stability": write_rows(
             folder / "run_ica/desc-ICA_stability.tsv",
-            [
-                dict.fromkeys(column_names(folder / "run_ica/desc-ICA_stability.tsv"))
-                | {"component": f"ICA_0{k}", "variance_explained": 0.2}
-                for k in range(2)
-            ],
-        )
-        write_table(
+            [{"component": f"ICA_0{k}", "variance_explained": 0.2} for k in range(2)],
+        ),
+        "terms": write_rows(
             folder / "project_terms/desc-ICA_terms.tsv",
-            [
-                dict.fromkeys(column_names(folder / "project_terms/desc-ICA_terms.tsv"))
-                | {"component": "ICA_00", "term": term, "rank": rank, "weight": 1 / rank, "q": 0.01}
-                for rank, term in reversed(list(enumerate(terms, 1)))
-            ],
-        )
-        paths = {
-            "figures": [str(folder / "plot_components" / f"ICA_0{k}.png") for k in range(2)],
-            "thumbnails": [str(folder / "plot_components" / f"ICA_0{k}_thumbnail.png") for k in range(2)],
-            "overview": str(folder / "plot_components/overview.png"),
-            "terms_figure": str(folder / "plot_components/terms.png"),
-            "thresholded": str(folder / "plot_components/thresholded.nii.gz"),
-            "thresholds": str(folder / "plot_components/desc-ICA_thresholds.tsv"),
-            "peaks": str(folder / "plot_components/desc-ICA_peaks.tsv"),
-            "mixture": [],
-            "mixture_figures": [],
-        }
-        if threshold and "mixture" in threshold:
-            paths["mixture"] = str(folder / "plot_components/desc-ICA_mixture.tsv")
-            paths["mixture_figures"] = [str(folder / "plot_components" / f"ICA_0{k}_mixture.png") for k in range(2)]
-        main(
-            components=str(folder / "run_ica/components.nii.gz"),
-            mask=str(folder / "run_ica/mask.nii.gz"),
-            template=template_file,
-            stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
-            terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
-            threshold=threshold or {"percentile": 90},
-            atlas=atlas,
-            atlas_names=None,
-            threads=threads,
-            **paths,
-        )
-        return folder, paths
+            [{"component": "ICA_00", "term": t, "rank": rank, "weight": 1 / rank, "q": 0.01} for rank, t in ranked],
+        ),
+        "names": write_rows(
+            folder / "project_terms/desc-ICA_names.tsv",
+            [{"component": "ICA_00", "name": "; ".join(terms[:3]), "source": "terms"}, {"component": "ICA_01"}],
+        ),
+    }
 
-    return run_in
+
+def outputs_in(folder, *, mixture=False):
+    figures = folder / "plot_components"
+    labels = ["ICA_00", "ICA_01"]
+    drawn = [*labels, "overview", "terms", *([f"{label}_mixture" for label in labels] if mixture else [])]
+    return {
+        "figures": [str(figures / f"{label}.png") for label in labels],
+        "thumbnails": [str(figures / f"{label}_thumbnail.png") for label in labels],
+        "overview": str(figures / "overview.png"),
+        "terms_figure": str(figures / "terms.png"),
+        "pdfs": [str(figures / f"{name}.pdf") for name in drawn],
+        "thresholded": str(figures / "thresholded.nii.gz"),
+        "thresholds": str(figures / "desc-ICA_thresholds.tsv"),
+        "peaks": str(figures / "desc-ICA_peaks.tsv"),
+        "mixture": str(figures / "desc-ICA_mixture.tsv") if mixture else [],
+        "mixture_figures": [str(figures / f"{label}_mixture.png") for label in labels] if mixture else [],
+    }
+
+
+def plot(folder, template, *, threshold, atlas=None, threads=1, **made):
+    """Run the stage in a new folder; return the folder and the paths of inputs and outputs."""
+    inputs, outputs = make_inputs(folder, **made), outputs_in(folder, mixture="mixture" in threshold)
+    options = {"threshold": threshold, "atlas": atlas, "atlas_names": None, "threads": threads}
+    main(**inputs, **outputs, template=template, **options)
+    return folder, inputs | outputs
+
+
+@pytest.fixture(scope="module")
+def by_percentile(tmp_path_factory, template_file):
+    return plot(tmp_path_factory.mktemp("percentile"), template_file, threshold={"percentile": 90})
+
+
+@pytest.fixture(scope="module")
+def by_z(tmp_path_factory, template_file):
+    """Draw values beyond 3 standard deviations, with an atlas that knows the motor region alone."""
+    folder = tmp_path_factory.mktemp("z")
+    nib.save(nib.Nifti1Image((blob(MOTOR_MM) > 5).astype(np.uint8), AFFINE), folder / "atlas.nii.gz")
+    (folder / "atlas.txt").write_text("Precentral Gyrus\n")
+    return plot(folder, template_file, threshold={"z": 3}, atlas=str(folder / "atlas.nii.gz"))
+
+
+@pytest.fixture(scope="module")
+def by_mixture(tmp_path_factory, template_file):
+    return plot(tmp_path_factory.mktemp("mixture"), template_file, threshold={"mixture": 0.5}, noise=1)
 
 
 def titles(paths):
@@ -95,8 +114,8 @@ def test_thresholds():
     assert limits_of(values, {"z": 3}, None) == (3, 3)
 
 
-def test_a_mixture_tells_activation_from_noise(run):
-    folder, paths = run("results", threshold={"mixture": 0.5}, noise=1)
+def test_a_mixture_separates_activation_from_noise(by_mixture):
+    _, paths = by_mixture
     two_sided, one_sided = read_table(paths["mixture"])
     for row in (two_sided, one_sided):
         assert row["noise_mean"] == pytest.approx(0, abs=0.05)
@@ -106,8 +125,8 @@ def test_a_mixture_tells_activation_from_noise(run):
     assert 2.5 < two_sided["negative_threshold"] < 4.5
     assert one_sided["negative_weight"] == one_sided["negative_share"] == 0
     assert one_sided["negative_threshold"] is one_sided["negative_shape"] is None
-    maps = nib.load(folder / "run_ica/components.nii.gz").get_fdata(dtype=np.float32)
-    inside = nib.load(folder / "run_ica/mask.nii.gz").get_fdata() > 0
+    maps = nib.load(paths["components"]).get_fdata(dtype=np.float32)
+    inside = nib.load(paths["mask"]).get_fdata() > 0
     kept = nib.load(paths["thresholded"]).get_fdata(dtype=np.float32) != 0
     limits = two_sided["positive_threshold"], two_sided["negative_threshold"]
     np.testing.assert_array_equal(kept[inside, 0], (maps[inside, 0] >= limits[0]) | (maps[inside, 0] <= -limits[1]))
@@ -116,44 +135,53 @@ def test_a_mixture_tells_activation_from_noise(run):
     assert {row["value"] > 0 for row in read_table(paths["peaks"]) if row["component"] == "ICA_01"} == {True}
 
 
-def test_mixtures_are_drawn_and_those_of_an_earlier_run_removed(run):
-    folder, paths = run("results", threshold={"mixture": 0.9}, noise=1)
+def test_mixtures_are_drawn(by_mixture):
+    _, paths = by_mixture
     for figure in paths["mixture_figures"]:
-        colours = np.unique(np.asarray(Image.open(figure)).reshape(-1, 3), axis=0)
-        assert len(colours) > 20
-    for path in (folder / "run_ica", folder / "project_terms"):
-        shutil.rmtree(path)
-    run("results", threshold={"z": 3})
-    assert [path.name for path in (folder / "plot_components").glob("*mixture*")] == []
+        assert len(Image.open(figure).getcolors(2**24)) > 20
 
 
-def test_peaks_are_labelled_by_the_atlas(run, tmp_path):
-    regions = (blob(MOTOR_MM) > 5).astype(np.uint8)
-    nib.save(nib.Nifti1Image(regions, AFFINE), tmp_path / "atlas.nii.gz")
-    (tmp_path / "atlas.txt").write_text("Precentral Gyrus\n")
-    _, paths = run("results", threshold={"z": 3}, atlas=str(tmp_path / "atlas.nii.gz"))
+def test_files_of_an_earlier_run_are_removed(tmp_path):
+    kept = ["ICA_00.png", "ICA_00.pdf", "ICA_00_thumbnail.png", "overview.png", "terms.pdf", "desc-ICA_peaks.tsv"]
+    stale = ["ICA_07.png", "ICA_07.pdf", "ICA_07_thumbnail.png", "ICA_00_mixture.png", "ICA_00_mixture.pdf"]
+    for name in [*kept, *stale, "desc-ICA_mixture.tsv", "desc-ICA_mixture.json"]:
+        (tmp_path / name).touch()
+    remove_older(str(tmp_path / "overview.png"), keep=[str(tmp_path / name) for name in kept[:3]])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_peaks_are_labelled_by_the_atlas(by_z):
+    _, paths = by_z
     assert [row["region"] for row in read_table(paths["peaks"])] == ["Precentral Gyrus", None, None]
 
 
-@pytest.mark.parametrize("threshold", [{"percentile": 90}, {"percentile": 0}, {"z": 3}])
-def test_thresholded_maps_keep_exactly_the_voxels_that_reach_it(run, threshold):
-    folder, paths = run("results", threshold=threshold)
-    maps = nib.load(folder / "run_ica/components.nii.gz").get_fdata()
-    inside = nib.load(folder / "run_ica/mask.nii.gz").get_fdata() > 0
+@pytest.mark.parametrize("run", ["by_percentile", "by_z"])
+def test_thresholded_maps_keep_exactly_the_voxels_that_reach_it(run, request):
+    _, paths = request.getfixturevalue(run)
+    maps = nib.load(paths["components"]).get_fdata()
+    inside = nib.load(paths["mask"]).get_fdata() > 0
     found_img = nib.load(paths["thresholded"])
     np.testing.assert_array_equal(found_img.affine, AFFINE)
     for component, found in zip(np.moveaxis(maps, -1, 0), np.moveaxis(found_img.get_fdata(), -1, 0), strict=True):
-        limit = 3 if "z" in threshold else np.percentile(np.abs(component[inside]), threshold["percentile"])
+        limit = 3 if run == "by_z" else np.percentile(np.abs(component[inside]), 90)
         np.testing.assert_array_equal(found, np.where(np.abs(component) >= limit, component, 0))
-    if threshold == {"percentile": 90}:
+    if run == "by_percentile":
         kept = (found_img.get_fdata()[inside] != 0).mean(axis=0)
         np.testing.assert_allclose(kept, 0.1, atol=1e-3)  # ties
 
 
-def test_thresholds_are_written_down(run):
-    folder, paths = run("results")
-    maps = nib.load(folder / "run_ica/components.nii.gz").get_fdata(dtype=np.float32)
-    inside = nib.load(folder / "run_ica/mask.nii.gz").get_fdata() > 0
+def test_a_threshold_of_zero_keeps_everything(tmp_path):
+    inputs = make_inputs(tmp_path)
+    maps = read_maps(inputs["components"], inputs["mask"])
+    volumes = list(thresholded_volumes(maps, [Scale(0, 0, 9)] * 2))
+    for number, volume in enumerate(volumes):
+        np.testing.assert_array_equal(volume.data, maps.volume(number).data)
+
+
+def test_thresholds_are_written_down(by_percentile):
+    _, paths = by_percentile
+    maps = nib.load(paths["components"]).get_fdata(dtype=np.float32)
+    inside = nib.load(paths["mask"]).get_fdata() > 0
     for number, row in enumerate(read_table(paths["thresholds"])):
         sizes = np.abs(maps[inside, number])
         assert row["component"] == f"ICA_0{number}"
@@ -161,8 +189,8 @@ def test_thresholds_are_written_down(run):
         assert row["threshold"] < row["brightest"] <= sizes.max()
 
 
-def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(run, template_file):
-    _, paths = run("results", threshold={"z": 3})
+def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(by_z, template_file):
+    _, paths = by_z
     pixels = np.asarray(Image.open(paths["thumbnails"][1])).astype(int)
     _, box = read_template(template_file)
     assert pixels.shape == (box.shape(2)[1], sum(box.shape(axis)[0] for axis in range(3)), 4)
@@ -174,8 +202,8 @@ def test_thumbnails_show_the_peak_and_are_transparent_around_the_brain(run, temp
     assert pixels[0, left_of_axial, 3] == 0
 
 
-def test_peaks_lie_where_the_blobs_were_planted(run):
-    _, paths = run("results", threshold={"z": 3})
+def test_peaks_lie_where_the_blobs_were_planted(by_z):
+    _, paths = by_z
     found = read_table(paths["peaks"])
     assert [(row["component"], row["peak"], row["x"], row["y"], row["z"]) for row in found] == [
         ("ICA_00", "1", *MOTOR_MM),
@@ -188,15 +216,16 @@ def test_peaks_lie_where_the_blobs_were_planted(run):
     assert found[0]["volume_mm3"] == pytest.approx(ball_mm3, rel=0.1)
 
 
-def test_figures_have_their_titles(run):
-    _, paths = run("results")
+def test_figures_have_their_titles(by_percentile):
+    _, paths = by_percentile
     assert titles(paths) == ["ICA_00  motor, hand, finger", "ICA_01"]
 
 
-def test_hostile_terms_are_drawn_without_a_warning(run):
+def test_hostile_terms_are_drawn_without_a_warning(tmp_path, template_file):
+    terms = ["$\\frac{1}{$", "x" * 600, "日本\u202e語 \U0001f9e0", "_^{"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _, paths = run("results", terms=["$\\frac{1}{$", "x" * 5000, "日本\u202e語 \U0001f9e0", "_^{"])
+        _, paths = plot(tmp_path, template_file, threshold={"percentile": 90}, terms=terms)
     assert titles(paths)[0] == f"ICA_00  $\\frac{{1}}{{$, {'x' * 39}…, \ufffd\ufffd\ufffd \ufffd"
 
 
@@ -218,9 +247,9 @@ def test_facts_say_what_a_mixture_shows():
     assert shown_values(Limits(np.inf, np.inf), mixture) == "nothing, as noise explains all values"
 
 
-def test_same_maps_give_the_same_bytes_in_any_number_of_processes(run):
-    first, _ = run("first")
-    second, _ = run("second", threads=2)
+def test_same_maps_give_the_same_bytes_in_any_number_of_processes(by_percentile, tmp_path, template_file):
+    first, _ = by_percentile
+    second, _ = plot(tmp_path, template_file, threshold={"percentile": 90}, threads=2)
     names = sorted(path.name for path in (first / "plot_components").iterdir())
     assert names == [
         "ICA_00.pdf", "ICA_00.png", "ICA_00_thumbnail.png", "ICA_01.pdf", "ICA_01.png", "ICA_01_thumbnail.png",
@@ -231,21 +260,13 @@ def test_same_maps_give_the_same_bytes_in_any_number_of_processes(run):
         assert (first / "plot_components" / name).read_bytes() == (second / "plot_components" / name).read_bytes()
 
 
-def test_wrong_number_of_figures_is_refused(run, template_file):
-    folder, paths = run("results")
-    with pytest.raises(ValueError, match=r"2 component maps, 2 rows .* 1 figures asked for"):
-        main(
-            components=str(folder / "run_ica/components.nii.gz"),
-            mask=str(folder / "run_ica/mask.nii.gz"),
-            template=template_file,
-            stability=str(folder / "run_ica/desc-ICA_stability.tsv"),
-            terms=str(folder / "project_terms/desc-ICA_terms.tsv"),
-            threshold={"z": 3},
-            atlas=None,
-            atlas_names=None,
-            threads=1,
-            **(paths | {"figures": paths["figures"][:1]}),
-        )
+def test_wrong_number_of_figures_is_refused(tmp_path):
+    paths = make_inputs(tmp_path) | outputs_in(tmp_path)
+    paths["figures"] = paths["figures"][:1]
+    with pytest.raises(
+        ValueError, match=r"components\.nii\.gz has 2 maps, .* has 2 rows, but run_ica.n_components is 1"
+    ):
+        main(**paths, template="unused", threshold={"z": 3}, atlas=None, atlas_names=None, threads=1)
 
 
 def test_needs_no_display_and_no_pyplot():
@@ -256,6 +277,6 @@ def test_needs_no_display_and_no_pyplot():
     assert done.returncode == 0
 
 
-def test_what_is_wrong_with_a_component_names_it(run):
-    with pytest.raises(RuntimeError, match=r"^ICA_01: all values of a component are the same"):
-        run("results", threshold={"mixture": 0.5}, empty=1, threads=2)
+def test_errors_name_the_component(tmp_path, template_file):
+    with pytest.raises(RuntimeError, match=r"^ICA_00: all values of a component are the same"):
+        plot(tmp_path, template_file, threshold={"mixture": 0.5}, empty=0)

@@ -1,10 +1,17 @@
-"""What goes with what: means, overlaps and orders of made numbers."""
+"""Loadings of collections and similarity of components come out of made numbers."""
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from neurovault_ica.decomposition.loadings import mean_correlations
-from neurovault_ica.figures.relations import draw_loadings, draw_similarity, names_of, order_by_similarity, order_rows
+from neurovault_ica.figures.relations import (
+    axis_labels,
+    draw_loadings,
+    draw_similarity,
+    order_by_similarity,
+    order_rows,
+)
+from neurovault_ica.naming.names import Names
 from neurovault_ica.naming.terms import term_profiles
 from plot_relations import overlaps, pairs_of
 
@@ -16,14 +23,14 @@ def test_loadings_become_mean_correlations_of_collections():
     np.testing.assert_allclose(means, [[(0.5 + 0.5) / 2, -0.25], [0.5, 0.125]])
 
 
-def test_like_rows_stand_together():
+def test_similar_rows_are_neighbours():
     rows = np.array([[1.0, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]])
     order = order_rows(rows)
     assert abs(order.index(0) - order.index(2)) == abs(order.index(1) - order.index(3)) == 1
     assert order_rows(rows[:2]) == [0, 1]
 
 
-def test_like_components_stand_together():
+def test_similar_components_are_neighbours():
     similarity = np.eye(4)
     similarity[0, 3] = similarity[3, 0] = similarity[1, 2] = similarity[2, 1] = 0.9
     order = order_by_similarity(similarity)
@@ -45,16 +52,14 @@ def test_term_profiles_have_a_weight_for_each_component():
     assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
 
 
-def test_names_are_significant_terms_or_marked():
-    rows = [
-        {"component": label, "term": term, "rank": rank, "q": q}
-        for label, term, rank, q in [
-            ("ICA_00", "hand", 2, 0.01), ("ICA_00", "motor", 1, 0.2), ("ICA_00", "arm", 3, 0.01),
-            ("ICA_01", "task", 1, 0.9),
-        ]
-    ]  # fmt: skip
-    named = names_of(["ICA_00", "ICA_01", "ICA_02"], rows)
-    assert [name.strip() for name in named] == ["ICA_00 hand, arm", "ICA_01 n.s. (task)", "ICA_02"]
+def test_axes_have_the_first_two_words_of_the_names():
+    names = {
+        "ICA_00": Names(["hand", "arm", "motor"], "", []),
+        "ICA_01": Names(["task"], "n.s.", []),
+        "ICA_02": Names([], "", []),
+    }
+    labels = axis_labels(["ICA_00", "ICA_01", "ICA_02"], names)
+    assert [label.strip() for label in labels] == ["ICA_00 hand, arm", "ICA_01 n.s. (task)", "ICA_02"]
 
 
 def test_pairs_of_components_are_tabulated_once():

@@ -1,4 +1,4 @@
-"""Labels and words come out of records as they are in the archive: of any script, length and intent."""
+"""Labels and words are read from records in any script and of any length, hostile ones included."""
 
 import numpy as np
 import pytest

@@ -1,9 +1,11 @@
-"""Terms and labels come out at the component whose images carry them."""
+"""Components get the terms and labels of the images that load on them."""
 
 import numpy as np
 import pytest
+from neurovault_ica.naming.evidence import count_carriers
 from neurovault_ica.naming.labels import enrich
-from neurovault_ica.naming.terms import count_carriers, describe_vocabulary, project, rank_terms, term_matrix
+from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
+from neurovault_ica.naming.terms import project, rank_terms
 from neurovault_ica.runtime.tables import write_table
 from neurovault_ica.statistics.exchanged_collections import Significance
 
@@ -20,21 +22,29 @@ def test_images_without_weights_have_no_row_and_terms_that_an_image_lacks_are_mi
         write_terms(tmp_path / "fetch_terms" / "terms-1.tsv", {5: {"a": 0.25, "null": 0.1}}),
         write_terms(tmp_path / "fetch_terms" / "terms-2.tsv", {}),
     ]
-    rows, terms, T = term_matrix(tables, [5, 6, 7])
+    rows, terms, T = found = read_term_weights(tables, [5, 6, 7])
     assert rows == [0, 2]
     assert terms == ["a", "b", "null"]
     np.testing.assert_array_equal(T, [[0.25, np.nan, 0.1], [-0.2, 0.5, np.nan]])
     assert count_carriers(~np.isnan(T), [1, 1]) == [
         {"images": 2, "collections": 1}, {"images": 1, "collections": 1}, {"images": 1, "collections": 1},
     ]  # fmt: skip
-    found = [tuple(row.values()) for row in describe_vocabulary(np.maximum(T, 0), terms)]
-    assert found == [("b", 0.5, 1), ("a", 0.125, 2), ("null", 0.1, 1)]
+    vocabulary = [tuple(row.values()) for row in vocabulary_rows(found)]
+    assert vocabulary == [("b", 0.5, 1), ("a", 0.125, 2), ("null", 0.1, 1)], "negative weights count as 0"
+
+
+def test_ids_may_be_text(tmp_path):
+    table = write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {"007": {"a": 0.5}, "7": {"b": 1}, "sub-9": {"a": 1}})
+    rows, terms, T = read_term_weights([table], ["sub-9", "007"])
+    assert (rows, terms) == ([0, 1], ["a"])
+    np.testing.assert_array_equal(T, [[1], [0.5]])
 
 
 def test_no_weights_at_all(tmp_path):
-    rows, terms, T = term_matrix([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5])
+    rows, terms, T = read_term_weights([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5])
     assert (rows, terms, T.shape) == ([], [], (0, 0))
     assert project(T, np.zeros((0, 2)), center=True).shape == (2, 0)
+    assert vocabulary_rows(TermWeights(rows, terms, T)) == []
 
 
 def test_projection_is_the_example_s_formula():
@@ -82,6 +92,6 @@ def test_label_of_the_images_that_load():
     found = [(row["field"], row["label"], row["images"], row["collections"]) for row in rows]
     assert found == [("cognitive_paradigm_cogatlas", "n-back", 3, 3), ("words", "cats", 4, 3)]
     assert rows[0]["mean_loading"] == pytest.approx(3)
-    assert rows[0]["difference"] == pytest.approx(3), "nothing is known of the last image"
-    assert rows[1]["difference"] == pytest.approx(9 / 4 - 1), "here it is"
-    assert rows[0]["q"] is None, "four collections are too few to tell"
+    assert rows[0]["difference"] == pytest.approx(3), "the last image has no paradigm, so it is not compared"
+    assert rows[1]["difference"] == pytest.approx(9 / 4 - 1), "the last image has words, so it is compared"
+    assert rows[0]["q"] is None, "four collections are too few for a test"

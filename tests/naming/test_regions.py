@@ -1,4 +1,4 @@
-"""Peaks get the name of the region that the atlas has there."""
+"""A place in the brain gets the name of its region in the atlas."""
 
 import nibabel as nib
 import numpy as np
@@ -40,12 +40,12 @@ def test_names_may_lie_elsewhere(atlas, tmp_path):
     [
         (lambda data, affine: (np.stack([data, data], axis=-1), affine), "maxprob"),
         (lambda data, affine: (data + 0.5, affine), "maxprob"),
-        (lambda data, affine: (data * 0, affine), "outside the MNI152 brain"),
-        (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "outside the MNI152 brain"),
+        (lambda data, affine: (data * 0, affine), "lie in the MNI152 brain"),
+        (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lie in the MNI152 brain"),
     ],
     ids=["volumes", "fractions", "empty", "no affine"],
 )
-def test_what_is_no_atlas_is_refused(atlas, change, message):
+def test_images_that_are_no_atlas_are_refused(atlas, change, message):
     img = nib.load(atlas)
     data, affine = change(np.asarray(img.dataobj).astype(np.float32), img.affine)
     nib.save(nib.Nifti1Image(data, affine), atlas)
@@ -55,5 +55,5 @@ def test_what_is_no_atlas_is_refused(atlas, change, message):
 
 def test_an_atlas_without_names_is_refused(atlas):
     atlas.with_name("regions.tsv").unlink()
-    with pytest.raises(ValueError, match="no file of names beside it; give one as plot_components"):
+    with pytest.raises(ValueError, match="no file beside it names its regions; give one as plot_components"):
         read_regions(str(atlas), None)

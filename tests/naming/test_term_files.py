@@ -1,4 +1,4 @@
-"""Folders of term maps as people have them: of Neurosynth, of NiMARE, their own."""
+"""Terms are read from the file names that Neurosynth, NiMARE and users give."""
 
 import pytest
 from neurovault_ica.naming.term_files import explain_problem, find_term_files, input_files
@@ -30,7 +30,7 @@ def test_terms_are_read_from_names(tmp_path, name, term):
     assert find_term_files(str(tmp_path)) == {term: str(tmp_path / name)}
 
 
-def test_other_measures_hidden_files_and_other_formats_are_left_alone(tmp_path):
+def test_other_measures_hidden_files_and_other_formats_are_ignored(tmp_path):
     make(
         tmp_path, "pain/z.nii.gz", "pain/p.nii.gz", "pain/logp_level-voxel.nii.gz", "heat_chi2.nii.gz", "._heat.nii.gz"
     )
@@ -47,13 +47,15 @@ def test_two_maps_of_one_term_keep_their_names(tmp_path):
     ]
 
 
-def test_what_is_wrong_is_said(tmp_path, monkeypatch):
+def test_problems_are_explained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "terms.nii.gz", "named.nii", "named.txt", "table.tsv", "maps/pain.nii", "empty/readme.txt")
     assert "there is no file or folder nowhere (looked from " in explain_problem("nowhere")
-    assert "no map of a term in the folder empty; expected: files such as pain_z.nii.gz" in explain_problem("empty")
+    assert "the folder empty has no map of a term; expected: files such as pain_z.nii.gz" in explain_problem("empty")
     assert "table.tsv is neither a folder nor a NIfTI file" in explain_problem("table.tsv")
-    assert "nothing names the volumes of terms.nii.gz; put terms.txt beside it" in explain_problem("terms.nii.gz")
+    assert "no file names the volumes of terms.nii.gz; put terms.txt with one term per line" in explain_problem(
+        "terms.nii.gz"
+    )
     assert explain_problem("named.nii") is None
     assert explain_problem("maps") is None
     assert input_files("maps") == ["maps/pain.nii"]

@@ -15,9 +15,8 @@ rule plot_components:
         template=rules.build_mask.output.template,
         stability=rules.run_ica.output.stability,
         terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
     output:
-        expand("results/plot_components/{figure}.pdf", figure=[*COMPONENTS, "overview", "terms"]),
-        expand("results/plot_components/{component}_mixture.pdf", component=COMPONENTS if MIXTURE else []),
         figures=[
             shown(f"results/plot_components/{component}.png", "component", "Components", component)
             for component in COMPONENTS
@@ -32,6 +31,10 @@ rule plot_components:
         mixture_figures=expand(
             "results/plot_components/{component}_mixture.png", component=COMPONENTS if MIXTURE else []
         ),
+        pdfs=[
+            *expand("results/plot_components/{figure}.pdf", figure=[*COMPONENTS, "overview", "terms"]),
+            *expand("results/plot_components/{component}_mixture.pdf", component=COMPONENTS if MIXTURE else []),
+        ],
     log:
         "logs/plot_components.log",
     benchmark:
@@ -89,7 +92,7 @@ rule plot_images:
 
 
 rule plot_relations:
-    """Draw what goes with what: collections and components, components in space and in terms."""
+    """Draw loadings of collections, and similarity of components in space and in terms."""
     input:
         code_of("plot_relations"),
         components=rules.run_ica.output.components,
@@ -99,9 +102,8 @@ rule plot_relations:
         reduction=rules.reduce_images.output.reduction,
         images=rules.stack_images.output.images,
         terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
     output:
-        "results/plot_relations/loadings.pdf",
-        "results/plot_relations/similarity.pdf",
         loadings_figure=shown(
             "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
         ),
@@ -110,6 +112,7 @@ rule plot_relations:
             "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
         ),
         similarity="results/plot_relations/similarity.tsv",
+        pdfs=expand("results/plot_relations/{figure}.pdf", figure=["loadings", "similarity"]),
     log:
         "logs/plot_relations.log",
     benchmark:

@@ -1,13 +1,14 @@
-"""Find out what the components are called: terms, metadata labels, reference networks.
+"""Name the components, and match them with reference networks.
 
 Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the term maps and the
-reference networks of config.yaml.
-Writes: results/project_terms (terms, enrichment, termmaps), results/match_networks (only with a reference).
+reference networks that config.yaml names.
+Writes: results/project_terms (a table for each source of names, and the names), results/match_networks (only if a
+reference is configured).
 """
 
 
 rule project_terms:
-    """Name the components: project term weights and metadata labels through the loadings."""
+    """Collect candidate names from all sources, and decide what each component is called."""
     input:
         code_of("project_terms"),
         configuration.term_map_files(config),
@@ -26,6 +27,7 @@ rule project_terms:
         vocabulary="results/project_terms/vocabulary.tsv",
         enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
         map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
+        names=shown("results/project_terms/desc-ICA_names.tsv", "table", "Components", "names"),
     log:
         "logs/project_terms.log",
     benchmark:
@@ -44,7 +46,7 @@ rule project_terms:
 
 
 rule match_networks:
-    """Only where a reference is configured: find the components in its networks."""
+    """Match the components with reference networks; only if a reference is configured."""
     input:
         code_of("match_networks"),
         configuration.reference_files(config),
@@ -52,13 +54,13 @@ rule match_networks:
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
     output:
-        expand("results/match_networks/{figure}.pdf", figure=[*COMPONENTS, "correlations"]),
         networks=shown("results/match_networks/desc-ICA_networks.tsv", "table", "Components", "reference networks"),
         correlations="results/match_networks/desc-ICA_correlations.tsv",
         figures=expand("results/match_networks/{component}.png", component=COMPONENTS),
         matrix=shown(
             "results/match_networks/correlations.png", "networks", "Relations", "components and reference networks"
         ),
+        pdfs=expand("results/match_networks/{figure}.pdf", figure=[*COMPONENTS, "correlations"]),
     log:
         "logs/match_networks.log",
     benchmark:

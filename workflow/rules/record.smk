@@ -102,6 +102,7 @@ rule render_report:
         vocabulary=rules.project_terms.output.vocabulary,
         enrichment=rules.project_terms.output.enrichment,
         map_terms=rules.project_terms.output.map_terms,
+        names=rules.project_terms.output.names,
         maps=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,

@@ -1,16 +1,24 @@
-"""Draw the components for paper and report; write their thresholded maps and peaks."""
+"""Draw the components; write their thresholded maps and peaks."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 
 import matplotlib as mpl
-from neurovault_ica.figures.component import Drawn, Paths, Study, draw_overview, plot_component, read_thumbnail
+from neurovault_ica.figures.component import (
+    Drawn,
+    Paths,
+    Study,
+    draw_overview,
+    plot_component,
+    read_thumbnail,
+    title_of,
+)
 from neurovault_ica.figures.slices import Scale, read_template
-from neurovault_ica.figures.terms import plot_terms, title_of, top_terms
+from neurovault_ica.figures.terms import plot_terms, top_terms
 from neurovault_ica.images.maps import Maps, Volume, read_maps, write_maps
+from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.regions import read_regions
 from neurovault_ica.runtime.files import remove_stale
 from neurovault_ica.runtime.log import log_to
@@ -20,18 +28,17 @@ from threadpoolctl import threadpool_limits
 
 
 def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]:
-    """Give the maps with everything below their thresholds set to 0."""
+    """Set all values below the thresholds to 0, one map at a time."""
     for number, scale in enumerate(scales):
         volume = maps.volume(number)
         volume.data[(volume.data < scale.threshold) & (volume.data > -scale.negative_threshold)] = 0
         yield volume
 
 
-def remove_older(figures: Sequence[str], thumbnails: Sequence[str], overview: str) -> None:
-    """Remove what an earlier run with more components, or another kind of threshold, has left beside `overview`."""
-    remove_stale(overview, "ICA_*.png", keep=[*figures, *thumbnails])
-    remove_stale(overview, "ICA_*.pdf", keep=[Path(figure).with_suffix(".pdf") for figure in figures])
-    remove_stale(overview, "desc-ICA_mixture.*")
+def remove_older(overview: str, *, keep: Sequence[str]) -> None:
+    """Remove figures of an earlier run that had more components or another kind of threshold."""
+    for pattern in ("ICA_*.png", "ICA_*.pdf", "desc-ICA_mixture.*"):
+        remove_stale(overview, pattern, keep=keep)
 
 
 def main(
@@ -41,10 +48,12 @@ def main(
     template: str,
     stability: str,
     terms: str,
+    names: str,
     figures: list[str],
     thumbnails: list[str],
     overview: str,
     terms_figure: str,
+    pdfs: list[str],
     thresholded: str,
     thresholds: str,
     peaks: str,
@@ -57,24 +66,25 @@ def main(
 ) -> None:
     """Draw every component, the overview and the terms; write thresholded maps, thresholds and peaks.
 
-    `mixture` is empty, and there are no `mixture_figures`, where the threshold is not by a mixture.
+    `mixture` and `mixture_figures` are empty unless the threshold comes from a mixture model. Each figure is also
+    written as one of the `pdfs`.
     """
-    remove_older([*figures, *mixture_figures], thumbnails, overview)
+    remove_older(overview, keep=[*figures, *thumbnails, *mixture_figures, *pdfs])
     remove_stale(thresholded, "space-*_thresholded.nii.gz")
     maps, stabilities = read_maps(components, mask), read_table(stability)
     if not len(maps.values) == len(figures) == len(stabilities):
         raise ValueError(
-            f"{len(maps.values)} component maps, {len(stabilities)} rows in {stability}, {len(figures)} figures asked"
-            " for; delete results/run_ica and run again"
+            f"{components} has {len(maps.values)} maps, {stability} has {len(stabilities)} rows, but"
+            f" run_ica.n_components is {len(figures)}; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
     study = Study(maps, *read_template(template), threshold, read_regions(atlas, atlas_names) if atlas else None)
     labels = [row["component"] for row in stabilities]
-    terms_of = top_terms(read_table(terms))
-    titles = [title_of(label, terms_of.get(label, [])) for label in labels]
+    names_of = read_names(names)
+    titles = [title_of(label, names_of[label]) for label in labels]
     paths = list(map(Paths, figures, thumbnails, mixture_figures or cycle([None])))
-    # The figure of the terms takes longest, so it comes first.
-    tasks: dict[str, Task] = {terms_figure: partial(plot_terms, labels, terms_of, terms_figure)}
+    # The figure of the terms takes longest, so it is started first.
+    tasks: dict[str, Task] = {terms_figure: partial(plot_terms, labels, top_terms(read_table(terms)), terms_figure)}
     for number, label in enumerate(labels):
         tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths[number])
     done = run_tasks(tasks, threads)
@@ -89,11 +99,11 @@ def main(
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
     draw_overview([read_thumbnail(path) for path in thumbnails], titles).save(overview, title="All components")
     write_maps(thresholded, maps.header, thresholded_volumes(maps, scales))
-    logging.info("%d components drawn, %d peaks", len(labels), len(found))
+    logging.info("drew %d components and found %d peaks", len(labels), len(found))
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # Small products: threads would only wait for each other, and the last bit must not depend on their number.
+    # BLAS uses one thread: products are small, and the number of threads would change the last bit.
     with threadpool_limits(1):
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

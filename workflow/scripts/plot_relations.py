@@ -1,18 +1,20 @@
-"""Draw what goes with what: collections with components, components with each other in space and in terms."""
+"""Draw loadings of collections, and similarity of components in space and in terms."""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
-from neurovault_ica.figures.relations import draw_loadings, draw_similarity, names_of
+from neurovault_ica.figures.relations import axis_labels, draw_loadings, draw_similarity
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.terms import term_profiles
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
@@ -20,7 +22,7 @@ from neurovault_ica.types import Real, Row
 
 
 def overlaps(shown: npt.NDArray[np.bool_]) -> Real:
-    """Compute Dice's coefficient of the voxels that two components show.
+    """Compute Dice's coefficient of the voxels above threshold, for each pair of components.
 
     Components may overlap where they are strong, even if they are uncorrelated over all voxels.
 
@@ -38,7 +40,7 @@ def overlaps(shown: npt.NDArray[np.bool_]) -> Real:
 
 
 def pairs_of(labels: Sequence[str], overlap: Real, likeness: Real | None) -> list[Row]:
-    """Tabulate each pair of components once, with what `draw_similarity` shows of it."""
+    """Tabulate the overlap and the correlation of terms of each pair of components."""
     return [
         {
             "component": labels[one],
@@ -59,21 +61,22 @@ def main(
     reduction: str,
     images: str,
     terms: str,
+    names: str,
     loadings_figure: str,
     loadings: str,
     similarity_figure: str,
     similarity: str,
     algorithm: str,
+    pdfs: list[str],  # noqa: ARG001  save_figure writes them beside the PNGs
 ) -> None:
-    """Draw the relations of collections and components, and write what is drawn as tables."""
+    """Draw both figures, and write the numbers in them as tables."""
     mpl.rcdefaults()
-    used: Mapping[int, Row] = {row["image_id"]: row for row in read_table(images)}
+    used: Mapping[Any, Row] = {row["image_id"]: row for row in read_table(images)}
     mixed = read_table(mixing)
     labels = [name for name in mixed[0] if name != "image_id"]
     A = np.array([[row[label] for label in labels] for row in mixed])
     of_images = [used[row["image_id"]] for row in mixed]
-    named = read_table(terms)
-    names = names_of(labels, named)
+    axis = axis_labels(labels, read_names(names))
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
     if not ALGORITHMS[algorithm].is_orthogonal:
@@ -90,15 +93,15 @@ def main(
         ],
         ["collection_id", "name", "images", *labels],
     )
-    figure = draw_loadings(means, [known[number] or str(number) for number in ids], names)
+    figure = draw_loadings(means, [known[number] or str(number) for number in ids], axis)
     save_figure(figure, loadings_figure, title="Loadings of the collections")
 
-    profiles = term_profiles(named, labels)
+    profiles = term_profiles(read_table(terms), labels)
     likeness = None if profiles is None else np.atleast_2d(np.corrcoef(profiles))
     overlap = overlaps(read_maps(thresholded, mask).values != 0)
     write_table(similarity, pairs_of(labels, overlap, likeness))
-    save_figure(draw_similarity(overlap, likeness, names), similarity_figure, title="Similarity of components")
-    logging.info("relations of %d collections and %d components drawn", len(ids), len(labels))
+    save_figure(draw_similarity(overlap, likeness, axis), similarity_figure, title="Similarity of components")
+    logging.info("drew loadings of %d collections on %d components and their similarity", len(ids), len(labels))
 
 
 if __name__ == "__main__":

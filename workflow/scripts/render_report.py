@@ -15,6 +15,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import stability_chart
 from neurovault_ica.report.page import content_policy, list_settings, make_template, read_scripts, read_style
 from neurovault_ica.report.pictures import read_figure, read_glass, read_thumbnail
@@ -69,6 +70,7 @@ def main(
     vocabulary: str,
     enrichment: str,
     map_terms: str,
+    names: str,
     maps: str,
     mask: str,
     template: str,
@@ -107,6 +109,7 @@ def main(
         terms=group_by_component(read_table(terms)),
         enrichment=group_by_component(read_table(enrichment)),
         map_terms=group_by_component(read_table(map_terms)),
+        names=read_names(names),
         peaks=group_by_component(read_table(peaks)),
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )

@@ -16,8 +16,8 @@ from jsonschema.exceptions import ValidationError
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
 from neurovault_ica.images.criteria import quality_schema
-from neurovault_ica.images.names_beside import is_image_file, names_beside
-from neurovault_ica.naming.atlases import NILEARN_ATLASES
+from neurovault_ica.naming.name_files import is_image_file, names_beside
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
 

@@ -133,6 +133,6 @@ def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fractio
     if len(failures) > max_failed_fraction * selected:
         listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failures)
         raise RuntimeError(
-            f"{len(failures)} of {selected} images could not be obtained, more than"
+            f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
             f" download_images.max_failed_fraction {max_failed_fraction} allows: {listing}"
         )

@@ -1,4 +1,4 @@
-"""Draw a component: cuts through its peak, axial cuts, the colour bar; and all components small."""
+"""Draw one component with slices and colour bar, its thumbnail, and the overview of all components."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,31 @@ from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, 
 from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint, scale_of
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
+from neurovault_ica.naming.names import MARKS, Names, write_names
 from neurovault_ica.naming.regions import Regions, region_at
-from neurovault_ica.naming.titles import MARKS
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.mixture import fit_mixture
 from neurovault_ica.statistics.smoothness import count_resels
 from neurovault_ica.statistics.thresholds import Limits, limits_of
 
-# Characters of a title at full size; a longer one is drawn smaller.
+# Characters of a title that fit at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
+# Characters of each word in a title.
+LONGEST_WORD = 40
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
 
 
-def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
-    """Draw one component: three cuts through its peak, eight axial cuts at fixed heights, the colour bar.
+def title_of(label: str, names: Names) -> str:
+    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` if its name is not significant."""
+    named = write_names([shown_text(word, LONGEST_WORD) for word in names.words], names.mark)
+    return f"{label}  {named}" if named else label
 
-    The axial cuts are the same for all components, so that figures can be laid side by side.
+
+def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
+    """Draw one component: three slices through its peak, eight axial slices, and the colour bar.
+
+    The axial slices have the same heights in all figures, so that components can be compared.
     """
     gap, bar_mm = 6, 110
     widths = [box.shape(axis)[0] for axis in range(3)]
@@ -65,6 +73,7 @@ def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, 
 
 
 def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Place, zoom: float) -> None:
+    """Draw a crosshair at the peak, with a gap around it."""
     across, up = in_plane(axis)
     width, height = box.shape(axis)
     x = corner[0] + (peak[across] - box.low[across] + 0.5) * zoom
@@ -78,6 +87,7 @@ def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Plac
 
 
 def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: Place, zoom: float) -> None:
+    """Write L and R on coronal and axial slices."""
     if axis == 0:
         return
     width, height = box.shape(axis)
@@ -87,7 +97,7 @@ def _draw_sides(sheet: Sheet, box: Box, axis: int, corner: Place, zoom: float) -
 
 
 def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, height: float) -> None:
-    """Draw the colour bar over the full, symmetrical range; grey is what is below the threshold."""
+    """Draw the colour bar over the full symmetric range. Values below the threshold are grey."""
     levels = np.linspace(-scale.brightest, scale.brightest, 401)
     painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
     sheet.picture(painted, left, bottom, 16, height)
@@ -101,12 +111,12 @@ def _draw_colour_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, 
 
 
 def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> npt.NDArray[np.uint8]:
-    """Draw three cuts through the peak side by side, one pixel a mm, transparent around the brain.
+    """Draw three slices through the peak side by side, one pixel per mm, transparent outside the brain.
 
     Returns
     -------
     array of shape (height, width, 4)
-        The first row is the lowest.
+        The first row is the bottom of the picture.
     """
     peak = peak_of(volume)
     tallest = box.shape(2)[1]
@@ -128,12 +138,12 @@ def save_thumbnail(path: str, pixels: npt.NDArray[np.uint8]) -> None:
 
 
 def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
-    """Read a thumbnail as `draw_thumbnail` made it."""
+    """Read a thumbnail; the first row is the bottom, as in `draw_thumbnail`."""
     return np.asarray(Image.open(path))[::-1]
 
 
 def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Sheet:
-    """Draw all components small, each cut through its peak."""
+    """Draw the thumbnails of all components with their titles."""
     columns = 4
     gap, caption = 22, 52
     tallest, width = thumbnails[0].shape[:2]
@@ -153,7 +163,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
 
 
 def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[str, float]) -> str:
-    """Say in a line what a reader of the figure must know."""
+    """Write the line below the title: variance, stability and threshold, as far as they are known."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
@@ -164,7 +174,7 @@ def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[st
 
 
 def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
-    """Say which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
+    """Write which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
     if "mixture" not in threshold:
         how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
         return f"|value| ≥ {limits.positive:.2f} SD ({how})"
@@ -176,7 +186,7 @@ def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
 
 
 class Study(NamedTuple):
-    """What the figures of all components rest on."""
+    """What the figures of all components share."""
 
     maps: Maps
     brain: Volume
@@ -186,15 +196,15 @@ class Study(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Where one component's figures go; `mixture` only with a threshold by a mixture."""
+    """Where to write the figures of one component."""
 
     figure: str
     thumbnail: str
-    mixture: str | None
+    mixture: str | None  # None unless the threshold comes from a mixture model
 
 
 class Drawn(NamedTuple):
-    """What is known of a component once it is drawn."""
+    """What drawing a component gives besides figures."""
 
     scale: Scale
     peaks: list[dict[str, Any]]
@@ -202,22 +212,22 @@ class Drawn(NamedTuple):
 
 
 def plot_component(study: Study, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
-    """Draw one component, and find its peaks.
+    """Draw one component and find its peaks.
 
     Parameters
     ----------
     study : Study
     number : int
-        Which of the maps.
+        Index of the component in `study.maps`.
     stability : mapping
-        Its row of desc-ICA_stability.tsv.
+        Row of the component in desc-ICA_stability.tsv.
     title : str
     paths : Paths
     """
     label, values, volume = stability["component"], study.maps.values[number], study.maps.volume(number)
     fit = fit_mixture(values, count_resels(values, study.maps.inside)) if paths.mixture else None
     if fit and not fit.converged:
-        logging.warning("%s: the fit of its mixture has not converged; see its figure", label)
+        logging.warning("%s: the mixture model did not converge; check the fit in its figure", label)
     limits = limits_of(values, study.threshold, fit)
     scale = scale_of(values, limits)
     facts = facts_of(stability, limits, study.threshold)

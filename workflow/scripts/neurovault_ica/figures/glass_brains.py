@@ -1,6 +1,7 @@
-"""Look through images from three sides, as through a brain of glass; small enough for a page of thousands."""
+"""Draw images as glass brains, small enough for a page with thousands of them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +11,28 @@ from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Real
 
-# Of the absolute values of an image; its brightest voxels must not pale all others.
+# The colour scale ends at this percentile of the absolute values. A few extreme voxels would make all others pale.
 GLASS_PERCENTILE = 99.5
-# What the page has room for; nobody looks through more.
+# Limits the size of the page.
 MOST_GLASS_BRAINS = 2000
 
 
 def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.int8]:
-    """Look through the brain from the left, from behind and from above: the value of largest size on each line.
+    """Project an image from the left, from behind and from above: the largest absolute value along each line.
 
     Parameters
     ----------
     values : array of shape (n_voxels,)
     inside : array of shape (nx, ny, nz)
+        The mask.
     step : int
-        Voxels that become one pixel, along each axis.
+        Voxels along each axis that become one pixel.
 
     Returns
     -------
     array of shape (height, width)
-        From -127 to 127, the image's own 99.5th percentile and beyond; the three views side by side, head up.
+        The three views side by side, head up. 127 stands for the image's 99.5th percentile and above, -127 for its
+        negative.
     """
     brightest = np.percentile(np.abs(values), GLASS_PERCENTILE) or 1.0
     volume = np.zeros(inside.shape, np.float32)
@@ -39,12 +42,12 @@ def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], 
 
 
 def glass_outline(inside: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bool_]:
-    """Project the mask as `glass_brain` projects the values."""
+    """Project the mask in the same way as `glass_brain`."""
     return side_by_side([_coarse(inside.max(axis=axis).astype(np.float32), step).T[::-1] for axis in range(3)]) > 0
 
 
 def side_by_side(views: Sequence[Real]) -> Real:
-    """Place pictures beside each other, all as high as the highest."""
+    """Join pictures side by side, padded at the top to the same height."""
     tallest = max(len(view) for view in views)
     return np.hstack([np.pad(view, ((tallest - len(view), 0), (0, 2))) for view in views])
 
@@ -55,7 +58,7 @@ def _strongest(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.flo
 
 
 def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
-    """Keep the value of largest size of each square of pixels."""
+    """Reduce each square of step x step pixels to its largest absolute value, with its sign."""
     padded = np.pad(view, [(0, -length % step) for length in view.shape])
     squares = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
     return _strongest(squares.transpose(0, 2, 1, 3).reshape(squares.shape[0], squares.shape[2], -1), axis=2)
@@ -63,9 +66,9 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 def glass_brains(
     qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
-) -> tuple[list[str], list[npt.NDArray[np.int8]]]:
-    """Look through every image that could be read, used or not; give their ids and pictures."""
-    ids: list[str] = []
+) -> tuple[list[Any], list[npt.NDArray[np.int8]]]:
+    """Draw every readable image, used or rejected, up to `MOST_GLASS_BRAINS`; return their ids and pictures."""
+    ids: list[Any] = []
     pictures: list[npt.NDArray[np.int8]] = []
     for table, file in zip(qualities, voxels, strict=True):
         readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]

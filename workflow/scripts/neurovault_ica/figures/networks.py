@@ -16,16 +16,24 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.statistics.thresholds import Limits
 from neurovault_ica.types import Array, Row
 
-# Maps are shown from this percentile of their absolute values, as components are in nilearn's example.
+# Maps are shown above this percentile of their absolute values, as components are in nilearn's example.
 SHOWN_PERCENTILE = 90
-# The matrix shows all networks up to so many, and of more those that are a match.
+# A matrix with more columns cannot be read. If there are more networks, only matches are shown.
 MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
+# Characters of a title above a map and of a network's name above the matrix.
 LONGEST_TITLE, LONGEST_NAME = 40, 30
 
 
 def evidence_of(row: Row, kind: str) -> str:
-    """Say how well a component and its best or matched network go together: ``r = 0.62   p = 0.001   q = 0.004``."""
+    """Write the correlation of a component with its best or matched network: ``r = 0.62   p = 0.001   q = 0.004``.
+
+    Parameters
+    ----------
+    row : dict
+        Row of desc-ICA_networks.tsv.
+    kind : {"best", "matched"}
+    """
     facts = [f"r = {with_minus(format(row[f'{kind}_r'], '.2f'))}"]
     if row[f"{kind}_p"] is None:
         return f"{facts[0]}   not tested"
@@ -40,16 +48,19 @@ def draw_match(
     template: Volume,
     box: Box,
 ) -> Sheet:
-    """Draw maps side by side, all cut through the peak of the first.
+    """Draw maps side by side, all sliced through the peak of the first map.
 
     Parameters
     ----------
     volumes : sequence of Volume
-        The component, its best network, and its matched network if that is another one.
+        The component, its best network, and its matched network if that differs.
     headings : sequence of (str, str)
-        What each is, and how it goes with the component.
+        Title and second line of each map.
     inside : boolean array of 3 dimensions
         The mask.
+    template : Volume
+    box : Box
+        The part of the brain to show.
     """
     gap, caption = 8, 62
     widths = [box.shape(axis)[0] for axis in range(3)]
@@ -72,9 +83,9 @@ def draw_match(
 
 
 def networks_shown(matches: Matches, n_networks: int) -> list[int]:
-    """Order networks for the matrix: matched ones in the order of their components, then the others.
+    """Order networks for the matrix: matched networks in the order of their components, then the others.
 
-    Of many networks, only those that are a match of some component are shown.
+    If there are more than `MOST_NETWORKS_SHOWN`, the others are only the best networks of some component.
     """
     first = [int(network) for network in matches.matched if network >= 0]
     others = range(n_networks) if n_networks <= MOST_NETWORKS_SHOWN else sorted(set(matches.best.tolist()))
@@ -82,7 +93,7 @@ def networks_shown(matches: Matches, n_networks: int) -> list[int]:
 
 
 def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
-    """Draw |r| of components and networks as a matrix; matched pairs framed, significant best ones in bold."""
+    """Draw |r| of components and networks as a matrix. Matched pairs have a frame, significant best pairs are bold."""
     shown = networks_shown(matches, r.shape[1])
     cell, left, bottom = 24, 70, 44
     top = 12 + 5.6 * min(LONGEST_NAME, max(len(names[network]) for network in shown))

@@ -1,6 +1,6 @@
-"""Draw loadings of collections and similarity of components."""
+"""Draw the loadings of collections and the similarity of components."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,24 +9,25 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from neurovault_ica.figures.sheet import INK, shown_text
-from neurovault_ica.naming.titles import choose_names, write_names
-from neurovault_ica.types import Real, Row
+from neurovault_ica.naming.names import Names, write_names
+from neurovault_ica.types import Real
 
-# More rows than this cannot be read on a page.
+# More rows cannot be read on one page.
 MOST_COLLECTIONS = 60
+# Longer names of rows and columns leave too little room for the matrix.
 LONGEST_NAME = 48
-NAMES_SHOWN = 2
+WORDS_SHOWN = 2
 
 
 def order_rows(rows: Real) -> list[int]:
-    """Put rows that are alike beside each other."""
+    """Order rows so that similar ones are neighbours."""
     if len(rows) < 3:
         return list(range(len(rows)))
     return leaves_list(linkage(rows, "average", optimal_ordering=True)).tolist()
 
 
 def order_by_similarity(similarity: Real) -> list[int]:
-    """Put what is alike beside each other, given how alike each is to each, at most 1."""
+    """Order items so that similar ones are neighbours, given their similarities, at most 1."""
     if len(similarity) < 3:
         return list(range(len(similarity)))
     distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
@@ -34,28 +35,23 @@ def order_by_similarity(similarity: Real) -> list[int]:
     return leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True)).tolist()
 
 
-def names_of(labels: Sequence[str], terms: Iterable[Row]) -> list[str]:
-    """Write beside each component's label its significant terms, or its strongest, marked as not significant."""
-    strongest: dict[str, list[tuple[str | None, float | None]]] = {}
-    for row in sorted(terms, key=lambda row: row["rank"]):
-        strongest.setdefault(row["component"], []).append((row["term"], row["q"]))
-    chosen = [choose_names(strongest.get(label, [])) for label in labels]
+def axis_labels(labels: Sequence[str], names: Mapping[str, Names]) -> list[str]:
+    """Write each component's label and the first words of its name: ``ICA_03 motor, hand``."""
     return [
-        shown_text(f"{label} {write_names(words[:NAMES_SHOWN], mark)}", LONGEST_NAME)
-        for label, (words, mark) in zip(labels, chosen, strict=True)
+        shown_text(f"{label} {write_names(names[label].words[:WORDS_SHOWN], names[label].mark)}", LONGEST_NAME)
+        for label in labels
     ]
 
 
 def draw_loadings(means: Real, collections: Sequence[str], components: Sequence[str]) -> Figure:
-    """Draw the collections' mean correlations with the components; like collections stand together.
+    """Draw the mean correlations of collections with components, similar collections next to each other.
 
     Parameters
     ----------
     means : array of shape (n_collections, n_components)
     collections, components : list of str
-        Their names.
     """
-    # Those that load on nothing tell nothing.
+    # If there are too many collections, those with the weakest correlations are left out.
     strongest = np.sort(np.argsort(-np.abs(means).max(axis=1), kind="stable")[:MOST_COLLECTIONS])
     chosen = strongest[order_rows(means[strongest])]
     figure = Figure(
@@ -64,20 +60,21 @@ def draw_loadings(means: Real, collections: Sequence[str], components: Sequence[
     axes = figure.add_subplot()
     limit = float(np.abs(means).max()) or 1.0
     picture = axes.imshow(means[chosen], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
-    _name(axes, rows=[collections[row] for row in chosen], columns=components)
+    _write_labels(axes, rows=[collections[row] for row in chosen], columns=components)
     figure.colorbar(picture, ax=axes, shrink=0.5, label="mean correlation of its images with the component")
     return figure
 
 
 def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[str]) -> Figure:
-    """Draw how alike components are in space and, where there are terms, in terms; like ones stand together.
+    """Draw the similarity of components in space and in terms, similar components next to each other.
 
     Parameters
     ----------
-    overlap, likeness : array of shape (n_components, n_components)
-        Dice's coefficients; correlations of the terms' weights, or None.
+    overlap : array of shape (n_components, n_components)
+        Dice's coefficients.
+    likeness : array of shape (n_components, n_components) or None
+        Correlations of the terms' weights. None if there are no terms.
     components : list of str
-        Their names.
     """
     order = order_by_similarity(overlap if likeness is None else (overlap + likeness) / 2)
     names = [components[number] for number in order]
@@ -86,23 +83,23 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
         panels.append((likeness, "RdBu_r", -1.0, "correlation of the terms' weights"))
     side = 1.8 + 0.22 * len(names)
     figure = Figure(figsize=(3.2 + len(panels) * side, 2.2 + side), facecolor="white")
-    # matplotlib leaves too little room for the text below a large colour bar.
+    # Without padding, matplotlib cuts off the text below a large colour bar.
     figure.set_layout_engine("constrained", h_pad=0.15)
     for axes, (values, colours, lowest, label) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
         shown = values[np.ix_(order, order)].copy()
-        # Each with itself is 1 and would be the only thing to be seen.
+        # The diagonal is 1. Its colour would outshine all other values.
         np.fill_diagonal(shown, np.nan)
         highest = max(float(np.nanmax(shown, initial=0)), 0.01) if lowest == 0 else 1.0
         picture = axes.imshow(shown, cmap=colours, vmin=lowest, vmax=highest, interpolation="none")
-        _name(axes, rows=names if axes.get_subplotspec().is_first_col() else [], columns=names)
+        _write_labels(axes, rows=names if axes.get_subplotspec().is_first_col() else [], columns=names)
         figure.colorbar(picture, ax=axes, shrink=0.6, label=label, location="bottom")
     return figure
 
 
-def _name(axes: Axes, *, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Write the names of rows and columns, as they are."""
+def _write_labels(axes: Axes, *, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Write the labels of rows and columns, without interpreting ``$`` or ``_``."""
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([shown_text(name, LONGEST_NAME) for name in rows], fontsize=8, parse_math=False, color=INK)
     axes.set_xticks(range(len(columns)))

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neurovault_ica.figures.sheet import FAINT, Sheet, shown_text, with_minus
-from neurovault_ica.naming.titles import choose_names, write_names
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
 TERMS_IN_BARS = 6
-LONGEST_TERM = 40
-# Kinds of bars, and what the legend says of them.
+# Kinds of bars and their text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
     "chance": f"hollow: q ≥ {SIGNIFICANT_Q}, may be chance",
@@ -26,22 +24,18 @@ class Term(NamedTuple):
 
 
 def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
-    """Collect the terms of each component by rank."""
+    """Group the rows of desc-ICA_terms.tsv by component, sorted by rank."""
     by_component: dict[str, list[Term]] = {}
     for row in sorted(rows, key=lambda row: row["rank"]):
         by_component.setdefault(row["component"], []).append(Term(row["term"] or "", row["weight"], row["q"]))
     return by_component
 
 
-def title_of(label: str, terms: Sequence[Term]) -> str:
-    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` where no term is significant."""
-    words, mark = choose_names([(term.name, term.q) for term in terms])
-    named = write_names([shown_text(word, LONGEST_TERM) for word in words], mark)
-    return f"{label}  {named}" if named else label
-
-
 def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sheet:
-    """Draw the strongest terms of each component as bars, as long as their share of the component's strongest."""
+    """Draw the strongest terms of each component as bars.
+
+    Bar lengths are relative to the strongest term of the component, so they compare only within a component.
+    """
     columns, cell_width, line, head, legend = 4, 300, 17, 30, 30
     cell_height = head + TERMS_IN_BARS * line + 16
     n_rows = -(-len(labels) // columns)
@@ -77,14 +71,14 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sh
 
 
 def kind_of(q: float | None) -> str:
-    """Tell how a term's bar is drawn, a key of `BARS`."""
+    """Return how a term's bar is drawn, a key of `BARS`."""
     if q is None:
         return "untested"
     return "significant" if is_significant(q) else "chance"
 
 
 def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str) -> None:
-    """Draw a bar that is filled when significant, hollow when not, grey when not tested."""
+    """Draw a bar: filled if significant, hollow if not, grey if not tested."""
     colour = "#aab2bb" if kind == "untested" else "#3b6fb6"
     fill = "none" if kind == "chance" else colour
     sheet.bar(left, middle - 5.5, length, 11, facecolor=fill, edgecolor=colour, linewidth=1)

@@ -1,1 +1,1 @@
-"""Evidence for what a component is called."""
+"""Find names for the components, and match them with reference networks."""

@@ -1,6 +1,7 @@
-"""What NeuroVault's own records say of each image: labels of the Cognitive Atlas, and the words of names and texts.
+"""Source of names: labels and words from NeuroVault's own metadata.
 
-Anybody can write anything into a record, so texts are data: nothing here depends on what a text says but its words.
+Labels are the Cognitive Atlas paradigm and contrast. Words come from names and descriptions. Anybody can write
+anything into these fields, so texts are only ever split into words.
 """
 
 import functools
@@ -14,20 +15,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurovault_ica.naming.terms import count_carriers, evidence
+from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
+from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS, associate
-from neurovault_ica.types import Array
+from neurovault_ica.types import Array, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+# The value of the column `field` for words.
 WORDS = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
 # Letters and digits, hyphenated or not: n-back, 2-back, v1.
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+# A word has at least this many letters and at most this many characters. Others are mostly abbreviations and codes.
 MIN_LETTERS = 3
 LONGEST_WORD = 40
-# The list of the Glasgow Information Retrieval Group, as scikit-learn has it, without the words that are too short
-# anyway. A copy because nothing else here imports scikit-learn, which takes 2 s of every run; a test compares the two.
+# A copy of scikit-learn's English stop words (Glasgow Information Retrieval Group) of at least MIN_LETTERS letters.
+# Importing scikit-learn takes 2 s, and nothing else in this rule needs it. A test compares the two lists.
 ENGLISH_STOP_WORDS = frozenset(
     """
     about above across after afterwards again against all almost alone along already also although always among
@@ -50,7 +54,7 @@ ENGLISH_STOP_WORDS = frozenset(
     yours yourself yourselves
     """.split()  # noqa: SIM905
 )
-# Words of the trade: they say how a map was made, not what people did.
+# Words about how a map was made, not about what participants did.
 STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """
     activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
@@ -70,43 +74,59 @@ STOP_WORDS = ENGLISH_STOP_WORDS | set(
     unthresholded used using value values variance versus volume voxel voxels vs whole whole-brain zmap zstat
     """.split()  # noqa: SIM905
 )
-Row = Mapping[str, Any]
+
+
+def find_labels(inputs: Inputs) -> Found:
+    """Find labels and words whose images load higher on a component than the other images."""
+    table = enrich(
+        inputs.metadata,
+        inputs.collections,
+        inputs.loadings,
+        inputs.components,
+        n_permutations=inputs.n_permutations,
+        random_state=inputs.random_state,
+    )
+    candidates = [
+        Candidate(row["component"], row["label"], row["difference"], row["q"]) for row in table if row["difference"] > 0
+    ]
+    return Found(candidates, table)
 
 
 @functools.cache
 def words_of(text: str) -> frozenset[str]:
-    """Take the words out of a text, in lower case: no markup, addresses, numbers, codes or words of the stop list."""
+    """Split a text into lower-case words, without markup, addresses, numbers, codes and stop words."""
     plain = unicodedata.normalize("NFKC", MARKUP.sub(" ", html.unescape(text))).casefold()
-    return frozenset(word for word in WORD.findall(plain) if _says_something(word))
+    return frozenset(word for word in WORD.findall(plain) if _is_informative(word))
 
 
-def _says_something(word: str) -> bool:
-    """Tell words from numbers, abbreviations of one or two letters, and codes such as zstat1 or con0001."""
+def _is_informative(word: str) -> bool:
+    """Refuse stop words, numbers, abbreviations of one or two letters, and codes such as zstat1 or con0001."""
     if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False
     return all(part.isalpha() or part.isdigit() for part in word.split("-"))
 
 
 def label_matrix(
-    images: Sequence[Row], collections: Mapping[int, Row]
+    images: Sequence[Row], collections: Mapping[Any, Row]
 ) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
-    """Say which images carry which label or word.
+    """Make the matrix of images and the labels or words that they carry.
 
-    Labels that fewer than three collections have, or that all images have, say nothing across studies and are left out.
+    Labels of fewer than three collections are left out, because they say nothing across studies. So are labels that all
+    images have.
 
     Parameters
     ----------
     images : sequence of mappings
         Rows of fetch_metadata/images.tsv.
-    collections : mapping of int to mapping
-        Rows of fetch_metadata/collections.tsv by id. The words of a collection are those of all its images.
+    collections : mapping of id to mapping
+        Rows of fetch_metadata/collections.tsv by id. All images of a collection get the words of its description.
 
     Returns
     -------
     labels : list of (field, label)
-        Sorted; the field of words is ``words``.
+        Sorted. The field of a word is ``words``.
     carries : array of shape (n_images, n_labels)
-        1 or 0, or NaN for images of which nothing is known in that field.
+        1 or 0, or NaN if the image has nothing in that field.
     """
     rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     described: dict[str, list[int]] = defaultdict(list)
@@ -130,6 +150,7 @@ def label_matrix(
 
 
 def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
+    """List the labels and words of an image as (field, label)."""
     for field in LABEL_FIELDS:
         if image[field]:
             yield field, str(image[field])
@@ -139,25 +160,30 @@ def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
 
 
 def enrich(
-    images: list[dict[str, Any]],
-    studies: Mapping[int, Mapping[str, Any]],
+    images: Sequence[Row],
+    studies: Mapping[Any, Row],
     loadings: Array,
     components: list[str],
     *,
     n_permutations: int,
     random_state: int,
-) -> list[dict[str, Any]]:
-    """Compare the mean loading of the images that share a metadata label or word with that of all other images.
+) -> list[Row]:
+    """Test for each label and word whether the images that carry it have higher loadings than the other images.
 
     Parameters
     ----------
-    images : list of mapping
+    images : sequence of mapping
         Rows of fetch_metadata/images.tsv, in the order of the loadings.
-    studies : mapping of int to mapping
+    studies : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id.
     loadings : array of shape (n_images, n_components)
     components : list of str
-        Their names.
+    n_permutations, random_state : int
+
+    Returns
+    -------
+    list of dict
+        Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
     labels, carries = label_matrix(images, studies)
     collections = [image["collection_id"] for image in images]
@@ -173,7 +199,7 @@ def enrich(
             "difference": means[number, column] - others[number, column],
         }
         | counts[column]
-        | evidence(significance, number, column)
+        | significance_columns(significance, number, column)
         for column, (field, label) in enumerate(labels)
         for number, component in enumerate(components)
     ]
@@ -181,5 +207,5 @@ def enrich(
 
 
 def _means_over(chosen: Array, loadings: Array) -> Array:
-    """Average loadings over the images chosen for each feature: (n_components, n_features)."""
+    """Average the loadings over the images chosen for each label, shape (n_components, n_labels)."""
     return loadings.T @ (chosen / chosen.sum(axis=0))

@@ -1,72 +1,62 @@
-"""Project term weights of images onto components."""
+"""Source of names: the terms of the images that load on a component."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+from nibabel.spatialimages import SpatialImage
 
-from neurovault_ica.runtime.ids import number_groups
-from neurovault_ica.statistics.exchanged_collections import Significance, fill_missing
+from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
+from neurovault_ica.naming.names import Candidate
+from neurovault_ica.statistics.exchanged_collections import Significance, associate, fill_missing
+from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from neurovault_ica.types import Array, Real, Row
 
 
-def term_profiles(rows: Iterable[Row], labels: Sequence[str]) -> Real | None:
-    """Arrange the weights of all terms as components x terms; None where there are none."""
-    by_term: dict[str, dict[str, float]] = {}
-    for row in rows:
-        by_term.setdefault(row["term"] or "", {})[row["component"]] = row["weight"]
-    if not by_term:
-        return None
-    profiles = np.array([[weights.get(label, 0.0) for weights in by_term.values()] for label in labels])
-    return profiles if (profiles.std(axis=1) > 0).all() else None
+def find_terms(inputs: Inputs) -> Found:
+    """Project the images' term weights onto the components, and test the association of terms and loadings.
 
-
-def term_matrix(tables: Iterable[str], image_ids: list[str]) -> tuple[list[int], list[str], Array]:
-    """Build the images x terms matrix of the images that have term weights.
-
-    An image without weights has no row. A term that an image's answer lacks is NaN: it is missing, not zero.
-
-    Returns
-    -------
-    rows : list of int
-        Positions in `image_ids` of the images that have weights.
-    terms : list of str
-        Sorted.
-    T : array of shape (n_images_with_terms, n_terms)
+    `project_terms.projection` only changes the weights, by which terms are ranked. The test always uses the mixing
+    matrix, because loadings are the patterns to interpret.
     """
-    position = {str(image_id): number for number, image_id in enumerate(image_ids)}
-    blocks = [_read_weights(table, position) for table in tables]
-    rows = sorted(number for numbers, _, _ in blocks for number in numbers)
-    terms = sorted({term for _, names, _ in blocks for term in names})
-    column_of = {term: column for column, term in enumerate(terms)}
-    T = np.full((len(rows), len(terms)), np.nan)
-    for numbers, names, block in blocks:
-        T[np.ix_(np.searchsorted(rows, numbers), np.array([column_of[term] for term in names], dtype=int))] = block
-    return rows, terms, T
+    rows, terms, _ = inputs.term_weights
+    T = inputs.term_weights.positive()
+    collections = [inputs.images[row]["collection_id"] for row in rows]
+    draw_weights = None
+    if rows and inputs.n_permutations:
+        mask_img = cast(SpatialImage, nib.load(inputs.mask_file))
+        inside = np.asarray(mask_img.dataobj) > 0
+        draw_weights = map_weights(blob_weights(_read_images(inputs.matrix_file, rows), inside, mask_img.affine))
+    significance = associate(
+        inputs.loadings[rows],
+        T,
+        collections,
+        n_permutations=inputs.n_permutations,
+        random_state=inputs.random_state,
+        draw_weights=draw_weights,
+    )
+    weights = project(T, inputs.term_loadings[rows], center=inputs.center_terms)
+    table = rank_terms(weights, terms, inputs.components, count_carriers(~np.isnan(T), collections), significance)
+    return Found([Candidate(row["component"], row["term"], row["weight"], row["q"]) for row in table], table)
 
 
-def _read_weights(table: str, position: Mapping[str, int]) -> tuple[list[int], list[str], Array]:
-    """Read one batch of weights: positions of its images, its terms, and the matrix of both."""
-    weights = pd.read_csv(table, sep="\t", keep_default_na=False, dtype={"image_id": str, "term": "category"})
-    place = weights["image_id"].map(position)
-    weights = weights[place.notna()]
-    numbers, row = np.unique(place.dropna().to_numpy(int), return_inverse=True)
-    term = weights["term"].cat.remove_unused_categories().cat
-    names = term.categories
-    block = np.full((len(numbers), len(names)), np.nan)
-    block[row, term.codes.to_numpy(int)] = weights["weight"].to_numpy(float)
-    return numbers.tolist(), [str(name) for name in names], block
+def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
+    """Read these images from the matrix, one after the other."""
+    wanted = set(rows)
+    for block in image_blocks(np.load(matrix, mmap_mode="r")):
+        yield from (image for row, image in enumerate(block.read(), start=block.where.start) if row in wanted)
 
 
 def project(T: Array, loadings: Array, *, center: bool) -> Array:
-    """Weigh terms by the loadings of the images that carry them.
+    """Sum term weights over images, weighted by the images' loadings.
 
     Parameters
     ----------
     T : array of shape (n_images, n_terms)
-        NaN where an image's weight for a term is not known: such images add nothing.
+        NaN where the weight of a term is not known. Such an image adds nothing to the term.
     loadings : array of shape (n_images, n_components)
         The mixing matrix: loadings are the patterns to interpret (Haufe et al. 2014,
         doi:10.1016/j.neuroimage.2013.10.067). nilearn's example takes the unmixing weights.
@@ -84,60 +74,43 @@ def project(T: Array, loadings: Array, *, center: bool) -> Array:
 
 
 def rank_terms(
-    scores: Array, terms: list[str], labels: list[str], counts: list[dict[str, int]], significance: Significance | None
-) -> list[dict[str, Any]]:
+    weights: Array, terms: list[str], components: list[str], counts: list[Row], significance: Significance | None
+) -> list[Row]:
     """Tabulate the terms of each component, strongest first.
 
     Parameters
     ----------
-    scores : array of shape (n_components, n_terms)
-    terms, labels : list of str
-        Names of terms and of components.
+    weights : array of shape (n_components, n_terms)
+    terms, components : list of str
     counts : list of dict
-        For each term, the images and collections that it rests on.
+        For each term, the number of images and collections that have a weight for it.
+    significance : Significance or None
     """
     rows = []
-    for number, (label, component) in enumerate(zip(labels, scores, strict=True)):
-        # Reversed, not negated: equal weights (synonyms) then fall as in nilearn's example.
-        order = np.argsort(component)[::-1]
+    for number, (component, strengths) in enumerate(zip(components, weights, strict=True)):
+        # Reversing, not negating, orders equal weights (synonyms) as nilearn's example does.
+        order = np.argsort(strengths)[::-1]
         rows += [
-            {"component": label, "term": terms[column], "rank": rank, "weight": component[column]}
+            {"component": component, "term": terms[column], "rank": rank, "weight": strengths[column]}
             | counts[column]
-            | evidence(significance, number, column)
+            | significance_columns(significance, number, column)
             for rank, column in enumerate(order, start=1)
         ]
     return rows
 
 
-def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[int]) -> list[dict[str, int]]:
-    """Count, for each feature, the images that have it and the collections that they come from.
+def term_profiles(rows: Iterable[Row], components: Sequence[str]) -> Real | None:
+    """Arrange the rows of desc-ICA_terms.tsv as components x terms.
 
-    Parameters
-    ----------
-    carries : boolean array of shape (n_images, n_features)
-    collections : sequence of int
-        The collection of each image.
+    Returns
+    -------
+    array of shape (n_components, n_terms) or None
+        None if a component has no terms or equal weights for all of them; correlations are then undefined.
     """
-    member = np.array(number_groups(collections)[1], dtype=int)
-    n_collections = np.zeros(carries.shape[1], dtype=int)
-    for number in range(member.max(initial=-1) + 1):
-        n_collections += carries[member == number].any(axis=0)
-    n_images = carries.sum(axis=0)
-    return [
-        {"images": images, "collections": studies}
-        for images, studies in zip(n_images.tolist(), n_collections.tolist(), strict=True)
-    ]
-
-
-def evidence(significance: Significance | None, component: int, feature: int) -> dict[str, float | None]:
-    """Give correlations, p and q of one component and feature, or nothing known."""
-    if significance is None:
-        return dict.fromkeys(Significance._fields)
-    return {name: float(values[component, feature]) for name, values in significance._asdict().items()}
-
-
-def describe_vocabulary(T: Array, terms: list[str]) -> list[dict[str, Any]]:
-    """Tabulate the mean weight of each term over the images that have it, largest first."""
-    means, n_images = fill_missing(T).sum(axis=0) / max(len(T), 1), (~np.isnan(T)).sum(axis=0)
-    order = np.argsort(-means, kind="stable")
-    return [{"term": terms[c], "mean_weight": means[c], "images": int(n_images[c])} for c in order]
+    by_term: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_term.setdefault(row["term"] or "", {})[row["component"]] = row["weight"]
+    if not by_term:
+        return None
+    profiles = np.array([[weights.get(label, 0.0) for weights in by_term.values()] for label in components])
+    return profiles if (profiles.std(axis=1) > 0).all() else None

@@ -8,7 +8,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
-from neurovault_ica.naming.atlases import NILEARN_ATLASES
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite, read_works, reference_line
 from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P

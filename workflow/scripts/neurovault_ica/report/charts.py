@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurovault_ica.naming.titles import write_names
+from neurovault_ica.naming.names import write_names
 from neurovault_ica.report.text import format_number, percent, shorten
 from neurovault_ica.types import Row
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
-from neurovault_ica.naming.titles import choose_names
+from neurovault_ica.naming.names import Names
 from neurovault_ica.report.text import shorten
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
@@ -64,6 +64,7 @@ def describe_components(
     terms: Mapping[str, list[Row]],
     enrichment: Mapping[str, list[Row]],
     map_terms: Mapping[str, list[Row]],
+    names: Mapping[str, Names],
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
@@ -91,7 +92,8 @@ def describe_components(
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
         ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
-        component["names"], component["mark"] = choose_names([(term["term"], term["q"]) for term in ranked])
+        component["names"], component["mark"] = names[label].words, names[label].mark
+        component["runners_up"] = names[label].runners_up
         component["said"] = significant_labels(enrichment.get(label, []))
         component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
         component["agreed"] = agreed_words(

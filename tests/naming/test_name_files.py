@@ -1,12 +1,8 @@
-"""Names of regions are read as the files of FSL, BIDS, Schaefer and AAL have them."""
+"""Names of regions are read from files of FSL, BIDS, Schaefer and AAL."""
 
-import inspect
-
-import nilearn.datasets
 import pytest
-from neurovault_ica.images.names_beside import is_image_file, names_beside, read_names
-from neurovault_ica.naming.atlases import NILEARN_ATLASES
-from neurovault_ica.record.bibliography import read_works
+from neurovault_ica.naming.name_files import is_image_file, names_beside, read_names
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 
 FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <atlas version="1.0"><header><name>Harvard-Oxford Cortical Structural Atlas</name></header><data>
@@ -44,7 +40,7 @@ def test_names_are_read(tmp_path, file, content, expected):
     ("file", "content", "message"),
     [
         ("a.tsv", "index\tname\none\tPutamen\n", "one"),
-        ("a.tsv", "index\tname\n1\n", "1 columns where 2"),
+        ("a.tsv", "index\tname\n1\n", "1 columns, expected 2"),
         ("a.tsv", "region\tcolor\nPutamen\t#fff\n", "region"),
         ("a.txt", "\n \n", "names no region"),
         ("a.xml", "<atlas><label>", "no element found"),
@@ -52,7 +48,7 @@ def test_names_are_read(tmp_path, file, content, expected):
         ("a.txt", b"\xff\xfe\x00", "decode"),
     ],
 )
-def test_what_is_no_list_of_names_is_refused(tmp_path, file, content, message):
+def test_files_without_names_are_refused(tmp_path, file, content, message):
     path = tmp_path / file
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
@@ -67,15 +63,7 @@ def test_the_file_of_names_lies_beside_the_image(tmp_path):
     assert names_beside(str(image)) == str(tmp_path / "my.networks.txt")
 
 
-def test_images_are_told_from_names():
+def test_image_files_are_distinguished_from_names_of_atlases():
     assert is_image_file("a/b.nii")
     assert is_image_file("b.nii.gz")
     assert not any(is_image_file(name) for name in NILEARN_ATLASES)
-
-
-@pytest.mark.parametrize("name", NILEARN_ATLASES)
-def test_nilearn_has_the_fetchers_with_these_arguments(name):
-    source = NILEARN_ATLASES[name]
-    fetcher = getattr(nilearn.datasets, source.fetcher)
-    inspect.signature(fetcher).bind(data_dir="data", verbose=0, **source.arguments)
-    assert source.work in read_works()

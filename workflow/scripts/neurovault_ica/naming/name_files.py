@@ -1,9 +1,13 @@
-"""Read the names that belong to the volumes or labels of an image, from a file beside it."""
+"""Read the names of an image's volumes or regions from the file beside it.
+
+Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+"""
 
 import csv
 from pathlib import Path
 from xml.etree import ElementTree
 
+# Columns that may hold the names.
 NAME_COLUMNS = ("name", "network")
 
 
@@ -13,42 +17,47 @@ def is_image_file(reference: str) -> bool:
 
 
 def names_beside(image: str) -> str | None:
-    """Return the file that names an image's regions: beside it and called the same, with another extension."""
+    """Return the file that names an image's volumes or regions: same folder, same name, other extension."""
     stem = Path(image).with_name(Path(image).name.removesuffix(".gz").removesuffix(".nii"))
     files = (f"{stem}{extension}" for extension in (".tsv", ".txt", ".xml"))
     return next((file for file in files if Path(file).is_file()), None)
 
 
 def read_names(path: str) -> list[tuple[int | None, str]]:
-    """Read the names of an atlas's regions, in the order of the file.
+    """Read the names of volumes or regions, in the order of the file.
 
     Parameters
     ----------
     path : path
-        A table separated by tabs with a heading and a column ``name`` or ``network``, maybe also ``index``, as BIDS has
-        it (``dseg.tsv``); the same without a heading, index and name first, as Schaefer's; a list with one name a line;
-        or an atlas description of FSL (``.xml``, Harvard-Oxford) or SPM (AAL).
+        One of: a tab-separated table with a header and a column ``name`` or ``network``, and possibly ``index``, as in
+        BIDS (``dseg.tsv``); a tab-separated table without a header that begins with index and name, as Schaefer's; a
+        list with one name per line; an atlas description of FSL (``.xml``, Harvard-Oxford) or SPM (AAL).
 
     Returns
     -------
     list of (index, name)
-        The value that the region has in the image; None where the file gives only names.
+        The index is the region's value in the image, or None if the file gives only names.
 
     Raises
     ------
     ValueError
-        If the file is none of these.
+        If the file has none of these formats.
     """
     try:
         names = _names_of_xml(path) if path.endswith(".xml") else _names_of_table(path)
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError, csv.Error) as error:
         raise ValueError(
-            f"{path}: no names of regions can be read from it ({error}); expected: a table separated by tabs with the"
-            " columns index and name, one name a line, or the .xml of an atlas of FSL"
+            f"{path}: cannot read names of regions ({error}); expected: a tab-separated table with the columns index"
+            " and name, a list with one name per line, or the .xml file of an FSL atlas"
         ) from error
     if not names:
-        raise ValueError(f"{path}: it names no region")
+        raise ValueError(f"{path}: the file names no region; give a file with at least one name")
     return names
+
+
+def name_by_value(names: list[tuple[int | None, str]]) -> dict[int, str]:
+    """Return the name of each value of a label image. Names without a value belong to 1, 2, ... in their order."""
+    return {order if value is None else value: name for order, (value, name) in enumerate(names, start=1)}
 
 
 def _names_of_table(path: str) -> list[tuple[int | None, str]]:
@@ -59,16 +68,16 @@ def _names_of_table(path: str) -> list[tuple[int | None, str]]:
     if named:
         name = heading.index(named)
         index = heading.index("index") if "index" in heading else None
-        return [(None if index is None else int(row[index]), row[name]) for row in _as_wide(rows[1:], len(heading))]
+        return [(None if index is None else int(row[index]), row[name]) for row in _check_width(rows[1:], len(heading))]
     if len(heading) == 1:
-        return [(None, row[0]) for row in _as_wide(rows, 1)]
+        return [(None, row[0]) for row in _check_width(rows, 1)]
     return [(int(row[0]), row[1]) for row in rows]
 
 
-def _as_wide(rows: list[list[str]], width: int) -> list[list[str]]:
+def _check_width(rows: list[list[str]], width: int) -> list[list[str]]:
     for row in rows:
         if len(row) != width:
-            raise ValueError(f"a line has {len(row)} columns where {width} are expected: {' | '.join(row)[:80]}")
+            raise ValueError(f"a line has {len(row)} columns, expected {width}: {' | '.join(row)[:80]}")
     return rows
 
 
@@ -77,7 +86,7 @@ def _names_of_xml(path: str) -> list[tuple[int | None, str]]:
     names: list[tuple[int | None, str]] = []
     for label in ElementTree.parse(path).getroot().iter("label"):
         if "index" in label.attrib:
-            # FSL counts from 0; in its label images 0 is the background and the first region has 1.
+            # FSL's index starts at 0. In its label images 0 is the background, and the first region has the value 1.
             names.append((int(label.attrib["index"]) + 1, (label.text or "").strip()))
         else:
             names.append((int(label.findtext("index", "")), label.findtext("name", "").strip()))

@@ -1,8 +1,9 @@
-"""Reference networks come out of files and atlases as they went in, or are refused for what they are."""
+"""Reference networks are read from files and atlases, or refused with a reason."""
 
 import ftplib
 import gzip
 import http.server
+import inspect
 import threading
 
 import nibabel as nib
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 import requests
 from neurovault_ica.images.resampling import target_of
-from neurovault_ica.naming.atlases import SMITH_NAMES
-from neurovault_ica.naming.networks import fetch_atlas, read_reference
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES, SMITH_NAMES
+from neurovault_ica.naming.references import fetch_atlas, read_reference
+from neurovault_ica.record.bibliography import read_works
 from nilearn.datasets import load_mni152_brain_mask
 from nilearn.image import resample_to_img
 
@@ -26,7 +28,7 @@ def mask_img():
 
 
 def networks(affine=None, shape=(61, 73, 61)):
-    """Make three blobs in another grid than the mask's, 3 mm, right to left."""
+    """Make three blobs on another grid than the mask: 3 mm voxels, right to left."""
     affine = np.array([[-3.0, 0, 0, 90], [0, 3, 0, -126], [0, 0, 3, -72], [0, 0, 0, 1]]) if affine is None else affine
     mm = nib.affines.apply_affine(affine, np.indices(shape).reshape(3, -1).T)
     blobs = [5 * np.exp(-np.square(mm - focus).sum(axis=1) / 450) for focus in FOCI_MM]
@@ -51,12 +53,12 @@ def test_maps_are_resampled_as_nilearn_does_and_numbered_without_names(tmp_path,
     assert found.names == ["network 1", "network 2", "network 3"]
 
 
-def test_names_stand_beside_the_file(tmp_path, mask_img):
+def test_names_are_read_from_the_file_beside(tmp_path, mask_img):
     path = saved(tmp_path, networks())
     (tmp_path / "mine.txt").write_text("motor\nvisual\nreward\n")
     assert read(path, mask_img).names == ["motor", "visual", "reward"]
     (tmp_path / "mine.txt").write_text("motor\nvisual\n")
-    with pytest.raises(ValueError, match=r"mine\.nii\.gz: it has 3 volumes, and there are 2 names"):
+    with pytest.raises(ValueError, match=r"mine\.nii\.gz: it has 3 volumes, but 2 names"):
         read(path, mask_img)
 
 
@@ -74,7 +76,7 @@ def test_a_label_image_gives_a_map_for_each_label(tmp_path, mask_img):
         np.testing.assert_allclose(places[map_ == 1].mean(axis=0), focus, atol=3)
 
 
-def test_a_single_map_is_one_network_and_what_is_not_finite_is_nothing(tmp_path, mask_img):
+def test_a_single_map_is_one_network_and_values_that_are_not_finite_are_zero(tmp_path, mask_img):
     img = networks()
     one = np.asarray(img.dataobj)[..., 0].copy()
     one[one < 0.1] = np.nan
@@ -90,14 +92,14 @@ def test_networks_outside_the_mask_are_left_out(tmp_path, mask_img, caplog):
     data[..., 1] = 0
     found = read(saved(tmp_path, nib.Nifti1Image(data, img.affine)), mask_img)
     assert found.names == ["network 1", "network 3"]
-    assert "left out, as nothing of them lies in the mask: network 2" in caplog.text
+    assert "networks without a voxel in the mask are dropped: network 2" in caplog.text
 
 
 BROKEN = {
-    "origin in a corner": (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lies in the MNI152 brain"),
+    "origin in a corner": (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lie in the MNI152 brain"),
     "far away": (
         lambda data, affine: (data, affine + np.outer([1, 1, 1, 0], [0, 0, 0, 300])),
-        "lies in the MNI152 brain",
+        "lie in the MNI152 brain",
     ),
     "empty": (lambda data, affine: (0 * data, affine), "all voxels are 0"),
     "five dimensions": (lambda data, affine: (np.stack([data, data], axis=-1), affine), "3-D or 4-D"),
@@ -106,7 +108,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_what_are_no_networks_in_mni_space_is_refused(fault, tmp_path, mask_img):
+def test_files_without_networks_in_mni_space_are_refused(fault, tmp_path, mask_img):
     img = networks()
     change, message = BROKEN[fault]
     data, affine = change(np.asarray(img.dataobj), img.affine)
@@ -115,7 +117,7 @@ def test_what_are_no_networks_in_mni_space_is_refused(fault, tmp_path, mask_img)
     assert "match_networks.reference" in str(error.value)
 
 
-def test_what_is_no_image_is_refused(tmp_path, mask_img):
+def test_files_that_are_no_images_are_refused(tmp_path, mask_img):
     (tmp_path / "page.nii.gz").write_text("<html>")
     with pytest.raises(ValueError, match="cannot be read as an image"):
         read(tmp_path / "page.nii.gz", mask_img)
@@ -149,7 +151,7 @@ def server():
 
 
 def at(monkeypatch, url):
-    """Let nilearn's own fetcher of Smith's networks ask the server of the test."""
+    """Let nilearn's own fetcher of the Smith networks ask the test's server."""
     fetch = nilearn.datasets.fetch_atlas_smith_2009
     monkeypatch.setattr(nilearn.datasets, "fetch_atlas_smith_2009", lambda **arguments: fetch(url=url, **arguments))
 
@@ -168,11 +170,11 @@ def test_nilearn_downloads_an_atlas_once_into_the_data_folder(tmp_path, mask_img
     assert [path.name for path in (tmp_path / "data").rglob("*.nii.gz")] == ["PNAS_Smith09_bm10.nii.gz"]
 
 
-def test_an_atlas_that_cannot_be_had_says_so(tmp_path, mask_img, server, monkeypatch):
+def test_an_atlas_that_cannot_be_fetched_is_named(tmp_path, mask_img, server, monkeypatch):
     url, _, asked = server
     at(monkeypatch, url)
     with pytest.raises(
-        RuntimeError, match=r"smith_2009_rsn20: nilearn could not get this atlas \(HTTPError.*404"
+        RuntimeError, match=r"smith_2009_rsn20: nilearn could not fetch this atlas \(HTTPError.*404"
     ) as error:
         read("smith_2009_rsn20", mask_img, tmp_path)
     assert asked
@@ -186,19 +188,19 @@ FAULTS = [requests.ConnectionError("no route"), ftplib.error_perm("550"), EOFErr
 @pytest.mark.parametrize(
     ("name", "fault"), [*((name, OSError("x")) for name in FETCHED), *((FETCHED[0], fault) for fault in FAULTS)]
 )
-def test_every_fetcher_without_a_network_says_so(name, fault, tmp_path, monkeypatch):
-    """The fetchers are nilearn's, with our arguments; only their way to the network is cut."""
+def test_every_fetcher_without_network_access_names_its_atlas(name, fault, tmp_path, monkeypatch):
+    """nilearn's own fetchers run with our arguments; only their network access is cut."""
 
     def cut(*_, **__):
         raise fault
 
     monkeypatch.setattr(nilearn.datasets.atlas, "fetch_files", cut)
-    with pytest.raises(RuntimeError, match=f"{name}: nilearn could not get this atlas"):
+    with pytest.raises(RuntimeError, match=f"{name}: nilearn could not fetch this atlas"):
         fetch_atlas(name, str(tmp_path))
 
 
 def test_names_of_a_table_of_labels_are_read(tmp_path, mask_img, monkeypatch):
-    """Of DiFuMo, nilearn gives the labels as a table."""
+    """nilearn gives DiFuMo's labels as a table."""
     (tmp_path / "labels.csv").write_text("Component,Difumo_names,Yeo_networks7\n1,Motor,a\n2,Visual,b\n3,Reward,c\n")
     files = [str(tmp_path / "labels.csv"), saved(tmp_path, networks())]
     monkeypatch.setattr(nilearn.datasets.atlas, "fetch_files", lambda *_, **__: files)
@@ -206,7 +208,7 @@ def test_names_of_a_table_of_labels_are_read(tmp_path, mask_img, monkeypatch):
 
 
 def test_networks_of_a_label_atlas_have_their_own_names(tmp_path, mask_img, monkeypatch):
-    """Background, which nilearn puts first, is none."""
+    """nilearn lists the background first; it is not a network."""
     blobs = networks()
     data = np.asarray(blobs.dataobj)
     labels = np.where(data.max(axis=-1) > 2, 1 + data.argmax(axis=-1), 0).astype(np.uint8)
@@ -217,3 +219,11 @@ def test_networks_of_a_label_atlas_have_their_own_names(tmp_path, mask_img, monk
     found = read("schaefer_2018_100", mask_img, tmp_path / "data")
     assert found.names == ["Motor", "Visual", "Reward"]
     assert found.maps.sum(axis=1).min() > 20
+
+
+@pytest.mark.parametrize("name", NILEARN_ATLASES)
+def test_nilearn_has_the_fetchers_with_these_arguments(name):
+    atlas = NILEARN_ATLASES[name]
+    fetcher = getattr(nilearn.datasets, atlas.fetcher)
+    inspect.signature(fetcher).bind(data_dir="data", verbose=0, **atlas.arguments)
+    assert atlas.work in read_works()

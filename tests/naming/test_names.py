@@ -1,0 +1,164 @@
+"""Each component is named once: by its first significant candidates, or with a mark if they may be chance."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import project_terms
+import pytest
+from conftest import ROOT
+from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
+from neurovault_ica.naming.evidence import Found
+from neurovault_ica.naming.names import Candidate, Names, decide, name_components, read_names, write_names
+from neurovault_ica.naming.sources import SOURCES, Source
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+
+
+def candidates(component, **q_of):
+    return [Candidate(component, name, 1 / rank, q) for rank, (name, q) in enumerate(q_of.items(), 1)]
+
+
+def words(decision):
+    return [candidate.name for candidate in decision.chosen]
+
+
+def test_significant_candidates_name_in_their_order():
+    found = candidates("ICA_00", motor=0.2, hand=0.01, task=0.05, finger=0.04, arm=0.001, foot=0.001)
+    decision = decide({"terms": found})
+    assert (words(decision), decision.source, decision.mark) == (["hand", "finger", "arm"], "terms", "")
+
+
+@pytest.mark.parametrize(("q", "mark"), [(0.2, "n.s."), (None, "untested")])
+def test_names_that_may_be_chance_have_a_mark(q, mark):
+    decision = decide({"terms": candidates("ICA_00", task=q, memory=q, word=q, load=q)})
+    assert (words(decision), decision.source, decision.mark) == (["task", "memory", "word"], "terms", mark)
+
+
+def test_the_first_source_with_a_significant_candidate_wins():
+    terms, metadata = candidates("ICA_00", task=0.2), candidates("ICA_00", faces=0.3, emotion=0.02)
+    decision = decide({"term maps": [], "terms": terms, "metadata": metadata})
+    assert (words(decision), decision.source, decision.mark) == (["emotion"], "metadata", "")
+    decision = decide({"term maps": [], "terms": terms, "metadata": metadata[:1]})
+    assert (words(decision), decision.source, decision.mark) == (["task"], "terms", "n.s.")
+    assert decide({"term maps": [], "terms": []}) == ([], None, "")
+
+
+def test_names_come_back_from_the_table_with_runners_up(tmp_path):
+    found = {
+        "terms": [
+            *candidates("ICA_00", motor=0.001, hand=0.2, finger=0.01, arm=0.3, foot=0.04, leg=0.04, toe=0.04),
+            *candidates("ICA_01", **{"a; b, c": None, "x" * 5000: None, "\u202ea\tb": None, "d": None}),
+        ],
+        "metadata": candidates("ICA_00", tapping=0.3, motor=0.02),
+    }
+    path = tmp_path / "project_terms/desc-ICA_names.tsv"
+    write_table(path, name_components(["ICA_00", "ICA_01", "ICA_02"], found, ["terms"]))
+    assert read_names(str(path)) == {
+        "ICA_00": Names(
+            ["motor", "finger", "foot"],
+            "",
+            [
+                "leg (terms, q 0.04)", "toe (terms, q 0.04)",
+                "motor (metadata, q 0.02)", "tapping (metadata, q 0.3)",
+            ],
+        ),
+        "ICA_01": Names(["a, b, c", "x" * 199 + "…", "a b"], "untested", ["d (terms, untested)"]),
+        "ICA_02": Names([], "", []),
+    }  # fmt: skip
+    first = read_table(path)[0]
+    assert (first["name"], first["source"], first["value"], first["q"]) == ("motor; finger; foot", "terms", 1, 0.001)
+
+
+def test_names_are_written_as_in_titles():
+    assert write_names(["motor", "hand"], "") == "motor, hand"
+    assert write_names(["task"], "n.s.") == "n.s. (task)"
+    assert write_names([], "") == ""
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Return the arguments of project_terms for 10 collections with one image each, and two components.
+
+    The first five images load on ICA_00, carry the term pain and the word itch. The others carry memory.
+    """
+    rng = np.random.default_rng(0)
+    maps = np.array([smooth_noise(rng, 20), smooth_noise(rng, 20)])
+    loadings = np.array([[1.0 + 0.1 * row, 0.1] if row < 5 else [0.1, 1.0 + 0.1 * row] for row in range(10)])
+    np.save(tmp_path / "matrix.npy", (loadings @ maps).astype(np.float32))
+    volumes = np.zeros((*EGG_SHAPE, 2), np.float32)
+    volumes[EGG] = maps.T
+    nib.save(nib.Nifti1Image(volumes, EGG_AFFINE), tmp_path / "components.nii.gz")
+    nib.save(nib.Nifti1Image(EGG.astype(np.uint8), EGG_AFFINE), tmp_path / "mask.nii.gz")
+
+    def table(place, rows, columns=()):
+        path = tmp_path / f"{place}.tsv"
+        write_table(path, [dict.fromkeys(columns or column_names(path)) | row for row in rows], columns)
+        return str(path)
+
+    ids = range(100, 110)
+    images = [{"image_id": i, "collection_id": i, "name": "itch" if i < 105 else "recall"} for i in ids]
+    weights = [
+        {"image_id": i, "term": term, "weight": 0.8 + 0.01 * i if has else 0.02 * (i % 3)}
+        for i in ids
+        for term, has in (("pain", i < 105), ("memory", i >= 105))
+    ]
+    mixing = [{"image_id": i, "ICA_00": a, "ICA_01": b} for i, (a, b) in zip(ids, loadings, strict=True)]
+    outputs = {
+        name: str(tmp_path / f"project_terms/{file}")
+        for name, file in {
+            "terms": "desc-ICA_terms.tsv", "enrichment": "desc-ICA_enrichment.tsv",
+            "map_terms": "desc-ICA_termmaps.tsv", "names": "desc-ICA_names.tsv", "vocabulary": "vocabulary.tsv",
+            "matrix": "term_weights.npz",
+        }.items()
+    }  # fmt: skip
+    return outputs | {
+        "term_weights": [table("fetch_terms/terms-0", weights)],
+        "images": table("stack_images/images", images),
+        "selection": table("fetch_metadata/images", images),
+        "collections": table("fetch_metadata/collections", [{"collection_id": i} for i in ids]),
+        "voxels": str(tmp_path / "matrix.npy"),
+        "mask": str(tmp_path / "mask.nii.gz"),
+        "components": str(tmp_path / "components.nii.gz"),
+        "mixing": table("run_ica/desc-ICA_mixing", mixing, ["image_id", "ICA_00", "ICA_01"]),
+        "unmixing": "unused",
+        "projection": "mixing",
+        "center_terms": True,
+        "term_maps": None,
+        "n_permutations": 100,
+        "random_state": 0,
+        "threads": 1,
+    }
+
+
+def test_the_stage_names_components_by_their_terms(stage):
+    project_terms.main(**stage)
+    names = read_names(stage["names"])
+    assert [(label, found.words[0]) for label, found in names.items()] == [("ICA_00", "pain"), ("ICA_01", "memory")]
+    assert [row["source"] for row in read_table(stage["names"])] == ["terms", "terms"]
+    assert any(text.startswith("itch (metadata, ") for text in names["ICA_00"].runners_up)
+    saved = np.load(stage["matrix"])
+    assert saved["weights"].shape == (10, 2)
+    assert saved["terms"].tolist() == ["memory", "pain"]
+
+
+def test_a_source_without_a_table_can_name(stage, monkeypatch):
+    """Adding a source takes its function and one line in the list."""
+
+    def find_side(inputs):
+        return Found([Candidate(label, f"side of {label}", 1.0, 0.001) for label in inputs.components])
+
+    monkeypatch.setattr(project_terms, "SOURCES", (Source("side", find_side, may_name=True), *SOURCES))
+    project_terms.main(**stage)
+    rows = read_table(stage["names"])
+    assert [(row["name"], row["source"]) for row in rows] == [("side of ICA_00", "side"), ("side of ICA_01", "side")]
+    assert "pain (terms, " in rows[0]["runners_up"]
+
+
+def test_every_table_of_a_source_is_described_and_an_output_of_the_rule():
+    described = json.loads((ROOT / "workflow/schemas/tables.json").read_text())
+    rule = (ROOT / "workflow/rules/names.smk").read_text()
+    for source in (one for one in SOURCES if one.table):
+        line = next(line for line in rule.splitlines() if line.strip().startswith(f"{source.table}="))
+        file = line.partition("results/")[2].partition(".tsv")[0]
+        assert file in described
+    assert len({source.name for source in SOURCES}) == len(SOURCES)

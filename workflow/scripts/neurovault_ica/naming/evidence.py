@@ -1,0 +1,73 @@
+"""What a source of names gets and gives, and table columns that several sources share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neurovault_ica.naming.names import Candidate
+from neurovault_ica.naming.term_weights import TermWeights
+from neurovault_ica.statistics.exchanged_collections import Significance
+from neurovault_ica.types import Array, Row
+
+
+class Found(NamedTuple):
+    """What a source of names gives."""
+
+    candidates: list[Candidate]  # for each component, the strongest first
+    rows: Sequence[Row] = ()  # rows of the source's own table, if it writes one
+
+
+class Inputs(NamedTuple):
+    """What a source of names may use."""
+
+    components: list[str]  # ICA_00, ICA_01, ...
+    maps_file: str  # 4-D image of the components
+    mask_file: str
+    matrix_file: str  # images x voxels, .npy
+    images: list[Row]  # rows of stack_images/images.tsv, in the order of the loadings
+    metadata: list[Row]  # rows of fetch_metadata/images.tsv for the same images
+    collections: Mapping[Any, Row]  # rows of fetch_metadata/collections.tsv by id
+    loadings: Array  # (n_images, n_components), the mixing matrix
+    term_loadings: Array  # the mixing or unmixing matrix, as project_terms.projection says
+    term_weights: TermWeights
+    center_terms: bool
+    term_maps: str | None  # folder or 4-D image; None if not configured
+    n_permutations: int
+    random_state: int
+    threads: int
+
+
+def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[object]) -> list[Row]:
+    """Count the images that have each feature, and the collections of these images.
+
+    Parameters
+    ----------
+    carries : boolean array of shape (n_images, n_features)
+    collections : sequence
+        The collection of each image.
+
+    Returns
+    -------
+    list of dict
+        ``images`` and ``collections`` of each feature.
+    """
+    members: dict[object, list[int]] = {}
+    for row, collection in enumerate(collections):
+        members.setdefault(collection, []).append(row)
+    n_collections = np.zeros(carries.shape[1], dtype=int)
+    for rows in members.values():
+        n_collections += carries[rows].any(axis=0)
+    n_images = carries.sum(axis=0)
+    return [
+        {"images": images, "collections": studies}
+        for images, studies in zip(n_images.tolist(), n_collections.tolist(), strict=True)
+    ]
+
+
+def significance_columns(significance: Significance | None, component: int, feature: int) -> Row:
+    """Return the correlations, p and q of one component and one feature; all are None if nothing was tested."""
+    if significance is None:
+        return dict.fromkeys(Significance._fields)
+    return {name: float(values[component, feature]) for name, values in significance._asdict().items()}

@@ -1,0 +1,81 @@
+"""Read the term weights of images, as Neurosynth or the user's table gives them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from neurovault_ica.statistics.exchanged_collections import fill_missing
+from neurovault_ica.types import Array, Row
+
+# Rows read at a time. Ids are text, which takes 60 bytes a row until they are replaced by positions.
+CHUNK_ROWS = 500_000
+
+
+class TermWeights(NamedTuple):
+    """Term weights of the images that have any."""
+
+    rows: list[int]  # positions of these images among all images
+    terms: list[str]  # sorted
+    weights: Array  # (n_images_with_terms, n_terms); NaN where the weight of a term is not known
+
+    def positive(self) -> Array:
+        """Return the weights with negative ones set to 0, as in nilearn's example.
+
+        A negative weight says that a map is unlike the term's map. That names nothing.
+        """
+        return np.maximum(self.weights, 0)
+
+
+def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> TermWeights:
+    """Read the weights of all batches into one matrix.
+
+    An image without weights has no row. A term that is missing for an image is NaN, not zero.
+
+    Parameters
+    ----------
+    tables : iterable of path
+        Tables with the columns image_id, term and weight.
+    image_ids : sequence
+        Images of the decomposition; other images in the tables are skipped.
+    """
+    ids = pd.Index([str(image_id) for image_id in image_ids])
+    blocks = [_read_batch(table, ids) for table in tables]
+    rows = sorted(number for numbers, _, _ in blocks for number in numbers)
+    terms = sorted({term for _, names, _ in blocks for term in names})
+    column_of = {term: column for column, term in enumerate(terms)}
+    weights = np.full((len(rows), len(terms)), np.nan)
+    for numbers, names, block in blocks:
+        columns = np.array([column_of[term] for term in names], dtype=int)
+        weights[np.ix_(np.searchsorted(rows, numbers), columns)] = block
+    return TermWeights(rows, terms, weights)
+
+
+def _read_batch(table: str, ids: pd.Index) -> tuple[list[int], list[str], Array]:
+    """Read one batch: the positions of its images in `ids`, its terms, and its images x terms weights."""
+    column_of: dict[str, int] = {}
+    found = []
+    dtype: Any = {"image_id": str, "term": "category"}
+    for chunk in pd.read_csv(table, sep="\t", keep_default_na=False, dtype=dtype, chunksize=CHUNK_ROWS):
+        position = ids.get_indexer(chunk["image_id"])
+        used = chunk[position >= 0]
+        term = used["term"].cat.remove_unused_categories().cat
+        columns = np.array([column_of.setdefault(str(name), len(column_of)) for name in term.categories], dtype=int)
+        found.append((position[position >= 0], columns[term.codes.to_numpy(int)], used["weight"].to_numpy(float)))
+    positions, column, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    rows, row = np.unique(positions, return_inverse=True)
+    block = np.full((len(rows), len(column_of)), np.nan)
+    block[row, column] = weight
+    return rows.tolist(), list(column_of), block
+
+
+def vocabulary_rows(weights: TermWeights) -> list[Row]:
+    """Tabulate the mean weight of each term over the images that have it, largest first.
+
+    Negative weights count as 0.
+    """
+    T = weights.positive()
+    means, n_images = fill_missing(T).sum(axis=0) / max(len(T), 1), (~np.isnan(T)).sum(axis=0)
+    order = np.argsort(-means, kind="stable")
+    return [{"term": weights.terms[c], "mean_weight": means[c], "images": int(n_images[c])} for c in order]
