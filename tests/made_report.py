@@ -11,6 +11,7 @@ import yaml
 from conftest import ROOT
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
+from neurovault_ica.report.page import TEMPLATE_FILES
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.tables import column_names, write_table
 from PIL import Image
@@ -45,6 +46,8 @@ PEAKS = {
     "ICA_00": [((-10, 12, 6), 9.5), ((14, -20, 10), -6.0)],
     "ICA_01": [((0, 20, -8), 8.0)],
 }
+# The figures that the templates ask for.
+FIGURES = [name for file in TEMPLATE_FILES for name in re.findall(r'call figure\("(\w+)"', file.read_text())]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -308,9 +311,7 @@ def build_report(
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),
-        image_figures=[picture(f"plot_images/{name}.png") for name in ("quality", "coverage", "correlation")],
         glass=save_glass(folder / "glass_brains.npz"),
-        relation_figures=[picture(f"plot_relations/{name}.png") for name in ("loadings", "similarity")],
         networks=table(
             "match_networks/desc-ICA_networks",
             [
@@ -336,5 +337,6 @@ def build_report(
         else [],
         report=str(report),
         settings=settings,
+        **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
     )
     return report

@@ -80,7 +80,7 @@ def read_place(page):
 
 
 def pixel(page, axis, mm):
-    """Read the red, green and blue that a cut has at a place; the crosshair has a hole there."""
+    """Read red, green and blue of a slice at a position in mm; the crosshair leaves a hole there."""
     across, up = ((1, 2), (0, 2), (0, 1))[axis]
     where = [
         (mm[across] - BOX.low[across] + 0.5) / (BOX.high[across] - BOX.low[across] + 1),
@@ -222,7 +222,7 @@ def test_a_click_into_a_cut_goes_there(visit):
     page.mouse.click(box["x"] + (20.5 - BOX.low[0]) * zoom, box["y"] + (BOX.high[1] + 0.5 + 20) * zoom)
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert read_place(page)[0] == "x 20, y −20, z 6 mm"
-    # The wheel belongs to the cut now.
+    # The wheel now changes the slice.
     page.mouse.wheel(0, -100)
     page.wait_for_function("document.querySelector('[data-part=place]').textContent.includes('z 8 mm')")
 
@@ -287,7 +287,7 @@ def test_dark_mode_is_dark_and_light_is_light(visit):
     background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     assert min(light.evaluate(background)) > 200
     assert max(dark.evaluate(background)) < 60
-    # Around the brain a cut lets the page's own colour through.
+    # Around the brain a slice is transparent and shows the page's background.
     assert pixel(dark, 0, (0, BOX.low[1] + 3, BOX.high[2] - 3))[3] == 0
 
 
@@ -304,10 +304,19 @@ def test_a_page_that_is_too_wide_would_be_seen(visit, tmp_path):
     assert visit(file=file, viewport=TELEPHONE).evaluate("document.documentElement.scrollWidth") == 600
 
 
+def wait_for_figures(page):
+    """Wait for both static figures: a browser loads one only when it is near the window, and it has no size before."""
+    figures = page.locator("article .static img")
+    assert figures.count() == 2
+    for figure in figures.all():
+        figure.evaluate("image => image.scrollIntoView()")
+        figure.wait_for(state="visible")
+
+
 def test_without_scripts_all_components_are_there_with_their_figures(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("article:visible").count() == 2
-    assert page.locator("article .static img:visible").count() == 2
+    wait_for_figures(page)
     assert page.locator("#viewer:visible, .js-only:visible").count() == 0
 
 
@@ -325,7 +334,7 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
     page = visit()
     page.emulate_media(media="print")
     assert page.locator("article:visible").count() == 2
-    assert page.locator("article .static img:visible").count() == 2
+    wait_for_figures(page)
     assert page.locator("nav:visible, .tools:visible, #viewer:visible, .moves:visible").count() == 0
     page = visit(place="#ICA_01")
     page.emulate_media(media="print")

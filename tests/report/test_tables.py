@@ -1,4 +1,4 @@
-"""Rows of the page follow from the tables of the run."""
+"""The rows of the page follow from the tables of the run."""
 
 import re
 
@@ -84,15 +84,15 @@ def test_images_used_and_refused_have_the_same_keys():
 
 
 def test_every_reason_of_the_workflow_is_explained():
-    codes = set()
-    for script in ("criteria", "download_images", "mask_images", "stack_images"):
-        source = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text()
-        codes |= set(re.findall(r'(?:UnusableError|_failed|\brejection)\(\s*"(\w+)"', source))
-        codes |= set(re.findall(r'\("(\w+)", (?:measured|rarer)', source))
-        codes |= set(re.findall(r'"(duplicate|inverted_contrast)"', source))
-    assert {"missing_file", "unreadable", "not_3d", "thresholded", "one_signed", "magnitude", "unit"} <= codes
-    assert {"constant", "duplicate", "inverted_contrast"} <= codes
-    assert codes <= set(REASONS)
+    scripts = ROOT / "workflow" / "scripts"
+    package = scripts / "neurovault_ica"
+    files = [*scripts.glob("*.py"), *(package / "archive").glob("*.py"), *(package / "images").glob("*.py")]
+    pattern = re.compile(r'(?:UnusableError|_failed|\brejection)\(\s*"(\w+)"')
+    raised = {reason for file in files for reason in pattern.findall(file.read_text(encoding="utf-8"))}
+    assert {"missing_file", "unreadable", "not_3d", "constant"} <= raised
+    measured = {"coverage", "background", "few_values", "thresholded", "outside_brain", "misplaced"}
+    measured |= {"one_signed", "magnitude", "unit", "duplicate", "inverted_contrast"}
+    assert raised | measured <= set(REASONS)
     rows = explain_rejections([{"reason": "duplicate", "stage": "stack_images"}] * 2)
     assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
 
