@@ -74,7 +74,7 @@ def main(
     """Render the page.
 
     `recovery` is empty except in a demo run. `networks` is empty without a reference, and `mixture_figures` if the
-    threshold does not come from a mixture. `page_figures` are all other inputs: figures that the template shows by name.
+    threshold does not come from a mixture. `page_figures` are all other inputs: the template shows them by name.
     """
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
@@ -93,9 +93,7 @@ def main(
         peaks=group_by_component(read_table(peaks)),
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
-    add_pictures(
-        components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures
-    )
+    add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
     for component in components:
         component["warnings"] = flags_of(component)
     n_with_terms, without_terms = count_missing_terms(

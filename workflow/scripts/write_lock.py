@@ -45,8 +45,8 @@ def main(
 ) -> None:
     """Write the lock, the record of the run, the methods text and the references.
 
-    `mixture` is empty if the threshold does not come from a mixture, `networks` if no reference is configured. `results`
-    are all files whose checksums are recorded.
+    `mixture` is empty if the threshold does not come from a mixture, `networks` if no reference is configured.
+    `results` are all files whose checksums are recorded.
     """
     chosen, used = read_table(selection), read_table(images)
     studies = read_table(collections)

@@ -11,8 +11,8 @@ from PIL.PngImagePlugin import putchunk
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # PNG's colour type by number of channels: grey, colour, colour with transparency.
 COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
-# Filter type Up (PNG specification, 9.2): each row is stored as its difference from the row above. For brain slices this
-# filter gives the smallest files.
+# Filter type Up (PNG specification, 9.2): each row is stored as its difference from the row above. Brain slices become
+# smallest with this filter.
 UP = 2
 FASTEST = 1  # compression level
 

@@ -21,8 +21,8 @@ from neurovault_ica.runtime.files import replacing
 
 Place = tuple[float, float]  # on a sheet, mm
 DPI = 150
-# Resolution of brain slices in PDFs. matplotlib compresses these slowly, so PDFs have fewer pixels than PNGs. A component's
-# figure still has 1 pixel per mm in its small slices (the template's resolution) and 2 in its large ones.
+# Resolution of brain slices in PDFs. matplotlib compresses them slowly, so PDFs have fewer pixels than PNGs. In the
+# figure of a component, small slices still have about 1 pixel per mm, as the template has, and large ones 2.
 PDF_DPI = 100
 INK, FAINT = "#1b1f24", "#5b6570"
 

@@ -22,8 +22,8 @@ MOST_STEPS = 6
 def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None) -> Row | None:
     """Lay out components by their bootstrap correlation across studies and by their explained variance.
 
-    The axis covers only the range of the components, so that similar values can be told apart. The limit is drawn only if
-    it lies in this range.
+    The axis covers only the range of the components, so that similar values can be told apart. The limit is drawn only
+    if it lies in this range.
 
     Parameters
     ----------

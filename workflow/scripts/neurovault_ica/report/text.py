@@ -56,7 +56,8 @@ def read_markdown(text: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``kind`` (heading, paragraph or list), then ``lead`` and ``text``, or ``items`` as pairs of a text and a URL or None.
+        ``kind`` (heading, paragraph or list), then ``lead`` and ``text``, or ``items``: pairs of a text and a URL or
+        None.
     """
     blocks: list[dict[str, Any]] = []
     for block in filter(None, re.split(r"\n\s*\n", text.strip())):

@@ -19,7 +19,7 @@ from neurovault_ica.figures.slices import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.types import Row
 
-# Code of the largest absolute value of a map. It fits a signed byte, so the viewer shows 1/127 of the range as one step.
+# Code of the largest absolute value of a map: the largest signed byte. One step is 1/127 of that value.
 LARGEST_CODE = 127
 # Code of white: 64 grey levels. With 256 levels the template would take half as much space again.
 LARGEST_GREY = 63

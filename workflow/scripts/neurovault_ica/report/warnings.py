@@ -33,7 +33,9 @@ def find_warnings(
     found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
-        found.append(f"Only {n_images} images for {n_components} components: some components may consist of a single image.")
+        found.append(
+            f"Only {n_images} images for {n_components} components: some components may consist of a single image."
+        )
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if n_rejected > n_images:
