@@ -232,7 +232,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "converged after 12 iterations",
         "17 bootstrap samples of the collections",
         "was 0.65 (lowest 0.60; 95th percentile under random rotation",
-        "2 images of 2 had Neurosynth",
+        "2 of 2 images had Neurosynth",
         "2 images in the lock (from 1 collection without a DOI) may be removed",
     ):
         assert words in text, words

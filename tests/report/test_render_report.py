@@ -70,7 +70,7 @@ def test_page_says_what_the_tables_say(render):
         "Passed all stability checks.",
         "Flagged: unstable start, not reproduced, one study, nothing above threshold, name uncertain.",
         "0.31 too low when studies are resampled; must exceed 0.5 and chance (0.20)",
-        "Effective number of collections 1.6 of 2 share of the largest: 80.0 %",
+        "Effective number of collections 1.6 of 2 largest share: 80.0 %",
         "Study seven 80.0 % 0.600 2",
         "thresholded 1 " + REASONS["thresholded"],
         "thresholded 0.83 (limit 0.6 )",

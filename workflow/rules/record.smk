@@ -99,6 +99,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         code_of("render_report"),
+        **page_figures(rules.plot_images, rules.plot_relations),
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
         term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
@@ -129,7 +130,6 @@ rule render_report:
         methods=rules.write_lock.output.methods,
         references=rules.write_lock.output.references,
         recovery=rules.check_demo.output.recovery if DEMO else [],
-        **page_figures(rules.plot_images, rules.plot_relations),
     output:
         report=shown("results/render_report/report.html", "page", "Page", "report of the run"),
     log:

@@ -28,7 +28,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else ""
     )
     return (
-        f"**Names.** {number(facts['images_with_terms'], 'image')} of {facts['images_used']:,} had Neurosynth"
+        f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had Neurosynth"
         f" {cited('yarkoni2011neurosynth')} term weights. These are correlations of the image with the meta-analytic"
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
         f" not counted as zero. The weights were projected on the components through {through}{centred}."
