@@ -1,4 +1,4 @@
-"""A report of made tables, hostile texts for it, and a reader of the page."""
+"""A report of synthetic tables, hostile texts for it, and a parser of the page."""
 
 import os
 import re
@@ -26,10 +26,10 @@ HOSTILE = [
     "$\\frac{1}{2}$ &amp; &lt;b&gt;",
     "\u202eright to left\u2066",
     "שלום <b>عالم</b>",
-    "y" * 1500,  # as long as a cell may be, and whole
+    "y" * 1500,  # the longest cell that is not cut
     "--><style>*{display:none}</style>",
 ]
-# A head of an eighth of the real one's volume: made and packed in a moment.
+# An eighth of the real brain's volume, so that it is made and packed quickly.
 BOX = Box((-30, -40, -20), (30, 40, 30))
 GRID_MM = 2
 METHODS = """# Methods
@@ -52,7 +52,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Collects elements, attributes and text, and checks that the elements nest."""
+    """Collect elements, attributes and text, and check that elements are nested correctly."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -86,7 +86,7 @@ class Page(HTMLParser):
 
 
 def made_template(_=None):
-    """Make a template, a ball of even grey, at 1 mm."""
+    """Make a template at 1 mm: an ellipsoid of uniform grey."""
     ticks = [np.arange(low, high + 1) for low, high in zip(BOX.low, BOX.high, strict=True)]
     mm = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
     radius = np.linalg.norm((mm - (0, 0, 5)) / (30, 40, 25), axis=-1)
@@ -133,7 +133,7 @@ def build_report(
     networks=False,
     mixtures=False,
 ):
-    """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts. Return its path."""
+    """Render a page of 3 images, 2 collections and 2 components. `word` changes texts of the archive. Return the path."""
 
     def table(place, rows, columns=()):
         names = [*columns] or column_names(folder / f"{place}.tsv")
@@ -149,13 +149,13 @@ def build_report(
 
     def picture(place):
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        # Each of another width: Chromium keeps equal pictures once in a PDF.
+        # Widths differ, because Chromium stores equal pictures only once in a PDF.
         Image.new("RGBA", (60 + len(places), 40), (200, 30, 30, 255)).save(folder / place)
         places.append(place)
         return str(folder / place)
 
     def q_of(label, rank):
-        """Make the first two terms of ICA_00 significant."""
+        """Return q so that only the first two terms of ICA_00 are significant."""
         return min(1.0, 0.0004 * 60 ** (rank - 1)) if tested and label == "ICA_00" else 1.0 if tested else None
 
     labels = list(PEAKS)

@@ -1,4 +1,4 @@
-"""The paragraphs describe what a run did, and nothing that it did not do."""
+"""The paragraphs describe what a run did, and nothing else."""
 
 import yaml
 from conftest import ROOT

@@ -1,4 +1,4 @@
-"""Points of the chart are where their numbers are, and labels cover nothing."""
+"""The chart places points by their numbers, and labels cover nothing."""
 
 import numpy as np
 import pytest

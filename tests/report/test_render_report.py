@@ -29,7 +29,7 @@ HOSTILE_ADDRESSES = [
 
 @pytest.fixture(scope="module")
 def render(tmp_path_factory):
-    """Render the made report and return its text; the same choices are rendered once, unless in a named folder."""
+    """Render the synthetic report and return its text. Equal choices are rendered only once per name."""
     known = {}
 
     def run(name="", **choices):
@@ -41,7 +41,7 @@ def render(tmp_path_factory):
     return run
 
 
-def test_page_says_what_the_tables_say(render):
+def test_page_shows_the_numbers_of_the_tables(render):
     text = Page(render()).text()
     for words in (
         "2 independent components of 3 statistic maps from 2 collections",
@@ -153,7 +153,7 @@ def test_fitted_mixtures_are_shown_where_there_are_any(render):
 
 
 def decoded(text):
-    """Decode the picture in a data address."""
+    """Decode the picture in a data URI."""
     return Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", text).group(1))))
 
 
@@ -216,7 +216,7 @@ def test_page_allows_itself_its_own_two_scripts_alone(render):
     assert len(hashes) == 2
 
 
-def test_links_in_the_page_have_their_place(render):
+def test_links_within_the_page_have_a_target(render):
     page = Page(render())
     places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(places) == len(set(places))
@@ -236,7 +236,7 @@ def test_linked_tables_are_files_of_the_demo(render):
     }
 
 
-def test_figures_are_inside_with_alternative_text(render):
+def test_figures_are_embedded_with_alternative_text(render):
     images = Page(render()).all("img")
     figures = [image for image in images if "Slices through" not in image["alt"] and "data:image/webp" in image["src"]]
     assert len(figures) == 7
@@ -256,7 +256,7 @@ def test_configuration_shows_what_differs_from_the_defaults(tmp_path, monkeypatc
     ]  # fmt: skip
 
 
-def test_headings_leave_out_no_level(render):
+def test_headings_skip_no_level(render):
     levels = [int(tag[1]) for tag, _ in Page(render()).elements if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1

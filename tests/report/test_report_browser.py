@@ -1,4 +1,4 @@
-"""The page in a real browser: quiet, whole, at work, and nothing of the archive's text at work."""
+"""The page in a real browser: it works without errors or requests, and text from the archive does nothing."""
 
 import itertools
 import shutil
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.skipif(
 
 
 def hostile_words():
-    """Put another hostile text before each text of the archive."""
+    """Prefix each text of the archive with the next hostile text."""
     texts = itertools.cycle(HOSTILE)
     return lambda text: f"{next(texts)} {text}"
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Render the made report with honest and with hostile texts; return the paths."""
+    """Render the synthetic report with harmless and with hostile texts; return the paths."""
     folder = tmp_path_factory.mktemp("reports")
     return {
         "honest": build_report(folder / "honest"),
@@ -44,7 +44,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, pages):
-    """Open a page, with the network switched off; afterwards, nobody has complained and nothing was asked for."""
+    """Open pages without a network, and check at the end that there were no errors and no requests."""
     contexts, complaints = [], []
 
     def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, **settings):
@@ -67,7 +67,7 @@ def visit(browser, pages):
 
 
 def data_of(request):
-    """Give the address of a request for data inside the page, which is no request."""
+    """Return the URL of a request for data within the page, which does not count as a request."""
     return {request.url} if request.url.startswith(("data:", "blob:")) else set()
 
 
@@ -215,7 +215,7 @@ def test_each_sign_has_its_own_threshold(visit):
     assert is_cold(pixel(page, 2, place))
 
 
-def test_a_click_into_a_cut_goes_there(visit):
+def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     page = visit(place="#ICA_00")
     box = page.locator("canvas[data-axis='2']").bounding_box()
     zoom = box["width"] / (BOX.high[0] - BOX.low[0] + 1)
@@ -234,7 +234,7 @@ def test_outside_the_mask_there_is_no_value(visit):
     assert read_place(page) == ("x −30, y 12, z 6 mm", "outside the mask")
 
 
-def test_everything_goes_with_the_keyboard(visit):
+def test_everything_works_with_the_keyboard(visit):
     page = visit()
     page.focus("#gallery a[href='#ICA_00']")
     page.keyboard.press("Enter")
@@ -354,7 +354,7 @@ def test_pdf_has_pages_of_text_and_figures(visit):
 
 @pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
 @pytest.mark.parametrize("kind", ["honest", "hostile"])
-def test_something_is_drawn(visit, tmp_path, kind, viewport):
+def test_the_page_is_not_blank(visit, tmp_path, kind, viewport):
     file = tmp_path / "page.png"
     visit(kind, viewport=viewport).screenshot(path=file)
     grey = np.asarray(Image.open(file).convert("L"), dtype=float)
