@@ -133,7 +133,7 @@ def build_report(
     networks=False,
     mixtures=False,
 ):
-    """Render a page of 3 images, 2 collections and 2 components. `word` changes texts of the archive. Return the path."""
+    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive."""
 
     def table(place, rows, columns=()):
         names = [*columns] or column_names(folder / f"{place}.tsv")

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from made_report import HOSTILE, Page, build_report
+from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
 from neurovault_ica.report.page import list_settings
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
@@ -239,7 +239,7 @@ def test_linked_tables_are_files_of_the_demo(render):
 def test_figures_are_embedded_with_alternative_text(render):
     images = Page(render()).all("img")
     figures = [image for image in images if "Slices through" not in image["alt"] and "data:image/webp" in image["src"]]
-    assert len(figures) == 7
+    assert len(figures) == len(PEAKS) + len(FIGURES)
     assert all(figure["alt"] for figure in figures)
     assert "−10, 12, 6 mm" in figures[0]["alt"]
     red, green, blue = decoded(figures[0]["src"]).getpixel((30, 20))
