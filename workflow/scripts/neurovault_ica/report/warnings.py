@@ -70,8 +70,8 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
         )
     if flagged["not_reproduced"]:
         found.append(
-            f"{_listing(flagged['not_reproduced'])}: not reproduced across studies, or no better than by chance"
-            " (bootstrap or split-half). These may not appear in other samples of studies."
+            f"{_listing(flagged['not_reproduced'])}: not reproduced across studies (bootstrap or split-half), or no"
+            " better than chance. These may not appear in other samples of studies."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
