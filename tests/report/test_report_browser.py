@@ -345,6 +345,8 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
 
 def test_pdf_has_pages_of_text_and_figures(visit):
     page = visit()
+    page.emulate_media(media="print")
+    wait_for_figures(page)
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     # Two thumbnails and two figures, lazily loaded ones too.
