@@ -26,7 +26,7 @@ HOSTILE = [
     "$\\frac{1}{2}$ &amp; &lt;b&gt;",
     "\u202eright to left\u2066",
     "שלום <b>عالم</b>",
-    "y" * 1500,  # the longest cell that is not cut
+    "y" * 1500,  # long, but not long enough for write_table to cut it
     "--><style>*{display:none}</style>",
 ]
 # An eighth of the real brain's volume, so that it is made and packed quickly.

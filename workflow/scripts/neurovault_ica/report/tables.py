@@ -54,6 +54,7 @@ REASONS = {
     "inverted_contrast": "The map is practically an earlier one with the sign reversed.",
     "constant": "All voxels of the brain have the same value.",
 }
+# Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
     "missing_file": "no term file in the archive",
     "not_asked": "not requested (neurosynth_url: null)",
@@ -72,6 +73,7 @@ NO_TERMS = {
     "server_down": "server down",
     "changed": "differs from the lock",
 }
+# Names on the page for the rules that reject images.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
 
 
