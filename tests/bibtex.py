@@ -1,10 +1,10 @@
-"""Read BibTeX as BibTeX does, to see what it makes of ours."""
+"""A strict reader of BibTeX for tests."""
 
 import re
 
 
 def parse_bibtex(text):
-    """Read entries as BibTeX does: @kind{key, then fields whose braces balance; all else is a comment."""
+    """Read entries as BibTeX does: ``@kind{key,`` and fields with balanced braces. Everything else is a comment."""
     entries, position = {}, 0
     while (start := text.find("@", position)) >= 0:
         head = re.compile(r"@(\w+)\{([^,\s{}]+),\s*").match(text, start)

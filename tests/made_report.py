@@ -1,4 +1,4 @@
-"""A report of made tables, hostile texts for it, and a reader of the page."""
+"""A report of synthetic tables, hostile texts for it, and a parser of the page."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from conftest import ROOT
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.naming.names import Candidate, name_components
+from neurovault_ica.report.page import TEMPLATE_FILES
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.tables import column_names, write_table
 from PIL import Image
@@ -26,10 +27,10 @@ HOSTILE = [
     "$\\frac{1}{2}$ &amp; &lt;b&gt;",
     "\u202eright to left\u2066",
     "שלום <b>عالم</b>",
-    "y" * 1500,  # as long as a cell may be, and whole
+    "y" * 1500,  # long, but not long enough for write_table to cut it
     "--><style>*{display:none}</style>",
 ]
-# A head of an eighth of the real one's volume: made and packed in a moment.
+# An eighth of the real brain's volume, so that it is made and packed quickly.
 BOX = Box((-30, -40, -20), (30, 40, 30))
 GRID_MM = 2
 METHODS = """# Methods
@@ -46,11 +47,13 @@ PEAKS = {
     "ICA_00": [((-10, 12, 6), 9.5), ((14, -20, 10), -6.0)],
     "ICA_01": [((0, 20, -8), 8.0)],
 }
+# The figures that the templates ask for.
+FIGURES = [name for file in TEMPLATE_FILES for name in re.findall(r'call figure\("(\w+)"', file.read_text())]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Collects elements, attributes and text, and checks that the elements nest."""
+    """Collect elements, attributes and text, and check that elements are nested correctly."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -84,7 +87,7 @@ class Page(HTMLParser):
 
 
 def made_template(_=None):
-    """Make a template, a ball of even grey, at 1 mm."""
+    """Make a template at 1 mm: an ellipsoid of uniform grey."""
     ticks = [np.arange(low, high + 1) for low, high in zip(BOX.low, BOX.high, strict=True)]
     mm = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1)
     radius = np.linalg.norm((mm - (0, 0, 5)) / (30, 40, 25), axis=-1)
@@ -131,7 +134,7 @@ def build_report(
     networks=False,
     mixtures=False,
 ):
-    """Render a page of 3 images, 2 collections and 2 components; `word` makes the archive's texts. Return its path."""
+    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive."""
 
     def table(place, rows, columns=()):
         names = [*columns] or column_names(folder / f"{place}.tsv")
@@ -147,13 +150,13 @@ def build_report(
 
     def picture(place):
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        # Each of another width: Chromium keeps equal pictures once in a PDF.
+        # Widths differ, because Chromium stores equal pictures only once in a PDF.
         Image.new("RGBA", (60 + len(places), 40), (200, 30, 30, 255)).save(folder / place)
         places.append(place)
         return str(folder / place)
 
     def q_of(label, rank):
-        """Make the first two terms of ICA_00 significant."""
+        """Return q so that only the first two terms of ICA_00 are significant."""
         return min(1.0, 0.0004 * 60 ** (rank - 1)) if tested and label == "ICA_00" else 1.0 if tested else None
 
     labels = list(PEAKS)
@@ -315,9 +318,7 @@ def build_report(
                 for order, (place, value) in enumerate(PEAKS["ICA_00"] + [((0, 0, k), 2.0) for k in range(30)])
             ],
         ),
-        image_figures=[picture(f"plot_images/{name}.png") for name in ("quality", "coverage", "correlation")],
         glass=save_glass(folder / "glass_brains.npz"),
-        relation_figures=[picture(f"plot_relations/{name}.png") for name in ("loadings", "similarity")],
         networks=table(
             "match_networks/desc-ICA_networks",
             [
@@ -343,5 +344,6 @@ def build_report(
         else [],
         report=str(report),
         settings=settings,
+        **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
     )
     return report

@@ -1,14 +1,15 @@
-"""PNGs come back pixel by pixel from Pillow, and so do the pictures of a PDF."""
+"""Pillow reads back the same pixels from our PNGs, and the brains in PDFs are those of the sheet."""
 
 import io
 import re
-import zlib
+import struct
 
 import numpy as np
 import pytest
-from neurovault_ica.figures.png import quick_png, write_png
-from neurovault_ica.figures.sheet import DPI, Sheet
+from neurovault_ica.figures.png import SIGNATURE, write_png
+from neurovault_ica.figures.sheet import PDF_DPI, Sheet
 from PIL import Image
+from PIL.PngImagePlugin import putchunk
 
 
 @pytest.mark.parametrize(("n_channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
@@ -30,30 +31,27 @@ def test_upside_down_pixels_come_back():
     assert set(Image.open(stream).info) == set()
 
 
-def test_pillow_writes_so_only_for_a_while_and_not_what_has_a_palette():
-    usual = Image.SAVE["PNG"]
-    palette = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).convert("P")
-    with quick_png():
-        palette.save(stream := io.BytesIO(), format="png")
-        assert Image.SAVE["PNG"] is not usual
-    assert Image.open(stream).mode == "P"
-    assert Image.SAVE["PNG"] is usual
+def picture_in(pdf):
+    """Read the picture of a PDF: its data are those of a PNG, and matplotlib stores the lowest row first."""
+    found = re.search(rb"/Subtype /Image.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
+    width, height = (int(re.search(rb"/%b (\d+)" % side, pdf)[1]) for side in (b"Width", b"Height"))
+    stream = io.BytesIO(SIGNATURE)
+    stream.seek(0, io.SEEK_END)
+    putchunk(stream, b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
+    putchunk(stream, b"IDAT", found[1])
+    putchunk(stream, b"IEND")
+    return np.asarray(Image.open(stream))[::-1]
 
 
-def test_the_picture_in_a_pdf_is_the_sheet(tmp_path):
-    """Read as a PDF reader does: deflated, each row after the number of its PNG filter."""
-    pixels = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+def test_a_pdf_shows_the_brains_of_the_sheet_with_fewer_pixels(tmp_path):
+    rng = np.random.default_rng(2)
+    # Blocks of 3 by 3 equal pixels, because 3 pixels of a PNG become 2 of a PDF.
+    pixels = np.repeat(np.repeat(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8), 3, axis=0), 3, axis=1)
     sheet = Sheet(100, 80, inches=1)
     sheet.place(pixels, 0, 0)
     sheet.save(str(tmp_path / "sheet.png"), title="Sheet")
-    pdf = (tmp_path / "sheet.pdf").read_bytes()
-    found = re.search(rb"/Subtype /Image.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
-    height, width = sheet.background.shape[:2]
-    rows = np.frombuffer(zlib.decompress(found[1]), np.uint8).reshape(height, 1 + 3 * width)
-    # Filter 2: the difference from the row above.
-    assert set(rows[:, 0]) == {2}
-    shown = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).reshape(height, width, 3)
-    # matplotlib stores the lowest row first.
-    np.testing.assert_array_equal(shown[::-1], sheet.background)
-    np.testing.assert_array_equal(shown[:40, :60], pixels)
-    assert width == DPI
+    shown = picture_in((tmp_path / "sheet.pdf").read_bytes())
+    assert shown.shape == (80 * PDF_DPI // 100, PDF_DPI, 3)
+    expected = np.asarray(Image.fromarray(sheet.background).resize((PDF_DPI, 80), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(shown, expected)
+    assert np.corrcoef(shown[-40:, :40][::2, ::2].ravel(), pixels[::-1][-60:][::3, ::3].ravel())[0, 1] > 0.9

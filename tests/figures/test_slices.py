@@ -1,4 +1,4 @@
-"""Cuts are read and coloured as the map says; text from the network is fit to be drawn."""
+"""Slices have the values and colours of the map, and text from the archive can be drawn."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_scale_is_never_empty():
         assert scale.brightest > scale.threshold == scale.negative_threshold
 
 
-def test_of_a_sign_of_which_nothing_is_shown_the_threshold_is_above_all_values():
+def test_the_threshold_of_a_hidden_sign_is_above_all_values():
     values = np.linspace(-2, 8, 101)
     scale = scale_of(values, Limits(3.0, np.inf))
     assert scale.threshold == 3

@@ -1,4 +1,4 @@
-"""Works are cited as papers cite them; metadata of collections cannot leave their BibTeX field."""
+"""Works are cited in the usual form, and metadata of collections cannot break out of a BibTeX field."""
 
 import pytest
 from bibtex import parse_bibtex

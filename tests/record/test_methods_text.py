@@ -1,9 +1,10 @@
-"""The paragraphs say what this run did, and nothing that it did not do."""
+"""The paragraphs describe what a run did, and nothing else."""
 
 import yaml
 from conftest import ROOT
 from neurovault_ica.record.facts import run_facts
-from neurovault_ica.record.methods_text import _networks_paragraph, _threshold_paragraph, methods_text
+from neurovault_ica.record.methods_text import methods_text, threshold_paragraph
+from neurovault_ica.record.names_text import networks_paragraph
 
 FLAGS = {
     "min_iq_restarts": 0.6,
@@ -45,28 +46,28 @@ def test_methods_follow_the_configuration():
     )
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "without a limit on the number of images of one collection",
-        "All passed the quality control",
+        "without a limit on the number of images per collection",
+        "All passed quality control",
         "third-order spline interpolation",
-        "extrapolation from the rim",
+        "extrapolation from the edge of the data",
         "a study-specific mask",
         "The maps were not scaled",
         "did not converge within 200 iterations",
         "seed 3",
         "through the unmixing matrix.",
-        "they are not tests of significance",
+        "their significance was not tested",
     ):
         assert words in text, words
     for words in (
         "ICASSO",
-        "each term centred",
+        "Each term was centred",
         "my/mask",
         "random starts",
-        "drawn with replacement",
+        "bootstrap sample",
         "Benjamini",
-        "maps of terms",
+        "term map",
         "halves",
-        "counted alike",
+        "equal weight",
     ):
         assert words not in text, words
 
@@ -101,21 +102,20 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     assert facts["components_with_significant_terms"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "whole collections were permuted (2,500 arrangements, and up to 250,000 for pairs that few of them reached;"
-        " Besag and Clifford 1991)",
-        "in 250,000 Gaussian random maps (FWHM 30 mm)",
+        "permuted as blocks (2,500 permutations, and up to 250,000 for pairs with small p; Besag and Clifford 1991)",
+        "replaced with 250,000 Gaussian random maps (FWHM 30 mm)",
         "1 of 2 pairs of component and label had q < 0.05",
-        "correlated over the mask with 2 maps of terms, and tested one-sided against surrogates",
+        "correlated over the mask with 2 term maps. The correlations were tested one-sided against surrogates",
         "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",
     ):
         assert words in text, words
-    assert "not tests" not in text
+    assert "was not tested" not in text
 
 
-def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
+def test_methods_describe_stability_and_flags():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
@@ -148,18 +148,18 @@ def test_methods_say_what_is_known_of_stability_and_what_is_flagged():
     assert facts["components_without_activation"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
-        "the 8 collections counted as much as 7.2 of equal share",
-        "so that collections counted alike.",
+        "The effective number of collections was 7.2 of 8 (one over the sum",
+        "so that collections had equal weight.",
         "from 20 random starts, each on a random tenth of the voxels and for at most 100 iterations (17 converged)",
-        "The stability index Iq over these had a mean of 0.80 (lowest 0.70)",
-        "19 times the collections were drawn with replacement",
-        "on a tenth of the voxels, within the 7 leading principal axes of all images; the components' mean",
-        "was 0.60 (lowest 0.40; axes turned at random in the subspaces of the draws stay below 0.55 in 95 % of cases)",
+        "The stability index Iq of these matches had a mean of 0.80 (lowest 0.70)",
+        "19 bootstrap samples of the collections were each decomposed",
+        "on a tenth of the voxels, within the 7 leading principal axes of all images. The components' mean",
+        "was 0.60 (lowest 0.40; 95th percentile under random rotation: 0.55)",
         "In 10 random splits of the collections into halves",
-        "was 0.45 (lowest 0.20; by chance below 0.35)",
-        "Of 2 components, 1 is flagged as not_reproduced (mean |r| in the draws below 0.5, or mean |r| between halves"
-        " below 0.4, or not above chance); 2 are flagged as one_collection (share of one collection in the squared"
-        " loadings above 0.6).",
+        "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
+        "Of 2 components, 1 is flagged as not_reproduced (mean |r| in bootstrap samples below 0.5, or mean |r| between"
+        " halves below 0.4, or not above chance); 2 are flagged as one_collection (share of a single collection in the"
+        " squared loadings above 0.6).",
     ):
         assert words in text, words
     assert "start_dependent" not in text
@@ -170,9 +170,9 @@ def test_methods_say_which_networks_and_how_many_components_have_one():
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
     }  # fmt: skip
-    assert _networks_paragraph(facts, settings) == []
+    assert networks_paragraph(facts, settings) == []
     settings["match_networks"] |= {"reference": "yeo_2011_7", "n_surrogates": 5000}
-    (text,) = _networks_paragraph(facts, settings)
+    (text,) = networks_paragraph(facts, settings)
     for words in (
         "compared with the networks yeo_2011_7 (Yeo et al. 2011)",
         "with their best networks was 0.38.",
@@ -181,21 +181,21 @@ def test_methods_say_which_networks_and_how_many_components_have_one():
     ):
         assert words in text, words
     settings["match_networks"]["reference"] = "lab/mine.nii.gz"
-    (text,) = _networks_paragraph(facts | {"networks_tested": 0}, settings)
+    (text,) = networks_paragraph(facts | {"networks_tested": 0}, settings)
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text
     assert "surrogates" not in text
 
 
-def test_methods_say_from_where_on_maps_are_shown():
+def test_methods_describe_the_threshold():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     facts = {"components": 20, "components_without_activation": 2}
     for threshold, words in (
-        ({"percentile": 90}, "shown from the 90th percentile of their absolute values on. Clusters"),
-        ({"z": 2.5}, "shown from absolute values of 2.5 standard deviations on. Clusters"),
-        ({"mixture": 0.5}, "probability above 0.5, in a mixture"),
+        ({"percentile": 90}, "thresholded at the 90th percentile of their absolute values. A cluster"),
+        ({"z": 2.5}, "thresholded at an absolute value of 2.5 standard deviations. A cluster"),
+        ({"mixture": 0.5}, "probability of activation above 0.5. The probability comes from a mixture model"),
         ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
-        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004); 2 of 20 components had no such value. Clusters"),
+        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004). In 2 of 20 components no value did. A cluster"),
     ):
         settings["plot_components"]["threshold"] = threshold
-        assert words in _threshold_paragraph(facts, settings)
+        assert words in threshold_paragraph(facts, settings)

@@ -21,7 +21,7 @@ HOSTILE = r'}} @misc{evil, title={$x$ 50% #1 a_b ~ ^ \input{/etc/passwd} "q" & <
 def lock(tmp_path):
     """Run the stage on 4 selected images, 2 of them used; return the folder of its outputs."""
 
-    def run(name="run", *, word=str, source="demo"):
+    def run(name="run", *, word=str, source="demo", **inputs):
         folder = tmp_path / name
 
         def table(place, rows):
@@ -56,6 +56,26 @@ def lock(tmp_path):
             "run": str(folder / "write_lock/run.json"),
             "methods": str(folder / "write_lock/methods.md"),
             "references": str(folder / "write_lock/references.bib"),
+        }
+        terms = table(
+            "project_terms/desc-ICA_terms",
+            [{"component": "ICA_00", "term": word("motor"), "rank": 1, "weight": 1.0, "images": 2, "q": 0.01}],
+        )
+        stability = table(
+            "run_ica/desc-ICA_stability",
+            [
+                {"component": f"ICA_0{k}", "iq_restarts": 0.8 + k / 10, "r_bootstraps": 0.6 + k / 10}
+                | {"r_split_half": 0.5 + k / 10, "chance_r_bootstraps": 0.3, "chance_r_split_half": 0.2}
+                for k in range(2)
+            ],
+        )
+        tables = {
+            "terms": terms,
+            "stability": stability,
+            "enrichment": table("project_terms/desc-ICA_enrichment", []),
+            "map_terms": table("project_terms/desc-ICA_termmaps", []),
+            "mixture": [],
+            "networks": [],
         }
         main(
             selection=table("fetch_metadata/images", selection),
@@ -110,21 +130,8 @@ def lock(tmp_path):
                 [{"image_id": 3, "reason": "thresholded"}, {"image_id": 4, "reason": "missing_file"}],
             ),
             decomposition=str(folder / "run_ica/desc-ICA_decomposition.json"),
-            results=[
-                str(result),
-                table(
-                    "project_terms/desc-ICA_terms",
-                    [{"component": "ICA_00", "term": word("motor"), "rank": 1, "weight": 1.0, "images": 2, "q": 0.01}],
-                ),
-                table(
-                    "run_ica/desc-ICA_stability",
-                    [
-                        {"component": f"ICA_0{k}", "iq_restarts": 0.8 + k / 10, "r_bootstraps": 0.6 + k / 10}
-                        | {"r_split_half": 0.5 + k / 10, "chance_r_bootstraps": 0.3, "chance_r_split_half": 0.2}
-                        for k in range(2)
-                    ],
-                ),
-            ],
+            results=[str(result), terms, stability],
+            **(tables | inputs),
             settings=settings,
             data_dir="data",
             **outputs,
@@ -155,6 +162,22 @@ def test_an_image_without_download_status_is_a_defect():
         lock_rows([{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}], [], [], set())
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("terms", "project_terms/desc-ICA_terms.tsv"),
+        ("stability", "run_ica/desc-ICA_stability.tsv"),
+        ("enrichment", "project_terms/desc-ICA_enrichment.tsv"),
+        ("map_terms", "project_terms/desc-ICA_termmaps.tsv"),
+        ("mixture", "plot_components/desc-ICA_mixture.tsv"),
+        ("networks", "match_networks/desc-ICA_networks.tsv"),
+    ],
+)
+def test_a_missing_table_is_an_error(lock, name, table):
+    with pytest.raises(FileNotFoundError, match=table):
+        lock(**{name: f"nowhere/{table}"})
+
+
 def test_hashes_are_those_of_the_files(lock):
     folder = lock()
     run = json.loads((folder / "write_lock/run.json").read_text())
@@ -179,9 +202,9 @@ def test_run_has_configuration_seeds_versions_and_counts(lock):
     assert counts["mean_iq_restarts"] == pytest.approx(0.85)
     assert counts["mean_r_split_half"] == pytest.approx(0.55)
     text = (folder / "methods.md").read_text()
-    assert "the 2 collections counted as much as 1.6 of equal share" in text
+    assert "The effective number of collections was 1.6 of 2" in text
     assert "In 10 random splits of the collections into halves" in text
-    assert "was 0.55 (lowest 0.50; by chance below 0.20)" in text
+    assert "was 0.55 (lowest 0.50; 95th percentile under random rotation: 0.20)" in text
 
 
 def test_same_results_give_the_same_bytes(lock):
@@ -195,9 +218,9 @@ def test_methods_have_the_numbers_of_the_run(lock):
     text = (lock(source="offline") / "write_lock/methods.md").read_text()
     for words in (
         "came from NeuroVault (Gorgolewski et al. 2015)",
-        "4 images of 2 collections met the criteria",
-        "2 images did not pass the quality control of files and voxels (1 missing file, 1 thresholded)",
-        "used 2 images of 2 collections (2 Z map; at most 1 of one collection)",
+        "4 images of 2 collections met the metadata criteria",
+        "2 images failed quality control (1 missing file, 1 thresholded)",
+        "used 2 images of 2 collections (2 Z map; at most 1 per collection)",
         "at 2 mm",
         "linear interpolation",
         "235,375 voxels",
@@ -207,10 +230,10 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "(19 converged)",
         "mean of 0.85 (lowest 0.80)",
         "converged after 12 iterations",
-        "17 times the collections were drawn with replacement",
-        "was 0.65 (lowest 0.60; axes turned at random",
-        "2 images of 2 had Neurosynth",
-        "2 locked images of 1 collection without a DOI",
+        "17 bootstrap samples of the collections",
+        "was 0.65 (lowest 0.60; 95th percentile under random rotation",
+        "2 of 2 images had Neurosynth",
+        "2 images in the lock (from 1 collection without a DOI) may be removed",
     ):
         assert words in text, words
     assert "simulated" not in text

@@ -1,4 +1,4 @@
-"""Points of the chart are where their numbers are, and labels cover nothing."""
+"""The chart places points by their numbers, and labels cover nothing."""
 
 import numpy as np
 import pytest
@@ -52,12 +52,12 @@ def test_the_limit_is_in_the_chart_where_the_components_are(limit, x):
 def test_points_say_what_they_are():
     rows = [
         component(0, 0.9, 0.08, names=["pain", "itch"]),
-        component(1, 0.4, 0.041, names=["rest"], mark="n.s.", warnings=["one study", "unsure name"]),
+        component(1, 0.4, 0.041, names=["rest"], mark="n.s.", warnings=["one study", "name uncertain"]),
         component(2, 0.5, 0.04),
     ]
     assert [point["title"] for point in stability_chart(rows, 0.5)["points"]] == [
         "ICA_00, pain, itch: |r| 0.90, 8.0 %",
-        "ICA_01, n.s. (rest): |r| 0.40, 4.1 %, one study, unsure name",
+        "ICA_01, n.s. (rest): |r| 0.40, 4.1 %, one study, name uncertain",
         "ICA_02: |r| 0.50, 4.0 %",
     ]
 

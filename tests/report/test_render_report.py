@@ -1,4 +1,4 @@
-"""The page: what it says, and that nothing from the archive gets out of its place."""
+"""The page shows what the tables contain, and text from the archive never becomes markup."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from made_report import HOSTILE, Page, build_report
+from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
 from neurovault_ica.report.page import list_settings
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
@@ -29,7 +29,7 @@ HOSTILE_ADDRESSES = [
 
 @pytest.fixture(scope="module")
 def render(tmp_path_factory):
-    """Render the made report and return its text; the same choices are rendered once, unless in a named folder."""
+    """Render the synthetic report and return its text. Equal choices are rendered only once per name."""
     known = {}
 
     def run(name="", **choices):
@@ -41,36 +41,36 @@ def render(tmp_path_factory):
     return run
 
 
-def test_page_says_what_the_tables_say(render):
+def test_page_shows_the_numbers_of_the_tables(render):
     text = Page(render()).text()
     for words in (
         "2 independent components of 3 statistic maps from 2 collections",
         "This is the demo",
-        "Images used 3 of 5 selected; 2 refused",
-        "Components 2 1 without a warning",
+        "Images used 3 of 5 selected; 2 rejected",
+        "Components 2 1 without warnings",
         "Variance explained 62.5 %",
-        "Images with terms 2 of 3; without: 1 (unreadable answer)",
+        "Images with terms 2 of 3; missing: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
-        "When 2023-11-14 22:13 UTC",
-        "ICA_01: the random starts do not agree",
-        "ICA_01: no term, no word of the metadata and no map of a term that was compared has a q below 0.05. The name",
+        "Computed 2023-11-14 22:13 UTC",
+        "ICA_01: the random starts disagree",
+        "ICA_01: no term, metadata label or term map is significant (q < 0.05). The name",
         "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
-        "Beyond chance: terms ICA_00 term 1 , ICA_00 term 2 ; metadata n-back task ; maps of terms term map .",
-        "More than one source says term .",
-        "Rests on 2 of 3 images, 1 collection.",
+        "Significant (q < 0.05): terms: ICA_00 term 1 , ICA_00 term 2 ; metadata: n-back task ; term maps: term map .",
+        "In more than one source: term .",
+        "Based on 2 of 3 images, 1 collection.",
         "term map 0.61 0.003 *",
-        "ICA_01 is carried by one collection: number 7 holds 70.0 %",
+        "ICA_01 depends on one collection: collection 7 has 70.0 %",
         "Iq 0.93 · |r| 0.83",
-        "with replacement, 17 times",
+        "in 17 bootstrap samples of the collections",
         "quality control 1 thresholded 1 3",
         "ICA_00 term 10",
         "−10, 12, 6 9.50 Insula 1 80",
-        "The strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
-        "|r| 0.57 over collections, on average; lowest 0.31",
-        "No measure speaks against it.",
-        "Flagged: unstable start, not reproduced, one study, nothing shown, unsure name.",
-        "0.31 below the limit with draws of the collections; flagged below 0.5; chance 0.20",
-        "Collections that count 1.6 of 2, by their shares; the largest has 80.0 %",
+        "Strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
+        "|r| 0.57 mean when studies are resampled; lowest 0.31",
+        "Passed all stability checks.",
+        "Flagged: unstable start, not reproduced, one study, nothing above threshold, name uncertain.",
+        "0.31 too low when studies are resampled; must exceed 0.5 and chance (0.20)",
+        "Effective number of collections 1.6 of 2 largest share: 80.0 %",
         "Study seven 80.0 % 0.600 2",
         "thresholded 1 " + REASONS["thresholded"],
         "thresholded 0.83 (limit 0.6 )",
@@ -83,7 +83,7 @@ def test_page_says_what_the_tables_say(render):
         "archive.data_dir elsewhere data",
     ):
         assert words in text, words
-    assert re.search(r"\b1 of \d\d values differ from the workflow's config.yaml", text)
+    assert re.search(r"\b1 of \d\d values differ from the defaults in the workflow's config.yaml", text)
     assert "ICA_00 term 11" not in text
     assert "word 10" not in text
 
@@ -102,16 +102,18 @@ def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render)
         (False, "ICA_00 term 4", "1.000", "", "bar hollow"),
     ]
     assert (True, "n-back task", "0.031", "*", "") in [(bool(row[0]), *row[1:]) for row in rows]
-    assert "exchanged the collections 1,000 times" in Page(page).text()
+    assert "permuted the collections 1,000 times" in Page(page).text()
 
 
 def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     page = render(tested=False)
     text = Page(page).text()
     assert text.count("–: not tested in this run.") == 4
-    assert "Beyond chance: terms not tested ; metadata not tested ; maps of terms not tested ." in text
+    assert "terms: not tested ; metadata: not tested ; term maps: not tested ." in text
     assert "untested ( ICA_00 term 1" in text
-    assert "no term has a q" not in text
+    unnamed = "no term, metadata label or term map is significant"
+    assert unnamed in Page(render()).text()
+    assert unnamed not in text
     assert 'class="significant"' not in page
     assert "bar hollow" not in page
 
@@ -120,9 +122,9 @@ def test_reference_networks_are_shown_where_there_are_any(render):
     assert "Reference network" not in Page(render()).text()
     page = render(networks=True)
     text = Page(page).text()
-    assert "like visual (r 0.71)" in text
-    assert "Most like visual : r 0.71, q 0.002 *." in text
-    assert "Most like default mode : r 0.71, q 0.200; one to one, visual : r 0.60, q 0.300." in text
+    assert "network: visual (r 0.71)" in text
+    assert "Most similar: visual , r 0.71, q 0.002 *." in text
+    assert "Most similar: default mode , r 0.71, q 0.200. One-to-one match: visual , r 0.60, q 0.300." in text
     assert 'data-network="default mode"' in page
     assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
 
@@ -151,7 +153,7 @@ def test_fitted_mixtures_are_shown_where_there_are_any(render):
 
 
 def decoded(text):
-    """Decode the picture in a data address."""
+    """Decode the picture in a data URI."""
     return Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]*)", text).group(1))))
 
 
@@ -173,7 +175,7 @@ def test_hostile_text_adds_no_element_and_no_attribute(render, hostile):
 
 def test_long_text_is_cut_and_direction_marks_are_dropped(render):
     assert shorten("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
-    assert shorten("a\u202eb\u2066c\u2069") == "abc"
+    assert shorten("a\u202eb\u2066c\u2069d\u200ee\u061c") == "abcde"
     assert shorten(None) == ""
     assert "y" * LONGEST_TEXT not in re.sub(
         r"<pre[^>]*>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL
@@ -214,7 +216,7 @@ def test_page_allows_itself_its_own_two_scripts_alone(render):
     assert len(hashes) == 2
 
 
-def test_links_in_the_page_have_their_place(render):
+def test_links_within_the_page_have_a_target(render):
     page = Page(render())
     places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(places) == len(set(places))
@@ -234,10 +236,10 @@ def test_linked_tables_are_files_of_the_demo(render):
     }
 
 
-def test_figures_are_inside_with_alternative_text(render):
+def test_figures_are_embedded_with_alternative_text(render):
     images = Page(render()).all("img")
-    figures = [image for image in images if "Cuts through" not in image["alt"] and "data:image/webp" in image["src"]]
-    assert len(figures) == 7
+    figures = [image for image in images if "Slices through" not in image["alt"] and "data:image/webp" in image["src"]]
+    assert len(figures) == len(PEAKS) + len(FIGURES)
     assert all(figure["alt"] for figure in figures)
     assert "−10, 12, 6 mm" in figures[0]["alt"]
     red, green, blue = decoded(figures[0]["src"]).getpixel((30, 20))
@@ -245,14 +247,16 @@ def test_figures_are_inside_with_alternative_text(render):
     assert max(green, blue) < 60
 
 
-def test_configuration_tells_what_differs():
-    rows = list_settings({"a": {"x": 1, "y": [2]}, "b": 3}, {"a": {"x": 1, "y": None}, "b": 4})
+def test_configuration_shows_what_differs_from_the_defaults(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("a: {x: 1, y: null}\nb: 4\n")
+    monkeypatch.setattr("neurovault_ica.report.page.DEFAULTS_FILE", tmp_path / "config.yaml")
+    rows = list_settings({"a": {"x": 1, "y": [2]}, "b": 3})
     assert [tuple(row.values()) for row in rows] == [
         ("a.x", "1", "1", False), ("a.y", "[2]", "null", True), ("b", "3", "4", True),
     ]  # fmt: skip
 
 
-def test_headings_leave_out_no_level(render):
+def test_headings_skip_no_level(render):
     levels = [int(tag[1]) for tag, _ in Page(render()).elements if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1

@@ -1,4 +1,4 @@
-"""The page in a real browser: quiet, whole, at work, and nothing of the archive's text at work."""
+"""The page in a real browser: it works without errors or requests, and text from the archive does nothing."""
 
 import itertools
 import shutil
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.skipif(
 
 
 def hostile_words():
-    """Put another hostile text before each text of the archive."""
+    """Prefix each text of the archive with the next hostile text."""
     texts = itertools.cycle(HOSTILE)
     return lambda text: f"{next(texts)} {text}"
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Render the made report with honest and with hostile texts; return the paths."""
+    """Render the synthetic report with harmless and with hostile texts; return the paths."""
     folder = tmp_path_factory.mktemp("reports")
     return {
         "honest": build_report(folder / "honest"),
@@ -44,7 +44,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, pages):
-    """Open a page, with the network switched off; afterwards, nobody has complained and nothing was asked for."""
+    """Open pages without a network, and check at the end that there were no errors and no requests."""
     contexts, complaints = [], []
 
     def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, **settings):
@@ -67,7 +67,7 @@ def visit(browser, pages):
 
 
 def data_of(request):
-    """Give the address of a request for data inside the page, which is no request."""
+    """Return the URL of a request for data within the page, which does not count as a request."""
     return {request.url} if request.url.startswith(("data:", "blob:")) else set()
 
 
@@ -80,7 +80,7 @@ def read_place(page):
 
 
 def pixel(page, axis, mm):
-    """Read the red, green and blue that a cut has at a place; the crosshair has a hole there."""
+    """Read red, green and blue of a slice at a position in mm; the crosshair leaves a hole there."""
     across, up = ((1, 2), (0, 2), (0, 1))[axis]
     where = [
         (mm[across] - BOX.low[across] + 0.5) / (BOX.high[across] - BOX.low[across] + 1),
@@ -215,14 +215,14 @@ def test_each_sign_has_its_own_threshold(visit):
     assert is_cold(pixel(page, 2, place))
 
 
-def test_a_click_into_a_cut_goes_there(visit):
+def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     page = visit(place="#ICA_00")
     box = page.locator("canvas[data-axis='2']").bounding_box()
     zoom = box["width"] / (BOX.high[0] - BOX.low[0] + 1)
     page.mouse.click(box["x"] + (20.5 - BOX.low[0]) * zoom, box["y"] + (BOX.high[1] + 0.5 + 20) * zoom)
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert read_place(page)[0] == "x 20, y −20, z 6 mm"
-    # The wheel belongs to the cut now.
+    # The wheel now changes the slice.
     page.mouse.wheel(0, -100)
     page.wait_for_function("document.querySelector('[data-part=place]').textContent.includes('z 8 mm')")
 
@@ -234,7 +234,7 @@ def test_outside_the_mask_there_is_no_value(visit):
     assert read_place(page) == ("x −30, y 12, z 6 mm", "outside the mask")
 
 
-def test_everything_goes_with_the_keyboard(visit):
+def test_everything_works_with_the_keyboard(visit):
     page = visit()
     page.focus("#gallery a[href='#ICA_00']")
     page.keyboard.press("Enter")
@@ -287,7 +287,7 @@ def test_dark_mode_is_dark_and_light_is_light(visit):
     background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     assert min(light.evaluate(background)) > 200
     assert max(dark.evaluate(background)) < 60
-    # Around the brain a cut lets the page's own colour through.
+    # Around the brain a slice is transparent and shows the page's background.
     assert pixel(dark, 0, (0, BOX.low[1] + 3, BOX.high[2] - 3))[3] == 0
 
 
@@ -304,10 +304,19 @@ def test_a_page_that_is_too_wide_would_be_seen(visit, tmp_path):
     assert visit(file=file, viewport=TELEPHONE).evaluate("document.documentElement.scrollWidth") == 600
 
 
+def wait_for_figures(page):
+    """Wait for both static figures: a browser loads one only when it is near the window, and it has no size before."""
+    figures = page.locator("article .static img")
+    assert figures.count() == 2
+    for figure in figures.all():
+        figure.evaluate("image => image.scrollIntoView()")
+        figure.wait_for(state="visible")
+
+
 def test_without_scripts_all_components_are_there_with_their_figures(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("article:visible").count() == 2
-    assert page.locator("article .static img:visible").count() == 2
+    wait_for_figures(page)
     assert page.locator("#viewer:visible, .js-only:visible").count() == 0
 
 
@@ -325,7 +334,7 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
     page = visit()
     page.emulate_media(media="print")
     assert page.locator("article:visible").count() == 2
-    assert page.locator("article .static img:visible").count() == 2
+    wait_for_figures(page)
     assert page.locator("nav:visible, .tools:visible, #viewer:visible, .moves:visible").count() == 0
     page = visit(place="#ICA_01")
     page.emulate_media(media="print")
@@ -336,6 +345,8 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
 
 def test_pdf_has_pages_of_text_and_figures(visit):
     page = visit()
+    page.emulate_media(media="print")
+    wait_for_figures(page)
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     # Two thumbnails and two figures, lazily loaded ones too.
@@ -345,7 +356,7 @@ def test_pdf_has_pages_of_text_and_figures(visit):
 
 @pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
 @pytest.mark.parametrize("kind", ["honest", "hostile"])
-def test_something_is_drawn(visit, tmp_path, kind, viewport):
+def test_the_page_is_not_blank(visit, tmp_path, kind, viewport):
     file = tmp_path / "page.png"
     visit(kind, viewport=viewport).screenshot(path=file)
     grey = np.asarray(Image.open(file).convert("L"), dtype=float)

@@ -1,4 +1,4 @@
-"""Numbers are written alike, and only safe addresses become links."""
+"""Numbers have one format, and only safe URLs become links."""
 
 from neurovault_ica.report.text import doi_address, format_number, format_q, read_markdown, safe_address
 

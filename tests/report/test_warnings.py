@@ -1,4 +1,4 @@
-"""Warnings come when they should, in words."""
+"""Each warning appears when its condition holds."""
 
 from neurovault_ica.report.warnings import find_warnings, flags_of
 
@@ -40,30 +40,30 @@ def test_a_worrying_run_in_words():
         "8 of 20 restarts did not converge.",
         "ICA_00",
         "ICA_01",
-        "ICA_00 is carried by one collection",
+        "ICA_00 depends on one collection",
         "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
         "ICA_00 and ICA_01",
-        "More images were refused (9) than used (5); see the reasons below.",
+        "More images were rejected (9) than used (5); see the reasons below.",
     ]
-    assert "random starts do not agree" in found[2]
-    assert "drawn anew or split in halves" in found[3]
-    assert "number 7 holds 20.0 % of its squared loadings" in found[4]
-    assert "no term, no word of the metadata and no map of a term that was compared has a q below 0.05" in found[7]
+    assert "random starts disagree" in found[2]
+    assert "(bootstrap or split-half)" in found[3]
+    assert "collection 7 has 20.0 % of its squared loadings" in found[4]
+    assert "no term, metadata label or term map is significant (q < 0.05)" in found[7]
 
 
-def test_a_component_without_a_peak_is_said():
+def test_a_component_without_a_peak_is_reported():
     empty = SOUND | {"component": "ICA_01", "n_peaks": 0}
     (found,) = warnings_of([SOUND, empty | {"names": ["d"]}])
     assert found.startswith("ICA_01: no value reaches the threshold")
-    assert flags_of(empty) == ["nothing shown"]
+    assert flags_of(empty) == ["nothing above threshold"]
 
 
-def test_what_is_not_known_is_said():
+def test_missing_measurements_are_reported():
     found = warnings_of([SOUND | {"n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}])
-    assert [line.split(":")[0] for line in found] == [
-        "Whether other studies would show the components is not known",
-        "The terms were not tested (project_terms.n_permutations, or too few collections)",
+    assert [line.split(" (")[0] for line in found] == [
+        "Stability across studies is unknown: there was no bootstrap or split-half analysis",
+        "The terms were not tested",
     ]
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
 
@@ -73,15 +73,15 @@ def test_a_failed_demo_check_is_a_warning():
     assert found == ["Demo check: 1 of 2 checks failed; see the table below."]
 
 
-def test_flags_name_what_speaks_against_a_component():
+def test_flags_have_short_names():
     assert flags_of(SOUND) == []
     assert flags_of(SOUND | {"flags": "start_dependent"}) == ["unstable start"]
     assert flags_of(SOUND | {"flags": "not_reproduced,one_collection"}) == ["not reproduced", "one study"]
     assert flags_of(SOUND | {"flags": "of_tomorrow"}) == ["of_tomorrow"]
 
 
-def test_a_name_is_unsure_only_if_neither_terms_nor_metadata_say_it():
-    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["unsure name"]
-    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["unsure name"]
+def test_a_name_is_uncertain_only_if_neither_terms_nor_metadata_are_significant():
+    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["name uncertain"]
+    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["name uncertain"]
     assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
     assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []

@@ -6,8 +6,14 @@ references.bib), results/render_report/report.html.
 """
 
 
+def page_figures(*figure_rules):
+    """Return the outputs whose names end in `_figure`, by name: the template shows them under the same name."""
+    named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
+    return dict(named)
+
+
 rule check_demo:
-    """Demo only: score the run against what was planted."""
+    """Demo only: compare the results with the planted networks, terms and faulty images."""
     input:
         code_of("check_demo"),
         networks_img=rules.build_demo_archive.output.networks_img,
@@ -36,7 +42,7 @@ rule check_demo:
 
 
 rule write_lock:
-    """Write what a rerun and a paper need: images with hashes, versions, methods text, references."""
+    """Write what a rerun or a paper needs: images with checksums, versions, methods text, references."""
     input:
         code_of("write_lock"),
         selection=rules.fetch_metadata.output.images,
@@ -46,6 +52,12 @@ rule write_lock:
         images=rules.stack_images.output.images,
         rejected=rules.stack_images.output.rejected,
         decomposition=rules.run_ica.output.decomposition,
+        stability=rules.run_ica.output.stability,
+        terms=rules.project_terms.output.terms,
+        enrichment=rules.project_terms.output.enrichment,
+        map_terms=rules.project_terms.output.map_terms,
+        mixture=rules.plot_components.output.mixture,
+        networks=rules.match_networks.output.networks if REFERENCE else [],
         results=[
             rules.fetch_metadata.output,
             rules.build_mask.output,
@@ -87,6 +99,7 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         code_of("render_report"),
+        **page_figures(rules.plot_images, rules.plot_relations),
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
         term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
@@ -111,16 +124,7 @@ rule render_report:
         thresholds=rules.plot_components.output.thresholds,
         mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
-        image_figures=[
-            rules.plot_images.output.quality_figure,
-            rules.plot_images.output.coverage_figure,
-            rules.plot_images.output.correlation_figure,
-        ],
         glass=rules.plot_images.output.glass,
-        relation_figures=[
-            rules.plot_relations.output.loadings_figure,
-            rules.plot_relations.output.similarity_figure,
-        ],
         networks=rules.match_networks.output.networks if REFERENCE else [],
         network_figures=rules.match_networks.output.figures if REFERENCE else [],
         run=rules.write_lock.output.run,

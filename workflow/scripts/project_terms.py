@@ -11,6 +11,7 @@ from neurovault_ica.naming.names import name_components
 from neurovault_ica.naming.sources import SOURCES
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
@@ -22,7 +23,7 @@ def save_weights(path: str, weights: TermWeights, image_ids: Sequence[Any]) -> N
         np.savez_compressed(
             temporary,
             weights=weights.weights,
-            image_ids=np.array([image_ids[row] for row in weights.rows], dtype=np.int64),
+            image_ids=np.array(as_numbers(image_ids[row] for row in weights.rows)),
             terms=np.array(weights.terms, dtype=str),
         )
 

@@ -1,13 +1,13 @@
 """Put figures, tables and maps into one self-contained page.
 
-Names, descriptions and addresses come from the archive: the template escapes all of them, links only to http(s)
-addresses, and the page forbids itself all scripts but its own two and anything that is not inside it.
+Names, descriptions and URLs come from the archive. The template escapes all of them and links only to http(s) URLs.
+A security policy lets the page run only its own two scripts and load nothing from outside.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import stability_chart
-from neurovault_ica.report.page import content_policy, list_settings, make_template, read_scripts, read_style
-from neurovault_ica.report.pictures import read_figure, read_glass, read_thumbnail
+from neurovault_ica.report.page import render_page
+from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass
 from neurovault_ica.report.tables import (
     REASONS,
     TERMS_SHOWN,
@@ -30,27 +30,12 @@ from neurovault_ica.report.tables import (
     group_by_component,
 )
 from neurovault_ica.report.text import read_markdown
-from neurovault_ica.report.viewer import pack_viewer
+from neurovault_ica.report.viewer import pack_components
 from neurovault_ica.report.warnings import find_warnings, flags_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
-from neurovault_ica.statistics.exchanged_collections import MIN_COLLECTIONS
-from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
-from neurovault_ica.types import Row
-
-LONGEST_TABLE = 2000
-
-
-def pack_components(components: Sequence[Row], maps_file: str, mask_file: str, template_file: str) -> dict[str, Any]:
-    """Pack the components' maps for the viewer, each with where and how it is shown first."""
-    packed = pack_viewer(read_maps(maps_file, mask_file), *read_template(template_file))
-    for component, entry in zip(components, packed["maps"], strict=True):
-        component["codes"] = entry.pop("codes")
-        entry |= {key: component[key] for key in ("threshold", "negative_threshold", "brightest", "place")}
-        entry["label"] = component["component"]
-    return packed
 
 
 def main(
@@ -79,9 +64,7 @@ def main(
     thresholds: str,
     mixture_figures: list[str],
     peaks: str,
-    image_figures: list[str],
     glass: str,
-    relation_figures: list[str],
     run: str,
     methods: str,
     references: str,
@@ -90,10 +73,12 @@ def main(
     recovery: str | list[str],
     networks: str | list[str],
     network_figures: list[str],
+    **page_figures: str,
 ) -> None:
-    """Render the page. `recovery` is empty but in a demo run, `networks` where no reference is configured.
+    """Render the page.
 
-    `mixture_figures` is empty where the threshold is not by a mixture.
+    `recovery` is empty except in a demo run. `networks` is empty without a reference, and `mixture_figures` if the
+    threshold does not come from a mixture. `page_figures` are all other inputs: the template shows them by name.
     """
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
@@ -113,20 +98,16 @@ def main(
         peaks=group_by_component(read_table(peaks)),
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
-    none = [""] * len(components)
-    for component, figure, thumbnail, network, mixture in zip(
-        components, figures, thumbnails, network_figures or none, mixture_figures or none, strict=True
-    ):
-        component |= {"figure": read_figure(figure), "thumbnail": read_thumbnail(thumbnail)}
-        component |= {"network_figure": network and read_figure(network), "mixture": mixture and read_figure(mixture)}
+    add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+    for component in components:
         component["warnings"] = flags_of(component)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
     n_used = Counter(row["collection_id"] for row in used)
     words = read_table(vocabulary)
-    scripts = read_scripts()
-    page = make_template().render(
+    page = render_page(
+        settings,
         archive=open_archive(settings["archive"]),
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
@@ -141,7 +122,7 @@ def main(
             n_with_terms=n_with_terms,
             recovery=checks,
         ),
-        images=describe_images(used[:LONGEST_TABLE], refused[:LONGEST_TABLE]),
+        images=describe_images(used, refused),
         n_images=len(used),
         n_rejected=len(refused),
         collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used, key=natural_key)],
@@ -150,31 +131,21 @@ def main(
         reason_texts=REASONS,
         steps=funnel(read_table(selection), refused),
         glass=read_glass(glass),
-        image_figures=[read_figure(figure) for figure in image_figures],
-        relation_figures=[read_figure(figure) for figure in relation_figures],
+        figures={name: read_figure(figure) for name, figure in page_figures.items()},
         n_with_terms=n_with_terms,
         without_terms=without_terms,
-        significant_q=SIGNIFICANT_Q,
-        min_collections=MIN_COLLECTIONS,
-        n_permutations=settings["project_terms"]["n_permutations"],
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
-        packed=pack_components(components, maps, mask, template),
-        scripts=scripts,
-        policy=content_policy(scripts),
-        style=read_style(),
+        packed=pack_components(components, read_maps(maps, mask), *read_template(template)),
         recovery=checks,
-        flags=settings["run_ica"]["flags"],
-        threshold=settings["plot_components"]["threshold"],
-        settings=list_settings(settings),
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],
         methods=read_markdown(Path(methods).read_text(encoding="utf-8")),
         references=Path(references).read_text(encoding="utf-8"),
     )
     with replacing(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    logging.info("report of %d components, %.1f MB", len(components), len(page) / 1e6)
+    logging.info("page of %d components written, %.1f MB", len(components), len(page) / 1e6)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Write what a rerun and a paper need: images with hashes, versions, a methods paragraph, references.
+"""Write what a rerun or a paper needs: images with checksums, versions, methods text, references.
 
-Nothing here depends on when or by whom the workflow is run: the same results give the same files.
+Nothing here depends on when or by whom the workflow is run. The same results give the same files.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,6 @@ from neurovault_ica.record.methods_text import methods_text
 from neurovault_ica.runtime.files import replacing, sha256_of, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
-from neurovault_ica.types import Row
-
-
-def _table_named(results: Iterable[str], name: str) -> list[Row]:
-    return next((read_table(path) for path in results if Path(path).name == name), [])
 
 
 def main(
@@ -34,6 +29,12 @@ def main(
     images: str,
     rejected: str,
     decomposition: str,
+    stability: str,
+    terms: str,
+    enrichment: str,
+    map_terms: str,
+    mixture: str | list[str],
+    networks: str | list[str],
     results: list[str],
     lock: str,
     run: str,
@@ -42,7 +43,11 @@ def main(
     settings: Mapping[str, Any],
     data_dir: str,
 ) -> None:
-    """Write the lock, the record of the run, the methods paragraph and the references."""
+    """Write the lock, the record of the run, the methods text and the references.
+
+    `mixture` is empty if the threshold does not come from a mixture, `networks` if no reference is configured.
+    `results` are all files whose checksums are recorded.
+    """
     chosen, used = read_table(selection), read_table(images)
     studies = read_table(collections)
     with Path(decomposition).open(encoding="utf-8") as stream:
@@ -53,12 +58,12 @@ def main(
         rejected=read_table(rejected),
         collections=studies,
         decomposition=decomposed,
-        terms=_table_named(results, "desc-ICA_terms.tsv"),
-        labels=_table_named(results, "desc-ICA_enrichment.tsv"),
-        map_terms=_table_named(results, "desc-ICA_termmaps.tsv"),
-        stability=_table_named(results, "desc-ICA_stability.tsv"),
-        networks=_table_named(results, "desc-ICA_networks.tsv"),
-        mixtures=_table_named(results, "desc-ICA_mixture.tsv"),
+        terms=read_table(terms),
+        labels=read_table(enrichment),
+        map_terms=read_table(map_terms),
+        stability=read_table(stability),
+        networks=read_table(networks) if isinstance(networks, str) else [],
+        mixtures=read_table(mixture) if isinstance(mixture, str) else [],
     )
     resampled = settings["download_images"]["resample"]
     files = [row for table in downloads for row in read_table(table)]
@@ -87,7 +92,7 @@ def main(
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     logging.info(
-        "%d images locked; %d papers of collections to cite, %d collections without a DOI",
+        "%d images in the lock; %d papers of collections to cite; %d collections have no DOI",
         len(chosen), len(entries), len(without),
     )  # fmt: skip
 

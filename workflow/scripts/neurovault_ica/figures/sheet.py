@@ -1,4 +1,4 @@
-"""A page of a fixed size in mm, written as PNG and PDF."""
+"""A figure of a fixed size in mm, written as PNG and PDF."""
 
 import functools
 import unicodedata
@@ -14,17 +14,21 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
-from neurovault_ica.figures.png import quick_png, write_png
+from neurovault_ica.figures.png import write_png
 from neurovault_ica.runtime.files import replacing
 
 Place = tuple[float, float]  # on a sheet, mm
 DPI = 150
+# Resolution of brain slices in PDFs. matplotlib compresses them slowly, so PDFs have fewer pixels than PNGs. In the
+# figure of a component, small slices still have about 1 pixel per mm, as the template has, and large ones 2.
+PDF_DPI = 100
 INK, FAINT = "#1b1f24", "#5b6570"
 
 
 class Sheet:
-    """A figure with one axes in mm, upward from the lower left corner, on which panels are placed."""
+    """A figure with a single axes in mm; the origin is the lower left corner."""
 
     def __init__(self, width_mm: float, height_mm: float, *, inches: float) -> None:
         self.figure = Figure(figsize=(inches, inches * height_mm / width_mm), dpi=DPI, facecolor="none")
@@ -37,13 +41,13 @@ class Sheet:
         self.axes.axis("off")
 
     def place(self, painted: npt.NDArray[np.uint8], left: float, bottom: float) -> None:
-        """Place pixels as they are behind all lines and text, with the lower left corner at the nearest pixel."""
+        """Place pixels behind all lines and text, unscaled; their lower left corner goes to the nearest pixel."""
         x, y = (round(place * self.pixels_per_mm) for place in (left, bottom))
         height, width = painted.shape[:2]
         self.background[::-1][y : y + height, x : x + width] = painted
 
     def picture(self, painted: npt.NDArray[np.uint8], left: float, bottom: float, width: float, height: float) -> None:
-        """Place a painted cut, or several in one picture."""
+        """Place a picture, scaled to a size in mm. The first row of pixels is the lowest."""
         self.axes.imshow(
             painted,
             origin="lower",
@@ -54,7 +58,7 @@ class Sheet:
         )
 
     def lines(self, ends: Iterable[tuple[Place, Place]], **style: Any) -> None:
-        """Draw straight lines between pairs of places (mm), all as one: each that matplotlib knows of costs time."""
+        """Draw straight lines between pairs of places (mm), as one matplotlib artist because each artist costs time."""
         gap = (np.nan, np.nan)
         x, y = np.array([place for start, end in ends for place in (start, end, gap)]).T
         self.axes.add_line(Line2D(x, y, **style))
@@ -64,11 +68,11 @@ class Sheet:
         self.axes.add_patch(Rectangle((left, bottom), width, height, **style))
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write text as it is: terms may contain ``$`` and ``_``."""
+        """Write text literally, because terms may contain ``$`` and ``_``."""
         self.axes.text(x, y, text, parse_math=False, **{"color": INK, "zorder": 4, **style})
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """Draw all of it, (height, width, 3); the first row is the highest."""
+        """Draw the sheet as an array of shape (height, width, 3); the first row is the highest."""
         self.canvas.draw()
         drawn = np.asarray(self.canvas.buffer_rgba()).reshape(-1, 4)
         covered = np.flatnonzero(drawn[:, 3])
@@ -83,9 +87,10 @@ class Sheet:
         """Write the sheet as PNG and PDF."""
         _save_pixels(self.pixels(), path, title)
         if (self.background != 255).any():
-            self.axes.imshow(
-                self.background, extent=(*self.axes.get_xlim(), *self.axes.get_ylim()), aspect="auto", zorder=0
-            )
+            size = [round(length * PDF_DPI / DPI) for length in self.background.shape[1::-1]]
+            brains = Image.fromarray(self.background).resize(size, Image.Resampling.BILINEAR)
+            extent = (*self.axes.get_xlim(), *self.axes.get_ylim())
+            self.axes.imshow(np.asarray(brains), extent=extent, aspect="auto", zorder=0)
         _save_pdf(self.figure, path, title)
 
 
@@ -103,17 +108,17 @@ def _save_pixels(pixels: npt.NDArray[np.uint8], path: str, title: str) -> None:
 
 
 def _save_pdf(figure: Figure, path: str, title: str) -> None:
-    """Write a PDF beside the PNG, for papers: text as text, pictures pixel by pixel, no version and no time."""
+    """Write a PDF for papers beside the PNG. Text stays text; version and time are left out to keep files identical."""
     for axes in figure.axes:
         for picture in axes.images:
             picture.set_interpolation("none")
-    with replacing(Path(path).with_suffix(".pdf")) as temporary, quick_png():
+    with replacing(Path(path).with_suffix(".pdf")) as temporary:
         metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
         figure.savefig(temporary, format="pdf", metadata=metadata)
 
 
 def shown_text(text: str, longest: int) -> str:
-    """Make text from the network fit to be drawn: no control characters, nothing the font lacks, not too long."""
+    """Prepare text from the archive for drawing: drop control characters, replace unknown glyphs, and shorten."""
     known = _font_characters()
     kept = "".join(
         (character if ord(character) in known else "\ufffd")

@@ -1,8 +1,8 @@
-"""Draw cuts through the brain: read them from volumes, colour them, place them on a sheet.
+"""Draw brain slices: interpolate them from volumes, colour them and place them on a sheet.
 
-A sheet has one matplotlib axes whose unit is the millimetre (of brain, times the panel's magnification). Pictures are
-read and coloured here, pixel by pixel as they will be, and matplotlib adds lines and text: a figure takes a sixth of a
-second instead of two. No template is resampled: both it and the map are read where the cut is.
+The unit of a sheet is the millimetre of brain; a panel may be magnified. Slices are interpolated and coloured here at
+the figure's final resolution, and matplotlib adds only lines and text. A figure then takes a sixth of a second instead
+of two. Template and map are interpolated in the slice only, so neither volume is resampled.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,15 @@ from neurovault_ica.images.maps import Volume
 from neurovault_ica.statistics.thresholds import Limits
 from neurovault_ica.types import Real
 
-# Beyond this percentile of |map| the colours no longer change: one bright voxel must not pale all others.
+# The colour scale ends at this percentile of |map|, so that a single bright voxel does not make all others pale.
 BRIGHTEST_PERCENTILE = 99.98
-# Yellow-red against cyan-blue differ for the colour-blind too, and in print by their names in the caption.
+# Yellow-red and cyan-blue can be told apart by colour-blind readers.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
-# What paint looks up, (256, 3): matplotlib takes twice as long.
+# Lookup tables of shape (256, 3) for `paint`. Calling matplotlib's colour maps instead takes twice as long.
 POSITIVE_STEPS, NEGATIVE_STEPS = (colours(np.arange(256), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE))
-# Of the template; below lies what interpolation makes at the rim. nilearn's brain mask begins here.
+# Template values from here on count as brain; lower ones come from interpolation at its edge. nilearn's brain mask uses
+# the same limit.
 LEAST_BRAIN = 0.2
 
 
@@ -39,13 +40,13 @@ class Box(NamedTuple):
     high: tuple[int, int, int]  # mm
 
     def shape(self, axis: int) -> tuple[int, int]:
-        """Return width and height in mm of a cut across `axis`."""
+        """Return width and height in mm of a slice perpendicular to `axis`."""
         across, up = in_plane(axis)
         return self.high[across] - self.low[across] + 1, self.high[up] - self.low[up] + 1
 
 
 class Scale(NamedTuple):
-    """What is shown of a map, and where the colours end; absolute values."""
+    """Thresholds of a map and the end of its colour scale, as absolute values."""
 
     threshold: float
     negative_threshold: float
@@ -53,21 +54,21 @@ class Scale(NamedTuple):
 
 
 def read_template(path: str) -> tuple[Volume, Box]:
-    """Read the template that build_mask has written, as values from 0 to 1, and the box around its brain."""
+    """Read the template written by build_mask, scaled to 0..1, and the box around its brain."""
     img = nib.load(path)
     sides = bounding_box(np.asarray(img.dataobj) > 0)
     corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
-    # Half of the template is empty. One voxel of that stays, for the brain to fade into.
+    # Half of the template is empty. Keep one empty voxel around the brain so that its edge fades out.
     img = img.slicer[tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in sides)]
     data = np.asarray(img.dataobj)
     return Volume(data / np.float32(data.max()), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
 def scale_of(values: Real, limits: Limits) -> Scale:
-    """Decide where the colours end; always above the threshold, so that the colour bar has a length.
+    """Choose the end of the colour scale, always above the threshold so that the colour bar is not empty.
 
-    Of a sign of which nothing is shown, the threshold is above all values.
+    If nothing is shown of a sign, the threshold of that sign is above all values.
     """
     above_all = 1.001 * float(np.abs(values).max())
     positive, negative = (above_all if np.isinf(limit) else limit for limit in limits)
@@ -77,17 +78,17 @@ def scale_of(values: Real, limits: Limits) -> Scale:
 
 
 def in_plane(axis: int) -> tuple[int, int]:
-    """Return the axes that run across and up in a cut across `axis` (0 sagittal, 1 coronal, 2 axial)."""
+    """Return the horizontal and vertical axes of a slice (`axis`: 0 sagittal, 1 coronal, 2 axial)."""
     return ((1, 2), (0, 2), (0, 1))[axis]
 
 
 def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -> npt.NDArray[np.float32]:
-    """Read a plane of the volume by linear interpolation, whatever its affine.
+    """Read a slice of the volume by linear interpolation; the affine may be oblique.
 
     Parameters
     ----------
     zoom : float
-        Pixels for each mm.
+        Pixels per mm.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -
 def _cut_along_axes(
     data: npt.NDArray[np.float32], inverse: Real, mm: Sequence[npt.NDArray[np.float64]], axis: int
 ) -> npt.NDArray[np.float32]:
-    """Interpolate along one axis after the other, fifty times faster than point by point."""
+    """Interpolate along one axis after another, which is fifty times faster than point by point."""
     order = np.abs(inverse[:3, :3]).argmax(axis=0)
     data = data.transpose(order)
     taps = [
@@ -123,13 +124,13 @@ def _cut_along_axes(
 
 
 def _taps(at: Real, length: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Find the voxels before and behind places (in voxels) on an axis of `length` voxels, and their weights.
+    """Find the two voxels around each position (in voxels) on an axis of `length` voxels, and their weights.
 
     Returns
     -------
     voxels : array of shape (2, n_places)
     weights : array of shape (2, n_places)
-        0 outside of the axis.
+        0 outside the axis.
     """
     before = np.clip(np.floor(at), 0, length - 1).astype(np.intp)
     behind = np.minimum(before + 1, length - 1)
@@ -139,21 +140,21 @@ def _taps(at: Real, length: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.f
 
 
 def _interpolate(data: Real, taps: tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]], axis: int) -> Real:
-    """Read an axis of `data` between its voxels."""
+    """Interpolate `data` along one axis."""
     (before, behind), weights = taps
     first, second = weights.reshape(2, *(-1 if side == axis else 1 for side in range(data.ndim)))
-    # Not take, which copies the whole of an array whose last axis is not the one that lies together in memory.
+    # Index instead of np.take, which copies the whole array unless it is C-contiguous.
     along = (slice(None),) * axis
     return first * data[(*along, before)] + second * data[(*along, behind)]
 
 
 def paint(values: Real, anatomy: Real, scale: Scale) -> npt.NDArray[np.uint8]:
-    """Colour a cut: the map where it reaches the threshold, the brain in grey elsewhere, white around it.
+    """Colour a slice: the map where it reaches the threshold, grey brain elsewhere, white background.
 
     Parameters
     ----------
     values, anatomy : array of shape (height, width)
-        The map; the template from 0 (none) to 1.
+        The map; the template from 0 (no tissue) to 1.
 
     Returns
     -------
@@ -184,7 +185,7 @@ def draw_panel(
     corner: Place,
     magnification: float = 1,
 ) -> None:
-    """Draw one cut with its lower left corner at `corner`."""
+    """Draw one slice with its lower left corner at `corner`."""
     zoom = sheet.pixels_per_mm * magnification
     painted = paint(cut(volume, box, axis, at_mm, zoom=zoom), cut(template, box, axis, at_mm, zoom=zoom), scale)
     sheet.place(painted, *corner)

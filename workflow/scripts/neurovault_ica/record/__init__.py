@@ -1,1 +1,1 @@
-"""What a rerun and a paper need."""
+"""Record a run: facts, methods text, bibliography, software."""

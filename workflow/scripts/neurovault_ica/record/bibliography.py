@@ -1,4 +1,4 @@
-"""The works to cite: those of methods and software, kept in software.bib, and the papers of the collections."""
+"""Cite works: methods and software from software.bib, and the papers of the collections."""
 
 import re
 import unicodedata
@@ -11,8 +11,9 @@ from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
+# A reference with more authors is shortened to "et al.", as is common in journals.
 MOST_AUTHORS_LISTED = 3
-# BibTeX counts braces even behind a backslash, so those become commands; @ would start an entry inside a comment.
+# BibTeX counts braces even after a backslash, so braces become commands. An @ would start an entry inside a comment.
 ESCAPED = {
     "\\": r"{\textbackslash}",
     "{": r"{\textbraceleft}",
@@ -29,7 +30,7 @@ ESCAPED = {
 
 
 def read_works(path: str | Path = SOFTWARE_FILE) -> dict[str, dict[str, str]]:
-    """Read the fields of each entry of our own BibTeX file, which has each field on one line."""
+    """Read the entries of a BibTeX file such as software.bib, with each field on one line."""
     works: dict[str, dict[str, str]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         if opened := re.fullmatch(r"@\w+\{(\w+),", line):
@@ -40,14 +41,14 @@ def read_works(path: str | Path = SOFTWARE_FILE) -> dict[str, dict[str, str]]:
 
 
 def cite(work: Mapping[str, str]) -> str:
-    """Name a work in the text: ``Hyvärinen 1999``, ``Benjamini and Hochberg 1995``, ``Himberg et al. 2004``."""
+    """Cite a work in the text: ``Hyvärinen 1999``, ``Benjamini and Hochberg 1995``, ``Himberg et al. 2004``."""
     surnames = [name.partition(",")[0] for name in _plain(work["author"]).split(" and ")]
     names = " and ".join(surnames) if len(surnames) <= 2 else f"{surnames[0]} et al."
     return f"{names} {work['year']}"
 
 
 def reference_line(work: Mapping[str, str]) -> str:
-    """Write a work as a line of a list of references."""
+    """Format a work as a line of the list of references."""
     fields = {name: _plain(value) for name, value in work.items()}
     names = fields["author"].split(" and ")
     authors = "; ".join(names) if len(names) <= MOST_AUTHORS_LISTED else f"{names[0]} et al."
@@ -61,21 +62,21 @@ def _plain(text: str) -> str:
 
 
 def escape_bibtex(text: str) -> str:
-    """Make any text safe inside a BibTeX field in braces."""
+    """Escape text for a BibTeX field in braces."""
     shown = (character for character in " ".join(text.split()) if not unicodedata.category(character).startswith("C"))
     return "".join(ESCAPED.get(character, character) for character in shown)
 
 
 def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
-    """Format one entry; the values are already safe."""
+    """Format one entry; the values must already be escaped."""
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 
 def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """Write an entry for each DOI of the contributing collections, and a comment for each collection without one.
+    """Write an entry for each DOI of the used collections, and a comment for each collection without a DOI.
 
-    Several collections may belong to one paper; they share its entry.
+    Collections of the same paper share one entry.
     """
     papers: dict[str, list[Row]] = {}
     without = []
@@ -105,15 +106,15 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) ->
 
 
 def bibtex_authors(text: str | None) -> str:
-    """Turn NeuroVault's ``A, B and C`` into BibTeX's ``A and B and C``."""
+    """Convert authors from NeuroVault's ``A, B and C`` to BibTeX's ``A and B and C``."""
     names = re.split(r"(?:,|\s+and|,\s+and)\s+(?!and\s)", text or "")
     return " and ".join(escape_bibtex(name) for name in names if name.strip())
 
 
 def references_text(entries: list[str], without: list[str], text: str) -> str:
-    """Put the references together: the works that `text` cites, and those of the collections."""
+    """Write references.bib: the works that `text` cites, then the papers of the collections."""
     heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
     cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
-    missing = ["% Collections without a DOI: cite them by their address.", *without] if without else []
+    missing = ["% Collections without a DOI: cite them by their URL.", *without] if without else []
     data = ["% Data: the papers of the contributing collections", *entries]
     return "\n\n".join([heading, *cited, *data, "\n".join(missing)]).rstrip() + "\n"

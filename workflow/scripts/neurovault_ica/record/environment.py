@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Tell what the numbers were computed with."""
+    """Describe the software and the processor that computed the results."""
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def processor_model() -> str:
-    """Name the processor of this machine, by which another one is known for other last digits."""
+    """Return the model of the processor; other models may compute other last digits."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -42,6 +42,6 @@ def processor_model() -> str:
 
 
 def processor_features() -> list[str]:
-    """List the instructions of this machine by which numpy chooses how to compute, such as AVX2."""
+    """List the CPU instruction sets that numpy found, such as AVX2; it chooses its code by these."""
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     return [*extensions.get("baseline", []), *extensions.get("found", [])]

@@ -1,4 +1,4 @@
-"""Collect the numbers of a run for run.json, the methods text and the page."""
+"""Collect the numbers of a run for run.json and the methods text."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ def run_facts(
     networks: list[Row],
     mixtures: list[Row],
 ) -> dict[str, Any]:
-    """Count what the methods text and run.json state."""
+    """Count everything that run.json and the methods text report."""
     n_used = Counter(row["collection_id"] for row in images)
     with_doi = {row["collection_id"] for row in collections if bare_doi(row["DOI"]) or bare_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
@@ -70,5 +70,5 @@ def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
 
 
 def _plain_word(text: str | None) -> str:
-    """Keep what is a word in Markdown too; map types come from the archive."""
+    """Drop everything but words, because map types come from the archive and go into Markdown."""
     return re.sub(r"[^\w ()-]+", " ", text or "unknown", flags=re.ASCII).strip()[:40] or "unknown"

@@ -1,1 +1,1 @@
-"""The page that a run ends with."""
+"""Render the report page of a run."""

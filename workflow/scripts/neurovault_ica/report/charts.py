@@ -1,4 +1,4 @@
-"""Lay out the page's chart of components: where points, their labels and the ticks of the axis stand."""
+"""Lay out the page's scatter chart of components: positions of points, labels and ticks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,35 +8,35 @@ from neurovault_ica.naming.names import write_names
 from neurovault_ica.report.text import format_number, percent, shorten
 from neurovault_ica.types import Row
 
-# Left, top, right and bottom in the units of the picture, downwards as in SVG.
+# Left, top, right and bottom in SVG units; y points down.
 Rectangle = tuple[float, float, float, float]
 WIDTH, HEIGHT = 560, 222
 LEFT, TOP, RIGHT, BOTTOM = 50, 20, 530, 176
-# Of a point with its outline.
-RADIUS = 6
+RADIUS = 6  # of a point, with its outline
 DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 2
-# Steps of the axis; smaller differences in how well components are found again say nothing.
+# Possible tick spacings. Smaller differences between correlations mean nothing.
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 MOST_STEPS = 6
 
 
 def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None) -> Row | None:
-    """Lay out components by how well they are found again over collections, and by their variance.
+    """Lay out components by their bootstrap correlation across studies and by their explained variance.
 
-    The axis covers the components, so that near ones are told apart; the limit is in the chart only where that is.
+    The axis covers only the range of the components, so that similar values can be told apart. The limit is drawn only
+    if it lies in this range.
 
     Parameters
     ----------
     components : sequence of mappings
-        From `page_tables.describe_components`, with their ``warnings``; in the order of the page.
+        From `tables.describe_components`, with their ``warnings``, in the order of the page.
     limit : float or None
-        The correlation below which components are flagged.
+        Components with a lower correlation are flagged.
 
     Returns
     -------
     dict or None
-        ``frame``, ``ticks``, ``limit`` (its x, or None), ``most`` (the largest share of the variance, at the top), and
-        ``points`` with their ``label``, None where there is no room; None where nothing was measured over collections.
+        ``frame``, ``ticks``, ``limit`` (its x, or None), ``most`` (the largest share of the variance, at the top) and
+        ``points``, each with a ``label`` (None if there is no room). None if no component has a bootstrap correlation.
     """
     shown = [row for row in components if row["r_bootstraps"] is not None]
     if not shown:
@@ -55,7 +55,7 @@ def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None
         }
         for row in shown
     ]
-    # Where there is not room for all labels, those with a warning have them, then those with much variance.
+    # If there is no room for all labels, components with a warning come first, then those with the most variance.
     urgent = sorted(points, key=lambda point: not point["flagged"])
     for point, label in zip(urgent, place_labels(urgent, x_limit), strict=True):
         point["label"] = label
@@ -73,9 +73,9 @@ def _place(r: float, first: float, last: float) -> float:
 
 
 def fit_axis(values: Sequence[float]) -> list[float]:
-    """Choose ticks around correlations between 0 and 1: few, on round numbers, none far from the values."""
+    """Choose a few round ticks that cover correlations between 0 and 1 closely."""
     for step in STEPS:
-        # Rounded before: 0.29 / 0.01 is below 29.
+        # Round first, because 0.29 / 0.01 is slightly below 29.
         last = math.ceil(round(max(values) / step, 6))
         first = min(math.floor(round(min(values) / step, 6)), last - 1)
         if last - first <= MOST_STEPS:
@@ -84,28 +84,28 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 
 
 def describe_point(row: Mapping[str, Any]) -> str:
-    """Say what a point is, for those who point at it and for those who do not see it."""
+    """Describe a point for its tooltip and for screen readers."""
     called = write_names([shorten(name, 60) for name in row["names"]], row["mark"])
     said = [f"|r| {format_number(row['r_bootstraps'])}", percent(row["variance_explained"]), *row["warnings"]]
     return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
 
 
 def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> list[Row | None]:
-    """Put the number of each point right, left, above or below of it, where it covers nothing; otherwise nowhere.
+    """Place each point's number to its right or left, above or below it, where it covers nothing; otherwise omit it.
 
-    Greedy: the first points have the choice.
+    Greedy: earlier points choose first.
 
     Parameters
     ----------
     points : sequence of mappings
         ``component``, ``x`` and ``y``.
     x_limit : float or None
-        Where the line of the limit is, which is not covered either.
+        Position of the limit's line, which labels must not cover.
 
     Returns
     -------
     list of dict or None
-        For each point ``text`` with its base line at ``x``, ``y`` and its ``anchor`` as in SVG.
+        For each point ``text``, the baseline position ``x``, ``y``, and the SVG text ``anchor``.
     """
     taken = [(p["x"] - RADIUS, p["y"] - RADIUS, p["x"] + RADIUS, p["y"] + RADIUS) for p in points]
     if x_limit is not None:
@@ -125,7 +125,7 @@ def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> 
 
 
 def _sides(x: float, y: float, width: float) -> list[tuple[str, float, Rectangle]]:
-    """Return the places of a label beside a point: anchor, x of the anchor and what it covers."""
+    """Return the possible places of a label: text anchor, x of the anchor, and the area that it covers."""
     away, half = RADIUS + GAP, DIGIT_HEIGHT / 2
     return [
         ("start", x + away, (x + away, y - half, x + away + width, y + half)),

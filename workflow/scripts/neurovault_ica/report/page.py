@@ -1,4 +1,4 @@
-"""The template of the page, its scripts and its security policy."""
+"""Render the page from its templates, with its scripts and its security policy."""
 
 import base64
 import functools
@@ -12,7 +12,8 @@ import yaml
 from neurovault_ica.report.text import doi_address, format_number, format_q, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.yaml_text import as_configured
-from neurovault_ica.statistics.p_values import is_significant
+from neurovault_ica.statistics.exchanged_collections import MIN_COLLECTIONS
+from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Row
 
 TEMPLATE_FILES = [
@@ -27,17 +28,17 @@ DEFAULTS_FILE = package_file("../../../config.yaml")
 
 
 def read_style() -> str:
-    """Read the page's style sheet, which stands in the page as it is."""
+    """Read the style sheet, which is embedded in the page."""
     return "\n" + STYLE_FILE.read_text(encoding="utf-8")
 
 
 def read_scripts() -> list[str]:
-    """Read the page's scripts, which stand in the page as they are."""
+    """Read the scripts, which are embedded in the page."""
     return ["\n" + file.read_text(encoding="utf-8") for file in SCRIPT_FILES]
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Allow the page its own scripts, named by their hashes, its style and pictures inside it; nothing else."""
+    """Allow only the page's own scripts (by their hashes), its style and embedded pictures."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
@@ -47,7 +48,7 @@ def content_policy(scripts: Sequence[str]) -> str:
 
 
 def list_settings(settings: Mapping[str, Any]) -> list[Row]:
-    """List the configuration, each value with whether the workflow's own config.yaml has another one.
+    """List the configuration; each value is compared with that in the workflow's own config.yaml.
 
     Returns
     -------
@@ -69,9 +70,26 @@ def list_settings(settings: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
+    """Render the page of a run with these settings; `contents` are the names that the templates use."""
+    scripts = read_scripts()
+    return make_template().render(
+        scripts=scripts,
+        policy=content_policy(scripts),
+        style=read_style(),
+        settings=list_settings(settings),
+        flags=settings["run_ica"]["flags"],
+        threshold=settings["plot_components"]["threshold"],
+        n_permutations=settings["project_terms"]["n_permutations"],
+        significant_q=SIGNIFICANT_Q,
+        min_collections=MIN_COLLECTIONS,
+        **contents,
+    )
+
+
 @functools.cache
 def make_template() -> jinja2.Template:
-    """Load the page's template: escaping always on, an undefined name is an error."""
+    """Load the page's template. Escaping is always on, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE_FILES[0].parent),
         autoescape=True,

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,53 @@ from PIL import Image
 from neurovault_ica.figures.slices import NEGATIVE, POSITIVE
 from neurovault_ica.types import Row
 
-# Glass brains show what is at least this share of an image's brightest.
+# Glass brains show values of at least this share of the image's largest absolute value.
 GLASS_THRESHOLD = 0.3
+# Colours for each sign. With 16 a picture has 34 colours, and its PNG stays small.
 GLASS_LEVELS = 16
 GLASS_GREY = (0.5, 0.53, 0.57, 0.27)
 
 
 def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
-    """Turn a picture into a data address."""
+    """Turn a picture into a data URI."""
     packed = io.BytesIO()
     image.save(packed, kind, **options)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(packed.getvalue()).decode("ascii")
 
 
 def read_figure(figure: str) -> str:
-    """Read a figure; as WebP a fifth of the size of the PNG and half of that of a JPEG, its text still sharp."""
+    """Read a figure as WebP. It takes a fifth of the PNG's size and half of a JPEG's, and text stays sharp."""
     with Image.open(figure) as image:
         return data_uri(image.convert("RGB"), "WEBP", quality=90, method=4)
 
 
 def read_thumbnail(file: str) -> Row:
-    """Read a thumbnail, transparent around the brain, and its size in pixels."""
+    """Read a thumbnail (transparent around the brain) and its size in pixels."""
     with Image.open(file) as image:
         return {"picture": data_uri(image.convert("RGBA"), "WEBP", quality=80, method=2), "size": image.size}
 
 
+def add_pictures(
+    components: Sequence[Row],
+    *,
+    figures: Sequence[str],
+    thumbnails: Sequence[str],
+    networks: Sequence[str],
+    mixtures: Sequence[str],
+) -> None:
+    """Add to each component its pictures, read from files in the order of the components.
+
+    `networks` and `mixtures` may be empty; the components then have an empty text in their place.
+    """
+    none = [""] * len(components)
+    rows = zip(components, figures, thumbnails, networks or none, mixtures or none, strict=True)
+    for component, figure, thumbnail, network, mixture in rows:
+        component |= {"figure": read_figure(figure), "thumbnail": read_thumbnail(thumbnail)}
+        component |= {"network_figure": network and read_figure(network), "mixture": mixture and read_figure(mixture)}
+
+
 def draw_glass(codes: npt.NDArray[np.int8], outline: npt.NDArray[np.bool_]) -> str:
-    """Colour a glass brain of plot_images on a grey outline, transparent around it."""
+    """Colour a glass brain from plot_images on a grey outline; the rest is transparent."""
     size = np.abs(codes.astype(np.int16))
     levels = np.arange(GLASS_LEVELS)
     steps = np.minimum(size * GLASS_LEVELS // 128, GLASS_LEVELS - 1)
@@ -50,7 +71,7 @@ def draw_glass(codes: npt.NDArray[np.int8], outline: npt.NDArray[np.bool_]) -> s
 
 
 def read_glass(file: str) -> dict[str, str]:
-    """Read the glass brains of images by their ids."""
+    """Read the glass brains of all images, by image id."""
     with np.load(file) as glass:
         outline = glass["outline"]
         return {

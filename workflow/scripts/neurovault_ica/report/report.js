@@ -1,6 +1,6 @@
 "use strict";
-/* The page's own moves: one component at a time, a gallery and tables that sort and filter. Texts of the archive are
-   only ever compared, never turned into markup. */
+/* Show one component at a time; sort and filter the gallery and the tables. Text from the archive is only compared,
+   never turned into markup. */
 
 document.documentElement.classList.add("js");
 
@@ -10,7 +10,7 @@ function readJson(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** Order texts by their numbers where both are numbers; what is missing comes last, whatever the direction. */
+/** Compare as numbers if both are numbers, otherwise as texts. Missing values come last in either direction. */
 function compare(first, second, direction) {
   if (first === second) return 0;
   if (first === "") return 1;
@@ -20,7 +20,7 @@ function compare(first, second, direction) {
   return direction * order;
 }
 
-/** Tell whether every word of the query is somewhere in the text. */
+/** Tell whether the text contains every word of the query. */
 function matches(text, query) {
   return query.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
@@ -44,7 +44,7 @@ function filterGallery() {
   document.getElementById("shown").textContent = query ? `${shown} of ${all.length} shown` : "";
 }
 
-/** Sort a table by the column of a header's button; again for the other direction. */
+/** Sort a table by the column of this header; a second call reverses the direction. */
 function sortTable(header) {
   const table = header.closest("table");
   const direction = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
@@ -77,7 +77,7 @@ function makeTablesSortable() {
   }
 }
 
-/** Put the viewer into an article and show the article's component; without it the static figure stays. */
+/** Move the viewer into an article and show its component. If the viewer fails, the static figure stays. */
 async function showInViewer(article) {
   try {
     if (!page.viewer) {
@@ -95,7 +95,7 @@ async function showInViewer(article) {
   }
 }
 
-/** Link to the components before and after in the gallery's order, among those that it shows. */
+/** Link to the previous and next component of the gallery, in its order and among the visible ones. */
 function linkNeighbours(article) {
   const shown = cards().filter((card) => !card.hidden || card.dataset.component === article.id);
   const at = shown.findIndex((card) => card.dataset.component === article.id);
@@ -106,7 +106,7 @@ function linkNeighbours(article) {
   }
 }
 
-/** Show what the address names: a component alone, or the page. */
+/** Show what the URL's fragment names: a single component, or the page. */
 function route() {
   const target = document.getElementById(location.hash.slice(1));
   const article = target?.matches("article.component") ? target : null;
@@ -154,11 +154,12 @@ function start() {
     button.addEventListener("click", () => {
       const isShown = button.closest("article").classList.toggle("with-figure");
       button.setAttribute("aria-expanded", String(isShown));
+      button.textContent = isShown ? "hide figure" : "show figure";
     });
   }
   makeTablesSortable();
   document.addEventListener("keydown", moveByKey);
-  // The browser scrolls before it tells that the address has changed.
+  // The browser scrolls before it fires hashchange, so remember the position on every click.
   document.addEventListener("click", () => { page.lastScroll = window.scrollY; }, { capture: true });
   window.addEventListener("hashchange", route);
   route();

@@ -1,8 +1,9 @@
-"""Rows of the page, gathered from the tables of the run."""
+"""Gather the rows of the page from the tables of the run."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
@@ -11,42 +12,48 @@ from neurovault_ica.report.text import shorten
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
+# Rows per component on the page, so that an article fits on few screens. The tables have all rows.
 TERMS_SHOWN = 10
 COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
+# Significant labels and term maps on a component's card.
 SAID_SHOWN = 3
-N_BINS = 40
+# Rows of used and of rejected images each; with more the page opens slowly.
+LONGEST_TABLE = 2000
+N_BINS = 40  # of the histogram of loadings
 REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
+# Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
-    "missing_file": "no answer in the archive",
-    "not_asked": "not asked for (neurosynth_url: null)",
-    "not_given": "no file named in the table",
+    "missing_file": "no term file in the archive",
+    "not_asked": "not requested (neurosynth_url: null)",
+    "not_given": "no term file in the table",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
     "image_too_large": "image too large for Neurosynth",
-    "refused": "refused by Neurosynth",
-    "not_found": "not known to Neurosynth",
-    "server_error": "error of the server",
-    "timeout": "server silent",
-    "no_connection": "connection broken",
-    "bad_address": "no such address",
-    "private_address": "led into a private network",
+    "refused": "access denied by Neurosynth",
+    "not_found": "unknown to Neurosynth",
+    "server_error": "server error",
+    "timeout": "no answer in time",
+    "no_connection": "connection lost",
+    "bad_address": "invalid URL",
+    "private_address": "URL points into a private network",
     "bad_answer": "unreadable answer",
     "server_down": "server down",
-    "changed": "not as in the lock",
+    "changed": "differs from the lock",
 }
+# Names on the page for the rules that reject images.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
 
 
 def count_significant(rows: Sequence[Row]) -> int | None:
-    """Count the significant rows; None where nothing was tested."""
+    """Count the significant rows; None if nothing was tested."""
     tested = [row["q"] for row in rows if row["q"] is not None]
     return sum(is_significant(q) for q in tested) if tested else None
 
 
 def group_by_component(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Sort rows into lists by their component, in the order in which they come."""
+    """Group rows by component, in their order."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["component"], []).append(row)
@@ -68,7 +75,7 @@ def describe_components(
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
-    """Gather what the page shows of each component, most of it by component, collections by image."""
+    """Gather what the page shows about each component. `collection_of` maps images to collections."""
     described = []
     for row in stability:
         label = row["component"]
@@ -107,19 +114,19 @@ def describe_components(
 
 
 def histogram(loadings: Sequence[tuple[float, int]], collection_id: int | None) -> Row:
-    """Count images by their loadings in bins that are symmetric around 0, those of one collection apart.
+    """Make a histogram of the loadings, symmetric around 0, with one collection counted separately.
 
     Parameters
     ----------
     loadings : list of (float, int)
         Loading and collection of each image.
     collection_id : int or None
-        The collection to count apart.
+        The collection to count separately.
 
     Returns
     -------
     dict
-        ``limit``, the largest |loading|; ``most``, the largest count; ``bins``, each with both counts.
+        ``limit``, the largest |loading|; ``most``, the height of the highest bar; ``bins``, each with both counts.
     """
     limit = max((abs(loading) for loading, _ in loadings), default=0.0) or 1.0
     bins = [{"others": 0, "largest": 0} for _ in range(N_BINS)]
@@ -130,27 +137,27 @@ def histogram(loadings: Sequence[tuple[float, int]], collection_id: int | None) 
 
 
 def scaled_terms(terms: Iterable[Row]) -> list[Row]:
-    """Take the strongest terms, each with the length of its bar in percent of the strongest."""
+    """Return the strongest terms, each with its weight in percent of the largest as the length of its bar."""
     named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
     strongest = max((term["weight"] for term in named), default=0)
     return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
 
 
 def significant_labels(rows: Iterable[Row]) -> list[str]:
-    """Take the strongest labels and words that go with a component beyond chance, each once."""
+    """Return the strongest significant labels and words, each once."""
     found = [row["label"] for row in rows if row["difference"] > 0 and is_significant(row["q"])]
     return list(dict.fromkeys(found))[:SAID_SHOWN]
 
 
 def agreed_words(*sources: Sequence[str | None]) -> list[str]:
-    """List the words that significant names of more than one source have, in the order of the first source."""
+    """List the words that occur in significant names from more than one source."""
     words = [dict.fromkeys(re.findall(r"\w{3,}", " ".join(map(str, source)).lower())) for source in sources]
     counts = Counter(word for source in words for word in source)
     return [word for word, count in counts.items() if count > 1]
 
 
 def searchable(component: Row) -> str:
-    """Join what the search looks through: label, terms, labels, regions of all peaks, studies, network."""
+    """Join the texts that the search covers: label, terms, metadata, regions of all peaks, studies, network."""
     texts = [
         component["component"],
         *(term["term"] for term in component["terms"]),
@@ -164,7 +171,8 @@ def searchable(component: Row) -> str:
 
 
 def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
-    """List the images of the selection, used ones and then refused ones, with the same keys."""
+    """List used images, then rejected ones, with the same keys; at most `LONGEST_TABLE` of each."""
+    used, refused = islice(used, LONGEST_TABLE), islice(refused, LONGEST_TABLE)
     rows = [row | {"reason": None, "value": None, "threshold": None, "stage": None} for row in used]
     return rows + [
         dict.fromkeys(("map_type", "number_of_subjects", "cognitive_paradigm_cogatlas")) | row for row in refused
@@ -172,7 +180,7 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
-    """Continue the selection's steps with what later stages refused, down to the images of the matrix."""
+    """Continue the steps of the selection with the rejections of later stages."""
     steps = [step | {"reasons": []} for step in selection]
     remaining = steps[-1]["kept"] if steps else len(rejected)
     reasons = explain_rejections(rejected)
@@ -197,7 +205,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
 
 
 def count_missing_terms(status: Iterable[Row], used: Iterable[int]) -> tuple[int, list[tuple[str, int]]]:
-    """Count the images of the matrix that have terms, and why others have none."""
+    """Count the used images that have terms, and the reasons why others have none."""
     by_image = {row["image_id"]: row for row in status}
     found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
     reasons = Counter(str(row["reason"]) for row in found if not row["terms"])
@@ -207,7 +215,7 @@ def count_missing_terms(status: Iterable[Row], used: Iterable[int]) -> tuple[int
 
 
 def explain_rejections(rejected: Iterable[Row]) -> list[Row]:
-    """Count the reasons, most frequent first, each with an explanation."""
+    """Count the reasons for rejection, most frequent first, each with an explanation."""
     counts = Counter((row["reason"], row["stage"]) for row in rejected)
     return [
         {"reason": reason, "stage": stage, "count": count, "explanation": REASONS.get(reason, "")}

@@ -1,17 +1,17 @@
-"""Texts and numbers fit for the page: cut, written alike, and links only where they are safe."""
+"""Format texts and numbers for the page, and let only safe URLs become links."""
 
 import re
 import urllib.parse
 from typing import Any
 
 from neurovault_ica.archive.doi import quoted_doi
+from neurovault_ica.runtime.tables import DIRECTIONS
 
 LONGEST_TEXT = 240
-DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 def safe_address(address: Any) -> str | None:
-    """Return an address that may become a link: http or https, with a host, without a login; otherwise None."""
+    """Return the URL if it may become a link (http or https, with a host, without a login); otherwise None."""
     if not isinstance(address, str):
         return None
     try:
@@ -23,41 +23,42 @@ def safe_address(address: Any) -> str | None:
 
 
 def doi_address(doi: Any) -> str | None:
-    """Turn a DOI, however it is written, into the address of its resolver; None if it is none."""
+    """Return the doi.org URL of a DOI in any notation, or None if there is no DOI in it."""
     found = quoted_doi(str(doi or ""))
     return f"https://doi.org/{found}" if found else None
 
 
 def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
-    """Cut long text, which the table beside the page has in full, and drop what turns the direction of writing."""
-    text = "" if text is None else str(text).translate(DIRECTION_MARKS)
+    """Shorten text and drop characters that change the writing direction. The tables have the full text."""
+    text = "" if text is None else DIRECTIONS.sub("", str(text))
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def format_number(value: Any, digits: int = 2) -> str:
-    """Write a number with a true minus sign, or a dash where it is missing."""
+    """Format a number with a true minus sign; a missing one becomes a dash."""
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
 
 
 def format_q(q: float | None) -> str:
-    """Write a false discovery rate to three digits, or a dash where nothing was tested."""
+    """Format a false discovery rate with three decimals; a dash means that nothing was tested."""
     if q is None:
         return "\u2013"
     return "< 0.001" if q < 0.001 else f"{q:.3f}"
 
 
 def percent(value: float | None) -> str:
-    """Write a share as a percentage."""
+    """Format a share as a percentage; a missing one becomes a dash."""
     return "\u2013" if value is None else f"{100 * value:.1f} %"
 
 
 def read_markdown(text: str) -> list[dict[str, Any]]:
-    """Read the little Markdown that methods.md has: headings, paragraphs with a bold lead, lists of references.
+    """Parse the Markdown of methods.md: headings, paragraphs with a bold lead, lists of references.
 
     Returns
     -------
     list of dict
-        ``kind`` heading, paragraph or list; ``lead`` and ``text``, or ``items``, each a text and an address or None.
+        ``kind`` (heading, paragraph or list), then ``lead`` and ``text``, or ``items``: pairs of a text and a URL or
+        None.
     """
     blocks: list[dict[str, Any]] = []
     for block in filter(None, re.split(r"\n\s*\n", text.strip())):

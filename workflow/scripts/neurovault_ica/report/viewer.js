@@ -1,12 +1,12 @@
 "use strict";
-/* The viewer of a component: three cuts through a map over the template, with a crosshair and a threshold.
-   What viewer.py packed is unpacked here. Millimetres are MNI152; axis 0 is x (right), 1 is y (front), 2 is z (up). */
+/* The viewer of a component: three slices of its map over the template, with a crosshair and thresholds. The data come
+   from viewer.py. Coordinates are MNI152 in mm; axis 0 is x (right), 1 is y (front), 2 is z (up). */
 
 const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
 const CROSSHAIR_HOLE_MM = 8;
 const SIGNS = ["positive", "negative"];
 
-/** Unpack base64 of gzip of differences between neighbours. */
+/** Undo `pack` of viewer.py: base64, gzip, differences between neighbours. */
 async function unpack(text) {
   const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -15,17 +15,17 @@ async function unpack(text) {
   return codes;
 }
 
-/** Write a number with a true minus sign. */
+/** Format a number with a true minus sign. */
 function written(value, digits) {
   return value.toFixed(digits).replace(/^-(0(\.0+)?)$/, "$1").replace("-", "\u2212");
 }
 
-/** Turn colours like #a3000d into red, green and blue. */
+/** Convert colours such as #a3000d to red, green and blue. */
 function readColours(colours) {
   return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
 }
 
-/** Find the two neighbours of each millimetre from `low` on among a grid's points along one axis, and their weights. */
+/** For `count` positions, 1 mm apart from `low` on, find the two nearest grid points on one axis and their weights. */
 function neighbours(grid, axis, low, count) {
   const points = grid.shape[axis];
   const [first, second, weight] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
@@ -55,7 +55,7 @@ class Viewer {
     this.listen();
   }
 
-  /** Unpack what all maps share; done once. */
+  /** Unpack template and mask, which all maps share; done once. */
   prepare() {
     this.prepared ??= Promise.all([unpack(this.packed.template.codes), unpack(this.packed.mask)]).then(([grey, mask]) => {
       this.grey = grey;
@@ -64,7 +64,7 @@ class Viewer {
     return this.prepared;
   }
 
-  /** Show a map; `place` is in mm. If another one was asked for in the meantime, that one stays. */
+  /** Show a map; `map.place` is in mm. If another map was requested meanwhile, do nothing. */
   async show(map) {
     this.wanted = map.label;
     const [codes] = await Promise.all([unpack(map.codes), this.prepare()]);
@@ -91,7 +91,7 @@ class Viewer {
     this.redraw();
   }
 
-  /** Set from which absolute values on each sign is shown. */
+  /** Set the thresholds of both signs, as absolute values. */
   setThresholds(thresholds) {
     for (const sign of SIGNS) {
       this.thresholds[sign] = Math.max(thresholds[sign], 0);
@@ -104,25 +104,25 @@ class Viewer {
     this.setThresholds({ positive: this.map.threshold, negative: this.map.negative_threshold });
   }
 
-  /** Move both thresholds by as much, from where they are. */
+  /** Change both thresholds by the same amount. */
   moveThresholds(by) {
     this.setThresholds({ positive: this.thresholds.positive + by, negative: this.thresholds.negative + by });
   }
 
-  /** A slider was moved; the other goes with it unless they are to move apart. */
+  /** Respond to a threshold slider. If the thresholds are linked, the other one changes by the same amount. */
   slideThreshold(sign) {
     const value = Number(this.parts[`${sign}-threshold`].value);
     if (this.parts.together.checked) this.moveThresholds(value - this.thresholds[sign]);
     else this.setThresholds({ ...this.thresholds, [sign]: value });
   }
 
-  /** The colours end where they do in the figures, but always above the threshold (scale_of in drawing.py). */
+  /** Return the end of the colour scale: as in the figures, but always above the threshold (scale_of in slices.py). */
   brightest() {
     const lower = Math.min(this.thresholds.positive, this.thresholds.negative);
     return Math.max(this.map.brightest, lower * 1.25, lower + 0.1);
   }
 
-  /** Draw at the next chance, however often it is asked for until then. */
+  /** Draw in the next animation frame; several requests before it are drawn once. */
   redraw() {
     if (!this.map || this.asked) return;
     this.asked = requestAnimationFrame(() => {
@@ -156,7 +156,7 @@ class Viewer {
     return this.sample(2, [this.place[0], this.place[1]], [1, 1])[0];
   }
 
-  /** Interpolate a plane across `axis` at every mm from `low` on; what lies outside the grid is 0. */
+  /** Interpolate a slice perpendicular to `axis` at every mm from `low` on; outside the grid it is 0. */
   sample(axis, low, count) {
     const { grid } = this.packed;
     const stride = [grid.shape[1] * grid.shape[2], grid.shape[2], 1];
@@ -182,7 +182,7 @@ class Viewer {
     return plane;
   }
 
-  /** Colour one value; null where the map is not shown. */
+  /** Return the colour of a value, or null if it is not shown. */
   colourOf(value) {
     const size = Math.abs(value);
     const sign = value > 0 ? "positive" : "negative";
@@ -193,7 +193,7 @@ class Viewer {
     return colours[Math.min(Math.floor(strength * colours.length), colours.length - 1)];
   }
 
-  /** Paint a cut, one pixel a mm, transparent around the brain. */
+  /** Paint a slice with one pixel per mm, transparent around the brain. */
   paint(axis) {
     const [across, up] = IN_PLANE[axis];
     const [columns, rows] = [this.shape[across], this.shape[up]];
@@ -258,7 +258,7 @@ class Viewer {
     context.stroke();
   }
 
-  /** Draw the colour bar with its four numbers; grey is what is below the threshold. */
+  /** Draw the colour bar with up to four numbers; values below the threshold are grey. */
   drawBar(ink) {
     const canvas = this.parts.bar;
     const sharpness = window.devicePixelRatio || 1;
@@ -278,14 +278,14 @@ class Viewer {
     context.textBaseline = "bottom";
     context.textAlign = "center";
     const { positive, negative } = this.thresholds;
-    // Where there is room for them between the ends.
+    // Label the thresholds only if there is room between the ends.
     const inner = [-negative, positive].filter((value) => Math.abs(value) > 0.2 * brightest && Math.abs(value) < 0.8 * brightest);
     for (const value of [-brightest, ...(inner.length ? inner : [0]), brightest]) {
       context.fillText(written(value, 1), margin + (length * (value / brightest + 1)) / 2, height - 3);
     }
   }
 
-  /** Move along an axis by steps of the map's own voxels. */
+  /** Move the crosshair along an axis by a number of voxels of the map. */
   step(axis, steps) {
     this.moveTo(this.place.with(axis, this.place[axis] + steps * this.packed.grid.step[axis]));
   }
@@ -325,7 +325,7 @@ class Viewer {
         if (canvas.hasPointerCapture(event.pointerId)) this.moveToPointer(axis, event);
       });
       canvas.addEventListener("keydown", (event) => this.moveByKey(axis, event));
-      // The wheel belongs to the page until the cut has been chosen.
+      // The wheel scrolls the page until the slice has the focus.
       canvas.addEventListener("wheel", (event) => {
         if (document.activeElement !== canvas || event.ctrlKey) return;
         this.step(axis, -Math.sign(event.deltaY));

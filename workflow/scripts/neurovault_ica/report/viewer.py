@@ -1,8 +1,8 @@
-"""Pack maps and template for the viewer of the page: small, and exact enough to look at.
+"""Pack maps and template for the page's viewer: small, and exact enough to look at.
 
-The viewer is the page's own (workflow/report/viewer.js). nilearn's brainsprite has colours and threshold baked into its
-pictures, and no keyboard; NiiVue needs 2.3 MB and WebGL2, which without a graphics card, as on many remote desktops,
-took 1.8 s for one move of the crosshair.
+The page has its own viewer (viewer.js). nilearn's brainsprite fixes colours and threshold in its pictures and has no
+keyboard control. NiiVue takes 2.3 MB and needs WebGL2. Without a graphics card, as on many remote desktops, one move of
+its crosshair took 1.8 s.
 """
 
 import base64
@@ -17,28 +17,30 @@ from scipy import ndimage
 
 from neurovault_ica.figures.slices import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
 from neurovault_ica.images.maps import Maps, Volume
+from neurovault_ica.types import Row
 
-# The largest absolute value of a map becomes this code; the viewer shows values to one part in 127 of it.
+# Code of the largest absolute value of a map: the largest signed byte. One step is 1/127 of that value.
 LARGEST_CODE = 127
-# 64 levels of grey; with all 256 the template would be half as large again.
+# Code of white: 64 grey levels. With 256 levels the template would take half as much space again.
 LARGEST_GREY = 63
+# Finer maps are packed at this resolution, because 1 mm would take eight times the space.
 FINEST_MM = 2.0
 
 
 class Grid(NamedTuple):
-    """Points along the axes of MNI space: how many, where the first is, how far apart."""
+    """A grid along the axes of MNI space: number of points, position of the first, spacing."""
 
     shape: tuple[int, int, int]
     origin: tuple[float, float, float]  # mm
     step: tuple[float, float, float]  # mm
 
     def describe(self) -> dict[str, Any]:
-        """Give the grid as JSON can hold it."""
+        """Return the grid as values for JSON."""
         return {name: [round(value, 4) for value in values] for name, values in self._asdict().items()}
 
 
 def grid_of(shape: Sequence[int], affine: npt.NDArray[np.floating[Any]], box: Box) -> Grid:
-    """Choose the points at which maps are shown: their own voxels, or every 2 mm where those are oblique or finer."""
+    """Choose the grid on which maps are shown: their own voxels, or a 2 mm grid if those are oblique or finer."""
     step = np.diag(affine)[:3]
     is_straight = np.allclose(affine[:3, :3], np.diag(step)) and (step > 0).all()
     if is_straight and (step >= FINEST_MM).all():
@@ -48,7 +50,7 @@ def grid_of(shape: Sequence[int], affine: npt.NDArray[np.floating[Any]], box: Bo
 
 
 def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
-    """Read a volume at the points of the grid; nothing is interpolated where they are its own voxels."""
+    """Interpolate a volume on the grid, or return it unchanged if the grid is its own."""
     points = np.diag([*grid.step, 1.0])
     points[:3, 3] = grid.origin
     voxel = np.linalg.inv(volume.affine) @ points
@@ -58,20 +60,20 @@ def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
 
 
 def pack(codes: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> str:
-    """Pack bytes as base64 of gzip; differences of neighbours, modulo 256, take a fifth less than the values."""
+    """Pack bytes as base64 of gzip. Neighbours' differences modulo 256 take a fifth less space than the values."""
     differences = np.diff(codes.astype(np.uint8).ravel(), prepend=np.uint8(0))
     return base64.b64encode(gzip.compress(differences.tobytes(), 9, mtime=0)).decode("ascii")
 
 
 def pack_map(volume: Volume, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Pack the values inside the mask, in C order, with the value of one code."""
+    """Pack the values inside the mask in C order; ``unit`` is the value of one code."""
     values = sample(volume, grid, order=1)[inside]
     unit = float(np.abs(values).max()) / LARGEST_CODE or 1.0
     return {"unit": unit, "codes": pack(np.round(values / unit).astype(np.int8))}
 
 
 def pack_template(template: Volume, box: Box) -> dict[str, Any]:
-    """Pack the part of the template in the box, at its own 1 mm."""
+    """Pack the part of the template inside the box, at its own resolution of 1 mm."""
     x, y, z = (high - low + 1 for low, high in zip(box.low, box.high, strict=True))
     grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)  # type: ignore[arg-type]
     grey = sample(template, grid, order=0)
@@ -80,7 +82,7 @@ def pack_template(template: Volume, box: Box) -> dict[str, Any]:
 
 
 def colours_of(colours: Colormap) -> list[str]:
-    """List the colours of a map in 64 steps from threshold to brightest."""
+    """List 64 colours of a colour map, from the threshold to the end of the scale."""
     return [to_hex(colours(step)) for step in np.linspace(0, 1, 64)]
 
 
@@ -102,3 +104,16 @@ def pack_viewer(maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
         "positive": colours_of(POSITIVE),
         "negative": colours_of(NEGATIVE),
     }
+
+
+def pack_components(components: Sequence[Row], maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
+    """Pack the components' maps for the viewer, each with its first thresholds and crosshair position.
+
+    Each component gets its own map as ``codes``, which the page holds apart from the rest.
+    """
+    packed = pack_viewer(maps, template, box)
+    for component, entry in zip(components, packed["maps"], strict=True):
+        component["codes"] = entry.pop("codes")
+        entry |= {key: component[key] for key in ("threshold", "negative_threshold", "brightest", "place")}
+        entry["label"] = component["component"]
+    return packed

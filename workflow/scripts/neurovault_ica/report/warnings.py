@@ -1,4 +1,4 @@
-"""What a reader should know before believing the page, in plain words."""
+"""Warnings of the page: what a reader should know before using the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +8,16 @@ from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
+# With fewer images per component, many components consist of a single image.
 FEW_IMAGES_PER_COMPONENT = 3
-# What the flags of desc-ICA_stability.tsv are called on the page.
+# Names on the page for the flags of desc-ICA_stability.tsv.
 FLAGS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
     "one_collection": "one study",
 }
-UNNAMED = "unsure name"
-EMPTY = "nothing shown"
+UNNAMED = "name uncertain"
+EMPTY = "nothing above threshold"
 
 
 def find_warnings(
@@ -28,15 +29,17 @@ def find_warnings(
     n_with_terms: int,
     recovery: Sequence[Row],
 ) -> list[str]:
-    """Say in plain words what a reader should know before believing the page."""
+    """List what a reader should know before using the results, as sentences."""
     found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
-        found.append(f"Only {n_images} images for {n_components} components: expect components of single images.")
+        found.append(
+            f"Only {n_images} images for {n_components} components: some components may consist of a single image."
+        )
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if n_rejected > n_images:
-        found.append(f"More images were refused ({n_rejected}) than used ({n_images}); see the reasons below.")
+        found.append(f"More images were rejected ({n_rejected}) than used ({n_images}); see the reasons below.")
     failed = [row for row in recovery if not row["passed"]]
     if failed:
         found.append(f"Demo check: {len(failed)} of {len(recovery)} checks failed; see the table below.")
@@ -48,8 +51,8 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
     if not decomposition["converged"]:
         found.append(
             f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
-            f" {decomposition['iteration']}s: the components may be different with"
-            " another seed. Probably there are more components than the images have structure for; ask for fewer"
+            f" {decomposition['iteration']}s: another seed may give different components. The images probably do not"
+            " support this many components. Ask for fewer"
             " (run_ica.n_components) or allow more iterations (run_ica.max_iter)."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
@@ -63,33 +66,33 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
     if flagged["start_dependent"]:
         found.append(
-            f"{_listing(flagged['start_dependent'])}: the random starts do not agree. Such a component"
-            " depends on where the algorithm starts."
+            f"{_listing(flagged['start_dependent'])}: the random starts disagree. The result depends on"
+            " where the algorithm starts."
         )
     if flagged["not_reproduced"]:
         found.append(
-            f"{_listing(flagged['not_reproduced'])}: not found again, or not more than by chance, when the collections"
-            " are drawn anew or split in halves. With other studies, such a component may not be there."
+            f"{_listing(flagged['not_reproduced'])}: not reproduced across studies (bootstrap or split-half), or no"
+            " better than chance. These may not appear in other samples of studies."
         )
     return found + [
-        f"{row['component']} is carried by one collection: number {row['largest_collection_id']} holds"
-        f" {percent(row['largest_collection_share'])} of its squared loadings. It may be a feature of that study."
+        f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
+        f" {percent(row['largest_collection_share'])} of its squared loadings. It may be specific to that study."
         for row in components
         if "one_collection" in flags_in(row)
     ]
 
 
 def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
-    """Say what was not measured or tested: nothing speaks against a component of which nothing is known."""
+    """Report what was not measured or tested: without a measurement a component cannot be flagged."""
     found = []
     if all(row["r_bootstraps"] is None and row["r_split_half"] is None for row in components):
         found.append(
-            "Whether other studies would show the components is not known: no draws or halves of the collections were"
-            " decomposed (run_ica.n_bootstraps and n_splits, or too few collections)."
+            "Stability across studies is unknown: there was no bootstrap or split-half analysis (run_ica.n_bootstraps"
+            " and run_ica.n_splits are 0, or there are too few collections)."
         )
     if all(row["n_significant_terms"] is None for row in components) and any(row["names"] for row in components):
         found.append(
-            "The terms were not tested (project_terms.n_permutations, or too few collections): they describe, and may"
+            "The terms were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
             " be noise."
         )
     return found
@@ -100,35 +103,34 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
     if not empty:
         return []
     return [
-        f"{_listing(empty)}: no value reaches the threshold (plot_components.threshold), so there are no peaks, and the"
-        " figures have no colour."
+        f"{_listing(empty)}: no value reaches the threshold (plot_components.threshold). There are no peaks, and the"
+        " figures show no activation."
     ]
 
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:
     found = []
     if not n_with_terms:
-        found.append("No image has term weights: the components have no names.")
+        found.append("No image has term weights, so the components have no names.")
     elif 2 * n_with_terms < n_images:
-        found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names rest on these alone.")
+        found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names are based on these alone.")
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term, no word of the metadata and no map of a term that was compared has a q"
-            f" below {SIGNIFICANT_Q}."
+            f"{_listing(nameless)}: no term, metadata label or term map is significant (q < {SIGNIFICANT_Q})."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
 
 
 def flags_of(component: Row) -> list[str]:
-    """Say in a word or two each what speaks against a component, for its card."""
+    """List a component's warnings in a word or two each, for its card."""
     found = [FLAGS.get(flag, flag) for flag in flags_in(component)]
     return found + [EMPTY] * (not component["n_peaks"]) + [UNNAMED] * is_unnamed(component)
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether terms, labels or maps of terms were tested and none goes with the component beyond chance."""
+    """Tell whether terms, labels or term maps were tested and none is significant."""
     counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
     return 0 in counts and not any(counts)
 

@@ -1,0 +1,118 @@
+"""Write the paragraphs on names and reference networks of the methods section."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
+from neurovault_ica.record.bibliography import cite
+from neurovault_ica.record.wording import WORKS, cited, number
+from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS
+from neurovault_ica.statistics.p_values import MOST_ROUNDS, SIGNIFICANT_Q
+from neurovault_ica.statistics.random_maps import FWHM_MM
+
+
+def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Describe how components got their names, and the evidence for them."""
+    if not facts["images_with_terms"]:
+        start = "**Names.** No image had term weights, so the components have no terms."
+        return start + _labels(facts, settings) + _maps(facts)
+    through = (
+        "the images' loadings (the mixing matrix, whose columns are the interpretable patterns;"
+        f" {cite(WORKS['haufe2014interpretation'])})"
+        if settings["project_terms"]["projection"] == "mixing"
+        else "the unmixing matrix"
+    )
+    centred = (
+        ". Each term was centred over images, so that terms common to all images do not name every component"
+        if settings["project_terms"]["center_terms"]
+        else ""
+    )
+    return (
+        f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had Neurosynth"
+        f" {cited('yarkoni2011neurosynth')} term weights. These are correlations of the image with the meta-analytic"
+        f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
+        f" not counted as zero. The weights were projected on the components through {through}{centred}."
+        f" {_evidence(facts, settings)}"
+        f"{_labels(facts, settings)}{_maps(facts)}"
+    )
+
+
+def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Describe how terms were tested and how many were significant, or state that they were not tested."""
+    if not facts["terms_tested"]:
+        return "The terms are descriptive; their significance was not tested."
+    n_permutations = settings["project_terms"]["n_permutations"]
+    return (
+        "We tested, one-sided, whether collections with high loadings on a component also have high weights for a term."
+        " The statistic was the correlation of mean loadings (mixing matrix) and mean term weights over collections."
+        " Means were scaled by their standard errors, so that small and large collections have similar variance. There"
+        " were two null hypotheses. The first is that the term weights of collections are unrelated to their loadings:"
+        f" collections were permuted as blocks ({number(n_permutations, 'permutation')}, and up to"
+        f" {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
+        " The second is that the term's map is a random smooth map. It is needed because loadings and term weights come"
+        " from the same voxels, so the weights of any map that overlaps the component correlate with its loadings. The"
+        f" term's map was replaced with {n_permutations * MOST_ROUNDS:,} Gaussian random maps (FWHM {FWHM_MM:g} mm)."
+        " A term's p value is the larger of the two, corrected over all components and terms for the false discovery"
+        f" rate {cited('benjamini1995fdr')}. {facts['terms_significant']:,} of"
+        f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
+        f" {facts['components_with_significant_terms']} of {number(facts['components'], 'component')} had such a term."
+        " The test treats collections as exchangeable; collections from one lab or sample are counted separately. A"
+        " significant term is not necessarily the best name, and it does not show a component's function. Terms and"
+        " components come from the same images; no independent data have confirmed the names."
+    )
+
+
+def _maps(facts: Mapping[str, Any]) -> str:
+    """Describe how term maps were compared; empty if there were none."""
+    if not facts["term_maps"]:
+        return ""
+    found = ""
+    if facts["term_map_pairs_tested"]:
+        found = (
+            ". The correlations were tested one-sided against surrogates of the component: random maps with its"
+            f" autocorrelation, value distribution and left-right symmetry {cited('burt2020surrogates')}."
+            f" {facts['term_map_pairs_significant']:,} of {facts['term_map_pairs_tested']:,} pairs had q <"
+            f" {SIGNIFICANT_Q}"
+        )
+    return f" The component maps were correlated over the mask with {number(facts['term_maps'], 'term map')}{found}."
+
+
+def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Describe how metadata labels were tested and how many were significant; empty if none were tested."""
+    if not facts["labels_tested"]:
+        return ""
+    return (
+        " Metadata labels were tested too: paradigms and contrasts of the Cognitive Atlas, contrast definitions, and"
+        f" words of names and descriptions, if at least {MIN_LABEL_COLLECTIONS} collections have them. The mean"
+        " loading of images with a label was compared with that of the other images by permuting collections"
+        f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
+        " over all components and labels for the false discovery rate."
+        f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
+        f" {SIGNIFICANT_Q}."
+    )
+
+
+def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Describe the comparison with reference networks; empty if no reference is configured."""
+    reference = settings["match_networks"]["reference"]
+    if reference is None:
+        return []
+    atlas = NILEARN_ATLASES.get(reference)
+    networks = f"the networks {reference} {cited(atlas.work)}" if atlas else "a set of reference networks"
+    text = (
+        f"**Reference networks.** The component maps were compared with {networks} by Pearson's correlation over the"
+        " voxels of the mask where the reference has data. A component's best network is the one with the largest"
+        " |r|. Components and networks were also matched one to one by maximising the sum of |r|. The mean |r| of"
+        f" components with their best networks was {facts['mean_best_network_r']:.2f}."
+    )
+    if facts["networks_tested"]:
+        text += (
+            f" Each |r| was compared with the largest |r| of {settings['match_networks']['n_surrogates']:,} surrogates"
+            " of the component with any network. Surrogates are random maps that keep the component's value"
+            f" distribution, its spatial autocorrelation {cited('burt2020surrogates')}, fitted with the model of AFNI"
+            f" {cited('cox2017clustering')}, and its left-right symmetry, but ignore anatomy. The p values were"
+            f" corrected over components for the false discovery rate {cited('benjamini1995fdr')}."
+            f" {facts['components_with_significant_network']} of {number(facts['components'], 'component')} had a"
+            f" network with q < {SIGNIFICANT_Q}."
+        )
+    return [text]
