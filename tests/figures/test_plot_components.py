@@ -279,4 +279,4 @@ def test_needs_no_display_and_no_pyplot():
 
 def test_errors_name_the_component(tmp_path, template_file):
     with pytest.raises(RuntimeError, match=r"^ICA_00: all values of a component are the same"):
-        plot(tmp_path, template_file, threshold={"mixture": 0.5}, empty=0)
+        plot(tmp_path, template_file, threshold={"mixture": 0.5}, empty=0, threads=2)
