@@ -1,11 +1,11 @@
-"""How far a stage has come, in lines for log and screen."""
+"""Progress and messages in the log and on the screen."""
 
 import logging
 
 from neurovault_ica.runtime.log import Meter
 
 
-def test_line_says_how_far_how_fast_and_how_long_yet():
+def test_a_line_has_progress_speed_and_remaining_time():
     meter = Meter(500, unit="image")
     meter.add(120, n_bytes=340_000_000, failed=2)
     assert meter.line(60) == "120 of 500 images, 340 MB, 5.7 MB/s, 3 min left, 2 failed"
@@ -13,7 +13,7 @@ def test_line_says_how_far_how_fast_and_how_long_yet():
     assert meter.line(300) == "500 of 500 images, 340 MB, 1.1 MB/s, 2 failed"
 
 
-def test_what_the_cache_had_makes_nothing_look_fast():
+def test_cached_items_do_not_count_in_the_remaining_time():
     meter = Meter(500, unit="image", name="here: ")
     meter.add(400, cached=400)
     assert meter.line(1) == "here: 400 of 500 images (400 in the cache)"
@@ -30,7 +30,7 @@ def test_line_without_a_total_or_bytes():
     assert meter.line(20) == "10 of 40 rows, 60 s left"
 
 
-def test_lines_come_now_and_then(caplog):
+def test_lines_are_at_least_ten_seconds_apart(caplog):
     caplog.set_level(logging.INFO)
     often, seldom = Meter(3, unit="image", every_s=0), Meter(3, unit="image")
     for _ in range(3):
