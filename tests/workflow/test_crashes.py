@@ -101,7 +101,7 @@ def test_a_demo_that_is_killed_ten_times_gives_the_same_results(tmp_path, demo):
 @pytest.mark.long
 def test_jobs_that_outlive_snakemake_do_not_change_the_results(fresh, small_run):
     folder, rng = fresh(), random.Random(2)
-    for _ in range(6):
+    for _ in range(4):
         run_and_kill(folder, rng, TERMS, *SMALL, orphans=True)
     snakemake(folder, TERMS, *SMALL)
     same_as(folder, small_run)

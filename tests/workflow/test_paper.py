@@ -187,11 +187,8 @@ def tool(folder, *arguments, **environment):
 
 
 @pytest.mark.long
-def test_an_empty_clone_repeats_the_paper_here_and_on_another_processor(tmp_path, paper):
+def test_an_empty_clone_repeats_the_paper_on_another_processor(tmp_path, paper):
     folder = clone(tmp_path / "clone")
-    code, said = tool(folder, "verify", str(paper / "run.json"), "--cores", "2")
-    assert code == 0, said
-    assert "byte for byte" in said
     # Disable modern CPU instructions, as if on a processor from 2008.
     old = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
     code, said = tool(folder, "verify", str(paper / "run.json"), "--into", "other", "--cores", "2", **old)

@@ -87,7 +87,7 @@ def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, f
     edited.write_text(text + "\n")
     done = snakemake(demo, "-n", "--quiet", "host")
     edited.write_text(text)
-    reasons = dict(re.findall(r"^(?:local)?rule (\w+):\n(?: .*\n)*?    reason: (.*)$", done.stdout, re.MULTILINE))
+    reasons = dict(re.findall(r"^ *(?:local)?rule (\w+):\n(?: .*\n)*? *reason: (.*)$", done.stdout, re.MULTILINE))
     assert set(reasons) == rules_run(done) | {"all"}
     updated = f"Updated input files: workflow/scripts/{PACKAGE}/{file}"
     first = {rule for rule, reason in reasons.items() if reason.startswith(updated)}

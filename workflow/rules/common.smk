@@ -19,6 +19,7 @@ DATA_FILE = re.compile(r'\bpackage_file\("([^"]+)"\)')
 ENVIRONMENT = "../../envs/neurovault_ica.yaml"
 
 
+@functools.cache
 def ours(path):
     """Return the path of a file of this workflow. If the workflow is on a hosting site, download the file first."""
     # source_path gives a new temporary path in each run, and a changed path would rerun every rule.
