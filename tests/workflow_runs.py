@@ -25,6 +25,7 @@ GRIDS = [
     ((53, 63, 46), np.array([[3, 0.1, 0, -80], [-0.1, 3, 0, -110], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
 ]
 SMALL = {
+    "batches": 2,
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
     "project_terms": {"n_permutations": 100},

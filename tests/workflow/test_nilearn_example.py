@@ -81,7 +81,7 @@ def run_preset(tmp_path):
 
 def test_same_as_the_example_on_simulated_images(run_preset, tmp_path):
     data_dir = make_maps(tmp_path / "data", n_images=12, n_sources=4)
-    compare(run_preset(data_dir, 4), data_dir, 4)
+    compare(run_preset(data_dir, 4, batches=1), data_dir, 4)
 
 
 @pytest.mark.long

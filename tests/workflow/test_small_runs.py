@@ -38,14 +38,14 @@ def test_dry_run_needs_snakemake_alone(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def guarded_run(tmp_path_factory, small_archive):
-    """A run with one core and seven batches that may open no connection, and the state of the cache before it."""
+    """A run with one core and three batches that must not open a connection, and the state of the cache before it."""
     folder = copy_project(tmp_path_factory.mktemp("guarded") / "run")
     (folder / "guard").mkdir()
     (folder / "guard/sitecustomize.py").write_text(GUARD)
     before = state_of(small_archive)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder / "guard"))
-        overlay = small_config(folder, small_archive, batches=7)
+        overlay = small_config(folder, small_archive, batches=3)
         snakemake(folder, "results/project_terms/desc-ICA_terms.tsv", "--configfile", overlay, cores=1)
     return folder, before
 
@@ -114,7 +114,8 @@ def test_the_reason_of_a_failure_is_shown(tmp_path, small_archive, sections, mes
 
 def test_an_edited_filter_or_mask_reruns_what_reads_it(tmp_path, small_archive):
     folder = copy_project(tmp_path / "run")
-    mask = np.ones((46, 55, 46), np.uint8)
+    mask = np.zeros((46, 55, 46), np.uint8)
+    mask[15:30, 15:40, 15:30] = 1
     affine = np.array([[4, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1.0]])
     nib.save(nib.Nifti1Image(mask, affine), folder / "mask.nii.gz")
     (folder / "mine.py").write_text("def keep(image):\n    return True\n")
@@ -155,7 +156,7 @@ def test_damaged_images_become_rows_and_the_run_continues(tmp_path, small_archiv
     (home / "image_1001.nii.gz").write_bytes((home / "image_1001.nii.gz").read_bytes()[:5000])
     (home / "neurosynth_words_for_image_1002.json").write_text("{")
     folder = copy_project(tmp_path / "run")
-    overlay = small_config(folder, data_dir, run_ica={"n_components": 2}, batches=2)
+    overlay = small_config(folder, data_dir, run_ica={"n_components": 2})
     snakemake(folder, "--until", "stack_images", "fetch_terms", "--configfile", overlay)
     rejected = read_table(folder / "results/stack_images/rejected.tsv")
     assert [(row["image_id"], row["reason"], row["name"]) for row in rejected] == [

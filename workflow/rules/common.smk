@@ -57,7 +57,7 @@ def shown(file, caption, category, what):
 
 
 def loaded_modules():
-    """List the loaded modules that are called like those of the package."""
+    """List the loaded modules of any package with the name of ours."""
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
 
 
