@@ -125,6 +125,15 @@ def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch
         assert message in str(caught.value)
 
 
+def test_the_lock_that_a_run_writes_cannot_be_its_input(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/write_lock").mkdir(parents=True)
+    (tmp_path / "results/write_lock/images.lock.tsv").touch()
+    config["archive"]["lock"] = "results/write_lock/images.lock.tsv"
+    with pytest.raises(ValueError, match="will be overwritten by this run; copy it to another folder"):
+        check_configuration(config)
+
+
 def test_a_missing_key_is_reported(config):
     del config["run_ica"]["tol"]
     with pytest.raises(ValueError, match=r"run_ica\.tol: this key is missing"):

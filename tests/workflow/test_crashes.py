@@ -195,8 +195,7 @@ def test_a_read_only_disk_is_reported_and_the_next_run_continues(fresh, small_ru
 
 
 def test_truncated_results_stop_the_run_until_they_are_deleted(tmp_path, small_run):
-    folder = tmp_path / "run"
-    shutil.copytree(small_run, folder)
+    folder = shutil.copytree(small_run, tmp_path / "run")
     cut = ["results/stack_images/images.tsv", "results/stack_images/matrix.npy"]
     lines = (folder / cut[0]).read_text().splitlines(keepends=True)
     (folder / cut[0]).write_text("".join(lines[:-1]))

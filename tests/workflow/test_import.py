@@ -41,13 +41,12 @@ COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components
 
 def test_in_another_folder_its_configuration_is_laid_over_the_defaults(tmp_path):
     snakefile = ("--snakefile", ROOT / "Snakefile", "--directory", tmp_path / "elsewhere")
-    done = snakemake(tmp_path, "-n", *snakefile)
-    assert re.search(r"^mask_images +4$", done.stdout, re.MULTILINE)
     write_config(tmp_path / "elsewhere", "config.yaml", batches=3)
     overlay = write_config(tmp_path, match_networks={"reference": "smith_2009_rsn10"})
     done = snakemake(tmp_path, "-n", *snakefile, "--configfile", overlay)
     assert re.search(r"^mask_images +3$", done.stdout, re.MULTILINE)
-    assert re.search(r"^match_networks +1$", done.stdout, re.MULTILINE)
+    for rule in ("match_networks", "build_demo_archive"):
+        assert re.search(rf"^{rule} +1$", done.stdout, re.MULTILINE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "overlay.yaml"]
 
 
@@ -122,7 +121,10 @@ assert own.component_labels(1) == ["OWN_00"]
 
 
 def test_one_workflow_uses_three_versions_of_the_package(tmp_path):
-    """It imports two versions of this workflow, and has imported another version of the package before."""
+    """It imports two versions of this workflow, and has imported another version of the package before.
+
+    Without a configuration, both run the demo.
+    """
     versions = {name: copy_project(tmp_path / name) for name in ("own", "first", "second")}
     for name, folder in versions.items():
         module = folder / "workflow/scripts/neurovault_ica/runtime/tables.py"
@@ -134,15 +136,8 @@ def test_one_workflow_uses_three_versions_of_the_package(tmp_path):
     done = snakemake(tmp_path, "-n", "first_all", "second_all")
     figures = set(re.findall(r"(one|two)/results/plot_components/([A-Z]+)_00\.png", done.stdout))
     assert figures == {("one", "FIRST"), ("two", "SECOND")}
-
-
-def test_without_a_configuration_the_import_is_the_demo(tmp_path):
-    folder = make_foreign(tmp_path / "foreign", f'"{ROOT}/Snakefile"', archive={})
-    text = (folder / "Snakefile").read_text()
-    (folder / "Snakefile").write_text(text.replace('config: config["ica"]', ""))
-    done = snakemake(folder, "-n", "ica_all")
-    assert re.search(r"^ica_build_demo_archive +1$", done.stdout, re.MULTILINE)
-    assert re.search(r"^ica_mask_images +4$", done.stdout, re.MULTILINE)
+    for rule, n_jobs in {"build_demo_archive": 1, "mask_images": 4}.items():
+        assert re.search(rf"^first_{rule} +{n_jobs}$", done.stdout, re.MULTILINE)
 
 
 def test_a_mistake_in_an_imported_configuration_is_explained(tmp_path):

@@ -108,12 +108,3 @@ def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
         assert codes.count(-signal.SIGKILL) >= 2
         assert fetch(tmp_path / "killed", server).wait() == 0
     assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
-
-
-def test_the_lock_that_a_run_writes_cannot_be_its_input(tmp_path):
-    folder = copy_project(tmp_path / "project")
-    (folder / "results/write_lock").mkdir(parents=True)
-    (folder / "results/write_lock/images.lock.tsv").write_text("")
-    overlay = write_config(folder, archive={"source": "offline", "lock": "results/write_lock/images.lock.tsv"})
-    done = snakemake(folder, "-n", "--configfile", overlay, check=False)
-    assert "will be overwritten by this run; copy it to another folder" in done.stdout

@@ -80,7 +80,7 @@ def users_of(file):
     return {script.stem for script in SCRIPTS.glob("*.py") if all_imports_of(script.name) & {path, *readers}}
 
 
-@pytest.mark.parametrize("file", ["figures/sheet.py", "runtime/threads.py", "report/report.css"])
+@pytest.mark.parametrize("file", ["figures/sheet.py", "report/report.css"])
 def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, file):
     edited = demo / "workflow/scripts" / PACKAGE / file
     text = edited.read_text()
