@@ -41,6 +41,7 @@ COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components
 
 def test_in_another_folder_its_configuration_is_laid_over_the_defaults(tmp_path):
     snakefile = ("--snakefile", ROOT / "Snakefile", "--directory", tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
     write_config(tmp_path / "elsewhere", "config.yaml", batches=3)
     overlay = write_config(tmp_path, match_networks={"reference": "smith_2009_rsn10"})
     done = snakemake(tmp_path, "-n", *snakefile, "--configfile", overlay)
