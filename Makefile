@@ -1,62 +1,62 @@
-# `make run` and `make test` set up everything themselves: Python 3.11 or newer and make are all they need.
+# All targets set up .venv by themselves. They need only make and Python 3.11 or newer.
 PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-# Where this is set, every process would compile every package again, three times slower.
+# If this were set, every process would compile all packages again and take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run slurm paper verify test lint bench lock clean
 
-help: ## List the targets
+help: ## List all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-run: .venv/installed ## Run the workflow of config.yaml on all cores (ARGS="--configfile presets/..." for more)
+run: .venv/installed ## Run the workflow with config.yaml on all cores (ARGS="--configfile presets/..." adds arguments)
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
-slurm: .venv/slurm ## Run it on a Slurm cluster (SITE=mycluster.yaml names account and partition, docs/cluster.md)
+slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; see docs/cluster.md)
 	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile $(SITE)) $(ARGS)
 
-paper: .venv/installed ## Pack what a paper's rerun needs into the folder papers/NAME (NAME=mine)
-	@test -n "$(NAME)" || { echo "make paper NAME=mine packs the last run into papers/mine"; exit 1; }
+paper: .venv/installed ## Pack the last run and all files for repeating it into papers/NAME (NAME=mine)
+	@test -n "$(NAME)" || { echo "NAME is missing; for example, make paper NAME=mine packs the last run into papers/mine"; exit 1; }
 	$(BIN)/python tools/paper.py pack papers/$(NAME)
 
-verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=cache of images)
-	@test -n "$(RUN)" || { echo "make verify RUN=results/write_lock/run.json repeats that run and compares"; exit 1; }
+verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=folder of images)
+	@test -n "$(RUN)" || { echo "RUN is missing; for example: make verify RUN=results/write_lock/run.json"; exit 1; }
 	$(BIN)/python tools/paper.py verify $(RUN) $(if $(DATA),--data $(DATA)) --cores $(CORES) $(ARGS)
 
-test: lint ## Run lint and tests
-	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
+test: lint ## Run all checks, and all tests except the long ones
+	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: .venv/installed ## Check style, types and the workflow's own rules
+lint: .venv/installed ## Check style, types and the rules of the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
-	$(BIN)/mypy workflow/scripts tools
+	$(BIN)/mypy workflow/scripts tools benchmarks
 	$(BIN)/snakemake --lint
 
-bench: .venv/installed ## Compare speed and memory with nilearn's example (ARGS="--sizes 300x20 --archive DIR ...")
+bench: .venv/installed ## Compare time and memory with nilearn's example (ARGS="--sizes 300x20 --archive DIR ...")
 	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
-lock: .venv/installed ## Renew requirements.lock and requirements-slurm.lock from pyproject.toml
+lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock from pyproject.toml
 	$(LOCK) --group pyproject.toml:test --output-file requirements.lock pyproject.toml
 	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
 
-clean: ## Remove the environment and all results, but no downloaded image
+clean: ## Remove the environment and all results, but keep downloaded images
 	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
 
-# uv installs the lock in seconds where pip takes a minute; it is pinned and hashed like everything else.
+# uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too.
 .venv/installed: requirements.lock requirements-uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.12 ..."; exit 1; }
+		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
-# What the plugin needs besides is in requirements.lock.
+# Dependencies of the plugin are in requirements.lock.
 .venv/slurm: requirements-slurm.lock .venv/installed
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes --requirement requirements-slurm.lock
 	@touch $@

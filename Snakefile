@@ -1,13 +1,13 @@
 """Cross-study ICA of NeuroVault: statistic maps of many studies in, named brain networks out.
 
-The rules stand in workflow/rules, in the order in which they run. One name runs through: a rule, its script, its section
-of config.yaml, its folder under results/, its log, its benchmark and its test are all called the same.
+The rules are in workflow/rules, in the order in which they run. A rule and its script, its section in config.yaml, its
+folder in results/, its log, its benchmark and its test all have the same name.
 """
 
 import os
 import time
 
-# False where another workflow imports this one: the folder, the configuration and the targets are then its own.
+# False if another workflow imports this one. That workflow then decides on folder, configuration and targets.
 IS_MAIN = workflow.modifier.is_main_snakefile()
 HOME = workflow.current_basedir.get_path_or_uri(secret_free=True)
 
@@ -23,7 +23,7 @@ if IS_MAIN and os.path.exists("config.yaml"):
 report: "workflow/report/page.rst"
 
 
-# With --sdm apptainer, jobs run in this image in the working directory; envs/neurovault_ica.def says how to build it.
+# With --sdm apptainer, jobs run in this image in the working directory. See envs/neurovault_ica.def to build it.
 container: "neurovault_ica.sif"
 
 

@@ -1,4 +1,4 @@
-"""Make NeuroVault caches of any size: real maps where there are some, and mixtures of them with noise."""
+"""Make NeuroVault caches of any size from real maps and, if more are needed, mixtures of them with noise."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ AFFINE = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.
 
 
 def find_images(archive: Path) -> list[Path]:
-    """List the images of a cache that hold one volume with data, those that both sides can use."""
+    """List the images in a cache with one volume of data, which both sides of a comparison can use."""
     files = sorted(archive.glob("neurovault/collection_*/image_*.nii.gz"))
     return [file for file in files if _is_readable(file)]
 
@@ -35,7 +35,10 @@ def _is_readable(file: Path) -> bool:
 
 
 def make_archive(folder: Path, sources: list[Path], n_images: int) -> list[Path]:
-    """Fill a cache with `n_images`: `sources` first, then mixtures of them with noise; simulated ones without any."""
+    """Fill a cache with `n_images` images: `sources`, then mixtures of them with noise.
+
+    Without sources, simulated maps take their place.
+    """
     if not sources:
         sources = list(_simulate(folder / "simulated", np.random.default_rng(0)))
     make = functools.partial(_make_image, folder, sources)
@@ -64,7 +67,7 @@ def _make_image(folder: Path, sources: list[Path], number: int) -> Path:
 
 
 def mixture(sources: list[Path], rng: np.random.Generator) -> nib.Nifti1Image:
-    """Mix two sources of one grid with smooth noise, in the brain of the first, as published maps are."""
+    """Mix two sources on the same grid with smooth noise. The background of the first source stays zero."""
     data, affine = _load(sources[rng.integers(len(sources))])
     partner, partner_affine = _load(sources[rng.integers(len(sources))])
     first, second = rng.normal(size=2)
@@ -78,7 +81,7 @@ def mixture(sources: list[Path], rng: np.random.Generator) -> nib.Nifti1Image:
 
 @functools.lru_cache(maxsize=256)
 def _load(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image, in units of its standard deviation."""
+    """Read an image and divide it by its standard deviation."""
     img = nib.load(file)
     data = np.nan_to_num(np.asarray(img.dataobj, dtype=np.float32), posinf=0, neginf=0).reshape(img.shape[:3])
     return data / data.std(), img.affine
@@ -91,7 +94,7 @@ def _noise(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _simulate(folder: Path, rng: np.random.Generator) -> Iterator[Path]:
-    """Write maps in which a few of twenty networks are mixed, inside an ellipsoid the size of a brain."""
+    """Write random mixtures of twenty networks in an ellipsoid of the size of a brain."""
     folder.mkdir(parents=True)
     centre, radii = (np.array(SHAPE) - 1) / 2, np.array([36, 44, 36])
     grid = np.moveaxis(np.indices(SHAPE), 0, -1)

@@ -1,17 +1,18 @@
-"""Compare this workflow with nilearn's example on the same images, on this machine, side by side and in turn.
+"""Compare time and memory of this workflow and of nilearn's example, for the same images on this machine.
 
     make bench ARGS="--archive my_nilearn_data --sizes 119x8 300x20 1000x20 --out bench"
 
-Each size is images x components. The images are those of the NeuroVault cache --archive; where more are asked for,
-mixtures of them with noise, and where it has none simulated ones, all in a temporary cache. Both sides start fresh
-processes with the images on disk and end with a figure of every component; the workflow runs with
-presets/nilearn_example.yaml, so with one start of FastICA; with --default in turn also with the restarts, bootstraps
-and halves of config.yaml. Wall time includes the start of Snakemake. Memory is what is resident, mapped files included.
-Sizes beyond --largest-example are for the workflow alone.
+Each size is images x components. The images come from the NeuroVault cache --archive and are copied to a temporary
+cache. If it has too few images, mixtures of them with noise are added; if it has none, images are simulated.
 
-With --out, the measurements (scale.tsv) and a plot of cost against the number of images (scale.png) go to that folder;
-other sizes that were measured before stay. Where the folder has a scale.md, the tables in it are renewed; without
---sizes, that is all that is done.
+Both sides run in turn. Each starts new processes with the images on disk and ends with a figure of every component. The
+workflow uses presets/nilearn_example.yaml, which runs FastICA once. With --default, the workflow also runs with the
+restarts, bootstraps and split halves of config.yaml. Wall time includes the start of Snakemake. Memory is resident
+memory, including mapped files. The example is skipped for sizes above --largest-example.
+
+With --out, measurements (scale.tsv) and a plot of cost against the number of images (scale.png) are written to that
+folder; sizes measured earlier are kept. If the folder has a scale.md, its tables are updated. Without --sizes, nothing
+is measured and only these files are updated.
 """
 
 import argparse
@@ -41,7 +42,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs")
 POLL_S = 0.05
 
-# nilearn's example without its downloads; each step says when it ends, in seconds of wall and of CPU time.
+# nilearn's example without its downloads. It prints the wall and CPU time of each step, in seconds.
 EXAMPLE = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -82,7 +83,7 @@ for number, component in enumerate(maps):
 mark("figures")
 print(json.dumps({name: (wall - marks[i][1], cpu - marks[i][2]) for i, (name, wall, cpu) in enumerate(marks[1:])}))
 """
-# All else (lists of images and terms, checks of files, Snakemake itself) is this workflow's "start and imports".
+# All other work (listing images and terms, checking files, Snakemake itself) counts as "start and imports".
 STAGE_OF = {
     "build_mask": "masking", "mask_images": "masking", "stack_images": "masking",
     "reduce_images": "ICA", "run_ica": "ICA", "plot_components": "figures",
@@ -91,7 +92,7 @@ STAGES = ("start and imports", "masking", "ICA", "figures")
 COLUMNS = ("images", "components", "runs", "side", "part", "wall_s", "cpu_s", "peak_mb")
 MEASURED = COLUMNS[5:]
 AGAIN = "again, with nothing to do"
-# Keys of config.yaml by which the default differs from the example in what FastICA costs.
+# Keys of config.yaml that set how often FastICA runs.
 RUNS_OF_FASTICA = ("n_restarts", "n_bootstraps", "n_splits")
 TABLES_BEGIN, TABLES_END = "<!-- tables of benchmarks/compare_example.py -->\n", "<!-- end of the tables -->\n"
 
@@ -99,14 +100,15 @@ Row = dict[str, Any]
 
 
 def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
-    """Run a command to its end and watch its processes.
+    """Run a command and measure its processes.
 
     Returns
     -------
     processes : list of dict
-        ``part`` (whole for the command itself, else the rule whose script it is), began and ended on the same clock,
-        cpu_s and peak_mb.
+        With ``part`` ("whole" for the command itself, otherwise the rule), times ``began`` and ``ended`` in seconds,
+        ``cpu_s`` and ``peak_mb``.
     printed : str
+        Output of the command.
     """
     started, before = time.perf_counter(), os.times()
     with (folder / "stderr.txt").open("w") as errors, (folder / "stdout.txt").open("w") as printed:
@@ -119,9 +121,9 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
                     rule, cpu_s = _rule_of(process.cmdline()), sum(process.cpu_times()[:2])
                     memory_mb = process.memory_info().rss / 1e6
             except psutil.Error:
-                continue  # it has just ended
+                continue  # the process has just ended
             row = seen.setdefault(process.pid, {"part": "", "peak_mb": 0.0, "began": time.perf_counter()})
-            # A process has its parent's command until it has its own.
+            # A new process has its parent's command line until it starts its own program.
             row["part"] = "Snakemake" if process.pid == main.pid else rule or row["part"]
             row["ended"], row["cpu_s"] = time.perf_counter(), cpu_s
             row["peak_mb"] = max(row["peak_mb"], memory_mb)
@@ -133,7 +135,7 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
         "part": "whole",
         "began": started,
         "ended": ended,
-        # Of all processes, to their very end, which polling does not see.
+        # CPU time of all processes until they end, which polling would miss.
         "cpu_s": after.children_user + after.children_system - before.children_user - before.children_system,
         "peak_mb": max(row["peak_mb"] for row in seen.values()),
     }
@@ -141,13 +143,13 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
 
 
 def _rule_of(command: Sequence[str]) -> str:
-    """Read the rule from the name of the copy that Snakemake makes of its script."""
+    """Return the rule from the name of the script's copy in .snakemake/scripts; "" for other commands."""
     names = [re.fullmatch(r".*/\.snakemake/scripts/tmp\w+\.(\w+)\.py", argument) for argument in command]
     return next((name[1] for name in names if name), "")
 
 
 def run_example(files: list[Path], n_components: int, folder: Path) -> list[Row]:
-    """Run nilearn's example in a process of its own."""
+    """Run nilearn's example in a new process."""
     (folder / "files.json").write_text(json.dumps([str(file) for file in files]))
     command = [sys.executable, "-c", EXAMPLE, str(folder / "files.json"), str(n_components), str(folder)]
     processes, printed = watch(command, folder)
@@ -160,11 +162,11 @@ def run_example(files: list[Path], n_components: int, folder: Path) -> list[Row]
 def run_workflow(
     data_dir: Path, n_components: int, folder: Path, arguments: argparse.Namespace, side: str
 ) -> list[Row]:
-    """Run the workflow with the example's preset, up to its figures, and once more when there is nothing to do."""
+    """Run the workflow with the example's preset up to the figures, then again with nothing to do."""
     for name in SHIPPED:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    overlay = {
+    overlay: dict[str, dict[str, Any]] = {
         "archive": {"source": "offline", "data_dir": str(data_dir)},
         "fetch_metadata": {"max_images": None},
         "run_ica": {"n_components": n_components},
@@ -189,7 +191,7 @@ def run_workflow(
         by_rule[row["part"] or "others"].append(row)
         by_stage[STAGE_OF.get(row["part"], STAGES[0])].append(row)
     stages = {stage: add_up(stage, rows) for stage, rows in by_stage.items()}
-    # Snakemake runs all the time: what is left of it is when nothing else does.
+    # Snakemake runs during all stages. Its own share is the time when no stage runs.
     in_stages = [row for stage in STAGES[1:] for row in by_stage[stage]]
     stages[STAGES[0]]["wall_s"] = whole["ended"] - whole["began"] - _wall(in_stages)
     return [
@@ -201,7 +203,7 @@ def run_workflow(
 
 
 def add_up(part: str, processes: Sequence[Row]) -> Row:
-    """Add up processes: the time in which any of them ran, seconds of CPU, and the largest memory of one."""
+    """Combine processes: wall time while any of them ran, sum of CPU seconds, and largest memory of one process."""
     return {
         "part": part,
         "wall_s": _wall(processes),
@@ -211,7 +213,7 @@ def add_up(part: str, processes: Sequence[Row]) -> Row:
 
 
 def _wall(processes: Iterable[Row]) -> float:
-    """Measure the time in which at least one of the processes ran: batches run side by side."""
+    """Return the time during which at least one process ran. Batches may run at the same time."""
     wall = reached = 0.0
     for row in sorted(processes, key=itemgetter("began")):
         wall += max(row["ended"] - max(row["began"], reached), 0)
@@ -220,7 +222,7 @@ def _wall(processes: Iterable[Row]) -> float:
 
 
 def measure_size(n_images: int, n_components: int, sources: list[Path], arguments: argparse.Namespace) -> list[Row]:
-    """Run both sides in turn on images of their own and return the medians of each part."""
+    """Run both sides in turn on the same images and return the median of each part."""
     runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=arguments.workdir) as temporary:
         folder = Path(temporary)
@@ -247,13 +249,13 @@ def measure_size(n_images: int, n_components: int, sources: list[Path], argument
 
 
 def write_tables(rows: Sequence[Row]) -> str:
-    """Write all sizes as Markdown, the smallest first."""
+    """Write tables of all sizes in Markdown, in ascending order."""
     sizes = sorted({(row["images"], row["components"]) for row in rows})
     return "\n".join(write_table([row for row in rows if (row["images"], row["components"]) == size]) for size in sizes)
 
 
 def write_table(rows: Sequence[Row]) -> str:
-    """Write the rows of one size as Markdown tables: both sides, ratios, then the workflow's processes."""
+    """Write the tables of one size in Markdown: both sides with their ratios, then the workflow's processes."""
     found = {(row["side"], row["part"]): row for row in rows}
     n_images, n_components, n_runs = (rows[0][column] for column in COLUMNS[:3])
     runs = "one run" if n_runs == 1 else f"median of {n_runs} runs"
@@ -306,7 +308,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set(title=title, xlabel="images")
         axes.set_xticks(sorted({r["images"] for r in rows}))
         axes.xaxis.set_minor_locator(NullLocator())
-        # Also within one power of ten, and as plain numbers.
+        # Also label 2 and 5 within a power of ten, as plain numbers.
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
         for axis in (axes.xaxis, axes.yaxis):
@@ -317,7 +319,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def read_measurements(path: Path) -> list[Row]:
-    """Read what `save` wrote."""
+    """Read measurements that `save` has written."""
     if not path.exists():
         return []
     with path.open(newline="") as stream:
@@ -329,7 +331,7 @@ def read_measurements(path: Path) -> list[Row]:
 
 
 def save(rows: Sequence[Row], folder: Path) -> None:
-    """Write measurements and plot, beside what was measured before of other sizes, and the tables in scale.md."""
+    """Write measurements, plot and tables. Other sizes that were measured earlier are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     new = {(row["images"], row["components"]) for row in rows}
     old = [row for row in read_measurements(folder / "scale.tsv") if (row["images"], row["components"]) not in new]
@@ -349,14 +351,14 @@ def save(rows: Sequence[Row], folder: Path) -> None:
 def main() -> None:
     """Measure all sizes, print tables, write measurements and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archive", type=Path, default=ROOT / "data", help="a NeuroVault cache to take images from")
-    parser.add_argument("--sizes", nargs="*", default=[], help="images x components, such as 119x8 300x20")
-    parser.add_argument("--default", action="store_true", help="measure the workflow with config.yaml's restarts, too")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each side")
-    parser.add_argument("--cores", type=int, default=2, help="cores of the workflow")
-    parser.add_argument("--largest-example", type=int, default=1000, help="largest size at which the example runs too")
-    parser.add_argument("--workdir", type=Path, help="where to put images and results; they are removed at the end")
-    parser.add_argument("--out", type=Path, help="folder for scale.tsv and scale.png, and tables in its scale.md")
+    parser.add_argument("--archive", type=Path, default=ROOT / "data", help="NeuroVault cache with the images")
+    parser.add_argument("--sizes", nargs="*", default=[], help="images x components, for example 119x8 300x20")
+    parser.add_argument("--default", action="store_true", help="also measure with the restarts of config.yaml")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs of each side")
+    parser.add_argument("--cores", type=int, default=2, help="cores for the workflow")
+    parser.add_argument("--largest-example", type=int, default=1000, help="largest number of images for the example")
+    parser.add_argument("--workdir", type=Path, help="folder for temporary images and results")
+    parser.add_argument("--out", type=Path, help="folder for scale.tsv, scale.png and the tables in scale.md")
     arguments = parser.parse_args()
     sizes = arguments.sizes or ([] if arguments.out else ["119x8"])
     sources = find_images(arguments.archive) if sizes else []

@@ -1,11 +1,12 @@
-"""Measure our fetching stages against nilearn's client, on one server on this machine with a long line.
+"""Compare the time that our stages and nilearn's client need to fetch data, from a local server with latency.
 
-The server is the one of the tests, in a process of its own, with latency: each answer is one round trip, each new
-connection another (nilearn opens one for each request; we keep ours). `--answers-only` leaves out the second, as if
-connections cost nothing: then four connections cannot be more than four times faster than one, and both sides ask for
-about as many things. It serves a cache in nilearn's layout (such as the demo's archive) or small made maps. Both sides
-fetch the metadata and the same number of images into an empty folder, with `--terms` those of Neurosynth too; our
-terms come at the same time as the images, as Snakemake runs the two rules.
+The server of the tests runs in another process. Each answer takes one round trip, and each new connection another one.
+nilearn opens a connection for each request; we keep connections open. With `--answers-only`, new connections cost no
+time. Then four connections can be at most four times as fast as one, because both sides send about as many requests.
+
+The server has the images of a cache in nilearn's layout (such as the demo's archive) or small simulated maps. Both
+sides fetch the metadata and the same number of images into an empty folder. With `--terms`, they also fetch terms of
+Neurosynth. We fetch terms and images at the same time, as Snakemake does with the two rules.
 
     python benchmarks/compare_fetcher.py [--images 60] [--latency-ms 100] [--answers-only] [--terms] [--archive FOLDER]
 """
@@ -41,14 +42,14 @@ class Served(NamedTuple):
     pipe: Connection
 
     def counts(self) -> tuple[int, int]:
-        """Ask how many requests there were, and how many at a time."""
+        """Return the number of requests, and the largest number at the same time."""
         self.pipe.send("counts")
         return self.pipe.recv()
 
 
 @contextlib.contextmanager
 def served(archive: Archive, faults: Faults) -> Iterator[Served]:
-    """Serve an archive from another process: ours is busy enough as a client."""
+    """Serve an archive from another process, so that the server does not slow down the client."""
 
     def serve(pipe: Connection) -> None:
         with Server(archive, faults=faults) as server:
@@ -66,7 +67,7 @@ def served(archive: Archive, faults: Faults) -> Iterator[Served]:
 
 
 def time_nilearn(server: Served, folder: Path, n_images: int, *, terms: bool) -> tuple[float, int]:
-    """Fetch with nilearn; return seconds and images."""
+    """Fetch with nilearn; return the time in seconds and the number of images."""
     neurovault._NEUROVAULT_COLLECTIONS_URL = f"{server.url}/api/collections/"
     neurovault._NEUROVAULT_IMAGES_URL = f"{server.url}/api/images/"
     neurovault._NEUROSYNTH_FETCH_WORDS_URL = f"{server.url}/api/decode/"
@@ -78,7 +79,7 @@ def time_nilearn(server: Served, folder: Path, n_images: int, *, terms: bool) ->
 
 
 def time_ours(server: Served, folder: Path, n_images: int, *, terms: bool) -> tuple[float, int]:
-    """Fetch with our stages and their default number of connections; return seconds and images."""
+    """Fetch with our stages and the default number of connections; return time in seconds and number of images."""
     run = Run(folder, server=server)
     patient = {"timeout_s": 60, "attempts": 5, "backoff_s": 1.0}
     start = time.monotonic()
@@ -92,15 +93,13 @@ def time_ours(server: Served, folder: Path, n_images: int, *, terms: bool) -> tu
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure both sides and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--latency-ms", type=float, default=100)
-    parser.add_argument("--answers-only", action="store_true", help="no latency of new connections")
-    parser.add_argument("--terms", action="store_true", help="with Neurosynth's terms")
-    parser.add_argument(
-        "--archive", help="folder that contains neurovault/; without it, 40 collections of 3 small maps"
-    )
+    parser.add_argument("--answers-only", action="store_true", help="no latency for new connections")
+    parser.add_argument("--terms", action="store_true", help="also fetch terms from Neurosynth")
+    parser.add_argument("--archive", help="folder that contains neurovault/; default: 40 collections of 3 small maps")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
 
@@ -124,8 +123,8 @@ def main() -> None:
                 took_s, n_images = fetch(server, Path(folder), arguments.images, terms=arguments.terms)
                 asked, most = server.counts()
             best[name] = min(took_s, best.get(name, took_s))
-            print(f"{name:8} {took_s:6.2f} s  {n_images} images  {asked} requests, at most {most} at a time")
-    print(f"nilearn / ours: {best['nilearn'] / best['ours']:.1f} (best of {arguments.repeats} each)")
+            print(f"{name:8} {took_s:6.2f} s  {n_images} images  {asked} requests, at most {most} at the same time")
+    print(f"nilearn / ours: {best['nilearn'] / best['ours']:.1f} (best of {arguments.repeats} runs each)")
 
 
 if __name__ == "__main__":

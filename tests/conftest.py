@@ -1,4 +1,4 @@
-"""What several tests use: small made archives, the real maps where they are, planted sources."""
+"""Fixtures of several tests: small archives and runs on them, real maps, planted sources."""
 
 import fcntl
 import json
@@ -26,10 +26,15 @@ def single_blas_thread():
         yield
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the tests that run the whole workflow, so that no process runs a slow file alone at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
-    """Let the first process of the tests that wants a folder make it, and the others wait; nobody may change it."""
-    # Each process of pytest-xdist has a folder of its own in one that they share.
+    """Make a folder once for all test processes: the first one makes it, the others wait. Do not change it."""
+    # With pytest-xdist, each process has its own folder within a common one.
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
@@ -40,7 +45,7 @@ def made_once(tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
                 unfinished = common / f"{name}_unfinished"
-                # What the process has left that failed.
+                # Remove what a failed attempt has left.
                 shutil.rmtree(unfinished, ignore_errors=True)
                 function(unfinished).rename(folder)
         return folder
@@ -50,7 +55,7 @@ def made_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo(made_once, tmp_path_factory):
-    """A finished run of the demo, as `make run` does it."""
+    """A finished run of the demo, as `make run` does it. Each test process has a copy."""
 
     def run(folder):
         done = snakemake(copy_project(folder))
@@ -62,13 +67,13 @@ def demo(made_once, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_archive(made_once):
-    """A cache of 24 images in 6 collections, in which 5 sources are mixed."""
+    """A cache of 24 images in 6 collections: mixtures of 5 sources."""
     return made_once("small_archive", partial(make_maps, n_images=24, n_sources=5))
 
 
 @pytest.fixture(scope="session")
 def small_run(made_once, small_archive):
-    """A run on the small archive, finished up to the figures; it is for reading, or for copying."""
+    """A run on the small archive up to the figures. Tests may read or copy it."""
 
     def run(folder):
         overlay = small_config(copy_project(folder), small_archive)
@@ -80,7 +85,7 @@ def small_run(made_once, small_archive):
 
 @pytest.fixture
 def real_maps():
-    """Folder of the real maps; the test is skipped where they are not."""
+    """Folder of the real maps. Without them, the test is skipped."""
     if not REAL_MAPS.is_dir():
         pytest.skip("needs the real maps in ../shared/real-maps")
     return REAL_MAPS
@@ -88,7 +93,7 @@ def real_maps():
 
 @pytest.fixture(scope="session")
 def template_file(tmp_path_factory):
-    """The template that figures are drawn on, as build_mask writes it."""
+    """The template for figures, as build_mask writes it."""
     folder = tmp_path_factory.mktemp("build_mask")
     build_mask.main(str(folder / "mask.nii.gz"), str(folder / "template.nii.gz"), source="brain", resolution_mm=4)
     return str(folder / "template.nii.gz")
@@ -96,7 +101,7 @@ def template_file(tmp_path_factory):
 
 @pytest.fixture
 def write_archive(tmp_path):
-    """Make a cache in nilearn's layout from {collection_id: [image record, ...]} (files hold small maps)."""
+    """Make a cache of small maps in nilearn's layout from {collection_id: [image record, ...]}."""
 
     def write(collections, folder="data"):
         data_dir = tmp_path / folder
@@ -125,7 +130,7 @@ def write_archive(tmp_path):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Start a server of an archive, and a run that has selected all of it."""
+    """Start a server with an archive, and a run that has selected all images in it."""
     with ExitStack() as servers:
 
         def start(archive, *, batches=1, **options):
@@ -150,7 +155,7 @@ def planted():
 
 @pytest.fixture(scope="session")
 def many():
-    """400 images of 60 sources with slowly falling variances, in other units, in noise; weights of the images."""
+    """400 noisy images in different units, mixed from 60 sources of slowly falling variance; weights of the images."""
     rng = np.random.default_rng(0)
     loadings = rng.normal(size=(400, 60)) * 0.95 ** np.arange(60)
     X = loadings @ rng.laplace(size=(60, 2000)) + rng.normal(size=(400, 2000)) + rng.normal(size=(400, 1))
@@ -168,10 +173,10 @@ def white(planted):
 
 
 def best_match(found, sources):
-    """Give the largest |r| of each source with any of the maps found."""
+    """Return the largest |r| of each source with any map in `found`."""
     return np.abs(np.corrcoef(found, sources)[: len(found), len(found) :]).max(axis=0)
 
 
 def orthogonal_rows(maps):
-    """Make rows uncorrelated and of variance 1."""
+    """Make the rows uncorrelated with variance 1."""
     return np.linalg.qr((maps - maps.mean(axis=1, keepdims=True)).T)[0].T * np.sqrt(maps.shape[1])

@@ -1,6 +1,6 @@
-"""A Slurm of one node on the loopback address, from Debian's packages munge, slurmctld, slurmd and slurm-client.
+"""A Slurm cluster of one node on the loopback address, from the Debian packages of slurm_node.why_not.
 
-For a look at the workflow on a cluster without one: ``python tests/slurm_node.py`` as root starts it, Ctrl-C ends it.
+To try the workflow on Slurm without a cluster, run ``python tests/slurm_node.py`` as root; Ctrl-C stops it.
 """
 
 import os
@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
-# srun inside a job looks here and nowhere else.
+# srun in a job reads the settings only from this file.
 CONF = Path("/etc/slurm/slurm.conf")
 SETTINGS = """\
 # Written by tests/slurm_node.py; removed at its end.
@@ -49,20 +49,20 @@ PartitionName=long Nodes={host}
 
 
 def why_not():
-    """Say why no Slurm can be started here, or return None."""
+    """Return the reason why Slurm cannot be started here, or None."""
     missing = [program for program in PROGRAMS if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")]
     if missing:
         return f"needs {', '.join(missing)} (Debian: apt-get install munge slurmctld slurmd slurm-client)"
     if os.geteuid() != 0:
         return "needs root to start a Slurm"
     if CONF.exists() and not CONF.read_text().startswith(SETTINGS.splitlines()[0]):
-        return f"{CONF} is there: this machine has a Slurm of its own"
+        return f"{CONF} exists, so this machine has its own Slurm"
     return None
 
 
 @contextmanager
 def running_slurm():
-    """Start the daemons, wait until a job has run, yield the folder of their logs; end them by their ids."""
+    """Start the daemons, wait until a test job has run, yield the folder of the logs, and stop the daemons."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
         write_settings(folder)
@@ -100,7 +100,7 @@ def write_settings(folder):
 
 @contextmanager
 def daemon(program, *arguments, log):
-    """Run a program until the block ends, or until this process is killed."""
+    """Run a program until the block ends or this process is killed."""
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     command = ["setpriv", "--pdeathsig", "TERM", path, *arguments]
     with log.open("w") as stream:
@@ -117,12 +117,12 @@ def daemon(program, *arguments, log):
 
 
 def wait_for(*command, folder, seconds=60):
-    """Try a command until it succeeds."""
+    """Repeat a command until it succeeds."""
     end = time.monotonic() + seconds
     while subprocess.run(command, capture_output=True, check=False).returncode != 0:
         if time.monotonic() > end:
             logs = "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
-            raise RuntimeError(f"{' '.join(command)} did not succeed within {seconds} s\n{logs}")
+            raise RuntimeError(f"{' '.join(command)} failed for {seconds} s\n{logs}")
         time.sleep(0.2)
 
 
@@ -131,8 +131,8 @@ if __name__ == "__main__":
     if reason:
         raise SystemExit(f"no Slurm: {reason}")
     with running_slurm() as logs:
-        print(f"Slurm runs; logs are in {logs}; Ctrl-C ends it")
+        print(f"Slurm is running, with logs in {logs}; Ctrl-C stops it")
         try:
             signal.pause()
         except KeyboardInterrupt:
-            print("ends")
+            print("Slurm stops")

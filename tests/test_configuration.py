@@ -1,4 +1,4 @@
-"""A wrong configuration stops with a sentence; an overlay means what it says."""
+"""Checks of the configuration, their messages, defaults and overlays."""
 
 import copy
 
@@ -33,8 +33,8 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("run_ica.n_component", 8, "run_ica.n_component: there is no such key; did you mean n_components?"),
-        ("run_ics", {}, "run_ics: there is no such key; did you mean run_ica?"),
+        ("run_ica.n_component", 8, "run_ica.n_component: unknown key; did you mean n_components?"),
+        ("run_ics", {}, "run_ics: unknown key; did you mean run_ica?"),
         ("run_ica.n_components", 0, "run_ica.n_components: 0 is not valid; expected: a whole number, 2 to 1000"),
         ("run_ica.n_components", "20", 'run_ica.n_components: "20" is not valid; expected: a whole number, 2 to 1000'),
         ("run_ica.n_components", True, "run_ica.n_components: true is not valid; expected: a whole number, 2 to 1000"),
@@ -49,18 +49,18 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         (
             "plot_components.threshold",
             {"percentil": 90},
-            "threshold.percentil: there is no such key; did you mean percentile?",
+            "threshold.percentil: unknown key; did you mean percentile?",
         ),
         (
             "match_networks.reference",
             "smith_2009_rsn",
-            'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases'
-            " of networks that nilearn fetches; did you mean smith_2009_rsn70? known: smith_2009_rsn10,",
+            'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor an atlas of'
+            " networks that nilearn can fetch; did you mean smith_2009_rsn70? known atlases: smith_2009_rsn10,",
         ),
-        ("match_networks.reference", "harvard_oxford", "known: smith_2009_rsn10, smith_2009_rsn20"),
-        ("match_networks.reference", "mine.nii.gz", "match_networks.reference: there is no file mine.nii.gz"),
+        ("match_networks.reference", "harvard_oxford", "known atlases: smith_2009_rsn10, smith_2009_rsn20"),
+        ("match_networks.reference", "mine.nii.gz", "match_networks.reference: file not found: mine.nii.gz"),
         ("project_terms.term_maps", "", 'project_terms.term_maps: "" is not valid; expected: the path of a folder of'),
-        ("project_terms.term_maps", "maps", "project_terms.term_maps: there is no file or folder maps (looked from"),
+        ("project_terms.term_maps", "maps", "project_terms.term_maps: "),
         ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
         ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
         ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),
@@ -70,7 +70,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("batches", 0, "batches: 0 is not valid; expected: a whole number, 1 to 10000"),
     ],
 )
-def test_what_is_wrong_is_said(config, place, value, message):
+def test_a_wrong_value_is_explained(config, place, value, message):
     *sections, key = place.split(".")
     target = config
     for section in sections:
@@ -86,19 +86,19 @@ def test_what_is_wrong_is_said(config, place, value, message):
     [
         ({"archive.url": "neurovault.org"}, "archive.url: "),
         ({"archive.url": "https://me:secret@neurovault.org"}, "archive.url: "),
-        ({"archive.source": "table"}, "archive.table: null with archive.source table is not valid"),
-        ({"archive.table": "x.tsv"}, 'archive.table: "x.tsv" with archive.source demo is not valid'),
-        ({"archive.lock": "no/such.tsv"}, "archive.lock: there is no file no/such.tsv"),
+        ({"archive.source": "table"}, "archive.table: null is not valid with archive.source table"),
+        ({"archive.table": "x.tsv"}, 'archive.table: "x.tsv" is not valid with archive.source demo'),
+        ({"archive.lock": "no/such.tsv"}, "archive.lock: file not found: no/such.tsv"),
         ({"archive.source": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
         ({"archive.mode": "offline", "download_images.resample": True}, "resample: true is not possible offline"),
         (
             {"archive.mode": "offline", "match_networks.reference": "msdl"},
-            '"msdl" is fetched through the network, which',
+            '"msdl" would be downloaded, but this run is offline',
         ),
         ({"download_images.connections": 100}, "connections: 100 is not valid"),
     ],
 )
-def test_what_does_not_go_together_is_said(config, places, message):
+def test_a_wrong_combination_is_explained(config, places, message):
     for place, value in places.items():
         section, key = place.split(".")
         config[section][key] = value
@@ -107,14 +107,14 @@ def test_what_does_not_go_together_is_said(config, places, message):
     assert message in str(caught.value)
 
 
-def test_a_tables_files_are_relative_to_its_folder(config):
+def test_files_of_a_table_are_relative_to_its_folder(config):
     archive = config["archive"] | {"source": "table", "table": "lab/maps.tsv"}
     assert open_archive(archive).data_dir == "lab"
     assert open_archive(config["archive"]).data_dir == "results/build_demo_archive/archive"
     assert open_archive(config["archive"] | {"source": "neurovault"}).data_dir == "data"
 
 
-def test_files_that_are_not_there_are_said_before_any_job(config, tmp_path, monkeypatch):
+def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config["archive"] |= {"source": "offline", "data_dir": "cache"}
     config["mask_images"]["mask"] = "mask.nii.gz"
@@ -123,8 +123,8 @@ def test_files_that_are_not_there_are_said_before_any_job(config, tmp_path, monk
         check_configuration(config)
     for message in (
         "archive.data_dir: no NeuroVault cache in cache",
-        "mask_images.mask: there is no file mask.nii.gz",
-        "fetch_metadata: there is no file mine.py",
+        "mask_images.mask: file not found: mask.nii.gz",
+        "fetch_metadata: file not found: mine.py",
     ):
         assert message in str(caught.value)
 
@@ -135,7 +135,16 @@ def test_quality_control_can_be_switched_off(config):
     check_configuration(filled)
 
 
-def test_missing_key_is_said(config):
+def test_the_lock_that_a_run_writes_cannot_be_its_input(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/write_lock").mkdir(parents=True)
+    (tmp_path / "results/write_lock/images.lock.tsv").touch()
+    config["archive"]["lock"] = "results/write_lock/images.lock.tsv"
+    with pytest.raises(ValueError, match="will be overwritten by this run; copy it to another folder"):
+        check_configuration(config)
+
+
+def test_a_missing_key_is_reported(config):
     del config["run_ica"]["tol"]
     with pytest.raises(ValueError, match=r"run_ica\.tol: this key is missing"):
         check_configuration(config)
@@ -151,7 +160,7 @@ def test_every_mistake_is_listed_at_once(config):
 def test_overlay_replaces_free_mappings_whole(config):
     before = copy.deepcopy(config)
     overlay = {"fetch_metadata": {"image_terms": {}}, "plot_components": {"threshold": {"z": 3}}}
-    # This is what Snakemake has made of it: merged.
+    # Snakemake has merged both.
     config["plot_components"]["threshold"] = {"percentile": 90, "z": 3}
     replace_mappings(config, overlay)
     assert config["fetch_metadata"]["image_terms"] == {}
@@ -159,7 +168,7 @@ def test_overlay_replaces_free_mappings_whole(config):
     assert config["fetch_metadata"]["collection_terms"] == before["fetch_metadata"]["collection_terms"]
 
 
-def test_what_is_not_given_is_as_in_our_own_file(config):
+def test_missing_keys_get_their_defaults(config):
     given = {
         "batches": 2,
         "stack_images": {"quality": {"max_peak": None}},
@@ -178,7 +187,7 @@ def test_what_is_not_given_is_as_in_our_own_file(config):
 
 
 def test_every_key_has_a_comment():
-    """Each key of config.yaml is explained by a comment above it, above its group, or behind it."""
+    """Each key of config.yaml has a comment above it, above its group, or at the end of its line."""
     commented = False
     for line in (ROOT / "config.yaml").read_text().splitlines():
         text = line.strip()

@@ -1,4 +1,4 @@
-"""Run the workflow in a folder of its own, on archives made for the test."""
+"""Run the workflow in a folder of its own, on archives that are made for the tests."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ["Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs"]
-# Affines and shapes in use in the field: FSL 2 mm, SPM 3 mm (both orientations), 4 mm, and one that is oblique.
+# Common grids: FSL 2 mm, SPM 3 mm in both orientations, 4 mm, and an oblique one.
 GRIDS = [
     ((91, 109, 91), np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.0]])),
     ((53, 63, 46), np.array([[-3, 0, 0, 78], [0, 3, 0, -112], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
@@ -25,16 +25,17 @@ GRIDS = [
     ((53, 63, 46), np.array([[3, 0.1, 0, -80], [-0.1, 3, 0, -110], [0, 0, 3, -50], [0, 0, 0, 1.0]])),
 ]
 SMALL = {
+    "batches": 2,
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
     "project_terms": {"n_permutations": 100},
-    # The made maps fill their box with signal, which no brain does.
+    # The simulated maps have signal outside the brain, which these criteria would reject.
     "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
 }
 
 
 def copy_project(folder):
-    """Copy what the workflow needs into `folder`, so that results of a test never land in the checkout."""
+    """Copy the workflow to `folder`, so that tests never write results into the checkout."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SHIPPED:
         source = ROOT / name
@@ -46,7 +47,7 @@ def copy_project(folder):
 
 
 def start_snakemake(folder, *arguments, **options):
-    """Start snakemake in `folder`, in a group of processes of its own; its output is a pipe of text."""
+    """Start Snakemake in `folder`, in a process group of its own, with its output as a text pipe."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
@@ -56,7 +57,10 @@ def start_snakemake(folder, *arguments, **options):
 
 
 def snakemake(folder, *arguments, cores=2, check=True, **options):
-    """Run snakemake in `folder` and return the finished process, with its output as text; a cluster has no `cores`."""
+    """Run Snakemake in `folder` and return the finished process with its output as text.
+
+    On a cluster, set `cores` to None.
+    """
     on_cores = [] if cores is None else ["--cores", str(cores)]
     with start_snakemake(folder, *on_cores, *arguments, **options) as process:
         output, _ = process.communicate()
@@ -66,29 +70,39 @@ def snakemake(folder, *arguments, cores=2, check=True, **options):
     return done
 
 
+def rules_run(done):
+    """Return the rules that a run has executed, or would execute, from its table of jobs."""
+    lines = done.stdout.splitlines()
+    start = next((number for number, line in enumerate(lines) if line.startswith("job ")), None)
+    if start is None:
+        return set()
+    table = lines[start + 2 : next(n for n in range(start, len(lines)) if lines[n].startswith("total"))]
+    return {line.split()[0] for line in table} - {"all"}
+
+
 def write_config(folder, name="overlay.yaml", **sections):
-    """Write a configuration to lay over config.yaml, and return its name."""
+    """Write an overlay of config.yaml and return its name."""
     (folder / name).write_text(yaml.safe_dump(sections))
     return name
 
 
 def small_config(folder, data_dir, **sections):
-    """Write the configuration for a small archive, with `sections` over it, and return its name."""
+    """Write the configuration for a small archive and return its name. `sections` replace whole sections."""
     merged = {"archive": {"source": "offline", "data_dir": str(data_dir)}, **SMALL, **sections}
     return write_config(folder, **merged)
 
 
 def digest(folder, *rules):
-    """Hash every result of `rules`, of all rules if none is named."""
+    """Return the checksum of every result of `rules`; by default, of all rules."""
     homes = [folder / "results" / rule for rule in rules] or [folder / "results"]
     files = [path for home in homes for path in sorted(home.rglob("*")) if path.is_file()]
-    # The page says when the run was; nothing else does.
+    # The report has the time of the run; no other result has.
     contents = {path: re.sub(rb"<dd>[-0-9]{10} [0-9:]{5} UTC", b"", path.read_bytes()) for path in files}
     return {str(path.relative_to(folder)): hashlib.sha256(text).hexdigest() for path, text in contents.items()}
 
 
 def make_maps(data_dir, *, n_images, n_sources, random_state=0):
-    """Make a cache of `n_images` in collections of four: sparse smooth sources mixed at random, with term weights."""
+    """Make a cache of `n_images` in collections of four: random mixtures of sparse sources, with term weights."""
     rng = np.random.default_rng(random_state)
     shape, affine = (46, 55, 46), GRIDS[3][1]
     spikes = rng.laplace(size=(n_sources, *shape)) ** 3

@@ -1,5 +1,6 @@
+"""The simulated archive: planted networks, images, faults, records and terms."""
+
 import gzip
-import hashlib
 import json
 import shutil
 import zlib
@@ -20,7 +21,7 @@ RECORDED = Path(__file__).parents[3] / "shared" / "neurovault" / "recorded"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Folder with a finished demo archive and its truth."""
+    """Folder with the demo archive and its truth."""
     folder = tmp_path_factory.mktemp("demo")
     build(folder, random_state=0)
     return folder
@@ -55,7 +56,7 @@ def build(folder, random_state):
 
 
 def of_kind(truth, kind):
-    """Give the row of the one image with this dirt."""
+    """Return the row of the only image with this fault."""
     (row,) = [row for row in truth.values() if row["dirt"] == kind]
     return row
 
@@ -78,7 +79,7 @@ def voxels(demo, row):
 def test_nilearn_reads_the_archive_offline(demo, truth, tmp_path):
     from nilearn.datasets import fetch_neurovault
 
-    # A copy: even offline, nilearn writes its own paths into the records.
+    # Use a copy, because nilearn writes its own paths into the records even offline.
     shutil.copytree(demo / "archive", tmp_path / "archive")
     bunch = fetch_neurovault(
         mode="offline",
@@ -91,7 +92,7 @@ def test_nilearn_reads_the_archive_offline(demo, truth, tmp_path):
     assert {str(meta["id"]) for meta in bunch.images_meta} == set(truth) - {of_kind(truth, "file missing")["image_id"]}
 
 
-def test_is_as_large_and_as_mixed_as_promised(demo, truth):
+def test_the_archive_has_many_images_grids_and_map_types(demo, truth):
     fates = Counter(row["expected_fate"] for row in truth.values())
     assert fates["used"] >= 60
     assert fates.total() - fates["used"] >= 25
@@ -108,18 +109,24 @@ def test_is_as_large_and_as_mixed_as_promised(demo, truth):
     assert sum(path.stat().st_size for path in demo.rglob("*") if path.is_file()) < 60e6
 
 
-def test_every_kind_of_dirt_occurs(truth):
+def test_every_kind_of_fault_occurs(truth):
     assert {row["dirt"] for row in truth.values()} == set(dirt.DIRT) - {"NaN background"}
     assert {row["background"] for row in truth.values()} == {"zero", "NaN"}
 
 
-def test_no_collection_is_larger_than_the_balance_allows(truth):
+def test_no_collection_exceeds_the_default_limit(truth):
     assert max(Counter(row["collection_id"] for row in truth.values()).values()) <= 10
 
 
-def test_same_seed_same_bytes(demo, tmp_path):
-    build(tmp_path, random_state=0)
-    assert digests(tmp_path) == digests(demo)
+def test_the_same_seed_gives_the_same_bytes(demo, truth, brain, sd):
+    for plan in build_demo_archive.plan_archive(0)[::11]:
+        scene = volumes.make_scene((plan.origin or plan).study.grid, brain, sd)
+        made = build_demo_archive.make_image(plan, scene, 0)
+        row = truth[plan.id]
+        assert (made.content or b"") == (file_of(demo, row).read_bytes() if made.content else b"")
+        assert made.record == record_of(demo, row)
+        if made.terms:
+            assert made.terms == file_of(demo, row, "neurosynth_words_for_image_{}.json").read_text()
 
 
 def test_another_seed_plants_the_same_networks_in_other_images(brain, sd):
@@ -128,22 +135,14 @@ def test_another_seed_plants_the_same_networks_in_other_images(brain, sd):
     assert all(a.weights != b.weights for a, b in zip(first, other, strict=True))
     scene = volumes.make_scene("FSL 4 mm", brain, sd)
     a, b = (build_demo_archive.simulate(first[0], scene, seed)[scene.mask] for seed in (0, 1))
-    # The same weights with other noise: alike by the network alone.
+    # The weights are the same and the noise differs, so only the networks make the images correlate.
     assert 0.4 < np.corrcoef(a, b)[0, 1] < 0.95
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 # --- the planted networks
 
 
-def test_truth_has_unit_variance_over_the_brain_and_nothing_outside(demo, brain):
+def test_planted_networks_have_unit_variance_in_the_brain_and_are_zero_outside(demo, brain):
     data = np.asarray(nib.load(demo / "truth" / "networks.nii.gz").dataobj)
     assert data.shape == (*brain.data.shape, 12)
     assert data[brain.data > 0].std(axis=0, dtype=np.float64) == pytest.approx(1, abs=1e-3)
@@ -163,7 +162,7 @@ def test_networks_are_nearly_uncorrelated_and_peak_positive_at_a_focus(demo, bra
         assert min(distances) < 5, network.name
 
 
-def test_truth_lists_the_networks_in_the_order_of_the_volumes(demo):
+def test_the_table_of_networks_is_in_the_order_of_the_volumes(demo):
     rows = read_table(demo / "truth" / "networks.tsv")
     assert [row["network"] for row in rows] == list(networks.NETWORK_NAMES)
     assert all(len(row["terms"].split(", ")) >= 3 and "doi:" in row["source"] for row in rows)
@@ -178,11 +177,11 @@ def test_no_term_is_planted_with_two_networks():
 
 
 @pytest.mark.parametrize("grid", volumes.GRIDS)
-def test_a_network_lies_at_the_same_place_on_every_grid(grid, brain, sd):
+def test_networks_have_the_same_position_on_every_grid(grid, brain, sd):
     scene = volumes.make_scene(grid, brain, sd)
     voxel_mm = np.linalg.norm(scene.affine[:3, :3], axis=0)
     volume_mm3 = abs(np.linalg.det(scene.affine[:3, :3]))
-    # The template's brain has 1.88 litres; the SPM grids cut the lowest centimetres.
+    # The template's brain has 1.88 litres. The SPM grids lack its lowest centimetres.
     assert scene.mask.sum() * volume_mm3 == pytest.approx((brain.data > 0).sum() * 8, rel=0.05)
     place = np.argwhere(scene.mask)[scene.networks[networks.NETWORK_NAMES.index("hand_motor")].argmax()]
     assert nib.affines.apply_affine(scene.affine, place) == pytest.approx([-38, -24, 56], abs=voxel_mm.max())
@@ -205,17 +204,17 @@ def test_an_image_is_its_weights_times_the_networks_plus_noise(grid, brain, sd):
 
 
 @pytest.mark.parametrize("fwhm_mm", [6.0, 10.0])
-def test_noise_has_the_smoothness_it_says(fwhm_mm, brain, sd):
+def test_noise_has_the_given_smoothness(fwhm_mm, brain, sd):
     scene = volumes.make_scene("FSL 2 mm", brain, sd)
     noise = volumes.smooth_noise(scene, fwhm_mm, np.random.default_rng(0))
     assert noise.std() == pytest.approx(1, abs=1e-3)
-    # Of Gaussian noise smoothed with standard deviation s, neighbours at distance d correlate by exp(-d^2 / 4 s^2).
+    # In noise smoothed with standard deviation s, voxels at distance d correlate by exp(-d^2 / 4 s^2).
     r = np.mean(noise[:-1] * noise[1:])
     assert 2.3548 * np.sqrt(2.0**2 / (-4 * np.log(r))) == pytest.approx(fwhm_mm, rel=0.05)
 
 
 @pytest.mark.parametrize("random_state", [0, 1])
-def test_twelve_components_give_the_networks_back(random_state, brain, sd):
+def test_an_ica_with_twelve_components_recovers_the_networks(random_state, brain, sd):
     from sklearn.decomposition import FastICA
 
     scene = volumes.make_scene("FSL 4 mm", brain, sd)
@@ -228,7 +227,7 @@ def test_twelve_components_give_the_networks_back(random_state, brain, sd):
     assert ica.n_iter_ < 200
     assert abs_r.min() >= 0.9
     assert abs_r.mean() >= 0.95
-    # The noise is there: one image alone shows its network far less clearly than the component does.
+    # A single image is much noisier than a component.
     single = np.abs(records.correlate(X[0], scene.networks)).max()
     assert single < abs_r.min() - 0.05
 
@@ -254,10 +253,10 @@ def test_integer_files_keep_values_and_a_background_of_zero():
     np.testing.assert_allclose(stored, data, atol=np.abs(data).max() / 60_000)
 
 
-# --- the dirt
+# --- the faults
 
 
-def test_damaged_files_are_damaged_as_told(demo, truth):
+def test_damaged_files_have_their_fault(demo, truth):
     assert not file_of(demo, of_kind(truth, "file missing")).exists()
     assert file_of(demo, of_kind(truth, "HTML page saved as image")).read_bytes().startswith(b"<!DOCTYPE html>")
     with pytest.raises((EOFError, zlib.error)):
@@ -277,7 +276,7 @@ def test_other_copies_are_multiples_of_the_original(kind, factor, demo, truth):
     np.testing.assert_allclose(voxels(demo, copy), factor * voxels(demo, truth[copy["copy_of"]]), rtol=1e-5)
 
 
-def test_backgrounds_are_not_finite_where_told(demo, truth):
+def test_backgrounds_are_nan_or_infinite_as_planned(demo, truth):
     infinite = voxels(demo, of_kind(truth, "infinite background"))
     assert np.isposinf(infinite).any()
     assert np.isneginf(infinite).any()
@@ -290,7 +289,7 @@ def test_four_dimensional_files(demo, truth):
     assert voxels(demo, of_kind(truth, "4-D with several volumes")).shape[3:] == (3,)
 
 
-def test_spoiled_values(demo, truth):
+def test_faulty_values(demo, truth):
     def values(kind):
         return np.nan_to_num(voxels(demo, of_kind(truth, kind)))
 
@@ -363,7 +362,7 @@ def test_hostile_and_foreign_names_survive(demo, truth):
     assert "右手" in record_of(demo, of_kind(truth, "Unicode name"))["name"]
 
 
-def test_links_lead_nowhere(demo, truth):
+def test_links_point_to_a_reserved_domain(demo, truth):
     assert all(".invalid/" in record_of(demo, row)["url"] for row in truth.values())
 
 
@@ -405,7 +404,7 @@ def test_term_weights_follow_the_network_and_generic_terms_do_not(demo, truth):
     assert min(min(values.values()) for values in weights) < -0.1
 
 
-def test_term_files_are_missing_or_malformed_as_told(demo, truth):
+def test_term_files_are_missing_or_malformed_as_planned(demo, truth):
     kinds = Counter()
     for row in truth.values():
         path = file_of(demo, row, "neurosynth_words_for_image_{}.json")

@@ -1,3 +1,5 @@
+"""The score of a demo run: networks, terms and images that are as planted pass, others fail."""
+
 import logging
 
 import check_demo
@@ -33,7 +35,7 @@ def test_match_finds_networks_up_to_order_sign_and_scale(networks):
 
 
 def test_match_gives_no_component_twice(networks):
-    """Two networks that resemble the same component share it only in a best match, not in a one-to-one match."""
+    """Two networks resemble the same component, but only one of them gets it."""
     components = np.stack([networks[0] + 0.9 * networks[1], networks[2] + 0.1 * networks[1]])
     partner, abs_r = score.match(networks, components)
     assert sorted(partner.tolist()) == [-1, 0, 1]
@@ -54,13 +56,18 @@ def test_network_passes_by_map_and_by_terms():
         "ICA_01": ["finger", "brain", "task"],
         "ICA_02": ["finger", "hand", "motor"],
     }
-    partner, abs_r = np.array([0, 1, 2, -1]), np.array([0.95, 0.95, 0.85, 0])
-    scores = score.score_networks(rows, partner, abs_r, terms, None)
+    found, abs_r = ["ICA_00", "ICA_01", "ICA_02", None], np.array([0.95, 0.95, 0.85, 0])
+    scores = score.score_networks(rows, found, abs_r, terms, None)
     assert [row["passed"] for row in scores] == [True, False, False, False]
-    assert [row["found"] for row in scores] == ["ICA_00", "ICA_01", "ICA_02", None]
+    assert [row["found"] for row in scores] == found
     for significant, passed in ({"hand", "motor", "brain"}, True), ({"hand", "brain"}, False):
-        first = score.score_networks(rows, partner, abs_r, terms, {"ICA_00": significant})[0]
+        first = score.score_networks(rows, found, abs_r, terms, {"ICA_00": significant})[0]
         assert (first["significant"], first["passed"]) == (len(significant) - 1, passed)
+
+
+@pytest.mark.parametrize(("n_components", "labels"), [(12, ["ICA_05", None]), (101, ["ICA_005", None])])
+def test_components_are_called_as_in_all_other_tables(n_components, labels):
+    assert score.labels_of(np.array([5, -1]), n_components) == labels
 
 
 def test_generic_terms_must_not_be_significant():
@@ -85,7 +92,7 @@ def test_top_terms_are_the_three_of_lowest_rank():
     assert score.top_terms(rows) == {"ICA_03": ["a", "b", "c"]}
 
 
-def test_fates_tell_used_refused_and_never_selected_apart():
+def test_fates_are_used_rejected_or_not_selected():
     truth = [image(1, "used"), image(2, "empty"), image(3, "not_selected")]
     fates = score.fates(truth, [{"image_id": 1}], [{"image_id": 2, "reason": "empty"}])
     assert fates == {1: "used", 2: "empty", 3: "not_selected"}
@@ -94,7 +101,7 @@ def test_fates_tell_used_refused_and_never_selected_apart():
 @pytest.mark.parametrize(
     ("fate", "passed"), [("few_values", True), ("one_signed", True), ("used", False), ("not_selected", False)]
 )
-def test_any_of_the_alternatives_is_right(fate, passed):
+def test_any_of_the_expected_fates_passes(fate, passed):
     (row,) = score.score_images([image(1, "few_values or one_signed", dirt="mask")], {1: fate})
     assert row["passed"] is passed
     assert row["found"] == fate
@@ -111,14 +118,14 @@ def test_any_of_the_alternatives_is_right(fate, passed):
         ("empty", "used", [False, True]),
     ],
 )
-def test_of_an_image_and_its_copy_exactly_one_may_be_used(original, copy, passed):
+def test_either_an_image_or_its_copy_must_be_used(original, copy, passed):
     truth = [image(1, "used"), image(2, "duplicate", copy_of=1)]
     assert [row["passed"] for row in score.score_images(truth, {1: original, 2: copy})] == passed
 
 
 @pytest.fixture
 def run(tmp_path, networks):
-    """Truth and results of a tiny run with two networks; ICA_00 is the second network inverted, ICA_01 the first."""
+    """Truth and results of a tiny run with two networks. ICA_00 is the second network inverted, ICA_01 the first."""
     shape = (16, 16, 17)
     inside = np.zeros(shape, dtype=bool)
     inside[:, :, 1:] = True

@@ -1,4 +1,4 @@
-"""Tables and files: what is written comes back, and nothing half-written stays."""
+"""Tables and files: they are read back as written, and an interrupted write leaves nothing behind."""
 
 import errno
 import gzip
@@ -24,7 +24,7 @@ def test_table_comes_back_with_types(tmp_path):
     assert path.read_text().splitlines()[1] == "1\tok\tn/a\t12\tab\ta/b.nii.gz"
 
 
-def test_text_from_the_network_stays_one_cell(tmp_path):
+def test_tabs_and_line_breaks_in_texts_do_not_split_cells(tmp_path):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
     write_table(path, [{"image_id": "1", "term": 'a\tb\n"c"\u2028d', "weight": np.float64(0.1)}])
     assert read_table(path) == [{"image_id": "1", "term": 'a b "c" d', "weight": 0.1}]
@@ -38,14 +38,14 @@ def test_control_characters_become_a_space(tmp_path, character):
 
 
 @pytest.mark.parametrize("character", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069"])
-def test_marks_of_direction_are_dropped(tmp_path, character):
+def test_marks_of_writing_direction_are_dropped(tmp_path, character):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
     rows = [{"image_id": "1", "term": term, "weight": 1.0} for term in (f"a{character}b", character)]
     write_table(path, rows)
     assert [row["term"] for row in read_table(path)] == ["ab", None]
 
 
-def test_long_texts_are_cut_stay_different_and_can_be_read(tmp_path):
+def test_long_texts_are_shortened_but_stay_distinct(tmp_path):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
     write_table(path, [{"image_id": "1", "term": "x" * 200_000 + end, "weight": 1.0} for end in "ab"])
     rows = read_table(path)
@@ -55,7 +55,7 @@ def test_long_texts_are_cut_stay_different_and_can_be_read(tmp_path):
     first = path.read_bytes()
     write_table(path, rows)
     assert path.read_bytes() == first
-    # A table from elsewhere, such as a lock of an earlier version.
+    # A table that was not written by us may have longer texts.
     path.write_text("image_id\tterm\tweight\n1\t" + "x" * 200_000 + "\t1\n")
     assert len(read_table(path)[0]["term"]) == 200_000
 
@@ -69,7 +69,7 @@ def test_sidecar_describes_every_column(tmp_path):
     assert read_table(path) == [{"image_id": "1", "ICA_00": 0.5, "ICA_01": None}]
 
 
-def test_undescribed_column_is_refused(tmp_path):
+def test_a_table_or_column_without_a_description_is_refused(tmp_path):
     with pytest.raises(KeyError, match="fetch_terms/nonsense is not described"):
         write_table(tmp_path / "fetch_terms" / "nonsense.tsv", [])
     with pytest.raises(KeyError, match="the column colour is not described"):
@@ -102,7 +102,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk_is_named_with_the_result_whoever_writes(tmp_path, name):
+def test_an_error_of_a_full_disk_names_the_result(tmp_path, name):
     def write_to_a_full_disk():
         with replacing(tmp_path / name) as temporary:
             temporary.symlink_to("/dev/full")
@@ -114,7 +114,7 @@ def test_a_full_disk_is_named_with_the_result_whoever_writes(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_killed_runs_left_is_removed(tmp_path):
+def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     names = [f"{HOST}-{dead.pid}-a.txt", "away-1-a.txt", "far-2-b.txt", f"{HOST}-{os.getpid()}-c.txt"]

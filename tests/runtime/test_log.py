@@ -1,11 +1,18 @@
-"""How far a stage has come, in lines for log and screen."""
+"""Progress and messages in the log and on the screen."""
 
 import logging
+import re
+import subprocess
+import sys
 
-from neurovault_ica.runtime.log import Meter
+import pytest
+from conftest import ROOT
+from neurovault_ica.runtime.log import Meter, progress
+
+SCRIPTS = ROOT / "workflow/scripts"
 
 
-def test_line_says_how_far_how_fast_and_how_long_yet():
+def test_a_line_has_progress_speed_and_remaining_time():
     meter = Meter(500, unit="image")
     meter.add(120, n_bytes=340_000_000, failed=2)
     assert meter.line(60) == "120 of 500 images, 340 MB, 5.7 MB/s, 3 min left, 2 failed"
@@ -13,7 +20,7 @@ def test_line_says_how_far_how_fast_and_how_long_yet():
     assert meter.line(300) == "500 of 500 images, 340 MB, 1.1 MB/s, 2 failed"
 
 
-def test_what_the_cache_had_makes_nothing_look_fast():
+def test_cached_items_do_not_count_in_the_remaining_time():
     meter = Meter(500, unit="image", name="here: ")
     meter.add(400, cached=400)
     assert meter.line(1) == "here: 400 of 500 images (400 in the cache)"
@@ -30,7 +37,7 @@ def test_line_without_a_total_or_bytes():
     assert meter.line(20) == "10 of 40 rows, 60 s left"
 
 
-def test_lines_come_now_and_then(caplog):
+def test_lines_are_at_least_ten_seconds_apart(caplog):
     caplog.set_level(logging.INFO)
     often, seldom = Meter(3, unit="image", every_s=0), Meter(3, unit="image")
     for _ in range(3):
@@ -38,3 +45,46 @@ def test_lines_come_now_and_then(caplog):
         seldom.add()
     assert [record.message for record in caplog.records if "3 of 3" in record.message] == ["3 of 3 images"]
     assert len(caplog.records) == 3
+
+
+def test_progress_yields_all_items_and_is_silent_in_short_work(caplog):
+    caplog.set_level(logging.INFO)
+    assert list(progress("abc", total=3, unit="letter")) == ["a", "b", "c"]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_every_script_logs_at_the_configured_level(script):
+    text = (SCRIPTS / script).read_text()
+    assert text.count('log_to(snakemake.log[0], snakemake.config["log_level"])') == text.count("log_to(") == 1
+
+
+MESSAGES = """
+import logging, sys
+from neurovault_ica.runtime.log import log_to
+
+log_to("logs/stage.log", sys.argv[1])
+for level in ("debug", "info", "warning"):
+    getattr(logging, level)("a message at %s", level)
+logging.getLogger("written").info("wrote a file")
+"""
+
+
+@pytest.mark.parametrize(
+    ("level", "in_log", "on_screen"),
+    [
+        ("debug", ["debug", "info", "warning"], ["info", "warning"]),
+        ("info", ["info", "warning"], ["info", "warning"]),
+        ("warning", ["warning"], ["warning"]),
+    ],
+)
+def test_the_level_selects_messages_for_log_and_screen(tmp_path, level, in_log, on_screen):
+    """Sizes of written files are logged at every level, because the next run needs them."""
+    done = subprocess.run(
+        [sys.executable, "-c", MESSAGES, level], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        stderr=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    log = (tmp_path / "logs/stage.log").read_text()
+    assert re.findall(r" (?:DEBUG|INFO|WARNING) a message at (\w+)$", log, re.MULTILINE) == in_log
+    assert log.endswith(" INFO wrote a file\n")
+    assert done.stderr.splitlines() == [f"stage: a message at {name}" for name in on_screen]

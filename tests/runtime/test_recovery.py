@@ -1,4 +1,4 @@
-"""What rules ask a cluster for, and what is made of what jobs and killed runs have left."""
+"""Resources that jobs request, and recovery after failed jobs and killed runs."""
 
 import os
 from types import SimpleNamespace
@@ -9,17 +9,17 @@ from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, las
 from neurovault_ica.runtime.resources import growing
 
 
-def test_demand_follows_from_the_size_of_the_input_and_the_attempt():
+def test_a_resource_grows_with_the_input_and_the_attempt():
     memory = growing(1000, per_mb=1.5)
     assert memory({}, SimpleNamespace(size_mb=100.0), 1) == 1150
     assert memory({}, SimpleNamespace(size_mb=100.0), 3) == 3450
 
 
-def test_a_fixed_demand_needs_no_file():
+def test_a_fixed_resource_needs_no_input():
     assert growing(10)({}, None, 2) == 20
 
 
-def test_logs_of_this_run_that_end_with_an_error_are_quoted(tmp_path):
+def test_errors_in_the_logs_of_this_run_are_quoted(tmp_path):
     texts = {
         "fine": "2026-01-02 03:04:05 INFO 24 images\n",
         "refused": "2026-01-02 03:04:05 INFO 3 images\n2026-01-02 03:04:05 ERROR too few images:\n  one\n",
@@ -36,7 +36,7 @@ def test_logs_of_this_run_that_end_with_an_error_are_quoted(tmp_path):
     assert list(last_words(tmp_path / "nothing", since=0)) == []
 
 
-def test_locks_of_a_killed_run_go_and_others_stay(tmp_path, monkeypatch):
+def test_only_locks_of_a_killed_run_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(recovery, "_running", [])
     lock = tmp_path / ".snakemake/locks/0.input.lock"
 
@@ -46,8 +46,8 @@ def test_locks_of_a_killed_run_go_and_others_stay(tmp_path, monkeypatch):
         drop_stale_locks(tmp_path / ".snakemake")
         return lock.exists()
 
-    assert still_there(), "nobody knows whose it is"
-    assert still_there(), "the first one lives"
+    assert still_there(), "it is unknown which run made the lock"
+    assert still_there(), "the first run is alive"
     recovery._running.clear()
     assert not still_there()
     recovery._running.clear()
@@ -55,7 +55,7 @@ def test_locks_of_a_killed_run_go_and_others_stay(tmp_path, monkeypatch):
     assert still_there()
 
 
-def test_results_of_another_size_than_their_job_wrote_are_named(tmp_path, monkeypatch):
+def test_results_with_another_size_than_in_their_log_are_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("logs", "results"):
         (tmp_path / folder).mkdir()
@@ -68,9 +68,9 @@ def test_results_of_another_size_than_their_job_wrote_are_named(tmp_path, monkey
     with pytest.raises(RuntimeError) as stopped:
         check_results("logs")
     assert str(stopped.value).splitlines()[1:] == [
-        "  results/b: 1 bytes were written, says logs/two-3.log; it has 0",
-        "To make them again: rm results/b; snakemake --forcerun two ...",
-        "To go on with them as they are: rm logs/two-3.log",
+        "  results/b: has 0 bytes, but logs/two-3.log says that 1 were written",
+        "To compute them again: rm results/b; snakemake --forcerun two ...",
+        "To keep them as they are: rm logs/two-3.log",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Threads give what one thread gives, in its order, and take no more at a time than they need."""
+"""Threads give the same results as one thread, in the same order, and read items only when needed."""
 
 import threading
 
@@ -22,25 +22,25 @@ def test_results_come_in_the_order_of_the_items(threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_items_are_taken_as_they_are_needed(threads):
+def test_items_are_read_only_when_needed(threads):
     taken = []
     results = in_order(str, (taken.append(item) or item for item in range(100)), threads)
     for _ in range(10):
         next(results)
     assert len(taken) <= 10 + threads
     results.close()
-    assert len(taken) <= 10 + threads, "what nobody wants any more is not begun"
+    assert len(taken) <= 10 + threads, "no item is started after the results are closed"
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_comes_out(threads):
+def test_an_error_is_raised_when_its_result_is_due(threads):
     results = in_order(lambda item: 1 // item, [1, 0, 1], threads)
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_so_many_work_at_once():
+def test_all_threads_work_at_the_same_time():
     together = threading.Barrier(3)
-    # Breaks, if fewer than three come to it.
+    # The barrier breaks if fewer than three threads reach it.
     assert list(in_order(lambda _: together.wait(10) >= 0, range(3), 3)) == [True] * 3

@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md are what the benchmark has measured."""
+"""The benchmark against nilearn's example: its sums, its tables, and the tables in docs/scale.md."""
 
 import sys
 
@@ -17,13 +17,13 @@ from compare_example import (
 from workflow_runs import ROOT
 
 
-def test_the_tables_in_the_docs_are_those_of_the_measurements():
+def test_the_tables_in_the_docs_agree_with_the_measurements():
     rows = read_measurements(ROOT / "docs/scale.tsv")
     assert write_tables(rows) in (ROOT / "docs/scale.md").read_text()
 
 
 def measured(n_images, seconds):
-    """Both sides, of which the workflow takes a quarter of the example's time."""
+    """Return measurements of both sides; the workflow takes a quarter of the example's time."""
     return [
         dict(zip(COLUMNS, (n_images, 8, 3, side, part, share * seconds, share * seconds, 100.0), strict=True))
         for side, share in (("example", 4), ("workflow", 1))
@@ -31,7 +31,7 @@ def measured(n_images, seconds):
     ]
 
 
-def test_sizes_are_added_and_measured_again(tmp_path):
+def test_new_sizes_are_added_and_repeated_sizes_replaced(tmp_path):
     (tmp_path / "scale.md").write_text(f"before\n{TABLES_BEGIN}{TABLES_END}after\n")
     for n_images, seconds in ((300, 7.0), (100, 2.0), (300, 5.0)):
         save(measured(n_images, seconds), tmp_path)
@@ -47,12 +47,12 @@ def process(began, ended, cpu_s, peak_mb):
     return {"part": "any", "began": began, "ended": ended, "cpu_s": cpu_s, "peak_mb": peak_mb}
 
 
-def test_processes_side_by_side_count_once_in_wall_time():
+def test_wall_time_counts_simultaneous_processes_once():
     processes = [process(7, 9, 2, 50), process(1, 4, 3, 70), process(2, 3, 1, 90), process(3, 6, 2.5, 80)]
     assert add_up("stage", processes) == {"part": "stage", "wall_s": 7, "cpu_s": 8.5, "peak_mb": 90}
 
 
-def test_a_command_and_its_processes_are_watched(tmp_path):
+def test_a_command_and_its_processes_are_measured(tmp_path):
     script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
     script.parent.mkdir(parents=True)
     script.write_text("block = bytearray(300_000_000)\nwhile __import__('time').process_time() < 0.5: pass\n")

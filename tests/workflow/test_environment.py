@@ -1,4 +1,4 @@
-"""One set of versions everywhere, named without a place to get them from."""
+"""Software: the lock, the conda environment and the container have the same versions."""
 
 import ast
 import os
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from compare_runs import compare
 from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
-from paper import compare
 from workflow_runs import copy_project, snakemake
 
 
 def locked(python):
-    """Read the versions that requirements.lock has for a version of Python on Linux."""
+    """Return the versions in requirements.lock for a version of Python on Linux."""
     environment = default_environment() | {
         "python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux",
     }  # fmt: skip
@@ -33,7 +33,7 @@ def locked(python):
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-slurm.lock", "requirements-uv.lock"])
-def test_lock_is_pinned_hashed_and_names_no_place(lock):
+def test_the_lock_has_versions_and_hashes_but_no_urls(lock):
     text = (ROOT / lock).read_text()
     assert not re.search(r"https?://|file:|/home/|/root/|/tmp/|--find-links|--(extra-)?index-url", text)
     for block in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]:
@@ -50,7 +50,7 @@ def test_conda_environment_has_the_locked_versions():
 
 
 def imports_of(path):
-    """List the top-level packages that a script imports; the configuration is checked by Snakemake's own process."""
+    """List the top-level packages that a file imports. Only Snakemake's own process imports `configuration`."""
     if path.stem == "configuration":
         return
     for node in ast.walk(ast.parse(path.read_text())):
@@ -70,14 +70,14 @@ def test_conda_environment_has_what_the_scripts_import():
 
 
 def recipe():
-    """Read the sections of the container's recipe: its header as mapping, the others as lists of lines."""
+    """Read the recipe of the container: its header as a mapping, its sections as lists of lines."""
     header, *sections = re.split(r"^%", (ROOT / "envs/neurovault_ica.def").read_text(), flags=re.MULTILINE)
     keys = dict(line.split(": ") for line in header.splitlines() if re.match(r"[A-Z]\w+: ", line))
     lines = {name: [line.strip() for line in body.splitlines()] for name, body in (s.split("\n", 1) for s in sections)}
     return keys, {name: [line for line in body if line and not line.startswith("#")] for name, body in lines.items()}
 
 
-def test_container_is_made_of_the_lock():
+def test_the_container_is_built_from_the_lock():
     header, sections = recipe()
     conda = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())["dependencies"]
     python = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-bookworm", header["From"])[1]
@@ -89,7 +89,7 @@ def test_container_is_made_of_the_lock():
 
 
 def test_jobs_run_in_the_image(tmp_path, monkeypatch):
-    """An apptainer that writes down what it is asked for, and runs the command outside."""
+    """A fake apptainer writes down its arguments and runs the command without a container."""
     (tmp_path / "bin").mkdir()
     apptainer = tmp_path / "bin/apptainer"
     apptainer.write_text(
@@ -102,13 +102,13 @@ def test_jobs_run_in_the_image(tmp_path, monkeypatch):
     snakemake(folder, "build_mask", "--sdm", "apptainer")
     call = (tmp_path / "calls").read_text()
     assert "neurovault_ica.sif bash -c" in call
-    # Mounted elsewhere, modules would not find the schemas that lie beside them.
+    # If the scripts were mounted elsewhere, modules would not find the schemas.
     assert f"{folder}/workflow/scripts:" not in call
     assert (folder / "results/build_mask/mask.nii.gz").is_file()
 
 
 def newest_other_python():
-    """Find the newest Python of those that pyproject.toml names, on PATH or in pyenv, other than this one."""
+    """Find another Python than this one, on PATH or in pyenv: the newest of those in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     minors = [int(found[1]) for line in project["classifiers"] if (found := re.search(r"Python :: 3\.(\d+)$", line))]
     for minor in sorted(set(minors) - {sys.version_info.minor}, reverse=True):
@@ -120,7 +120,7 @@ def newest_other_python():
 
 
 @pytest.mark.long
-def test_the_recipe_installs_in_another_python_and_gives_the_demo(tmp_path, demo, monkeypatch):
+def test_the_recipe_works_with_another_python_and_gives_the_same_demo(tmp_path, demo, monkeypatch):
     python = newest_other_python()
     if python is None:
         pytest.skip("needs a second Python")

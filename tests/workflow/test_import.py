@@ -1,13 +1,22 @@
-"""The workflow in others' hands: run from elsewhere, imported by another workflow, from a folder and from GitHub."""
+"""The workflow run from another folder, and imported by other workflows from a folder or from GitHub."""
 
+import os
 import re
 import subprocess
+import sys
 
 import nibabel as nib
 import pytest
 from workflow_runs import ROOT, SMALL, copy_project, digest, snakemake, write_config
 
+SCRIPTS = ROOT / "workflow/scripts"
 FOREIGN = """
+import sys
+
+sys.path.insert(0, "modules")
+import configuration, jobs
+
+
 configfile: "config.yaml"
 
 rule all:
@@ -21,64 +30,125 @@ use rule * from ica as ica_*
 
 rule mine:
     input: rules.ica_run_ica.output.components
-    output: "mine.txt"
+    output: jobs.OUTPUT
     shell: "sha256sum < {{input}} > {{output}}"
 """
+# Modules of the same names as ours would make every import of them fail. `types` is left out: Python itself needs it.
+SHADOWS = {"names", "png", "web", "jobs", "outputs", "resampling", "types"} - set(sys.stdlib_module_names)
+SHADOWS |= {path.stem for path in SCRIPTS.rglob("*.py")} - {"__init__"} - set(sys.stdlib_module_names)
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 
 
-def test_from_elsewhere_the_defaults_hold_and_a_configuration_lies_over_them(tmp_path):
+def test_in_another_folder_its_configuration_is_laid_over_the_defaults(tmp_path):
     snakefile = ("--snakefile", ROOT / "Snakefile", "--directory", tmp_path / "elsewhere")
-    done = snakemake(tmp_path, "-n", *snakefile)
-    assert re.search(r"^mask_images +4$", done.stdout, re.MULTILINE)
+    (tmp_path / "elsewhere").mkdir()
     write_config(tmp_path / "elsewhere", "config.yaml", batches=3)
     overlay = write_config(tmp_path, match_networks={"reference": "smith_2009_rsn10"})
     done = snakemake(tmp_path, "-n", *snakefile, "--configfile", overlay)
     assert re.search(r"^mask_images +3$", done.stdout, re.MULTILINE)
-    assert re.search(r"^match_networks +1$", done.stdout, re.MULTILINE)
+    for rule in ("match_networks", "build_demo_archive"):
+        assert re.search(rf"^{rule} +1$", done.stdout, re.MULTILINE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "overlay.yaml"]
 
 
 def make_foreign(folder, snakefile, *, archive, prefix=None):
-    """Write a workflow that imports ours, and the configuration of both."""
+    """Write a workflow that imports ours and has modules named like ours, and the configuration of both."""
     options = ['config: config["ica"]', *([f'prefix: "{prefix}"'] if prefix else [])]
-    folder.mkdir()
+    (folder / "modules").mkdir(parents=True)
+    (folder / "modules/configuration.py").write_text("")
+    (folder / "modules/jobs.py").write_text('OUTPUT = "mine.txt"')
     (folder / "Snakefile").write_text(FOREIGN.format(snakefile=snakefile, options="\n    ".join(options)))
     write_config(folder, "config.yaml", batches="theirs", ica=SMALL | {"archive": archive})
     return folder
 
 
-def test_another_workflow_imports_this_one(tmp_path, small_archive, small_run):
+def write_shadows(folder):
+    """Write modules with all names of ours, which cannot be imported."""
+    folder.mkdir()
+    for name in SHADOWS:
+        (folder / f"{name}.py").write_text("raise ImportError('this module shadows one of the workflow')")
+    return str(folder)
+
+
+def test_another_workflow_imports_this_one(tmp_path, small_archive, small_run, monkeypatch):
+    """Both have modules of the same names, and so has a folder on PYTHONPATH."""
+    monkeypatch.setenv("PYTHONPATH", write_shadows(tmp_path / "shadows"))
     archive = {"source": "offline", "data_dir": str(small_archive)}
     folder = make_foreign(tmp_path / "foreign", f'"{ROOT}/Snakefile"', archive=archive)
     done = snakemake(folder)
     assert digest(folder, "run_ica") == digest(small_run, "run_ica")
     sha256 = digest(small_run, "run_ica")[COMPONENTS]
     assert (folder / "mine.txt").read_text().split()[0] == sha256
-    # Its folder, its targets and its last words are its own.
+    # The other workflow decides on locks, targets and the message at the end.
     assert not (folder / ".snakemake/running").exists()
     assert not (folder / "results/project_terms").exists()
     assert "Report:" not in done.stdout
     assert "Nothing to be done" in snakemake(folder).stdout
 
 
-def test_without_a_configuration_the_import_is_the_demo(tmp_path):
-    folder = make_foreign(tmp_path / "foreign", f'"{ROOT}/Snakefile"', archive={})
-    text = (folder / "Snakefile").read_text()
-    (folder / "Snakefile").write_text(text.replace('config: config["ica"]', ""))
-    done = snakemake(folder, "-n", "ica_all")
-    assert re.search(r"^ica_build_demo_archive +1$", done.stdout, re.MULTILINE)
-    assert re.search(r"^ica_mask_images +4$", done.stdout, re.MULTILINE)
+def test_modules_on_the_path_do_not_matter_except_another_version_of_the_package(tmp_path, monkeypatch):
+    """Scripts would import the other version, because Python searches PYTHONPATH before the folder of a script."""
+    folder, other = copy_project(tmp_path / "run"), copy_project(tmp_path / "other")
+    monkeypatch.setenv("PYTHONPATH", f"{write_shadows(tmp_path / 'shadows')}{os.pathsep}{other}/workflow/scripts")
+    assert snakemake(other, "-n").returncode == 0
+    done = snakemake(folder, "-n", check=False)
+    assert done.returncode != 0
+    assert f"would import: {other}/workflow/scripts/neurovault_ica/__init__.py; remove its folder" in done.stdout
 
 
-def test_a_mistake_in_an_imported_configuration_is_said(tmp_path):
+TWO_VERSIONS = """
+import sys
+
+sys.path.insert(0, "{own}")
+import neurovault_ica.runtime.tables as own
+
+del sys.path[0]
+
+module first:
+    snakefile: "{first}/Snakefile"
+    prefix: "one"
+
+use rule * from first as first_*
+
+module second:
+    snakefile: "{second}/Snakefile"
+    prefix: "two"
+
+use rule * from second as second_*
+
+assert sys.modules["neurovault_ica.runtime.tables"] is own
+assert own.component_labels(1) == ["OWN_00"]
+"""
+
+
+def test_one_workflow_uses_three_versions_of_the_package(tmp_path):
+    """It imports two versions of this workflow, and has imported another version of the package before.
+
+    Without a configuration, both run the demo.
+    """
+    versions = {name: copy_project(tmp_path / name) for name in ("own", "first", "second")}
+    for name, folder in versions.items():
+        module = folder / "workflow/scripts/neurovault_ica/runtime/tables.py"
+        text = module.read_text()
+        assert 'f"ICA_{' in text
+        module.write_text(text.replace('f"ICA_{', f'f"{name.upper()}_{{'))
+    own = versions["own"] / "workflow/scripts"
+    (tmp_path / "Snakefile").write_text(TWO_VERSIONS.format(**versions | {"own": own}))
+    done = snakemake(tmp_path, "-n", "first_all", "second_all")
+    figures = set(re.findall(r"(one|two)/results/plot_components/([A-Z]+)_00\.png", done.stdout))
+    assert figures == {("one", "FIRST"), ("two", "SECOND")}
+    for rule, n_jobs in {"build_demo_archive": 1, "mask_images": 4}.items():
+        assert re.search(rf"^first_{rule} +{n_jobs}$", done.stdout, re.MULTILINE)
+
+
+def test_a_mistake_in_an_imported_configuration_is_explained(tmp_path):
     folder = make_foreign(tmp_path / "foreign", f'"{ROOT}/Snakefile"', archive={"sorce": "demo"})
     done = snakemake(folder, "-n", check=False)
     assert done.returncode != 0
-    assert "archive.sorce: there is no such key; did you mean source?" in done.stdout
+    assert "archive.sorce: unknown key; did you mean source?" in done.stdout
 
 
-def test_a_mask_is_made_once_for_all_studies(tmp_path, monkeypatch):
+def test_studies_share_a_mask_through_the_cache_of_snakemake(tmp_path, monkeypatch):
     monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
     for study in ("first", "second"):
@@ -94,7 +164,7 @@ def test_a_mask_is_made_once_for_all_studies(tmp_path, monkeypatch):
 
 @pytest.fixture
 def github(tmp_path, monkeypatch):
-    """Let git find github.com in a folder; there, this workflow is lab/ica, at the tag v1."""
+    """Redirect git from github.com to a folder, in which this workflow is lab/ica with the tag v1."""
     repository = copy_project(tmp_path / "github.com/lab/ica")
     as_author = ["git", "-c", "user.name=Lab", "-c", "user.email=lab@example.org"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=All"], ["tag", "v1"]):

@@ -1,4 +1,4 @@
-"""From a server to the results by Snakemake, killed in between, and again from the lock."""
+"""Runs with images from a server: killed and continued, and repeated from the lock."""
 
 import hashlib
 import os
@@ -20,18 +20,18 @@ SMALL = {
     "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
     "batches": 2,
 }
-COMPARED = ["fetch_metadata", "download_images", "fetch_terms", "stack_images", "run_ica"]
+COMPARED = ["fetch_metadata", "download_images", "fetch_terms", "stack_images"]
 
 
 def digest(folder):
     files = [path for rule in COMPARED for path in sorted((folder / "results" / rule).rglob("*")) if path.is_file()]
     hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    # How an image was selected is not the same with a lock: that is all it says.
+    # With a lock, images are not selected, so the selection table differs.
     return {name: value for name, value in hashes.items() if "selection" not in name}
 
 
 def kill_when(condition, folder, *arguments):
-    """Start snakemake, and kill it and its children as soon as `condition` holds."""
+    """Start Snakemake and kill it with its children as soon as `condition` is true."""
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments], cwd=folder, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -56,7 +56,7 @@ def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
         kept = kept_images(first / "data")
         assert 3 <= len(kept) < 12
         server.asked.clear()
-        done = snakemake(first, "--nolock", "--configfile", overlay, "--until", "run_ica", "fetch_terms")
+        done = snakemake(first, "--nolock", "--configfile", overlay, "--until", "stack_images", "fetch_terms")
         assert server.images_asked() == set(archive.images) - kept
         assert "of 6 images are there" in done.stdout
 
@@ -64,7 +64,7 @@ def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
         write_lock(first / "results", again / "paper.tsv")
         overlay = write_config(again, archive=source | {"lock": "paper.tsv"}, **SMALL)
         server.asked.clear()
-        snakemake(again, "--configfile", overlay, "--until", "run_ica", "fetch_terms")
+        snakemake(again, "--configfile", overlay, "--until", "stack_images", "fetch_terms")
         assert {urlsplit(address).path.split("/")[1] for address in server.asked} == {"media", "api"}
         assert not [address for address in server.asked if "collections" in address or "/images/1" in address[:14]]
         assert digest(again) == digest(first)
@@ -84,14 +84,14 @@ run.download()
 
 
 def fetch(folder, server):
-    """Start the three fetching stages in a process of their own."""
+    """Start the three stages that fetch data, in a process of their own."""
     return subprocess.Popen(
         [sys.executable, "-c", FETCH, folder, server.url], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
 
 
-def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path):
-    """Kills at random: in listings, between images, and within one that comes slowly."""
+def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
+    """The kills hit listings, the time between two images, and an image that is sent slowly."""
     archive = Archive.small(dict.fromkeys(range(1, 7), 5), content=nifti(shape=(16, 16, 16)))
     with Server(archive) as server:
         assert fetch(tmp_path / "whole", server).wait() == 0
@@ -108,12 +108,3 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path):
         assert codes.count(-signal.SIGKILL) >= 2
         assert fetch(tmp_path / "killed", server).wait() == 0
     assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
-
-
-def test_the_lock_of_the_run_itself_is_not_taken(tmp_path):
-    folder = copy_project(tmp_path / "project")
-    (folder / "results/write_lock").mkdir(parents=True)
-    (folder / "results/write_lock/images.lock.tsv").write_text("")
-    overlay = write_config(folder, archive={"source": "offline", "lock": "results/write_lock/images.lock.tsv"})
-    done = snakemake(folder, "-n", "--configfile", overlay, check=False)
-    assert "will be written anew by this run; copy it to another folder first" in done.stdout

@@ -1,14 +1,15 @@
-"""The house: who imports whom, and which files a rule's script consists of."""
+"""Imports between the rooms of the package, and the code files that rules depend on."""
 
 import ast
+import functools
 import re
 
 import pytest
-from workflow_runs import ROOT, copy_project, snakemake
+from workflow_runs import ROOT, copy_project, rules_run, snakemake
 
 SCRIPTS = ROOT / "workflow/scripts"
 PACKAGE = "neurovault_ica"
-# From the ground up. A room imports from lower floors only, and its modules from each other without circles.
+# From the lowest floor to the highest. Rooms import from lower floors only. Modules of a room have no import cycles.
 FLOORS = [
     ["types"],
     ["runtime", "net"],
@@ -23,8 +24,9 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
+@functools.cache
 def imports_of(file):
-    """List the modules of the package that a file imports, as paths relative to workflow/scripts."""
+    """Return the modules of the package that a file imports, as paths relative to workflow/scripts."""
     nodes = list(ast.walk(ast.parse((SCRIPTS / file).read_text())))
     modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -39,7 +41,7 @@ FILES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py") 
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_imports_from_a_floor_above_or_from_another_room_of_its_own(file):
+def test_rooms_import_from_lower_floors_only(file):
     for module in imports_of(file):
         assert (SCRIPTS / module).is_file(), f"{file}: import the module itself, not its room: {module}"
         is_below = FLOOR_OF[room_of(module)] < FLOOR_OF[room_of(file)]
@@ -47,13 +49,14 @@ def test_nothing_imports_from_a_floor_above_or_from_another_room_of_its_own(file
         assert file not in all_imports_of(module), f"{file} and {module} import each other"
 
 
+@functools.cache
 def all_imports_of(file):
     direct = imports_of(file)
     return direct.union(*(all_imports_of(module) for module in direct))
 
 
-def test_rules_have_as_inputs_what_their_scripts_import(tmp_path):
-    """code_of reads import lines with a pattern, because parsing every module would slow down each start."""
+def test_the_inputs_of_rules_are_the_modules_that_their_scripts_import(tmp_path):
+    """code_of finds imports with a regular expression, because parsing all modules would slow down every start."""
     folder = copy_project(tmp_path / "run")
     program = "print('CODE', rule.name, sorted(str(f) for f in rule.input if 'scripts' in str(f)))"
     with (folder / "Snakefile").open("a") as stream:
@@ -68,3 +71,27 @@ def test_rules_have_as_inputs_what_their_scripts_import(tmp_path):
         wanted = all_imports_of(f"{name}.py")
         assert wanted <= files, f"{name}: {wanted - files} missing"
         assert {file for file in files - wanted if not file.endswith("/__init__.py") and file.endswith(".py")} == set()
+
+
+def users_of(file):
+    """Return the rules whose scripts import a module of the package, or import a module that reads a data file."""
+    path = f"{PACKAGE}/{file}"
+    readers = {name for name in FILES if f'package_file("{file}")' in (SCRIPTS / name).read_text()}
+    return {script.stem for script in SCRIPTS.glob("*.py") if all_imports_of(script.name) & {path, *readers}}
+
+
+@pytest.mark.parametrize("file", ["figures/sheet.py", "report/report.css"])
+def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, file):
+    edited = demo / "workflow/scripts" / PACKAGE / file
+    text = edited.read_text()
+    edited.write_text(text + "\n")
+    done = snakemake(demo, "-n", "--quiet", "host")
+    edited.write_text(text)
+    reasons = dict(re.findall(r"^ *(?:local)?rule (\w+):\n(?: .*\n)*? *reason: (.*)$", done.stdout, re.MULTILINE))
+    assert set(reasons) == rules_run(done) | {"all"}
+    updated = f"Updated input files: workflow/scripts/{PACKAGE}/{file}"
+    first = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
+    assert first
+    assert first <= users_of(file)
+    assert users_of(file) - {"match_networks", "scan_components"} <= set(reasons)
+    assert all(reasons[rule].startswith("Input files updated by another job") for rule in set(reasons) - first)

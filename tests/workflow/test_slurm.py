@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm of one node, which is started for these tests."""
+"""The workflow on a real Slurm cluster of one node, which these tests start."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ SHORT_PAUSES = ("--slurm-init-seconds-before-status-checks", "1")
 
 
 @pytest.mark.parametrize(("answers", "command"), [(True, "sacct"), (False, "squeue")])
-def test_queue_is_asked_where_there_is_no_accounting(tmp_path, monkeypatch, answers, command):
+def test_squeue_is_used_if_there_is_no_accounting(tmp_path, monkeypatch, answers, command):
     (tmp_path / "sacct").write_text(f"#!/bin/sh\nexit {0 if answers else 1}\n")
     (tmp_path / "sacct").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -23,7 +23,7 @@ def test_queue_is_asked_where_there_is_no_accounting(tmp_path, monkeypatch, answ
 
 @pytest.fixture(scope="module")
 def slurm():
-    """Folder of the logs of a running Slurm."""
+    """Start Slurm; the folder of its logs."""
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the plugin: make .venv/slurm")
     if why_not():
         pytest.skip(why_not())
@@ -40,7 +40,7 @@ def run_on_slurm(folder, *arguments, site=None, check=True):
 
 
 class Job(NamedTuple):
-    """A job as Slurm had it."""
+    """A job in the records of Slurm."""
 
     partition: str
     processors: int
@@ -50,7 +50,7 @@ class Job(NamedTuple):
 
 
 def jobs_of(rule):
-    """List the jobs that Slurm had for a rule or a group, in the order in which they came."""
+    """List the Slurm jobs of a rule or group, in the order of submission."""
     done = subprocess.run(
         ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%P|%C|%m|%l|%T"],
         stdout=subprocess.PIPE, text=True, check=True,
@@ -75,7 +75,7 @@ def minutes(time):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("slurm")
-def test_demo_on_slurm_is_the_demo_here(tmp_path, demo):
+def test_the_demo_on_slurm_gives_the_same_results(tmp_path, demo):
     folder = copy_project(tmp_path / "run")
     write_config(folder, "partitions.yaml", partitions={"short": {"max_runtime": 20}, "long": {"max_runtime": 6000}})
     run_on_slurm(folder, site={"slurm-partition-config": "partitions.yaml"})
@@ -90,7 +90,7 @@ def test_demo_on_slurm_is_the_demo_here(tmp_path, demo):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("slurm")
-def test_what_is_killed_for_memory_or_time_gets_more(tmp_path, small_archive):
+def test_jobs_killed_for_memory_or_time_are_retried_with_more(tmp_path, small_archive):
     folder, undisturbed = copy_project(tmp_path / "run"), copy_project(tmp_path / "undisturbed")
     edit(folder / "Snakefile", "runtime=growing(30, per_mb=0.02)", "runtime=growing(1)")
     edit(folder / "workflow/scripts/stack_images.py", "    log_to(", "    __import__('time').sleep(75)\n    log_to(")
@@ -110,7 +110,7 @@ def test_what_is_killed_for_memory_or_time_gets_more(tmp_path, small_archive):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("slurm")
-def test_a_failed_job_names_its_logs(tmp_path, small_archive):
+def test_the_logs_of_a_failed_job_are_named(tmp_path, small_archive):
     folder = copy_project(tmp_path / "run")
     overlay = small_config(folder, small_archive, run_ica={"n_components": 30})
     target = "results/reduce_images/variance.tsv"

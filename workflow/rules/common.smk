@@ -1,16 +1,17 @@
-"""Shared by all rules. Finds the files that a script consists of, and shows results on Snakemake's own report page.
+"""Helpers of all rules: the code files that a rule depends on, and results for Snakemake's own report.
 
-Reads the package `neurovault_ica`, which lies beside the scripts. Writes nothing.
+Reads: the package neurovault_ica, which lies in the folder of the scripts. Writes: nothing.
 """
 
 import functools
 import os
 import re
 import sys
+from importlib.machinery import PathFinder
 
 from snakemake.exceptions import WorkflowError
 
-# The folder of this workflow, or None if another workflow imports it or it lies on a hosting site.
+# The folder of this workflow. None if another workflow imports it or it is on a hosting site.
 ROOT = HOME if IS_MAIN and os.path.isdir(HOME) else None
 PACKAGE = "neurovault_ica"
 IMPORTED = re.compile(rf"^\s*(?:from|import) ({PACKAGE}[.\w]*)", re.MULTILINE)
@@ -18,17 +19,18 @@ DATA_FILE = re.compile(r'\bpackage_file\("([^"]+)"\)')
 ENVIRONMENT = "../../envs/neurovault_ica.yaml"
 
 
+@functools.cache
 def ours(path):
-    """Return the path of a file of this workflow, which is first fetched if the workflow lies on a hosting site."""
-    # source_path would give a new temporary path in each run, and then everything would run again.
+    """Return the path of a file of this workflow. If the workflow is on a hosting site, download the file first."""
+    # source_path gives a new temporary path in each run, and a changed path would rerun every rule.
     return os.path.relpath(os.path.join(ROOT, path)) if ROOT else workflow.source_path(f"../../{path}")
 
 
 def code_of(script):
-    """List what a script consists of: the modules of the package that it imports, and the data files that they read.
+    """List the modules of the package that a script imports, and the data files that these modules read.
 
-    Snakemake reruns a rule when its script changes, but does not look at what the script imports. As inputs of the rule
-    they rerun it too, and a hosting site's copy of the workflow gets them before the script runs.
+    Snakemake reruns a rule if its script has changed, but it does not follow the imports of the script. As inputs of
+    the rule, the modules rerun it too. Snakemake also downloads them if the workflow is on a hosting site.
     """
     return [ours(f"workflow/scripts/{name}") for name in sorted(code_behind(f"{script}.py"))]
 
@@ -48,17 +50,30 @@ def code_behind(name):
 
 
 def shown(file, caption, category, what):
-    """Show a result on the page that `snakemake --report` makes."""
+    """Show a result in the report of `snakemake --report`."""
     kind = {".png": "figure", ".tsv": "table", ".html": "page"}[os.path.splitext(file)[1]]
     labels = {"shows": what, "kind": kind}
     return report(file, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
-# What the Snakefile needs of the package. Another version of it may be there, from another workflow's import of ours.
+def loaded_modules():
+    """List the loaded modules of any package with the name of ours."""
+    return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
+
+
+# Python searches PYTHONPATH before the folder of the scripts, so jobs would import another version from there.
+shadow = PathFinder.find_spec(PACKAGE, list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workflow/scripts/{PACKAGE}/__init__.py")):
+    raise WorkflowError(
+        f"PYTHONPATH has another version of this workflow's package, which the scripts would import: {shadow.origin};"
+        " remove its folder from PYTHONPATH"
+    )
+
+# Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
 FOR_SNAKEFILE = ["configuration", "archive/archive", "runtime/recovery", "runtime/resources", "runtime/tables"]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
-for module in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-    del sys.modules[module]
+# Another workflow may use another version of the package in this process. Put it aside and back again.
+theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
 from neurovault_ica.archive.archive import open_archive
@@ -68,3 +83,6 @@ from neurovault_ica.runtime.tables import component_labels
 
 # Snakemake mounts every entry of sys.path into containers, so remove ours again.
 del sys.path[0]
+for name in loaded_modules():
+    del sys.modules[name]
+sys.modules.update(theirs)

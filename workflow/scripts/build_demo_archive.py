@@ -1,7 +1,7 @@
-"""Simulate a small NeuroVault with known truth: twelve planted networks, many studies, and the real archive's dirt.
+"""Simulate a small NeuroVault with known truth: twelve planted networks, 24 studies, and the faults of real archives.
 
-Each image is a signed mixture of one to three networks, plus a nuisance field that its study's images share, plus
-smooth noise of its own, on its study's grid and in its study's unit. Nothing in it was measured on anyone.
+Each image is a signed mixture of one to three networks, a nuisance field shared by the images of its study, and its own
+smooth noise. It has the grid and the unit of its study. No image contains measured data.
 """
 
 import json
@@ -24,9 +24,9 @@ from neurovault_ica.runtime.tables import write_table
 from numpy.typing import NDArray
 
 SIGNAL = 1.4
-"""Standard deviation over the brain of a network of weight 1, in units of the noise's; its peak is about z = 8."""
+"""Standard deviation of a network of weight 1 in the brain, relative to the noise. Its peak is about z = 8."""
 NUISANCE = 0.3
-"""Standard deviation of the field that a study's images share, in the same unit."""
+"""Standard deviation of the field shared by the images of a study, relative to the noise."""
 NUISANCE_FWHM_MM = 30.0
 IMAGES_PER_STUDY = 3
 
@@ -38,15 +38,15 @@ class Plan:
     Attributes
     ----------
     id, study
-        Where it stands in the archive.
+        Its id and collection.
     weights : dict
         Network -> signed weight.
     dirt : str
-        Kind of `DIRT`.
+        Key of `DIRT`.
     terms : str
         ``known``, ``absent``, ``truncated`` or ``error answer``.
     origin : Plan or None
-        The image that this one is a copy of.
+        The original, if this image is a copy.
     """
 
     id: int
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Made:
-    """One image as made: its file's content (None: no file), its record and its term file's content."""
+    """Content of an image's file (None: no file), its record, and content of its term file."""
 
     content: bytes | None
     record: dict[str, Any]
@@ -67,7 +67,7 @@ class Made:
 
 
 def plan_archive(random_state: int) -> list[Plan]:
-    """Decide for each image what it shows and what is wrong with it, in the order of ids."""
+    """Choose the networks and the fault of each image, in the order of ids."""
     clean = {}
     for study in STUDIES:
         for place in range(IMAGES_PER_STUDY):
@@ -78,7 +78,7 @@ def plan_archive(random_state: int) -> list[Plan]:
             )
     spoiled = []
     for place, (study_id, kind, copied) in enumerate(SPOILED):
-        # The first image of the study lends its weights; the noise is its own, except in a copy.
+        # The weights are those of the first image of the study. The noise is its own, except in a copy.
         model = clean[copied or (study_id, 0)]
         study = clean[study_id, 0].study
         image_id = study_id * 100 + 50 + place
@@ -87,9 +87,9 @@ def plan_archive(random_state: int) -> list[Plan]:
 
 
 def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str, float]:
-    """Mix one to three networks: the image's own topic, mostly another of the study, at times any other.
+    """Draw one to three networks: the topic of the image, usually another topic of the study, sometimes any other.
 
-    The number of networks, their sizes and signs differ between images, so that no two networks always go together.
+    The number of networks and their weights and signs vary between images, so that no two networks always co-occur.
     """
     main = study.topics[place % len(study.topics)]
     weights = {main: rng.uniform(0.85, 1.25) * (-1 if rng.random() < 0.2 else 1)}
@@ -103,13 +103,13 @@ def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str
 
 
 def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]:
-    """Draw one clean map in units of its noise's standard deviation, zero outside the brain, shape of the scene."""
+    """Simulate one clean map on the grid of the scene, in units of the noise's standard deviation and zero outside."""
     study_rng = np.random.default_rng([random_state, plan.study.id])
     rng = np.random.default_rng([random_state, plan.id, 1])
     shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
     own = smooth_noise(scene, study_rng.uniform(6, 10), rng)
     field = NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
-    # One by one: the last bits of a matrix product depend on the number of threads.
+    # Added one by one, because the last bits of a matrix product would depend on the number of threads.
     for name, weight in plan.weights.items():
         field += np.float32(SIGNAL * weight) * scene.networks[NETWORK_NAMES.index(name)]
     values = np.zeros(scene.shape, dtype=np.float32)
@@ -118,7 +118,7 @@ def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]
 
 
 def make_image(plan: Plan, scene: Scene, random_state: int) -> Made:
-    """Make an image's file, record and term file."""
+    """Make the file, the record and the term file of an image."""
     source = plan.origin or plan
     rng = np.random.default_rng([random_state, plan.id, 2])
     dirt = DIRT[plan.dirt]
@@ -130,17 +130,17 @@ def make_image(plan: Plan, scene: Scene, random_state: int) -> Made:
 
     whole = compress(nifti_bytes(volume, dtype=_stored_type(source, volume), big_endian=source.study.big_endian))
     content = whole if dirt.file is None else dirt.file(whole)
-    # Neurosynth reads the image from NeuroVault, so it has no answer for a file that is not there or damaged.
+    # Neurosynth reads the image from NeuroVault, so it cannot decode a missing or damaged file.
     weights = term_weights(volume.data, scene.mask, scene.networks, rng) if dirt.file is None else None
     known = describe_image(plan, rng) | {"file_size": len(whole)} | voxel_flags(volume.data, scene.mask)
     return Made(content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights))
 
 
 def describe_image(plan: Plan, rng: np.random.Generator) -> dict[str, Any]:
-    """Write what the image's uploader would have filled in."""
+    """Return the fields that the uploader of an image fills in."""
     main = _network(next(iter(plan.weights)))
     condition, baseline = main.contrasts[plan.id % len(main.contrasts)]
-    # A network that the contrast decreases is one that the opposite contrast increases.
+    # A negative weight is a decrease, so the name is the opposite contrast.
     name = f"{condition} > {baseline}" if plan.weights[main.name] > 0 else f"{baseline} > {condition}"
     n_subjects = int(rng.integers(14, 120))
     filled: dict[str, Any] = {
@@ -163,7 +163,7 @@ def describe_study(study: Study, n_images: int) -> dict[str, Any]:
         "name": study.name,
         "number_of_images": n_images,
         "description": "Simulated data: " + ", ".join(topic.replace("_", " ") for topic in study.topics) + ".",
-        # 10.5555 is the prefix for examples.
+        # 10.5555 is the DOI prefix for examples.
         "DOI": f"10.5555/demo.{study.id}" if study.doi else None,
         "authors": "A. N. Example, B. Öztürk and C. O’Nobody" if study.doi else None,
         "journal_name": "Journal of Simulated Results" if study.doi else None,
@@ -183,12 +183,12 @@ def write_archive(
     Returns
     -------
     dict
-        Image id -> what its term file is: ``known``, ``absent``, ``truncated`` or ``error answer``.
+        Image id -> state of its term file: ``known``, ``absent``, ``truncated`` or ``error answer``.
     """
     for study in STUDIES:
         own = [plan for plan in plans if plan.study is study]
         write_json(_collection_file(archive, study.id), describe_study(study, len(own)))
-    # The commonest collection of the real archive: somebody's, temporary, empty.
+    # Most collections of the real archive are temporary and empty, like this one.
     empty = collection_record(4300, {"name": "demo's temporary collection", "number_of_images": 0})
     write_json(_collection_file(archive, 4300), empty)
 
@@ -220,7 +220,7 @@ def network_rows() -> list[dict[str, Any]]:
 
 
 def image_rows(plans: list[Plan], terms: dict[int, str]) -> list[dict[str, Any]]:
-    """Describe each image: what was planted, what is wrong with it and what should become of it."""
+    """Describe each image: its planted networks, its fault and its expected fate."""
     return [
         {
             "image_id": plan.id,
@@ -238,7 +238,7 @@ def image_rows(plans: list[Plan], terms: dict[int, str]) -> list[dict[str, Any]]
 
 
 def main(archive: str, networks_img: str, networks: str, images: str, *, random_state: int) -> None:
-    """Write the archive, and the truth beside it."""
+    """Write the archive and the truth."""
     from nilearn.datasets import load_mni152_brain_mask
 
     template = load_mni152_brain_mask(resolution=2)
@@ -255,7 +255,7 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     write_table(images, image_rows(plans, terms))
     n_dirty = sum(DIRT[plan.dirt].fate != "used" for plan in plans)
     logging.info(
-        "simulated %d images of %d collections on %d grids with %d planted networks; %d images should not be used",
+        "simulated %d images in %d collections on %d grids with %d planted networks; %d images should be excluded",
         len(plans),
         len(STUDIES),
         len({study.grid for study in STUDIES}),
@@ -264,7 +264,7 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     )
 
 
-# Uploaders' own keys lie flat among the built-in ones, of any type.
+# Uploaders may add keys of their own with values of any type, on the same level as the built-in keys.
 _CUSTOM_KEYS: tuple[dict[str, Any], ...] = (
     {},
     {"Sample": "control", "covariates": ["age", "sex"]},
@@ -284,7 +284,7 @@ def _spoil(kind: str, volume: Volume, mask: NDArray[np.bool_]) -> Volume:
 
 
 def _stored_type(source: Plan, volume: Volume) -> str:
-    """Store what integers cannot hold as floats, whatever the study's type."""
+    """Return the type in which voxels are stored: that of the study, or float if integers cannot hold the values."""
     return source.study.dtype if np.isfinite(volume.data).all() else str(volume.data.dtype)
 
 

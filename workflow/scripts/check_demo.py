@@ -1,4 +1,4 @@
-"""Score a run on the demo archive: which planted networks were found again, and what became of each image."""
+"""Score a run on the demo archive: how well the planted networks are recovered, and the fate of each image."""
 
 import logging
 
@@ -6,6 +6,7 @@ import nibabel
 from neurovault_ica.demo.score import (
     fates,
     in_common_mask,
+    labels_of,
     match,
     score_generic_terms,
     score_images,
@@ -28,12 +29,13 @@ def main(
     rejected: str,
     recovery: str,
 ) -> None:
-    """Compare the run's results with the truth and write one row for each planted network, generic term and image."""
-    planted_img, components_img = nibabel.load(networks_img), nibabel.load(components)
-    partner, abs_r = match(*in_common_mask(planted_img, components_img))
+    """Compare the results with the truth and write one row for each planted network, generic term and image."""
+    planted, maps = in_common_mask(nibabel.load(networks_img), nibabel.load(components))
+    partner, abs_r = match(planted, maps)
     ranked = read_table(terms)
     significant = significant_terms(ranked)
-    scores = score_networks(read_table(networks), partner, abs_r, top_terms(ranked), significant)
+    found = labels_of(partner, len(maps))
+    scores = score_networks(read_table(networks), found, abs_r, top_terms(ranked), significant)
     scores += score_generic_terms(significant)
     truth = read_table(truth_images)
     scores += score_images(truth, fates(truth, read_table(images), read_table(rejected)))

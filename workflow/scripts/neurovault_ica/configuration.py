@@ -1,6 +1,6 @@
-"""Check the configuration before any job, and say what is wrong in words.
+"""Complete and check the configuration before any job runs.
 
-Snakemake imports this while it reads the Snakefile, so only what Snakemake itself depends on is imported here.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 import difflib
@@ -22,8 +22,8 @@ from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
 
 SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
-# These hold the user's own keys: so an overlay replaces them whole: merged, {z: 3} over {percentile: 90} would ask
-# for two thresholds, and nobody could ask for no image_terms.
+# The user chooses the keys in these sections, so an overlay replaces the whole section. Merging {z: 3} into
+# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
 REPLACED_WHOLE = (
     ("fetch_metadata", "collection_terms"),
     ("fetch_metadata", "image_terms"),
@@ -32,7 +32,10 @@ REPLACED_WHOLE = (
 
 
 def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
-    """Let the free mappings of `overlay`, the command line's configuration, replace those of `config` in place."""
+    """Replace the sections with free keys in `config` by those of `overlay`, in place.
+
+    Snakemake has already merged `overlay`, the configuration of the command line, into `config`.
+    """
     for section, key in REPLACED_WHOLE:
         given = overlay.get(section)
         if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
@@ -40,13 +43,13 @@ def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None
 
 
 def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
-    """Return a configuration with what it does not say as `defaults_file`, our own config.yaml, says."""
+    """Return a copy of `config` with missing keys filled in from `defaults_file`, the config.yaml of this workflow."""
     defaults = _read_yaml(Path(defaults_file))
     return _fill_in(config, defaults, place=())
 
 
 def _read_yaml(file: Path) -> Any:
-    """Read a YAML file, with libyaml where it is there: each start reads two, and PyYAML's own loader takes 50 ms."""
+    """Read a YAML file, with libyaml if available: PyYAML's own loader would add 50 ms per file to every start."""
     return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
@@ -65,7 +68,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        One line for each thing that is wrong: the key, what was found, what is expected.
+        With one line for each mistake: the key, the value found, and what is expected.
     """
     schema = _read_yaml(SCHEMA_FILE)
     schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
@@ -83,13 +86,13 @@ def check_configuration(config: Mapping[str, Any]) -> None:
 
 
 def mask_file(config: Mapping[str, Any]) -> list[str]:
-    """Return the mask's file as an input of the rule that reads it; none for nilearn's masks."""
+    """List the file of the mask, as input of the rule that reads it; empty for nilearn's masks."""
     mask = config["mask_images"]["mask"]
     return [] if mask in ("brain", "gray_matter") else [mask]
 
 
 def reference_files(config: Mapping[str, Any]) -> list[str]:
-    """Return the file of reference networks and the file of their names; none for an atlas of nilearn's."""
+    """List the file of reference networks and the file of their names; empty for an atlas from nilearn."""
     reference = config["match_networks"]["reference"]
     if reference is None or not is_image_file(reference):
         return []
@@ -98,7 +101,7 @@ def reference_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def atlas_files(config: Mapping[str, Any]) -> list[str]:
-    """Return the file of the atlas that names regions and the file of their names, where these are configured."""
+    """List the file of the atlas of regions and the file of their names, if configured."""
     section = config["plot_components"]
     if section["atlas"] is None:
         return []
@@ -107,19 +110,19 @@ def atlas_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def term_map_files(config: Mapping[str, Any]) -> list[str]:
-    """Return the files that the maps of terms are read from, so that new ones are compared anew."""
+    """List the files of the term maps, so that changed maps are compared again."""
     path = config["project_terms"]["term_maps"]
     return input_files(path) if path is not None else []
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
-    """Return the Python files that hold the user's filters, so that an edit of one selects anew."""
+    """List the Python files with the user's filters, so that an edited filter selects again."""
     references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
     return [reference.rpartition(":")[0] for reference in references if reference is not None]
 
 
 def user_files(config: Mapping[str, Any]) -> list[str]:
-    """Return every file of the user's that the configuration names, besides images: what a rerun elsewhere needs."""
+    """List the user's files that the configuration names, except images. A rerun elsewhere needs them."""
     return [
         *_archive_files(config).values(),
         *filter_files(config),
@@ -144,11 +147,11 @@ def _explain(error: ValidationError) -> Iterator[str]:
         known = list(schema.get("properties", {}))
         for key in sorted(set(found) - set(known), key=str):
             near = difflib.get_close_matches(str(key), known, n=1)
-            advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            yield f"{_join(place, key)}: there is no such key; {advice}"
+            advice = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(known)}"
+            yield f"{_join(place, key)}: unknown key; {advice}"
     elif error.validator == "required":
         for key in sorted(set(schema["required"]) - set(found)):
-            yield f"{_join(place, key)}: this key is missing; config.yaml has it with its default"
+            yield f"{_join(place, key)}: this key is missing; see config.yaml for its default"
     else:
         value = json.dumps(found, default=str)
         yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}"
@@ -175,7 +178,7 @@ def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find what is valid key by key, but not together."""
+    """Find values that are valid on their own but not in combination, and files that do not exist."""
     archive = config["archive"]
     yield from find_contradictions(archive)
     named = [(f"archive.{key}", file) for key, file in _archive_files(config).items()]
@@ -185,34 +188,34 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     named += [("match_networks.reference", file) for file in reference_files(config)]
     for key, file in named:
         if not Path(file).is_file():
-            yield f"{key}: there is no file {file} (looked from {Path.cwd()})"
+            yield f"{key}: file not found: {file} (relative to {Path.cwd()})"
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
-            f"archive.lock: {archive['lock']} will be written anew by this run; copy it to another folder first, and"
-            " name the copy"
+            f"archive.lock: {archive['lock']} will be overwritten by this run; copy it to another folder and give the"
+            " path of the copy"
         )
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (
-            "download_images.resample: true is not possible offline or with a table, as it writes copies beside the"
-            " images; expected: false"
+            "download_images.resample: true is not possible offline or with a table, because resampled copies would be"
+            " written to the folder of the images; expected: false"
         )
 
 
 def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find maps of terms and an atlas of regions whose names are not known."""
+    """Find term maps and an atlas of regions without names."""
     if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
         yield f"project_terms.term_maps: {problem}"
     if len(atlas_files(config)) == 1:
         yield (
-            f"plot_components.atlas_names: null with plot_components.atlas {config['plot_components']['atlas']} is not"
-            " valid, as no file of names (.tsv, .txt, .xml) lies beside it, called the same; expected: the path of one"
+            f"plot_components.atlas_names: null is not valid, because {config['plot_components']['atlas']} has no file"
+            " of names with the same name (.tsv, .txt, .xml) in its folder; expected: the path of a file of names"
         )
 
 
 def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find out whether the reference is neither a file nor an atlas, or an atlas where nothing may be fetched."""
+    """Find a reference that is neither a file nor a known atlas, or an atlas that cannot be fetched offline."""
     reference, archive = config["match_networks"]["reference"], config["archive"]
     if reference is None or is_image_file(reference):
         return
@@ -221,11 +224,11 @@ def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
         near = difflib.get_close_matches(reference, NILEARN_ATLASES, n=1)
         advice = f"did you mean {near[0]}? " if near else ""
         yield (
-            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor one of the atlases of networks that nilearn fetches;"
-            f" {advice}known: {', '.join(NILEARN_ATLASES)}"
+            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor an atlas of networks that nilearn can fetch;"
+            f" {advice}known atlases: {', '.join(NILEARN_ATLASES)}"
         )
     elif open_archive(archive).forbids_network:
         yield (
-            f"{problem}is fetched through the network, which is not used offline; name the atlas's NIfTI file (nilearn"
+            f"{problem}would be downloaded, but this run is offline; give the path of the atlas's NIfTI file (nilearn"
             " keeps it in ~/nilearn_data)"
         )

@@ -9,5 +9,5 @@ Array = npt.NDArray[np.float64]
 Real = npt.NDArray[np.floating[Any]]
 # One row of a table, by column.
 Row = dict[str, Any]
-# The metadata of a collection or an image, as the archive has them.
+# Metadata of a collection or an image as the archive gives them.
 Record = dict[str, Any]

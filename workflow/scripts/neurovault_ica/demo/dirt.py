@@ -1,7 +1,7 @@
-"""What goes wrong with images in the real archive, as functions that do it to a clean one.
+"""Faults of images in the real archive, as functions that put the fault into a clean image.
 
-Each kind has its fate in the pipeline: ``used``, ``not_selected`` (its metadata keeps it out) or the reason with
-which a stage refuses it. Where two criteria see the same fault, either may be the one to speak: " or " stands between.
+Each fault has an expected fate: ``used``, ``not_selected`` (because of its metadata) or the reason of its rejection.
+If several criteria can detect the fault, their reasons are joined by " or ".
 """
 
 from collections.abc import Callable, Mapping
@@ -23,13 +23,13 @@ class Dirt:
     Attributes
     ----------
     fate : str
-        What the pipeline should do with it.
+        Expected fate of the image.
     voxels : function (volume, mask) -> volume, optional
-        What is done to the voxels.
+        Changes the voxels.
     file : function (gzip bytes) -> bytes or None, optional
-        What is done to the finished file; None is a file that is not there.
+        Changes the finished file; it returns None if there is to be no file.
     record : mapping
-        What its metadata says instead.
+        Metadata that replace those of the clean image.
     """
 
     fate: str
@@ -39,17 +39,17 @@ class Dirt:
 
 
 def _on_data(change: Callable[[NDArray, Mask], NDArray]) -> Callable[[Volume, Mask], Volume]:
-    """Make a change of the voxels from a change of the array alone."""
+    """Turn a function that changes the array into one that changes the volume."""
     return lambda volume, mask: Volume(change(volume.data, mask), volume.affine)
 
 
 def _infinite_background(data: NDArray, mask: Mask) -> NDArray:
-    """Divide by zero outside the brain, as a t map made from a zero variance does."""
+    """Set the background to plus and minus infinity, as in a t map computed with zero variance."""
     return np.where(mask, data, np.where(np.indices(data.shape).sum(axis=0) % 2, -np.inf, np.inf)).astype(data.dtype)
 
 
 def _cut_below(volume: Volume, mask: Mask) -> Volume:
-    """Drop the lowest slices: a field of view that ends in the cerebellum, as is common; the rest is fine."""
+    """Drop the lowest slices. Fields of view often end in the cerebellum, and the rest of the image is fine."""
     lowest = int(np.flatnonzero(mask.any(axis=(0, 1)))[0]) + mask.shape[2] // 8
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, 2] * lowest
@@ -57,7 +57,7 @@ def _cut_below(volume: Volume, mask: Mask) -> Volume:
 
 
 def _slab(volume: Volume, mask: Mask) -> Volume:
-    """Keep a slab of a quarter of the slices, as of an acquisition of one region only."""
+    """Keep a quarter of the slices, as in an acquisition of one region only."""
     slices = np.flatnonzero(mask.any(axis=(0, 1)))
     first = int(np.quantile(slices, 0.45))
     affine = volume.affine.copy()
@@ -66,7 +66,7 @@ def _slab(volume: Volume, mask: Mask) -> Volume:
 
 
 def _threshold(share_left: float) -> Callable[[NDArray, Mask], NDArray]:
-    """Set all but the strongest share of the brain's voxels to zero."""
+    """Set all voxels to zero except the share with the largest absolute values."""
 
     def change(data: NDArray, mask: Mask) -> NDArray:
         return np.where(np.abs(data) > np.quantile(np.abs(data[mask]), 1 - share_left), data, 0)
@@ -79,25 +79,25 @@ def _binary(data: NDArray, mask: Mask) -> NDArray:
 
 
 def _three_values(data: NDArray, mask: Mask) -> NDArray:
-    """Round to -2, 0 and 2: a conjunction saved under the name of a Z map."""
+    """Round to -2, 0 and 2, as in a conjunction that was labelled as a Z map."""
     return (2 * np.sign(data) * (np.abs(data) > np.quantile(np.abs(data[mask]), 0.45))).astype(np.float32)
 
 
 def _parcels(data: NDArray, mask: Mask) -> NDArray:
-    """Give every voxel of the brain the number of its block."""
+    """Set every voxel of the brain to the number of its block."""
     blocks = [np.arange(n) * 5 // n for n in data.shape]
     labels = 1 + blocks[0][:, None, None] + 5 * blocks[1][None, :, None] + 25 * blocks[2][None, None, :]
     return np.where(mask, labels, 0).astype(np.float32)
 
 
 def _no_mask(data: NDArray, mask: Mask) -> NDArray:
-    """Fill the box around the brain with values larger than those inside, as a model without a mask may do."""
+    """Fill the box around the brain with larger values than those inside, as happens in models without a mask."""
     noise = 4 * data[mask].std() * np.random.default_rng(0).standard_normal(data.shape)
     return np.where(mask, data, noise).astype(np.float32)
 
 
 def _moved(offset_mm: tuple[float, float, float]) -> Callable[[Volume, Mask], Volume]:
-    """Shift the image in space, as an origin at the wrong place does."""
+    """Shift the image in space, as a wrong origin does."""
 
     def change(volume: Volume, _mask: Mask) -> Volume:
         affine = volume.affine.copy()
@@ -112,7 +112,7 @@ def _html(_content: bytes) -> bytes:
 
 
 DIRT: dict[str, Dirt] = {
-    # Unusual, but usable.
+    # Unusual but usable.
     "none": Dirt("used"),
     "NaN background": Dirt("used", _on_data(lambda data, mask: np.where(mask, data, np.nan).astype(data.dtype))),
     "infinite background": Dirt("used", _on_data(_infinite_background)),
@@ -121,11 +121,11 @@ DIRT: dict[str, Dirt] = {
     "name with markup": Dirt("used", record={"name": '<script>alert("x")</script> \'faces\' > <b>&houses</b>\t"A"'}),
     "name with a word inside a word": Dirt("used", record={"name": "SemantICAlly precise > vague words"}),
     "Unicode name": Dirt("used", record={"name": "Bewegung > Ruhe (Übung, gauche/droite, 右手 μ=0.5)"}),
-    # Files that are no images.
+    # Files that are not images.
     "file missing": Dirt("missing_file", file=lambda _content: None, record={"file_size": 0}),
     "truncated gzip": Dirt("damaged_file or unreadable", file=lambda content: content[: len(content) // 2]),
     "HTML page saved as image": Dirt("damaged_file or unreadable", file=_html),
-    # Images that are no maps of one brain in MNI space.
+    # Images that are not one map in MNI space.
     "4-D with several volumes": Dirt(
         "not_3d", _on_data(lambda data, _mask: np.stack([data, 0.9 * data, 0.5 * data], axis=-1))
     ),
@@ -136,7 +136,7 @@ DIRT: dict[str, Dirt] = {
     "displaced": Dirt("outside_brain or misplaced or coverage", _moved((0.0, 75.0, 55.0))),
     "no mask": Dirt("outside_brain or misplaced", _on_data(_no_mask)),
     "slab": Dirt("coverage", _slab),
-    # Maps that are no unthresholded contrasts.
+    # Maps that are not unthresholded contrasts.
     "thresholded": Dirt("thresholded", _on_data(_threshold(0.05))),
     "thresholded, flag unknown": Dirt("thresholded", _on_data(_threshold(0.3)), record={"is_thresholded": None}),
     "binary mask called Z map": Dirt("few_values or thresholded or one_signed", _on_data(_binary)),
@@ -158,7 +158,7 @@ DIRT: dict[str, Dirt] = {
         record={"map_type": "univariate-beta map", "name": "cope 3 (group)"},
     ),
     "sign-flipped copy": Dirt("inverted_contrast", _on_data(lambda data, _mask: -data)),
-    # What metadata alone rules out.
+    # Images that are excluded by their metadata.
     "single subject": Dirt("not_selected", record={"analysis_level": "single-subject", "number_of_subjects": 1}),
     "PET": Dirt("not_selected", record={"modality": "PET other", "name": "[11C]raclopride binding"}),
     "grey matter volume": Dirt(
@@ -170,6 +170,4 @@ DIRT: dict[str, Dirt] = {
     ),
     "atlas": Dirt("not_selected", _on_data(_parcels), record={"image_type": "atlas", "name": "Blocks 5x5x5"}),
 }
-
-
-"""Kind -> what is done. The order says nothing; the archive's plan names each kind by its key."""
+"""Kind of fault -> its definition. Studies name the kinds by these keys."""

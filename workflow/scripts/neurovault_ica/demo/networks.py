@@ -1,7 +1,7 @@
-"""The twelve networks that the demo plants: where they lie, what they are called, and who described them.
+"""The twelve networks of the demo: their positions, terms and sources.
 
-Positions are in mm in MNI space. They lie in the regions that the named sources report, rounded and at times moved
-by a few mm to keep neighbouring networks apart: a stage set made after the literature, not a transcription of it.
+Positions are in mm in MNI space. They follow the regions reported in the sources, but are rounded, and some are moved
+by a few mm to separate neighbouring networks. So do not cite them as coordinates of these papers.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TAIL = 0.02
-"""Share of a blob's height below which it is cut to zero: networks are sparse, which is what ICA finds them by."""
+"""Share of a blob's height below which it is set to zero. ICA finds the networks because they are sparse."""
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,21 @@ class Network:
     Attributes
     ----------
     name : str
-        Identifier, also the word in ``truth/networks.tsv``.
+        Identifier, as in ``truth/networks.tsv``.
     foci : tuple of (x, y, z, height, radius)
-        Blobs: centre in MNI mm, height (negative where the network goes with a decrease) and radius in mm (the
-        standard deviation of a round blob).
+        Blobs: centre in MNI mm, height (negative for a decrease) and radius in mm (standard deviation of a round blob).
     stretch : tuple of three floats
-        Factor on the radius along x, y and z.
+        Factors for the radius along x, y and z.
     sharpness : float
-        1 is a Gaussian; larger is a flat top with steeper sides.
+        1 is a Gaussian. Larger values give a flatter top and steeper sides.
     terms, related : tuple of str
-        Words as Neurosynth would give them: strongly with this network, and less strongly or with others too.
+        Terms as in Neurosynth: those specific to this network, and those more weakly related or shared with others.
     contrasts : tuple of (str, str)
-        What its studies compare: (condition, baseline).
+        Contrasts of its studies: (condition, baseline).
     paradigm : str
         Task, named as in the Cognitive Atlas.
     source : str
-        Who reported these regions.
+        Papers that reported these regions.
     """
 
     name: str
@@ -255,11 +254,7 @@ GENERIC_TERMS = tuple(
     magnetic resonance neural volunteers condition activated correlates signal contrast processing effects trials
     """.split()  # noqa: SIM905
 )
-
-
-"""Words of every paper: high for every image, saying nothing about any network."""
-
-
+"""Terms used in every paper. Their weights are high for every image and specific to no network."""
 NOISE_TERMS = tuple(
     """
     abuse adolescents adults age allele ambiguous arithmetic asymmetry beliefs bipolar bodily calcium categories
@@ -270,13 +265,11 @@ NOISE_TERMS = tuple(
     placebo ptsd schizophrenia sex sleep smokers stress taste tinnitus tool trauma twins video voice weight
     """.split()  # noqa: SIM905
 )
-
-
-"""Words that have nothing to do with any planted network."""
+"""Terms that are unrelated to all planted networks."""
 
 
 def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Evaluate a network at points in space.
+    """Evaluate a network at points in MNI space.
 
     Parameters
     ----------
@@ -287,7 +280,7 @@ def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]
     Returns
     -------
     array, shape (points,)
-        1 at the strongest focus. Where blobs overlap the higher one counts, so that two of them make no new peak.
+        1 at the strongest focus. Where blobs overlap, the higher one counts; their sum could make a new peak.
     """
     field = np.zeros(xyz_mm.shape[1], dtype=np.float32)
     for *centre, height, radius in network.foci:

@@ -1,4 +1,4 @@
-"""Metadata of the demo: records with every key that NeuroVault's API gives, and Neurosynth's answers."""
+"""Metadata of the demo: records with all keys of NeuroVault's API, and answers of Neurosynth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from neurovault_ica.demo.networks import GENERIC_TERMS, NETWORKS, NOISE_TERMS
 from neurovault_ica.types import Record
 
-# The reserved top-level domain of RFC 2606: no link in a report leads to somebody else's real image.
+# The top-level domain reserved by RFC 2606, so that no link in a report leads to a real image.
 SITE = "http://neurovault.invalid"
-# Keys of a public collection, in the order of the API.
+# Keys of a public collection in the order of the API.
 _COLLECTION_KEYS = """
 id url download_url owner contributors owner_name number_of_images name publication_status DOI preprint_DOI
 authors paper_url journal_name description full_dataset_url private add_date modify_date doi_add_date
@@ -35,7 +35,7 @@ group_inference_type group_model_multilevel group_repeated_measures group_repeat
 nutbrain_hunger_state nutbrain_food_viewing_conditions nutbrain_food_choice_type nutbrain_taste_conditions
 nutbrain_odor_conditions communities
 """.split()  # noqa: SIM905
-# Keys of a statistic map, in the order of the API.
+# Keys of a statistic map in the order of the API.
 _IMAGE_KEYS = """
 url id file collection collection_id file_size cognitive_paradigm_cogatlas cognitive_paradigm_cogatlas_id
 cognitive_contrast_cogatlas cognitive_contrast_cogatlas_id map_type analysis_level name description add_date
@@ -47,7 +47,7 @@ number_of_subjects modality statistic_parameters smoothness_fwhm contrast_defini
 contrast_definition_cogatlas cognitive_paradigm_description_url cognitive_paradigm_short_description
 cognitive_paradigm_name image_type
 """.split()  # noqa: SIM905
-# The keys that an atlas does not have (NeuroVault's AtlasSerializer).
+# Keys that an atlas lacks (NeuroVault's AtlasSerializer).
 _NOT_IN_ATLAS = """
 cognitive_paradigm_cogatlas cognitive_paradigm_cogatlas_id cognitive_contrast_cogatlas
 cognitive_contrast_cogatlas_id map_type analysis_level is_thresholded perc_bad_voxels not_mni brain_coverage
@@ -58,7 +58,7 @@ cognitive_paradigm_name
 
 
 def collection_record(collection_id: int, known: Mapping[str, Any]) -> Record:
-    """Build a collection's record: all keys, null where `known` says nothing."""
+    """Build the record of a collection: all keys of the API, null for those not in `known`."""
     day = f"20{14 + collection_id % 10}-0{1 + collection_id % 9}-1{collection_id % 10}"
     return dict.fromkeys(_COLLECTION_KEYS) | {
         "id": collection_id,
@@ -77,7 +77,7 @@ def collection_record(collection_id: int, known: Mapping[str, Any]) -> Record:
 
 
 def image_record(image_id: int, collection_id: int, known: Mapping[str, Any]) -> Record:
-    """Build an image's record: all keys of its type, null where `known` says nothing."""
+    """Build the record of an image: all keys of its type, null for those not in `known`."""
     record = dict.fromkeys(_IMAGE_KEYS) | {
         "id": image_id,
         "url": f"{SITE}/images/{image_id}/",
@@ -102,9 +102,9 @@ def image_record(image_id: int, collection_id: int, known: Mapping[str, Any]) ->
 
 
 def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
-    """Compute what NeuroVault writes on upload from the voxels, in percent.
+    """Compute the fields that NeuroVault derives from the voxels on upload, in percent.
 
-    ``is_thresholded`` is the server's rule: more than 85 % of the whole box is zero or NaN.
+    As on the server, ``is_thresholded`` means that more than 85 % of the box is zero or NaN.
     """
     known = np.isfinite(data) & (data != 0)
     if known.shape[:3] != mask.shape:
@@ -123,23 +123,23 @@ def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
 
 
 def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rng: np.random.Generator) -> dict | None:
-    """Give an image's term weights as Neurosynth would: correlations with what the words stand for.
+    """Simulate Neurosynth's term weights of an image, which are correlations of the image with maps of the terms.
 
-    A planted term's map is its network, so its weight follows the image's correlation with the network; a related
-    term's follows it less closely. Generic terms are high for every image and noise terms are about zero.
+    The weight of a planted term follows the correlation of the image with the network. The weight of a related term
+    follows it less closely. Generic terms have high weights for every image, and noise terms have weights near zero.
 
     Parameters
     ----------
     volume : array, shape (x, y, z) or (x, y, z, 1)
     mask : bool array, shape (x, y, z)
     networks : array, shape (networks, voxels)
-        In the mask's voxels.
+        Networks in the voxels of the mask.
     rng : Generator
 
     Returns
     -------
     dict or None
-        Term -> weight, three decimals; None for an image that Neurosynth cannot compare.
+        Term -> weight with three decimals; None for an image that Neurosynth cannot decode.
     """
     if volume.ndim == 4 and volume.shape[3] == 1:
         volume = volume[..., 0]
@@ -154,7 +154,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
         for place, term in enumerate(network.terms):
             weights[term] = (0.95 - 0.08 * place) * with_network + rng.normal(0, 0.02)
         for term in network.related:
-            # Words that two networks share take something of each.
+            # A term shared by two networks gets a contribution from each.
             weights[term] = weights.get(term, rng.normal(0, 0.03)) + 0.35 * with_network
     for place, term in enumerate(GENERIC_TERMS):
         weights[term] = 0.38 - 0.01 * place + rng.normal(0, 0.04)
@@ -171,7 +171,7 @@ def correlate(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
 
 
 def terms_answer(image_id: int, weights: Mapping[str, float]) -> Record:
-    """Wrap term weights as neurosynth.org/api/decode answers and nilearn stores them."""
+    """Wrap term weights in an answer of neurosynth.org/api/decode, which nilearn stores unchanged."""
     return {
         "data": {
             "id": f"nv-{image_id}",

@@ -1,4 +1,4 @@
-"""Score a demo run against the networks and faults that were planted."""
+"""Score a demo run against the planted networks and faults."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,19 @@ from scipy.ndimage import map_coordinates
 from scipy.optimize import linear_sum_assignment
 
 from neurovault_ica.demo.networks import GENERIC_TERMS
+from neurovault_ica.runtime.tables import component_labels
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
+# A network is recovered if its component correlates with it at least this strongly.
 MIN_ABS_R = 0.9
+# It is named if enough of its component's top terms, and of the significant ones, were planted with it.
 N_TOP_TERMS = 3
 MIN_PLANTED_TERMS = 2
 
 
 def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Match each planted network with a component of its own so that the sum of |r| is largest.
+    """Assign a different component to each planted network so that the sum of |r| is largest.
 
     Parameters
     ----------
@@ -29,9 +32,9 @@ def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDAr
     Returns
     -------
     partner : int array, shape (networks,)
-        Component of each network; -1 where there are fewer components than networks.
+        Index of each network's component; -1 for networks without one, if there are fewer components than networks.
     abs_r : array, shape (networks,)
-        Absolute Pearson correlation with it; 0 without a partner.
+        Absolute Pearson correlation of network and component; 0 without a component.
     """
     table = np.abs(_standardise(planted) @ _standardise(components).T) / planted.shape[1]
     partner = np.full(len(planted), -1)
@@ -52,7 +55,7 @@ def top_terms(rows: list[Row]) -> dict[str, list[str]]:
 
 
 def significant_terms(rows: list[Row]) -> dict[str, set[str]] | None:
-    """List each component's significant terms; None where nothing was tested."""
+    """List each component's significant terms; None if no term was tested."""
     if all(row["q"] is None for row in rows):
         return None
     significant: dict[str, set[str]] = {row["component"]: set() for row in rows}
@@ -64,15 +67,28 @@ def significant_terms(rows: list[Row]) -> dict[str, set[str]] | None:
 
 def score_networks(
     networks: list[Row],
-    partner: NDArray[np.intp],
+    found: list[str | None],
     abs_r: NDArray[np.float64],
     terms: Mapping[str, list[str]],
     significant: Mapping[str, set[str]] | None,
 ) -> list[Row]:
-    """Judge each planted network: found with |r| of `MIN_ABS_R`, and named by its own terms, which are significant."""
+    """Score each planted network. It passes if it was recovered and named by its own, significant terms.
+
+    Parameters
+    ----------
+    networks : list of dict
+        The planted networks.
+    found : list of str
+        Label of each network's component; None for a network without one.
+    abs_r : array, shape (networks,)
+        Absolute correlation of each network with its component.
+    terms : mapping
+        Component label -> its strongest terms.
+    significant : mapping, optional
+        Component label -> its significant terms.
+    """
     rows = []
-    for network, component, r in zip(networks, partner, abs_r, strict=True):
-        label = f"ICA_{component:02d}" if component >= 0 else None
+    for network, label, r in zip(networks, found, abs_r, strict=True):
         planted = network["terms"].split(", ")
         named = terms.get(label, []) if label else []
         n_significant = None if significant is None else len(significant.get(label or "", set()) & set(planted))
@@ -96,18 +112,24 @@ def score_networks(
     return rows
 
 
+def labels_of(partner: NDArray[np.intp], n_components: int) -> list[str | None]:
+    """Return the label of each network's component; None for -1."""
+    labels = component_labels(n_components)
+    return [labels[component] if component >= 0 else None for component in partner]
+
+
 def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[int, str]:
-    """Say what became of each planted image: ``used``, the reason it was refused with, or ``not_selected``."""
+    """Return the fate of each planted image: ``used``, the reason of its rejection, or ``not_selected``."""
     known = {row["image_id"]: "used" for row in used} | {row["image_id"]: row["reason"] for row in rejected}
     return {image["image_id"]: known.get(image["image_id"], "not_selected") for image in truth}
 
 
 def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
-    """Judge the fate of each image against those that are right for it."""
+    """Score each image. It passes if its fate is one of the expected ones."""
     expected = {image["image_id"]: image["expected_fate"] for image in truth}
     for image in truth:
         original = image["copy_of"]
-        # Of an image and its copy one must go; which of the two depends on the order of the selection.
+        # Either the image or its copy must be rejected. The order of the selection decides which one.
         if original is not None and fate[image["image_id"]] == "used" and fate[original] != "used":
             expected[original], expected[image["image_id"]] = image["expected_fate"], expected[original]
     return [
@@ -127,7 +149,7 @@ def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
 
 
 def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]:
-    """Judge each generic term: high in every image, it must be significant for no component."""
+    """Score each generic term. It is high in every image, so it passes if it is significant for no component."""
     if significant is None:
         return []
     named = {term: [label for label, terms in significant.items() if term in terms] for term in GENERIC_TERMS}
@@ -148,7 +170,7 @@ def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]
 
 
 def summarise(rows: list[Row]) -> str:
-    """Put the scores into one line, and what failed behind it."""
+    """Summarise the scores in one line, followed by the failures."""
     networks = [row for row in rows if row["kind"] == "network"]
     images = [row for row in rows if row["kind"] == "image"]
     abs_r = np.array([row["abs_r"] for row in networks])
@@ -166,12 +188,12 @@ def summarise(rows: list[Row]) -> str:
 
 
 def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDArray]:
-    """Read both 4-D images in the voxels where some component is not zero: the mask of the run.
+    """Read both 4-D images in the mask of the run, which is where any component is not zero.
 
     Returns
     -------
     planted, components : arrays, shape (volumes, voxels)
-        The planted networks are interpolated linearly where the components have another grid.
+        The planted networks are interpolated linearly to the grid of the components.
     """
     components = np.asarray(components_img.dataobj, dtype=np.float32)
     mask = (components != 0).any(axis=-1)
@@ -183,7 +205,7 @@ def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDAr
 
 
 def _standardise(maps: NDArray) -> NDArray:
-    """Give each row mean 0 and standard deviation 1; a constant row becomes zero."""
+    """Scale each row to mean 0 and standard deviation 1; a constant row becomes zero."""
     centred = maps - maps.mean(axis=1, keepdims=True)
     sd = centred.std(axis=1, keepdims=True)
     return np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)

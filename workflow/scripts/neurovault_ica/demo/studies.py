@@ -1,11 +1,11 @@
-"""The demo's collections: what each is about, how its package writes images, and which of its images are odd."""
+"""The collections of the demo: their topics, how their software stores images, and which images have faults."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Study:
-    """One collection: what it is about and how its package writes images."""
+    """One collection: its topics and how its software stores images."""
 
     id: int
     name: str
@@ -70,7 +70,7 @@ STUDIES = (
     Study(4262, "Face memory (simulated)", ("memory", "emotion", "hand_motor"),
           "3 x 3 x 4 mm", "univariate-beta map", unit=1e-2),
 )
-# What is odd about some of the clean images: (study, place in it) -> kind of demo_dirt.DIRT.
+# Unusual but usable images: (study, position in it) -> key of dirt.DIRT.
 ODDITIES = {
     (4115, 1): "4-D with one volume",
     (4136, 1): "infinite background",
@@ -79,7 +79,8 @@ ODDITIES = {
     (4199, 2): "field of view cut below",
     (4241, 0): "Unicode name",
 }
-# Images beside the clean ones: (study, kind, and for copies (study, place) of the image copied).
+# Images with faults, in addition to the clean ones: (study, key of dirt.DIRT, original). A copy names its original
+# by (study, position).
 SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4108, "single subject", None),
     (4115, "truncated gzip", None),
@@ -111,7 +112,7 @@ SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4255, "all zero", None),
     (4262, "atlas", None),
 )
-# Clean images without usable term weights: (study, place in it) -> what stands in the file.
+# Clean images without usable term weights: (study, position in it) -> content of the term file.
 TERMS = {
     (4115, 2): "absent",
     (4136, 2): "absent",

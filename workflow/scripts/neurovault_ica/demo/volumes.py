@@ -1,4 +1,4 @@
-"""Volumes of the demo: the grids of real packages, smooth noise, and NIfTI bytes that are the same every time."""
+"""Volumes of the demo: grids of common software, smooth noise, and reproducible NIfTI files."""
 
 import gzip
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ GZIP_LEVEL = 1
 def _rotated(
     spacing_mm: float, degrees: float, centre: tuple[float, float, float], shape: tuple[int, int, int]
 ) -> NDArray[np.float64]:
-    """Build the affine of a grid around `centre` (mm), turned about the x axis as a tilted acquisition is."""
+    """Build the affine of a grid centred on `centre` (mm) and rotated about the x axis, as in a tilted acquisition."""
     turn = np.deg2rad(degrees)
     affine = np.eye(4)
     affine[:3, :3] = spacing_mm * np.array(
@@ -34,7 +34,7 @@ def _aligned(steps_mm: tuple[float, float, float], origin_mm: tuple[float, float
     return affine
 
 
-# Voxel axes are world y, z, x: an axis-aligned grid that only a reader of the affine gets right.
+# The voxel axes are y, z and x in world space. Software that ignores the affine reads this grid wrongly.
 _PERMUTED = np.array([[0, 0, 3.0, -81], [3.0, 0, 0, -115], [0, 3.0, 0, -69], [0, 0, 0, 1]])
 GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
     "FSL 2 mm": ((91, 109, 91), _aligned((-2, 2, 2), (90, -126, -72))),
@@ -48,9 +48,7 @@ GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
     "3 mm permuted axes": ((65, 50, 55), _PERMUTED),
     "3.5 mm oblique": ((46, 60, 48), _rotated(3.5, 9.0, (0, -18, 8), (46, 60, 48))),
 }
-
-
-"""Grid name -> shape and affine (mm). Negative x steps are the radiological storage of FSL and SPM templates."""
+"""Grid name -> shape and affine (mm). FSL and SPM templates are stored radiologically, with negative x steps."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +61,17 @@ class Volume:
 
 @dataclass(frozen=True)
 class Scene:
-    """One grid: its geometry, the brain on it and the networks in that brain.
+    """One grid with its brain mask and networks.
 
     Attributes
     ----------
     shape, affine
         As in `GRIDS`.
     mask : bool array of `shape`
-        Brain.
+        Brain mask.
     sd : array, shape (networks,)
-        Divisor that gives each network unit standard deviation over the template's brain mask; the same on all
-        grids, so that an image's weights mean the same everywhere.
+        Standard deviation of each network in the template's brain mask. Networks are divided by it on all grids, so
+        that weights have the same meaning on every grid.
     """
 
     shape: tuple[int, int, int]
@@ -94,7 +92,7 @@ def render_all(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[
 
 
 def make_scene(grid: str, brain: Volume, sd: NDArray[np.float32]) -> Scene:
-    """Lay the template's brain mask (`brain`, values 0 and 1) over a grid of `GRIDS`."""
+    """Resample the template's brain mask (`brain`, values 0 and 1) to a grid of `GRIDS`."""
     shape, affine = GRIDS[grid]
     to_template = np.linalg.inv(brain.affine) @ affine
     voxels = np.indices(shape, dtype=np.float32).reshape(3, -1)
@@ -103,7 +101,7 @@ def make_scene(grid: str, brain: Volume, sd: NDArray[np.float32]) -> Scene:
 
 
 def smooth_noise(scene: Scene, fwhm_mm: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw Gaussian noise of a given smoothness and unit standard deviation over the scene's box."""
+    """Draw Gaussian noise with the given smoothness and unit standard deviation in the box of a scene."""
     spacing_mm = np.linalg.norm(scene.affine[:3, :3], axis=0)
     white = rng.standard_normal(scene.shape, dtype=np.float32)
     noise = gaussian_filter(white, fwhm_mm / FWHM_PER_SD / spacing_mm, mode="wrap", truncate=3.0)
@@ -111,18 +109,18 @@ def smooth_noise(scene: Scene, fwhm_mm: float, rng: np.random.Generator) -> NDAr
 
 
 def nifti_bytes(volume: Volume, *, dtype: str = "float32", big_endian: bool = False) -> bytes:
-    """Store a volume as uncompressed NIfTI; an integer `dtype` gets a scale factor, as FSL and SPM write it."""
+    """Encode a volume as uncompressed NIfTI. Integers get a scale factor, as in files from FSL and SPM."""
     header = nibabel.Nifti1Header(endianness=">" if big_endian else "<")
     header.set_data_dtype(np.dtype(dtype))
     header.set_xyzt_units("mm", "sec")
     header["descrip"] = b"simulated statistic map"
-    # A singular affine has no quaternion form, and nibabel refuses to write one; it stands in the sform alone.
+    # A singular affine has no quaternion form and nibabel refuses to write it, so only the sform is set.
     singular = abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9
     if singular:
         header.set_sform(volume.affine, code=4)
     data, slope = volume.data, 1.0
     if np.issubdtype(dtype, np.integer):
-        # nibabel would choose an intercept too, and the background would no longer be zero.
+        # nibabel would also choose an intercept, and the background would no longer be zero.
         slope = float(np.abs(data).max()) / np.iinfo(dtype).max or 1.0
         data = np.rint(data / slope).astype(dtype)
     image = nibabel.Nifti1Image(data, None if singular else volume.affine, header=header)
@@ -134,12 +132,12 @@ def nifti_bytes(volume: Volume, *, dtype: str = "float32", big_endian: bool = Fa
 
 
 def compress(content: bytes) -> bytes:
-    """Compress without a time stamp, so that the same voxels are the same file."""
+    """Compress without a time stamp, so that the same voxels give the same file."""
     return gzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
 def _to_mm(voxels: NDArray, affine: NDArray[np.float64]) -> NDArray[np.float32]:
-    # Not a matrix product, whose last bits depend on the number of threads.
+    # The last bits of a matrix product would depend on the number of threads.
     linear, shift = affine[:3, :3].astype(np.float32), affine[:3, 3].astype(np.float32)
     x, y, z = voxels.astype(np.float32)
     return np.stack([row[0] * x + row[1] * y + row[2] * z + offset for row, offset in zip(linear, shift, strict=True)])

@@ -1,1 +1,1 @@
-"""Files, tables, log, threads, processes: knows nothing of brains."""
+"""Files, tables, log, threads, processes and recovery. Nothing here is about brains."""

@@ -1,8 +1,6 @@
-"""Write results so that a killed run never leaves half a file, and read them back.
+"""Write files so that a killed run never leaves half a file.
 
-Tables are tab separated with ``n/a`` for what is not known, as in BIDS. Every table is described once, in
-``workflow/schemas/tables.json`` under ``<folder>/<name>``: writing checks the columns against that description
-and puts a JSON sidecar beside the table, reading takes the types from it.
+A file is written under a temporary name in its own folder and renamed when it is complete.
 """
 
 import errno
@@ -20,35 +18,40 @@ from pathlib import Path
 from typing import Any
 
 HOST = re.sub(r"\W", "_", platform.node())
-# So long nobody writes at one file: what is older was left by a run that was killed, on whatever machine.
+# No write takes this long. An older temporary file was left by a run that was killed, here or on another machine.
 LEFT_AFTER_S = 24 * 3600
-# A disk that is full or read-only, and rights that are missing.
+# A full or read-only disk, and missing permissions.
 FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
-# numpy says only how much it could write, not why it stopped.
+# numpy's message for an incomplete write gives two sizes but no reason. The usual reason is a full disk.
 NUMPY_STOPPED = re.compile(r"^\d+ requested and \d+ written$")
 
 
 def package_file(name: str) -> Path:
-    """Return the path of a data file that a module reads; `name` is relative to the package's folder.
+    """Return the path of a data file that a module reads.
 
-    Call it with a literal: `code_of` in workflow/rules/common.smk finds these calls, so that an edit of the file reruns
-    the rules that use it.
+    Call it with a literal string. `code_of` in workflow/rules/common.smk searches the code for these calls and makes
+    the file an input of every rule that reads it.
+
+    Parameters
+    ----------
+    name : str
+        Path relative to the folder of the package.
     """
     return Path(__file__).parents[1] / name
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the folder of `path` and rename it to `path` at the end.
+    """Yield a temporary path in the folder of `path` and rename it to `path` at the end of the block.
 
-    The temporary name keeps the extension, because nibabel and numpy choose the format by it. When the block
-    raises, the temporary file is removed and an older `path` stays as it was. The log gets the size of a result, by
-    which the next run knows whether it is still whole.
+    The temporary name keeps the extension, because nibabel and numpy choose the format by it. If the block raises an
+    error, the temporary file is removed and an older `path` is kept. The size of a result is logged; the next run
+    compares it with the file to see whether the file is still complete.
 
     Raises
     ------
     OSError
-        With the name `path` where the disk gets full while the block writes: there the system tells no name.
+        If the disk is full or not writable. The error names `path`, which the system's own error may not do.
     """
     temporary = temporary_path(path)
     try:
@@ -67,7 +70,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def temporary_path(path: str | Path) -> Path:
-    """Name a temporary file beside `path`; make the folder, and rid it of what killed runs left."""
+    """Name a temporary file in the folder of `path`.
+
+    The folder is made if needed, and temporary files that killed runs left in it are removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
@@ -76,7 +82,7 @@ def temporary_path(path: str | Path) -> Path:
 
 @functools.cache
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that are no more; once a folder, which may hold very many files."""
+    """Remove temporary files of processes that have ended. Cached, because listing a large folder takes time."""
     for file in folder.glob(".part-*-*-*"):
         _, host, process, _ = file.name.split("-", 3)
         try:
@@ -97,7 +103,7 @@ def _is_running(process: str) -> bool:
 
 
 def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()) -> None:
-    """Remove files beside `path` that match `pattern` and are neither `path` nor in `keep`."""
+    """Remove files in the folder of `path` that match `pattern`, except `path` and those in `keep`."""
     wanted = {Path(path), *map(Path, keep)}
     for file in Path(path).parent.glob(pattern):
         if file not in wanted:
@@ -105,13 +111,13 @@ def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hash the content of a file."""
+    """Return the SHA-256 checksum of a file."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, content: Any, *, sort_keys: bool = True) -> None:
-    """Write `content` as indented JSON, sorted unless its order means something."""
+    """Write `content` as indented JSON. Keys are sorted unless their order matters."""
     text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Send what a stage has to say to its log file and, in short, to the screen."""
+"""Write a stage's messages to its log file and, in short, to the screen."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeVar
@@ -18,16 +18,16 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def log_to(log_file: str, level: str) -> None:
-    """Start logging to `log_file`; the screen gets the same lines with the stage's name in front.
+    """Start logging to `log_file`. The screen shows the same lines after the name of the stage.
 
-    `level` is debug, info or warning; what is below it is written nowhere, and debug never goes to the screen.
+    Messages below `level` (debug, info or warning) are dropped. Debug messages go to the log file only.
 
-    Everything that libraries print to stderr goes to the log too. An error raised by one of our own functions is
-    a message to the user, so it is shown without a traceback; any other error is a defect and keeps its own.
+    What libraries print to stderr also goes to the log file. A ValueError or RuntimeError raised by our own code is a
+    message to the user and is shown without a traceback. Any other error is a defect and is logged with its traceback.
     """
     screen = os.fdopen(os.dup(2), "w", buffering=1)
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    log = Path(log_file).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 it stays open to the end
+    log = Path(log_file).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 open until the process ends
     os.dup2(log.fileno(), 2)
 
     stage = Path(log_file).stem
@@ -36,7 +36,7 @@ def log_to(log_file: str, level: str) -> None:
     to_screen = logging.StreamHandler(screen)
     to_screen.setFormatter(logging.Formatter(f"{stage}: %(message)s"))
     to_screen.setLevel(logging.INFO)
-    # What was written, and how large it was, stands in every log, and only there.
+    # The next run reads the size of every result from the log, so these lines are written at every level.
     to_screen.addFilter(lambda record: record.name != "written")
     logging.getLogger("written").setLevel(logging.INFO)
     logging.basicConfig(level=level.upper(), handlers=[to_file, to_screen], force=True)
@@ -49,29 +49,30 @@ def log_to(log_file: str, level: str) -> None:
     sys.excepthook = lambda kind, error, trace: _report(kind, error, trace, screen, stage)
 
 
-def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
-    """Iterate over `items` with a progress line in the log every few seconds."""
-    # Every stage imports this module, and few need what takes 50 ms to import.
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=unit, mininterval=5, file=sys.stderr, dynamic_ncols=False, ncols=80)
+def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
+    """Iterate over `items` and log every few seconds how many are done."""
+    meter = Meter(total, unit=unit)
+    for item in items:
+        yield item
+        meter.add()
 
 
 class Meter:
-    """Say every few seconds, in the log and on the screen, how far a piece of work has come.
+    """Log the progress of a piece of work every few seconds.
 
-    Whole lines, not a bar that is drawn again: several jobs share the screen, and the log has no cursor.
+    Each report is a line of its own. A progress bar would not do: several jobs share the screen, and a log file cannot
+    be overwritten in place.
 
     Parameters
     ----------
     total : int, optional
-        How many items there are.
+        Number of items, if known.
     unit : str
-        What one item is called.
+        Name of one item.
     name : str
-        What every line begins with.
+        Text at the start of every line.
     every_s : float
-        Time between two lines, in seconds; up to six times as long when it takes hours.
+        Seconds between two lines. In long work this grows, up to six times.
     """
 
     def __init__(self, total: int | None = None, *, unit: str, name: str = "", every_s: float = 10.0) -> None:
@@ -83,9 +84,18 @@ class Meter:
     def add(
         self, items: int = 1, *, n_bytes: int = 0, failed: int = 0, cached: int = 0, total: int | None = None
     ) -> None:
-        """Count what was done, and say so if it is time; from any thread.
+        """Count finished work and log a line if one is due. Any thread may call this.
 
-        Items are done, `failed` or `cached`, if they took no time; bytes may come before the item that they are of.
+        Parameters
+        ----------
+        items : int
+            Number of finished items, including failed and cached ones.
+        n_bytes : int
+            Bytes received. They may be counted before their item is finished.
+        failed, cached : int
+            Number of items that failed, and that were in the cache and so took no time.
+        total : int, optional
+            New total number of items.
         """
         with self._lock:
             self._done += items
@@ -99,7 +109,7 @@ class Meter:
                 logging.info("%s", self.line(now - self._start))
 
     def line(self, took_s: float) -> str:
-        """Describe the state after `took_s` seconds."""
+        """Describe the progress after `took_s` seconds."""
         cached = f" ({self._cached} in the cache)" if self._cached else ""
         parts = [f"{self._name}{self._done}{f' of {self._total}' if self._total else ''} {self._unit}s{cached}"]
         if self._bytes:
@@ -118,15 +128,16 @@ def _minutes(seconds: float) -> str:
 def _report(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, screen: IO[str], stage: str
 ) -> None:
+    """Log the error that ends a job."""
     if isinstance(error, KeyboardInterrupt):
         logging.warning("stopped")
         return
     if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
         place = error.filename or Path.cwd()
-        logging.error("%s: %s; mend that and run again, nothing that was finished is lost", error.strerror, place)
+        logging.error("%s: %s. Fix this and run again; finished results are kept.", error.strerror, place)
         return
     frames = traceback.extract_tb(trace)
-    # Snakemake runs a copy of the script from .snakemake/scripts; what it imports runs from its own place.
+    # Snakemake runs a copy of the script in .snakemake/scripts. The package is imported from its own folder.
     raised_by_us = bool(frames) and (
         Path(frames[-1].filename).is_relative_to(PACKAGE) or ".snakemake" in Path(frames[-1].filename).parts
     )
@@ -134,4 +145,4 @@ def _report(
         logging.error("%s", error)
         return
     traceback.print_exception(kind, error, trace)
-    print(f"{stage}: {kind.__name__}: {error} (a defect; the log has the traceback)", file=screen)
+    print(f"{stage}: {kind.__name__}: {error} (a defect; for the traceback, see logs/{stage}.log)", file=screen)

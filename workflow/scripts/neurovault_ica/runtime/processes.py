@@ -1,8 +1,8 @@
-"""Do independent pieces of work in several processes.
+"""Run independent tasks in several processes.
 
-Processes are forked: they share what is in memory, and do not import matplotlib again. That is safe where no thread
-runs: OpenBLAS ends its own before each fork, and matplotlib opens its fonts anew after it. Each process gets its share
-of the work when it begins and asks for nothing later, so that none waits for ever when another or the first is killed.
+Processes are forked, so they share memory and need not import matplotlib again. Forking is safe if no other thread is
+running: OpenBLAS stops its threads before a fork, and matplotlib reopens its fonts after it. Each process gets its
+tasks at the start and never asks for more. So no process waits forever if another one is killed.
 """
 
 import gc
@@ -21,28 +21,28 @@ Task = Callable[[], Any]
 
 
 class Failure(NamedTuple):
-    """Why a task has no result."""
+    """The reason why a task failed."""
 
     reason: str
 
 
 def run_tasks(tasks: Mapping[str, Task], n_processes: int) -> dict[str, Any]:
-    """Call functions, in up to `n_processes` processes, and return what they return by their names.
+    """Call each task, in up to `n_processes` processes, and return the results by task name.
 
-    Results do not depend on the number of processes, nor which task comes first where tasks are independent.
+    The results do not depend on the number of processes.
 
     Raises
     ------
     RuntimeError
-        With a task's name and the reason, where it raised an error, of which the log has the traceback, or where its
-        process was killed.
+        If a task failed or its process was killed. The message has the task's name and the reason; the traceback is
+        in the log.
     OSError
-        The task's own, which names the file.
+        If a task could not read or write a file. This is the task's own error, which names the file.
     """
-    # What there is now need not be looked through for what a task has left: a figure leaves 20 MB.
+    # Each figure leaves 20 MB of garbage. Collecting it is faster when existing objects are not searched.
     gc.freeze()
     try:
-        # Elsewhere than on Linux, what the system's libraries do in forked processes is not known.
+        # On other systems, system libraries may fail in forked processes.
         n_workers = min(n_processes, len(tasks)) if sys.platform == "linux" else 1
         if n_workers > 1:
             return _run_forked(tasks, n_workers)
@@ -63,7 +63,7 @@ def _run_forked(tasks: Mapping[str, Task], n_workers: int) -> dict[str, Any]:
             share = list(tasks.values())[first::n_workers]
             worker = context.Process(target=_work, args=(share, sender, receivers), daemon=True)
             worker.start()
-            # The next worker must not keep it open: its end tells that this one has died.
+            # The next worker must not inherit the sender: the pipe has to close when this worker dies.
             sender.close()
             workers.append(worker)
         numbered = enumerate(progress(tasks, total=len(tasks), unit="task"))
@@ -81,8 +81,8 @@ def _run_forked(tasks: Mapping[str, Task], n_workers: int) -> dict[str, Any]:
 
 
 def _work(share: Sequence[Task], sender: Connection, receivers: Sequence[Connection]) -> None:
-    """Do a worker's share, as long as somebody listens."""
-    # Ctrl-C reaches all processes; the first one ends the others.
+    """Run the tasks of one worker until the parent process stops listening."""
+    # Ctrl-C reaches all processes. The parent process handles it and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for receiver in receivers:
         receiver.close()
@@ -94,13 +94,13 @@ def _work(share: Sequence[Task], sender: Connection, receivers: Sequence[Connect
 
 
 def _attempt(task: Task) -> Any:
-    """Return what a task returns, a `Failure`, or the error of a file."""
+    """Run a task. Return its result, a `Failure`, or its OSError."""
     try:
         return task()
     except OSError as error:
         traceback.print_exc()
         return error
-    except Exception as error:  # noqa: BLE001  whatever it is, the other process must hear of it
+    except Exception as error:  # noqa: BLE001  the parent process reports every error
         traceback.print_exc()
         known = isinstance(error, ValueError | RuntimeError)
         return Failure(str(error) if known else f"{type(error).__name__}: {error}")
@@ -112,11 +112,11 @@ def _receive(receiver: Connection, worker: ForkProcess) -> Any:
     try:
         return receiver.recv()
     except (EOFError, OSError):
-        # It ended before it sent, or while it did.
+        # The worker ended before it had sent the whole result.
         worker.join()
         if worker.exitcode == -signal.SIGKILL:
-            return Failure("its process was killed, mostly for want of memory; run with more of it or fewer cores")
-        return Failure(f"its process ended with code {worker.exitcode}; the log may say why")
+            return Failure("its process was killed, probably because memory ran out; use more memory or fewer cores")
+        return Failure(f"its process ended with exit code {worker.exitcode}; see the log")
 
 
 def _result(name: str, outcome: Any) -> Any:

@@ -1,6 +1,6 @@
-"""What jobs ask a cluster for, and what they, or a run that was killed, have left.
+"""Continue after an interrupted run: remove its locks, check its results, and quote the errors in its logs.
 
-Snakemake imports this while it reads the Snakefile, so only what Snakemake itself depends on is imported here.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 import fcntl
@@ -14,12 +14,25 @@ from typing import IO
 
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 
-# Open as long as this process lives.
+# Kept open as long as this process lives, because closing the file releases the lock.
 _running: list[IO[str]] = []
 
 
 def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
-    """Quote the error in each log that was written after `since` (seconds since 1970), with the log's path."""
+    """Quote the error in each log of a run.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the logs.
+    since : float
+        Start of the run, in seconds since 1970. Older logs are skipped.
+
+    Yields
+    ------
+    str
+        Path of the log and its error.
+    """
     for log in sorted(Path(folder).glob("*.log")):
         if log.stat().st_mtime < since:
             continue
@@ -32,12 +45,17 @@ def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
 
 
 def check_results(folder: str | Path) -> None:
-    """Compare the size of every result with what the logs in `folder` say that its job wrote.
+    """Compare the size of every result with the size in the log of the job that wrote it.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the logs.
 
     Raises
     ------
     RuntimeError
-        If results were cut or edited: what follows from them would be wrong.
+        If results were truncated or edited, because later stages would read wrong data.
     """
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):
@@ -51,29 +69,30 @@ def check_results(folder: str | Path) -> None:
     }
     if damaged:
         lines = [
-            f"  {path}: {size} bytes were written, says {log}; it has {Path(path).stat().st_size}"
+            f"  {path}: has {Path(path).stat().st_size} bytes, but {log} says that {size} were written"
             for path, (size, log) in damaged.items()
         ]
         rules = sorted({re.sub(r"-\d+$", "", log.stem) for _, log in damaged.values()})
         raise RuntimeError(
-            "results were cut or edited after their jobs wrote them:\n"
+            "these results were truncated or edited after they were written:\n"
             + "\n".join(lines)
-            + f"\nTo make them again: rm {' '.join(damaged)}; snakemake --forcerun {' '.join(rules)} ...\nTo go on with"
+            + f"\nTo compute them again: rm {' '.join(damaged)}; snakemake --forcerun {' '.join(rules)} ...\nTo keep"
             f" them as they are: rm {' '.join(sorted({str(log) for _, log in damaged.values()}))}"
         )
 
 
 def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
-    """Remove the locks that Snakemake has left in `folder` if it was killed.
+    """Remove the lock files that a killed Snakemake left in `folder`.
 
-    Snakemake's locks are files and outlive it. So each run holds a lock of the kernel's besides, which does not: who
-    gets that one alone has no living run beside it. Not all file systems share such locks between machines, so what
-    another machine has left, Snakemake reports, and ``snakemake --unlock`` removes.
+    Snakemake's locks are files, so they remain when it is killed. Each run therefore also holds a kernel lock, which
+    disappears with the process. If we can take it exclusively, no other run is alive and the lock files are stale.
+    Some file systems do not share kernel locks between machines. So lock files from another machine are kept, and
+    Snakemake reports them; ``snakemake --unlock`` removes them.
 
     Raises
     ------
     RuntimeError
-        If the folder cannot be written.
+        If the folder is not writable.
     """
     try:
         Path(folder).mkdir(exist_ok=True)
@@ -83,7 +102,7 @@ def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
         running.seek(0)
         if running.read() == platform.node() and list(Path(folder).glob("locks/*.lock")):
             shutil.rmtree(Path(folder) / "locks")
-            print("The last run in this folder was killed; this one continues it.", file=sys.stderr)
+            print("The last run in this folder was killed. This run continues it.", file=sys.stderr)
         running.truncate(0)
         running.write(platform.node())
         running.flush()
@@ -93,4 +112,4 @@ def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
     except OSError as error:
         if error.errno in FAULTS_OF_THE_DISK:
             place = Path(folder).absolute()
-            raise RuntimeError(f"{error.strerror}: snakemake must be able to write in {place}") from error
+            raise RuntimeError(f"{error.strerror}: Snakemake must be able to write to {place}") from error

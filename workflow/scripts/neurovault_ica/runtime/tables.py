@@ -18,11 +18,11 @@ from neurovault_ica.runtime.files import package_file, replacing, write_json
 
 TABLES_FILE = package_file("../../schemas/tables.json")
 MISSING = "n/a"
-# Anybody can put a book into a record's description; csv refuses to read cells of more than 131,072 characters.
+# Descriptions can be arbitrarily long, and Python's csv module refuses cells over 131,072 characters.
 MAX_CELL = 2000
 csv.field_size_limit(2**31 - 1)
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# They turn the direction of the text around them.
+# Marks that change the writing direction of the text around them.
 DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -32,17 +32,18 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
     Parameters
     ----------
     path : path
-        ``.../<folder>/<name>.tsv``. A batch number at the end of the name (``quality-3.tsv``) is not part of it.
+        ``.../<folder>/<name>.tsv``. A batch number at the end (``quality-3.tsv``) does not belong to the name.
     rows : iterable of mappings
-        Each with exactly the columns of the description. None, NaN and the empty string become ``n/a``.
-        Texts are cut to `MAX_CELL` characters.
+        Each has exactly the described columns. None, NaN and the empty string become ``n/a``. Texts are cut to
+        `MAX_CELL` characters.
     columns : iterable of str, optional
-        The columns where the description has a pattern such as ``ICA_*``; otherwise those of the description.
+        Names of the columns. Needed if the description has a pattern such as ``ICA_*``. By default, the described
+        columns.
 
     Raises
     ------
     KeyError
-        If the table or a column is not described, or a row lacks a column.
+        If the table or a column has no description, or a row has other columns.
     """
     path = Path(path)
     description = _describe(path)
@@ -59,13 +60,22 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
 
 
 def read_table(path: str | Path, *, described_as: str | None = None) -> list[dict[str, Any]]:
-    """Read a table written by `write_table`, one mapping a row; ``n/a`` is None, the rest has its described type.
+    """Read a table written by `write_table`.
 
-    A table that was moved is `described_as` what it was, ``<folder>/<name>.tsv``.
+    Parameters
+    ----------
+    path : path
+    described_as : str, optional
+        ``<folder>/<name>.tsv`` under which the table is described, for a table that was moved or renamed.
+
+    Returns
+    -------
+    list of dict
+        One for each row. ``n/a`` becomes None; other values get the type in the description.
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
-    # An editor may have put a mark of the byte order in front of a lock.
+    # Editors on Windows may put a byte order mark at the start of a lock.
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)
@@ -80,18 +90,18 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
 
 
 def component_labels(n_components: int) -> list[str]:
-    """Name the components ``ICA_00``, ``ICA_01``...; more than a hundred get three digits."""
+    """Return the labels of components: ``ICA_00``, ``ICA_01`` and so on; with more than 100, ``ICA_000``."""
     digits = max(2, len(str(n_components - 1)))
     return [f"ICA_{number:0{digits}d}" for number in range(n_components)]
 
 
 def column_formats(path: str | Path) -> dict[str, str]:
-    """Give the described type of each column of the table at `path`: integer, number, boolean or string."""
+    """Return the type of each described column of a table: integer, number, boolean or string."""
     return {name: column["Format"] for name, column in _describe(Path(path)).items()}
 
 
 def column_names(path: str | Path) -> list[str]:
-    """List the described columns of the table at `path`."""
+    """List the described columns of a table."""
     return list(_describe(Path(path)))
 
 
@@ -133,7 +143,7 @@ def _column(description: Mapping[str, dict[str, str]], name: str, path: Path) ->
 
 
 def to_text(value: Any) -> str:
-    """Write a value, Python's or numpy's, as it stands in a table."""
+    """Convert a Python or numpy value to the text of a table cell."""
     if hasattr(value, "item"):
         value = value.item()
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -142,14 +152,14 @@ def to_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    # Names come from the network: a tab or a line break in one must not become a column or a row.
-    # And half a surrogate pair, which JSON can hold, is no UTF-8.
+    # Texts come from the network. A tab or line break must not start a new column or row.
+    # JSON can contain half a surrogate pair, which cannot be encoded as UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
     text = CONTROLS.sub(" ", DIRECTIONS.sub("", text))
     return _cut(text) if len(text) > MAX_CELL else text or MISSING
 
 
 def _cut(text: str) -> str:
-    """Cut a text; the hash at its end keeps different texts different, as terms must be."""
+    """Shorten a text. The hash at its end keeps texts distinct; terms, for example, must not collide."""
     end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return text[: MAX_CELL - len(end)] + end

@@ -1,7 +1,7 @@
-"""Work in threads, with results that do not depend on their number.
+"""Compute in threads, with results that do not depend on the number of threads.
 
-numpy lets go of the interpreter while it computes, so threads that multiply use as many cores. BLAS itself must keep to
-one thread in each: how it shares out a sum depends on the number of cores, and so would the last digit.
+numpy releases Python's interpreter lock while it computes, so threads use several cores. BLAS must use one thread in
+each of them: it splits sums by the number of its threads, which would change the last digit of results.
 """
 
 from collections import deque
@@ -14,9 +14,9 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Apply `function` to every item, in so many threads, and give the results in the order of the items.
+    """Apply `function` to every item in `threads` threads and yield the results in the order of the items.
 
-    No more than one result a thread waits, since results may be large; so `items` are taken as they are needed.
+    Results may be large, so at most one result per thread is kept waiting. Items are read only when needed.
     """
     if threads == 1:
         yield from map(function, items)

@@ -1,4 +1,4 @@
-"""Write values as they stand in the configuration."""
+"""Write values in the syntax of the configuration, for messages and texts."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ def as_configured(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Turn Snakemake's own kinds of mapping and list into plain ones, which YAML can write."""
+    """Convert Snakemake's own mappings and lists to plain ones, which the YAML library can write."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
