@@ -161,7 +161,7 @@ def test_damaged_images_become_rows_and_the_run_continues(tmp_path, small_archiv
         ("1000", "missing_file", "map 0"), ("1001", "damaged_file", "map 1"),
     ]  # fmt: skip
     statuses = [row for n in range(2) for row in read_table(folder / f"results/fetch_terms/status-{n}.tsv")]
-    assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {1002: "malformed"}
+    assert {row["image_id"]: row["reason"] for row in statuses if row["reason"]} == {"1002": "malformed"}
 
 
 @pytest.mark.long

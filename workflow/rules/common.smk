@@ -56,6 +56,12 @@ def shown(file, caption, category, what):
     return report(file, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
+def page_figures(*figure_rules):
+    """Return the outputs whose names end in `_figure`, by name: the template shows them under the same name."""
+    named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
+    return dict(named)
+
+
 def loaded_modules():
     """List the loaded modules of any package with the name of ours."""
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]

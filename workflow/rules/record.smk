@@ -6,12 +6,6 @@ references.bib), results/render_report/report.html.
 """
 
 
-def page_figures(*figure_rules):
-    """Return the outputs whose names end in `_figure`, by name: the template shows them under the same name."""
-    named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
-    return dict(named)
-
-
 rule check_demo:
     """Demo only: compare the results with the planted networks, terms and faulty images."""
     input:
