@@ -19,7 +19,7 @@ from neurovault_ica.types import Real, Row
 # Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
 USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
 PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
-# Matplotlib labels up to nine ticks per decade on a logarithmic axis whose ends have a smaller ratio. These overlap.
+# If the ends of a logarithmic axis have a smaller ratio, matplotlib labels nine ticks per decade, and these overlap.
 NARROW = 100
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Characters of a collection's name; longer ones are shortened, because names would take the room of the matrix.
