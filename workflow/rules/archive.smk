@@ -7,14 +7,6 @@ go to the cache.
 """
 
 
-def archive_without(*unused):
-    """Return the archive's settings for a rule, without those that the rule's script does not use.
-
-    Snakemake reruns a rule when its parameters change. The lock is an input of the rules, so it is left out too.
-    """
-    return {key: value for key, value in config["archive"].items() if key not in {"lock", *unused}}
-
-
 rule build_demo_archive:
     """Simulate a small NeuroVault with planted networks and the faults of the real one."""
     input:

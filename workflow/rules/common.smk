@@ -56,6 +56,14 @@ def shown(file, caption, category, what):
     return report(file, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
+def archive_without(*unused):
+    """Return the archive's settings for a rule, without those that the rule's script does not use.
+
+    Snakemake reruns a rule when its parameters change. The lock is an input of the rules, so it is left out too.
+    """
+    return {key: value for key, value in config["archive"].items() if key not in {"lock", *unused}}
+
+
 def page_figures(*figure_rules):
     """Return the outputs whose names end in `_figure`, by name: the template shows them under the same name."""
     named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
