@@ -6,7 +6,6 @@ A security policy lets the page run only its own two scripts and load nothing fr
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from neurovault_ica.report.charts import stability_chart
 from neurovault_ica.report.page import render_page
 from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass
 from neurovault_ica.report.tables import (
-    REASONS,
     TERMS_SHOWN,
     count_missing_terms,
     describe_components,
@@ -28,12 +26,12 @@ from neurovault_ica.report.tables import (
     explain_rejections,
     funnel,
     group_by_component,
+    used_collections,
 )
 from neurovault_ica.report.text import read_markdown
 from neurovault_ica.report.viewer import pack_components
 from neurovault_ica.report.warnings import find_warnings, flags_of
 from neurovault_ica.runtime.files import replacing
-from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
 
@@ -104,7 +102,6 @@ def main(
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
-    n_used = Counter(row["collection_id"] for row in used)
     words = read_table(vocabulary)
     page = render_page(
         settings,
@@ -125,10 +122,9 @@ def main(
         images=describe_images(used, refused),
         n_images=len(used),
         n_rejected=len(refused),
-        collections=[studies[number] | {"used": n_used[number]} for number in sorted(n_used, key=natural_key)],
+        collections=used_collections(used, studies),
         studies=studies,
         reasons=explain_rejections(refused),
-        reason_texts=REASONS,
         steps=funnel(read_table(selection), refused),
         glass=read_glass(glass),
         figures={name: read_figure(figure) for name, figure in page_figures.items()},

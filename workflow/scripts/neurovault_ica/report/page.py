@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import doi_address, format_number, format_q, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.yaml_text import as_configured
@@ -83,6 +84,7 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         n_permutations=settings["project_terms"]["n_permutations"],
         significant_q=SIGNIFICANT_Q,
         min_collections=MIN_COLLECTIONS,
+        reason_texts=REASONS,
         **contents,
     )
 

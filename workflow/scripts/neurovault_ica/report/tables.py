@@ -9,6 +9,7 @@ from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.text import shorten
+from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
@@ -168,6 +169,20 @@ def searchable(component: Row) -> str:
         component["network"] and component["network"]["best_network"],
     ]
     return " ".join(shorten(text) for text in texts if text is not None).lower()
+
+
+def used_collections(used: Sequence[Row], collections: Mapping[str, Row]) -> list[Row]:
+    """List the collections of the used images, each with the number of these images as ``used``.
+
+    Parameters
+    ----------
+    used : sequence of mappings
+        Rows of stack_images/images.tsv.
+    collections : mapping
+        Rows of collections.tsv by collection id.
+    """
+    n_used = Counter(row["collection_id"] for row in used)
+    return [collections[number] | {"used": n_used[number]} for number in sorted(n_used, key=natural_key)]
 
 
 def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
