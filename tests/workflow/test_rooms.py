@@ -55,6 +55,13 @@ def all_imports_of(file):
     return direct.union(*(all_imports_of(module) for module in direct))
 
 
+def test_rooms_have_no_code_of_their_own():
+    """Rules do not have the __init__.py of rooms as inputs."""
+    for path in (SCRIPTS / PACKAGE).rglob("__init__.py"):
+        assert len(ast.parse(path.read_text()).body) == 1, path
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
 def test_the_inputs_of_rules_are_the_modules_that_their_scripts_import(tmp_path):
     """code_of finds imports with a regular expression, because parsing all modules would slow down every start."""
     folder = copy_project(tmp_path / "run")

@@ -14,8 +14,8 @@ from snakemake.exceptions import WorkflowError
 # The folder of this workflow. None if another workflow imports it or it is on a hosting site.
 ROOT = HOME if IS_MAIN and os.path.isdir(HOME) else None
 PACKAGE = "neurovault_ica"
-IMPORTED = re.compile(rf"^\s*(?:from|import) ({PACKAGE}[.\w]*)", re.MULTILINE)
-DATA_FILE = re.compile(r'\bpackage_file\("([^"]+)"\)')
+IMPORTED = re.compile(rf"\n *(?:from|import) ({PACKAGE}[.\w]*)")
+DATA_FILE = re.compile(r'package_file\("([^"]+)"\)')
 ENVIRONMENT = "../../envs/neurovault_ica.yaml"
 
 
@@ -40,10 +40,9 @@ def code_behind(name):
     """Follow the imports of one Python file. Names are relative to workflow/scripts."""
     with open(ours(f"workflow/scripts/{name}"), encoding="utf-8") as stream:
         text = stream.read()
-    found = {os.path.normpath(f"{PACKAGE}/{file}") for file in DATA_FILE.findall(text)}
+    # The __init__.py of a room has only a docstring. Python and we can do without it.
+    found = {f"{PACKAGE}/__init__.py"} | {os.path.normpath(f"{PACKAGE}/{file}") for file in DATA_FILE.findall(text)}
     for module in set(IMPORTED.findall(text)):
-        *rooms, _ = module.split(".")
-        found |= {f"{'/'.join(rooms[:depth])}/__init__.py" for depth in range(1, len(rooms) + 1)}
         file = f"{module.replace('.', '/')}.py"
         found |= {file} | code_behind(file)
     return frozenset(found)
