@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.demo import dirt, networks, records, studies, volumes
-from neurovault_ica.demo.score import match
-from neurovault_ica.demo.volumes import Volume
+from neurovault_ica.demo.score import match_planted
+from neurovault_ica.demo.volumes import SimulatedVolume
 from neurovault_ica.runtime.tables import read_table
 
 RECORDED = Path(__file__).parents[3] / "shared" / "neurovault" / "recorded"
@@ -37,7 +37,7 @@ def brain():
     from nilearn.datasets import load_mni152_brain_mask
 
     mask = load_mni152_brain_mask(resolution=2)
-    return Volume(np.asarray(mask.dataobj, dtype=np.float32), mask.affine)
+    return SimulatedVolume(np.asarray(mask.dataobj, dtype=np.float32), mask.affine)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_bytes(demo, truth, brain, sd):
     for plan in build_demo_archive.plan_archive(0)[::11]:
         scene = volumes.make_scene((plan.origin or plan).study.grid, brain, sd)
         made = build_demo_archive.make_image(plan, scene, 0)
-        row = truth[plan.id]
+        row = truth[str(plan.id)]
         assert (made.content or b"") == (file_of(demo, row).read_bytes() if made.content else b"")
         assert made.record == record_of(demo, row)
         if made.terms:
@@ -223,12 +223,12 @@ def test_an_ica_with_twelve_components_recovers_the_networks(random_state, brain
     X /= X.std(axis=1, keepdims=True)
     ica = FastICA(12, whiten="unit-variance", random_state=0, max_iter=200)
     S = ica.fit_transform(X.T).T
-    _, abs_r = match(scene.networks, S)
+    _, abs_r = match_planted(scene.networks, S)
     assert ica.n_iter_ < 200
     assert abs_r.min() >= 0.9
     assert abs_r.mean() >= 0.95
     # A single image is much noisier than a component.
-    single = np.abs(records.correlate(X[0], scene.networks)).max()
+    single = np.abs(records.correlate_with_maps(X[0], scene.networks)).max()
     assert single < abs_r.min() - 0.05
 
 
@@ -245,7 +245,7 @@ def test_every_network_is_in_enough_studies(random_state):
 def test_integer_files_keep_values_and_a_background_of_zero():
     data = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
     data[0] = 0
-    raw = volumes.nifti_bytes(Volume(data, np.diag([2.0, 2, 2, 1])), dtype="int16", big_endian=True)
+    raw = volumes.nifti_bytes(SimulatedVolume(data, np.diag([2.0, 2, 2, 1])), dtype="int16", big_endian=True)
     image = nib.Nifti1Image.from_bytes(raw)
     assert image.get_data_dtype() == np.dtype(">i2")
     stored = np.asarray(image.dataobj)
@@ -304,7 +304,7 @@ def test_faulty_values(demo, truth):
     assert not nib.load(file_of(demo, of_kind(truth, "affine of zeros"))).affine[:3, :3].any()
     threshold = dirt.DIRT["thresholded"].voxels
     scattered = np.random.default_rng(0).normal(size=(10, 10, 10))
-    left = threshold(Volume(scattered, np.eye(4)), np.ones((10, 10, 10), dtype=bool)).data
+    left = threshold(SimulatedVolume(scattered, np.eye(4)), np.ones((10, 10, 10), dtype=bool)).data
     assert np.count_nonzero(left) == 50
     assert set(left[left != 0]) == set(sorted(scattered.ravel(), key=abs)[-50:])
 
@@ -313,7 +313,7 @@ def test_cut_fields_of_view_keep_voxels_in_place(brain, sd):
     scene = volumes.make_scene("FSL 4 mm", brain, sd)
     world_z = (scene.affine[2, 2] * np.indices(scene.shape)[2] + scene.affine[2, 3]).astype(np.float32)
     for kind in ("field of view cut below", "slab"):
-        cut = dirt.DIRT[kind].voxels(Volume(world_z, scene.affine), scene.mask)
+        cut = dirt.DIRT[kind].voxels(SimulatedVolume(world_z, scene.affine), scene.mask)
         assert cut.data[0, 0, 0] == pytest.approx(cut.affine[2, 3])
 
 
@@ -370,7 +370,7 @@ def test_a_decreasing_network_is_named_by_the_opposite_contrast():
     rng = np.random.default_rng(0)
     study = studies.STUDIES[0]
     up, down = (
-        build_demo_archive.describe_image(build_demo_archive.Plan(1, study, {"language": weight}), rng)["name"]
+        build_demo_archive.describe_image(build_demo_archive.ImagePlan(1, study, {"language": weight}), rng)["name"]
         for weight in (1.0, -1.0)
     )
     assert up.split(" > ") == down.split(" > ")[::-1]

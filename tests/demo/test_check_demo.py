@@ -29,7 +29,7 @@ def table(path, rows):
 
 def test_match_finds_networks_up_to_order_sign_and_scale(networks):
     components = np.array([[-2.0], [5.0], [1.0]]) * networks[[2, 0, 1]] + 3
-    partner, abs_r = score.match(networks, components)
+    partner, abs_r = score.match_planted(networks, components)
     assert partner.tolist() == [1, 2, 0]
     assert abs_r == pytest.approx(1)
 
@@ -37,7 +37,7 @@ def test_match_finds_networks_up_to_order_sign_and_scale(networks):
 def test_match_gives_no_component_twice(networks):
     """Two networks resemble the same component, but only one of them gets it."""
     components = np.stack([networks[0] + 0.9 * networks[1], networks[2] + 0.1 * networks[1]])
-    partner, abs_r = score.match(networks, components)
+    partner, abs_r = score.match_planted(networks, components)
     assert sorted(partner.tolist()) == [-1, 0, 1]
     assert partner[0] == 0
     assert partner[2] == 1
@@ -45,7 +45,7 @@ def test_match_gives_no_component_twice(networks):
 
 
 def test_constant_component_matches_nothing(networks):
-    _, abs_r = score.match(networks[:1], np.ones((1, networks.shape[1])))
+    _, abs_r = score.match_planted(networks[:1], np.ones((1, networks.shape[1])))
     assert abs_r == pytest.approx(0)
 
 
@@ -89,7 +89,7 @@ def test_top_terms_are_the_three_of_lowest_rank():
     rows = [
         {"component": "ICA_03", "term": term, "rank": rank} for term, rank in zip("badce", (2, 1, 4, 3, 5), strict=True)
     ]
-    assert score.top_terms(rows) == {"ICA_03": ["a", "b", "c"]}
+    assert score.strongest_terms(rows) == {"ICA_03": ["a", "b", "c"]}
 
 
 def test_fates_are_used_rejected_or_not_selected():

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.statistics.mixture import NO_TAIL, Mixture, Tail
-from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.statistics.thresholds import Thresholds
 
 FIT = Mixture(-0.001, 0.8, Tail(0.05, 6, 0.6), NO_TAIL, -1.2, 31, converged=True)
 VALUES = np.array([-3.0, -1, 0, 0, 1, 2, 3, 4, 5, 6])
 
 
 def test_a_row_has_numbers_of_the_tail_that_there_is():
-    row = mixture_row(FIT, Limits(3, np.inf), VALUES)
+    row = mixture_row(FIT, Thresholds(3, np.inf), VALUES)
     assert row == {
         "noise_mean": -0.001, "noise_sd": 0.8, "iterations": 31, "converged": True,
         "positive_weight": 0.05, "positive_shape": 6, "positive_scale": 0.6, "positive_threshold": 3,
@@ -22,7 +22,7 @@ def test_a_row_has_numbers_of_the_tail_that_there_is():
 
 
 def test_the_figure_shows_densities_and_thresholds():
-    (axes,) = draw_mixture(FIT, Limits(3, np.inf), VALUES, "ICA_00: $x$").axes
+    (axes,) = draw_mixture(FIT, Thresholds(3, np.inf), VALUES, "ICA_00: $x$").axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "voxels of the mask", "sum", "noise: mean 0.00, SD 0.80", "positive: 5.0 %, shape 6.00, scale 0.60",
     ]  # fmt: skip

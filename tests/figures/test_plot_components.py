@@ -15,7 +15,7 @@ from neurovault_ica.figures.component import facts_of, shown_values
 from neurovault_ica.figures.slices import Scale, read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
-from neurovault_ica.statistics.thresholds import Limits, limits_of
+from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
 from PIL import Image
 from plot_components import main, remove_older, thresholded_volumes
 
@@ -109,9 +109,9 @@ def titles(paths):
 def test_thresholds():
     values = np.array([-4.0, -3, -2, -1, 0, 1, 2, 3, 4, 5])
     limit = pytest.approx(np.percentile(np.abs(values), 90))
-    assert limits_of(values, {"percentile": 90}, None) == (limit, limit)
-    assert limits_of(values, {"percentile": 0}, None) == (0, 0)
-    assert limits_of(values, {"z": 3}, None) == (3, 3)
+    assert thresholds_of(values, {"percentile": 90}, None) == (limit, limit)
+    assert thresholds_of(values, {"percentile": 0}, None) == (0, 0)
+    assert thresholds_of(values, {"z": 3}, None) == (3, 3)
 
 
 def test_a_mixture_separates_activation_from_noise(by_mixture):
@@ -231,20 +231,20 @@ def test_hostile_terms_are_drawn_without_a_warning(tmp_path, template_file):
 
 def test_facts_leave_out_what_is_not_known():
     stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
-    known = facts_of(stability, Limits(1.537, 1.537), {"percentile": 90})
+    known = facts_of(stability, Thresholds(1.537, 1.537), {"percentile": 90})
     assert known.split("   ·   ") == [
         "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88",
         "shown: |value| ≥ 1.54 SD (90th percentile)",
     ]  # fmt: skip
-    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Limits(3, 3), {"z": 3})
+    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Thresholds(3, 3), {"z": 3})
     assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
 
 
 def test_facts_say_what_a_mixture_shows():
     mixture = {"mixture": 0.5}
-    assert shown_values(Limits(1.04, 1.874), mixture) == "≥ 1.04 or ≤ \u22121.87 SD (P(active) > 0.5)"
-    assert shown_values(Limits(1.04, np.inf), mixture) == "≥ 1.04 SD (P(active) > 0.5)"
-    assert shown_values(Limits(np.inf, np.inf), mixture) == "nothing, as noise explains all values"
+    assert shown_values(Thresholds(1.04, 1.874), mixture) == "≥ 1.04 or ≤ \u22121.87 SD (P(active) > 0.5)"
+    assert shown_values(Thresholds(1.04, np.inf), mixture) == "≥ 1.04 SD (P(active) > 0.5)"
+    assert shown_values(Thresholds(np.inf, np.inf), mixture) == "nothing, as noise explains all values"
 
 
 def test_same_maps_give_the_same_bytes_in_any_number_of_processes(by_percentile, tmp_path, template_file):

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, SHAPE
-from neurovault_ica.figures.images import OTHERS, REJECTED, USED, draw_correlations, draw_coverage, draw_quality
+from neurovault_ica.figures.images import OTHERS, REJECTED, USED, draw_coverage, draw_image_correlations, draw_quality
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
@@ -58,14 +58,14 @@ def test_the_axes_of_quality_have_no_room_for_negative_values():
 
 
 def test_correlations_have_lines_between_collections_and_their_names():
-    figure = draw_correlations(np.eye(5), [(7, "$a_b$"), (7, "$a_b$"), (3, "b"), (3, "b"), (9, "c")])
+    figure = draw_image_correlations(np.eye(5), [(7, "$a_b$"), (7, "$a_b$"), (3, "b"), (3, "b"), (9, "c")])
     axes = figure.axes[0]
     assert [line.get_ydata()[0] for line in axes.lines[::2]] == [1.5, 3.5]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["$a_b$", "b", "c"]
 
 
 def test_correlations_of_many_collections_have_no_lines():
-    axes = draw_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
+    axes = draw_image_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
     assert len(axes.lines) == 0
     assert 40 < len(axes.get_yticklabels()) < 70
 

@@ -8,7 +8,7 @@ from neurovault_ica.figures.sheet import shown_text
 from neurovault_ica.figures.slices import NEGATIVE, POSITIVE, Box, Scale, cut, paint, scale_of
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
-from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.statistics.thresholds import Thresholds
 
 
 def test_long_text_is_cut():
@@ -74,15 +74,15 @@ def test_colours_are_those_of_matplotlib(scale):
 
 def test_scale_is_never_empty():
     for values in (np.zeros(10), np.full(10, 3.0)):
-        scale = scale_of(values, Limits(values.max(), values.max()))
+        scale = scale_of(values, Thresholds(values.max(), values.max()))
         assert scale.brightest > scale.threshold == scale.negative_threshold
 
 
 def test_the_threshold_of_a_hidden_sign_is_above_all_values():
     values = np.linspace(-2, 8, 101)
-    scale = scale_of(values, Limits(3.0, np.inf))
+    scale = scale_of(values, Thresholds(3.0, np.inf))
     assert scale.threshold == 3
     assert scale.negative_threshold > 8
     assert scale.brightest == pytest.approx(8, abs=0.01)
-    nothing = scale_of(values, Limits(np.inf, np.inf))
+    nothing = scale_of(values, Thresholds(np.inf, np.inf))
     assert nothing.brightest > nothing.threshold > 8

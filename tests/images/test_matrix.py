@@ -4,7 +4,14 @@ import numpy as np
 import psutil
 import pytest
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
-from neurovault_ica.images.matrix import correlate, count_images, image_blocks, image_moments, voxel_blocks, whiten
+from neurovault_ica.images.matrix import (
+    correlate_images,
+    count_images,
+    image_blocks,
+    image_moments,
+    voxel_blocks,
+    whiten,
+)
 
 
 @pytest.mark.parametrize(("blocks", "axis"), [(image_blocks, 0), (voxel_blocks, 1)])
@@ -64,15 +71,15 @@ def test_correlations_of_images_and_of_collections():
     rng = np.random.default_rng(0)
     X = (rng.normal(size=(5, 20000)) + rng.normal(size=20000) * np.array([[1], [2], [0], [0], [-1]])).astype(np.float32)
     expected = np.corrcoef(X)
-    found = correlate(X, range(5))
+    found = correlate_images(X, range(5))
     np.testing.assert_allclose(found[~np.eye(5, dtype=bool)], expected[~np.eye(5, dtype=bool)], atol=1e-5)
-    found = correlate(X, [7, 7, 3, 3, 9])
+    found = correlate_images(X, [7, 7, 3, 3, 9])
     assert found[0, 0] == pytest.approx(expected[0, 1], abs=1e-5)
     assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
     assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
     assert np.isnan(found[2, 2])
     # Images of a group need not be neighbours.
-    mixed = correlate(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
+    mixed = correlate_images(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
     np.testing.assert_allclose(mixed, found, atol=1e-5)
 
 

@@ -86,17 +86,17 @@ def stack(tmp_path, images):
 def test_every_image_is_kept_or_rejected_with_its_reason(stack, images):
     matrix, tables = stack.run(limits={"min_coverage": 0.4, "max_duplicate_correlation": 0.99})
     np.testing.assert_array_equal(matrix, images[[0, 1, 3]])
-    assert [(row["image_id"], row["row"]) for row in tables["images"]] == [(30, 0), (10, 1), (70, 2)]
+    assert [(row["image_id"], row["row"]) for row in tables["images"]] == [("30", 0), ("10", 1), ("70", 2)]
     assert [row["sd"] for row in tables["images"]] == pytest.approx(images[[0, 1, 3]].std(axis=1, dtype=float))
     columns = ("image_id", "reason", "value", "threshold", "stage")
     assert [tuple(row[column] for column in columns) for row in tables["rejected"]] == [
-        (20, "not_found", None, None, "download_images"),
-        (40, "not_3d", "found", None, "mask_images"),
-        (50, "inverted_contrast", "r = -1.0 with image 30", "0.99", "stack_images"),
-        (60, "coverage", "0.1", "0.4", "stack_images"),
+        ("20", "not_found", None, None, "download_images"),
+        ("40", "not_3d", "found", None, "mask_images"),
+        ("50", "inverted_contrast", "r = -1.0 with image 30", "0.99", "stack_images"),
+        ("60", "coverage", "0.1", "0.4", "stack_images"),
     ]
     used = {row["image_id"]: row["used"] for row in tables["quality"]}
-    assert used == {30: True, 10: True, 20: False, 40: False, 50: False, 60: False, 70: True}
+    assert used == {"30": True, "10": True, "20": False, "40": False, "50": False, "60": False, "70": True}
     assert (stack.folder / "mask.nii.gz").read_bytes() == b"mask"
 
 

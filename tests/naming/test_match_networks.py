@@ -8,7 +8,7 @@ from match_networks import main
 from neurovault_ica.figures.networks import draw_match, evidence_of, networks_shown
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.naming.networks import Matches, match, p_of_largest, tabulate
+from neurovault_ica.naming.networks import Matches, match_components, p_of_largest, tabulate
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from nilearn.datasets import load_mni152_brain_mask
@@ -18,19 +18,19 @@ from scipy import ndimage
 
 def test_one_network_may_be_the_best_of_two_components_but_matched_with_one():
     r = np.array([[0.9, 0.1, 0.0], [-0.8, 0.3, 0.1], [0.2, 0.1, -0.4], [0.0, 0.1, 0.0]])
-    matches = match(r)
+    matches = match_components(r)
     assert matches.best.tolist() == [0, 0, 2, 1]
     assert matches.matched.tolist() == [0, 1, 2, -1]
 
 
 def test_matching_takes_the_largest_sum_not_the_first_best():
-    assert match(np.array([[0.9, 0.8], [0.85, 0.1]])).matched.tolist() == [1, 0]
+    assert match_components(np.array([[0.9, 0.8], [0.85, 0.1]])).matched.tolist() == [1, 0]
 
 
 def test_rows_have_each_pairs_own_numbers_and_q_over_components():
     r = np.array([[0.9, 0.1], [-0.8, 0.3], [0.2, 0.1]])
     p = np.array([[0.01, 0.9], [0.02, 0.5], [0.7, 0.8]])
-    rows = tabulate(r, p, match(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
+    rows = tabulate(r, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
     assert rows[1]["best_network"] == "motor"
     assert (rows[1]["best_r"], rows[1]["best_p"]) == (-0.8, 0.02)
     assert (rows[1]["matched_network"], rows[1]["matched_r"], rows[1]["matched_p"]) == ("visual", 0.3, 0.5)
@@ -42,7 +42,7 @@ def test_rows_have_each_pairs_own_numbers_and_q_over_components():
 
 def test_without_surrogates_nothing_is_tested():
     r = np.array([[0.9, 0.1]])
-    row = tabulate(r, None, match(r), ["ICA_00"], ["motor", "visual"])[0]
+    row = tabulate(r, None, match_components(r), ["ICA_00"], ["motor", "visual"])[0]
     assert row["best_p"] is row["best_q"] is row["matched_p"] is None
     assert evidence_of(row, "best") == "r = 0.90   not tested"
 

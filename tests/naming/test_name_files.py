@@ -1,7 +1,7 @@
 """Names of regions are read from files of FSL, BIDS, Schaefer and AAL."""
 
 import pytest
-from neurovault_ica.naming.name_files import is_image_file, names_beside, read_names
+from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 
 FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -33,7 +33,7 @@ AAL = """<?xml version="1.0" encoding="ISO-8859-1"?>
 def test_names_are_read(tmp_path, file, content, expected):
     path = tmp_path / file
     path.write_text(content, encoding="utf-8", newline="")
-    assert read_names(str(path)) == expected
+    assert read_name_file(str(path)) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_files_without_names_are_refused(tmp_path, file, content, message):
     path = tmp_path / file
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
-        read_names(str(path))
+        read_name_file(str(path))
 
 
 def test_the_file_of_names_lies_beside_the_image(tmp_path):

@@ -117,7 +117,7 @@ def test_an_outage_is_waited_out_if_the_server_answered_before():
             client.get_json("/api/images/101/", check=bool)
             server.faults = Faults(is_down=True)
             threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
-            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            answers = list(client.map_in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
             assert [answer["id"] for answer in answers] == [101] * 4
 
 
@@ -130,7 +130,7 @@ def test_results_come_in_order_and_few_items_are_started_ahead():
         return number
 
     client = Client("http://127.0.0.1:9", connections=3, timeout_s=1, attempts=1)
-    walk = client.in_order(work, iter(range(1000)))
+    walk = client.map_in_order(work, iter(range(1000)))
     assert [next(walk) for _ in range(10)] == list(range(10))
     walk.close()
     assert len(begun) <= 14
@@ -155,7 +155,7 @@ def test_an_outage_from_the_start_is_waited_out_too(connections):
         threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
         patient = NETWORK | {"patience_s": 60, "connections": connections}
         with connect(server.url, patient, probe="/api/", first_patience_s=20) as client:
-            answers = list(client.in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
+            answers = list(client.map_in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
             assert [answer["id"] for answer in answers] == [101] * 4
 
 

@@ -58,7 +58,7 @@ def test_killed_then_finished_and_repeated_from_the_lock(tmp_path):
         server.asked.clear()
         done = snakemake(first, "--nolock", "--configfile", overlay, "--until", "stack_images", "fetch_terms")
         assert server.images_asked() == set(archive.images) - kept
-        assert "of 6 images are there" in done.stdout
+        assert "of 6 images present and intact" in done.stdout
 
         again = copy_project(tmp_path / "again")
         write_lock(first / "results", again / "paper.tsv")

@@ -116,7 +116,7 @@ def test_the_logs_of_a_failed_job_are_named(tmp_path, small_archive):
     target = "results/reduce_images/variance.tsv"
     done = run_on_slurm(folder, target, "--configfile", overlay, "--retries", "0", check=False)
     assert done.returncode != 0
-    assert "logs/reduce_images.log: 24 images are left and run_ica.n_components is 30" in done.stdout
+    assert "logs/reduce_images.log: 24 images are left, but run_ica.n_components is 30" in done.stdout
     named = done.stdout.partition("log: logs/reduce_images.log, ")[2].partition(" ")[0]
     assert "24 images are left" in (folder / named).read_text()
 

@@ -97,7 +97,7 @@ def test_an_empty_filter_in_an_overlay_removes_the_default(tmp_path, small_archi
     ("sections", "message"),
     [
         ({"fetch_metadata": {"image_terms": {"map_type": "F map"}}}, 'no image is left: "map_type = F map" dropped'),
-        ({"run_ica": {"n_components": 30}}, "24 images are left and run_ica.n_components is 30"),
+        ({"run_ica": {"n_components": 30}}, "24 images are left, but run_ica.n_components is 30"),
         ({"mask_images": {"mask": "empty.nii.gz"}}, "empty.nii.gz"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,

@@ -17,7 +17,15 @@ from neurovault_ica.demo.dirt import DIRT
 from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
 from neurovault_ica.demo.records import collection_record, image_record, term_weights, terms_answer, voxel_flags
 from neurovault_ica.demo.studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
-from neurovault_ica.demo.volumes import Scene, Volume, compress, make_scene, nifti_bytes, render_all, smooth_noise
+from neurovault_ica.demo.volumes import (
+    Scene,
+    SimulatedVolume,
+    compress,
+    make_scene,
+    nifti_bytes,
+    render_all,
+    smooth_noise,
+)
 from neurovault_ica.runtime.files import replacing, write_json
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import write_table
@@ -32,7 +40,7 @@ IMAGES_PER_STUDY = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class ImagePlan:
     """One image to make.
 
     Attributes
@@ -54,7 +62,7 @@ class Plan:
     weights: dict[str, float]
     dirt: str = "none"
     terms: str = "known"
-    origin: "Plan | None" = None
+    origin: "ImagePlan | None" = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,14 @@ class Made:
     terms: str | None
 
 
-def plan_archive(random_state: int) -> list[Plan]:
+def plan_archive(random_state: int) -> list[ImagePlan]:
     """Choose the networks and the fault of each image, in the order of ids."""
     clean = {}
     for study in STUDIES:
         for place in range(IMAGES_PER_STUDY):
             image_id = study.id * 100 + place + 1
             weights = draw_weights(study, place, np.random.default_rng([random_state, image_id]))
-            clean[study.id, place] = Plan(
+            clean[study.id, place] = ImagePlan(
                 image_id, study, weights, ODDITIES.get((study.id, place), "none"), TERMS.get((study.id, place), "known")
             )
     spoiled = []
@@ -82,7 +90,7 @@ def plan_archive(random_state: int) -> list[Plan]:
         model = clean[copied or (study_id, 0)]
         study = clean[study_id, 0].study
         image_id = study_id * 100 + 50 + place
-        spoiled.append(Plan(image_id, study, model.weights, kind, origin=model if copied else None))
+        spoiled.append(ImagePlan(image_id, study, model.weights, kind, origin=model if copied else None))
     return sorted([*clean.values(), *spoiled], key=lambda plan: plan.id)
 
 
@@ -102,7 +110,7 @@ def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str
     return weights
 
 
-def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]:
+def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.float32]:
     """Simulate one clean map on the grid of the scene, in units of the noise's standard deviation and zero outside."""
     study_rng = np.random.default_rng([random_state, plan.study.id])
     rng = np.random.default_rng([random_state, plan.id, 1])
@@ -117,13 +125,15 @@ def simulate(plan: Plan, scene: Scene, random_state: int) -> NDArray[np.float32]
     return values
 
 
-def make_image(plan: Plan, scene: Scene, random_state: int) -> Made:
+def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> Made:
     """Make the file, the record and the term file of an image."""
     source = plan.origin or plan
     rng = np.random.default_rng([random_state, plan.id, 2])
     dirt = DIRT[plan.dirt]
     data = simulate(source, scene, random_state) * np.float32(source.study.unit)
-    volume = Volume(data.astype(source.study.dtype if source.study.dtype == "float64" else np.float32), scene.affine)
+    volume = SimulatedVolume(
+        data.astype(source.study.dtype if source.study.dtype == "float64" else np.float32), scene.affine
+    )
     if source.study.background == "NaN":
         volume = _spoil("NaN background", volume, scene.mask)
     volume = _spoil(plan.dirt, volume, scene.mask)
@@ -136,7 +146,7 @@ def make_image(plan: Plan, scene: Scene, random_state: int) -> Made:
     return Made(content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights))
 
 
-def describe_image(plan: Plan, rng: np.random.Generator) -> dict[str, Any]:
+def describe_image(plan: ImagePlan, rng: np.random.Generator) -> dict[str, Any]:
     """Return the fields that the uploader of an image fills in."""
     main = _network(next(iter(plan.weights)))
     condition, baseline = main.contrasts[plan.id % len(main.contrasts)]
@@ -176,7 +186,7 @@ def describe_study(study: Study, n_images: int) -> dict[str, Any]:
 
 
 def write_archive(
-    archive: Path, plans: list[Plan], brain: Volume, sd: NDArray[np.float32], random_state: int
+    archive: Path, plans: list[ImagePlan], brain: SimulatedVolume, sd: NDArray[np.float32], random_state: int
 ) -> dict[int, str]:
     """Write collections, images and term files in the layout of nilearn's cache.
 
@@ -219,7 +229,7 @@ def network_rows() -> list[dict[str, Any]]:
     ]
 
 
-def image_rows(plans: list[Plan], terms: dict[int, str]) -> list[dict[str, Any]]:
+def image_rows(plans: list[ImagePlan], terms: dict[int, str]) -> list[dict[str, Any]]:
     """Describe each image: its planted networks, its fault and its expected fate."""
     return [
         {
@@ -242,12 +252,12 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     from nilearn.datasets import load_mni152_brain_mask
 
     template = load_mni152_brain_mask(resolution=2)
-    brain = Volume(np.asarray(template.dataobj, dtype=np.float32), template.affine)
+    brain = SimulatedVolume(np.asarray(template.dataobj, dtype=np.float32), template.affine)
     rendered = render_all(brain.data > 0, brain.affine)
     sd = rendered.std(axis=1)
     volumes = np.zeros((*brain.data.shape, len(NETWORKS)), dtype=np.float32)
     volumes[brain.data > 0] = (rendered / sd[:, None]).T
-    _write_bytes(networks_img, compress(nifti_bytes(Volume(volumes, brain.affine))))
+    _write_bytes(networks_img, compress(nifti_bytes(SimulatedVolume(volumes, brain.affine))))
     write_table(networks, network_rows())
 
     plans = plan_archive(random_state)
@@ -278,17 +288,17 @@ def _network(name: str) -> Network:
     return NETWORKS[NETWORK_NAMES.index(name)]
 
 
-def _spoil(kind: str, volume: Volume, mask: NDArray[np.bool_]) -> Volume:
+def _spoil(kind: str, volume: SimulatedVolume, mask: NDArray[np.bool_]) -> SimulatedVolume:
     change = DIRT[kind].voxels
     return volume if change is None else change(volume, mask)
 
 
-def _stored_type(source: Plan, volume: Volume) -> str:
+def _stored_type(source: ImagePlan, volume: SimulatedVolume) -> str:
     """Return the type in which voxels are stored: that of the study, or float if integers cannot hold the values."""
     return source.study.dtype if np.isfinite(volume.data).all() else str(volume.data.dtype)
 
 
-def _terms_text(plan: Plan, weights: dict[str, float] | None) -> str | None:
+def _terms_text(plan: ImagePlan, weights: dict[str, float] | None) -> str | None:
     if plan.terms == "absent" or weights is None:
         return None
     if plan.terms == "error answer":
@@ -297,7 +307,9 @@ def _terms_text(plan: Plan, weights: dict[str, float] | None) -> str | None:
     return text[: len(text) // 3] if plan.terms == "truncated" else text
 
 
-def _with_scene(plans: list[Plan], brain: Volume, sd: NDArray[np.float32]) -> Iterator[tuple[Plan, Scene]]:
+def _with_scene(
+    plans: list[ImagePlan], brain: SimulatedVolume, sd: NDArray[np.float32]
+) -> Iterator[tuple[ImagePlan, Scene]]:
     scenes: dict[str, Scene] = {}
     for plan in plans:
         grid = (plan.origin or plan).study.grid

@@ -7,13 +7,13 @@ from neurovault_ica.demo.score import (
     fates,
     in_common_mask,
     labels_of,
-    match,
+    match_planted,
     score_generic_terms,
     score_images,
     score_networks,
     significant_terms,
+    strongest_terms,
     summarise,
-    top_terms,
 )
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
@@ -31,11 +31,11 @@ def main(
 ) -> None:
     """Compare the results with the truth and write one row for each planted network, generic term and image."""
     planted, maps = in_common_mask(nibabel.load(networks_img), nibabel.load(components))
-    partner, abs_r = match(planted, maps)
+    partner, abs_r = match_planted(planted, maps)
     ranked = read_table(terms)
     significant = significant_terms(ranked)
     found = labels_of(partner, len(maps))
-    scores = score_networks(read_table(networks), found, abs_r, top_terms(ranked), significant)
+    scores = score_networks(read_table(networks), found, abs_r, strongest_terms(ranked), significant)
     scores += score_generic_terms(significant)
     truth = read_table(truth_images)
     scores += score_images(truth, fates(truth, read_table(images), read_table(rejected)))

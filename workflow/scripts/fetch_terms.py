@@ -7,7 +7,7 @@ from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import list_changed, locked_images
-from neurovault_ica.archive.term_answers import Found, find_answer
+from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Row
@@ -35,7 +35,7 @@ def main(
     hashes = {image_id: row["terms_sha256"] for image_id, row in locked.items()}
     opened = open_archive(archive)
 
-    def get(wanted: list[Row]) -> Iterator[Found]:
+    def get(wanted: list[Row]) -> Iterator[CheckedTerms]:
         places = opened.term_files(wanted)
         reasons = opened.fetch_terms(wanted, places, network, hashes)
         for image in wanted:

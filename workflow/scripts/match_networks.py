@@ -9,13 +9,13 @@ import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from neurovault_ica.figures.networks import draw_correlations, draw_match, evidence_of
+from neurovault_ica.figures.networks import draw_match, draw_network_correlations, evidence_of
 from neurovault_ica.figures.sheet import with_minus
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.images.resampling import target_of
-from neurovault_ica.naming.networks import Matches, correlate, match, p_of_largest, tabulate
+from neurovault_ica.naming.networks import Matches, correlate_maps, match_components, p_of_largest, tabulate
 from neurovault_ica.naming.references import Reference, read_reference
 from neurovault_ica.runtime.files import remove_stale, sha256_of
 from neurovault_ica.runtime.log import log_to
@@ -60,16 +60,16 @@ def main(
     common = maps.inside.copy()
     common[maps.inside] = has_data
     x, y = maps.values[:, has_data], found.maps[:, has_data]
-    r, p = correlate(x, y), None
+    r, p = correlate_maps(x, y), None
     if n_surrogates:
         options = {"n_surrogates": n_surrogates, "random_state": random_state, "threads": threads}
         p = p_of_largest(x, y, common, maps.affine, **options)
-    matches = match(r)
+    matches = match_components(r)
     rows = tabulate(r, p, matches, labels, found.names)
     write_table(networks, rows)
     write_table(correlations, pair_rows(r, p, labels, found.names))
     mpl.rcdefaults()
-    draw_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
+    draw_network_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
     draw_matches(maps, found, matches, rows, template, figures)
     log_summary(reference, r, rows, has_data)
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from neurovault_ica.figures.component import (
     Drawn,
     Paths,
-    Study,
+    SharedInputs,
     draw_overview,
     plot_component,
     read_thumbnail,
@@ -78,7 +78,7 @@ def main(
             f" run_ica.n_components is {len(figures)}; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
-    study = Study(maps, *read_template(template), threshold, read_regions(atlas, atlas_names) if atlas else None)
+    study = SharedInputs(maps, *read_template(template), threshold, read_regions(atlas, atlas_names) if atlas else None)
     labels = [row["component"] for row in stabilities]
     names_of = read_names(names)
     titles = [title_of(label, names_of[label]) for label in labels]

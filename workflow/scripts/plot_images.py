@@ -7,13 +7,13 @@ import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 from neurovault_ica.figures.glass_brains import glass_brains, glass_outline
-from neurovault_ica.figures.images import draw_correlations, draw_coverage, draw_quality
+from neurovault_ica.figures.images import draw_coverage, draw_image_correlations, draw_quality
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.images.matrix import correlate, count_images
+from neurovault_ica.images.matrix import correlate_images, count_images
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
@@ -89,13 +89,13 @@ def main(
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
     image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
-        correlations = correlate(X, [collection_id for collection_id, _ in collections])
+        correlations = correlate_images(X, [collection_id for collection_id, _ in collections])
         collections, image_ids = list(dict(collections).items()), []
     else:
-        correlations = correlate(X, range(len(used)))
+        correlations = correlate_images(X, range(len(used)))
         np.fill_diagonal(correlations, 1)
     tabulate_correlations(correlation, correlations, [collection_id for collection_id, _ in collections], image_ids)
-    figure = draw_correlations(correlations, collections)
+    figure = draw_image_correlations(correlations, collections)
     save_figure(figure, correlation_figure, title="Correlation of the images")
 
     step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))

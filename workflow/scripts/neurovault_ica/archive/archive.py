@@ -27,7 +27,7 @@ def find_contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
             if (name == source) != (value is not None):
                 expected = "a value, which this source needs" if name == source else f"null, as only {name} uses it"
                 yield (
-                    f"archive.{key}: {json.dumps(value)} with archive.source {source} is not valid; expected:"
+                    f"archive.{key}: {json.dumps(value)} is not valid with archive.source {source}; expected:"
                     f" {expected}"
                 )
     yield from open_archive(settings).contradictions()

@@ -63,7 +63,7 @@ def download_images(
     with connect(url, network, probe=PROBE) as client:
         get = _getter(client, data_dir, locked, meter, refresh=refresh)
         try:
-            yield client.in_order(get, wanted, ahead=len(wanted) + 1)
+            yield client.map_in_order(get, wanted, ahead=len(wanted) + 1)
         except FetchError as error:
             raise RuntimeError(
                 f"{url} no longer answers ({error}). The images downloaded so far are in the cache; run again to"

@@ -8,14 +8,14 @@ from neurovault_ica.archive.doi import bare_doi
 from neurovault_ica.types import Record
 
 # A name for selection.tsv, and the test.
-Criterion = tuple[str, Callable[[Record], bool]]
+Condition = tuple[str, Callable[[Record], bool]]
 
 
 def collection_criteria(
     *, collection_terms: Mapping[str, Any], collection_filter: str | None, collection_ids: list[Any] | None
-) -> list[Criterion]:
+) -> list[Condition]:
     """List the tests that a collection must pass."""
-    criteria: list[Criterion] = []
+    criteria: list[Condition] = []
     if collection_ids is not None:
         criteria.append(("collection_ids", _field_is_in("id", collection_ids)))
     criteria += [_term_criterion(key, term) for key, term in collection_terms.items()]
@@ -32,9 +32,9 @@ def image_criteria(
     collection_ids: list[Any] | None,
     exclude_words: list[str],
     min_subjects: int | None,
-) -> list[Criterion]:
+) -> list[Condition]:
     """List the tests that an image must pass."""
-    criteria: list[Criterion] = []
+    criteria: list[Condition] = []
     if image_ids is not None:
         of_image, of_collection = _field_is_in("id", image_ids), _field_is_in("collection_id", collection_ids or [])
         name = "image_ids" if collection_ids is None else "image_ids or collection_ids"
@@ -83,7 +83,7 @@ def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
     return lambda record: str(record.get(field)) in accepted
 
 
-def _term_criterion(key: str, term: Any) -> Criterion:
+def _term_criterion(key: str, term: Any) -> Condition:
     if key == "DOI":
         if not isinstance(term, Mapping):
             wanted: Any = _comparable_doi(term)

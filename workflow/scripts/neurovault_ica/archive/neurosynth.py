@@ -61,7 +61,7 @@ def fetch_missing(
         # Do not wait for the server: when Neurosynth is down, it is down for weeks, and terms are optional.
         with connect(url, network, patience_s=0) as client:
             ask = _asker(client, places, Meter(len(asked), unit="term file"))
-            for image, reason in zip(asked, client.in_order(ask, asked, ahead=len(asked)), strict=True):
+            for image, reason in zip(asked, client.map_in_order(ask, asked, ahead=len(asked)), strict=True):
                 if reason:
                     reasons[image["image_id"]] = reason
         if "server_down" in reasons.values():

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from neurovault_ica.archive.fields import check_fields, refuse_typos
-from neurovault_ica.archive.filters import Criterion
+from neurovault_ica.archive.filters import Condition
 from neurovault_ica.archive.records import Records
 from neurovault_ica.archive.steps import READ, Step, count_damaged, step, step_of_counts
 from neurovault_ica.runtime.ids import natural_key
@@ -18,7 +18,7 @@ from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Record
 
 
-def choose(records: Iterable[Record], criteria: Iterable[Criterion], *, level: str) -> tuple[list[Record], list[Step]]:
+def choose(records: Iterable[Record], criteria: Iterable[Condition], *, level: str) -> tuple[list[Record], list[Step]]:
     """Keep the records that meet every criterion and count what each criterion dropped.
 
     Parameters
@@ -56,7 +56,7 @@ def draw(records: Iterable[Record], random_state: int) -> list[Record]:
 def select_images(
     source: Records,
     collections: list[Record],
-    criteria: list[Criterion],
+    criteria: list[Condition],
     *,
     max_images: int | None,
     max_images_per_collection: int | None,
@@ -150,7 +150,7 @@ class _Found:
         All metadata fields of the records.
     """
 
-    def __init__(self, criteria: list[Criterion], max_images_per_collection: int | None) -> None:
+    def __init__(self, criteria: list[Condition], max_images_per_collection: int | None) -> None:
         self._criteria = criteria
         self._limit = math.inf if max_images_per_collection is None else max_images_per_collection
         # By image: the date of its record, the collection, and the number of criteria met before the first failure.

@@ -189,7 +189,7 @@ class _List:
         pages = (
             (self._window(offset, size) for offset in offsets)
             if is_short
-            else self.client.in_order(lambda offset: self._window(offset, size), offsets)
+            else self.client.map_in_order(lambda offset: self._window(offset, size), offsets)
         )
         for page in pages:
             yield page

@@ -59,7 +59,7 @@ class ServerRecords:
 
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
         """Read the images of the collections, several collections at the same time."""
-        return self._client.in_order(self._images_of, collections)
+        return self._client.map_in_order(self._images_of, collections)
 
     def _images_of(self, collection: Record) -> CollectionImages:
         if collection["id"] in self._single:
@@ -87,7 +87,7 @@ class ServerRecords:
             return record
 
         wanted = sorted(set(ids))
-        return zip(wanted, self._client.in_order(get_one, wanted), strict=True)
+        return zip(wanted, self._client.map_in_order(get_one, wanted), strict=True)
 
 
 def _count_missing(listing: Listing, what: str) -> Damage:

@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     dropped: int = 0
 
 
-class Found(NamedTuple):
+class CheckedTerms(NamedTuple):
     """The term weights of one image, after the comparison with the lock.
 
     Attributes
@@ -69,7 +69,9 @@ def read_answer(path: Path | None) -> Answer:
     return Answer(weights, None if weights else "no_values", dropped)
 
 
-def find_answer(image_id: Any, path: Path | None, refusal: str | None, locked: Mapping[str, Any] | None) -> Found:
+def find_answer(
+    image_id: Any, path: Path | None, refusal: str | None, locked: Mapping[str, Any] | None
+) -> CheckedTerms:
     """Read the term weights of an image and compare them with the lock.
 
     Parameters
@@ -92,7 +94,7 @@ def find_answer(image_id: Any, path: Path | None, refusal: str | None, locked: M
         changed.append(f"terms of image {image_id} ({reason})")
         weights, sha256, dropped = {}, None, 0
     status = {"image_id": image_id, "terms": len(weights), "reason": reason, "sha256": sha256}
-    return Found(weights, status, changed, dropped)
+    return CheckedTerms(weights, status, changed, dropped)
 
 
 def parse_weights(answer: Any) -> tuple[Weights, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurovault_ica.demo.volumes import Volume
+from neurovault_ica.demo.volumes import SimulatedVolume
 
 Mask = NDArray[np.bool_]
 
@@ -33,14 +33,14 @@ class Dirt:
     """
 
     fate: str
-    voxels: Callable[[Volume, Mask], Volume] | None = None
+    voxels: Callable[[SimulatedVolume, Mask], SimulatedVolume] | None = None
     file: Callable[[bytes], bytes | None] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _on_data(change: Callable[[NDArray, Mask], NDArray]) -> Callable[[Volume, Mask], Volume]:
+def _on_data(change: Callable[[NDArray, Mask], NDArray]) -> Callable[[SimulatedVolume, Mask], SimulatedVolume]:
     """Turn a function that changes the array into one that changes the volume."""
-    return lambda volume, mask: Volume(change(volume.data, mask), volume.affine)
+    return lambda volume, mask: SimulatedVolume(change(volume.data, mask), volume.affine)
 
 
 def _infinite_background(data: NDArray, mask: Mask) -> NDArray:
@@ -48,21 +48,21 @@ def _infinite_background(data: NDArray, mask: Mask) -> NDArray:
     return np.where(mask, data, np.where(np.indices(data.shape).sum(axis=0) % 2, -np.inf, np.inf)).astype(data.dtype)
 
 
-def _cut_below(volume: Volume, mask: Mask) -> Volume:
+def _cut_below(volume: SimulatedVolume, mask: Mask) -> SimulatedVolume:
     """Drop the lowest slices. Fields of view often end in the cerebellum, and the rest of the image is fine."""
     lowest = int(np.flatnonzero(mask.any(axis=(0, 1)))[0]) + mask.shape[2] // 8
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, 2] * lowest
-    return Volume(volume.data[:, :, lowest:], affine)
+    return SimulatedVolume(volume.data[:, :, lowest:], affine)
 
 
-def _slab(volume: Volume, mask: Mask) -> Volume:
+def _slab(volume: SimulatedVolume, mask: Mask) -> SimulatedVolume:
     """Keep a quarter of the slices, as in an acquisition of one region only."""
     slices = np.flatnonzero(mask.any(axis=(0, 1)))
     first = int(np.quantile(slices, 0.45))
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, 2] * first
-    return Volume(volume.data[:, :, first : first + len(slices) // 4], affine)
+    return SimulatedVolume(volume.data[:, :, first : first + len(slices) // 4], affine)
 
 
 def _threshold(share_left: float) -> Callable[[NDArray, Mask], NDArray]:
@@ -96,13 +96,13 @@ def _no_mask(data: NDArray, mask: Mask) -> NDArray:
     return np.where(mask, data, noise).astype(np.float32)
 
 
-def _moved(offset_mm: tuple[float, float, float]) -> Callable[[Volume, Mask], Volume]:
+def _moved(offset_mm: tuple[float, float, float]) -> Callable[[SimulatedVolume, Mask], SimulatedVolume]:
     """Shift the image in space, as a wrong origin does."""
 
-    def change(volume: Volume, _mask: Mask) -> Volume:
+    def change(volume: SimulatedVolume, _mask: Mask) -> SimulatedVolume:
         affine = volume.affine.copy()
         affine[:3, 3] += offset_mm
-        return Volume(volume.data, affine)
+        return SimulatedVolume(volume.data, affine)
 
     return change
 
@@ -131,7 +131,7 @@ DIRT: dict[str, Dirt] = {
     ),
     "all NaN": Dirt("empty", _on_data(lambda data, _mask: np.full_like(data, np.nan))),
     "all zero": Dirt("empty", _on_data(lambda data, _mask: np.zeros_like(data))),
-    "affine of zeros": Dirt("bad_affine", lambda volume, _mask: Volume(volume.data, np.diag([0.0, 0, 0, 1]))),
+    "affine of zeros": Dirt("bad_affine", lambda volume, _mask: SimulatedVolume(volume.data, np.diag([0.0, 0, 0, 1]))),
     "far outside": Dirt("outside_template", _moved((300.0, 0.0, 0.0))),
     "displaced": Dirt("outside_brain or misplaced or coverage", _moved((0.0, 75.0, 55.0))),
     "no mask": Dirt("outside_brain or misplaced", _on_data(_no_mask)),

@@ -148,7 +148,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
     values = np.nan_to_num(volume[mask].astype(np.float32), posinf=0, neginf=0)
     if values.std() == 0:
         return None
-    r = correlate(values, networks)
+    r = correlate_with_maps(values, networks)
     weights: dict[str, float] = {}
     for network, with_network in zip(NETWORKS, r, strict=True):
         for place, term in enumerate(network.terms):
@@ -163,7 +163,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
     return {term: round(float(weight), 3) for term, weight in sorted(weights.items())}
 
 
-def correlate(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
+def correlate_with_maps(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
     """Correlate one image (voxels,) with several maps (maps, voxels)."""
     centred = values - values.mean()
     maps = maps - maps.mean(axis=1, keepdims=True)

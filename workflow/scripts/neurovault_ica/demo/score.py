@@ -21,7 +21,7 @@ N_TOP_TERMS = 3
 MIN_PLANTED_TERMS = 2
 
 
-def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Assign a different component to each planted network so that the sum of |r| is largest.
 
     Parameters
@@ -45,7 +45,7 @@ def match(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDAr
     return partner, abs_r
 
 
-def top_terms(rows: list[Row]) -> dict[str, list[str]]:
+def strongest_terms(rows: list[Row]) -> dict[str, list[str]]:
     """List each component's strongest terms, strongest first, from the long table of terms."""
     strongest = sorted((row for row in rows if row["rank"] <= N_TOP_TERMS), key=lambda row: row["rank"])
     terms: dict[str, list[str]] = {}

@@ -52,7 +52,7 @@ GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
 
 
 @dataclass(frozen=True)
-class Volume:
+class SimulatedVolume:
     """Voxels of one image (x, y, z[, volumes]) and the affine from voxel to mm."""
 
     data: NDArray[np.floating]
@@ -91,7 +91,7 @@ def render_all(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[
     return np.stack([render(network, xyz_mm) for network in NETWORKS])
 
 
-def make_scene(grid: str, brain: Volume, sd: NDArray[np.float32]) -> Scene:
+def make_scene(grid: str, brain: SimulatedVolume, sd: NDArray[np.float32]) -> Scene:
     """Resample the template's brain mask (`brain`, values 0 and 1) to a grid of `GRIDS`."""
     shape, affine = GRIDS[grid]
     to_template = np.linalg.inv(brain.affine) @ affine
@@ -108,7 +108,7 @@ def smooth_noise(scene: Scene, fwhm_mm: float, rng: np.random.Generator) -> NDAr
     return noise / noise.std()
 
 
-def nifti_bytes(volume: Volume, *, dtype: str = "float32", big_endian: bool = False) -> bytes:
+def nifti_bytes(volume: SimulatedVolume, *, dtype: str = "float32", big_endian: bool = False) -> bytes:
     """Encode a volume as uncompressed NIfTI. Integers get a scale factor, as in files from FSL and SPM."""
     header = nibabel.Nifti1Header(endianness=">" if big_endian else "<")
     header.set_data_dtype(np.dtype(dtype))

@@ -19,7 +19,7 @@ from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.mixture import fit_mixture
 from neurovault_ica.statistics.smoothness import count_resels
-from neurovault_ica.statistics.thresholds import Limits, limits_of
+from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
 
 # Characters of a title that fit at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
@@ -162,7 +162,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
     return sheet
 
 
-def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[str, float]) -> str:
+def facts_of(stability: Mapping[str, Any], limits: Thresholds, threshold: Mapping[str, float]) -> str:
     """Write the line below the title: variance, stability and threshold, as far as they are known."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
@@ -173,7 +173,7 @@ def facts_of(stability: Mapping[str, Any], limits: Limits, threshold: Mapping[st
     return "   ·   ".join(facts)
 
 
-def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
+def shown_values(limits: Thresholds, threshold: Mapping[str, float]) -> str:
     """Write which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
     if "mixture" not in threshold:
         how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
@@ -185,7 +185,7 @@ def shown_values(limits: Limits, threshold: Mapping[str, float]) -> str:
     return f"{' or '.join(parts)} SD (P(active) > {threshold['mixture']:g})"
 
 
-class Study(NamedTuple):
+class SharedInputs(NamedTuple):
     """What the figures of all components share."""
 
     maps: Maps
@@ -211,12 +211,12 @@ class Drawn(NamedTuple):
     mixture: dict[str, Any] | None
 
 
-def plot_component(study: Study, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
+def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
     """Draw one component and find its peaks.
 
     Parameters
     ----------
-    study : Study
+    study : SharedInputs
     number : int
         Index of the component in `study.maps`.
     stability : mapping
@@ -228,7 +228,7 @@ def plot_component(study: Study, number: int, stability: Mapping[str, Any], titl
     fit = fit_mixture(values, count_resels(values, study.maps.inside)) if paths.mixture else None
     if fit and not fit.converged:
         logging.warning("%s: the mixture model did not converge; check the fit in its figure", label)
-    limits = limits_of(values, study.threshold, fit)
+    limits = thresholds_of(values, study.threshold, fit)
     scale = scale_of(values, limits)
     facts = facts_of(stability, limits, study.threshold)
     draw_component(volume, study.brain, study.box, scale, title=title, facts=facts).save(paths.figure, title=title)

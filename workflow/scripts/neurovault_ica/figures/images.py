@@ -133,7 +133,7 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
     return sheet
 
 
-def draw_correlations(correlations: Real, collections: Sequence[tuple[Hashable, str]]) -> Figure:
+def draw_image_correlations(correlations: Real, collections: Sequence[tuple[Hashable, str]]) -> Figure:
     """Draw the correlations of images or of collections, with the names of the collections.
 
     Parameters

@@ -7,20 +7,20 @@ from matplotlib.figure import Figure
 
 from neurovault_ica.figures.sheet import DPI, FAINT, INK, with_minus
 from neurovault_ica.statistics.mixture import Mixture
-from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Real
 
 POSITIVE_LINE, NEGATIVE_LINE = "#d9480f", "#1f62cf"
 HISTOGRAM_BINS = 200
 
 
-def mixture_row(fit: Mixture, limits: Limits, values: Real) -> dict[str, Any]:
+def mixture_row(fit: Mixture, limits: Thresholds, values: Real) -> dict[str, Any]:
     """Return the row of desc-ICA_mixture.tsv for one component, without the component's label.
 
     Parameters
     ----------
     fit : Mixture
-    limits : Limits
+    limits : Thresholds
         The thresholds of the component.
     values : array of shape (n_voxels,)
         The component over the mask.
@@ -38,7 +38,7 @@ def mixture_row(fit: Mixture, limits: Limits, values: Real) -> dict[str, Any]:
     return row | {"iterations": fit.iterations, "converged": fit.converged}
 
 
-def draw_mixture(fit: Mixture, limits: Limits, values: Real, title: str) -> Figure:
+def draw_mixture(fit: Mixture, limits: Thresholds, values: Real, title: str) -> Figure:
     """Draw the histogram of a component with the fitted densities.
 
     The scale is logarithmic, because the values in the tails are rare. Parameters are those of `mixture_row`.

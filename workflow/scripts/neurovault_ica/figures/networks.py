@@ -13,7 +13,7 @@ from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
-from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Array, Row
 
 # Maps are shown above this percentile of their absolute values, as components are in nilearn's example.
@@ -70,7 +70,7 @@ def draw_match(
     for number, (volume, (title, facts)) in enumerate(zip(volumes, headings, strict=True)):
         values = volume.data[inside]
         limit = float(np.percentile(np.abs(values), SHOWN_PERCENTILE))
-        scale = scale_of(values, Limits(limit, limit))
+        scale = scale_of(values, Thresholds(limit, limit))
         left = float(gap + number * group)
         sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
         sheet.text(left, tallest + 22, facts, fontsize=9, color=FAINT, va="center")
@@ -92,7 +92,7 @@ def networks_shown(matches: Matches, n_networks: int) -> list[int]:
     return first + [network for network in others if network not in first]
 
 
-def draw_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
+def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
     """Draw |r| of components and networks as a matrix. Matched pairs have a frame, significant best pairs are bold."""
     shown = networks_shown(matches, r.shape[1])
     cell, left, bottom = 24, 70, 44

@@ -18,7 +18,7 @@ from scipy import ndimage
 from neurovault_ica.figures.sheet import Place, Sheet
 from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.statistics.thresholds import Limits
+from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Real
 
 # The colour scale ends at this percentile of |map|, so that a single bright voxel does not make all others pale.
@@ -65,7 +65,7 @@ def read_template(path: str) -> tuple[Volume, Box]:
     return Volume(data / np.float32(data.max()), img.affine), Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
-def scale_of(values: Real, limits: Limits) -> Scale:
+def scale_of(values: Real, limits: Thresholds) -> Scale:
     """Choose the end of the colour scale, always above the threshold so that the colour bar is not empty.
 
     If nothing is shown of a sign, the threshold of that sign is above all values.

@@ -160,7 +160,7 @@ def count_images(X: Matrix) -> npt.NDArray[np.int32]:
     return counts
 
 
-def correlate(X: Matrix, groups: Sequence[Hashable]) -> Real:
+def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
     """Correlate images over voxels, and average the correlations over pairs of groups.
 
     The correlation of an image with itself is left out. Images are summed by group before they are multiplied, so the

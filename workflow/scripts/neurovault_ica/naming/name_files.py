@@ -23,7 +23,7 @@ def names_beside(image: str) -> str | None:
     return next((file for file in files if Path(file).is_file()), None)
 
 
-def read_names(path: str) -> list[tuple[int | None, str]]:
+def read_name_file(path: str) -> list[tuple[int | None, str]]:
     """Read the names of volumes or regions, in the order of the file.
 
     Parameters

@@ -23,7 +23,7 @@ class Matches(NamedTuple):
     matched: npt.NDArray[np.intp]  # one to one, with the largest sum of |r|; -1 if no network is left
 
 
-def correlate(components: Real, networks: Real) -> Array:
+def correlate_maps(components: Real, networks: Real) -> Array:
     """Return Pearson's r of components and networks over voxels, in double precision.
 
     Parameters
@@ -39,7 +39,7 @@ def correlate(components: Real, networks: Real) -> Array:
     return np.stack([x @ standardize(network.astype(np.float64)) for network in networks], axis=1)
 
 
-def match(r: Array) -> Matches:
+def match_components(r: Array) -> Matches:
     """Find the best network of each component, and the best one-to-one matching.
 
     Parameters

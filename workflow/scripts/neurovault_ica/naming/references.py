@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.resampling import Target, plan_resampling, read_voxels, resample
-from neurovault_ica.naming.name_files import is_image_file, name_by_value, names_beside, read_names
+from neurovault_ica.naming.name_files import is_image_file, name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.types import Array
 
@@ -21,7 +21,7 @@ MIN_SHARE_IN_BRAIN = 0.5
 # Errors of requests are OSErrors. A server that sends a web page instead of the atlas gives a broken archive.
 FETCH_ERRORS = (OSError, EOFError, ftplib.Error, zipfile.BadZipFile, tarfile.TarError)
 # (value in the label image, name); the value is None for volumes, which are named in their order.
-Names = list[tuple[int | None, str]]
+NetworkNames = list[tuple[int | None, str]]
 
 
 class Reference(NamedTuple):
@@ -54,7 +54,7 @@ def read_reference(reference: str, target: Target, *, data_dir: str) -> Referenc
         if is_image_file(reference):
             data, affine = read_volumes(reference)
             file = names_beside(reference)
-            names = read_names(file) if file else []
+            names = read_name_file(file) if file else []
         else:
             data, affine, names = fetch_atlas(reference, data_dir)
         data = check_networks(data, affine)
@@ -64,7 +64,7 @@ def read_reference(reference: str, target: Target, *, data_dir: str) -> Referenc
         raise ValueError(f"match_networks.reference {reference}: {error}") from error
 
 
-def fetch_atlas(name: str, data_dir: str) -> tuple[npt.NDArray[Any], Array, Names]:
+def fetch_atlas(name: str, data_dir: str) -> tuple[npt.NDArray[Any], Array, NetworkNames]:
     """Fetch an atlas with nilearn, which keeps it in `data_dir`.
 
     Returns
@@ -131,7 +131,7 @@ def is_label_image(data: npt.NDArray[Any]) -> bool:
     return data.ndim == 3 and bool(data.min() >= 0) and np.array_equal(data, np.rint(data))
 
 
-def _sample_maps(data: npt.NDArray[Any], affine: Array, names: Names, target: Target) -> Reference:
+def _sample_maps(data: npt.NDArray[Any], affine: Array, names: NetworkNames, target: Target) -> Reference:
     """Resample each volume to the voxels of `target`."""
     n_networks = data.shape[3]
     if names and len(names) != n_networks:
@@ -144,7 +144,7 @@ def _sample_maps(data: npt.NDArray[Any], affine: Array, names: Names, target: Ta
     return _drop_empty(Reference(found, maps))
 
 
-def _sample_labels(data: npt.NDArray[Any], affine: Array, names: Names, target: Target) -> Reference:
+def _sample_labels(data: npt.NDArray[Any], affine: Array, names: NetworkNames, target: Target) -> Reference:
     """Make a map for each label: 1 inside its region, 0 elsewhere."""
     plan = plan_resampling(data.shape, affine, target, "nearest")
     voxels = read_voxels(np.asfortranarray(data.astype(np.int32)), plan, target)

@@ -8,7 +8,7 @@ from nibabel.affines import apply_affine
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.peaks import Point
-from neurovault_ica.naming.name_files import name_by_value, names_beside, read_names
+from neurovault_ica.naming.name_files import name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.references import MIN_SHARE_IN_BRAIN, is_label_image
 
 
@@ -53,7 +53,7 @@ def read_regions(image: str, names_file: str | None) -> Regions:
             raise ValueError("no file beside it names its regions; give one as plot_components.atlas_names")
     except ValueError as error:
         raise ValueError(f"plot_components.atlas {image}: {error}") from error
-    return Regions(data.astype(np.int32), affine, name_by_value(read_names(file)))
+    return Regions(data.astype(np.int32), affine, name_by_value(read_name_file(file)))
 
 
 def region_at(regions: Regions | None, point: Point) -> str | None:

@@ -18,7 +18,7 @@ from neurovault_ica.images.matrix import standardize
 from neurovault_ica.images.mni_space import read_volumes
 from neurovault_ica.images.resampling import Plan, Target, plan_resampling, resample, target_of
 from neurovault_ica.naming.evidence import Found, Inputs
-from neurovault_ica.naming.name_files import is_image_file, names_beside, read_names
+from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.naming.references import check_networks
 from neurovault_ica.naming.term_files import find_term_files
@@ -165,7 +165,7 @@ def sample_maps(path: str, target: Target) -> Iterator[tuple[str, npt.NDArray[np
 def _volumes(path: str) -> Iterator[tuple[str, npt.NDArray[np.float32], Array]]:
     """Read one map at a time: term, volume, affine."""
     if is_image_file(path):
-        names = read_names(cast(str, names_beside(path)))
+        names = read_name_file(cast(str, names_beside(path)))
         img = _open_volumes(path, len(names))
         affine = np.asarray(img.affine, dtype=np.float64)
         for number, (_, term) in enumerate(names):

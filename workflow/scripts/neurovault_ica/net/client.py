@@ -219,7 +219,7 @@ class Client:
 
         return self._retries.persist(once, url)
 
-    def in_order(
+    def map_in_order(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
     ) -> Generator[Result, None, None]:
         """Map `function` over `items` in threads; results come in order.

@@ -32,7 +32,7 @@ def read_figure(figure: str) -> str:
         return data_uri(image.convert("RGB"), "WEBP", quality=90, method=4)
 
 
-def read_thumbnail(file: str) -> Row:
+def embed_thumbnail(file: str) -> Row:
     """Read a thumbnail (transparent around the brain) and its size in pixels."""
     with Image.open(file) as image:
         return {"picture": data_uri(image.convert("RGBA"), "WEBP", quality=80, method=2), "size": image.size}
@@ -53,7 +53,7 @@ def add_pictures(
     none = [""] * len(components)
     rows = zip(components, figures, thumbnails, networks or none, mixtures or none, strict=True)
     for component, figure, thumbnail, network, mixture in rows:
-        component |= {"figure": read_figure(figure), "thumbnail": read_thumbnail(thumbnail)}
+        component |= {"figure": read_figure(figure), "thumbnail": embed_thumbnail(thumbnail)}
         component |= {"network_figure": network and read_figure(network), "mixture": mixture and read_figure(mixture)}
 
 

@@ -9,14 +9,14 @@ from neurovault_ica.statistics.mixture import Mixture, activation_thresholds
 from neurovault_ica.types import Real
 
 
-class Limits(NamedTuple):
+class Thresholds(NamedTuple):
     """Smallest absolute values that are shown; infinite if nothing of this sign is shown."""
 
     positive: float
     negative: float
 
 
-def limits_of(values: Real, threshold: Mapping[str, float], fit: Mixture | None) -> Limits:
+def thresholds_of(values: Real, threshold: Mapping[str, float], fit: Mixture | None) -> Thresholds:
     """Compute the thresholds of one component from the configuration.
 
     Parameters
@@ -31,8 +31,8 @@ def limits_of(values: Real, threshold: Mapping[str, float], fit: Mixture | None)
     """
     if fit is not None:
         lowest, highest = float(values.min()), float(values.max())
-        return Limits(*activation_thresholds(fit, threshold["mixture"], lowest=lowest, highest=highest))
+        return Thresholds(*activation_thresholds(fit, threshold["mixture"], lowest=lowest, highest=highest))
     if "percentile" in threshold:
         limit = float(np.percentile(np.abs(values), threshold["percentile"]))
-        return Limits(limit, limit)
-    return Limits(float(threshold["z"]), float(threshold["z"]))
+        return Thresholds(limit, limit)
+    return Thresholds(float(threshold["z"]), float(threshold["z"]))
