@@ -69,7 +69,7 @@ def test_labels_name_the_place():
 def test_a_key_of_one_archive_is_needed_there_and_refused_elsewhere():
     (missing,) = find_contradictions(SETTINGS | {"source": "table"})
     assert missing == (
-        "archive.table: null with archive.source table is not valid; expected: a value, which this source needs"
+        "archive.table: null is not valid with archive.source table; expected: a value, which this source needs"
     )
     (useless,) = find_contradictions(SETTINGS | {"table": "x.tsv"})
     assert useless.endswith("expected: null, as only table uses it")
