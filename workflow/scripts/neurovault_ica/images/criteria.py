@@ -205,8 +205,10 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
     for criterion in CRITERIA:
         if criterion.map_types is not None and kind not in criterion.map_types:
             continue
-        value = min(measured[column] for column in criterion.columns)
         lowest, highest = _limit(criterion, criterion.lower, limits), _limit(criterion, criterion.upper, limits)
+        if lowest is None and highest is None:
+            continue
+        value = min(measured[column] for column in criterion.columns)
         if lowest is not None and value < lowest:
             return criterion.reason, value, lowest
         if highest is not None and value > highest:
