@@ -3,7 +3,7 @@
 from neurovault_ica.report.warnings import find_warnings, flags_of
 
 SOUND = {
-    "component": "ICA_00", "names": ["a", "b", "c"], "flags": None, "largest_collection_id": 7,
+    "component": "ICA_00", "names": ["a", "b", "c"], "mark": "", "flags": None, "largest_collection_id": 7,
     "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
     "r_bootstraps": 0.8, "r_split_half": 0.6,
     "n_significant_maps": None, "n_peaks": 3,
@@ -49,7 +49,7 @@ def test_a_worrying_run_in_words():
     assert "random starts disagree" in found[2]
     assert "(bootstrap or split-half)" in found[3]
     assert "collection 7 has 20.0 % of its squared loadings" in found[4]
-    assert "no term, metadata label or term map is significant (q < 0.05)" in found[7]
+    assert "no candidate name is significant (q < 0.05)" in found[7]
 
 
 def test_a_component_without_a_peak_is_reported():
@@ -80,8 +80,11 @@ def test_flags_have_short_names():
     assert flags_of(SOUND | {"flags": "of_tomorrow"}) == ["of_tomorrow"]
 
 
-def test_a_name_is_uncertain_only_if_neither_terms_nor_metadata_are_significant():
-    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["name uncertain"]
-    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["name uncertain"]
-    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
+def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
+    unsure = SOUND | {"mark": "n.s.", "n_significant_terms": 0}
+    assert flags_of(unsure) == ["name uncertain"]
+    assert flags_of(unsure | {"n_significant_labels": 0}) == ["name uncertain"]
+    assert flags_of(unsure | {"n_significant_labels": 2}) == []
     assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []
+    # Another source of names than the three that the page has tables of.
+    assert flags_of(unsure | {"mark": ""}) == []

@@ -75,9 +75,10 @@ def main(
     axis = axis_labels(labels, read_names(names))
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
+    covariances: Real = A
     if not ALGORITHMS[algorithm].is_orthogonal:
-        A = image_covariances(A, read_maps(components, mask).values)
-    ids, means = mean_correlations(A, sd, [row["collection_id"] for row in of_images])
+        covariances = image_covariances(A, read_maps(components, mask).values)
+    ids, means = mean_correlations(covariances, sd, [row["collection_id"] for row in of_images])
     known = {row["collection_id"]: row["collection_name"] for row in of_images}
     n_images = Counter(row["collection_id"] for row in of_images)
     write_table(

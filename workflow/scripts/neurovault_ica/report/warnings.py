@@ -110,14 +110,14 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:
     found = []
-    if not n_with_terms:
+    if not n_with_terms and not any(row["names"] for row in components):
         found.append("No image has term weights, so the components have no names.")
-    elif 2 * n_with_terms < n_images:
+    elif 0 < 2 * n_with_terms < n_images:
         found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names are based on these alone.")
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term, metadata label or term map is significant (q < {SIGNIFICANT_Q})."
+            f"{_listing(nameless)}: no candidate name is significant (q < {SIGNIFICANT_Q})."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
@@ -130,7 +130,9 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether terms, labels or term maps were tested and none is significant."""
+    """Tell whether candidate names were tested and none is significant."""
+    if component["names"] and not component["mark"]:
+        return False
     counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
     return 0 in counts and not any(counts)
 
