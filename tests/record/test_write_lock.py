@@ -238,6 +238,9 @@ def test_methods_have_the_numbers_of_the_run(lock):
         assert words in text, words
     assert "simulated" not in text
     assert "were simulated" in (lock("demo") / "write_lock/methods.md").read_text()
+    own = lock("own", source="table") / "write_lock"
+    assert "may be removed" not in (own / "methods.md").read_text()
+    assert "NeuroVault" not in (own / "references.bib").read_text().partition("% Data")[2]
 
 
 def test_the_works_that_are_cited_are_the_references(lock):

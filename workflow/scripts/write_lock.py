@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import lock_rows
 from neurovault_ica.record.bibliography import collection_entries, references_text
 from neurovault_ica.record.environment import environment
@@ -86,7 +87,11 @@ def main(
         },
         sort_keys=False,
     )
-    entries, without = collection_entries(studies, Counter(row["collection_id"] for row in used))
+    entries, without = collection_entries(
+        studies,
+        Counter(row["collection_id"] for row in used),
+        archive=open_archive(settings["archive"]).public_name,
+    )
     paragraphs = methods_text(facts, decomposed, settings)
     for path, text in ((methods, paragraphs), (references, references_text(entries, without, paragraphs))):
         with replacing(path) as temporary:
