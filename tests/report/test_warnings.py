@@ -60,10 +60,12 @@ def test_a_component_without_a_peak_is_reported():
 
 
 def test_missing_measurements_are_reported():
-    found = warnings_of([SOUND | {"n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}])
+    found = warnings_of(
+        [SOUND | {"mark": "untested", "n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}]
+    )
     assert [line.split(" (")[0] for line in found] == [
         "Stability across studies is unknown: there was no bootstrap or split-half analysis",
-        "The terms were not tested",
+        "The names were not tested",
     ]
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
 

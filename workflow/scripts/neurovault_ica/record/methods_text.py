@@ -221,7 +221,7 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
     return (
         f"**Reproducibility.** The analysis is a Snakemake workflow {cited('moelder2021snakemake')} run with Snakemake"
         f" {importlib.metadata.version('snakemake')}, Python {platform.python_version()}, {versions}"
-        f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL, size"
-        f" and SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
+        f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL or path, its"
+        f" size and its SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
         f" result.{caution}"
     )

@@ -28,7 +28,7 @@ REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 NO_TERMS = {
     "missing_file": "no term file in the archive",
     "not_asked": "not requested (neurosynth_url: null)",
-    "not_given": "no term file in the table",
+    "not_given": "no term file given",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
     "image_too_large": "image too large for Neurosynth",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.consensus import many_unconverged
+from neurovault_ica.naming.names import UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
@@ -90,9 +91,9 @@ def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
             "Stability across studies is unknown: there was no bootstrap or split-half analysis (run_ica.n_bootstraps"
             " and run_ica.n_splits are 0, or there are too few collections)."
         )
-    if all(row["n_significant_terms"] is None for row in components) and any(row["names"] for row in components):
+    if any(row["mark"] == UNTESTED for row in components):
         found.append(
-            "The terms were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
+            "The names were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
             " be noise."
         )
     return found
