@@ -111,7 +111,7 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert text.count("–: not tested in this run.") == 4
     assert "terms: not tested ; metadata: not tested ; term maps: not tested ." in text
     assert "untested ( ICA_00 term 1" in text
-    unnamed = "no candidate name is significant"
+    unnamed = "no candidate name is significant (q < 0.05)"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page
