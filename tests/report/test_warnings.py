@@ -30,7 +30,8 @@ def test_same_terms_in_another_order_are_the_same():
 
 def test_a_worrying_run_in_words():
     components = [
-        SOUND | {"names": [], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        SOUND
+        | {"names": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
         for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
     ]
     worried = CALM | {"converged": False, "n_restarts_converged": 12}
@@ -90,3 +91,5 @@ def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
     assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []
     # Another source of names than the three that the page has tables of.
     assert flags_of(unsure | {"mark": ""}) == []
+    # No name.
+    assert flags_of(SOUND | {"names": [], "n_significant_terms": None, "n_significant_labels": 0}) == []

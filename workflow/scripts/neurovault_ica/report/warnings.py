@@ -131,11 +131,9 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether candidate names were tested and none is significant."""
-    if component["names"] and not component["mark"]:
-        return False
+    """Tell whether there is a name, but neither it nor any label or term map is significant."""
     counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
-    return 0 in counts and not any(counts)
+    return bool(component["mark"]) and 0 in counts and not any(counts)
 
 
 def flags_in(component: Row) -> list[str]:
