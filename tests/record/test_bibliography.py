@@ -49,7 +49,7 @@ def test_reference_line():
 
 
 def test_references_are_what_is_cited_papers_and_a_comment_on_the_rest():
-    entries, without = collection_entries([study(7, DOI="10.1000/a"), study(8)], {7: 1, 8: 2})
+    entries, without = collection_entries([study(7, DOI="10.1000/a"), study(8)], {7: 1, 8: 2}, archive="NeuroVault")
     text = references_text(entries, without, "decomposed (Hyvärinen 1999), corrected (Benjamini and Hochberg 1995)")
     assert set(parse_bibtex(text)) == {"hyvarinen1999fastica", "benjamini1995fdr", "neurovault7"}
     assert text.endswith("\n% NeuroVault collection 8, 2 images: Study 8\n")
@@ -73,10 +73,16 @@ def test_bibtex_escapes(text, escaped):
 
 def test_collections_of_one_paper_share_an_entry():
     studies = [study(9, DOI="10.1000/ABC"), study(7, preprint_DOI="10.1000/abc"), study(8, DOI="10.1000/unused")]
-    entries, without = collection_entries(studies, {9: 2, 7: 1})
+    entries, without = collection_entries(studies, {9: 2, 7: 1}, archive="NeuroVault")
     assert without == []
     assert len(entries) == 1
     assert parse_bibtex(entries[0])["neurovault7"][1]["note"] == "NeuroVault collections 7, 9"
+
+
+def test_own_collections_are_not_said_to_be_in_a_public_archive():
+    entries, without = collection_entries([study("lab", DOI="10.1000/a"), study("b")], {"lab": 1, "b": 2}, archive="")
+    assert parse_bibtex(entries[0])["collectionlab"][1]["note"] == "collection lab"
+    assert without == ["% collection b, 2 images: Study b"]
 
 
 def test_authors():

@@ -40,6 +40,7 @@ def test_methods_follow_the_configuration():
         terms=terms,
         labels=[],
         map_terms=[],
+        names=[],
         stability=[dict.fromkeys(MEASURES)],
         networks=[],
         mixtures=[],
@@ -95,6 +96,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         ],
         labels=[{"q": 0.04}, {"q": 0.05}, {"q": None}],
         map_terms=[{"term": term, "q": q} for term, q in [("pain", 0.01), ("pain", 0.5), ("heat", 0.2), ("heat", 0.3)]],
+        names=[],
         stability=[],
         networks=[],
         mixtures=[],
@@ -136,6 +138,7 @@ def test_methods_describe_stability_and_flags():
         terms=[],
         labels=[],
         map_terms=[],
+        names=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))

@@ -74,6 +74,13 @@ def lock(tmp_path):
             "stability": stability,
             "enrichment": table("project_terms/desc-ICA_enrichment", []),
             "map_terms": table("project_terms/desc-ICA_termmaps", []),
+            "names": table(
+                "project_terms/desc-ICA_names",
+                [
+                    {"component": "ICA_00", "name": word("motor"), "source": "terms", "value": 1.0, "q": 0.01},
+                    {"component": "ICA_01", "name": word("task"), "mark": "n.s.", "source": "terms", "value": 0.5},
+                ],
+            ),
             "mixture": [],
             "networks": [],
         }
@@ -169,6 +176,7 @@ def test_an_image_without_download_status_is_a_defect():
         ("stability", "run_ica/desc-ICA_stability.tsv"),
         ("enrichment", "project_terms/desc-ICA_enrichment.tsv"),
         ("map_terms", "project_terms/desc-ICA_termmaps.tsv"),
+        ("names", "project_terms/desc-ICA_names.tsv"),
         ("mixture", "plot_components/desc-ICA_mixture.tsv"),
         ("networks", "match_networks/desc-ICA_networks.tsv"),
     ],
@@ -233,11 +241,15 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "17 bootstrap samples of the collections",
         "was 0.65 (lowest 0.60; 95th percentile under random rotation",
         "2 of 2 images had Neurosynth",
+        "1 of 2 components has a significant name (1 from terms).",
         "2 images in the lock (from 1 collection without a DOI) may be removed",
     ):
         assert words in text, words
     assert "simulated" not in text
     assert "were simulated" in (lock("demo") / "write_lock/methods.md").read_text()
+    own = lock("own", source="table") / "write_lock"
+    assert "may be removed" not in (own / "methods.md").read_text()
+    assert "NeuroVault" not in (own / "references.bib").read_text().partition("% Data")[2]
 
 
 def test_the_works_that_are_cited_are_the_references(lock):

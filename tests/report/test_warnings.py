@@ -3,7 +3,7 @@
 from neurovault_ica.report.warnings import find_warnings, flags_of
 
 SOUND = {
-    "component": "ICA_00", "names": ["a", "b", "c"], "flags": None, "largest_collection_id": 7,
+    "component": "ICA_00", "names": ["a", "b", "c"], "mark": "", "flags": None, "largest_collection_id": 7,
     "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
     "r_bootstraps": 0.8, "r_split_half": 0.6,
     "n_significant_maps": None, "n_peaks": 3,
@@ -30,7 +30,8 @@ def test_same_terms_in_another_order_are_the_same():
 
 def test_a_worrying_run_in_words():
     components = [
-        SOUND | {"names": [], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        SOUND
+        | {"names": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
         for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
     ]
     worried = CALM | {"converged": False, "n_restarts_converged": 12}
@@ -49,7 +50,7 @@ def test_a_worrying_run_in_words():
     assert "random starts disagree" in found[2]
     assert "(bootstrap or split-half)" in found[3]
     assert "collection 7 has 20.0 % of its squared loadings" in found[4]
-    assert "no term, metadata label or term map is significant (q < 0.05)" in found[7]
+    assert "no candidate name is significant (q < 0.05)" in found[7]
 
 
 def test_a_component_without_a_peak_is_reported():
@@ -60,10 +61,12 @@ def test_a_component_without_a_peak_is_reported():
 
 
 def test_missing_measurements_are_reported():
-    found = warnings_of([SOUND | {"n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}])
+    found = warnings_of(
+        [SOUND | {"mark": "untested", "n_significant_terms": None, "r_bootstraps": None, "r_split_half": None}]
+    )
     assert [line.split(" (")[0] for line in found] == [
         "Stability across studies is unknown: there was no bootstrap or split-half analysis",
-        "The terms were not tested",
+        "The names were not tested",
     ]
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
 
@@ -80,8 +83,13 @@ def test_flags_have_short_names():
     assert flags_of(SOUND | {"flags": "of_tomorrow"}) == ["of_tomorrow"]
 
 
-def test_a_name_is_uncertain_only_if_neither_terms_nor_metadata_are_significant():
-    assert flags_of(SOUND | {"n_significant_terms": 0}) == ["name uncertain"]
-    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["name uncertain"]
-    assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
+def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
+    unsure = SOUND | {"mark": "n.s.", "n_significant_terms": 0}
+    assert flags_of(unsure) == ["name uncertain"]
+    assert flags_of(unsure | {"n_significant_labels": 0}) == ["name uncertain"]
+    assert flags_of(unsure | {"n_significant_labels": 2}) == []
     assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []
+    # Another source of names than the three that the page has tables of.
+    assert flags_of(unsure | {"mark": ""}) == []
+    # No name.
+    assert flags_of(SOUND | {"names": [], "n_significant_terms": None, "n_significant_labels": 0}) == []

@@ -104,6 +104,8 @@ rule plot_relations:
         terms=rules.project_terms.output.terms,
         names=rules.project_terms.output.names,
     output:
+        "results/plot_relations/loadings.pdf",
+        "results/plot_relations/similarity.pdf",
         loadings_figure=shown(
             "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
         ),
@@ -112,7 +114,6 @@ rule plot_relations:
             "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
         ),
         similarity="results/plot_relations/similarity.tsv",
-        pdfs=expand("results/plot_relations/{figure}.pdf", figure=["loadings", "similarity"]),
     log:
         "logs/plot_relations.log",
     benchmark:

@@ -50,6 +50,7 @@ rule write_lock:
         terms=rules.project_terms.output.terms,
         enrichment=rules.project_terms.output.enrichment,
         map_terms=rules.project_terms.output.map_terms,
+        names=rules.project_terms.output.names,
         mixture=rules.plot_components.output.mixture,
         networks=rules.match_networks.output.networks if REFERENCE else [],
         results=[

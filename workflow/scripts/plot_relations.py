@@ -2,15 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
+from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations, read_loadings
 from neurovault_ica.figures.relations import axis_labels, draw_loadings, draw_similarity
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.images.maps import read_maps
@@ -67,21 +66,19 @@ def main(
     similarity_figure: str,
     similarity: str,
     algorithm: str,
-    pdfs: list[str],  # noqa: ARG001  save_figure writes them beside the PNGs
 ) -> None:
     """Draw both figures, and write the numbers in them as tables."""
     mpl.rcdefaults()
-    used: Mapping[Any, Row] = {row["image_id"]: row for row in read_table(images)}
-    mixed = read_table(mixing)
-    labels = [name for name in mixed[0] if name != "image_id"]
-    A = np.array([[row[label] for label in labels] for row in mixed])
-    of_images = [used[row["image_id"]] for row in mixed]
+    used = {row["image_id"]: row for row in read_table(images)}
+    image_ids, labels, A = read_loadings(mixing)
+    of_images = [used[image_id] for image_id in image_ids]
     axis = axis_labels(labels, read_names(names))
 
     sd = np.sqrt(np.load(reduction)["image_variance"])
+    covariances: Real = A
     if not ALGORITHMS[algorithm].is_orthogonal:
-        A = image_covariances(A, read_maps(components, mask).values)
-    ids, means = mean_correlations(A, sd, [row["collection_id"] for row in of_images])
+        covariances = image_covariances(A, read_maps(components, mask).values)
+    ids, means = mean_correlations(covariances, sd, [row["collection_id"] for row in of_images])
     known = {row["collection_id"]: row["collection_name"] for row in of_images}
     n_images = Counter(row["collection_id"] for row in of_images)
     write_table(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import lock_rows
 from neurovault_ica.record.bibliography import collection_entries, references_text
 from neurovault_ica.record.environment import environment
@@ -33,6 +34,7 @@ def main(
     terms: str,
     enrichment: str,
     map_terms: str,
+    names: str,
     mixture: str | list[str],
     networks: str | list[str],
     results: list[str],
@@ -61,6 +63,7 @@ def main(
         terms=read_table(terms),
         labels=read_table(enrichment),
         map_terms=read_table(map_terms),
+        names=read_table(names),
         stability=read_table(stability),
         networks=read_table(networks) if isinstance(networks, str) else [],
         mixtures=read_table(mixture) if isinstance(mixture, str) else [],
@@ -86,7 +89,11 @@ def main(
         },
         sort_keys=False,
     )
-    entries, without = collection_entries(studies, Counter(row["collection_id"] for row in used))
+    entries, without = collection_entries(
+        studies,
+        Counter(row["collection_id"] for row in used),
+        archive=open_archive(settings["archive"]).public_name,
+    )
     paragraphs = methods_text(facts, decomposed, settings)
     for path, text in ((methods, paragraphs), (references, references_text(entries, without, paragraphs))):
         with replacing(path) as temporary:

@@ -39,6 +39,8 @@ class Archive(ABC):
         Whether a rerun finds the same images without a lock.
     sentence : str
         Completes "The statistic maps ..." in the methods text. ``{key}`` cites that work of record/software.bib.
+    public_name : str
+        Name of the public archive that the collections are in, for references and the page; empty if there is none.
     rerun_note : str
         Tells the reader of a packed run where the images come from; empty if the lock says it.
     """
@@ -48,6 +50,7 @@ class Archive(ABC):
     is_demo: ClassVar[bool] = False
     is_fixed: ClassVar[bool] = True
     sentence: ClassVar[str]
+    public_name: ClassVar[str] = ""
     rerun_note: ClassVar[str] = ""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class CachedArchive(Archive):
     """Reads metadata, images and terms from a cache."""
 
+    public_name = "NeuroVault"
+
     @property
     def label(self) -> str:
         """What the page and messages call this archive."""

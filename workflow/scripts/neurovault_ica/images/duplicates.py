@@ -1,6 +1,5 @@
 """Find images that are copies of earlier images, or inverted copies."""
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,13 +33,7 @@ class Duplicate(NamedTuple):
     correlation: float
 
 
-def find_duplicates(
-    matrix: Rows,
-    threshold: float,
-    *,
-    rows: Iterable[int] | None = None,
-    random_state: int = 0,
-) -> list[Duplicate]:
+def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
     """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
 
     A random subset of voxels gives the candidates, and only these are compared on all voxels. With 10,000 images this
@@ -52,51 +45,46 @@ def find_duplicates(
         Only ``len(matrix)`` and ``matrix[row]`` are used.
     threshold : float
         Smallest absolute Pearson correlation of two copies, over all voxels.
-    rows : iterable of int, optional
-        The rows to compare; all by default. Of two copies, the one that comes first here is kept.
-    random_state : int
-        Seed of the subset.
 
     Returns
     -------
     list of Duplicate
-        In the order of `rows`. An image without variance is not a copy.
+        In the order of the images. An image without variance is not a copy.
     """
-    order = np.arange(len(matrix)) if rows is None else np.array(list(rows), dtype=np.intp)
-    subset = _standardised_subset(matrix, order, random_state)
+    subset = _standardised_subset(matrix)
     duplicates: list[Duplicate] = []
-    is_kept = np.ones(len(order), dtype=bool)
-    for start in range(0, len(order), BLOCK_IMAGES):
+    is_kept = np.ones(len(matrix), dtype=bool)
+    for start in range(0, len(matrix), BLOCK_IMAGES):
         block = subset[start : start + BLOCK_IMAGES]
         similarity = block @ subset[: start + len(block)].T
-        for position, row_similarity in enumerate(similarity, start):
-            earlier = np.abs(row_similarity[:position])
-            near = np.flatnonzero((earlier >= threshold - SUBSET_MARGIN) & is_kept[:position])
+        for row, row_similarity in enumerate(similarity, start):
+            earlier = np.abs(row_similarity[:row])
+            near = np.flatnonzero((earlier >= threshold - SUBSET_MARGIN) & is_kept[:row])
             # Start with the largest correlation; among equal ones, with the earliest image.
             for other in near[np.argsort(-earlier[near].round(3), kind="stable")]:
-                r = _correlation(matrix[int(order[position])], matrix[int(order[other])])
+                r = _correlation(matrix[row], matrix[int(other)])
                 if abs(r) >= threshold:
                     reason = "duplicate" if r > 0 else "inverted_contrast"
-                    duplicates.append(Duplicate(int(order[position]), int(order[other]), reason, round(r, 6)))
-                    is_kept[position] = False
+                    duplicates.append(Duplicate(row, int(other), reason, round(r, 6)))
+                    is_kept[row] = False
                     break
     return duplicates
 
 
-def _standardised_subset(matrix: Rows, order: NDArray[np.intp], random_state: int) -> NDArray[np.float32]:
+def _standardised_subset(matrix: Rows) -> NDArray[np.float32]:
     """Return a random subset of voxels (n_images, n_subset), each image centred and scaled to length 1.
 
     Images without variance become 0.
     """
-    n_voxels = len(matrix[0]) if len(order) else 0
-    rng = np.random.default_rng(random_state)
+    n_voxels = len(matrix[0]) if len(matrix) else 0
+    rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(n_voxels, size=min(N_SUBSET_VOXELS, n_voxels), replace=False))
-    subset = np.empty((len(order), chosen.size), dtype=np.float32)
-    for position, row in enumerate(order):
-        voxels = matrix[int(row)][chosen].astype(np.float64)
+    subset = np.empty((len(matrix), chosen.size), dtype=np.float32)
+    for row in range(len(matrix)):
+        voxels = matrix[row][chosen].astype(np.float64)
         voxels -= voxels.mean()
         length = np.linalg.norm(voxels)
-        subset[position] = voxels / length if length else 0
+        subset[row] = voxels / length if length else 0
     return subset
 
 

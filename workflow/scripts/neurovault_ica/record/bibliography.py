@@ -73,11 +73,28 @@ def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 
-def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) -> tuple[list[str], list[str]]:
+def collection_entries(
+    collections: Iterable[Row], n_used: Mapping[str, int], *, archive: str
+) -> tuple[list[str], list[str]]:
     """Write an entry for each DOI of the used collections, and a comment for each collection without a DOI.
 
     Collections of the same paper share one entry.
+
+    Parameters
+    ----------
+    collections : iterable of mappings
+        Rows of collections.tsv.
+    n_used : mapping of str to int
+        Number of used images by collection id.
+    archive : str
+        Name of the public archive that the collections are in, or empty.
+
+    Returns
+    -------
+    entries, without : list of str
+        BibTeX entries, and comments.
     """
+    kind_of_collection = f"{archive} collection".strip()
     papers: dict[str, list[Row]] = {}
     without = []
     for collection in sorted(collections, key=lambda row: natural_key(row["collection_id"])):
@@ -88,20 +105,20 @@ def collection_entries(collections: Iterable[Row], n_used: Mapping[str, int]) ->
         elif count:
             name = escape_bibtex(collection["name"] or "")
             images = f"{count:,} image{'' if count == 1 else 's'}"
-            without.append(f"% NeuroVault collection {collection['collection_id']}, {images}: {name}")
+            without.append(f"% {kind_of_collection} {collection['collection_id']}, {images}: {name}")
     entries = []
     for group in papers.values():
         first = group[0]
         numbers = ", ".join(str(collection["collection_id"]) for collection in group)
         fields = {
             "author": bibtex_authors(first["authors"]),
-            "title": "{" + escape_bibtex(first["name"] or f"NeuroVault collection {first['collection_id']}") + "}",
+            "title": "{" + escape_bibtex(first["name"] or f"{kind_of_collection} {first['collection_id']}") + "}",
             "journal": escape_bibtex(first["journal_name"] or ""),
             "doi": first["doi"],
-            "note": f"NeuroVault collection{'s' if len(group) > 1 else ''} {numbers}",
+            "note": f"{kind_of_collection}{'s' if len(group) > 1 else ''} {numbers}",
         }
         kind = "article" if fields["journal"] else "misc"
-        entries.append(bibtex_entry(kind, f"neurovault{first['collection_id']}", fields))
+        entries.append(bibtex_entry(kind, f"{(archive or 'collection').lower()}{first['collection_id']}", fields))
     return entries, without
 
 

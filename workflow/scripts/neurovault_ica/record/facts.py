@@ -20,6 +20,7 @@ def run_facts(
     terms: list[Row],
     labels: list[Row],
     map_terms: list[Row],
+    names: list[Row],
     stability: list[Row],
     networks: list[Row],
     mixtures: list[Row],
@@ -46,6 +47,10 @@ def run_facts(
         "term_map_pairs_significant": sum(is_significant(row["q"]) for row in map_terms),
         "labels_tested": sum(row["q"] is not None for row in labels),
         "labels_significant": sum(is_significant(row["q"]) for row in labels),
+        # Components with a significant name, by the source of the name.
+        "components_named": dict(
+            sorted(Counter(row["source"] for row in names if row["name"] and not row["mark"]).items())
+        ),
         "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),

@@ -26,7 +26,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             threshold_paragraph(facts, settings),
             names_paragraph(facts, settings),
             *networks_paragraph(facts, settings),
-            _reproducibility_paragraph(facts),
+            _reproducibility_paragraph(facts, open_archive(settings["archive"]).public_name),
         ]
     )
     works = [reference_line(work) for _, work in sorted(WORKS.items()) if cite(work) in body]
@@ -206,13 +206,13 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     )
 
 
-def _reproducibility_paragraph(facts: Mapping[str, Any]) -> str:
+def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
     caution = ""
-    if facts["locked_images_without_doi"]:
+    if archive and facts["locked_images_without_doi"]:
         caution = (
             f" {number(facts['locked_images_without_doi'], 'image')} in the lock (from"
             f" {number(facts['locked_collections_without_doi'], 'collection')} without a DOI) may be removed from"
-            " NeuroVault."
+            f" {archive}."
         )
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
@@ -221,7 +221,7 @@ def _reproducibility_paragraph(facts: Mapping[str, Any]) -> str:
     return (
         f"**Reproducibility.** The analysis is a Snakemake workflow {cited('moelder2021snakemake')} run with Snakemake"
         f" {importlib.metadata.version('snakemake')}, Python {platform.python_version()}, {versions}"
-        f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL, size"
-        f" and SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
+        f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL or path, its"
+        f" size and its SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
         f" result.{caution}"
     )

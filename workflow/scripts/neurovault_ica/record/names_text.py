@@ -15,7 +15,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     """Describe how components got their names, and the evidence for them."""
     if not facts["images_with_terms"]:
         start = "**Names.** No image had term weights, so the components have no terms."
-        return start + _labels(facts, settings) + _maps(facts)
+        return start + _labels(facts, settings) + _maps(facts) + _decision(facts)
     through = (
         "the images' loadings (the mixing matrix, whose columns are the interpretable patterns;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -33,7 +33,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
         f" not counted as zero. The weights were projected on the components through {through}{centred}."
         f" {_evidence(facts, settings)}"
-        f"{_labels(facts, settings)}{_maps(facts)}"
+        f"{_labels(facts, settings)}{_maps(facts)}{_decision(facts)}"
     )
 
 
@@ -75,6 +75,16 @@ def _maps(facts: Mapping[str, Any]) -> str:
             f" {SIGNIFICANT_Q}"
         )
     return f" The component maps were correlated over the mask with {number(facts['term_maps'], 'term map')}{found}."
+
+
+def _decision(facts: Mapping[str, Any]) -> str:
+    """State how many components have a significant name, and from which source."""
+    if not facts["components_named"]:
+        return " No component has a significant name."
+    named = sum(facts["components_named"].values())
+    sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
+    have = "has" if named == 1 else "have"
+    return f" {named} of {number(facts['components'], 'component')} {have} a significant name ({sources})."
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -10,13 +10,13 @@ function readJson(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** Compare as numbers if both are numbers, otherwise as texts. Missing values come last in either direction. */
+/** Compare as numbers if both are numbers, otherwise as texts, with sub-9 before sub-10. Missing values come last. */
 function compare(first, second, direction) {
   if (first === second) return 0;
   if (first === "") return 1;
   if (second === "") return -1;
   const [one, other] = [Number(first), Number(second)];
-  const order = Number.isNaN(one) || Number.isNaN(other) ? first.localeCompare(second) : one - other;
+  const order = Number.isNaN(one) || Number.isNaN(other) ? first.localeCompare(second, undefined, {numeric: true}) : one - other;
   return direction * order;
 }
 

@@ -28,7 +28,7 @@ REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 NO_TERMS = {
     "missing_file": "no term file in the archive",
     "not_asked": "not requested (neurosynth_url: null)",
-    "not_given": "no term file in the table",
+    "not_given": "no term file given",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
     "image_too_large": "image too large for Neurosynth",
@@ -66,7 +66,7 @@ def describe_components(
     stability: Sequence[Row],
     thresholds: Mapping[str, list[Row]],
     mixing: Sequence[Row],
-    collection_of: Mapping[int, int],
+    collection_of: Mapping[str, str],
     images: Mapping[str, list[Row]],
     collections: Mapping[str, list[Row]],
     terms: Mapping[str, list[Row]],
@@ -114,14 +114,14 @@ def describe_components(
     return described
 
 
-def histogram(loadings: Sequence[tuple[float, int]], collection_id: int | None) -> Row:
+def histogram(loadings: Sequence[tuple[float, str]], collection_id: str | None) -> Row:
     """Make a histogram of the loadings, symmetric around 0, with one collection counted separately.
 
     Parameters
     ----------
-    loadings : list of (float, int)
+    loadings : list of (float, str)
         Loading and collection of each image.
-    collection_id : int or None
+    collection_id : str or None
         The collection to count separately.
 
     Returns
@@ -219,7 +219,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
     return steps
 
 
-def count_missing_terms(status: Iterable[Row], used: Iterable[int]) -> tuple[int, list[tuple[str, int]]]:
+def count_missing_terms(status: Iterable[Row], used: Iterable[str]) -> tuple[int, list[tuple[str, int]]]:
     """Count the used images that have terms, and the reasons why others have none."""
     by_image = {row["image_id"]: row for row in status}
     found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]

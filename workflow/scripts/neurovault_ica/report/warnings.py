@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.consensus import many_unconverged
+from neurovault_ica.naming.names import UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
@@ -90,9 +91,9 @@ def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
             "Stability across studies is unknown: there was no bootstrap or split-half analysis (run_ica.n_bootstraps"
             " and run_ica.n_splits are 0, or there are too few collections)."
         )
-    if all(row["n_significant_terms"] is None for row in components) and any(row["names"] for row in components):
+    if any(row["mark"] == UNTESTED for row in components):
         found.append(
-            "The terms were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
+            "The names were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
             " be noise."
         )
     return found
@@ -110,14 +111,14 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:
     found = []
-    if not n_with_terms:
+    if not n_with_terms and not any(row["names"] for row in components):
         found.append("No image has term weights, so the components have no names.")
-    elif 2 * n_with_terms < n_images:
+    elif 0 < 2 * n_with_terms < n_images:
         found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names are based on these alone.")
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term, metadata label or term map is significant (q < {SIGNIFICANT_Q})."
+            f"{_listing(nameless)}: no candidate name is significant (q < {SIGNIFICANT_Q})."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
@@ -130,9 +131,9 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether terms, labels or term maps were tested and none is significant."""
+    """Tell whether there is a name, but neither it nor any label or term map is significant."""
     counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
-    return 0 in counts and not any(counts)
+    return bool(component["mark"]) and 0 in counts and not any(counts)
 
 
 def flags_in(component: Row) -> list[str]:

@@ -45,7 +45,7 @@ class Groups(NamedTuple):
     sizes: npt.NDArray[np.intp]  # (n_collections,), number of images of each collection
 
 
-def group(collections: Sequence[int]) -> Groups:
+def group(collections: Sequence[str]) -> Groups:
     """Sort images by collection."""
     member = np.array(number_groups(collections)[1], dtype=int)
     sizes = np.bincount(member)
@@ -121,7 +121,7 @@ def _intraclass_correlation(values: Real, means: Real, sizes: Real) -> Real:
 def associate(
     loadings: Array,
     features: Real,
-    collections: Sequence[int],
+    collections: Sequence[str],
     *,
     n_permutations: int,
     random_state: int,
@@ -139,7 +139,7 @@ def associate(
     features : array of shape (n_images, n_features)
         Term weights, or 1 for images with a label and 0 for images without. NaN is missing and is replaced by the mean
         of the feature, which is neutral.
-    collections : sequence of int
+    collections : sequence of str
         The collection of each image.
     n_permutations : int
         Number of permutations of the collections, up to 100 times as many for small p. The number of random maps is 100
