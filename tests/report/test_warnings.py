@@ -30,7 +30,7 @@ def test_same_terms_in_another_order_are_the_same():
 
 def test_a_worrying_run_in_words():
     components = [
-        SOUND | {"names": [], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        SOUND | {"names": [f"word {k}"], "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
         for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
     ]
     worried = CALM | {"converged": False, "n_restarts_converged": 12}
@@ -83,5 +83,8 @@ def test_flags_have_short_names():
 def test_a_name_is_uncertain_only_if_neither_terms_nor_metadata_are_significant():
     assert flags_of(SOUND | {"n_significant_terms": 0}) == ["name uncertain"]
     assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 0}) == ["name uncertain"]
+    assert flags_of(SOUND | {"names": [], "n_significant_terms": None, "n_significant_labels": 0}) == [], (
+        "there is no name"
+    )
     assert flags_of(SOUND | {"n_significant_terms": 0, "n_significant_labels": 2}) == []
     assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []

@@ -132,7 +132,7 @@ def flags_of(component: Row) -> list[str]:
 def is_unnamed(component: Row) -> bool:
     """Tell whether terms, labels or term maps were tested and none is significant."""
     counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
-    return 0 in counts and not any(counts)
+    return bool(component["names"]) and 0 in counts and not any(counts)
 
 
 def flags_in(component: Row) -> list[str]:
