@@ -56,14 +56,14 @@ To repeat it, you need Python {python} and make. Run this in an empty clone of t
 
     make verify RUN=path/to/this/folder/run.json
 
-This installs requirements.lock, downloads and verifies the images in images.lock.tsv, computes everything again in the
+This installs requirements.lock, gets and verifies the images in images.lock.tsv, computes everything again in the
 folder rerun, and compares the results. They are the same byte for byte on the same kind of processor
 ({processor}), and within {tolerance:g} of the largest value on another.
 {source}
 | file | content |
 |---|---|
 | config.yaml | the configuration |
-| images.lock.tsv | every image with URL, SHA-256 checksum and metadata |
+| images.lock.tsv | every image with URL or path, SHA-256 checksum and metadata |
 | run.json | versions, processor, seeds, counts and SHA-256 checksum of every result |
 | requirements.lock, envs/ | the software, for pip, uv and conda |
 | results/ | the results, except those as large as the images |

@@ -69,7 +69,7 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
         table=str(orders),
         figure=str(tmp_path / "orders.png"),
         advice=str(tmp_path / "advice.txt"),
-        orders=[2, 6, 3, 50],
+        orders=[2, 6, 3, 20, 50],
         n_restarts=4,
         n_bootstraps=8,
         n_splits=3,
@@ -78,10 +78,12 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
         **HOW,
     )
     rows = read_table(orders)
-    assert [row["n_components"] for row in rows] == [2, 3, 6], "36 images have no 50 components"
+    assert [row["n_components"] for row in rows] == [2, 3, 6, 20], "36 images have no 50 components"
     assert rows[1]["reproduced"] == N_NETWORKS
     assert rows[2]["reproduced"] == N_NETWORKS
     assert rows[1]["r_split_half"] > 0.8 > rows[2]["r_split_half"]
+    assert rows[3]["r_bootstraps"] is not None
+    assert rows[3]["reproduced"] is None, "halves of 18 images have no 20 components, so orders cannot be compared"
     variance = np.load(reduced["reduction"])["eigenvalues"]
     assert rows[2]["variance_explained"] == pytest.approx(variance[:6].sum() / variance.sum(), rel=1e-6)
     Z = np.load(reduced["whitened"])
@@ -109,8 +111,9 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
         ([row(10, 9), row(20, 18), row(40, 20)], "n_components: 20. With 20 components, 18 are reproduced"),
         ([row(10, 9), row(20, 18), row(40, 20)], "With more components, at most 20 are reproduced."),
         ([row(10, 9), row(20, 18), row(40, 20)], "Orders tried: 10, 20, 40."),
-        ([row(10, 9), row(20, 18)], "No larger order could be judged"),
+        ([row(10, 9), row(20, 18)], "No larger order was tried"),
         ([row(10, 9), row(20, None)], "n_components: 10"),
+        ([row(10, 9), row(20, None)], "Larger orders have too few images for bootstrap samples or split halves."),
         ([row(10, 0), row(20, 0)], "no component was reproduced across studies with any of them"),
         ([row(10, None)], "could not be measured"),
         ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; the difference of one may"),

@@ -55,7 +55,7 @@ def main(
     _, _, term_loadings = read_loadings(mixing if projection == "mixing" else unmixing)
     weights = read_term_weights(term_weights, image_ids)
     if not weights.rows:
-        logging.warning("no image has term weights, so there are no terms")
+        logging.warning("no image has term weights, so components get no names from terms")
     save_weights(matrix, weights, image_ids)
     frequent = vocabulary_rows(weights)
     write_table(vocabulary, frequent)
@@ -85,14 +85,15 @@ def main(
             write_table(tables[source.table], found[source.name].rows)
     candidates = {name: one.candidates for name, one in found.items()}
     write_table(names, name_components(labels, candidates, [source.name for source in SOURCES if source.may_name]))
-    logging.info(
-        "%d of %d images have term weights, for %d terms; projected through the %s matrix",
-        len(weights.rows),
-        len(image_ids),
-        len(weights.terms),
-        projection,
-    )
-    logging.info("terms with the highest mean weights: %s", ", ".join(row["term"] for row in frequent[:10]) or "none")
+    if weights.rows:
+        logging.info(
+            "%d of %d images have term weights, for %d terms; projected through the %s matrix",
+            len(weights.rows),
+            len(image_ids),
+            len(weights.terms),
+            projection,
+        )
+        logging.info("terms with the highest mean weights: %s", ", ".join(row["term"] for row in frequent[:10]))
 
 
 if __name__ == "__main__":

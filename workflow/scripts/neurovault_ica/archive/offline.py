@@ -11,7 +11,7 @@ class Offline(CachedArchive):
 
     name = "offline"
     sentence = "came from NeuroVault {gorgolewski2015neurovault}"
-    rerun_note = "\nThe images were read from a NeuroVault cache on disk; name yours with DATA=/path/to/it.\n"
+    rerun_note = "\nThe images were read from a NeuroVault cache on disk. Name yours: add DATA=path/to/it.\n"
 
     @property
     def forbids_network(self) -> bool:

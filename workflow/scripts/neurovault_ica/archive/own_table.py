@@ -32,7 +32,7 @@ class OwnTable(Archive):
     name = "table"
     own_keys = ("table",)
     sentence = "were our own"
-    rerun_note = "\nThe images are not from NeuroVault and not in this folder; DATA= names the folder of their table.\n"
+    rerun_note = "\nThe images are not in this folder. Name the folder of their table: add DATA=path/to/it.\n"
 
     @property
     def data_dir(self) -> str:

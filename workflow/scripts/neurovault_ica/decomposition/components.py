@@ -101,6 +101,6 @@ def explain_problems(summary: Mapping[str, Any]) -> list[str]:
     if found:
         found.append(
             "the images may not support this many components: lower run_ica.n_components, or run `snakemake --cores 2"
-            " scan_components` to compare numbers of components"
+            " scan_components`, with the same --configfile, to compare numbers of components"
         )
     return found

@@ -79,14 +79,15 @@ def scan_order(
     )
     measures = collect_measures(judge_by_restarts(solution.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
-    judged = bootstraps or halves
+    # Fewer criteria flag fewer components, so count only if all requested criteria could be measured.
+    measured = (bootstraps or not n_bootstraps) and (halves or not n_splits) and (bootstraps or halves)
     return {
         "n_components": n_components,
         "converged": solution.converged,
         "restarts_converged": sum(restart.converged for restart in restarts),
         **{name: None if values is None else values.mean() for name, values in measures.items()},
         "start_dependent": sum("start_dependent" in flags for flags in raised),
-        "reproduced": sum("not_reproduced" not in flags for flags in raised) if judged else None,
+        "reproduced": sum("not_reproduced" not in flags for flags in raised) if measured else None,
     }
 
 
@@ -132,8 +133,10 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
         f"Advice: run_ica.n_components: {order}.",
         f"With {order} components, {_are_reproduced(reproduced)} across studies (without the flag not_reproduced).",
     ]
-    if best is judged[-1]:
-        sentences.append("No larger order could be judged: try larger ones.")
+    if best is rows[-1]:
+        sentences.append("No larger order was tried: try larger ones.")
+    elif best is judged[-1]:
+        sentences.append("Larger orders have too few images for bootstrap samples or split halves.")
     else:
         sentences.append(f"With more components, at most {_are_reproduced(most)}.")
         sentences.append("More components may split networks more finely; then rely on those without flags.")
