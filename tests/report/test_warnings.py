@@ -46,7 +46,7 @@ def test_a_worrying_run_in_words():
         "ICA_00 and ICA_01",
         "More images were rejected (9) than used (5); see the reasons below.",
     ]
-    assert "random starts disagree" in found[2]
+    assert "different random starts give different components" in found[2]
     assert "(bootstrap or split-half)" in found[3]
     assert "collection 7 has 20.0 % of its squared loadings" in found[4]
     assert "no term, metadata label or term map is significant (q < 0.05)" in found[7]

@@ -121,6 +121,6 @@ def log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDA
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # BLAS uses one thread, because the number of threads would change the last bit.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

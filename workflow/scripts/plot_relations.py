@@ -69,7 +69,7 @@ def main(
     algorithm: str,
     pdfs: list[str],  # noqa: ARG001  save_figure writes them beside the PNGs
 ) -> None:
-    """Draw both figures, and write the numbers in them as tables."""
+    """Draw both figures, and write their numbers as tables."""
     mpl.rcdefaults()
     used: Mapping[Any, Row] = {row["image_id"]: row for row in read_table(images)}
     mixed = read_table(mixing)

@@ -79,7 +79,7 @@ def main(
         random_state=random_state,
         threads=threads,
     )
-    # BLAS uses one thread, because the number of threads changes the order of summation and so the last digit.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         found = {source.name: source.find(inputs) for source in SOURCES}
     for source in SOURCES:

@@ -46,7 +46,7 @@ def find_flags(
     -------
     list of list of str
         ``start_dependent``: the restarts disagree. ``not_reproduced``: correlations with the components of
-        resampled collections are low or not above chance. ``one_collection``: the share of a single collection is too large.
+        resampled collections are low or not above chance. ``one_collection``: one collection has too large a share.
     """
 
     def below(name: str) -> npt.NDArray[np.bool_]:

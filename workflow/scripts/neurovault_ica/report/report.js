@@ -10,7 +10,7 @@ function readJson(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** Compare as numbers if both are numbers, otherwise as texts. Missing values come last in either direction. */
+/** Compare as numbers if both are numbers, otherwise as text. Missing values come last in both directions. */
 function compare(first, second, direction) {
   if (first === second) return 0;
   if (first === "") return 1;
@@ -106,7 +106,7 @@ function linkNeighbours(article) {
   }
 }
 
-/** Show what the URL's fragment names: a single component, or the page. */
+/** Show the target of the URL's fragment: a single component, or the whole page. */
 function route() {
   const target = document.getElementById(location.hash.slice(1));
   const article = target?.matches("article.component") ? target : null;
