@@ -30,7 +30,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     )
     return (
         f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had term weights"
-        f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of the image with the meta-analytic"
+        f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
         f" not counted as zero. The weights were projected onto the components through {through}{centred}."
         f" {_evidence(facts, settings)}"

@@ -64,11 +64,11 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     found = []
     flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
     if flagged["start_dependent"]:
-        found.append(f"{_listing(flagged['start_dependent'])}: different random starts give different components.")
+        found.append(f"Different random starts give different components: {_listing(flagged['start_dependent'])}.")
     if flagged["not_reproduced"]:
         found.append(
-            f"{_listing(flagged['not_reproduced'])}: not reproduced across studies (bootstrap or split-half), or no"
-            " better than chance. These may not appear in other samples of studies."
+            "Not reproduced across studies (bootstrap or split-half), or no better than chance:"
+            f" {_listing(flagged['not_reproduced'])}. These may not appear in other samples of studies."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
@@ -99,7 +99,7 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
     if not empty:
         return []
     return [
-        f"{_listing(empty)}: no value reaches the threshold (plot_components.threshold). There are no peaks, and the"
+        f"No value reaches the threshold (plot_components.threshold): {_listing(empty)}. There are no peaks, and the"
         " figures show no activation."
     ]
 
@@ -113,7 +113,7 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no term, metadata label or term map is significant (q < {SIGNIFICANT_Q})."
+            f"No term, metadata label or term map is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
