@@ -1,4 +1,4 @@
-"""Make NeuroVault caches of any size from real maps and, if more are needed, mixtures of them with noise."""
+"""Make NeuroVault caches of any size from real maps. If more are needed, add mixtures of these maps with noise."""
 
 import functools
 import json
@@ -14,13 +14,14 @@ from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 PER_COLLECTION = 5
+# Number of simulated maps if there are no real ones. Further images are mixtures of them.
 N_SIMULATED = 60
 SHAPE = (91, 109, 91)
 AFFINE = np.array([[-2, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1.0]])
 
 
 def find_images(archive: Path) -> list[Path]:
-    """List the images in a cache with one volume of data, which both sides of a comparison can use."""
+    """List the images of a cache that have a single volume with data, which both sides of a comparison can use."""
     files = sorted(archive.glob("neurovault/collection_*/image_*.nii.gz"))
     return [file for file in files if _is_readable(file)]
 

@@ -37,8 +37,10 @@ Result = Iterator[tuple[str, list[Array]]]
 BRAIN = load_mni152_brain_mask(resolution=6)
 MASK = np.asarray(BRAIN.dataobj) > 0
 VOXEL_MM = 6.0
+# 5 % of 1 + 39 is a whole number, so p can be exactly 0.05.
 N_PERMUTATIONS = 39
 N_TERMS, N_NETWORKS = 40, 10
+# Number of images of each collection.
 COLLECTIONS = {
     "24 of 3": [3] * 24,
     "1 to 60": [60, 40, 20, 10, 5, 5, 3, 3, 2, 2] + [1] * 14,
@@ -139,7 +141,7 @@ def _associate(rng: Rng, loadings: Array, features: Array, collections: Array, d
     options = {"n_permutations": N_PERMUTATIONS, "random_state": seed}
     result = associate(loadings, features, collections.tolist(), **options, draw_weights=draw_weights)
     if result is None:
-        raise RuntimeError("nothing was tested: a simulation has fewer than eight collections")
+        raise RuntimeError("nothing was tested: a simulation has fewer than eight collections; add more to COLLECTIONS")
     return result.p
 
 

@@ -7,8 +7,8 @@ cache. If it has too few images, mixtures of them with noise are added; if it ha
 
 Both sides run in turn. Each starts new processes with the images on disk and ends with a figure of every component. The
 workflow uses presets/nilearn_example.yaml, which runs FastICA once. With --default, the workflow also runs with the
-restarts, bootstraps and split halves of config.yaml. Wall time includes the start of Snakemake. Memory is resident
-memory, including mapped files. The example is skipped for sizes above --largest-example.
+restarts, bootstraps and split halves of config.yaml. Wall time includes the start of Snakemake. Memory is the resident
+memory of the largest process, including mapped files. The example is skipped for sizes above --largest-example.
 
 With --out, measurements (scale.tsv) and a plot of cost against the number of images (scale.png) are written to that
 folder; sizes measured earlier are kept. If the folder has a scale.md, its tables are updated. Without --sizes, nothing
@@ -40,6 +40,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("Snakefile", "config.yaml", "workflow", "profiles", "presets", "envs")
+# Seconds between measurements of the running processes.
 POLL_S = 0.05
 
 # nilearn's example without its downloads. It prints the wall and CPU time of each step, in seconds.

@@ -116,7 +116,7 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
         ([row(10, 9), row(20, None)], "Larger orders have too few images for bootstrap samples or split halves."),
         ([row(10, 0), row(20, 0)], "no component was reproduced across studies with any of them"),
         ([row(10, None)], "could not be measured"),
-        ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; the difference of one may"),
+        ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; a difference of one may"),
         ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8)], "With 20 components, 3 of 20 restarts did not"),
         ([row(10, 9), row(30, 8, converged=False)], "With 30 components, the final run did not converge"),
     ],
@@ -128,7 +128,7 @@ def test_the_advice_follows_from_the_numbers(rows, words):
 
 
 def test_zero_reproduced_is_not_offered_as_one_fewer_than_one():
-    assert "difference of one" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
+    assert "a difference of one" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
 
 
 def test_each_order_up_to_the_rank_is_tried_once(caplog):

@@ -50,8 +50,8 @@ def test_two_maps_of_one_term_keep_their_names(tmp_path):
 def test_problems_are_explained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "terms.nii.gz", "named.nii", "named.txt", "table.tsv", "maps/pain.nii", "empty/readme.txt")
-    assert "there is no file or folder nowhere (looked from " in explain_problem("nowhere")
-    assert "the folder empty has no map of a term; expected: files such as pain_z.nii.gz" in explain_problem("empty")
+    assert "there is no file or folder nowhere (current folder: " in explain_problem("nowhere")
+    assert "the folder empty has no map of a term; it needs files such as pain_z.nii.gz" in explain_problem("empty")
     assert "table.tsv is neither a folder nor a NIfTI file" in explain_problem("table.tsv")
     assert "no file names the volumes of terms.nii.gz; put terms.txt with one term per line" in explain_problem(
         "terms.nii.gz"

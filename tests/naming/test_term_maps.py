@@ -111,7 +111,7 @@ def test_maps_that_cannot_be_used_are_refused(run, tmp_path):
     (tmp_path / "cut.txt").write_text("pain\nwarmth\nitch\n")
     content = (tmp_path / "cut.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(content[: len(content) // 2])
-    refused(packed, "the file is damaged")
+    refused(packed, "replace the damaged file")
 
 
 def test_maps_outside_the_mask_are_dropped_with_a_warning(run, caplog):

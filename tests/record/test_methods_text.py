@@ -48,7 +48,7 @@ def test_methods_follow_the_configuration():
     text = methods_text(facts, decomposition, settings)
     for words in (
         "without a limit on the number of images per collection",
-        "All passed quality control",
+        "None failed quality control",
         "third-order spline interpolation",
         "extrapolation from the edge of the data",
         "a study-specific mask",
@@ -160,8 +160,8 @@ def test_methods_describe_stability_and_flags():
         "was 0.60 (lowest 0.40; 95th percentile under random rotation: 0.55)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
-        "Of 2 components, 1 is flagged as not_reproduced (mean |r| in bootstrap samples below 0.5, or mean |r| between"
-        " halves below 0.4, or not above chance); 2 are flagged as one_collection (share of a single collection in the"
+        "Of 2 components, 1 was flagged as not_reproduced (mean |r| in bootstrap samples below 0.5, or mean |r| between"
+        " halves below 0.4, or not above chance); 2 were flagged as one_collection (share of a single collection in the"
         " squared loadings above 0.6).",
     ):
         assert words in text, words

@@ -227,8 +227,8 @@ def test_methods_have_the_numbers_of_the_run(lock):
     for words in (
         "came from NeuroVault (Gorgolewski et al. 2015)",
         "4 images of 2 collections met the metadata criteria",
-        "2 images failed quality control (1 missing file, 1 thresholded)",
-        "used 2 images of 2 collections (2 Z map; at most 1 per collection)",
+        "2 images were excluded (by reason: 1 missing file, 1 thresholded)",
+        "used 2 images of 2 collections (by map type: 2 Z map; at most 1 per collection)",
         "at 2 mm",
         "linear interpolation",
         "235,375 voxels",
@@ -240,7 +240,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "converged after 12 iterations",
         "17 bootstrap samples of the collections",
         "was 0.65 (lowest 0.60; 95th percentile under random rotation",
-        "2 of 2 images had Neurosynth",
+        "2 of 2 images had term weights from Neurosynth",
         "1 of 2 components has a significant name (1 from terms).",
         "2 images in the lock (from 1 collection without a DOI) may be removed",
     ):

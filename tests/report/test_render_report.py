@@ -52,8 +52,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "Images with terms 2 of 3; missing: 1 (unreadable answer)",
         "9 iterations; 20 of 20 restarts converged",
         "Computed 2023-11-14 22:13 UTC",
-        "ICA_01: the random starts disagree",
-        "ICA_01: no candidate name is significant (q < 0.05). The name",
+        "Different random starts give different components: ICA_01.",
+        "No candidate name is significant (q < 0.05): ICA_01. The name",
         "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
         "Significant (q < 0.05): terms: ICA_00 term 1 , ICA_00 term 2 ; metadata: n-back task ; term maps: term map .",
         "In more than one source: term .",
@@ -111,7 +111,7 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert text.count("–: not tested in this run.") == 4
     assert "terms: not tested ; metadata: not tested ; term maps: not tested ." in text
     assert "untested ( ICA_00 term 1" in text
-    unnamed = "no candidate name is significant (q < 0.05)"
+    unnamed = "No candidate name is significant (q < 0.05)"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page

@@ -1,4 +1,4 @@
-"""Match components with reference networks, and test whether they are more alike than chance."""
+"""Match components with reference networks, and test whether they correlate more than expected by chance."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from neurovault_ica.types import Array, Row
 from nibabel.spatialimages import SpatialImage
 from threadpoolctl import threadpool_limits
 
-# With less of the mask in common, correlations say nothing about the whole component.
+# Smallest share of the mask that the networks must cover. With less, correlations say nothing about a whole component.
 MIN_COMMON = 0.05
 
 
@@ -55,7 +55,7 @@ def main(
     if has_data.mean() < MIN_COMMON:
         raise ValueError(
             f"match_networks.reference {reference}: its networks cover only {has_data.mean():.1%} of the mask, expected"
-            f" at least {MIN_COMMON:.0%}; take another reference, or another mask_images.mask"
+            f" at least {MIN_COMMON:.0%}; choose another reference, or another mask_images.mask"
         )
     common = maps.inside.copy()
     common[maps.inside] = has_data
@@ -121,6 +121,6 @@ def log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDA
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # BLAS uses one thread, because the number of threads would change the last bit.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

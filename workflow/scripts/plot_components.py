@@ -36,7 +36,7 @@ def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]
 
 
 def remove_older(overview: str, *, keep: Sequence[str]) -> None:
-    """Remove figures of an earlier run that had more components or another kind of threshold."""
+    """Remove figures that an earlier run with more components or another kind of threshold left."""
     for pattern in ("ICA_*.png", "ICA_*.pdf", "desc-ICA_mixture.*"):
         remove_stale(overview, pattern, keep=keep)
 
@@ -104,6 +104,6 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # BLAS uses one thread: products are small, and the number of threads would change the last bit.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -67,7 +67,7 @@ def main(
     similarity: str,
     algorithm: str,
 ) -> None:
-    """Draw both figures, and write the numbers in them as tables."""
+    """Draw both figures, and write their numbers as tables."""
     mpl.rcdefaults()
     used = {row["image_id"]: row for row in read_table(images)}
     image_ids, labels, A = read_loadings(mixing)

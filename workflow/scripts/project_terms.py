@@ -50,12 +50,14 @@ def main(
     threads: int,
     **tables: str,
 ) -> None:
-    """Ask all sources for candidates; write their tables and the names. `tables` are the tables of the sources."""
+    """Collect candidates from all sources; write the names and the tables of the sources (`tables`)."""
     image_ids, labels, loadings = read_loadings(mixing)
     _, _, term_loadings = read_loadings(mixing if projection == "mixing" else unmixing)
     weights = read_term_weights(term_weights, image_ids)
     if not weights.rows:
-        logging.warning("no image has term weights, so components get no names from terms")
+        logging.warning(
+            "no image has term weights, so no component is named by terms; for the reasons see results/fetch_terms"
+        )
     save_weights(matrix, weights, image_ids)
     frequent = vocabulary_rows(weights)
     write_table(vocabulary, frequent)
@@ -77,7 +79,7 @@ def main(
         random_state=random_state,
         threads=threads,
     )
-    # BLAS uses one thread, because the number of threads changes the order of summation and so the last digit.
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         found = {source.name: source.find(inputs) for source in SOURCES}
     for source in SOURCES:

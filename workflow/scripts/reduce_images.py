@@ -11,7 +11,8 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
-# With more images, computing and decomposing the Gram matrix takes longer than a few passes over the images.
+# With more images, use block Krylov iteration: computing the Gram matrix and its eigenvectors would take longer than
+# the few passes over the images.
 MAX_GRAM_IMAGES = 3000
 
 
@@ -38,8 +39,8 @@ def main(
     n_images = len(collections)
     if n_images < n_components:
         raise ValueError(
-            f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or look up"
-            " why images were left out: results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv"
+            f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or select"
+            " more images (results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv explain losses)"
         )
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):

@@ -91,7 +91,7 @@ def main(
     balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
     explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
-    # With a single collection, the flag one_collection would say nothing.
+    # With a single collection, every component would get the flag one_collection.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
     raised = find_flags(measures, largest_share, flags)
     write_table(stability, stability_rows(labels, explained, measures, shares, raised))
@@ -114,7 +114,7 @@ def main(
         "n_splits": n_splits,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
         "flags": dict(flags),
-        # Of the axes that the components span. Only uncorrelated components have variances that add up to this.
+        # Variance of the subspace that the components span. Variances of correlated components do not add up to this.
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)

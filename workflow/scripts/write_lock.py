@@ -1,6 +1,6 @@
-"""Write what a rerun or a paper needs: images with checksums, versions, methods text, references.
+"""Write files for a rerun and for a paper: images with checksums, versions, methods text, references.
 
-Nothing here depends on when or by whom the workflow is run. The same results give the same files.
+The files contain no dates and no user names, so the same results give the same files.
 """
 
 import json

@@ -12,7 +12,7 @@ from typing import Any
 from neurovault_ica.archive.fields import check_fields, refuse_typos
 from neurovault_ica.archive.filters import Condition
 from neurovault_ica.archive.records import Records
-from neurovault_ica.archive.steps import READ, Step, count_damaged, step, step_of_counts
+from neurovault_ica.archive.steps import LISTED_TWICE, READ, Step, count_damaged, step, step_of_counts
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Record
@@ -192,7 +192,7 @@ class _Found:
         """Count the duplicates and what each criterion dropped: rows of selection.tsv."""
         dropped = Counter(n_met for _, _, n_met in self._best.values())
         kept = len(self._best)
-        rows = [step_of_counts("image", "listed in another collection too", self.n_listed, kept)]
+        rows = [step_of_counts("image", LISTED_TWICE, self.n_listed, kept)]
         for number, (name, _) in enumerate(self._criteria):
             rows.append(step_of_counts("image", name, kept, kept - dropped[number]))
             kept -= dropped[number]

@@ -9,6 +9,7 @@ from neurovault_ica.types import Record
 Step = dict[str, Any]
 READABLE = "readable metadata"
 READ = "read until there were enough images"
+LISTED_TWICE = "listed in another collection too"
 
 
 def step(level: str, criterion: str, before: Sized, after: Sized) -> Step:

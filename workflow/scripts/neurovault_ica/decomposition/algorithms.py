@@ -35,7 +35,7 @@ class Settings(NamedTuple):
 
 
 def solve(Z: Real, settings: Settings, *, seed: int, on_sample: bool = False, start: Real | None = None) -> Solution:
-    """Run the configured algorithm once.
+    """Run the configured algorithm once on white data.
 
     Parameters
     ----------

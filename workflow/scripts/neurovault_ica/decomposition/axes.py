@@ -1,4 +1,4 @@
-"""The images in the leading principal axes of all of them, in which resampled collections are decomposed."""
+"""Express the images in their leading principal axes, where resampled collections are decomposed quickly."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from neurovault_ica.types import Real
 
 
 class ImagesInAxes(NamedTuple):
-    """The images as ``B @ P``, after weighting, in the leading principal axes of all images."""
+    """The centred and weighted images as ``B @ P``, in the leading principal axes of all images."""
 
     P: npt.NDArray[np.float32]  # (n_axes, n_sampled_voxels), uncorrelated maps of mean 0 and variance 1
     B: Real  # (n_images, n_axes)
@@ -46,7 +46,7 @@ def white_axes(
 def express_in_axes(
     matrix: str, reduced: Mapping[str, Real], collections: Sequence[str], *, random_state: int, threads: int = 1
 ) -> ImagesInAxes:
-    """Express the images in their leading axes, at a tenth of the voxels."""
+    """Express the images in their leading axes, at a random tenth of the voxels (see `voxel_sample`)."""
     n_voxels = np.load(matrix, mmap_mode="r").shape[1]
     P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state), threads=threads)
     return ImagesInAxes(P, reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(P)]), collections)

@@ -21,21 +21,21 @@ class Decomposition(NamedTuple):
 
 
 def settle(S: Real, A: Real) -> tuple[npt.NDArray[np.intp], Real]:
-    """Determine order and sign of the components. No other function changes them.
+    """Determine the order and the signs of the components. No other function changes them.
 
     Parameters
     ----------
     S : array of shape (n_components, n_voxels)
         Maps of variance 1.
     A : array of shape (n_images, n_components)
-        Loadings, times the square roots of the images' weights.
+        Loadings, multiplied by the square roots of the images' weights.
 
     Returns
     -------
     order : array of shape (n_components,)
-        By explained variance, largest first. With maps of variance 1, this is the sum of the squared loadings.
+        Rows of `S` by explained variance, largest first. With maps of variance 1, this is the sum of squared loadings.
     signs : array of shape (n_components,)
-        In the old order: -1 where the largest absolute value of the map is negative.
+        In the order of `S`: -1 where the largest absolute value of the map is negative, 1 elsewhere.
     """
     order = np.argsort(-np.square(A).sum(axis=0), kind="stable")
     signs = np.where(-S.min(axis=1) > S.max(axis=1), -1.0, 1.0)
@@ -54,7 +54,7 @@ def decompose(Z: Real, R: Real, reduced: Mapping[str, Real], *, is_orthogonal: b
     reduced : mapping
         The arrays of reduction.npz, written by reduce_images.
     is_orthogonal : bool
-        Whether the rows of `R` are orthonormal. The transpose is then the inverse.
+        Whether the rows of `R` are orthonormal. The inverse of `R` is then its transpose.
     """
     k = len(Z)
     S: Real = R.astype(Z.dtype) @ Z

@@ -1,4 +1,4 @@
-"""One solution from many random starts, and how well the starts agree on it.
+"""Combine many random starts into one solution, and measure how well the starts agree on it.
 
 ICASSO: Himberg, Hyvärinen and Esposito 2004, doi:10.1016/j.neuroimage.2004.03.027.
 """
@@ -17,7 +17,7 @@ from neurovault_ica.types import Real
 
 # Warn if more than this share of the restarts did not converge. tedana uses the same value.
 MANY_UNCONVERGED = 0.1
-# A random start uses a tenth of the voxels, but at least this many.
+# A random start uses a tenth of the voxels to save time, but at least this many.
 MIN_SAMPLED_VOXELS = 10_000
 
 
@@ -40,7 +40,7 @@ def cluster_estimates(similarity: Real, n_clusters: int) -> npt.NDArray[np.intp]
     labels : array of shape (n_estimates,)
         0..n_clusters-1.
     """
-    # Imported here because a single start does not need them, and they take longer to import than a single start takes.
+    # Imported here because a single start does not need them and takes less time than their import.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -78,7 +78,7 @@ def cluster_quality(similarity: Real, labels: npt.NDArray[np.intp]) -> tuple[Rea
 
 
 class Consensus(NamedTuple):
-    """The solution of many restarts, and the restarts by which it is judged."""
+    """The solution, and the restarts that it combines. Stability is measured with these restarts."""
 
     solution: Solution  # from all voxels
     restarts: list[Solution]
@@ -89,7 +89,7 @@ def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int
 
     A single start runs on all voxels. With several, each start runs on its own random tenth of the voxels. The
     estimates are clustered. A last run on all voxels starts from the clusters' centrotypes. The centrotypes themselves
-    are no solution: with an orthogonal algorithm, for example, they are not uncorrelated.
+    are not a solution. For example, they may correlate with each other although the algorithm is orthogonal.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def align(reference: Real, runs: Sequence[Real]) -> Real:
 
 
 def judge_by_restarts(R: Real, restarts: Sequence[Solution]) -> tuple[Real, Real] | None:
-    """Measure how well the restarts agree on the final components.
+    """Measure how well the restarts agree with the final components.
 
     The last run may have moved away from the centrotypes. Therefore the estimates are matched to the components that it
     found.
@@ -154,7 +154,8 @@ def judge_by_restarts(R: Real, restarts: Sequence[Solution]) -> tuple[Real, Real
         ICASSO's index of the clusters that the matches form.
     correlation : array of shape (n_components,)
         Mean |r| of the component with its matches. Restarts may agree with each other but not with the component.
-    None with a single start.
+
+    A single start gives None instead of both.
     """
     if len(restarts) == 1:
         return None

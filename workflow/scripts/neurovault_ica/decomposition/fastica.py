@@ -1,8 +1,8 @@
 """FastICA on white data, symmetric, with the log cosh contrast (Hyvärinen 1999, doi:10.1109/72.761722).
 
-Start, iteration and stopping rule are those of scikit-learn's ``FastICA(whiten=False)``. Its samples are our voxels.
-Two things differ. An iteration reads the voxels in blocks that fit into the processor's cache, which takes a quarter of
-the time. Sums are in double precision, so that symmetric decorrelation does not fail on nearly Gaussian data.
+Start, iteration and stopping rule are those of scikit-learn's ``FastICA(whiten=False)``, with voxels as samples. Two
+things differ. An iteration reads the voxels in blocks that fit into the processor's cache, which takes a quarter of the
+time. Sums are in double precision; otherwise, symmetric decorrelation may fail on nearly Gaussian data.
 """
 
 import numpy as np
@@ -25,9 +25,14 @@ def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None 
         Seed of the random start, which is drawn as scikit-learn draws it.
     max_iter : int
     tol : float
-        Converged when ``1 - |cos|`` of the angle between each row and the same row before is below this.
+        Stop when ``1 - |cos|`` of the angle between each row and the same row of the previous iteration is below this.
     start : array of shape (n_components, n_components), optional
         Rows to start from, instead of a random start.
+
+    Returns
+    -------
+    Solution
+        `R` is orthogonal.
     """
     if start is None:
         start = np.random.RandomState(seed).normal(size=(len(Z), len(Z))).astype(Z.dtype)

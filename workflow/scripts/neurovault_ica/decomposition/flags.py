@@ -38,15 +38,15 @@ def find_flags(
     measures : mapping
         From `collect_measures`. A measure that is None raises no flag.
     largest_share : array of shape (n_components,)
-        Largest share of the squared loadings that one collection holds.
+        Largest share of a single collection in the squared loadings.
     limits : mapping
         Section ``run_ica.flags``. None switches a criterion off.
 
     Returns
     -------
     list of list of str
-        ``start_dependent``: the restarts disagree. ``not_reproduced``: resampled collections do not show the component,
-        or not more than chance would. ``one_collection``: a single collection carries it.
+        ``start_dependent``: the restarts disagree. ``not_reproduced``: correlations with the components of
+        resampled collections are low or not above chance. ``one_collection``: one collection has too large a share.
     """
 
     def below(name: str) -> npt.NDArray[np.bool_]:

@@ -10,11 +10,13 @@ from neurovault_ica.images.matrix import Block, voxel_blocks
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.threads import in_order
 
-# Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes.
+# Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes. More axes
+# take more time. With 300 axes, 20 components of 1,950 images spanned nearly the same subspaces as with all axes: the
+# cosines of the principal angles were at least 0.997.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
-# Largest squared distance between an image's mean and its shift, in units of the image's variance. A larger distance
-# costs precision. It was below 2 in 1,000 maps.
+# Make a second pass if the squared distance between an image's mean and its shift exceeds this multiple of the image's
+# variance, because a larger distance costs precision. In 1,000 maps it was below 2.
 MAX_SHIFTED = 4
 
 
@@ -24,10 +26,10 @@ def gram_matrix(
     """Compute the means of images and their covariance over voxels, ``(X - mean) @ (X - mean).T / n_voxels``.
 
     Products are in single precision, like the images, which takes half the time. Sums over blocks of voxels are in
-    double precision. The error of an entry is about 1e-7 times the standard deviations of its two images.
+    double precision. The error of an entry is about 1e-7 times the product of its images' standard deviations.
 
-    Images are first shifted by their means over the first block of voxels. One pass is enough if these are close to
-    the means over all voxels. Otherwise a second pass shifts by the latter.
+    Each image is first shifted by its mean over the first block of voxels. If these means are close to the means over
+    all voxels, one pass is enough. Otherwise, a second pass shifts by the means over all voxels.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ from neurovault_ica.runtime.threads import in_order
 
 # Extra vectors in each block, beyond the number of components. They make the iteration converge in fewer passes.
 OVERSAMPLING = 20
-# Largest number of passes. Ten are enough for the maps of the tests.
+# Largest number of passes over the images. Ten are enough for the maps of the tests.
 MAX_PASSES = 20
-# The axes have converged when 1 - cos of their last change is below this.
+# The axes have converged when 1 - cos of the largest angle between two passes is below this: 0.08 degrees.
 MAX_CHANGE = 1e-6
 
 
@@ -48,6 +48,11 @@ def leading_axes(
         Eigenvectors, as from `gram.principal_axes`.
     method : str
         Name of the method, number of passes, and last change of the axes.
+
+    Raises
+    ------
+    ValueError
+        If the images have fewer independent directions than `n_components`.
     """
     n_images, n_voxels = X.shape
     n_axes, width = n_axes_kept(n_components), n_components + OVERSAMPLING
@@ -72,7 +77,7 @@ def leading_axes(
             change = 1 - np.linalg.svd(overlap, compute_uv=False).min()
     eigenvalues = np.square(singular[:n_axes]) / n_voxels
     U = leading(eigenvalues, U, n_components)
-    return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last turn {change:.0e}"
+    return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last change {change:.0e}"
 
 
 def _multiply(

@@ -1,4 +1,4 @@
-"""Which images and collections drive a component, by their loadings."""
+"""Find the images and collections that drive a component, by their loadings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -18,7 +18,7 @@ NEARLY_ALL = 0.9
 
 
 def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
-    """Sort the orders to try, and drop those above the number of axes that reduce_images has kept.
+    """Sort the orders to try, and drop those above the number of axes that reduce_images kept.
 
     Raises
     ------
@@ -28,13 +28,13 @@ def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
     chosen = sorted({order for order in orders if order <= n_axes})
     if not chosen:
         raise ValueError(
-            f"scan_components.orders: {orders} are all above {n_axes}, the number of principal axes that were kept; try"
-            " smaller numbers"
+            f"scan_components.orders: {orders} are all above {n_axes}, the number of principal axes that reduce_images"
+            " kept; try smaller numbers"
         )
     if max(orders) > n_axes:
         logging.warning(
-            "orders above %d were left out: only %d principal axes are kept, at most %d or %d for each of"
-            " run_ica.n_components",
+            "orders above %d were left out, because reduce_images kept %d principal axes (at most %d, or %d times"
+            " run_ica.n_components if that is more)",
             n_axes,
             n_axes,
             MIN_AXES,
@@ -144,7 +144,7 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
     fewer = next(row for row in judged if row["reproduced"] >= reproduced - 1)
     if fewer is not best and fewer["reproduced"]:
         sentences.append(
-            f"With {fewer['n_components']} components, {_are_reproduced(fewer['reproduced'])}; the difference of one"
+            f"With {fewer['n_components']} components, {_are_reproduced(fewer['reproduced'])}; a difference of one"
             " may not hold in other studies."
         )
     return " ".join([*sentences, tried])

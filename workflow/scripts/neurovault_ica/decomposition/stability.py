@@ -1,6 +1,7 @@
 """Decompose resampled collections, to see whether other studies would show the same components.
 
-Collections are resampled, not images. Images of one study are alike, and a claim across studies must hold for others.
+Collections are resampled, not images, because images of one study are similar. The question is whether a component
+would also appear in other studies.
 """
 
 import logging
@@ -18,9 +19,9 @@ from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
 
-# With fewer collections, a third of the bootstraps would contain the same two or three studies.
+# With fewer collections, a third of the bootstrap samples would contain the same two or three studies.
 MIN_RESAMPLED_COLLECTIONS = 5
-# Number of random rotations whose 95th percentile is the chance level of a component.
+# The chance level of a component is this percentile of its correlations over this many random rotations.
 N_ROTATIONS = 50
 CHANCE_PERCENTILE = 95
 
@@ -54,7 +55,7 @@ def draw_halves(collections: Sequence[str], n_splits: int, random_state: int) ->
     """Split the collections at random into halves, `n_splits` times.
 
     Returns two arrays (n_images,) for each split, with 1 for the images of the half and 0 for the others. With an odd
-    number of collections, the first half has one less.
+    number of collections, the first half has one collection less.
     """
     names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 1])
@@ -99,7 +100,7 @@ def decompose_resample(
 def decompose_resamples(
     images: ImagesInAxes, resamples: Sequence[Real], n_components: int, settings: Settings, *, threads: int = 1
 ) -> list[Estimate | None]:
-    """Decompose every resample, each from its own random start."""
+    """Decompose every resample from its own random start. Resamples with too few images give None."""
 
     def decompose(number_and_counts: tuple[int, Real]) -> Estimate | None:
         number, counts = number_and_counts
@@ -218,8 +219,8 @@ def judge_by_collections(
 def random_rotations(runs: Sequence[Real], settings: Settings) -> Iterable[list[Real]]:
     """Rotate the estimates of each run at random within the subspace that they span, `N_ROTATIONS` times.
 
-    The agreement that remains has two causes: the subspaces are similar, and the best match is chosen. Components of
-    Gaussian data, where every direction is as good as any other, agree as much and no more.
+    The agreement that remains is due to chance. It has two causes: the subspaces are similar, and the best match is
+    chosen. Components of Gaussian data agree no more than that, because ICA can then rotate them freely.
 
     Parameters
     ----------

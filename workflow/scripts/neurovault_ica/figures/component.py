@@ -21,9 +21,9 @@ from neurovault_ica.statistics.mixture import fit_mixture
 from neurovault_ica.statistics.smoothness import count_resels
 from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
 
-# Characters of a title that fit at full size. A longer title is drawn smaller.
+# Number of characters of a title that fits at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
-# Characters of each word in a title.
+# Longer words in a title are cut to this number of characters, so that all words fit.
 LONGEST_WORD = 40
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
@@ -163,7 +163,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
 
 
 def facts_of(stability: Mapping[str, Any], limits: Thresholds, threshold: Mapping[str, float]) -> str:
-    """Write the line below the title: variance, stability and threshold, as far as they are known."""
+    """Write the line below the title: variance, threshold and, if measured, stability."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
@@ -186,7 +186,7 @@ def shown_values(limits: Thresholds, threshold: Mapping[str, float]) -> str:
 
 
 class SharedInputs(NamedTuple):
-    """What the figures of all components share."""
+    """Inputs shared by the figures of all components."""
 
     maps: Maps
     brain: Volume
@@ -204,7 +204,7 @@ class Paths(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What drawing a component gives besides figures."""
+    """Results of `plot_component`, in addition to the figures."""
 
     scale: Scale
     peaks: list[dict[str, Any]]

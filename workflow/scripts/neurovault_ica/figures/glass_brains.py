@@ -1,4 +1,4 @@
-"""Draw images as glass brains, small enough for a page with thousands of them."""
+"""Draw images as small glass brains, so that a page can show thousands of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,9 +11,10 @@ from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Real
 
-# The colour scale ends at this percentile of the absolute values. A few extreme voxels would make all others pale.
+# The colour scale ends at this percentile of the absolute values; otherwise, a few extreme voxels would make all others
+# pale.
 GLASS_PERCENTILE = 99.5
-# Limits the size of the page.
+# Largest number of glass brains. 2,000 take about 5 MB of the page.
 MOST_GLASS_BRAINS = 2000
 
 
@@ -26,13 +27,13 @@ def glass_brain(values: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], 
     inside : array of shape (nx, ny, nz)
         The mask.
     step : int
-        Voxels along each axis that become one pixel.
+        Number of voxels along each axis that form one pixel.
 
     Returns
     -------
     array of shape (height, width)
-        The three views side by side, head up. 127 stands for the image's 99.5th percentile and above, -127 for its
-        negative.
+        The three views side by side, head up. 127 is the 99.5th percentile of the absolute values, or more; -127 is
+        its negative, or less.
     """
     brightest = np.percentile(np.abs(values), GLASS_PERCENTILE) or 1.0
     volume = np.zeros(inside.shape, np.float32)

@@ -19,16 +19,17 @@ from neurovault_ica.types import Real, Row
 # Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
 USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
 PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
-# If the ends of a logarithmic axis have a smaller ratio, matplotlib labels nine ticks per decade, and these overlap.
+# If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
+# ticks per decade, and the labels would overlap.
 NARROW = 100
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
-# Characters of a collection's name; longer ones are shortened, because names would take the room of the matrix.
+# Names of collections are cut to this number of characters, to leave room for the matrix.
 LONGEST_NAME = 44
-# With more images dots become smaller, so that they do not merge.
+# With more images than this, dots are drawn smaller, so that they do not merge.
 FULL_SIZE_DOTS = 1500
-# With more collections no lines are drawn between them, because lines would hide the correlations.
+# With more collections than this, no lines are drawn between them, because lines would hide the correlations.
 MOST_LINES = 100
-# Names that fit beside the matrix.
+# Largest number of names that fit beside the matrix.
 NAMES_SHOWN = 60
 
 
@@ -57,7 +58,7 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         for key in criterion.keys:
             if (limit := limits.get(key)) is not None:
                 axes.axvline(limit, color=INK, linewidth=1.2, linestyle="--")
-        # No measure is negative. A small margin below 0 shows dots at 0 whole.
+        # No measure is negative. A small margin below 0 keeps dots at 0 from being cut in half.
         left, right = axes.get_xlim()
         axes.set_xlim(left=max(left, -0.03 * right))
         if criterion.is_log and right < NARROW * left:
@@ -69,7 +70,10 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
 
 
 def _draw_criterion(axes: Axes, criterion: Criterion, quality: Sequence[Row], reasons: Mapping[Hashable, str]) -> None:
-    """Draw a dot per image: used images below, rejected ones above. Crosses mark those that this criterion rejected."""
+    """Draw a dot for each used image (below) and a cross for each rejected one (above).
+
+    Orange crosses are images that this criterion rejected.
+    """
     values_of = {
         row["image_id"]: min(row[column] for column in criterion.columns)
         for row in quality
@@ -83,7 +87,7 @@ def _draw_criterion(axes: Axes, criterion: Criterion, quality: Sequence[Row], re
     ]
     for level, colour, marker, shown in kinds:
         values = [values_of[row["image_id"]] for row in shown]
-        # Multiples of the golden ratio spread the dots evenly, and equally in each run.
+        # Multiples of the golden ratio spread the dots evenly and are the same in each run.
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
         size = (26 if marker == "X" else 14) * min(1, FULL_SIZE_DOTS / max(1, len(rows)))
         axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
@@ -118,7 +122,7 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
         values, anatomy = cut(counts, box, 2, height_mm), cut(template, box, 2, height_mm)
         inside = cut(mask, box, 2, height_mm)
         grey = np.where(anatomy > LEAST_BRAIN, 0.55 + 0.4 * anatomy, 1.0)[..., None].repeat(3, axis=2)
-        # Interpolation lowers counts and mask alike at the border, so their quotient does not fade there.
+        # At the border, interpolation lowers counts and mask by the same factor, so their quotient does not fade there.
         share = values / np.maximum(inside, 0.5) / n_images
         painted = np.where(inside[..., None] >= 0.5, colours(share)[..., :3], grey)
         sheet.picture(np.round(255 * painted).astype(np.uint8), left, 22, width, height)

@@ -1,4 +1,4 @@
-"""Table rows and figures of the mixtures that were fitted to components."""
+"""Tabulate and draw the mixture model of a component."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def draw_mixture(fit: Mixture, limits: Thresholds, values: Real, title: str) -> 
     for limit, colour in ((limits.positive, POSITIVE_LINE), (-limits.negative, NEGATIVE_LINE)):
         if np.isfinite(limit):
             axes.axvline(limit, color=colour, linewidth=1, linestyle="--")
-    # The axis begins at half the height of a bin with a single voxel.
+    # The axis starts at half the density of a bin with a single voxel.
     lowest = 0.5 / (len(values) * (edges[1] - edges[0]))
     axes.set(yscale="log", ylim=(lowest, 3 * max(counts.max(), noise.max())), xlim=(edges[0], edges[-1]))
     axes.set_xlabel("value of the component (SD)")

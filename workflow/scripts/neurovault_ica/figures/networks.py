@@ -1,4 +1,4 @@
-"""Draw components beside reference networks."""
+"""Draw components beside reference networks, and the matrix of their correlations."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ SHOWN_PERCENTILE = 90
 # A matrix with more columns cannot be read. If there are more networks, only matches are shown.
 MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
-# Characters of a title above a map and of a network's name above the matrix.
+# Titles above maps, and names of networks above the matrix, are cut to these numbers of characters.
 LONGEST_TITLE, LONGEST_NAME = 40, 30
 
 
@@ -85,7 +85,7 @@ def draw_match(
 def networks_shown(matches: Matches, n_networks: int) -> list[int]:
     """Order networks for the matrix: matched networks in the order of their components, then the others.
 
-    If there are more than `MOST_NETWORKS_SHOWN`, the others are only the best networks of some component.
+    With more than `MOST_NETWORKS_SHOWN` networks, only those that are the best for some component follow.
     """
     first = [int(network) for network in matches.matched if network >= 0]
     others = range(n_networks) if n_networks <= MOST_NETWORKS_SHOWN else sorted(set(matches.best.tolist()))

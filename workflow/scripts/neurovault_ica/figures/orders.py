@@ -1,4 +1,4 @@
-"""Figure that compares numbers of components."""
+"""Draw the figure that compares numbers of components."""
 
 from collections.abc import Sequence
 from typing import Any

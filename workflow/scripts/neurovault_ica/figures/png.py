@@ -18,13 +18,13 @@ FASTEST = 1  # compression level
 
 
 def write_png(stream: IO[bytes], pixels: npt.NDArray[np.uint8], *, dpi: int | None = None, title: str = "") -> None:
-    """Write a PNG without version and time, so that the same pixels give the same file.
+    """Write a PNG without software version and time stamp, so that the same pixels give the same file.
 
     Parameters
     ----------
     stream : binary file
-    pixels : array of shape (height, width, 1, 3 or 4)
-        The first row is the highest.
+    pixels : array of shape (height, width, n_channels)
+        1, 3 or 4 channels: grey, colour, or colour and opacity. The first row is the top of the picture.
     dpi : int, optional
     title : str, optional
     """

@@ -12,10 +12,11 @@ from neurovault_ica.figures.sheet import INK, shown_text
 from neurovault_ica.naming.names import Names, write_names
 from neurovault_ica.types import Real
 
-# More rows cannot be read on one page.
+# Largest number of collections drawn. More rows would be unreadable on one page.
 MOST_COLLECTIONS = 60
-# Longer names of rows and columns leave too little room for the matrix.
+# Names of rows and columns are cut to this number of characters, to leave room for the matrix.
 LONGEST_NAME = 48
+# Number of words of a component's name beside the matrix.
 WORDS_SHOWN = 2
 
 
@@ -27,7 +28,7 @@ def order_rows(rows: Real) -> list[int]:
 
 
 def order_by_similarity(similarity: Real) -> list[int]:
-    """Order items so that similar ones are neighbours, given their similarities, at most 1."""
+    """Order items so that similar ones are neighbours, given the matrix of their similarities (at most 1)."""
     if len(similarity) < 3:
         return list(range(len(similarity)))
     distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
@@ -73,7 +74,7 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
     overlap : array of shape (n_components, n_components)
         Dice's coefficients.
     likeness : array of shape (n_components, n_components) or None
-        Correlations of the terms' weights. None if there are no terms.
+        Correlations of the components' term weights. None if there are no terms.
     components : list of str
     """
     order = order_by_similarity(overlap if likeness is None else (overlap + likeness) / 2)
@@ -89,7 +90,7 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
         shown = values[np.ix_(order, order)].copy()
-        # The diagonal is 1. Its colour would outshine all other values.
+        # The diagonal is 1. If it were drawn, differences between the other values would be hard to see.
         np.fill_diagonal(shown, np.nan)
         highest = max(float(np.nanmax(shown, initial=0)), 0.01) if lowest == 0 else 1.0
         picture = axes.imshow(shown, cmap=colours, vmin=lowest, vmax=highest, interpolation="none")

@@ -22,7 +22,7 @@ from neurovault_ica.runtime.files import replacing
 Place = tuple[float, float]  # on a sheet, mm
 DPI = 150
 # Resolution of brain slices in PDFs. matplotlib compresses them slowly, so PDFs have fewer pixels than PNGs. In the
-# figure of a component, small slices still have about 1 pixel per mm, as the template has, and large ones 2.
+# figure of a component, small slices still have about 1 pixel per mm, like the template, and large slices have 2.
 PDF_DPI = 100
 INK, FAINT = "#1b1f24", "#5b6570"
 
@@ -58,7 +58,7 @@ class Sheet:
         )
 
     def lines(self, ends: Iterable[tuple[Place, Place]], **style: Any) -> None:
-        """Draw straight lines between pairs of places (mm), as one matplotlib artist because each artist costs time."""
+        """Draw straight lines between pairs of places (mm), as a single matplotlib artist to save time."""
         gap = (np.nan, np.nan)
         x, y = np.array([place for start, end in ends for place in (start, end, gap)]).T
         self.axes.add_line(Line2D(x, y, **style))
@@ -108,7 +108,7 @@ def _save_pixels(pixels: npt.NDArray[np.uint8], path: str, title: str) -> None:
 
 
 def _save_pdf(figure: Figure, path: str, title: str) -> None:
-    """Write a PDF for papers beside the PNG. Text stays text; version and time are left out to keep files identical."""
+    """Write a PDF beside the PNG. Text stays text. Without version and time, the same figure gives the same file."""
     for axes in figure.axes:
         for picture in axes.images:
             picture.set_interpolation("none")

@@ -28,8 +28,8 @@ POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", 
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
 # Lookup tables of shape (256, 3) for `paint`. Calling matplotlib's colour maps instead takes twice as long.
 POSITIVE_STEPS, NEGATIVE_STEPS = (colours(np.arange(256), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE))
-# Template values from here on count as brain; lower ones come from interpolation at its edge. nilearn's brain mask uses
-# the same limit.
+# Smallest template value that counts as brain. Lower values come from interpolation at its edge. nilearn's brain mask
+# uses the same limit.
 LEAST_BRAIN = 0.2
 
 
@@ -68,7 +68,7 @@ def read_template(path: str) -> tuple[Volume, Box]:
 def scale_of(values: Real, limits: Thresholds) -> Scale:
     """Choose the end of the colour scale, always above the threshold so that the colour bar is not empty.
 
-    If nothing is shown of a sign, the threshold of that sign is above all values.
+    If no values of a sign are shown, the threshold of that sign is above all values.
     """
     above_all = 1.001 * float(np.abs(values).max())
     positive, negative = (above_all if np.isinf(limit) else limit for limit in limits)
@@ -87,6 +87,13 @@ def cut(volume: Volume, box: Box, axis: int, at_mm: float, *, zoom: float = 1) -
 
     Parameters
     ----------
+    volume : Volume
+    box : Box
+        The part of the slice to read.
+    axis : int
+        The slice is perpendicular to this axis of space (0: x, 1: y, 2: z).
+    at_mm : float
+        Position of the slice on this axis.
     zoom : float
         Pixels per mm.
 
@@ -149,7 +156,7 @@ def _interpolate(data: Real, taps: tuple[npt.NDArray[np.intp], npt.NDArray[np.fl
 
 
 def paint(values: Real, anatomy: Real, scale: Scale) -> npt.NDArray[np.uint8]:
-    """Colour a slice: the map where it reaches the threshold, grey brain elsewhere, white background.
+    """Colour a slice: the map where it reaches the threshold, grey brain elsewhere, white outside the brain.
 
     Parameters
     ----------

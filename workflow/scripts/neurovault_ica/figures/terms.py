@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from neurovault_ica.figures.sheet import FAINT, Sheet, shown_text, with_minus
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
+# Number of terms drawn for each component.
 TERMS_IN_BARS = 6
-# Kinds of bars and their text in the legend.
+# Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
     "chance": f"hollow: q ≥ {SIGNIFICANT_Q}, may be chance",

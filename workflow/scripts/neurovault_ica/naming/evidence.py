@@ -1,4 +1,4 @@
-"""What a source of names gets and gives, and table columns that several sources share."""
+"""Inputs and results of a source of names, and table columns that several sources share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ from neurovault_ica.types import Array, Row
 
 
 class Found(NamedTuple):
-    """What a source of names gives."""
+    """Results of a source of names."""
 
-    candidates: list[Candidate]  # for each component, the strongest first
+    candidates: list[Candidate]  # of all components; for each component, the strongest first
     rows: Sequence[Row] = ()  # rows of the source's own table, if it writes one
 
 
 class Inputs(NamedTuple):
-    """What a source of names may use."""
+    """Inputs that every source of names gets."""
 
     components: list[str]  # ICA_00, ICA_01, ...
     maps_file: str  # 4-D image of the components
@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
     metadata: list[Row]  # rows of fetch_metadata/images.tsv for the same images
     collections: Mapping[Any, Row]  # rows of fetch_metadata/collections.tsv by id
     loadings: Array  # (n_images, n_components), the mixing matrix
-    term_loadings: Array  # the mixing or unmixing matrix, as project_terms.projection says
+    term_loadings: Array  # (n_images, n_components), mixing or unmixing matrix: project_terms.projection
     term_weights: TermWeights
     center_terms: bool
     term_maps: str | None  # folder or 4-D image; None if not configured

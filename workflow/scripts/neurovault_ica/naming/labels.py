@@ -1,7 +1,7 @@
 """Source of names: labels and words from NeuroVault's own metadata.
 
-Labels are the Cognitive Atlas paradigm and contrast. Words come from names and descriptions. Anybody can write
-anything into these fields, so texts are only ever split into words.
+Labels are the Cognitive Atlas paradigm and contrast, and the contrast definition. Words come from names and
+descriptions. These fields may contain any text, so they are only split into words and never interpreted.
 """
 
 import functools
@@ -25,9 +25,9 @@ TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
 # The value of the column `field` for words.
 WORDS = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
-# Letters and digits, hyphenated or not: n-back, 2-back, v1.
+# A word consists of letters and digits, and may have hyphens: n-back, 2-back, v1.
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-# A word has at least this many letters and at most this many characters. Others are mostly abbreviations and codes.
+# Words with fewer letters or more characters are ignored, because most are abbreviations or codes.
 MIN_LETTERS = 3
 LONGEST_WORD = 40
 # A copy of scikit-learn's English stop words (Glasgow Information Retrieval Group) of at least MIN_LETTERS letters.
@@ -54,7 +54,7 @@ ENGLISH_STOP_WORDS = frozenset(
     yours yourself yourselves
     """.split()  # noqa: SIM905
 )
-# Words about how a map was made, not about what participants did.
+# Words about how a map was made, not about what participants did. They would name every component.
 STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """
     activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
@@ -100,7 +100,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _is_informative(word: str) -> bool:
-    """Refuse stop words, numbers, abbreviations of one or two letters, and codes such as zstat1 or con0001."""
+    """Tell whether a word is none of: stop word, number, abbreviation of one or two letters, code such as zstat1."""
     if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False
     return all(part.isalpha() or part.isdigit() for part in word.split("-"))
@@ -109,10 +109,10 @@ def _is_informative(word: str) -> bool:
 def label_matrix(
     images: Sequence[Row], collections: Mapping[Any, Row]
 ) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
-    """Make the matrix of images and the labels or words that they carry.
+    """Make a matrix of images and their labels or words.
 
-    Labels of fewer than three collections are left out, because they say nothing across studies. So are labels that all
-    images have.
+    Labels of fewer than three collections are left out, because they may describe a single study. Labels that all
+    images with the field have are left out too, because they distinguish nothing.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def enrich(
     n_permutations: int,
     random_state: int,
 ) -> list[Row]:
-    """Test for each label and word whether the images that carry it have higher loadings than the other images.
+    """Test for each label and word whether images with it have higher loadings than the other images.
 
     Parameters
     ----------

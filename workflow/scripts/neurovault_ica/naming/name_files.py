@@ -29,9 +29,10 @@ def read_name_file(path: str) -> list[tuple[int | None, str]]:
     Parameters
     ----------
     path : path
-        One of: a tab-separated table with a header and a column ``name`` or ``network``, and possibly ``index``, as in
-        BIDS (``dseg.tsv``); a tab-separated table without a header that begins with index and name, as Schaefer's; a
-        list with one name per line; an atlas description of FSL (``.xml``, Harvard-Oxford) or SPM (AAL).
+        One of these formats: (1) a tab-separated table with a header, a column ``name`` or ``network``, and optionally
+        a column ``index``, as in BIDS (``dseg.tsv``); (2) a tab-separated table without a header whose first columns
+        are index and name, as for Schaefer's atlas; (3) a list with one name per line; (4) an atlas description of FSL
+        (``.xml``, Harvard-Oxford) or SPM (AAL).
 
     Returns
     -------
@@ -41,17 +42,17 @@ def read_name_file(path: str) -> list[tuple[int | None, str]]:
     Raises
     ------
     ValueError
-        If the file has none of these formats.
+        If the file has none of these formats, or contains no name.
     """
     try:
         names = _names_of_xml(path) if path.endswith(".xml") else _names_of_table(path)
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError, csv.Error) as error:
         raise ValueError(
-            f"{path}: cannot read names of regions ({error}); expected: a tab-separated table with the columns index"
+            f"{path}: cannot read names of regions ({error}); give a tab-separated table with the columns index"
             " and name, a list with one name per line, or the .xml file of an FSL atlas"
         ) from error
     if not names:
-        raise ValueError(f"{path}: the file names no region; give a file with at least one name")
+        raise ValueError(f"{path}: the file names no region or volume; give a file with at least one name")
     return names
 
 

@@ -12,11 +12,11 @@ from neurovault_ica.types import Row
 
 # Words in a name. More do not fit into a title.
 MOST_WORDS = 3
-# Candidates of each source that are listed beside the name. The tables of the sources have all candidates.
+# Number of other candidates of each source that are listed beside the name. The sources' tables have all candidates.
 RUNNERS_UP_PER_SOURCE = 2
-# Characters kept of a word in a name and of a runner-up. Figures and report cut words at 60 characters or fewer.
+# Longer words of a name, and longer runners-up, are cut to this number of characters. Figures and report cut more.
 LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
-# Between words of a name. Labels of NeuroVault often contain commas.
+# Separates the words of a name. Not a comma, because labels of NeuroVault often contain commas.
 SEPARATOR = "; "
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"
 MARKS = (NOT_SIGNIFICANT, UNTESTED)
@@ -72,7 +72,7 @@ def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
 def name_components(
     components: Sequence[str], found: Mapping[str, Sequence[Candidate]], naming_sources: Iterable[str]
 ) -> list[Row]:
-    """Decide the name of each component; make the rows of desc-ICA_names.tsv.
+    """Decide the name of each component, and tabulate the names for desc-ICA_names.tsv.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def name_components(
     found : mapping of str to sequence of Candidate
         Candidates of all components by source.
     naming_sources : iterable of str
-        Sources that may give a name, in order of precedence. The others only give runners-up.
+        Sources that may give a name, in order of precedence. Other sources only give runners-up.
     """
     by_component: dict[str, dict[str, list[Candidate]]] = {
         label: {source: [] for source in found} for label in components
@@ -107,7 +107,7 @@ def name_components(
 
 
 def _as_word(name: str | None, longest: int) -> str:
-    """Make a candidate's name an entry of a list: not too long, without the separator."""
+    """Prepare a candidate's name for a list: shorten it, and replace the separator."""
     word = (name or "").replace(";", ",")
     return word if len(word) <= longest else word[: longest - 1].rstrip() + "…"
 
@@ -140,6 +140,6 @@ def _split(cell: str | None) -> list[str]:
 
 
 def write_names(words: Sequence[str], mark: str) -> str:
-    """Write words and mark for a text: ``motor, hand``, or ``n.s. (task, memory)``."""
+    """Format words and mark for a text: ``motor, hand``, or ``n.s. (task, memory)``."""
     listed = ", ".join(words)
     return f"{mark} ({listed})" if mark else listed

@@ -1,4 +1,4 @@
-"""Match components with reference networks, and test whether they are more alike than chance."""
+"""Match components with reference networks, and test whether they correlate more than expected by chance."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -96,7 +96,7 @@ def p_of_largest(
 
 
 def tabulate(r: Array, p: Array | None, matches: Matches, labels: Sequence[str], names: Sequence[str]) -> list[Row]:
-    """Make the rows of desc-ICA_networks.tsv. q is corrected over components (Benjamini and Hochberg 1995).
+    """Tabulate the matches for desc-ICA_networks.tsv. q is corrected over components (Benjamini and Hochberg 1995).
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ SMITH_NAMES = (
     "6 sensorimotor", "7 auditory", "8 executive control", "9 frontoparietal", "10 frontoparietal",
 )  # fmt: skip
 YEO, DADI, BELLEC, SCHAEFER = "yeo2011organization", "dadi2020difumo", "bellec2010basc", "schaefer2018parcellation"
-# Networks and functional parcellations. Anatomical atlases are left out. So are parcellations with a thousand parcels,
-# because some parcel always matches.
+# Networks and functional parcellations. Anatomical atlases are left out. Parcellations with a thousand parcels are left
+# out too, because some parcel would always match.
 NILEARN_ATLASES = {
     **{
         f"smith_2009_{kind}{dimension}": Atlas(

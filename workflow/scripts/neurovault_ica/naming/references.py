@@ -16,9 +16,10 @@ from neurovault_ica.naming.name_files import is_image_file, name_by_value, names
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.types import Array
 
-# Maps of another space overlap with the MNI152 brain by chance, but by less than this share.
+# Smallest share of the summed absolute values in the MNI152 brain. Maps in another space overlap with it by chance, but
+# by less than this.
 MIN_SHARE_IN_BRAIN = 0.5
-# Errors of requests are OSErrors. A server that sends a web page instead of the atlas gives a broken archive.
+# requests raises OSErrors. If a server sends a web page instead of the atlas, unpacking raises one of the others.
 FETCH_ERRORS = (OSError, EOFError, ftplib.Error, zipfile.BadZipFile, tarfile.TarError)
 # (value in the label image, name); the value is None for volumes, which are named in their order.
 NetworkNames = list[tuple[int | None, str]]
@@ -46,7 +47,7 @@ def read_reference(reference: str, target: Target, *, data_dir: str) -> Referenc
     Raises
     ------
     ValueError
-        If the file holds no networks in MNI space.
+        If the file contains no networks in MNI space.
     RuntimeError
         If nilearn cannot fetch the atlas.
     """
@@ -102,18 +103,18 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
     Returns
     -------
     array of shape (nx, ny, nz) or (nx, ny, nz, n_networks)
-        Values that are not finite are 0. A 3-D map that is no label image gets a fourth dimension.
+        Non-finite values are replaced by 0. A 3-D map that is not a label image gets a fourth dimension.
 
     Raises
     ------
     ValueError
-        If they are empty or not in MNI space.
+        If the networks are empty or not in MNI space.
     """
     if data.dtype.kind == "f":
         data = np.nan_to_num(data.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
     total = np.abs(data, dtype=np.float32).sum(axis=3) if data.ndim == 4 else np.abs(data, dtype=np.float32)
     if not total.any():
-        raise ValueError("it is empty, all voxels are 0")
+        raise ValueError("it is empty (all voxels are 0); give an image with networks")
     share = share_in_brain(total, affine)
     if share < MIN_SHARE_IN_BRAIN:
         size = "x".join(f"{mm:g}" for mm in np.linalg.norm(affine[:3, :3], axis=0).round(2))
@@ -158,7 +159,10 @@ def _drop_empty(reference: Reference) -> Reference:
     """Drop networks without a voxel in the mask, with a warning."""
     kept: npt.NDArray[np.bool_] = np.any(reference.maps, axis=1)
     if not kept.any():
-        raise ValueError("none of its networks has a voxel in the mask of the components")
+        raise ValueError(
+            "none of its networks has a voxel in the mask of the components; choose another reference, or another"
+            " mask_images.mask"
+        )
     dropped = [name for name, keep in zip(reference.names, kept, strict=True) if not keep]
     if dropped:
         logging.warning("networks without a voxel in the mask are dropped: %s", ", ".join(dropped))

@@ -28,12 +28,12 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     image : path
         3-D, in MNI space, with the number of its region in each voxel.
     names_file : path or None
-        A file for `name_files.read_names`. None: the file beside the image that has the same name.
+        A file that `name_files.read_name_file` can read. None: the file beside the image with the same name.
 
     Raises
     ------
     ValueError
-        If the image is no atlas in MNI space, or no names are found.
+        If the image is not an atlas in MNI space, or the names are missing or unreadable.
     """
     try:
         data, affine = read_volumes(image)

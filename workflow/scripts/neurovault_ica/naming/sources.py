@@ -1,4 +1,4 @@
-"""List the sources of names. To add a source, write its module and add a line to `SOURCES`."""
+"""All sources of names. To add a source, write its module and add a line to `SOURCES`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Source(NamedTuple):
 
     name: str  # in the column `source` of desc-ICA_names.tsv
     find: Callable[[Inputs], Found]
-    table: str | None = None  # output of rule project_terms that takes the rows of its table
+    table: str | None = None  # output of rule project_terms that the rows of its table are written to
     may_name: bool = False  # False: its candidates are only listed as runners-up
 
 

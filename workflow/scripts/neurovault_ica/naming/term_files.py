@@ -9,12 +9,12 @@ from pathlib import Path
 
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 
-# What follows the term in file names of Neurosynth (pain_association-test_z_FDR_0.01, pain_pAgF_z_FDR_0.01) and NiMARE
-# (pain_z_desc-association).
+# The part of a file name after the term. Neurosynth: pain_association-test_z_FDR_0.01, pain_pAgF_z_FDR_0.01. NiMARE:
+# pain_z_desc-association.
 MEASURE = re.compile(r"[_-](?:(?:association|uniformity|specificity|consistency)-test|p(?:AgF|FgA)|z|stat)(?:[_-].*)?$")
 # NiMARE may also write z.nii.gz or z_desc-association.nii.gz into a folder named after the term.
 UNNAMED = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
-# Maps of other measures in the same folder, such as p values.
+# File names of other measures in the same folder, such as p values. They are ignored.
 OTHER_MEASURES = re.compile(r"(?:.*_)?(?:p|logp|chi2|prob|dof|se|tau2|sigma2)(?:_(?:desc|level|corr|method|diag)-.*)?$")
 
 
@@ -24,7 +24,7 @@ def find_term_files(path: str) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Term to file, sorted by term. If several files have the same term, each term gets the file's path behind it.
+        Term to file, sorted by term. If several files have the same term, the path of each is appended to the term.
     """
     files = [file for file in Path(path).rglob("*") if is_image_file(file.name) and not file.name.startswith(".")]
     named = {str(file): name for file in sorted(files) if (name := _term_of(file))}
@@ -48,11 +48,11 @@ def explain_problem(path: str) -> str | None:
     if Path(path).is_dir():
         if find_term_files(path):
             return None
-        return f"the folder {path} has no map of a term; expected: files such as pain_z.nii.gz or pain/z.nii.gz"
+        return f"the folder {path} has no map of a term; it needs files such as pain_z.nii.gz or pain/z.nii.gz"
     if not Path(path).is_file():
-        return f"there is no file or folder {path} (looked from {Path.cwd()})"
+        return f"there is no file or folder {path} (current folder: {Path.cwd()}); correct the path"
     if not is_image_file(path):
-        return f"{path} is neither a folder nor a NIfTI file (.nii, .nii.gz)"
+        return f"{path} is neither a folder nor a NIfTI file; give one of these (.nii, .nii.gz)"
     if names_beside(path) is None:
         stem = Path(path).name.removesuffix(".gz").removesuffix(".nii")
         return (

@@ -29,8 +29,8 @@ from neurovault_ica.statistics.p_values import Draw, false_discovery_rate, seque
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real, Row
 
-# Limits the surrogates of a pair with a small p to 5 times n_permutations, because each costs a Fourier transform. The
-# smallest p with 1000 permutations is then 0.0002.
+# A pair with a small p gets at most this many times n_permutations surrogates, because each needs a Fourier transform.
+# With 1,000 permutations the smallest p is then 0.0002.
 MOST_ROUNDS = 5
 # Shape of an image and the bytes of its affine.
 Grid = tuple[tuple[int, ...], bytes]
@@ -46,7 +46,7 @@ class Comparison(NamedTuple):
 
 
 def find_term_maps(inputs: Inputs) -> Found:
-    """Find the maps of terms that are most like each component. Nothing is found if no term maps are configured."""
+    """Find the term maps that correlate most with each component. Without configured term maps, find nothing."""
     if inputs.term_maps is None:
         return Found([])
     comparison = compare_with_maps(
@@ -152,12 +152,12 @@ def sample_maps(path: str, target: Target) -> Iterator[tuple[str, npt.NDArray[np
             yield term, values
         else:
             dropped.append(term)
-    # Maps on one grid are checked together. A single thresholded map may have only a few voxels, anywhere.
+    # Maps on one grid are checked together, because a single thresholded map may have only a few voxels, anywhere.
     for total, affine in totals.values():
         if total.any():
             check_networks(total, affine)
     if not n_terms:
-        raise ValueError("none of its maps has data in the mask of the components")
+        raise ValueError("none of its maps has data in the mask of the components; give maps in MNI space")
     if dropped:
         logging.warning("maps of terms without data in the mask are dropped: %s", ", ".join(dropped))
 
@@ -203,7 +203,7 @@ def _read(img: SpatialImage, number: int) -> npt.NDArray[Any]:
     try:
         return np.asarray(img.dataobj[..., number])
     except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"volume {number} cannot be read ({error}); the file is damaged") from error
+        raise ValueError(f"volume {number} cannot be read ({error}); replace the damaged file") from error
 
 
 def _clean(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ import pandas as pd
 from neurovault_ica.statistics.exchanged_collections import fill_missing
 from neurovault_ica.types import Array, Row
 
-# Rows read at a time. Ids are text, which takes 60 bytes a row until they are replaced by positions.
+# Number of rows read at a time. It limits memory: ids are text and take 60 bytes a row until positions replace them.
 CHUNK_ROWS = 500_000
 
 
@@ -23,7 +23,7 @@ class TermWeights(NamedTuple):
     def positive(self) -> Array:
         """Return the weights with negative ones set to 0, as in nilearn's example.
 
-        A negative weight says that a map is unlike the term's map. That names nothing.
+        A negative weight means that an image is unlike the term's map, which does not help to name it.
         """
         return np.maximum(self.weights, 0)
 

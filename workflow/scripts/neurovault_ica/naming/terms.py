@@ -1,4 +1,4 @@
-"""Source of names: the terms of the images that load on a component."""
+"""Source of names: the Neurosynth terms of the images with high loadings on a component."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
@@ -19,8 +19,8 @@ from neurovault_ica.types import Array, Real, Row
 def find_terms(inputs: Inputs) -> Found:
     """Project the images' term weights onto the components, and test the association of terms and loadings.
 
-    `project_terms.projection` only changes the weights, by which terms are ranked. The test always uses the mixing
-    matrix, because loadings are the patterns to interpret.
+    `project_terms.projection` only changes the weights that rank the terms. The test always uses the mixing matrix,
+    because loadings are the patterns to interpret.
     """
     rows, terms, _ = inputs.term_weights
     T = inputs.term_weights.positive()
@@ -44,7 +44,7 @@ def find_terms(inputs: Inputs) -> Found:
 
 
 def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
-    """Read these images from the matrix, one after the other."""
+    """Yield these rows of the matrix, in ascending order."""
     wanted = set(rows)
     for block in image_blocks(np.load(matrix, mmap_mode="r")):
         yield from (image for row, image in enumerate(block.read(), start=block.where.start) if row in wanted)
@@ -58,8 +58,8 @@ def project(T: Array, loadings: Array, *, center: bool) -> Array:
     T : array of shape (n_images, n_terms)
         NaN where the weight of a term is not known. Such an image adds nothing to the term.
     loadings : array of shape (n_images, n_components)
-        The mixing matrix: loadings are the patterns to interpret (Haufe et al. 2014,
-        doi:10.1016/j.neuroimage.2013.10.067). nilearn's example takes the unmixing weights.
+        The mixing matrix, because loadings are the patterns to interpret (Haufe et al. 2014,
+        doi:10.1016/j.neuroimage.2013.10.067); or the unmixing weights, as in nilearn's example.
     center : bool
         Subtract each term's mean over its images first.
 
@@ -105,7 +105,7 @@ def term_profiles(rows: Iterable[Row], components: Sequence[str]) -> Real | None
     Returns
     -------
     array of shape (n_components, n_terms) or None
-        None if a component has no terms or equal weights for all of them; correlations are then undefined.
+        None if there are no terms, or a component has the same weight for all: correlations are then undefined.
     """
     by_term: dict[str, dict[str, float]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Cite works: methods and software from software.bib, and the papers of the collections."""
+"""Cite methods and software from software.bib, and the papers of the collections."""
 
 import re
 import unicodedata
@@ -11,9 +11,10 @@ from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
-# A reference with more authors is shortened to "et al.", as is common in journals.
+# A reference with more authors lists only the first, followed by "et al.".
 MOST_AUTHORS_LISTED = 3
-# BibTeX counts braces even after a backslash, so braces become commands. An @ would start an entry inside a comment.
+# How special characters are written in BibTeX. BibTeX counts braces even after a backslash, so they become commands.
+# An @ would start an entry, even inside a comment.
 ESCAPED = {
     "\\": r"{\textbackslash}",
     "{": r"{\textbraceleft}",

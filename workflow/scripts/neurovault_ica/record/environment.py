@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def processor_model() -> str:
-    """Return the model of the processor; other models may compute other last digits."""
+    """Return the model of the processor. On another model, the last digits of results may differ."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -42,6 +42,6 @@ def processor_model() -> str:
 
 
 def processor_features() -> list[str]:
-    """List the CPU instruction sets that numpy found, such as AVX2; it chooses its code by these."""
+    """List the CPU instruction sets that numpy found, such as AVX2. They determine which code numpy runs."""
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     return [*extensions.get("baseline", []), *extensions.get("found", [])]

@@ -75,5 +75,5 @@ def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
 
 
 def _plain_word(text: str | None) -> str:
-    """Drop everything but words, because map types come from the archive and go into Markdown."""
+    """Keep only words: map types are text from the archive and must not act as Markdown."""
     return re.sub(r"[^\w ()-]+", " ", text or "unknown", flags=re.ASCII).strip()[:40] or "unknown"

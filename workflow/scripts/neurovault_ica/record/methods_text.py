@@ -46,15 +46,16 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     )
     refused = sum(facts["images_rejected"].values())
     quality = (
-        f"{number(refused, 'image')} failed quality control ({listing(facts['images_rejected'])})"
+        f"{number(refused, 'image')} {'was' if refused == 1 else 'were'} excluded"
+        f" (by reason: {listing(facts['images_rejected'])})"
         if refused
-        else "All passed quality control"
+        else "None failed quality control"
     )
     return (
         f"**Data.** The statistic maps {origin}. {number(facts['images_selected'], 'image')} of"
         f" {number(facts['collections_selected'], 'collection')} met the metadata criteria, {balance}."
         f" {quality}. The analysis used {number(facts['images_used'], 'image')} of"
-        f" {number(facts['collections_used'], 'collection')} ({listing(facts['map_types'])};"
+        f" {number(facts['collections_used'], 'collection')} (by map type: {listing(facts['map_types'])};"
         f" at most {facts['largest_collection_images']} per collection)."
     )
 
@@ -179,7 +180,7 @@ def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> I
         criteria = [f"{words} {side} {limits[key]:g}" for key, words in what_raises[flag].items() if limits[key]]
         if flag == "not_reproduced":
             criteria.append("not above chance")
-        yield f"{counts[flag]} {'is' if counts[flag] == 1 else 'are'} flagged as {flag} ({', or '.join(criteria)})"
+        yield f"{counts[flag]} {'was' if counts[flag] == 1 else 'were'} flagged as {flag} ({', or '.join(criteria)})"
 
 
 def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -201,8 +202,8 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     return (
         f"**Thresholds and peaks.** Component maps were thresholded {shown}. A cluster is a set of voxels connected by"
         f" their faces, of at least {MIN_CLUSTER_MM3:g} mm³; the cluster with the highest peak is kept even if it is"
-        f" smaller. Peaks within a cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart, in MNI coordinates. The"
-        " threshold is for display; it is not a voxelwise test."
+        f" smaller. Peaks within a cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart. Coordinates are in MNI"
+        " space. The threshold is for display; it is not a voxelwise test."
     )
 
 

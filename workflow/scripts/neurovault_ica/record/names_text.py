@@ -23,15 +23,16 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else "the unmixing matrix"
     )
     centred = (
-        ". Each term was centred over images, so that terms common to all images do not name every component"
+        ". The weights of each term were centred over images, so that terms common to all images do not name every"
+        " component"
         if settings["project_terms"]["center_terms"]
         else ""
     )
     return (
-        f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had Neurosynth"
-        f" {cited('yarkoni2011neurosynth')} term weights. These are correlations of the image with the meta-analytic"
+        f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had term weights"
+        f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
-        f" not counted as zero. The weights were projected on the components through {through}{centred}."
+        f" not counted as zero. The weights were projected onto the components through {through}{centred}."
         f" {_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts)}{_decision(facts)}"
     )
@@ -49,9 +50,10 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         " were two null hypotheses. The first is that the term weights of collections are unrelated to their loadings:"
         f" collections were permuted as blocks ({number(n_permutations, 'permutation')}, and up to"
         f" {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
-        " The second is that the term's map is a random smooth map. It is needed because loadings and term weights come"
-        " from the same voxels, so the weights of any map that overlaps the component correlate with its loadings. The"
-        f" term's map was replaced with {n_permutations * MOST_ROUNDS:,} Gaussian random maps (FWHM {FWHM_MM:g} mm)."
+        " The second is that the term's map is a random smooth map. This test is needed because loadings and term"
+        " weights come from the same voxels. The weights of any map that overlaps the component therefore correlate"
+        f" with its loadings. The term's map was replaced with {n_permutations * MOST_ROUNDS:,} Gaussian random maps"
+        f" (FWHM {FWHM_MM:g} mm)."
         " A term's p value is the larger of the two, corrected over all components and terms for the false discovery"
         f" rate {cited('benjamini1995fdr')}. {facts['terms_significant']:,} of"
         f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
@@ -92,9 +94,9 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["labels_tested"]:
         return ""
     return (
-        " Metadata labels were tested too: paradigms and contrasts of the Cognitive Atlas, contrast definitions, and"
-        f" words of names and descriptions, if at least {MIN_LABEL_COLLECTIONS} collections have them. The mean"
-        " loading of images with a label was compared with that of the other images by permuting collections"
+        f" Metadata labels of at least {MIN_LABEL_COLLECTIONS} collections were tested too: paradigms and contrasts of"
+        " the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading of images"
+        " with a label was compared with that of the other images by permuting collections"
         f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         " over all components and labels for the false discovery rate."
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
@@ -117,11 +119,12 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
     )
     if facts["networks_tested"]:
         text += (
-            f" Each |r| was compared with the largest |r| of {settings['match_networks']['n_surrogates']:,} surrogates"
-            " of the component with any network. Surrogates are random maps that keep the component's value"
-            f" distribution, its spatial autocorrelation {cited('burt2020surrogates')}, fitted with the model of AFNI"
-            f" {cited('cox2017clustering')}, and its left-right symmetry, but ignore anatomy. The p values were"
-            f" corrected over components for the false discovery rate {cited('benjamini1995fdr')}."
+            f" Each |r| was tested with {settings['match_networks']['n_surrogates']:,} surrogates of the component: the"
+            " null distribution is the largest |r| of each surrogate with any network. Surrogates are random maps with"
+            " the component's value distribution, left-right symmetry and spatial autocorrelation"
+            f" {cited('burt2020surrogates')}. The autocorrelation was fitted with the model of AFNI"
+            f" {cited('cox2017clustering')}. The p values were corrected over components for the"
+            f" false discovery rate {cited('benjamini1995fdr')}."
             f" {facts['components_with_significant_network']} of {number(facts['components'], 'component')} had a"
             f" network with q < {SIGNIFICANT_Q}."
         )

@@ -18,5 +18,6 @@ def number(count: int, noun: str) -> str:
 
 
 def listing(counts: Mapping[str, int]) -> str:
-    """List counts with their names: ``3 missing file, 1 thresholded``."""
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    """List counts with their names, largest first: ``3 missing file, 1 thresholded``."""
+    largest_first = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in largest_first)

@@ -1,4 +1,4 @@
-"""Lay out the page's scatter chart of components: positions of points, labels and ticks."""
+"""Compute the layout of the page's scatter chart of components: positions of points, labels and ticks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,11 @@ Rectangle = tuple[float, float, float, float]
 WIDTH, HEIGHT = 560, 222
 LEFT, TOP, RIGHT, BOTTOM = 50, 20, 530, 176
 RADIUS = 6  # of a point, with its outline
+# Size of a digit of a label, and distance of the label from its point.
 DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 2
-# Possible tick spacings. Smaller differences between correlations mean nothing.
+# Possible distances between ticks. Correlations that differ by less than 0.01 are practically the same.
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+# Largest number of intervals between ticks. With more, the tick labels would be crowded.
 MOST_STEPS = 6
 
 
@@ -73,7 +75,7 @@ def _place(r: float, first: float, last: float) -> float:
 
 
 def fit_axis(values: Sequence[float]) -> list[float]:
-    """Choose a few round ticks that cover correlations between 0 and 1 closely."""
+    """Choose a few round ticks that just cover the values, which are correlations between 0 and 1."""
     for step in STEPS:
         # Round first, because 0.29 / 0.01 is slightly below 29.
         last = math.ceil(round(max(values) / step, 6))
@@ -91,9 +93,9 @@ def describe_point(row: Mapping[str, Any]) -> str:
 
 
 def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> list[Row | None]:
-    """Place each point's number to its right or left, above or below it, where it covers nothing; otherwise omit it.
+    """Place the number of each point beside it: right, left, above or below, wherever it covers nothing.
 
-    Greedy: earlier points choose first.
+    Earlier points choose first. A point without a free place gets no number.
 
     Parameters
     ----------

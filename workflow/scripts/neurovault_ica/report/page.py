@@ -39,7 +39,7 @@ def read_scripts() -> list[str]:
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Allow only the page's own scripts (by their hashes), its style and embedded pictures."""
+    """Return a content security policy: only the page's own scripts (by hash), its style and embedded pictures."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
@@ -72,7 +72,7 @@ def list_settings(settings: Mapping[str, Any]) -> list[Row]:
 
 
 def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
-    """Render the page of a run with these settings; `contents` are the names that the templates use."""
+    """Render the page of a run with these settings. `contents` are the other variables of the templates."""
     scripts = read_scripts()
     return make_template().render(
         scripts=scripts,

@@ -1,4 +1,4 @@
-"""Pictures as data URIs, so that the page needs no other file."""
+"""Turn pictures into data URIs, so that the page needs no other file."""
 
 import base64
 import io
@@ -12,11 +12,11 @@ from PIL import Image
 from neurovault_ica.figures.slices import NEGATIVE, POSITIVE
 from neurovault_ica.types import Row
 
-# Glass brains show values of at least this share of the image's largest absolute value.
+# Glass brains show absolute values of at least this share of the end of the image's colour scale.
 GLASS_THRESHOLD = 0.3
-# Colours for each sign. With 16 a picture has 34 colours, and its PNG stays small.
+# Number of colours for each sign. With 16, a picture has 34 colours, and its PNG stays small.
 GLASS_LEVELS = 16
-GLASS_GREY = (0.5, 0.53, 0.57, 0.27)
+GLASS_GREY = (0.5, 0.53, 0.57, 0.27)  # RGBA of the outline
 
 
 def data_uri(image: Image.Image, kind: str, **options: Any) -> str:

@@ -106,7 +106,7 @@ function linkNeighbours(article) {
   }
 }
 
-/** Show what the URL's fragment names: a single component, or the page. */
+/** Show the target of the URL's fragment: a single component, or the whole page. */
 function route() {
   const target = document.getElementById(location.hash.slice(1));
   const article = target?.matches("article.component") ? target : null;

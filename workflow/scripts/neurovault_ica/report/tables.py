@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
+from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.text import shorten
@@ -13,16 +14,16 @@ from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# Rows per component on the page, so that an article fits on few screens. The tables have all rows.
+# Largest number of rows for each component, so that its part of the page stays short. The tables have all rows.
 TERMS_SHOWN = 10
 COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
-# Significant labels and term maps on a component's card.
+# Largest number of significant labels, and of significant term maps, on a component's card.
 SAID_SHOWN = 3
-# Rows of used and of rejected images each; with more the page opens slowly.
+# Largest number of used images, and of rejected images, in the table of images. With more, the page opens slowly.
 LONGEST_TABLE = 2000
-N_BINS = 40  # of the histogram of loadings
+N_BINS = 40  # number of bars of the histogram of loadings; the SVG of the template has room for 40
 REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 # Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
@@ -43,8 +44,9 @@ NO_TERMS = {
     "server_down": "server down",
     "changed": "differs from the lock",
 }
-# Names on the page for the rules that reject images.
+# What the page calls the rules that reject images, and some criteria of selection.tsv.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
+CRITERIA = {READ: "collections read", LISTED_TWICE: "duplicates across collections"}
 
 
 def count_significant(rows: Sequence[Row]) -> int | None:
@@ -76,7 +78,7 @@ def describe_components(
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
-    """Gather what the page shows about each component. `collection_of` maps images to collections."""
+    """Gather what the page shows about each component. `collection_of` is the collection id of each image id."""
     described = []
     for row in stability:
         label = row["component"]
@@ -138,7 +140,7 @@ def histogram(loadings: Sequence[tuple[float, str]], collection_id: str | None) 
 
 
 def scaled_terms(terms: Iterable[Row]) -> list[Row]:
-    """Return the strongest terms, each with its weight in percent of the largest as the length of its bar."""
+    """Return the strongest terms, each with the length of its bar: its weight in percent of the largest weight."""
     named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
     strongest = max((term["weight"] for term in named), default=0)
     return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
@@ -195,8 +197,10 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
-    """Continue the steps of the selection with the rejections of later stages."""
-    steps = [step | {"reasons": []} for step in selection]
+    """Append the rejections of later stages to the steps of the selection, with the length of each bar (``share``)."""
+    steps = [
+        step | {"criterion": CRITERIA.get(step["criterion"], step["criterion"]), "reasons": []} for step in selection
+    ]
     remaining = steps[-1]["kept"] if steps else len(rejected)
     reasons = explain_rejections(rejected)
     for stage in [*STAGES, *sorted({row["stage"] for row in reasons} - set(STAGES))]:
@@ -220,7 +224,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
 
 
 def count_missing_terms(status: Iterable[Row], used: Iterable[str]) -> tuple[int, list[tuple[str, int]]]:
-    """Count the used images that have terms, and the reasons why others have none."""
+    """Count the used images with terms, and for the others the reasons why they have none."""
     by_image = {row["image_id"]: row for row in status}
     found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
     reasons = Counter(str(row["reason"]) for row in found if not row["terms"])

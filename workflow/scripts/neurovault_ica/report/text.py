@@ -7,6 +7,7 @@ from typing import Any
 from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.tables import DIRECTIONS
 
+# Longer texts are cut to this number of characters, unless the caller gives another limit.
 LONGEST_TEXT = 240
 
 

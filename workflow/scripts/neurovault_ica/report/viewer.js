@@ -25,7 +25,7 @@ function readColours(colours) {
   return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
 }
 
-/** For `count` positions, 1 mm apart from `low` on, find the two nearest grid points on one axis and their weights. */
+/** For `count` positions on an axis, 1 mm apart from `low`, find the two nearest grid points and the second's weight. */
 function neighbours(grid, axis, low, count) {
   const points = grid.shape[axis];
   const [first, second, weight] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
@@ -55,7 +55,7 @@ class Viewer {
     this.listen();
   }
 
-  /** Unpack template and mask, which all maps share; done once. */
+  /** Unpack template and mask once, because all maps share them. */
   prepare() {
     this.prepared ??= Promise.all([unpack(this.packed.template.codes), unpack(this.packed.mask)]).then(([grey, mask]) => {
       this.grey = grey;
@@ -64,7 +64,7 @@ class Viewer {
     return this.prepared;
   }
 
-  /** Show a map; `map.place` is in mm. If another map was requested meanwhile, do nothing. */
+  /** Show a map with the crosshair at `map.place` (mm). If another map was requested meanwhile, do nothing. */
   async show(map) {
     this.wanted = map.label;
     const [codes] = await Promise.all([unpack(map.codes), this.prepare()]);
@@ -122,7 +122,7 @@ class Viewer {
     return Math.max(this.map.brightest, lower * 1.25, lower + 0.1);
   }
 
-  /** Draw in the next animation frame; several requests before it are drawn once. */
+  /** Draw in the next animation frame. Several requests before that frame are drawn once. */
   redraw() {
     if (!this.map || this.asked) return;
     this.asked = requestAnimationFrame(() => {
@@ -156,7 +156,7 @@ class Viewer {
     return this.sample(2, [this.place[0], this.place[1]], [1, 1])[0];
   }
 
-  /** Interpolate a slice perpendicular to `axis` at every mm from `low` on; outside the grid it is 0. */
+  /** Interpolate a slice perpendicular to `axis` at every mm, starting at `low`. Values outside the grid are 0. */
   sample(axis, low, count) {
     const { grid } = this.packed;
     const stride = [grid.shape[1] * grid.shape[2], grid.shape[2], 1];

@@ -1,4 +1,4 @@
-"""Pack maps and template for the page's viewer: small, and exact enough to look at.
+"""Pack maps and template for the page's viewer, with fewer bits than the originals, so that the page stays small.
 
 The page has its own viewer (viewer.js). nilearn's brainsprite fixes colours and threshold in its pictures and has no
 keyboard control. NiiVue takes 2.3 MB and needs WebGL2. Without a graphics card, as on many remote desktops, one move of
@@ -19,9 +19,9 @@ from neurovault_ica.figures.slices import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.types import Row
 
-# Code of the largest absolute value of a map: the largest signed byte. One step is 1/127 of that value.
+# Code of the largest absolute value of a map: the largest signed byte. The resolution is 1/127 of that value.
 LARGEST_CODE = 127
-# Code of white: 64 grey levels. With 256 levels the template would take half as much space again.
+# Code of white, the last of 64 grey levels. With 256 levels the template would take 50 % more space.
 LARGEST_GREY = 63
 # Finer maps are packed at this resolution, because 1 mm would take eight times the space.
 FINEST_MM = 2.0
@@ -60,7 +60,7 @@ def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
 
 
 def pack(codes: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> str:
-    """Pack bytes as base64 of gzip. Neighbours' differences modulo 256 take a fifth less space than the values."""
+    """Pack bytes as base64 of gzip. Differences of neighbours (modulo 256) take a fifth less space than the values."""
     differences = np.diff(codes.astype(np.uint8).ravel(), prepend=np.uint8(0))
     return base64.b64encode(gzip.compress(differences.tobytes(), 9, mtime=0)).decode("ascii")
 
@@ -109,7 +109,7 @@ def pack_viewer(maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
 def pack_components(components: Sequence[Row], maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
     """Pack the components' maps for the viewer, each with its first thresholds and crosshair position.
 
-    Each component gets its own map as ``codes``, which the page holds apart from the rest.
+    The map itself goes into the component as ``codes``; the page stores it in an element of its own.
     """
     packed = pack_viewer(maps, template, box)
     for component, entry in zip(components, packed["maps"], strict=True):

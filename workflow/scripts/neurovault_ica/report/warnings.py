@@ -1,4 +1,4 @@
-"""Warnings of the page: what a reader should know before using the results."""
+"""Write the warnings of the page: facts that a reader should know before using the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
-# With fewer images per component, many components consist of a single image.
+# Warn below this number of images for each component, because many components then consist of a single image.
 FEW_IMAGES_PER_COMPONENT = 3
-# Names on the page for the flags of desc-ICA_stability.tsv.
+# What the page calls the flags of desc-ICA_stability.tsv.
 FLAGS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
@@ -30,7 +30,7 @@ def find_warnings(
     n_with_terms: int,
     recovery: Sequence[Row],
 ) -> list[str]:
-    """List what a reader should know before using the results, as sentences."""
+    """List facts that a reader should know before using the results, as sentences."""
     found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     n_components = len(components)
     if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
@@ -53,8 +53,7 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
         found.append(
             f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
             f" {decomposition['iteration']}s: another seed may give different components. The images probably do not"
-            " support this many components. Ask for fewer"
-            " (run_ica.n_components) or allow more iterations (run_ica.max_iter)."
+            " support this many components. Lower run_ica.n_components, or raise run_ica.max_iter."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):
@@ -66,14 +65,11 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     found = []
     flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
     if flagged["start_dependent"]:
-        found.append(
-            f"{_listing(flagged['start_dependent'])}: the random starts disagree. The result depends on"
-            " where the algorithm starts."
-        )
+        found.append(f"Different random starts give different components: {_listing(flagged['start_dependent'])}.")
     if flagged["not_reproduced"]:
         found.append(
-            f"{_listing(flagged['not_reproduced'])}: not reproduced across studies (bootstrap or split-half), or no"
-            " better than chance. These may not appear in other samples of studies."
+            "Not reproduced across studies (bootstrap or split-half), or no better than chance:"
+            f" {_listing(flagged['not_reproduced'])}. These may not appear in other samples of studies."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
@@ -104,7 +100,7 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
     if not empty:
         return []
     return [
-        f"{_listing(empty)}: no value reaches the threshold (plot_components.threshold). There are no peaks, and the"
+        f"No value reaches the threshold (plot_components.threshold): {_listing(empty)}. There are no peaks, and the"
         " figures show no activation."
     ]
 
@@ -118,14 +114,14 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"{_listing(nameless)}: no candidate name is significant (q < {SIGNIFICANT_Q})."
+            f"No candidate name is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
             f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
         )
     return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
 
 
 def flags_of(component: Row) -> list[str]:
-    """List a component's warnings in a word or two each, for its card."""
+    """List a component's warnings for its card, each in two or three words."""
     found = [FLAGS.get(flag, flag) for flag in flags_in(component)]
     return found + [EMPTY] * (not component["n_peaks"]) + [UNNAMED] * is_unnamed(component)
 

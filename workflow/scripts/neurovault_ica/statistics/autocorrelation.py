@@ -1,4 +1,4 @@
-"""Spatial autocorrelation of a map: how correlation falls with distance, and how similar left and right are."""
+"""Fit the spatial autocorrelation of a map (the correlation of voxels by distance) and its left-right symmetry."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ BIN_MM = 2.0
 # Correlations of neighbouring points are clipped to this range before smoothness is computed from them. Outside it, the
 # smoothness would be zero or infinite.
 PLAUSIBLE_R = (0.05, 0.999)
-# Symmetry is measured if at least this share of the points has a mirror image two FWHM away or more.
+# Measure symmetry only if at least this share of the points is two FWHM or more from its mirror image.
 MIN_MIRRORED = 0.1
 
 

@@ -1,10 +1,10 @@
-"""Permutation test of whether the studies that load on a component are those with a term or a label.
+"""Test whether collections with high loadings on a component also have high weights for a term, or a label.
 
-Images of one study are alike, so the unit is the collection, with its mean loading and its mean term weight. The null
-hypothesis is tested by permuting collections.
+Images of one study are similar, so the unit is the collection, with its mean loading and its mean term weight.
+Collections are permuted.
 
 Loadings and term weights are computed from the same voxels. Even the weights of a random smooth map correlate with the
-loadings if the map happens to overlap the component. A term must therefore exceed such maps as well, over images.
+loadings if the map happens to overlap the component. Each term is therefore also compared with such maps, over images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,9 @@ from neurovault_ica.types import Array, Real
 
 # Seven collections have only 5,040 permutations, and many of these are nearly the same.
 MIN_COLLECTIONS = 8
-# A label of one or two collections cannot be separated from other properties of these studies.
+# With fewer collections, the effect of a label cannot be told from other properties of these studies.
 MIN_LABEL_COLLECTIONS = 3
-# Random maps, and features, that are processed at a time. They limit memory.
+# Numbers of random maps and of features processed at a time. They limit memory.
 BLOCK_MAPS = 2000
 BLOCK_FEATURES = 500
 # Variation below this share of the largest value is treated as rounding error.
@@ -29,7 +29,7 @@ NEGLIGIBLE_VARIATION = 1e-6
 
 
 class Significance(NamedTuple):
-    """Evidence for each component and feature, all arrays of shape (n_components, n_features)."""
+    """Evidence for each pair of component and feature; all arrays have the shape (n_components, n_features)."""
 
     r_collections: Real  # Pearson correlation over collections
     r_images: Real  # Pearson correlation over images, with the same total weight for each collection
@@ -57,8 +57,8 @@ def collection_scores(values: Real, groups: Groups) -> Real:
 
     The mean of n images of a collection has the variance ``rho + (1 - rho) / n`` relative to that of single images. The
     intraclass correlation rho is estimated by one-way analysis of variance (Donner 1986, doi:10.2307/1403259). Means
-    are divided by the square root of this variance. Otherwise means of small collections would scatter more, in both
-    loadings and term weights. Permutations of collections do not reproduce that.
+    are divided by the square root of this variance. Otherwise, small collections would have more variable means, of
+    both loadings and term weights. Permuting collections would not reproduce this.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def associate(
     collections : sequence of str
         The collection of each image.
     n_permutations : int
-        Number of permutations of the collections, up to 100 times as many for small p. The number of random maps is 100
-        times as large.
+        Number of permutations of the collections, up to 100 times as many for small p. The number of random maps is
+        always 100 times as large.
     random_state : int
     draw_weights : callable, optional
         Returns the features of random maps, an array of shape (n_images, n_maps), given their number and a generator.

@@ -8,7 +8,8 @@ from scipy import fft, ndimage
 
 from neurovault_ica.types import Array
 
-# Distance between points. Maps are smoother than that, and each surrogate costs a Fourier transform of the grid.
+# Distance between points. Maps are smoother than this. A finer grid would only make each surrogate take longer, because
+# it needs a Fourier transform of the grid.
 LATTICE_SPACING_MM = 6.0
 
 
@@ -21,7 +22,13 @@ class Lattice(NamedTuple):
 
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
-    """Take every n-th voxel of the grid along each axis, so that points are about 6 mm apart."""
+    """Take every n-th voxel of the grid along each axis, so that points are about 6 mm apart.
+
+    Raises
+    ------
+    ValueError
+        If the mask contains no point.
+    """
     steps = np.maximum(1, np.rint(LATTICE_SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
     every = tuple(slice(None, None, step) for step in steps)
     chosen = np.zeros(mask.shape, dtype=bool)

@@ -1,7 +1,7 @@
-"""Mixture model that separates activation from noise in a component: a Gaussian, and a Gamma distribution per tail.
+"""Separate activation from noise in a component: a mixture of a Gaussian and a Gamma distribution for each tail.
 
 The model is MELODIC's (Beckmann and Smith 2004, doi:10.1109/TMI.2003.822821; Woolrich et al. 2005,
-doi:10.1109/TMI.2004.836545). In the M step, MELODIC fits Gamma distributions by their moments, and we by maximum
+doi:10.1109/TMI.2004.836545). MELODIC's M step fits the Gamma distributions by their moments. Ours uses maximum
 likelihood.
 """
 
@@ -14,15 +14,15 @@ from neurovault_ica.types import Array, Real
 
 # Number of histogram bins. A fit to the bins takes milliseconds, a fit to the values takes seconds.
 BINS = 2000
-# Largest number of EM iterations. A fit that has not converged by then is reported.
+# Largest number of EM iterations. The log names components whose fit has not converged by then.
 MAX_ITERATIONS = 3000
 # The fit has converged when the mean log-likelihood of a value changes by less than this.
 TOLERANCE = 1e-8
-# Share of all values in each tail at the start.
+# Share of all values that each tail has before the first iteration.
 START_TAIL = 0.05
-# A tail with fewer values is dropped.
+# A tail with fewer values is dropped, because they are too few to fit a Gamma distribution.
 MIN_TAIL_VALUES = 10
-# Fit a tail only if noise reaches the largest value with a probability below this: 0.05 for both tails together.
+# Fit a tail only if noise would reach its largest value with a probability below this. For both tails, this is 0.05.
 NOISE_PEAK_P = 0.025
 # Smallest difference between the log of the mean and the mean of the logs of a tail's values. It limits the shape of
 # the Gamma distribution to 50,000, a narrow spike.
@@ -30,7 +30,7 @@ NARROWEST = 1e-5
 
 
 class Tail(NamedTuple):
-    """A Gamma distribution of absolute values, and its weight in the mixture (0 without such a tail)."""
+    """A Gamma distribution of absolute values, and its weight in the mixture (0 if there is no such tail)."""
 
     weight: float
     shape: float
@@ -67,7 +67,7 @@ NO_TAIL = Tail(0.0, 1.0, 1.0)
 
 
 def fit_mixture(values: Real, resels: float) -> Mixture:
-    """Fit noise, and a tail on each side with values beyond those of noise of the same smoothness.
+    """Fit noise, and a tail on each side where values exceed those of noise of the same smoothness.
 
     Smooth noise has tails by chance. A fit that treats voxels as independent would call them activation. A tail is
     therefore fitted only if the largest value exceeds the range of a Gaussian field with the same number of resels:

@@ -10,12 +10,12 @@ from neurovault_ica.types import Array, Real
 Draw = Callable[[int, npt.NDArray[np.intp]], Real]
 # Terms, labels and networks are called significant if q is below this.
 SIGNIFICANT_Q = 0.05
-# Small p values need many permutations, large ones do not. Stop testing a value once ENOUGH permutations reached it;
-# otherwise use up to MOST_ROUNDS times the requested number. With 1,000 permutations requested, the smallest p is then
-# 0.00001, and twelve pairs with this p among 60,000 have q < 0.05.
+# Small p values need many permutations, large ones do not. Stop testing a value once ENOUGH permutations have reached
+# it; otherwise, use up to MOST_ROUNDS times the requested number. With 1,000 permutations requested, the smallest p is
+# then 0.00001, and twelve pairs with this p among 60,000 have q < 0.05.
 ENOUGH = 10
 MOST_ROUNDS = 100
-# Permutations computed at a time. It limits memory.
+# Number of permutations computed at a time. It limits memory.
 BLOCK_DRAWS = 500
 # Permutations that give the same value may differ by rounding. A difference below this counts as equal.
 ROUNDING = 1e-9
@@ -29,15 +29,15 @@ def is_significant(q: float | None) -> bool:
 def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> Array:
     """Compare each value with its own null distribution, using more draws for small p values.
 
-    Sequential Monte Carlo test (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301) in rounds of `n_draws`. Values
-    that fewer than ten draws have reached go into the next round.
+    Sequential Monte Carlo test (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301) in rounds of `n_draws`. Only
+    values that fewer than ten draws have reached are tested in the next round.
 
     Parameters
     ----------
     observed : array of shape (n_values,)
     draw : callable
-        Draws from null distributions. It gets a number and the positions of some values, and returns an array of shape
-        (number, n_positions).
+        Draws from the null distributions of some values. Its arguments are the number of draws and the positions of
+        these values. It returns an array of shape (n_draws, n_positions).
     n_draws : int
         Number of draws in a round.
     most_rounds : int

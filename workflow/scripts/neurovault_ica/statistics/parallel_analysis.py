@@ -11,11 +11,12 @@ from neurovault_ica.statistics.lattice import Lattice, lattice_of
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Real
 
-# Number of sets of surrogates, one surrogate of each image in each set.
+# Number of sets of surrogates. Each set has one surrogate of each image.
 N_DRAWS = 20
-# Of more images, this many are drawn at random. Time grows with the number of images, and that of eigenvalues with its
-# third power.
+# Largest number of images; if there are more, a random subset is used. Surrogates take time in proportion to the number
+# of images, and eigenvalues in proportion to its third power.
 MAX_IMAGES = 500
+# A component is above chance if its eigenvalue exceeds this percentile of the surrogates' eigenvalues.
 PERCENTILE = 95
 
 

@@ -8,11 +8,11 @@ from scipy import ndimage
 
 from neurovault_ica.types import Real
 
-# Smoothness of the random maps. Of 53 meta-analytic maps, half were below 13 mm and the smoothest had 20 mm. A larger
+# Smoothness of the random maps. In 53 meta-analytic maps, the median FWHM was 13 mm and the largest 20 mm. A larger
 # value is stricter: from 6 to 30 mm, the 95th percentile of the null distribution rises by 0.03 to 0.06. With 20 mm,
-# 8 % of maps of 30 mm had p < 0.05.
+# 8 % of unrelated maps of 30 mm had p < 0.05.
 FWHM_MM = 30.0
-# Distance between blobs, 1.4 standard deviations of a blob. The variance of their sum is then uniform to 1 %.
+# Distance between blobs: 1.4 standard deviations of a blob. The variance of their sum then varies by 1 % at most.
 BLOB_SPACING_MM = 18.0
 # Drop blobs with less than this share inside the brain, relative to the blob with the largest share.
 NEGLIGIBLE_SHARE = 0.01
@@ -65,7 +65,7 @@ def map_weights(blobs: npt.NDArray[np.float32]) -> Callable[[int, np.random.Gene
     Returns
     -------
     callable
-        It gets a number of maps and a random generator, and returns an array of shape (n_images, n_maps).
+        Takes a number of maps and a random generator; returns an array of shape (n_images, n_maps).
     """
 
     def draw(n_maps: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -38,7 +38,7 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
 
 
 def count_resels(values: Real, inside: npt.NDArray[np.bool_]) -> float:
-    """Measure the volume of a mask in resels: the product of a map's FWHM along the three axes is one resel.
+    """Measure the volume of a mask in resels. One resel is the product of a map's FWHM along the three axes.
 
     If a map mixes fine and coarse structure, the estimated FWHM is close to that of the fine structure. This determines
     how many peaks noise produces.

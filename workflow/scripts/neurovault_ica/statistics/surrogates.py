@@ -20,8 +20,8 @@ from neurovault_ica.types import Array, Real
 
 # Surrogates are drawn in a periodic box. It exceeds the brain by the distance at which correlations fall below this.
 NEGLIGIBLE_CORRELATION = 0.01
-# Degree of the Hermite series that describes how the map's values change correlations. For maps with very long tails,
-# degree 30 gives correlations that differ by at most 0.02.
+# Degree of the Hermite series that describes how the map's values change correlations. Even for maps with very long
+# tails, degree 30 changes correlations by at most 0.02.
 HERMITE_DEGREE = 15
 
 
@@ -69,6 +69,11 @@ class Surrogates:
         The map at the points of the lattice.
     lattice : Lattice
     rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        If the map is constant.
     """
 
     def __init__(self, values: Real, lattice: Lattice, rng: np.random.Generator) -> None:
