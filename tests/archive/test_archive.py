@@ -69,10 +69,10 @@ def test_labels_name_the_place():
 def test_a_key_of_one_archive_is_needed_there_and_refused_elsewhere():
     (missing,) = find_contradictions(SETTINGS | {"source": "table"})
     assert missing == (
-        "archive.table: null is not valid with archive.source table; expected: a value, which this source needs"
+        "archive.table: null is not valid with archive.source table; expected: a value, because this source needs it"
     )
     (useless,) = find_contradictions(SETTINGS | {"table": "x.tsv"})
-    assert useless.endswith("expected: null, as only table uses it")
+    assert useless.endswith("expected: null, because only table uses it")
 
 
 def test_a_rerun_in_another_folder_finds_the_images(tmp_path):

@@ -83,9 +83,9 @@ def test_all_of_nilearns_comparisons_are_there():
         ({"is_in": ["a"], "not_in": ["b"]}, "not a comparison"),
         ({"is_in": "Z map"}, r"is_in takes a list, not 'Z map'; write is_in: \[Z map\]"),
         ({"not_null": "yes"}, "not_null takes true or false"),
-        ({"contains": [1]}, r"contains takes texts, not \[1\]"),
-        ({"not_contains": ["a", None]}, "not_contains takes texts"),
-        ({"pattern": 3}, "pattern takes a text, not 3"),
+        ({"contains": [1]}, r"contains takes a list of text, not \[1\]"),
+        ({"not_contains": ["a", None]}, "not_contains takes a list of text"),
+        ({"pattern": 3}, "pattern takes text, not 3; write it in quotes"),
         ({"pattern": "("}, "not a regular expression"),
     ],
 )

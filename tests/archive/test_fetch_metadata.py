@@ -274,12 +274,12 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
 def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault):
     with Server(Archive.small({1: 2, 2: 2})) as server:
         server.misbehave("/api/collections/?", always=fault)
-        with pytest.raises(RuntimeError, match=r"did not give the metadata: .* run again to continue"):
+        with pytest.raises(RuntimeError, match=r"did not deliver the metadata: .* run again to continue"):
             Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
 
 
 def test_a_server_that_is_down_stops_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match=r"did not give the metadata: server_down: .* status 502"):
+    with pytest.raises(RuntimeError, match=r"did not deliver the metadata: server_down: .* status 502"):
         choose(tmp_path, Archive.small({1: 2}), faults=Faults(is_down=True))
 
 

@@ -170,7 +170,7 @@ def test_datalad_can_read_it(locked):
         (lambda _: "", "is no images.lock.tsv"),
         (lambda text: text.replace("sha256", "md5", 1), "is no images.lock.tsv"),
         (lambda text: text.replace("\tmodify_date", "", 1), "is no images.lock.tsv"),
-        (lambda text: text + text.splitlines()[1] + "\n", "is there twice"),
+        (lambda text: text + text.splitlines()[1] + "\n", "occurs twice"),
         (lambda text: without_id(text), "line 2: image_id 'n/a' is not a valid id"),
         (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
         (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
