@@ -20,7 +20,7 @@ PROMISED = ("_components.nii.gz", "_mixing.tsv", "_unmixing.tsv")
 
 
 def is_paper(run_file: Path) -> bool:
-    """Tell whether a run.json is in a packed folder, not in the results of a run."""
+    """Return whether a run.json is in a packed folder, not in the results of a run."""
     return (run_file.parent / "config.yaml").is_file()
 
 

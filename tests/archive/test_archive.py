@@ -1,4 +1,4 @@
-"""Archives are described in one place, which the Snakefile can import."""
+"""Each archive is described in one module, which the Snakefile can import."""
 
 import re
 import subprocess
@@ -55,7 +55,7 @@ def test_sentences_cite_works_that_exist():
         ("table", "offline", False, False, True),
     ],
 )
-def test_what_a_run_may_do(source, mode, asks, writes, offline):
+def test_permissions_of_a_run_by_source_and_mode(source, mode, asks, writes, offline):
     archive = opened(source, mode=mode)
     assert (archive.asks_server, archive.may_write, archive.forbids_network) == (asks, writes, offline)
 

@@ -10,7 +10,7 @@ from neurovault_server import nifti
 
 @pytest.fixture
 def write_own(tmp_path):
-    """Write maps and their table into a folder of a lab."""
+    """Write maps and their table into the folder ``lab``."""
 
     def write(text):
         folder = tmp_path / "lab"
@@ -33,7 +33,7 @@ OWN = (
 )
 
 
-def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
+def test_own_maps_are_selected_and_checked_and_get_terms(write_own, tmp_path):
     table = write_own(OWN)
     run = Run(tmp_path, source="table", table=table)
     collections, images, _ = run.select()
@@ -70,7 +70,7 @@ def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
         ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: the column file is empty"),
     ],
 )
-def test_a_table_that_is_wrong_is_explained(write_own, text, message):
+def test_an_error_explains_what_is_wrong_with_a_table(write_own, text, message):
     with pytest.raises(ValueError, match=message):
         read_own_table(write_own(text))
 

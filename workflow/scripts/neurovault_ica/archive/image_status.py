@@ -94,7 +94,7 @@ def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_
         return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
     # Do not warn of an image that also failed in the locked run.
     if checked["status"] == "failed" and not is_logged and expected is None:
-        logging.warning("image %s: %s", image["image_id"], checked["reason"])
+        logging.warning("image %s cannot be used: %s (%s)", image["image_id"], checked["reason"], file)
     return {"image_id": image["image_id"], **checked, "file": file}
 
 

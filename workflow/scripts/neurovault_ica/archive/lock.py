@@ -21,6 +21,7 @@ IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
 # Columns left out of the lock because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
+_REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
 
 def lock_rows(
@@ -72,7 +73,8 @@ def read_lock(path: str) -> list[Row]:
     try:
         rows = read_table(path, described_as=LOCK_TABLE)
     except (KeyError, ValueError, StopIteration, csv.Error) as error:
-        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {error}") from error
+        found = str(error) or "it is empty"
+        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}") from error
     missing = sorted(set(column_names(LOCK_TABLE)) - set(rows[0] if rows else []))
     if missing:
         raise ValueError(
@@ -82,14 +84,14 @@ def read_lock(path: str) -> list[Row]:
     for line, row in enumerate(rows, start=2):
         for key in ("image_id", "collection_id"):
             if row[key] is None or not SAFE_ID.fullmatch(row[key]):
-                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id")
+                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id{_REMEDY}")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
-            raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits")
+            raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits{_REMEDY}")
         if row["status"] not in ("ok", "failed") or (row["status"] == "ok") == (row["sha256"] is None):
-            raise ValueError(f"{path}, line {line}: status and sha256 contradict each other")
+            raise ValueError(f"{path}, line {line}: status and sha256 contradict each other{_REMEDY}")
         if row["image_id"] in seen:
-            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} occurs twice")
+            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} occurs twice{_REMEDY}")
         seen.add(row["image_id"])
     return rows
 

@@ -42,8 +42,8 @@ MAX_UNREADABLE_IN_A_ROW = 30
 SLOW_COUNTS_FOR = 10
 # Approximate number of later records that are checked, spread evenly over the rest of the page.
 LOOK_AHEAD = 8
-# End a scan after this many consecutive pages without a new record, because some lists never end. The second limit
-# applies to pages beyond the stated end.
+# End a scan after this many consecutive pages without a new record, because a faulty list may never end. The second
+# limit applies to pages beyond the stated end.
 MAX_STALE_PAGES = 20
 MAX_STALE_PAGES_BEYOND = 3
 # End a scan after this many rows, even if the server states more. All lists of NeuroVault are shorter.

@@ -16,7 +16,8 @@ MostTries = Callable[[FetchError], int | None]
 MAX_PAUSE_S = 60.0
 # Longest pause at the server's request (Retry-After), in seconds, so that a wrong value cannot stop the run for hours.
 MAX_RETRY_AFTER_S = 300.0
-# After this many consecutive failures across all connections, probe whether the server is reachable.
+# After this many consecutive failures across all connections, probe whether the server is reachable. Fewer failures may
+# be chance.
 FAILURES_BEFORE_PROBE = 8
 # The tries of a request are counted anew after an outage. A request that fails in this many outages may cause them, so
 # its tries then count as usual.
@@ -118,7 +119,7 @@ class Retries:
                 if error.retry_after_s:
                     # The server asks one connection to pause, but means all of them.
                     wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
-                    logging.info("%s asks for a pause of %.0f s (%s)", self._url, wait_s, error)
+                    logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
                     self._resume_at = time.monotonic() + wait_s
                 self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
             else:
@@ -151,7 +152,7 @@ class Retries:
                 self._n_failures = 0
 
     def _wait_out(self, error: FetchError) -> None:
-        """Wait until the server answers its probe, for at most `patience_s` (before its first answer, see above)."""
+        """Wait for an answer to the probe: at most `patience_s`, before the first answer `first_patience_s`."""
         patience_s = self._patience_s if self._has_answered else self._first_patience_s
         pause_s, waited_s = 2 * self._backoff_s, 0.0
         while self._is_alive is None or not self._is_alive():
