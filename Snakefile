@@ -23,7 +23,7 @@ if IS_MAIN and os.path.exists("config.yaml"):
 report: "workflow/report/page.rst"
 
 
-# With --sdm apptainer, jobs run in this image in the working directory. See envs/neurovault_ica.def to build it.
+# With --sdm apptainer, jobs run in this image, a file in the working directory. To build it, see envs/neurovault_ica.def.
 container: "neurovault_ica.sif"
 
 

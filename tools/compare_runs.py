@@ -13,13 +13,14 @@ from neurovault_ica.runtime.files import sha256_of
 RUN = Path("results/write_lock/run.json")
 # A rerun from a lock selects no images, so these tables and the report that shows them differ.
 NOT_IN_A_LOCK = {"selection.tsv", "collections.tsv", "report.html"}
-# Largest difference of maps and loadings between processors, relative to the largest absolute value.
+# Largest accepted difference of maps and loadings between processors, relative to the largest absolute value.
 TOLERANCE = 1e-4
+# Endings of the results that must agree within this tolerance.
 PROMISED = ("_components.nii.gz", "_mixing.tsv", "_unmixing.tsv")
 
 
 def is_paper(run_file: Path) -> bool:
-    """Tell whether a run.json is in a packed folder, not in the results of a run."""
+    """Return whether a run.json is in a packed folder, not in the results of a run."""
     return (run_file.parent / "config.yaml").is_file()
 
 
@@ -71,7 +72,8 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[s
 def difference(old: Path, new: Path) -> float | None:
     """Return the largest absolute difference between the numbers of two files.
 
-    It is relative to the largest absolute value in the array. None if the files cannot be compared.
+    It is relative to the largest absolute value of the volume or column. It is infinite if shapes differ, and None if
+    the files cannot be compared.
     """
     if not old.is_file() or not new.is_file():
         return None
@@ -84,7 +86,10 @@ def difference(old: Path, new: Path) -> float | None:
 
 
 def relative_difference(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the largest relative difference of two arrays; infinite if they lack different values."""
+    """Return the largest difference of two arrays of one shape, relative to the largest absolute value of the first.
+
+    It is infinite if values are missing (NaN) in different places.
+    """
     if not np.array_equal(np.isnan(before), np.isnan(after)):
         return np.inf
     largest = np.nanmax(np.abs(before), initial=0.0)

@@ -219,7 +219,7 @@ def repeat(run_file: Path, *, into: Path, data: Path | None, arguments: list[str
         archive["lock"] = "images.lock.tsv"
     archive |= opened.moved(base, data)
     if is_paper(run_file) and sha256_of(base / ENVIRONMENT[0]) != sha256_of(ROOT / ENVIRONMENT[0]):
-        print(f"{base / ENVIRONMENT[0]} differs from the one here; copy it here to install the same software")
+        print(f"{base / ENVIRONMENT[0]} differs from ours; copy it to {ROOT} to install the same software")
     write_yaml(into / "config.yaml", configuration)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(into)]
     subprocess.run([*command, *(arguments or ["--cores", "all"])], check=True)
@@ -238,7 +238,7 @@ def write_yaml(path: Path, content: Any) -> None:
 
 
 def main() -> None:
-    """Pack or verify, as the command line asks."""
+    """Pack or verify a run, depending on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack", help="pack the run in the current folder")

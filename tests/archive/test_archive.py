@@ -1,4 +1,4 @@
-"""Archives are described in one place, which the Snakefile can import."""
+"""Each archive is described in one module, which the Snakefile can import."""
 
 import re
 import subprocess
@@ -55,7 +55,7 @@ def test_sentences_cite_works_that_exist():
         ("table", "offline", False, False, True),
     ],
 )
-def test_what_a_run_may_do(source, mode, asks, writes, offline):
+def test_permissions_of_a_run_by_source_and_mode(source, mode, asks, writes, offline):
     archive = opened(source, mode=mode)
     assert (archive.asks_server, archive.may_write, archive.forbids_network) == (asks, writes, offline)
 
@@ -69,10 +69,10 @@ def test_labels_name_the_place():
 def test_a_key_of_one_archive_is_needed_there_and_refused_elsewhere():
     (missing,) = find_contradictions(SETTINGS | {"source": "table"})
     assert missing == (
-        "archive.table: null is not valid with archive.source table; expected: a value, which this source needs"
+        "archive.table: null is not valid with archive.source table; expected: a value, because this source needs it"
     )
     (useless,) = find_contradictions(SETTINGS | {"table": "x.tsv"})
-    assert useless.endswith("expected: null, as only table uses it")
+    assert useless.endswith("expected: null, because only table uses it")
 
 
 def test_a_rerun_in_another_folder_finds_the_images(tmp_path):

@@ -23,7 +23,7 @@ def archive():
 
 @pytest.fixture
 def nilearn_client(monkeypatch):
-    """Make nilearn's client ask a server of the tests."""
+    """Make nilearn's client send its requests to a test server."""
 
     def point(server):
         monkeypatch.setattr(neurovault, "_NEUROVAULT_BASE_URL", f"{server.url}/api/")
@@ -67,7 +67,7 @@ def test_nilearn_reads_our_cache_as_its_own(archive, nilearn_client, tmp_path):
     assert len(ours[1]) == 10
 
 
-def test_nilearn_finds_the_same_with_its_default_terms(archive, nilearn_client, tmp_path):
+def test_nilearn_selects_the_same_images_with_its_default_terms(archive, nilearn_client, tmp_path):
     with Server(archive) as server:
         nilearn_client(server)
         theirs = fetch_neurovault(max_images=None, data_dir=tmp_path / "theirs", verbose=0)
@@ -107,7 +107,7 @@ def test_we_read_nilearns_cache_and_find_what_is_damaged(archive, nilearn_client
         assert server.count("/api/decode/") == 10
 
 
-def test_a_file_without_metadata_is_not_taken_for_complete(archive, tmp_path):
+def test_a_file_without_metadata_counts_as_incomplete(archive, tmp_path):
     with Server(archive) as server:
         run = Run(tmp_path, server=server)
         run.select()
@@ -130,7 +130,7 @@ def test_the_version_of_a_cached_image(tmp_path, content, version):
     assert read_modify_date(tmp_path, 1, 3) is None
 
 
-def test_null_strings_are_those_of_nilearn_except_for_longer_texts():
+def test_null_strings_are_those_of_nilearn_but_must_match_completely():
     record = {"a": "None / Other", "b": "null", "c": "", "d": "N/A", "e": "null hypothesis rejected", "f": 0}
     ours, theirs = null_strings_to_none(record), neurovault._remove_none_strings(record)
     assert [key for key in record if ours[key] != theirs[key]] == ["e"]
@@ -147,7 +147,7 @@ DEEP = "[" * 100_000
 
 
 @pytest.mark.parametrize("images", ["[null]", "[[1]]", '[{"id": "x"}]', '[{"id": true}]', "{}", "1", DEEP])
-def test_a_damaged_listing_is_asked_for_again(archive, tmp_path, images):
+def test_a_damaged_listing_is_requested_again(archive, tmp_path, images):
     with Server(archive) as server:
         run = Run(tmp_path, server=server)
         expected = ids(run.select()[1])
@@ -172,7 +172,7 @@ def test_a_damaged_record_is_ignored(archive, tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [DEEP, "[1]", "null", "1" * 10_000])
-def test_damaged_metadata_of_nilearns_are_counted(write_archive, tmp_path, content):
+def test_damaged_metadata_in_nilearns_cache_are_counted(write_archive, tmp_path, content):
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}]})
     (data_dir / "neurovault/collection_1/image_2_metadata.json").write_text(content)
     _, images, selection = Run(tmp_path, data_dir=data_dir).select()

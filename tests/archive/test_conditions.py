@@ -1,4 +1,4 @@
-"""The comparisons mean what nilearn's helpers mean."""
+"""The comparisons give the same results as nilearn's helpers."""
 
 from types import MappingProxyType
 
@@ -45,7 +45,7 @@ def test_order_comparisons(value, bound):
     agrees("less_than", bound, nilearn_neurovault.LessThan(bound), value)
 
 
-def test_infinity_is_no_whole_number():
+def test_infinity_is_not_a_whole_number():
     # nilearn's helper raises an error for infinity.
     assert not compile_term("field", {"greater_than": 3})(float("inf"))
 
@@ -67,7 +67,7 @@ def test_pattern(value, pattern):
     agrees("pattern", pattern, nilearn_neurovault.Pattern(pattern), value)
 
 
-def test_all_of_nilearns_comparisons_are_there():
+def test_all_comparisons_of_nilearn_exist():
     special = nilearn_neurovault._SpecialValue
     theirs = {
         name for name, kind in vars(nilearn_neurovault).items()
@@ -83,9 +83,9 @@ def test_all_of_nilearns_comparisons_are_there():
         ({"is_in": ["a"], "not_in": ["b"]}, "not a comparison"),
         ({"is_in": "Z map"}, r"is_in takes a list, not 'Z map'; write is_in: \[Z map\]"),
         ({"not_null": "yes"}, "not_null takes true or false"),
-        ({"contains": [1]}, r"contains takes texts, not \[1\]"),
-        ({"not_contains": ["a", None]}, "not_contains takes texts"),
-        ({"pattern": 3}, "pattern takes a text, not 3"),
+        ({"contains": [1]}, r"contains takes a list of text, not \[1\]"),
+        ({"not_contains": ["a", None]}, "not_contains takes a list of text"),
+        ({"pattern": 3}, "pattern takes text, not 3; write it in quotes"),
         ({"pattern": "("}, "not a regular expression"),
     ],
 )
@@ -94,7 +94,7 @@ def test_wrong_terms_are_explained(term, message):
         compile_term("image_terms.map_type", term)
 
 
-def test_words_are_whole_words():
+def test_only_whole_words_match():
     pattern = word_pattern(["ica", "seed", "temporary collection"])
     assert all(
         pattern.search(name) for name in ["ICA 12", "group_ICA.nii", "ica12", "seed-PCC", "My temporary collection"]
@@ -142,6 +142,6 @@ def test_terms_are_described_as_they_were_written(term, text):
     assert describe_term("field", term) == text
 
 
-def test_snakemake_s_own_kinds_are_written_as_plain_ones():
+def test_snakemakes_lists_and_mappings_are_written_as_plain_yaml():
     value = MappingProxyType({"image_terms": Namedlist(["Z map", ("T map", None)]), 3: 0.5})
     assert as_configured(value) == "{'3': 0.5, image_terms: [Z map, [T map, null]]}"

@@ -65,21 +65,21 @@ def test_batches_together_have_all_images(offline):
     assert cached_files(offline.data_dir) == before
 
 
-def test_too_many_failures_stop_with_the_list(offline):
+def test_too_many_failures_stop_the_run_and_are_listed(offline):
     for number in (3, 5):
         (offline.data_dir / f"neurovault/collection_1/image_{number}.nii.gz").unlink()
     with pytest.raises(RuntimeError, match=r"2 of 10 images .* 3 \(missing_file\), 5 \(missing_file\)"):
         offline.download(max_failed_fraction=0.1)
 
 
-# From a server.
+# Images of a server.
 
 
 def damaged(rows):
     return {int(row["image_id"]): row["reason"] for row in rows if row["status"] == "failed"}
 
 
-def test_images_are_as_the_server_has_them_and_come_once(serve):
+def test_images_equal_those_on_the_server_and_are_requested_once(serve):
     archive = Archive.small({1: 5, 2: 7})
     server, run = serve(archive, faults=Faults(latency_s=0.03))
     rows = run.download()
@@ -121,7 +121,7 @@ def test_missing_damaged_and_outdated_images_are_downloaded_again(serve):
     assert read_modify_date(run.data_dir, 1, 106) == "2026-02-03"
 
 
-def test_modes(serve):
+def test_each_mode_downloads_what_it_should(serve):
     archive = Archive.small({1: 3})
     server, run = serve(archive)
     rows = run.download()
@@ -171,7 +171,7 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
         ("trickle_chunk", "timeout"), ("trickle_trailer", "timeout"),
     ],
 )  # fmt: skip
-def test_a_download_that_always_fails_is_a_row_with_a_reason(serve, fault, reason, tmp_path):
+def test_a_download_that_always_fails_has_a_reason_in_the_table(serve, fault, reason, tmp_path):
     server, run = serve(Archive.small({1: 5}))
     server.misbehave("/media/images/1/map_103.nii.gz", always=fault)
     rows = run.download(network={"timeout_s": 0.3, "attempts": 2})
@@ -208,7 +208,7 @@ def test_final_failures_are_not_repeated(serve):
 @pytest.mark.parametrize(
     "name", ["a b.nii.gz", "100%.nii.gz", "a%20b.nii.gz", "a#b?c=d&e.nii.gz", "x.NII.GZ", "-rf.nii.gz", "a;b$(c)`d`.gz"]
 )
-def test_odd_names_are_asked_for_as_they_are(serve, name):
+def test_unusual_file_names_are_requested_unchanged(serve, name):
     archive = Archive.small({1: 0})
     archive.add_image(150, 1, file=name)
     _, run = serve(archive)
@@ -217,7 +217,7 @@ def test_odd_names_are_asked_for_as_they_are(serve, name):
     assert rows[0]["file"] == "neurovault/collection_1/image_150.nii.gz"
 
 
-def test_an_address_that_was_not_quoted_is(serve):
+def test_an_unquoted_address_is_quoted(serve):
     archive = Archive.small({1: 0})
     archive.add_image(150, 1, file="a b.nii.gz")
     server, run = serve(archive)
@@ -230,14 +230,14 @@ def test_an_address_that_was_not_quoted_is(serve):
 @pytest.mark.parametrize(
     "file", [None, "", 7, ["a"], {"a": 1}, "map.nii.gz", "/media/images/1/map_101.nii.gz", "\ud800"]
 )
-def test_a_record_without_an_address_is_a_row(serve, file):
+def test_a_record_without_an_address_has_a_reason_in_the_table(serve, file):
     archive = Archive.small({1: 2})
     archive.images[101] |= {"file": file, "as_is": True}
     _, run = serve(archive)
     assert damaged(run.download()) == {101: "bad_address"}
 
 
-def test_names_and_paths_of_the_server_are_never_used(serve, tmp_path):
+def test_names_and_paths_from_the_server_never_become_paths(serve, tmp_path):
     archive = Archive.small({1: 1})
     archive.add_image(
         150, 1, file="..%2f..%2fescaped.nii.gz", name="../../../x", relative_path="/etc/passwd",
@@ -252,22 +252,22 @@ def test_names_and_paths_of_the_server_are_never_used(serve, tmp_path):
 
 
 def bomb(start, n_bytes=4_000_000_000):
-    """Make a gzip file that unpacks to `start` and gigabytes of zeros."""
+    """Make a gzip file that decompresses to `start` and gigabytes of zeros."""
     packing = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
     packed = packing.compress(start) + packing.flush(zlib.Z_FULL_FLUSH)
-    # After a full flush, equal bytes are packed into equal blocks.
+    # After a full flush, equal bytes are compressed to equal blocks.
     block = packing.compress(bytes(10_000_000)) + packing.flush(zlib.Z_FULL_FLUSH)
     return packed + block * (n_bytes // 10_000_000) + packing.flush()
 
 
-def test_bombs_are_only_looked_at(serve, monkeypatch):
-    """A gzip file that unpacks to gigabytes and a header that claims 10^12 voxels cost neither time nor memory."""
+def test_decompression_bombs_cost_neither_time_nor_memory(serve, monkeypatch):
+    """Bombs are a gzip file that decompresses to gigabytes, and a header that claims 10^12 voxels."""
     monkeypatch.setattr("neurovault_ica.images.nifti.MAX_UNPACKED_BYTES", 50_000_000)
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, content=bomb(gzip.decompress(nifti())[:352]))
     archive.add_image(151, 1, content=nifti(claim=(10_000, 10_000, 10_000)))
     archive.add_image(152, 1, content=bomb(b""))
-    # Its size is unknown, so it is unpacked, but only up to the limit.
+    # The size of this file is unknown, so it is decompressed, but only up to the limit.
     archive.add_image(153, 1, content=bomb(gzip.decompress(nifti())[:352]), file_size=None)
     _, run = serve(archive)
     tracemalloc.start()
@@ -276,12 +276,12 @@ def test_bombs_are_only_looked_at(serve, monkeypatch):
     tracemalloc.stop()
     assert damaged(rows) == {152: "damaged_file"}
     assert peak < 20_000_000
-    # Reading refuses it with the right reason.
+    # read_image refuses the bomb with the right reason.
     with pytest.raises(UnusableError, match="too_large"):
         read_image(run.data_dir / rows[2]["file"])
 
 
-def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve):
+def test_an_uncompressed_image_is_kept_and_gets_a_compressed_copy_for_nilearn(serve):
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, file="atlas.nii", content=(content := gzip.decompress(nifti(1))))
     server, run = serve(archive)
@@ -298,7 +298,7 @@ def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve
     packed = next(Path(file) for file in theirs.images if "150" in file)
     assert nib.load(packed).get_fdata().tobytes() == nib.Nifti1Image.from_bytes(content).get_fdata().tobytes()
     assert packed.read_bytes()[3:8] == bytes(5), "a name or a time in the header"
-    # When the server's file is replaced by a packed one, the unpacked file is removed.
+    # When a compressed file replaces the server's file, the uncompressed file is removed.
     archive.files["1/atlas.nii"] = nifti(2)
     archive.images[150] |= {"modify_date": "2026", "file_size": len(nifti(2))}
     archive.collections[1]["modify_date"] = "2026"
@@ -307,7 +307,7 @@ def test_an_unpacked_image_is_kept_as_it_is_with_a_packed_copy_for_nilearn(serve
     assert not (run.data_dir / rows[1]["file"]).exists()
 
 
-def test_an_unpacked_file_with_a_packed_name_is_downloaded_again(serve):
+def test_an_uncompressed_file_with_the_name_of_a_compressed_one_is_downloaded_again(serve):
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, file="atlas.nii", content=gzip.decompress(nifti(1)))
     server, run = serve(archive)
@@ -320,7 +320,7 @@ def test_an_unpacked_file_with_a_packed_name_is_downloaded_again(serve):
     assert server.count("atlas") == 2
 
 
-def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
+def test_a_server_that_goes_down_stops_the_run_and_the_next_run_continues(serve):
     server, run = serve(Archive.small({1: 40}))
     server.misbehave("map_110", *["502"] * 50)
     server.faults.is_down = False
@@ -345,7 +345,7 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_goes_on(serve):
     assert server.images_asked() == set(server.archive.images) - kept
 
 
-def test_copies_of_3_mm_are_those_of_nilearn(serve):
+def test_3_mm_copies_equal_those_of_nilearn(serve):
     _, run = serve(Archive.small({1: 2}))
     rows = run.download(resample=True, interpolation="nearest")
     assert rows[0]["file"] == "neurovault/collection_1/image_101_resampled.nii.gz"
@@ -377,7 +377,7 @@ def test_the_same_fault_twice_is_final(serve):
     assert server.count("map_101") == 2
 
 
-def test_an_absurd_size_is_a_row_without_a_request(serve):
+def test_an_impossible_size_is_refused_without_a_request(serve):
     archive = Archive.small({1: 3})
     archive.images[101]["file_size"] = 10**15
     archive.images[103]["file_size"] = 500
@@ -386,7 +386,7 @@ def test_an_absurd_size_is_a_row_without_a_request(serve):
     assert server.count("map_101") == 0
 
 
-def test_an_endless_file_ends_at_the_maximum(serve, monkeypatch):
+def test_an_endless_file_is_cut_off_at_the_size_limit(serve, monkeypatch):
     monkeypatch.setattr("neurovault_ica.net.client.MAX_FILE_BYTES", 1_000_000)
     archive = Archive.small({1: 2})
     archive.images[101]["file_size"] = None
@@ -395,7 +395,7 @@ def test_an_endless_file_ends_at_the_maximum(serve, monkeypatch):
     assert damaged(run.download()) == {101: "bad_answer"}
 
 
-def test_an_outage_at_the_start_of_a_batch_is_waited_out(serve):
+def test_the_client_waits_for_the_end_of_an_outage_at_the_start_of_a_batch(serve):
     server, run = serve(Archive.small({1: 12}))
     server.faults.is_down = True
     threading.Timer(1, lambda: setattr(server.faults, "is_down", False)).start()
@@ -404,7 +404,7 @@ def test_an_outage_at_the_start_of_a_batch_is_waited_out(serve):
 
 
 @pytest.mark.parametrize("fault", ["truncate", "truncate_without_length"])
-def test_a_file_of_unknown_size_must_be_whole(serve, fault):
+def test_a_file_of_unknown_size_must_be_complete(serve, fault):
     archive = Archive.small({1: 2}, content=nifti(shape=(30, 30, 30)), file_size=None)
     server, run = serve(archive)
     server.misbehave("map_101", fault)
@@ -420,7 +420,7 @@ def test_a_file_of_unknown_size_must_be_whole(serve, fault):
 @pytest.mark.parametrize(
     "date", [7, 0, True, False, [1], {"a": "b"}, "", "null", "a\tb\u2028", "x" * 3000, 1e400, None]
 )
-def test_a_date_of_any_kind_fetches_nothing_twice(serve, date):
+def test_no_image_is_downloaded_twice_whatever_its_date(serve, date):
     server, run = serve(Archive.small({1: 1}, modify_date=date))
     rows = run.download()
     run.select()

@@ -16,7 +16,7 @@ def fetch(tmp_path):
     return run
 
 
-def test_everything_is_chosen_in_order_of_collection_and_id(write_archive, fetch):
+def test_without_criteria_all_images_are_selected_ordered_by_collection_and_id(write_archive, fetch):
     data_dir = write_archive({20: [{"id": 5}, {"id": 1}], 3: [{"id": 9}]})
     collections, images, _ = fetch(data_dir)
     assert ids(images) == [9, 1, 5]
@@ -38,14 +38,14 @@ def test_each_criterion_is_counted(write_archive, fetch):
     assert [row["step"] for row in selection] == list(range(len(selection)))
 
 
-def test_ids_and_functions(write_archive, fetch, tmp_path):
+def test_selection_by_ids_and_filter_functions(write_archive, fetch, tmp_path):
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}], 2: [{"id": 3}, {"id": 4}], 3: [{"id": 5}]})
     (tmp_path / "mine.py").write_text("def even(image):\n    return image['id'] % 2 == 0\n")
     assert ids(fetch(data_dir, collection_ids=[1, 2], image_filter=f"{tmp_path}/mine.py:even")[1]) == [2, 4]
     assert ids(fetch(data_dir, image_ids=[1, 5])[1]) == [1, 5]
 
 
-def test_damaged_metadata_is_counted_and_the_rest_goes_on(write_archive, fetch):
+def test_damaged_metadata_is_counted_and_the_rest_is_used(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}], 2: [{"id": 3}]})
     (data_dir / "neurovault/collection_1/image_2_metadata.json").write_text("<html>")
     (data_dir / "neurovault/collection_2/collection_metadata.json").write_text("[]")
@@ -54,7 +54,7 @@ def test_damaged_metadata_is_counted_and_the_rest_goes_on(write_archive, fetch):
     assert [(row["level"], row["dropped"]) for row in selection if row["dropped"]] == [("collection", 1), ("image", 1)]
 
 
-def test_strings_that_mean_nothing_are_null(write_archive, fetch):
+def test_strings_that_mean_no_value_are_null(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1, "task": "None / Other"}, {"id": 2, "task": "null results"}]})
     assert ids(fetch(data_dir, image_terms={"task": {"not_null": True}})[1]) == [2]
 
@@ -98,7 +98,7 @@ def test_collections_without_images_are_reported(tmp_path):
     with pytest.raises(RuntimeError, match="has no collections"):
         choose(tmp_path, Archive())
     faults = Faults(poisoned_images={101, 102})
-    with pytest.raises(RuntimeError, match="none of 2 images can be read; the log has"):
+    with pytest.raises(RuntimeError, match="none of 2 images can be read; see the log"):
         choose(tmp_path, archive, faults=faults, collection_terms={"id": 1})
 
 
@@ -110,13 +110,13 @@ def test_a_folder_without_a_cache_is_reported(tmp_path, fetch):
         fetch(tmp_path)
 
 
-def test_paths_in_records_are_not_believed(write_archive, fetch):
+def test_paths_in_records_are_ignored(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1, "collection_id": "../../etc", "relative_path": "/etc/passwd"}]})
     _, images, _ = fetch(data_dir)
     assert (images[0]["image_id"], images[0]["collection_id"]) == ("1", "1")
 
 
-# From a server.
+# Metadata of a server.
 
 SIZES = {number: number % 4 for number in range(1, 31)}
 
@@ -127,7 +127,7 @@ def choose(folder, archive, *, faults=None, **settings):
 
 
 def without_port(tables):
-    """Remove the port of the server from addresses."""
+    """Remove the server's port from addresses."""
     collections, images, selection = tables
     return collections, [image | {"file": image["file"].split("/media/")[1]} for image in images], selection
 
@@ -144,10 +144,10 @@ def test_the_selection_depends_only_on_the_archive(tmp_path, write_archive, seed
     assert choose(tmp_path / "unordered", archive, faults=Faults(unordered=True), **settings) == expected
     one = {"connections": 1}
     assert choose(tmp_path / "one", archive, network=one, **settings) == expected
-    # With a cache that another run filled with a few images.
+    # The cache has a few images of another run.
     choose(tmp_path / "cached", archive, max_images=3, random_state=5)
     assert choose(tmp_path / "cached", archive, **settings) == expected
-    # With all metadata on the disk.
+    # The cache has all metadata.
     local = {
         number: [{"id": i} for i, image in archive.images.items() if image["collection_id"] == number]
         for number in SIZES
@@ -157,7 +157,7 @@ def test_the_selection_depends_only_on_the_archive(tmp_path, write_archive, seed
     assert offline[2] == expected[2]
 
 
-def test_a_changed_collection_is_read_again_and_no_other(tmp_path):
+def test_only_a_changed_collection_is_read_again(tmp_path):
     archive = Archive.small({1: 2, 2: 2, 3: 2})
     with Server(archive) as server:
         run = Run(tmp_path, server=server)
@@ -174,12 +174,12 @@ def test_a_changed_collection_is_read_again_and_no_other(tmp_path):
         ]  # fmt: skip
 
 
-def test_only_as_many_collections_are_read_as_are_needed(tmp_path):
+def test_reading_stops_when_there_are_enough_images(tmp_path):
     with Server(Archive.small(dict.fromkeys(range(1, 101), 3))) as server:
         run = Run(tmp_path, server=server)
         _, images, selection = run.select(max_images=6, max_images_per_collection=1)
         assert len(images) == 6
-        # Six, and at most four that the connections were reading when there were enough.
+        # Six collections are needed. The four connections may have read one more each.
         assert server.count("/images/") <= 10
         assert server.most_at_once <= 4
     assert ("read until there were enough images", 100, 6) in [
@@ -187,7 +187,7 @@ def test_only_as_many_collections_are_read_as_are_needed(tmp_path):
     ]
 
 
-def test_empty_and_temporary_collections_cost_no_request(tmp_path):
+def test_empty_collections_need_no_request(tmp_path):
     archive = Archive.small({1: 0, 2: 2})
     archive.add_collection(3, name="somebody's temporary collection")
     archive.add_image(31, 3)
@@ -197,18 +197,18 @@ def test_empty_and_temporary_collections_cost_no_request(tmp_path):
         assert server.count("/images/") == 1
 
 
-def test_a_poisoned_record_takes_nothing_else_with_it(tmp_path, caplog):
+def test_an_unreadable_record_does_not_affect_other_records(tmp_path, caplog):
     archive = Archive.small({10: 130, 2: 2, 3: 1})
     faults = Faults(poisoned_images={1017}, poisoned_collections={3})
     _, images, selection = choose(tmp_path, archive, faults=faults)
     assert ids(images) == [201, 202, *(number for number in range(1001, 1131) if number != 1017)]
     unreadable = [(row["level"], row["dropped"]) for row in selection if row["criterion"] == "readable metadata"]
     assert unreadable == [("collection", 1), ("image", 1)]
-    told = [line for line in caplog.messages if line.startswith("/api/collections/10/images/: the record at offset ")]
-    assert len(told) == 1
+    start = "/api/collections/10/images/: the record at offset "
+    assert sum(line.startswith(start) for line in caplog.messages) == 1
 
 
-def test_a_poisoned_collection_of_many_is_given_up_and_the_rest_goes_on(tmp_path):
+def test_a_large_unreadable_collection_is_skipped_and_the_rest_is_read(tmp_path):
     archive = Archive.small({10: 120, 2: 2})
     _, images, selection = choose(tmp_path, archive, faults=Faults(poisoned_images=set(range(1001, 1121))))
     assert ids(images) == [201, 202]
@@ -216,14 +216,14 @@ def test_a_poisoned_collection_of_many_is_given_up_and_the_rest_goes_on(tmp_path
 
 
 @pytest.mark.parametrize("wrong_count", [-2, 5, 10**12])
-def test_a_wrong_count_ends_nothing_early_and_nothing_never(tmp_path, wrong_count):
+def test_a_wrong_count_neither_truncates_a_list_nor_makes_it_endless(tmp_path, wrong_count):
     with Server(Archive.small({1: 3, 2: 2}), faults=Faults(wrong_count=wrong_count)) as server:
         _, images, _ = Run(tmp_path, server=server).select()
         assert ids(images)[-2:] == [201, 202]
         assert len(server.asked) < 80
 
 
-def test_ids_are_asked_for_one_by_one(tmp_path):
+def test_ids_are_requested_one_by_one(tmp_path):
     with Server(Archive.small({1: 3, 2: 2, 3: 4})) as server:
         run = Run(tmp_path, server=server)
         assert ids(run.select(image_ids=[301, 102, 99999])[1]) == [102, 301]
@@ -233,7 +233,7 @@ def test_ids_are_asked_for_one_by_one(tmp_path):
         assert server.counts()["/api/collections/"] == 0
 
 
-def test_offline_ids_of_both_lists(write_archive, fetch):
+def test_image_ids_and_collection_ids_work_together_offline(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}], 2: [{"id": 3}]})
     assert ids(fetch(data_dir, collection_ids=[2], image_ids=[1])[1]) == [1, 3]
 
@@ -274,12 +274,12 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
 def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault):
     with Server(Archive.small({1: 2, 2: 2})) as server:
         server.misbehave("/api/collections/?", always=fault)
-        with pytest.raises(RuntimeError, match=r"did not give the metadata: .* run again to continue"):
+        with pytest.raises(RuntimeError, match=r"did not deliver the metadata: .* run again to continue"):
             Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
 
 
 def test_a_server_that_is_down_stops_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match=r"did not give the metadata: server_down: .* status 502"):
+    with pytest.raises(RuntimeError, match=r"did not deliver the metadata: server_down: .* status 502"):
         choose(tmp_path, Archive.small({1: 2}), faults=Faults(is_down=True))
 
 
@@ -288,7 +288,7 @@ def test_an_unknown_doi_is_reported(tmp_path):
         choose(tmp_path, Archive.small({1: 2, 2: 1}), collection_terms={"DOI": "10.1/nobody"})
 
 
-def test_values_of_another_type_are_missing_and_any_text_is_kept(tmp_path):
+def test_values_of_a_wrong_type_are_missing_and_any_text_is_kept(tmp_path):
     archive = Archive.small({1: 2})
     archive.images[101] |= {
         "brain_coverage": "high", "is_thresholded": "yes", "file_size": [1], "number_of_subjects": 1e400,
@@ -316,7 +316,7 @@ def test_a_doi_is_found_however_it_was_typed(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_image_in_two_collections_of_a_cache_is_taken_once_as_it_was_last(write_archive, fetch, seed):
+def test_an_image_in_two_collections_of_a_cache_is_used_once_in_its_latest_version(write_archive, fetch, seed):
     summer, winter = "2018-06-30T08:30:00+02:00", "2018-06-30T07:00:00+01:00"
     data_dir = write_archive(
         {
@@ -340,7 +340,7 @@ def test_an_image_in_two_collections_of_a_cache_is_taken_once_as_it_was_last(wri
     assert [row["kept"] for row in selection if row["criterion"] == "map_type = Z map"] == [3]
 
 
-def test_an_image_listed_in_two_collections_of_a_server_is_taken_once(tmp_path):
+def test_an_image_in_two_collections_of_a_server_is_used_once(tmp_path):
     archive = Archive.small({1: 2, 2: 2})
     archive.images[999] = archive.images[101] | {"collection_id": 2}
     archive.collections[2]["number_of_images"] = 3
@@ -374,7 +374,7 @@ def test_an_answer_with_another_image_is_ignored(tmp_path):
         ({"is_in": [5]}, []), ({"contains": ["doi.org"]}, [201]),
     ],
 )  # fmt: skip
-def test_a_doi_is_the_same_in_any_spelling(write_archive, fetch, term, expected):
+def test_a_doi_matches_in_any_spelling(write_archive, fetch, term, expected):
     data_dir = write_archive({number: [{"id": 100 * number + 1}] for number in range(1, 5)})
     for number, doi in enumerate(["10.1/Ab", "https://doi.org/10.1/aB", "10.1/c", None], start=1):
         path = data_dir / f"neurovault/collection_{number}/collection_metadata.json"

@@ -1,4 +1,4 @@
-"""Term weights: missing stays missing."""
+"""Term weights are read or fetched. Missing weights stay missing."""
 
 import json
 
@@ -30,21 +30,21 @@ def test_weights_are_read(tmp_path):
         ('{"data": {"values": {"motor": NaN}}}', "no_values"),
     ],
 )
-def test_what_cannot_be_read_has_a_reason_and_no_weights(tmp_path, content, reason):
+def test_an_unreadable_answer_has_a_reason_and_no_weights(tmp_path, content, reason):
     path = tmp_path / "words.json"
     if content is not None:
         path.write_text(content)
     assert read_answer(path)[:2] == ({}, reason)
 
 
-# From a server.
+# Terms of a server.
 
 
 def reasons(statuses):
     return {int(row["image_id"]): row["reason"] for row in statuses if row["reason"]}
 
 
-def test_answers_are_kept_as_nilearn_keeps_them_and_come_once(serve):
+def test_answers_are_stored_as_by_nilearn_and_requested_once(serve):
     archive = Archive.small({1: 3, 2: 2})
     server, run = serve(archive)
     terms, statuses = run.terms()
@@ -58,13 +58,13 @@ def test_answers_are_kept_as_nilearn_keeps_them_and_come_once(serve):
 
 
 @pytest.mark.parametrize("fault", ["json", "html", "502", "429", "refuse", "form"])
-def test_an_answer_that_fails_once_is_asked_for_again(serve, fault):
+def test_a_request_for_terms_that_fails_once_is_repeated(serve, fault):
     server, run = serve(Archive.small({1: 3}))
     server.misbehave("neurovault=102", fault)
     assert reasons(run.terms()[1]) == {}
 
 
-def test_what_is_missing_stays_missing_with_its_reason(serve):
+def test_missing_terms_stay_missing_and_have_a_reason(serve):
     archive = Archive.small({1: 2})
     archive.add_image(150, 1, terms=False)
     archive.add_image(151, 1, file_size=4_000_001)
@@ -80,7 +80,7 @@ def test_what_is_missing_stays_missing_with_its_reason(serve):
 
 
 @pytest.mark.parametrize("how", ["502", "silence"])
-def test_a_server_that_is_down_is_noticed_and_the_run_goes_on(serve, how):
+def test_the_run_continues_with_a_warning_if_the_server_is_down(serve, how):
     server, run = serve(Archive.small({1: 80}))
     server.misbehave("/api/decode/", always=how)
     terms, statuses = run.terms(network={"timeout_s": 0.2})
@@ -89,14 +89,14 @@ def test_a_server_that_is_down_is_noticed_and_the_run_goes_on(serve, how):
     assert server.count("/api/decode/") <= 30
 
 
-def test_without_an_address_nobody_is_asked(serve):
+def test_without_an_address_no_request_is_sent(serve):
     server, run = serve(Archive.small({1: 2}))
     run.archive["neurosynth_url"] = None
     assert set(reasons(run.terms()[1]).values()) == {"not_asked"}
     assert server.count("/api/decode/") == 0
 
 
-def test_only_terms_with_a_name_and_a_correlation_are_taken(tmp_path):
+def test_only_terms_with_a_name_and_a_correlation_are_used(tmp_path):
     path = tmp_path / "words.json"
     values = {
         "motor": 1, "flag": True, "large": 5e300, "huge": 10**400, "none": None, "text": "0.5", "nan": float("nan"),
@@ -115,7 +115,7 @@ def test_only_terms_with_a_name_and_a_correlation_are_taken(tmp_path):
         b'{"data": {"values": {"a": 1' + b"0" * 5000 + b"}}}",
     ],
 )  # fmt: skip
-def test_an_answer_that_is_no_json_in_utf8_is_not_stored(serve, content):
+def test_an_answer_that_is_not_utf8_json_is_not_stored(serve, content):
     archive = Archive.small({1: 2})
     archive.terms[101] = content
     _, run = serve(archive)
@@ -125,7 +125,7 @@ def test_an_answer_that_is_no_json_in_utf8_is_not_stored(serve, content):
     assert not (run.data_dir / "neurovault/collection_1/neurosynth_words_for_image_101.json").exists()
 
 
-def test_one_absurd_weight_takes_no_other_with_it(serve, caplog):
+def test_one_invalid_weight_does_not_affect_the_others(serve, caplog):
     archive = Archive.small({1: 1})
     archive.terms[101] = b'{"data": {"values": {"good": 0.1, "bad": 1e300, "worse": true}}}'
     _, run = serve(archive)

@@ -1,4 +1,4 @@
-"""A run that is repeated from its lock uses the same images, verified, and lists nothing."""
+"""A run repeated from its lock verifies and uses the same images, without listing the archive."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ def archive():
 
 @pytest.fixture
 def locked(archive, tmp_path):
-    """Yield a finished run, its server, which still runs, and its lock."""
+    """Yield a finished run, its server (still running) and its lock."""
     with Server(archive) as server:
         run = Run(tmp_path / "first", server=server)
         run.select(max_images=8)
@@ -79,7 +79,7 @@ def test_a_rerun_with_a_full_cache_sends_no_request_and_logs_no_warning(locked, 
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
 
 
-def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive, tmp_path):
+def test_changed_or_missing_images_stop_the_run_and_are_listed(locked, archive, tmp_path):
     run, server, lock = locked
     victims = [row for row in read_lock(lock) if row["status"] == "ok"][:2]
     changed, gone = (urlsplit(row["file"]).path.removeprefix("/media/images/") for row in victims)
@@ -94,11 +94,11 @@ def test_a_changed_or_vanished_image_stops_the_run_with_the_list(locked, archive
     rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
     assert {rows[row["image_id"]]["status"] for row in victims} == {"failed"}
     assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
-    # A cache with the old files gives the old results.
+    # With the old files in the cache, the results are the old ones.
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
 
 
-def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path, caplog):
+def test_a_changed_file_of_the_same_size_is_detected(locked, archive, tmp_path, caplog):
     _, server, lock = locked
     row = next(row for row in read_lock(lock) if row["status"] == "ok")
     name = urlsplit(row["file"]).path.removeprefix("/media/images/")
@@ -108,12 +108,12 @@ def test_same_size_other_bytes_is_noticed(locked, archive, tmp_path, caplog):
     with pytest.raises(RuntimeError, match=rf"image {row['image_id']} \(changed\)"):
         repeat(tmp_path / "again", server, lock)
     found = hashlib.sha256(content).hexdigest()
-    told = f"image {row['image_id']}: differs from the lock: sha256 {found} instead of {row['sha256']}"
-    assert [line for line in caplog.messages if f"image {row['image_id']}:" in line] == [told]
+    warning = f"image {row['image_id']}: differs from the lock: sha256 {found} instead of {row['sha256']}"
+    assert [line for line in caplog.messages if f"image {row['image_id']}:" in line] == [warning]
 
 
 @pytest.mark.parametrize("what", ["image", "terms of image"])
-def test_the_list_has_those_of_all_batches(locked, archive, tmp_path, what):
+def test_the_error_lists_changed_files_of_all_batches(locked, archive, tmp_path, what):
     _, server, lock = locked
     rows = [row for row in read_lock(lock) if row["status"] == "ok"]
     for row in rows[:4]:
@@ -128,7 +128,7 @@ def test_the_list_has_those_of_all_batches(locked, archive, tmp_path, what):
     )
 
 
-def test_another_file_in_an_offline_cache_is_changed_and_half_a_file_is_damaged(locked, tmp_path):
+def test_in_an_offline_cache_a_replaced_file_is_changed_and_a_truncated_one_damaged(locked, tmp_path):
     run, _, lock = locked
     first, second = [run.data_dir / row["path"] for row in read_lock(lock) if row["status"] == "ok"][:2]
     first.write_bytes(nifti(999, shape=(7, 7, 7)))
@@ -137,7 +137,7 @@ def test_another_file_in_an_offline_cache_is_changed_and_half_a_file_is_damaged(
         repeat(tmp_path / "offline", None, lock, data_dir=run.data_dir)
 
 
-def test_changed_terms_stop_too_and_new_ones_are_left_out(locked, archive, tmp_path):
+def test_changed_terms_stop_the_run_and_new_terms_are_ignored(locked, archive, tmp_path):
     _, server, lock = locked
     row = next(row for row in read_lock(lock) if row["terms_sha256"])
     archive.terms[int(row["image_id"])] += b" "
@@ -145,8 +145,8 @@ def test_changed_terms_stop_too_and_new_ones_are_left_out(locked, archive, tmp_p
         repeat(tmp_path / "again", server, lock)
 
 
-def test_datalad_can_read_it(locked):
-    """``datalad addurls --key SHA256-s{bytes}--{sha256} images.lock.tsv {file} {path}``: a header, one row a file."""
+def test_datalad_can_read_the_lock(locked):
+    """This imitates ``datalad addurls --key SHA256-s{bytes}--{sha256} images.lock.tsv {file} {path}``."""
     run, _, lock = locked
     with Path(lock).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
@@ -167,10 +167,10 @@ def test_datalad_can_read_it(locked):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: "", "is no images.lock.tsv"),
-        (lambda text: text.replace("sha256", "md5", 1), "is no images.lock.tsv"),
-        (lambda text: text.replace("\tmodify_date", "", 1), "is no images.lock.tsv"),
-        (lambda text: text + text.splitlines()[1] + "\n", "is there twice"),
+        (lambda _: "", "is not an images.lock.tsv of this workflow: it is empty"),
+        (lambda text: text.replace("sha256", "md5", 1), "is not an images.lock.tsv"),
+        (lambda text: text.replace("\tmodify_date", "", 1), "is not an images.lock.tsv"),
+        (lambda text: text + text.splitlines()[1] + "\n", "occurs twice"),
         (lambda text: without_id(text), "line 2: image_id 'n/a' is not a valid id"),
         (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
         (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
@@ -183,14 +183,14 @@ def test_a_damaged_lock_is_refused(locked, tmp_path, change, message):
         read_lock(str(path))
 
 
-def test_a_lock_that_an_editor_saved_is_read(locked, tmp_path):
+def test_a_lock_saved_by_an_editor_is_read(locked, tmp_path):
     path = tmp_path / "edited.tsv"
     path.write_text("\ufeff" + Path(locked[2]).read_text().replace("\n", "\r\n"), newline="")
     assert read_lock(str(path)) == read_lock(locked[2])
 
 
 @pytest.mark.parametrize(("resampled", "path"), [(False, "lab/face_resampled.nii.gz"), (True, "lab/face.nii.gz")])
-def test_a_lock_names_the_original_of_a_copy_and_own_maps_as_they_are_called(resampled, path):
+def test_a_lock_gives_the_original_of_a_copy_and_leaves_other_names_unchanged(resampled, path):
     images, collections = [{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}]
     download = {"image_id": 1, "status": "ok", "bytes": 5, "sha256": "a" * 64, "file": "lab/face_resampled.nii.gz"}
     terms = [{"image_id": 1, "sha256": None, "reason": None}]
@@ -198,5 +198,5 @@ def test_a_lock_names_the_original_of_a_copy_and_own_maps_as_they_are_called(res
     assert row["path"] == path
 
 
-def test_the_version_in_the_lock_is_the_projects():
+def test_the_version_in_the_lock_is_that_of_the_project():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == SOFTWARE_VERSION

@@ -1,4 +1,4 @@
-"""Lists of a server with the faults of the real one. The selection from them is tested with fetch_metadata."""
+"""Read lists of a server with the faults of the real one. test_fetch_metadata.py tests the selection from them."""
 
 import pytest
 from fetching import NETWORK
@@ -10,7 +10,7 @@ from neurovault_server import Archive, Faults, Server
 
 @pytest.fixture
 def ask():
-    """Call a function with a client of a server with these faults."""
+    """Call a function with a client whose server has these faults."""
 
     def call(archive, function, *arguments, misbehave=(), **faults):
         network = NETWORK | {"timeout_s": 0.2} if faults.get("how_poisoned") == "silence" else NETWORK
@@ -50,26 +50,26 @@ def test_records_that_the_server_counts_but_never_shows_are_reported(ask, caplog
     assert len(server.asked) < 40
 
 
-def test_a_poisoned_record_is_counted_once_where_pages_overlap(ask):
+def test_an_unreadable_record_is_counted_once_where_pages_overlap(ask):
     archive = Archive.small(dict.fromkeys(range(1, 251), 0))
     listing, _ = ask(archive, list_collections, poisoned_collections={60, 61, 70}, wrong_count=5)
     assert (len(listing.records), listing.unreadable, listing.missing) == (247, 3, 5)
 
 
 @pytest.mark.parametrize("poisoned", [{1}, {150}, {57}, {100, 101}, {3, 77, 149}, set(range(40, 60))])
-def test_only_poisoned_records_are_left_out(ask, poisoned):
+def test_only_unreadable_records_are_left_out(ask, poisoned):
     listing, _ = ask(Archive.small(dict.fromkeys(range(1, 151), 0)), list_collections, poisoned_collections=poisoned)
     assert ids(listing) == sorted(set(range(1, 151)) - poisoned)
     assert (listing.unreadable, listing.missing) == (len(poisoned), 0)
 
 
-def test_packed_json_in_chunks_is_read(ask):
+def test_compressed_json_in_chunks_is_read(ask):
     listing, server = ask(Archive.small(dict.fromkeys(range(1, 151), 0)), list_collections, is_packed=True)
     assert ids(listing) == list(range(1, 151))
     assert "gzip" in server.headers[0]["Accept-Encoding"]
 
 
-def test_the_newest_of_two_versions_is_taken(ask):
+def test_the_newer_of_two_versions_is_used(ask):
     archive = Archive.small({1: 2})
     older = archive.images[101] | {"modify_date": "2010", "name": "older"}
     archive.images[99] = older
@@ -77,14 +77,14 @@ def test_the_newest_of_two_versions_is_taken(ask):
     assert [record["name"] for record in listing.records] == ["map 101", "map 102"]
 
 
-def test_rows_that_are_no_records_are_counted(ask):
+def test_rows_that_are_not_records_are_counted(ask):
     archive = Archive.small({1: 1})
     archive.collections |= {"a": {"id": "1"}, "b": {"id": True}, "c": {"id": -1}, "d": {"id": 2**63}, "e": {"id": None}}
     listing, _ = ask(archive, list_collections)
     assert (ids(listing), listing.unreadable) == ([1], 5)
 
 
-def test_single_records(ask):
+def test_single_records_are_found_or_none(ask):
     archive = Archive.small({1: 2})
     assert ask(archive, get_image, 101)[0]["id"] == 101
     assert ask(archive, get_collection, 1)[0]["name"] == "Study 1"
@@ -94,14 +94,14 @@ def test_single_records(ask):
         ask(archive, get_image, 101, misbehave=[("/api/images/", "502")])
 
 
-def test_a_server_that_answers_500_to_everything_is_given_up(ask):
+def test_a_server_that_answers_500_to_everything_is_an_error(ask):
     archive = Archive.small(dict.fromkeys(range(1, 201), 0))
     with pytest.raises(FetchError, match="status 500"):
         ask(archive, list_collections, misbehave=[("/api/collections/", "500")])
 
 
 @pytest.mark.parametrize("n_bad", [30, 99, 130])
-def test_records_after_many_poisoned_ones_are_found(ask, n_bad):
+def test_records_after_many_unreadable_ones_are_found(ask, n_bad):
     archive = Archive.small({1: 160})
     listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 101 + n_bad)))
     assert ids(listing) == list(range(101 + n_bad, 261))
@@ -109,14 +109,14 @@ def test_records_after_many_poisoned_ones_are_found(ask, n_bad):
 
 
 @pytest.mark.parametrize("n_bad", [60, 120])
-def test_many_poisoned_collections_take_no_other_with_them(ask, n_bad):
+def test_many_unreadable_collections_do_not_affect_the_others(ask, n_bad):
     archive = Archive.small(dict.fromkeys(range(1, 161), 0))
     listing, _ = ask(archive, list_collections, poisoned_collections=set(range(1, 1 + n_bad)))
     assert ids(listing) == list(range(1 + n_bad, 161))
     assert (listing.unreadable, listing.missing) == (n_bad, 0)
 
 
-def test_a_list_without_a_record_that_can_be_shown_is_counted(ask):
+def test_a_list_with_only_unreadable_records_is_counted(ask):
     archive = Archive.small({1: 75})
     listing, _ = ask(archive, list_images, 1, poisoned_images=set(range(101, 176)))
     assert (ids(listing), listing.unreadable, listing.missing) == ([], 75, 0)
@@ -131,7 +131,7 @@ def test_a_page_that_fails_in_any_way_is_halved(ask, how):
 
 @pytest.mark.parametrize("wrong_count", [0, 10**12])
 @pytest.mark.parametrize("n_images", [1, 3, 250])
-def test_a_list_that_never_ends_does(ask, n_images, wrong_count):
+def test_reading_an_endless_list_ends(ask, n_images, wrong_count):
     listing, server = ask(Archive.small({1: n_images}), list_images, 1, endless=True, wrong_count=wrong_count)
     assert ids(listing) == list(range(101, 101 + n_images))
     assert server.count("/images/") < 200

@@ -10,7 +10,7 @@ from neurovault_server import nifti
 
 @pytest.fixture
 def write_own(tmp_path):
-    """Write maps and their table into a folder of a lab."""
+    """Write maps and their table into the folder ``lab``."""
 
     def write(text):
         folder = tmp_path / "lab"
@@ -33,7 +33,7 @@ OWN = (
 )
 
 
-def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
+def test_own_maps_are_selected_and_checked_and_get_terms(write_own, tmp_path):
     table = write_own(OWN)
     run = Run(tmp_path, source="table", table=table)
     collections, images, _ = run.select()
@@ -60,17 +60,17 @@ def test_own_maps_are_selected_checked_and_given_terms(write_own, tmp_path):
         ("file\timage_id\tcollection_id\na\ta/1\t1\n", "line 2: image_id 'a/1' is not valid; use up to 100 letters"),
         ("file\timage_id\tcollection_id\na\t1\t-1\n", "line 2: collection_id '-1' is not valid"),
         ("file\timage_id\tcollection_id\na\t1\t1\nb\t1\t2\n", "image_id 1 is given twice, for a and b"),
-        ("file\timage_id\tcollection_id\na\t1\n", "line 2: the number of fields is not"),
+        ("file\timage_id\tcollection_id\na\t1\n", "line 2: the row has more or fewer cells"),
         ("file\timage_id\tcollection_id\timage_id\n", "more than one column is called 'image_id'"),
         ("file\timage_id\tcollection_id\nK\udcf6ln\t1\t1\n", r"is not UTF-8 \(byte 0xf6\); save it as UTF-8"),
         (
             "file\timage_id\tcollection_id\n/x/a.nii\t1\t1\n",
             r"line 2: /x/a\.nii lies outside of the table's folder, .* write \.\./.*x/a\.nii,",
         ),
-        ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: the file is missing"),
+        ("file\timage_id\tcollection_id\n \t1\t1\n", "line 2: the column file is empty"),
     ],
 )
-def test_a_table_that_is_wrong_is_explained(write_own, text, message):
+def test_an_error_explains_what_is_wrong_with_a_table(write_own, text, message):
     with pytest.raises(ValueError, match=message):
         read_own_table(write_own(text))
 

@@ -284,12 +284,12 @@ def test_backgrounds_are_nan_or_infinite_as_planned(demo, truth):
     assert all(np.isnan(voxels(demo, row)).mean() > 0.3 for row in with_nan)
 
 
-def test_four_dimensional_files(demo, truth):
+def test_four_dimensional_files_have_the_planned_number_of_volumes(demo, truth):
     assert voxels(demo, of_kind(truth, "4-D with one volume")).shape[3:] == (1,)
     assert voxels(demo, of_kind(truth, "4-D with several volumes")).shape[3:] == (3,)
 
 
-def test_faulty_values(demo, truth):
+def test_faulty_images_have_the_values_of_their_fault(demo, truth):
     def values(kind):
         return np.nan_to_num(voxels(demo, of_kind(truth, kind)))
 
@@ -357,7 +357,7 @@ def test_flags_are_computed_from_the_voxels(demo, truth):
     assert all(not record["is_thresholded"] and record["brain_coverage"] > 99 for record in ordinary)
 
 
-def test_hostile_and_foreign_names_survive(demo, truth):
+def test_names_with_markup_and_unicode_are_stored_unchanged(demo, truth):
     assert "<script>" in record_of(demo, of_kind(truth, "name with markup"))["name"]
     assert "右手" in record_of(demo, of_kind(truth, "Unicode name"))["name"]
 
@@ -366,7 +366,7 @@ def test_links_point_to_a_reserved_domain(demo, truth):
     assert all(".invalid/" in record_of(demo, row)["url"] for row in truth.values())
 
 
-def test_a_decreasing_network_is_named_by_the_opposite_contrast():
+def test_a_negative_weight_is_named_by_the_opposite_contrast():
     rng = np.random.default_rng(0)
     study = studies.STUDIES[0]
     up, down = (

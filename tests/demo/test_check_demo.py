@@ -34,7 +34,7 @@ def test_match_finds_networks_up_to_order_sign_and_scale(networks):
     assert abs_r == pytest.approx(1)
 
 
-def test_match_gives_no_component_twice(networks):
+def test_no_component_is_matched_with_two_networks(networks):
     """Two networks resemble the same component, but only one of them gets it."""
     components = np.stack([networks[0] + 0.9 * networks[1], networks[2] + 0.1 * networks[1]])
     partner, abs_r = score.match_planted(networks, components)
@@ -179,7 +179,7 @@ def test_main_writes_a_row_for_each_network_and_image(run, caplog):
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
-def test_main_names_what_failed(run, caplog):
+def test_main_logs_what_failed(run, caplog):
     table(run["rejected"], [{"image_id": 2, "reason": "coverage"}])
     check_demo.main(**run)
     assert "1 of 2 images as expected; 2: expected empty, found coverage" in caplog.text

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.5])
-def test_the_box_is_that_of_scipy(order, share):
+def test_the_box_equals_that_of_scipy(order, share):
     inside = np.array(np.random.default_rng(0).random((17, 23, 11)) < share, order=order)
     inside[3, 5, 7] = True
     assert bounding_box(inside) == ndimage.find_objects(inside.astype(np.uint8))[0]

@@ -13,8 +13,8 @@ def mask(template_file):
 
 
 @pytest.mark.parametrize("resampled", [False, True])
-def test_a_users_own_map_is_no_copy_whatever_its_name(tmp_path, mask, resampled):
-    """A copy has another size than the original, so its size is not compared."""
+def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, mask, resampled):
+    """The size of a copy is not compared, because the table has the size of the original."""
     content = nifti(1)
     (tmp_path / "face_resampled.nii.gz").write_bytes(content)
     status, quality = tmp_path / "download_images/status-0.tsv", tmp_path / "mask_images/quality-0.tsv"

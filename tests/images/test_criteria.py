@@ -69,7 +69,7 @@ def table(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("table")
-def test_the_first_criterion_that_is_not_met_is_the_reason(measured, map_type, verdict):
+def test_the_first_failed_criterion_is_the_reason(measured, map_type, verdict):
     limits = {"min_a": 0.2, "max_a": 0.8, "percentile_of_b_and_c": 15, "min_d": 0.3}
     values = dict.fromkeys("abcd", 0.5) | measured
     assert judge(values, map_type=map_type, limits=limits) == verdict
@@ -88,7 +88,7 @@ def test_each_limit_separates_good_images_from_others(key):
     assert judge(GOOD | rejected, map_type="Z map", limits=limits | {key: None}) is None
 
 
-def test_every_row_is_known_where_it_is_used():
+def test_every_criterion_is_known_in_all_places_that_use_it():
     columns = column_formats("stack_images/quality.tsv")
     for criterion in CRITERIA:
         assert criterion.keys, f"{criterion.reason}: a criterion needs a limit"

@@ -30,8 +30,8 @@ def test_all_copies_of_an_image_point_to_the_first(images):
     assert [(copy.row, copy.of_row) for copy in find_duplicates(images, 0.99)] == [(4, 2), (7, 2), (11, 2)]
 
 
-def test_only_a_kept_image_makes_another_a_copy():
-    # A is like B and B like C, but A is not like C: B goes, C stays.
+def test_images_are_compared_only_with_kept_images():
+    # A resembles B and B resembles C, but A does not resemble C. So B is a copy and C is kept.
     a, noise = np.random.default_rng(0).standard_normal((2, 50_000))
     chain = np.stack([a, a + 0.13 * noise, a + 0.26 * noise]).astype(np.float32)
     assert abs(np.corrcoef(chain)[0, 2]) < 0.97
@@ -44,7 +44,7 @@ def test_the_first_of_two_is_kept(images):
     assert find_duplicates(images[:0], 0.99) == []
 
 
-def test_images_without_variance_are_no_copies(images):
+def test_images_without_variance_are_never_copies(images):
     images[3] = images[6] = 2
     assert find_duplicates(images, 0.99) == []
 

@@ -1,4 +1,4 @@
-"""Maps are read and written like nibabel does, one volume at a time."""
+"""Maps are read and written as by nibabel, one volume at a time."""
 
 import gzip
 
@@ -8,7 +8,7 @@ from made_maps import AFFINE, SHAPE
 from neurovault_ica.images.maps import place_maps, read_maps, write_maps
 
 
-def test_maps_come_back(tmp_path):
+def test_maps_are_read_as_they_were_written(tmp_path):
     rng = np.random.default_rng(0)
     inside = rng.random(SHAPE) < 0.3
     volumes = np.where(inside[..., None], rng.standard_normal((*SHAPE, 3), dtype=np.float32), np.float32(0))
@@ -24,7 +24,7 @@ def test_maps_come_back(tmp_path):
     np.testing.assert_array_equal(np.asarray(img.dataobj), volumes)
     np.testing.assert_array_equal(img.affine, AFFINE)
     assert img.get_data_dtype() == np.float32
-    # Once unpacked, the file is what nibabel writes, byte for byte.
+    # Once decompressed, the file equals nibabel's byte for byte.
     assert gzip.decompress((tmp_path / "again.nii.gz").read_bytes()) == nib.Nifti1Image(volumes, AFFINE).to_bytes()
 
 

@@ -116,7 +116,7 @@ def test_an_empty_batch_is_an_empty_matrix(batch):
     assert quality == []
 
 
-def test_the_number_of_threads_changes_no_bit(tmp_path, mask_img, data):
+def test_results_do_not_depend_on_the_number_of_threads(tmp_path, mask_img, data):
     written = []
     for threads in (1, 2):
         batch = Batch(tmp_path / str(threads), mask_img)
@@ -126,7 +126,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path, mask_img, data):
     np.testing.assert_array_equal(*written)
 
 
-def test_the_background_is_filled_if_asked(batch, data):
+def test_the_background_is_filled_if_configured(batch, data):
     centre = np.zeros(SHAPE, np.float32)
     centre[12:34, 14:40, 12:34] = 5 + data[12:34, 14:40, 12:34]
     batch.add(1, image_bytes(centre))
@@ -177,7 +177,7 @@ HEADER_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", HEADER_FAULTS)
-def test_a_wrong_header_is_a_row_with_a_reason(fault, batch, data):
+def test_a_wrong_header_has_a_reason_in_the_table(fault, batch, data):
     offset, value, reason = HEADER_FAULTS[fault]
     batch.add(1, damaged(image_bytes(data), offset, value))
     batch.add(2, image_bytes(data))
@@ -209,7 +209,7 @@ def test_a_damaged_file_is_unreadable(fault, batch, data):
     assert len(voxels) == 0
 
 
-def test_images_that_were_there_and_are_not_stop_the_run(batch, data):
+def test_images_that_disappeared_after_the_download_stop_the_run(batch, data):
     kept, cut, deleted = (batch.add(number, image_bytes(data)) for number in range(3))
     cut.write_bytes(cut.read_bytes()[:-1])
     deleted.unlink()
@@ -220,7 +220,7 @@ def test_images_that_were_there_and_are_not_stop_the_run(batch, data):
     assert kept.exists()
 
 
-def test_a_file_without_rights_is_unreadable(batch, data, monkeypatch):
+def test_a_file_without_read_permission_is_unreadable(batch, data, monkeypatch):
     batch.add(1, image_bytes(data))
     monkeypatch.setattr(Path, "read_bytes", refuse)
     _, quality = batch.run()

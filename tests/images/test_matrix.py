@@ -15,7 +15,7 @@ from neurovault_ica.images.matrix import (
 
 
 @pytest.mark.parametrize(("blocks", "axis"), [(image_blocks, 0), (voxel_blocks, 1)])
-def test_blocks_put_together_are_the_matrix(blocks, axis, tmp_path, monkeypatch):
+def test_the_blocks_together_equal_the_matrix(blocks, axis, tmp_path, monkeypatch):
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_IMAGES", 4)
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_VOXELS", 7)
     X = np.random.default_rng(0).normal(size=(11, 30)).astype(np.float32)
@@ -30,7 +30,7 @@ def test_blocks_put_together_are_the_matrix(blocks, axis, tmp_path, monkeypatch)
     np.testing.assert_array_equal(X, expected, "a block is a copy")
 
 
-def test_moments_are_those_of_the_images(planted, monkeypatch):
+def test_moments_equal_the_mean_and_variance_of_the_images(planted, monkeypatch):
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_IMAGES", 7)
     X = planted[2]
     mean, variance = image_moments(X, threads=2)
@@ -78,7 +78,7 @@ def test_correlations_of_images_and_of_collections():
     assert found[0, 1] == pytest.approx(expected[:2, 2:4].mean(), abs=1e-5)
     assert found[2, 0] == pytest.approx(expected[4, :2].mean(), abs=1e-5)
     assert np.isnan(found[2, 2])
-    # Images of a group need not be neighbours.
+    # Images of a group need not be consecutive.
     mixed = correlate_images(X[[0, 2, 4, 3, 1]], [7, 3, 9, 3, 7])
     np.testing.assert_allclose(mixed, found, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""All ways to write a NIfTI file are read, and files that are not NIfTI or not complete are recognised."""
+"""All variants of NIfTI files are read. Files that are not NIfTI or are incomplete are recognised."""
 
 import gzip
 import os
@@ -35,7 +35,7 @@ def data() -> np.ndarray:
     ],
     ids=["big-endian type", "float64", "4-D", "5-D", "NIfTI-2", "big-endian file", "int16 with slope", "bytes after"],
 )
-def test_every_way_to_write_an_image_is_read(encode, tmp_path, data):
+def test_every_format_and_type_is_read(encode, tmp_path, data):
     path = saved(tmp_path / "image.nii.gz", encode(data))
     image = read_image(path)
     assert image.data.flags.f_contiguous
@@ -46,7 +46,7 @@ def test_every_way_to_write_an_image_is_read(encode, tmp_path, data):
     np.testing.assert_array_equal(image.affine, nib.load(path).affine)
 
 
-def test_unpacked_files_and_files_of_several_gzip_members_are_read(tmp_path, data):
+def test_uncompressed_files_and_files_of_several_gzip_members_are_read(tmp_path, data):
     content = image_bytes(data)
     path = tmp_path / "image.nii.gz"
     for stored in (content, gzip.compress(content[:1000]) + gzip.compress(content[1000:])):
@@ -61,14 +61,14 @@ def test_unsigned_integers_are_recognised(tmp_path, data):
     assert not read_image(saved(tmp_path / "c.nii.gz", image_bytes(counts.astype(np.int16)))).is_unsigned
 
 
-def test_a_small_file_that_claims_much_costs_no_memory(tmp_path):
+def test_a_small_file_with_a_huge_header_costs_no_memory(tmp_path):
     claim = damaged(image_bytes(np.zeros((2, 2, 2), np.float32)), 40, np.array([3, 399, 400, 400], "<i2").tobytes())
     assert MAX_VOXELS > 399 * 400 * 400
     with pytest.raises(UnusableError, match="unreadable"):
         read_image(saved(tmp_path / "image.nii.gz", claim))
 
 
-def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_says(tmp_path):
+def test_a_gzip_bomb_is_decompressed_only_to_the_size_in_its_header(tmp_path):
     content = image_bytes(np.ones((4, 4, 4), np.float32)) + b"\0" * 200_000_000
     path = saved(tmp_path / "image.nii.gz", content)
     code = (
@@ -114,14 +114,14 @@ def test_the_beginning_shows_that_a_file_is_not_nifti(content, fault, tmp_path):
     assert caught.value.found == find_fault(path)
 
 
-def test_only_the_whole_file_shows_that_its_end_is_missing(tmp_path, data):
+def test_a_missing_end_is_found_only_by_reading_the_whole_file(tmp_path, data):
     path = saved(tmp_path / "image.nii.gz", image_bytes(data))
     path.write_bytes(path.read_bytes()[:-100])
     assert find_fault(path) is None
     assert find_fault(path, whole=True) == "gzip: the file ends too early"
 
 
-def test_files_are_unpacked_no_further_than_the_limit(tmp_path, data, monkeypatch):
+def test_files_are_decompressed_only_up_to_the_limit(tmp_path, data, monkeypatch):
     path = saved(tmp_path / "image.nii.gz", image_bytes(data))
     path.write_bytes(path.read_bytes()[:-100])
     monkeypatch.setattr(nifti, "MAX_UNPACKED_BYTES", 100_000)

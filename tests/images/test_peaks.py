@@ -1,4 +1,4 @@
-"""Clusters and peaks are where they were planted, and equal those of nilearn."""
+"""Clusters and peaks are found where they were planted, and equal those of nilearn."""
 
 import nibabel as nib
 import numpy as np
@@ -30,7 +30,7 @@ def test_peaks_equal_those_of_nilearn():
         assert row["volume_mm3"] == cluster["Cluster Size (mm3)"]
 
 
-def test_further_peaks_of_a_cluster_are_lettered_and_apart():
+def test_subpeaks_have_letters_and_a_minimum_distance():
     volume = blob((-20, 0, 0), height=9) + blob((6, 0, 0), height=8)
     found = find_peaks(Volume(volume, AFFINE), 0.1, 0.1)
     assert [(row["peak"], row["volume_mm3"] is None) for row in found] == [("1", False), ("1a", True)]
@@ -49,7 +49,7 @@ def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():
     ]
 
 
-def test_specks_are_left_out_but_not_the_highest_peak():
+def test_small_clusters_are_left_out_except_the_first():
     volume = np.zeros(SHAPE, np.float32)
     volume[10, 10, 10] = 5
     volume[30, 30, 30] = 4

@@ -63,7 +63,7 @@ def verdict(data: NDArray, target: Target, map_type: str = "Z map", **limits: fl
     return judge(measured_of(data, target), map_type=map_type, limits=LIMITS | limits)
 
 
-def test_a_sound_map_is_measured_exactly(z_map, brain, target):
+def test_a_good_map_is_measured_exactly(z_map, brain, target):
     measured = measured_of(z_map, target)
     inside = z_map[brain].astype(float)
     assert measured["coverage"] == 1
@@ -170,7 +170,7 @@ def test_a_constant_background_is_no_data(z_map, brain, target):
 
 
 def test_a_constant_background_within_the_mask_is_rejected(z_map, brain, target):
-    """Here an offset fills a cut field of view with 25, which would otherwise enter the matrix."""
+    """The background of this image is 25 and reaches into the brain, where it would enter the matrix."""
     cut = np.where(brain, z_map, 0).astype(np.float32)
     cut[:, :, : cut.shape[2] // 3] = 0
     assert verdict(cut, target, min_coverage=0) is None
@@ -207,13 +207,13 @@ def test_values_that_vary_less_than_noise_are_in_another_unit(z_map, target):
     assert measured_of(thresholded, target)["rms"] > 5
 
 
-def test_limits_that_are_none_or_absent_are_off(brain, target):
+def test_limits_that_are_none_or_absent_are_not_applied(brain, target):
     measured = measured_of(brain.astype(np.float32), target)
     assert judge(measured, map_type="Z map", limits=dict.fromkeys(LIMITS)) is None
     assert judge(measured, map_type="Z map", limits={}) is None
 
 
-def test_a_limit_itself_is_accepted(z_map, target):
+def test_a_value_equal_to_the_limit_is_accepted(z_map, target):
     measured = measured_of(z_map, target)
     for name, column in [("max_zero_fraction", "zero_fraction"), ("max_peak", "max_abs"), ("min_coverage", "coverage")]:
         assert judge(measured, map_type="Z map", limits={name: measured[column]}) is None
@@ -229,7 +229,7 @@ def test_distinct_values_are_counted_exactly_up_to_the_limit():
 
 
 @pytest.mark.skipif(not REAL_MAPS.exists(), reason="../shared/real-maps is absent")
-def test_real_maps_are_judged_as_by_a_person():
+def test_real_maps_are_judged_as_a_person_judged_them():
     target = target_of(load_mni152_brain_mask(resolution=4))
     with (REAL_MAPS / "images.tsv").open() as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
@@ -254,7 +254,7 @@ def test_real_maps_are_judged_as_by_a_person():
 
     usable = {row["image_id"] for row in rows if row["usable_for_ica"] == "1"}
     others = {row["image_id"] for row in rows} - usable
-    # docs/methods.md explains each; the first five are copies of images that are not in this folder.
+    # docs/methods.md explains each verdict. The first five images are copies of images that are not in this folder.
     assert others & kept.keys() == {"900095", "900096", "900097", "900100", "900102", "900150"}
     assert usable - kept.keys() == {"900122"}
     assert (len(usable), len(others)) == (99, 52)

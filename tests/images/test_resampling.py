@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 REAL_MAPS = Path(__file__).parents[3] / "shared" / "real-maps"
 INTERPOLATIONS = list(SPLINE_ORDERS)
-# Of the image's maximum, in float32.
+# Largest accepted difference from nilearn, relative to the image's maximum, in float32.
 TOLERANCE = 1e-6
 
 
@@ -101,7 +101,7 @@ def test_equals_nilearn_on_every_kind_of_grid(name, interpolation, mask_img, tar
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-def test_image_on_the_mask_grid_is_not_touched(interpolation, mask_img, target):
+def test_an_image_on_the_grid_of_the_mask_is_unchanged(interpolation, mask_img, target):
     data = smooth_noise(mask_img.shape)
     almost = mask_img.affine + 1e-9
     voxels = by_us(data, almost, target, interpolation)
@@ -128,7 +128,7 @@ def test_values_never_leave_the_range_of_the_image(target):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_large_values_outside_the_mask_do_not_disturb_those_inside(mask_img, target):
+def test_large_values_outside_the_mask_do_not_change_those_inside(mask_img, target):
     shape, affine = GRIDS["3 mm"]
     data = smooth_noise(shape)
     data[:2, :2, :2] = 1e6
@@ -136,7 +136,7 @@ def test_large_values_outside_the_mask_do_not_disturb_those_inside(mask_img, tar
     np.testing.assert_allclose(by_us(data, affine, target, "continuous"), expected, atol=1e-5)
 
 
-def test_axes_in_line_need_no_interpolation_in_3d():
+def test_aligned_axes_need_no_interpolation_in_3d():
     target = target_of(load_mni152_brain_mask(resolution=4))
     is_product = {name: plan_resampling(*GRIDS[name], target, "linear").positions is not None for name in GRIDS}
     assert not is_product.pop("oblique")
@@ -144,14 +144,14 @@ def test_axes_in_line_need_no_interpolation_in_3d():
     assert all(is_product.values()), is_product
 
 
-def test_whole_voxel_shifts_are_read_not_computed(target):
+def test_shifts_by_whole_voxels_only_select_voxels(target):
     shape, affine = GRIDS["whole voxels off the mask's"]
     for interpolation in INTERPOLATIONS:
         assert plan_resampling(shape, affine, target, interpolation).weights is None
 
 
 @pytest.mark.parametrize("name", ["3 mm", "flipped", "permuted", "oblique"])
-def test_read_voxels_gives_own_values_and_zero_outside(name, mask_img, target):
+def test_read_voxels_returns_unchanged_values_and_zero_outside(name, mask_img, target):
     shape, affine = GRIDS[name]
     data = smooth_noise(shape)
     plan = plan_resampling(shape, affine, target, "nearest")
@@ -196,10 +196,10 @@ def real_maps() -> list[Path]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not REAL_MAPS.exists(), reason="../shared/real-maps is absent")
-# nilearn's splines take a minute.
+# This test is slow because of nilearn's splines, which take a minute.
 @pytest.mark.parametrize("interpolation", [pytest.param("continuous", marks=pytest.mark.long), "linear", "nearest"])
 def test_equals_nilearn_on_one_real_map_of_every_grid(interpolation, mask_img, target):
-    # Every grid and type of number once; the whole set takes minutes with nilearn.
+    # Use each grid and data type once, because the whole set takes minutes with nilearn.
     seen = set()
     for file in real_maps():
         try:

@@ -1,4 +1,4 @@
-"""The matrix has the wanted rows of the batches, in their order, scaled as asked."""
+"""The matrix has the wanted rows of the batches in the given order, scaled as configured."""
 
 import numpy as np
 import pytest

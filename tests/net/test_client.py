@@ -1,4 +1,4 @@
-"""Addresses, TLS, endless answers and pauses. Other faults of a server are tested with each stage."""
+"""Addresses, TLS, endless answers and pauses. The tests of each stage cover other faults of a server."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ from neurovault_server import Archive, Faults, Server
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000/a", "http://127.0.0.1:8000/a"),
     ],
 )
-def test_http_is_followed_to_https(base, url, secured):
+def test_http_addresses_of_an_https_server_become_https(base, url, secured):
     assert connect(base, NETWORK).secure(url) == secured
 
 
@@ -43,7 +43,7 @@ def test_http_is_followed_to_https(base, url, secured):
         "http://a:99999/b",
     ],
 )
-def test_other_addresses_than_http_are_refused(url):
+def test_only_http_addresses_are_accepted(url):
     with pytest.raises(FetchError, match="bad_address"):
         connect("https://neurovault.org", NETWORK).secure(url)
 
@@ -110,7 +110,7 @@ def test_endless_json_is_cut_off():
         assert time.monotonic() - start < 20
 
 
-def test_an_outage_is_waited_out_if_the_server_answered_before():
+def test_the_client_waits_during_an_outage_if_the_server_answered_before():
     with Server(Archive.small({1: 1})) as server:
         patient = NETWORK | {"patience_s": 60, "attempts": 5}
         with connect(server.url, patient, probe="/api/") as client:
@@ -150,7 +150,7 @@ def test_leaving_the_block_ends_pauses_and_answers(what):
 
 
 @pytest.mark.parametrize("connections", [1, 4])
-def test_an_outage_from_the_start_is_waited_out_too(connections):
+def test_the_client_also_waits_during_an_outage_from_the_start(connections):
     with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
         threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
         patient = NETWORK | {"patience_s": 60, "connections": connections}

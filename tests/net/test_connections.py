@@ -12,7 +12,7 @@ from neurovault_server import Archive, Server, nifti
 
 @pytest.fixture
 def elsewhere():
-    """Yield another server on this machine, whose address is not that of the configuration."""
+    """Yield another server on this machine. Its address is not the configured one."""
     with Server(Archive.small({1: 3}), address="127.0.0.2") as server:
         yield server
 
@@ -29,7 +29,7 @@ def reasons(rows):
         "224.0.1.1", "255.255.255.255",
     ],
 )  # fmt: skip
-def test_a_private_address_in_a_record_is_a_row_and_not_requested(serve, elsewhere, host):
+def test_a_private_address_in_a_record_is_reported_and_not_requested(serve, elsewhere, host):
     archive = Archive.small({1: 2})
     archive.images[101]["file"] = f"http://{host}:{elsewhere.netloc.partition(':')[2]}/media/images/1/map_101.nii.gz"
     _, run = serve(archive)
@@ -51,7 +51,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(serve, elsewhere):
 
 @pytest.mark.parametrize("looked_up", ["127.0.0.2", "8.8.8.8"])
 def test_a_name_that_resolves_to_a_private_address_is_refused(serve, elsewhere, monkeypatch, looked_up):
-    """The second address is that of a name that resolves differently when the connection is made."""
+    """The name can resolve to a private address at once, or only when the connection is made."""
     archive = Archive.small({1: 2})
     archive.images[101]["file"] = f"http://rebound.example:{elsewhere.netloc.partition(':')[2]}/map_101.nii.gz"
     _, run = serve(archive)
@@ -66,7 +66,7 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(serve, elsewhere, 
     assert elsewhere.asked == []
 
 
-def test_another_name_of_the_servers_own_address_is_asked(serve):
+def test_another_name_of_the_servers_own_address_is_allowed(serve):
     archive = Archive.small({1: 2})
     server, run = serve(archive)
     archive.images[101]["file"] = f"http://localhost:{server.netloc.partition(':')[2]}/media/images/1/map_101.nii.gz"
@@ -86,7 +86,7 @@ def test_a_proxy_may_be_private(tmp_path, monkeypatch):
         assert proxy.count("http://archive.example/api/collections/") == 2
 
 
-def test_an_answer_takes_no_longer_than_the_longest(serve, monkeypatch):
+def test_an_answer_is_abandoned_after_the_time_limit(serve, monkeypatch):
     monkeypatch.setattr("neurovault_ica.net.connections.MAX_ANSWER_S", 1)
     server, run = serve(Archive.small({1: 2}, content=nifti(shape=(20, 20, 20))))
     server.misbehave("map_101", always="slow")
@@ -95,7 +95,7 @@ def test_an_answer_takes_no_longer_than_the_longest(serve, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["trickle", "trickle_headers", "trickle_chunk", "continue", "silence"])
-def test_a_page_that_never_comes_is_given_up(kind):
+def test_a_page_that_never_ends_is_abandoned(kind):
     with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK | {"timeout_s": 0.2}) as client:
         server.misbehave("/api/", always=kind)
         start = time.monotonic()

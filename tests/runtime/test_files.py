@@ -13,7 +13,7 @@ from neurovault_ica.runtime.files import HOST, replacing
 from neurovault_ica.runtime.tables import TABLES_FILE, component_labels, read_table, write_table
 
 
-def test_table_comes_back_with_types(tmp_path):
+def test_a_table_is_read_with_the_types_of_its_columns(tmp_path):
     path = tmp_path / "download_images" / "status-3.tsv"
     rows = [
         {"image_id": "1", "status": "ok", "reason": None, "bytes": 12, "sha256": "ab", "file": "a/b.nii.gz"},
@@ -55,7 +55,7 @@ def test_long_texts_are_shortened_but_stay_distinct(tmp_path):
     first = path.read_bytes()
     write_table(path, rows)
     assert path.read_bytes() == first
-    # A table that was not written by us may have longer texts.
+    # Tables of other programs may have longer texts.
     path.write_text("image_id\tterm\tweight\n1\t" + "x" * 200_000 + "\t1\n")
     assert len(read_table(path)[0]["term"]) == 200_000
 
@@ -127,7 +127,7 @@ def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     assert set(tmp_path.iterdir()) == {others, ours, tmp_path / "d.txt"}
 
 
-def test_images_have_no_time_stamp_or_name(tmp_path):
+def test_compressed_images_contain_no_time_stamp_or_name(tmp_path):
     img = nib.Nifti1Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
     with replacing(tmp_path / "a.nii.gz") as temporary:
         nib.save(img, temporary)
@@ -144,7 +144,7 @@ def test_every_described_column_has_format_and_description():
             assert column["Description"], (table, name)
 
 
-def test_labels_are_padded():
+def test_labels_of_components_are_padded():
     assert component_labels(3) == ["ICA_00", "ICA_01", "ICA_02"]
     assert component_labels(100)[-1] == "ICA_99"
     assert component_labels(101)[-1] == "ICA_100"

@@ -1,4 +1,4 @@
-"""Ids are ordered as people count."""
+"""Ids are checked, and numbers in them are sorted as numbers."""
 
 import numpy as np
 from hypothesis import given
@@ -7,8 +7,8 @@ from neurovault_ica.runtime.ids import SAFE_ID, as_numbers, natural_key, number_
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1))
-def test_numbers_as_text_are_grouped_as_numbers_are(numbers):
-    """Draws of collections depend on this order, so it must be that of the numbers."""
+def test_numbers_as_text_are_sorted_like_numbers(numbers):
+    """Bootstrap samples of collections depend on this order, so it must not depend on the type of the ids."""
     names, member = np.unique(numbers, return_inverse=True)
     for ids in (numbers, [str(number) for number in numbers]):
         found, places = number_groups(ids)
@@ -21,13 +21,13 @@ def test_numbers_in_names_are_ordered_as_numbers():
     assert sorted(ids, key=natural_key) == ["9", "10", "a", "ds000030", "sub-9_run-2", "sub-9_run-10", "sub-10_run-1"]
 
 
-def test_only_safe_names_are_ids():
+def test_only_safe_characters_are_valid_in_ids():
     for name in ("1", "ds000030", "sub-01_contrast-2", "_a", "a.b"):
         assert SAFE_ID.fullmatch(name)
     for name in ("", ".hidden", "..", "-rf", "a/b", "a b", "a\n", "\u00fc", "x" * 101):
         assert not SAFE_ID.fullmatch(name)
 
 
-def test_ids_are_numbers_in_numpy_files_if_all_are():
+def test_ids_become_int_only_if_all_are_whole_numbers():
     assert as_numbers(["3", "20"]) == [3, 20]
     assert as_numbers(["3", "sub-20"]) == ["3", "sub-20"]

@@ -33,7 +33,7 @@ rule build_demo_archive:
 
 
 rule fetch_metadata:
-    """Read the metadata of the archive, filter, limit each collection, draw."""
+    """Select images by the metadata of the archive: apply the criteria, limit each collection, draw at random."""
     input:
         code_of("fetch_metadata"),
         configuration.filter_files(config),

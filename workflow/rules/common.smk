@@ -40,7 +40,7 @@ def code_behind(name):
     """Follow the imports of one Python file. Names are relative to workflow/scripts."""
     with open(ours(f"workflow/scripts/{name}"), encoding="utf-8") as stream:
         text = stream.read()
-    # The __init__.py of a room has only a docstring. Python and we can do without it.
+    # The __init__.py of a subpackage has only a docstring, so imports work without it.
     found = {f"{PACKAGE}/__init__.py"} | {os.path.normpath(f"{PACKAGE}/{file}") for file in DATA_FILE.findall(text)}
     for module in set(IMPORTED.findall(text)):
         file = f"{module.replace('.', '/')}.py"
@@ -64,7 +64,7 @@ def archive_without(*unused):
 
 
 def page_figures(*figure_rules):
-    """Return the outputs whose names end in `_figure`, by name: the template shows them under the same name."""
+    """Return the outputs whose names end in `_figure`, by name. The report's template uses the same names."""
     named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
     return dict(named)
 
@@ -85,7 +85,7 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
 FOR_SNAKEFILE = ["configuration", "archive/archive", "runtime/recovery", "runtime/resources", "runtime/tables"]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
-# Another workflow may use another version of the package in this process. Put it aside and back again.
+# Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration

@@ -52,7 +52,7 @@ rule plot_components:
 
 
 rule plot_images:
-    """Draw the images that went in: their quality, coverage and correlations, each as a glass brain."""
+    """Draw the quality, coverage and correlations of the images, and a glass brain of each image."""
     input:
         code_of("plot_images"),
         matrix=rules.stack_images.output.matrix,

@@ -1,7 +1,7 @@
 """Simulate a small NeuroVault with known truth: twelve planted networks, 24 studies, and the faults of real archives.
 
-Each image is a signed mixture of one to three networks, a nuisance field shared by the images of its study, and its own
-smooth noise. It has the grid and the unit of its study. No image contains measured data.
+Each image is a signed mixture of one to three networks, plus a nuisance field shared by the images of its study, plus
+its own smooth noise. It has the grid and the unit of its study. No image contains measured data.
 """
 
 import json
@@ -32,11 +32,13 @@ from neurovault_ica.runtime.tables import write_table
 from numpy.typing import NDArray
 
 SIGNAL = 1.4
-"""Standard deviation of a network of weight 1 in the brain, relative to the noise. Its peak is about z = 8."""
+"""Standard deviation over the brain of a network with weight 1, relative to the noise. Its peak is about z = 8."""
 NUISANCE = 0.3
 """Standard deviation of the field shared by the images of a study, relative to the noise."""
 NUISANCE_FWHM_MM = 30.0
+"""Smoothness of that field, which is much wider than the networks."""
 IMAGES_PER_STUDY = 3
+"""Number of clean images in each study: one for each topic."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ class ImagePlan:
 
     Attributes
     ----------
-    id, study
-        Its id and collection.
+    id : int
+    study : Study
+        Its collection.
     weights : dict
         Network -> signed weight.
     dirt : str
         Key of `DIRT`.
     terms : str
         ``known``, ``absent``, ``truncated`` or ``error answer``.
-    origin : Plan or None
-        The original, if this image is a copy.
+    origin : ImagePlan or None
+        The original if this image is a copy.
     """
 
     id: int
@@ -67,7 +70,7 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class Made:
-    """Content of an image's file (None: no file), its record, and content of its term file."""
+    """Content of an image's file, its record, and content of its term file. None: there is no such file."""
 
     content: bytes | None
     record: dict[str, Any]
@@ -86,7 +89,7 @@ def plan_archive(random_state: int) -> list[ImagePlan]:
             )
     spoiled = []
     for place, (study_id, kind, copied) in enumerate(SPOILED):
-        # The weights are those of the first image of the study. The noise is its own, except in a copy.
+        # A copy repeats its original. Other faulty images have the weights of their study's first image and new noise.
         model = clean[copied or (study_id, 0)]
         study = clean[study_id, 0].study
         image_id = study_id * 100 + 50 + place
@@ -111,13 +114,13 @@ def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str
 
 
 def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.float32]:
-    """Simulate one clean map on the grid of the scene, in units of the noise's standard deviation and zero outside."""
+    """Simulate one clean map on the grid of the scene (x, y, z): zero outside the brain, noise of unit variance."""
     study_rng = np.random.default_rng([random_state, plan.study.id])
     rng = np.random.default_rng([random_state, plan.id, 1])
     shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
     own = smooth_noise(scene, study_rng.uniform(6, 10), rng)
     field = NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
-    # Added one by one, because the last bits of a matrix product would depend on the number of threads.
+    # Add networks one by one, because the last bits of a matrix product would depend on the number of threads.
     for name, weight in plan.weights.items():
         field += np.float32(SIGNAL * weight) * scene.networks[NETWORK_NAMES.index(name)]
     values = np.zeros(scene.shape, dtype=np.float32)
@@ -173,7 +176,7 @@ def describe_study(study: Study, n_images: int) -> dict[str, Any]:
         "name": study.name,
         "number_of_images": n_images,
         "description": "Simulated data: " + ", ".join(topic.replace("_", " ") for topic in study.topics) + ".",
-        # 10.5555 is the DOI prefix for examples.
+        # The DOI prefix 10.5555 is reserved for examples.
         "DOI": f"10.5555/demo.{study.id}" if study.doi else None,
         "authors": "A. N. Example, B. Öztürk and C. O’Nobody" if study.doi else None,
         "journal_name": "Journal of Simulated Results" if study.doi else None,
@@ -198,7 +201,7 @@ def write_archive(
     for study in STUDIES:
         own = [plan for plan in plans if plan.study is study]
         write_json(_collection_file(archive, study.id), describe_study(study, len(own)))
-    # Most collections of the real archive are temporary and empty, like this one.
+    # Most collections of the real archive are empty, like this temporary one.
     empty = collection_record(4300, {"name": "demo's temporary collection", "number_of_images": 0})
     write_json(_collection_file(archive, 4300), empty)
 
@@ -274,7 +277,7 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     )
 
 
-# Uploaders may add keys of their own with values of any type, on the same level as the built-in keys.
+# Uploaders may add their own keys, with values of any type, on the same level as the built-in keys.
 _CUSTOM_KEYS: tuple[dict[str, Any], ...] = (
     {},
     {"Sample": "control", "covariates": ["age", "sex"]},

@@ -16,11 +16,11 @@ def main(mask: str, template: str, *, source: str, resolution_mm: int) -> None:
     Parameters
     ----------
     mask, template : path
-        The files to write, both uint8: the mask with 1 inside, and nilearn's MNI152 template at 1 mm.
+        The files to write: the mask (uint8, 1 inside), and nilearn's MNI152 template at 1 mm.
     source : str
         brain, gray_matter, or the path of a NIfTI file.
     resolution_mm : int
-        Voxel size of nilearn's masks.
+        Voxel size of nilearn's masks; a file keeps its own.
     """
     mask_img = mni152_mask(source, resolution_mm) if source in TEMPLATES else load_mask(source)
     with replacing(mask) as temporary:

@@ -1,4 +1,4 @@
-"""Score a run on the demo archive: how well the planted networks are recovered, and the fate of each image."""
+"""Score a run on the demo archive: which planted networks were recovered, and whether faulty images were rejected."""
 
 import logging
 

@@ -66,7 +66,7 @@ def main(
 
 
 def _resample(data_dir: Path, file: str, interpolation: str) -> str:
-    """Make the 3 mm copy of an image as nilearn does, and return its name; the image itself if it cannot be read."""
+    """Write the 3 mm copy of an image as nilearn does, and return its path; the path of the image if unreadable."""
     # These imports take two seconds, and few runs need them.
     from neurovault_ica.images.nifti import UnusableError, read_image
     from nilearn.datasets.neurovault import STD_AFFINE

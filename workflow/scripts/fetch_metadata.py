@@ -1,4 +1,4 @@
-"""Choose the images of a run: read the metadata, filter, limit each collection, draw."""
+"""Select the images of a run: read the metadata, apply the criteria, limit each collection, draw at random."""
 
 import logging
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ def main(
     Raises
     ------
     RuntimeError
-        If the archive has no cache, or no image passes the criteria, or the server does not answer.
+        If there is no cache, the server does not answer, or no image meets the criteria.
     ValueError
-        If a criterion names a field that no record has, and nothing is left or the name looks like a typo.
+        If a criterion names an unknown field, and its name looks like a typo or no record is left.
     """
     opened = open_archive(archive)
     if lock:

@@ -23,7 +23,7 @@ def main(
     network: Mapping[str, Any],
     lock: str | None = None,
 ) -> None:
-    """Write the batch's weights in long form, and a status table that tells which images have any.
+    """Write the weights of the batch in long form, and a status table that shows which images have any.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def main(
         raise RuntimeError(list_changed(changed, lock))
     if incomplete:
         logging.warning(
-            "%d terms of %d images are left out: they have no name, or no weight from -1 to 1",
+            "%d terms of %d images ignored: they have no name, or no weight between -1 and 1",
             sum(incomplete),
             len(incomplete),
         )

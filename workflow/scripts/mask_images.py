@@ -31,8 +31,8 @@ def main(
 ) -> None:
     """Write the voxels and the quality table of one batch.
 
-    Downloaded images have a row in the quality table, in the order of `status`. An image that cannot be used has a
-    reason there and no voxels. Failed downloads are left out.
+    The quality table has a row for each downloaded image, in the order of `status`. For an unusable image, it has the
+    reason, and there are no voxels. Failed downloads are left out.
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
@@ -61,7 +61,7 @@ def main(
 
 
 def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampled: bool) -> None:
-    """Stop if images are missing that download_images found. Otherwise they would be missing from the results.
+    """Stop if an image was deleted or changed after download_images checked it.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampl
         Rows of status-{batch}.tsv.
     data_dir : Path
     resampled : bool
-        Whether the files are copies that download_images resampled. The table has the size of the original, so the size
-        of a copy cannot be compared.
+        Whether the files are copies that download_images resampled. Their sizes are not compared, because the table has
+        the sizes of the originals.
 
     Raises
     ------

@@ -20,9 +20,9 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Real
 
-# Size of a pixel of the glass brains. Thumbnails of the report are small, and it holds one per image.
+# Pixel size of the glass brains. The report shows them as small thumbnails, and it contains one for each image.
 GLASS_MM = 4.0
-# With more images, collections are correlated instead. The figure has about one pixel per image with this number.
+# With more images, the figure shows correlations of collections. At this number, it has about one pixel per image.
 MOST_CORRELATED = 1000
 
 

@@ -1,4 +1,4 @@
-"""Join the batches into one matrix: reject images by quality control, and scale the others."""
+"""Join the batches into one matrix, without the images that quality control rejects, and scale each image."""
 
 import logging
 import shutil
@@ -71,7 +71,7 @@ def main(
     if len(rows) + len(rejection_of) != len(wanted):
         raise RuntimeError(
             f"{len(wanted)} images were selected, but {len(rows)} are kept and {len(rejection_of)} rejected, so an"
-            f" image_id is twice in {selection}; delete results/fetch_metadata and run again"
+            f" image_id occurs twice in {selection}; delete results/fetch_metadata and run again"
         )
     if not rows:
         raise RuntimeError(
@@ -105,7 +105,7 @@ def main(
 
 
 def write_columns(path: str, rows: list[Row]) -> None:
-    """Write rows with the columns of the table; other keys are dropped, and missing ones are n/a."""
+    """Write rows with the columns of the table. Other keys are dropped, and missing values are n/a."""
     columns = column_names(path)
     write_table(path, ({column: row.get(column) for column in columns} for row in rows))
 

@@ -92,7 +92,7 @@ def mask_file(config: Mapping[str, Any]) -> list[str]:
 
 
 def reference_files(config: Mapping[str, Any]) -> list[str]:
-    """List the file of reference networks and the file of their names; empty for an atlas from nilearn."""
+    """List the file of reference networks and the file of their names; empty if nilearn fetches the atlas."""
     reference = config["match_networks"]["reference"]
     if reference is None or not is_image_file(reference):
         return []
@@ -110,19 +110,19 @@ def atlas_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def term_map_files(config: Mapping[str, Any]) -> list[str]:
-    """List the files of the term maps, so that changed maps are compared again."""
+    """List the files of the term maps, so that changed maps are compared with the components again."""
     path = config["project_terms"]["term_maps"]
     return input_files(path) if path is not None else []
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
-    """List the Python files with the user's filters, so that an edited filter selects again."""
+    """List the Python files with the user's filters, so that editing one repeats the selection."""
     references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
     return [reference.rpartition(":")[0] for reference in references if reference is not None]
 
 
 def user_files(config: Mapping[str, Any]) -> list[str]:
-    """List the user's files that the configuration names, except images. A rerun elsewhere needs them."""
+    """List the user's files that the configuration names, except the images. A rerun elsewhere needs them."""
     return [
         *_archive_files(config).values(),
         *filter_files(config),
@@ -134,12 +134,13 @@ def user_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def _archive_files(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the lock and the files of the user that the archive reads, by their key in the section ``archive``."""
+    """Return the lock and the user's files that the archive reads, by their key in the section ``archive``."""
     lock = config["archive"]["lock"]
     return open_archive(config["archive"]).files | ({"lock": lock} if lock else {})
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
+    """Describe an error of the schema: one line for each key that is wrong, unknown or missing."""
     schema = cast(Mapping[str, Any], error.schema)
     found = cast(Any, error.instance)
     place = ".".join(str(key) for key in error.absolute_path)

@@ -1,4 +1,4 @@
-"""The archives that ``archive.source`` can name. A new one is a class in a module of its own and a line here."""
+"""List the archives that ``archive.source`` can name. To add one, write its class in a new module and list it here."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ def open_archive(settings: Mapping[str, Any]) -> Archive:
 
 
 def find_contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Say which keys of the section ``archive`` do not go together: one line for each problem."""
+    """Find keys of the section ``archive`` that contradict each other, and write one line for each problem."""
     source = settings["source"]
     for name, kind in ARCHIVES.items():
         for key in kind.own_keys:
-            value = settings[key]
-            if (name == source) != (value is not None):
-                expected = "a value, which this source needs" if name == source else f"null, as only {name} uses it"
+            value, is_own = settings[key], name == source
+            if is_own != (value is not None):
+                expected = "a value, because this source needs it" if is_own else f"null, because only {name} uses it"
                 yield (
                     f"archive.{key}: {json.dumps(value)} is not valid with archive.source {source}; expected:"
                     f" {expected}"

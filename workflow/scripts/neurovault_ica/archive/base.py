@@ -1,4 +1,4 @@
-"""What every archive offers to the other stages. Images, their metadata and their term weights come from an archive.
+"""Define the interface of an archive, the source of images, their metadata and their term weights.
 
 The Snakefile imports this and the modules of all archives. They may only import what Snakemake itself depends on, so
 numpy, nibabel and the HTTP client are imported inside the methods that need them.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Archive(ABC):
-    """One value of ``archive.source``. The defaults are those of images on the disk that are only read.
+    """A source of images. Unless a subclass says otherwise, the images are on disk and are never changed.
 
     A new archive needs `name`, `sentence`, `label`, `collections`, `images`, `file_of` and `term_files`.
 
@@ -34,7 +34,7 @@ class Archive(ABC):
     own_keys : tuple of str
         Keys of the section that this archive needs and no other archive uses.
     is_demo : bool
-        Whether the workflow simulates the images itself, and knows the truth about them.
+        Whether the workflow simulates the images, so that the true networks are known.
     is_fixed : bool
         Whether a rerun finds the same images without a lock.
     sentence : str
@@ -42,7 +42,7 @@ class Archive(ABC):
     public_name : str
         Name of the public archive that the collections are in, for references and the page; empty if there is none.
     rerun_note : str
-        Tells the reader of a packed run where the images come from; empty if the lock says it.
+        Sentence for the README of a packed run: where its images are. Empty if the lock has their addresses.
     """
 
     name: ClassVar[str]
@@ -56,17 +56,17 @@ class Archive(ABC):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
 
-    # What it is.
+    # Properties of the archive.
 
     @property
     def data_dir(self) -> str:
-        """The folder that the images' paths are relative to."""
+        """Folder to which the paths of the images are relative."""
         return str(self.settings["data_dir"])
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What the page and messages call this archive."""
+        """Name of the archive in the report and in messages."""
 
     @property
     def address(self) -> str | None:
@@ -75,7 +75,7 @@ class Archive(ABC):
 
     @property
     def files(self) -> dict[str, str]:
-        """Files of the user that this archive reads, by their key in the section ``archive``; not the images."""
+        """The user's files that this archive reads, without the images, by their key in the section ``archive``."""
         return {}
 
     @property
@@ -94,7 +94,7 @@ class Archive(ABC):
         return bool(self.settings["mode"] == "offline")
 
     def contradictions(self) -> Iterator[str]:
-        """Say what is wrong with the section ``archive`` although each key is valid: one line for each problem."""
+        """Find valid settings that do not work together or with the files on disk; one line for each problem."""
         return iter(())
 
     def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
@@ -126,12 +126,12 @@ class Archive(ABC):
         network : mapping
             The section ``download_images`` of the configuration, which limits the connections.
         collection_ids, image_ids : list or None
-            If any are given, the selection needs only these, so nothing else has to be listed.
+            If any are given, only these are selected, so the archive need not list all records.
 
         Raises
         ------
         RuntimeError
-            If the metadata cannot be read, also from inside the block.
+            If the metadata cannot be read. The code inside the ``with`` block can also get this error.
         """
         yield self
 
@@ -144,14 +144,14 @@ class Archive(ABC):
         """Read the images of `collections`, in that order."""
 
     def remember(self, images: Sequence[Record], collections: Mapping[Any, Record]) -> None:
-        """Store the metadata of the selected images, where downloading needs them."""
+        """Store the metadata of the selected images if their download needs them."""
         del images, collections
 
     # Images.
 
     @abstractmethod
     def file_of(self, image: Row) -> str:
-        """Name the file of an image, relative to `data_dir`. `image` is its row in images.tsv."""
+        """Return the path of an image, relative to `data_dir`. `image` is its row in images.tsv."""
 
     @contextmanager
     def get_images(
@@ -184,7 +184,7 @@ class Archive(ABC):
 
     @abstractmethod
     def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
-        """Say where the term weights of each image are, or will be; None if an image has none."""
+        """Return the path of each image's term weights, which may not exist yet. None: the image has no terms."""
 
     def fetch_terms(
         self,
@@ -193,14 +193,14 @@ class Archive(ABC):
         network: Mapping[str, Any],  # noqa: ARG002
         hashes: Mapping[Any, str | None],  # noqa: ARG002
     ) -> dict[Any, str]:
-        """Download the term weights that are missing, and say why an image got none.
+        """Download missing term weights. Return the reason for each image that got none, by image id.
 
         Parameters
         ----------
         wanted : sequence of mappings
             Rows of images.tsv.
         places : mapping
-            From `term_files`.
+            The paths that `term_files` returns.
         network : mapping
             The section ``fetch_terms`` of the configuration.
         hashes : mapping

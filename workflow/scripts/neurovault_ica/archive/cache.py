@@ -24,18 +24,18 @@ from neurovault_ica.runtime.tables import to_text
 if TYPE_CHECKING:
     from neurovault_ica.types import Record
 
-# nilearn's ending of resampled copies. Images of the user can have any name, so this says nothing outside of a cache.
+# nilearn's suffix of resampled copies. It identifies copies only inside a cache: the user's own maps can have any name.
 COPY_END = "_resampled.nii.gz"
 DESCRIPTION = """\
 Statistic maps of human brains and their metadata from NeuroVault ({url}),
-with term weights from Neurosynth where it had them.
+with term weights from Neurosynth where available.
 
 collection_<id>/collection_metadata.json             a collection: one study, its paper, its design
-collection_<id>/image_<id>_metadata.json             an image's metadata, as NeuroVault gave them
-collection_<id>/image_<id>.nii.gz                    the image, as NeuroVault has it
-collection_<id>/image_<id>_resampled.nii.gz          a copy with voxels of 3 mm, where asked for
+collection_<id>/image_<id>_metadata.json             an image's metadata, as NeuroVault sent them
+collection_<id>/image_<id>.nii.gz                    the image, unchanged
+collection_<id>/image_<id>_resampled.nii.gz          a copy with voxels of 3 mm, if configured
 collection_<id>/neurosynth_words_for_image_<id>.json correlations with Neurosynth's term maps
-listings/, records/                                  NeuroVault's answers, kept so that no request is repeated
+listings/, records/                                  NeuroVault's answers, stored to avoid repeated requests
 
 nilearn reads this folder: fetch_neurovault(mode="offline", data_dir=<the folder that contains neurovault/>).
 NeuroVault publishes under CC0. Cite Gorgolewski et al. 2015, doi:10.3389/fninf.2015.00008, and the papers of the
@@ -44,47 +44,50 @@ collections that were used; for the terms Yarkoni et al. 2011, doi:10.1038/nmeth
 
 
 def to_number(record_id: int | str) -> int:
-    """Return an id of NeuroVault as a number. Paths and addresses are only made from such numbers.
+    """Convert a NeuroVault id to a number. Paths and addresses are made only from such numbers.
 
     Raises
     ------
     ValueError
-        If the id has other characters than digits.
+        If the id is not a whole number of up to 19 digits.
     """
     if not re.fullmatch(r"[0-9]{1,19}", str(record_id)):
-        raise ValueError(f"{str(record_id)[:100]!r} is not an id of NeuroVault, which is a whole number")
+        raise ValueError(f"{str(record_id)[:100]!r} is not a NeuroVault id; use a whole number")
     return int(record_id)
 
 
 def image_file(collection_id: int | str, image_id: int | str) -> str:
-    """Name an image's file, relative to the data directory."""
+    """Return the path of an image's compressed file, relative to the data directory."""
     return f"neurovault/collection_{to_number(collection_id)}/image_{to_number(image_id)}.nii.gz"
 
 
 def image_files(collection_id: int | str, image_id: int | str) -> tuple[str, str]:
-    """Name an image's file, packed and unpacked, relative to the data directory."""
+    """Return the paths of an image's compressed and uncompressed file, relative to the data directory."""
     packed = image_file(collection_id, image_id)
     return packed, packed.removesuffix(".gz")
 
 
 def find_image(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str:
-    """Name the file of an image in a cache. An unpacked file comes first: the packed one is then our copy of it."""
+    """Return the path of an image in a cache, relative to `data_dir`.
+
+    If there is an uncompressed file, it is the original, and the compressed file is our copy of it.
+    """
     packed, unpacked = image_files(collection_id, image_id)
     return unpacked if (Path(data_dir) / unpacked).is_file() else packed
 
 
 def copy_of(file: str) -> str:
-    """Name the copy with voxels of 3 mm of a cached image, as nilearn does."""
+    """Return the path of a cached image's 3 mm copy, named as nilearn does."""
     return f"{file.removesuffix('.gz').removesuffix('.nii')}{COPY_END}"
 
 
 def original_of(file: str) -> str:
-    """Name the image that a file in the cache is a copy of; the file itself if it is no copy."""
+    """Return the path of the original if `file` is a 3 mm copy in the cache, otherwise `file` itself."""
     return f"{file.removesuffix(COPY_END)}.nii.gz" if file.endswith(COPY_END) else file
 
 
 def terms_file(collection_id: int | str, image_id: int | str) -> str:
-    """Name the file with Neurosynth's answer for an image, relative to the data directory."""
+    """Return the path of Neurosynth's answer for an image, relative to the data directory."""
     return f"neurovault/collection_{to_number(collection_id)}/neurosynth_words_for_image_{to_number(image_id)}.json"
 
 
@@ -122,7 +125,7 @@ def read_images(data_dir: str | Path, collection_id: int | str) -> tuple[list[Re
 
 
 def read_modify_date(data_dir: str | Path, collection_id: int | str, image_id: int | str) -> str | None:
-    """Return the modification date of a cached image, as tables write it; None if no complete image is there."""
+    """Return the modification date of a cached image as text; None if the cache has no complete image."""
     try:
         record = _read_json(_image_metadata(data_dir, collection_id, image_id))
     except (OSError, ValueError):
@@ -138,7 +141,7 @@ def write_collection(data_dir: str | Path, record: Record) -> None:
 
 
 def write_image(data_dir: str | Path, record: Record) -> None:
-    """Store an image's metadata as nilearn does. Call this last: metadata mean that the image's file is complete."""
+    """Store an image's metadata as nilearn does. Call this last, because metadata mark the image's file as complete."""
     image_id, collection_id = to_number(record["id"]), to_number(record["collection_id"])
     folder = f"collection_{collection_id}"
     known = {
@@ -151,7 +154,7 @@ def write_image(data_dir: str | Path, record: Record) -> None:
 
 
 def has_collection(data_dir: str | Path, collection_id: int | str) -> bool:
-    """Tell whether a collection's metadata are in the cache."""
+    """Return whether a collection's metadata are in the cache."""
     return (_collection_folder(data_dir, collection_id) / "collection_metadata.json").is_file()
 
 
@@ -165,7 +168,7 @@ def read_record(data_dir: str | Path, image_id: int | str) -> Record | None:
 
 
 def write_record(data_dir: str | Path, record: Record) -> None:
-    """Store the metadata of an image before its download, in a folder where nilearn does not look for images."""
+    """Store the metadata of an image before its download, in a folder that nilearn does not search."""
     _write_json(_record_file(data_dir, record["id"]), record)
 
 
@@ -198,7 +201,7 @@ def write_listing(data_dir: str | Path, url: str, collection: Record, images: li
 
 
 def write_description(data_dir: str | Path, url: str) -> None:
-    """Write a README.txt into the cache that explains its files."""
+    """Write README.txt, which describes the files of the cache."""
     with replacing(Path(data_dir) / "neurovault" / "README.txt") as temporary:
         temporary.write_text(DESCRIPTION.format(url=url), "utf-8")
 
@@ -206,8 +209,8 @@ def write_description(data_dir: str | Path, url: str) -> None:
 def null_strings_to_none(record: Record) -> Record:
     """Replace strings that mean "no value" ("", "None / Other", "null", "n/a") by None.
 
-    nilearn replaces every string that begins with "none" or "null". Here the whole string must match, so that a map may
-    be called "null hypothesis".
+    nilearn replaces every string that begins with "none" or "null". Here the whole string must match, because a map can
+    have a name such as "null hypothesis".
     """
     null = re.compile(r"(n/?a|none( / other)?|null)?", re.IGNORECASE)
     return {
@@ -217,7 +220,7 @@ def null_strings_to_none(record: Record) -> Record:
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether a value from a server can be the id of an image or a collection."""
+    """Return whether a value from a server can be the id of an image or a collection."""
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -243,7 +246,7 @@ def _image_metadata(data_dir: str | Path, collection_id: int | str, image_id: in
 
 
 def _read_json(path: Path) -> Any:
-    """Read a JSON file. Every fault of its content is a ValueError."""
+    """Read a JSON file. Invalid content raises ValueError."""
     try:
         return json.loads(path.read_text("utf-8"))
     except RecursionError as error:
@@ -256,7 +259,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _without_paths(record: Record) -> Record:
-    """Drop keys that nilearn would use as paths, because anybody can add such a key to a record on NeuroVault."""
+    """Drop keys that nilearn would use as paths, because NeuroVault users can add such keys to a record."""
     return {key: value for key, value in record.items() if "relative_path" not in key and "absolute" not in key}
 
 

@@ -1,4 +1,4 @@
-"""Archives whose images lie in a cache in nilearn's layout."""
+"""Base class of the archives whose images are in a cache in nilearn's layout."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class CachedArchive(Archive):
 
     @property
     def label(self) -> str:
-        """What the page and messages call this archive."""
+        """Name of the archive in the report and in messages."""
         return f"the cache {self.data_dir}"
 
     def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
-        """Name the cache by its absolute path. Its path in the configuration starts at the working directory."""
+        """Return the absolute path of the cache. A relative `data_dir` starts at the working directory."""
         return {"data_dir": str((data or Path(self.data_dir)).absolute())}
 
     def collections(self) -> tuple[list[Record], Damage]:
@@ -41,11 +41,11 @@ class CachedArchive(Archive):
             yield CollectionImages(collection, belonging(images, collection), Counter(damaged))
 
     def file_of(self, image: Row) -> str:
-        """Name the file of an image: the unpacked one if there is one, since it is the server's original."""
+        """Return the path of an image. An uncompressed file is preferred, because it is the server's original."""
         return find_image(self.data_dir, image["collection_id"], image["image_id"])
 
     def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
-        """Say where Neurosynth's answer for each image is, or will be."""
+        """Return the path of Neurosynth's answer for each image, which may not exist yet."""
         return {
             image["image_id"]: Path(self.data_dir) / terms_file(image["collection_id"], image["image_id"])
             for image in images

@@ -1,7 +1,7 @@
 """Compare metadata fields with the conditions of the configuration.
 
-The comparisons are those of ``nilearn.datasets.neurovault`` with their names in snake case. Missing values and values
-of another type are treated as nilearn treats them.
+The comparisons are those of ``nilearn.datasets.neurovault``, with names in snake case. They treat missing values and
+values of another type as nilearn does.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ Predicate = Callable[[Any], bool]
 
 
 def _compare(relation: Callable[[Any, Any], bool]) -> Callable[[Any], Predicate]:
-    """Build an order comparison. It casts the value to the type of the bound, and is False if that fails."""
+    """Build an order comparison. It converts the value to the type of the bound and is False if that fails."""
 
     def bind(bound: Any) -> Predicate:
         def holds(value: Any) -> bool:
@@ -59,6 +59,7 @@ COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
     "not_contains": _not_contains,
     "pattern": _pattern,
 }
+# Comparisons whose argument is a list, a list of strings, or true or false.
 LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
 PART_COMPARISONS = {"contains", "not_contains"}
 FLAG_COMPARISONS = {"is_null", "not_null"}
@@ -89,10 +90,10 @@ def compile_term(key: str, term: Any) -> Predicate:
     if name in LIST_COMPARISONS and not isinstance(argument, list):
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
     if name == "pattern" and not isinstance(argument, str):
-        raise ValueError(f"{key}: pattern takes a text, not {argument!r}")
-    # nilearn stops with a TypeError when it looks for a number in a text.
+        raise ValueError(f"{key}: pattern takes text, not {argument!r}; write it in quotes")
+    # Searching for a number in text is a TypeError, also in nilearn.
     if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
-        raise ValueError(f"{key}: {name} takes texts, not {argument!r}; write them in quotes")
+        raise ValueError(f"{key}: {name} takes a list of text, not {argument!r}; write each in quotes")
     if name in FLAG_COMPARISONS and not isinstance(argument, bool):
         raise ValueError(f"{key}: {name} takes true or false, not {argument!r}")
     try:
@@ -102,7 +103,7 @@ def compile_term(key: str, term: Any) -> Predicate:
 
 
 def describe_term(key: str, term: Any) -> str:
-    """Write one term for selection.tsv, almost as in the configuration: ``map_type is_in [Z map]``."""
+    """Write one term for selection.tsv, such as ``map_type is_in [Z map]``."""
     if isinstance(term, Mapping):
         ((name, argument),) = term.items()
         return f"{key} {name} {as_configured(argument)}"
@@ -110,7 +111,7 @@ def describe_term(key: str, term: Any) -> str:
 
 
 def load_function(reference: str) -> Callable[[Metadata], bool]:
-    """Load a filter function of the user.
+    """Load the user's filter function.
 
     Parameters
     ----------
@@ -121,13 +122,13 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     ------
     ValueError
         If the reference has another form, the file or function does not exist, or the file cannot be run. The returned
-        function raises it if the user's function raises any error.
+        function also raises ValueError, for any error of the user's function.
     """
     file, separator, name = reference.rpartition(":")
     if not separator or not file.endswith(".py"):
         raise ValueError(f"{reference!r} does not name a filter; write file.py:function")
     if not Path(file).is_file():
-        raise ValueError(f"the filter file {file} does not exist (looked from {Path.cwd()})")
+        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()})")
     spec = importlib.util.spec_from_file_location("user_filter", file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} cannot be loaded as Python")
@@ -138,7 +139,7 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
         raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}") from error
     function = getattr(module, name, None)
     if not callable(function):
-        raise ValueError(f"{file} has no function {name}")
+        raise ValueError(f"{file} has no function {name}; define it, or correct the name in the configuration")
 
     def holds(metadata: Metadata) -> bool:
         try:
@@ -162,7 +163,7 @@ def _explain(error: Exception, file: str) -> str:
 def word_pattern(words: list[str]) -> re.Pattern[str]:
     r"""Compile a pattern that finds any of `words` as whole words.
 
-    Substrings do not count, because "ica" is part of "semantically". An underscore or a digit ends a word, because
+    Parts of words do not match: "ica" is not found in "semantically". An underscore or a digit ends a word, because
     names such as ``seed_PCC`` and ``ICA12`` are common.
     """
     alternatives = "|".join(re.escape(word) for word in words)

@@ -19,12 +19,12 @@ class Demo(CachedArchive):
 
     @property
     def data_dir(self) -> str:
-        """The folder that build_demo_archive writes; the user's data_dir is not used."""
+        """Folder that build_demo_archive writes. The configured data_dir is not used."""
         return "results/build_demo_archive/archive"
 
     @property
     def label(self) -> str:
-        """What the page and messages call this archive."""
+        """Name of the archive in the report and in messages."""
         return "the simulated archive"
 
     @property

@@ -37,7 +37,7 @@ def download_images(
     *,
     refresh: bool,
 ) -> Iterator[Iterator[Row]]:
-    """Give the status rows of the wanted images, in their order, as they are found or downloaded.
+    """Download the wanted images that are not in the cache.
 
     Parameters
     ----------
@@ -53,10 +53,15 @@ def download_images(
     refresh : bool
         Whether to download every image again.
 
+    Yields
+    ------
+    iterator of mappings
+        Rows of status-{batch}.tsv, in the order of `wanted`. Reading a row waits for its image.
+
     Raises
     ------
     RuntimeError
-        If the server stops answering, also from inside the block.
+        If the server stops answering. The code inside the ``with`` block can also get this error.
     """
     meter = Meter(len(wanted), unit="image")
     _write_collections(data_dir, wanted)
@@ -74,7 +79,7 @@ def download_images(
 def _getter(
     client: Client, data_dir: str, locked: Mapping[Any, Row], meter: Meter, *, refresh: bool
 ) -> Callable[[Row], Row]:
-    """Make the function that gets one image: from the cache if it is there and intact, else from the server."""
+    """Make the function that gets one image: from the cache if an intact file is there, otherwise from the server."""
 
     def get(image: Row) -> Row:
         expected = locked.get(image["image_id"])
@@ -101,7 +106,7 @@ def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, mete
         if error.reason in ("server_down", "stopped"):
             raise
         logging.warning("image %s: %s (%s)", image["image_id"], error, image["file"])
-        # A verdict is about a complete file: the server has the image, but it is not the locked one.
+        # A verdict concerns a complete file. So the server still has the image, but it differs from the locked one.
         reason = "changed" if expected is not None and error.verdict else error.reason
         return status_row(image, failed(reason, None), _names(image)[0], expected, is_logged=True)
 
@@ -116,7 +121,7 @@ def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
     for name in (unpacked, packed):
         path = Path(data_dir) / name
         checked = check_file(path, expected_bytes=image["file_size"], sha256=sha256)
-        # nilearn names unpacked files .nii.gz as well, and then cannot read them.
+        # nilearn also saves uncompressed files as .nii.gz, and then cannot read them.
         if checked["status"] == "ok" and is_packed(path) == (name == packed) and sha256 in (None, checked["sha256"]):
             if version is None:
                 _complete(image, data_dir)
@@ -152,7 +157,7 @@ def _download(client: Client, image: Row, data_dir: str, meter: Meter) -> tuple[
 
 
 def _complete(image: Row, data_dir: str) -> None:
-    """Write what nilearn expects beside an image: a packed copy, if the image is unpacked, and its metadata."""
+    """Write what nilearn expects beside an image: its metadata, and a compressed copy of an uncompressed image."""
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
     if unpacked.is_file():
         with (
@@ -166,7 +171,7 @@ def _complete(image: Row, data_dir: str) -> None:
 
 
 def _write_collections(data_dir: str, wanted: Sequence[Row]) -> None:
-    """Write the metadata of each collection, because nilearn fails for a folder without them."""
+    """Write the metadata of each collection, because nilearn cannot read a folder without them."""
     for image in {image["collection_id"]: image for image in wanted}.values():
         if not has_collection(data_dir, image["collection_id"]):
             known = {key.removeprefix("collection_"): value for key, value in image.items() if key.startswith("coll")}

@@ -9,13 +9,14 @@ MIN_SIMILARITY = 0.8
 
 
 def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a field that no record has if its name is similar to that of an existing field.
+    """Refuse unknown fields whose names are similar to that of an existing field.
 
-    Its value would always be missing. That drops all images or, with a negation, none, and neither is intended.
+    The value of such a field would always be missing. That would drop all images or, with a negation, none.
 
     Raises
     ------
     ValueError
+        If there is such a field.
     """
     for field in fields:
         near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, MIN_SIMILARITY)
@@ -27,7 +28,7 @@ def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) ->
 
 
 def check_fields(section: str, fields: Iterable[str], known: Collection[str], *, is_any_left: bool) -> None:
-    """Report the fields of the conditions that no record has.
+    """Report fields that the conditions name but no record has.
 
     Parameters
     ----------
@@ -36,14 +37,14 @@ def check_fields(section: str, fields: Iterable[str], known: Collection[str], *,
     fields : iterable of str
         The fields that the conditions name.
     known : collection of str
-        All fields of the records. Empty if there were no records; then nothing is checked.
+        All fields of the records. If there were no records, it is empty and nothing is checked.
     is_any_left : bool
         Whether any record met all conditions.
 
     Raises
     ------
     ValueError
-        If a name is similar to that of an existing field, or no record is left.
+        If an unknown field is similar to an existing one, or no record met all conditions.
     """
     if not known:
         return
@@ -52,8 +53,8 @@ def check_fields(section: str, fields: Iterable[str], known: Collection[str], *,
     for field in (field for field in fields if field not in known):
         if not is_any_left:
             raise ValueError(
-                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and none is left."
-                f" Remove the condition, or use an existing field: {', '.join(sorted(known))}"
+                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and none is"
+                f" left. Remove the condition, or use an existing field: {', '.join(sorted(known))}"
             )
         logging.warning("no %s has the metadata field %r, so it counts as missing", _level(section), field)
 

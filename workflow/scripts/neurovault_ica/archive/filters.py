@@ -7,7 +7,7 @@ from neurovault_ica.archive.conditions import compile_term, describe_term, load_
 from neurovault_ica.archive.doi import bare_doi
 from neurovault_ica.types import Record
 
-# A name for selection.tsv, and the test.
+# The name of a criterion in selection.tsv, and the function that tests a record.
 Condition = tuple[str, Callable[[Record], bool]]
 
 
@@ -58,7 +58,10 @@ def explicit_collections(
     collection_terms: Mapping[str, Any],
     image_terms: Mapping[str, Any],
 ) -> list[Any] | None:
-    """Return the collections if the configuration names them, so that the archive need not list all; else None."""
+    """Return the ids of the collections if the configuration names them; None if the archive must list all.
+
+    With `image_ids`, the result is `collection_ids`, which may be None.
+    """
     if collection_ids is not None or image_ids is not None:
         return collection_ids
     for term in (collection_terms.get("id"), image_terms.get("collection_id")):
@@ -70,7 +73,7 @@ def explicit_collections(
 
 
 def to_integer(value: Any) -> int | None:
-    """Read a whole number; None if the value is none."""
+    """Convert a value to an integer; None if that fails."""
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
@@ -78,7 +81,7 @@ def to_integer(value: Any) -> int | None:
 
 
 def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
-    # YAML and archives may have the same id as a number and as text.
+    # The same id may be a number in the configuration and text in the archive.
     accepted = {str(number) for number in ids}
     return lambda record: str(record.get(field)) in accepted
 
@@ -92,7 +95,7 @@ def _term_criterion(key: str, term: Any) -> Condition:
         elif "not_equal" in term:
             wanted = {"not_equal": _comparable_doi(term["not_equal"])}
         else:
-            # Patterns and parts are compared with the text as it was typed.
+            # Patterns and substrings are compared with the field as the uploader typed it.
             wanted = None
         if wanted is not None:
             is_wanted = compile_term(key, wanted)
@@ -102,7 +105,7 @@ def _term_criterion(key: str, term: Any) -> Condition:
 
 
 def _comparable_doi(value: Any) -> Any:
-    """Make DOIs comparable: NeuroVault keeps them as they were typed, and DOIs ignore case."""
+    """Make DOIs comparable. NeuroVault stores them as the uploader typed them, and case does not matter."""
     return (bare_doi(value) or value.strip()).lower() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Check image files, and write what was found as rows of status-{batch}.tsv."""
+"""Check image files and make the rows of status-{batch}.tsv."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
 def check_local(
     wanted: Sequence[Row], data_dir: str, file_of: Callable[[Row], str], locked: Mapping[Any, Row]
 ) -> Iterator[Row]:
-    """Check images that are on the disk, and write nothing.
+    """Check images on disk. Nothing is written.
 
     Parameters
     ----------
@@ -53,6 +53,11 @@ def check_local(
         Names the file of a row, relative to `data_dir`.
     locked : mapping
         Rows of the lock by image; empty without a lock.
+
+    Yields
+    ------
+    mapping
+        Row of status-{batch}.tsv, for each of `wanted`.
     """
     meter = Meter(len(wanted), unit="image")
     for image in wanted:
@@ -67,7 +72,7 @@ def check_local(
 
 
 def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_logged: bool = False) -> Row:
-    """Make the row of the status table. With a lock, an image that differs from the lock has failed.
+    """Make the row of an image in status-{batch}.tsv. An image that differs from the lock counts as failed.
 
     Parameters
     ----------
@@ -77,9 +82,9 @@ def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_
         From `check_file`.
     file : str
     expected : mapping or None
-        Row of the lock.
+        Row of the lock; None without a lock.
     is_logged : bool
-        Whether the log has the failure already.
+        Whether the failure is already in the log.
     """
     if expected is not None and (checked["status"], checked["sha256"]) != (expected["status"], expected["sha256"]):
         if not is_logged:
@@ -87,9 +92,9 @@ def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_
             logging.warning("image %s: differs from the lock: %s", image["image_id"], found)
         checked = failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
         return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
-    # An image that failed in the locked run is expected to fail, so that is not worth a warning.
+    # Do not warn of an image that also failed in the locked run.
     if checked["status"] == "failed" and not is_logged and expected is None:
-        logging.warning("image %s: %s", image["image_id"], checked["reason"])
+        logging.warning("image %s cannot be used: %s (%s)", image["image_id"], checked["reason"], file)
     return {"image_id": image["image_id"], **checked, "file": file}
 
 
@@ -104,10 +109,10 @@ def failed(reason: str, size: int | None) -> Row:
 
 
 def stop_at_failures(rows: Iterable[Row], *, selected: int, max_failed_fraction: float) -> Iterator[Row]:
-    """Pass the rows on, and stop when the failures of this batch exceed `max_failed_fraction` of the selection.
+    """Yield the rows, and stop when the failures of this batch exceed `max_failed_fraction` of the selection.
 
     The limit refers to the whole selection, so that the outcome does not depend on the number of batches. stack_images
-    adds the batches up.
+    compares the failures of all batches with it.
 
     Raises
     ------
@@ -134,5 +139,6 @@ def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fractio
         listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failures)
         raise RuntimeError(
             f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
-            f" download_images.max_failed_fraction {max_failed_fraction} allows: {listing}"
+            f" download_images.max_failed_fraction {max_failed_fraction} allows; run again, or raise that limit."
+            f" Failed: {listing}"
         )

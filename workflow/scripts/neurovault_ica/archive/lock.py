@@ -1,7 +1,7 @@
-"""The lock images.lock.tsv: how a run writes it, and how a later run reads it.
+"""Write and read the lock images.lock.tsv, from which a later run gets the same images.
 
-It has one row for each selected image, with all columns of images.tsv and collections.tsv, so a rerun needs no metadata
-from a server. ``datalad addurls`` uses the columns ``file``, ``path`` and ``sha256``.
+The lock has one row for each selected image, with all columns of images.tsv and collections.tsv. So a rerun needs no
+metadata from a server. ``datalad addurls`` uses the columns ``file``, ``path`` and ``sha256``.
 """
 
 import csv
@@ -21,6 +21,7 @@ IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
 # Columns left out of the lock because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
+_REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
 
 def lock_rows(
@@ -32,7 +33,7 @@ def lock_rows(
     *,
     resampled: bool = False,
 ) -> list[Row]:
-    """Join everything that a rerun must know about each selected image. The rows are ordered by image.
+    """Join everything that a rerun must know about each selected image, ordered by image id.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def lock_rows(
 
 
 def read_lock(path: str) -> list[Row]:
-    """Read a lock. It may have any name and lie in any folder.
+    """Read a lock. The file can have any name and be in any folder.
 
     Raises
     ------
@@ -72,28 +73,31 @@ def read_lock(path: str) -> list[Row]:
     try:
         rows = read_table(path, described_as=LOCK_TABLE)
     except (KeyError, ValueError, StopIteration, csv.Error) as error:
-        raise ValueError(f"{path} is no images.lock.tsv of this workflow: {error}") from error
+        found = str(error) or "it is empty"
+        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}") from error
     missing = sorted(set(column_names(LOCK_TABLE)) - set(rows[0] if rows else []))
     if missing:
-        raise ValueError(f"{path} is no images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}")
+        raise ValueError(
+            f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}"
+        )
     seen = set()
     for line, row in enumerate(rows, start=2):
         for key in ("image_id", "collection_id"):
             if row[key] is None or not SAFE_ID.fullmatch(row[key]):
-                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id")
+                raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id{_REMEDY}")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
-            raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits")
+            raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits{_REMEDY}")
         if row["status"] not in ("ok", "failed") or (row["status"] == "ok") == (row["sha256"] is None):
-            raise ValueError(f"{path}, line {line}: status and sha256 contradict each other")
+            raise ValueError(f"{path}, line {line}: status and sha256 contradict each other{_REMEDY}")
         if row["image_id"] in seen:
-            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} is there twice")
+            raise ValueError(f"{path}, line {line}: image_id {row['image_id']} occurs twice{_REMEDY}")
         seen.add(row["image_id"])
     return rows
 
 
 def locked_images(path: str | None) -> dict[Any, Row]:
-    """Read the rows of a lock by image; empty without a lock."""
+    """Read the rows of a lock by image id; empty if `path` is None."""
     return {row["image_id"]: row for row in read_lock(path)} if path else {}
 
 
@@ -151,7 +155,7 @@ def _lock_row(
         "terms_sha256": terms["sha256"],
         "terms_reason": terms["reason"],
         "used": used,
-        # Size and checksum are those of the image that a copy was made from, so name that image.
+        # Size and checksum belong to the original, not to its resampled copy, so give the path of the original.
         "path": original_of(download["file"]) if resampled else download["file"],
         "software_version": SOFTWARE_VERSION,
     }

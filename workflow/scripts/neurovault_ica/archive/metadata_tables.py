@@ -11,7 +11,7 @@ from neurovault_ica.types import Record
 
 
 def write_images(path: str, images: list[Record], collections: Mapping[Any, Record], *, batches: int) -> None:
-    """Write the selected images; batch numbers are assigned in turn.
+    """Write the selected images, and assign them to batches in rotation.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _columns(record: Record, formats: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _typed(value: Any, kind: str) -> Any:
-    """Return a value if it has the type of the table's column, else None; a record may contain anything."""
+    """Convert a value to the type of its column; None if that fails, because a record may contain anything."""
     if kind == "integer":
         return to_integer(value)
     if kind == "boolean":

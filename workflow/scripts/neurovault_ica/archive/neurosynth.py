@@ -12,7 +12,7 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Row
 
-# Neurosynth refuses larger images.
+# Neurosynth refuses larger images, so no terms are requested for them.
 MAX_IMAGE_BYTES = 4_000_000
 
 
@@ -25,7 +25,7 @@ def fetch_missing(
     *,
     refresh: bool,
 ) -> dict[Any, str]:
-    """Download the answers that the cache lacks, and say why an image got none.
+    """Download the answers that the cache lacks. Return the reason for each image that got none, by image id.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def fetch_missing(
     places : mapping
         Where each image's answer is stored.
     url : str or None
-        The server; None to ask nobody.
+        The server; None to send no requests.
     network : mapping
         The section ``fetch_terms`` of the configuration.
     hashes : mapping

@@ -1,4 +1,4 @@
-"""``source: neurovault``: a NeuroVault server, with Neurosynth for the terms. Everything is kept in a cache."""
+"""``source: neurovault``: images of a NeuroVault server and terms of Neurosynth. Both are stored in a cache."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NeuroVault(CachedArchive):
 
     @property
     def label(self) -> str:
-        """What the page and messages call this archive."""
+        """Name of the archive in the report and in messages."""
         return str(self.settings["url"]) if self.asks_server else super().label
 
     @property
@@ -38,7 +38,7 @@ class NeuroVault(CachedArchive):
 
     @property
     def asks_server(self) -> bool:
-        """Whether the server may be asked."""
+        """Whether requests to the server are allowed."""
         return not self.forbids_network
 
     @property
@@ -72,8 +72,8 @@ class NeuroVault(CachedArchive):
                 )
             except FetchError as error:
                 raise RuntimeError(
-                    f"{url} did not give the metadata: {error}. What was read so far is in the cache; run again to"
-                    " continue"
+                    f"{url} did not deliver the metadata: {error}. All metadata read so far are in the cache; run"
+                    " again to continue"
                 ) from error
 
     def remember(self, images: Sequence[Record], collections: Mapping[Any, Record]) -> None:
@@ -89,7 +89,7 @@ class NeuroVault(CachedArchive):
     def get_images(
         self, wanted: Sequence[Row], network: Mapping[str, Any], locked: Mapping[Any, Row]
     ) -> Iterator[Iterator[Row]]:
-        """Take images from the cache, and download those that are missing, damaged or of another version."""
+        """Take images from the cache, and download those that are missing, damaged or outdated."""
         if not self.asks_server:
             with super().get_images(wanted, network, locked) as rows:
                 yield rows
@@ -108,7 +108,7 @@ class NeuroVault(CachedArchive):
         network: Mapping[str, Any],
         hashes: Mapping[Any, str | None],
     ) -> dict[Any, str]:
-        """Ask Neurosynth for the term weights that are not in the cache, and say why an image got none."""
+        """Request missing term weights from Neurosynth. Return the reason for each image that got none."""
         if not self.asks_server:
             return {}
         from neurovault_ica.archive.neurosynth import fetch_missing

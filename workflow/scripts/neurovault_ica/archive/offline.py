@@ -19,9 +19,9 @@ class Offline(CachedArchive):
         return True
 
     def contradictions(self) -> Iterator[str]:
-        """Find out whether there is a cache."""
+        """Report a missing cache."""
         if not (Path(self.data_dir) / "neurovault").is_dir():
             yield (
-                f"archive.data_dir: no NeuroVault cache in {self.data_dir}: it has no folder neurovault/ (looked from"
-                f" {Path.cwd()}); name the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+                f"archive.data_dir: no NeuroVault cache in {self.data_dir}: it has no folder neurovault/ (relative to"
+                f" {Path.cwd()}); give the folder that contains neurovault/, as for nilearn's fetch_neurovault"
             )

@@ -36,12 +36,12 @@ class OwnTable(Archive):
 
     @property
     def data_dir(self) -> str:
-        """The table's folder, which the paths in the table are relative to."""
+        """The table's folder, to which the paths in the table are relative."""
         return str(Path(self.settings["table"]).parent)
 
     @property
     def label(self) -> str:
-        """What the page and messages call this archive."""
+        """Name of the archive in the report and in messages."""
         return f"the table {self.settings['table']}"
 
     @property
@@ -50,7 +50,7 @@ class OwnTable(Archive):
         return {"table": self.settings["table"]} if self.settings["table"] else {}
 
     def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
-        """Name the table by its absolute path."""
+        """Return the absolute path of the table."""
         table = base / self.settings["table"]
         return {"table": str(((data or table.parent) / table.name).absolute())}
 
@@ -67,17 +67,17 @@ class OwnTable(Archive):
         ], {}
 
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
-        """Give the rows of each collection."""
+        """Yield the rows of each collection."""
         rows = self._by_collection()
         for collection in collections:
             yield CollectionImages(collection, rows[collection["id"]], {})
 
     def file_of(self, image: Row) -> str:
-        """Name the file as the table does."""
+        """Return the path of an image as the table gives it."""
         return str(image["file"])
 
     def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
-        """Say which file the table names for the terms of each image; None if it names none."""
+        """Return the path of each image's term file; None if the table names none."""
         named = {str(row["id"]): row.get("terms") for row in read_own_table(self.settings["table"])}
         return {
             image["image_id"]: Path(self.data_dir) / str(terms)
@@ -96,13 +96,14 @@ class OwnTable(Archive):
 def read_own_table(table: str) -> list[Record]:
     """Read a table of the user's own maps.
 
-    Numbers, true and false are read as what they look like; an empty cell and ``n/a`` are None.
+    Cells that look like a number, true or false get that type. An empty cell and ``n/a`` become None.
 
     Raises
     ------
     ValueError
-        If the table is not UTF-8, a column is missing or there twice, an id is not valid or there twice, or a file is
-        named by an absolute path outside of the table's folder.
+        If the table is not UTF-8 or has no rows, a column is missing or duplicated, or a row has too many or too few
+        cells. Also if an id is invalid or duplicated, a file name is missing, or an absolute path is outside of the
+        table's folder.
     """
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as stream:
@@ -146,17 +147,19 @@ def _check_columns(table: str, columns: list[str]) -> None:
 def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
     """Turn a row of the table into the metadata of an image."""
     if None in row or None in row.values():
-        raise ValueError(f"{table}, line {line}: the number of fields is not the number of columns")
+        raise ValueError(
+            f"{table}, line {line}: the row has more or fewer cells than the header; separate cells by single tabs"
+        )
     ids = {key: _read_id(table, line, key, row[key].strip()) for key in ("image_id", "collection_id")}
     if not row["file"].strip():
-        raise ValueError(f"{table}, line {line}: the file is missing")
+        raise ValueError(f"{table}, line {line}: the column file is empty; give the path of the map")
     file = _relative_to_table(table, line, row["file"].strip())
     record = null_strings_to_none({key: _parse(value) for key, value in row.items()})
     return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": file}
 
 
 def _read_id(table: str, line: int, key: str, text: str) -> int | str:
-    """Read an id. Whole numbers are numbers, as those of NeuroVault, so that conditions can compare them."""
+    """Read an id. Whole numbers become int, like NeuroVault's ids, so that conditions can compare them."""
     if not SAFE_ID.fullmatch(text):
         raise ValueError(
             f"{table}, line {line}: {key} {text!r} is not valid; use up to 100 letters, digits, '_', '-' and '.', and"
@@ -166,11 +169,11 @@ def _read_id(table: str, line: int, key: str, text: str) -> int | str:
 
 
 def _relative_to_table(table: str, line: int, file: str) -> str:
-    """Name a map relative to its table's folder, so that no absolute path of this machine goes into the results."""
+    """Make a path relative to the table's folder, so that the results contain no absolute path of this machine."""
     if not Path(file).is_absolute():
         return file
     folder = Path(table).absolute().parent
-    # Compare the paths as text first: maps inside the folder may be links to another place.
+    # Compare the paths before links are resolved: maps inside the folder may be links to files elsewhere.
     for start, path in ((folder, Path(os.path.normpath(file))), (folder.resolve(), Path(file).resolve())):
         if path.is_relative_to(start):
             return str(path.relative_to(start))

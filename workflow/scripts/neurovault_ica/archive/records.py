@@ -1,4 +1,4 @@
-"""The metadata of an archive as the selection reads them: first the collections, then the images of those it wants."""
+"""How the selection reads the metadata of an archive: first the collections, then the images of the wanted ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from neurovault_ica.archive.cache import null_strings_to_none
 if TYPE_CHECKING:
     from neurovault_ica.types import Record
 
-# What could not be read, and how often.
+# Description of a problem -> number of records that could not be read because of it.
 Damage = dict[str, int]
 
 
 class CollectionImages(NamedTuple):
-    """The images of one collection, and what could not be read."""
+    """One collection, its images, and its records that could not be read."""
 
     collection: Record
     images: list[Record]
@@ -35,5 +35,5 @@ class Records(Protocol):
 
 
 def belonging(images: list[Record], collection: Record) -> list[Record]:
-    """Set the collection of each image to the one it was listed in, whatever its record says."""
+    """Set the collection of each image to the one that lists it, even if its record names another."""
     return [null_strings_to_none(image) | {"collection_id": collection["id"]} for image in images]

@@ -1,4 +1,4 @@
-"""Select collections and images by their metadata: criteria, a limit for each collection, a seeded draw."""
+"""Select collections and images by their metadata: criteria, a limit for each collection, a seeded random draw."""
 
 import hashlib
 import math
@@ -88,7 +88,7 @@ def select_images(
     Raises
     ------
     ValueError
-        As `check_fields`.
+        If a condition names an unknown field; see `check_fields`.
     """
     drawn = draw(collections, random_state)
     found = _Found(criteria, max_images_per_collection)
@@ -133,12 +133,12 @@ def select_images(
 
 
 class _Found:
-    """The images of the collections read so far. Each image counts once, in whatever order collections are read.
+    """The images of the collections read so far, each counted once.
 
-    NeuroVault lists an image that was moved or shared in more than one collection, and a cache keeps outdated records.
-    The record that was modified last is used. If two are equally old, the one of the lower collection id is used. This
-    is decided before any criterion is applied. Refused images are only counted, since an archive may have hundreds of
-    thousands.
+    Several collections can list the same image: NeuroVault does so after a move, and a cache keeps outdated records.
+    The record that was modified last is used, or the one in the collection with the lowest id if dates are equal. So
+    the order of reading does not matter. Criteria are applied only to that record. Images that fail a criterion are
+    counted but not kept in memory, because an archive may have hundreds of thousands.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class _Found:
                 passing[image_id] = image
 
     def _drop(self, image_id: Any, collection_id: Any) -> None:
-        """Remove an image from the passing images of a collection, if it is one of them."""
+        """Remove an image from the images of a collection that meet all criteria, if it is one of them."""
         passing = self._passing.get(collection_id, {})
         if passing.pop(image_id, None) is not None:
             self.n_taken -= len(passing) < self._limit

@@ -1,9 +1,9 @@
-"""List the collections and images of a NeuroVault server, in spite of the server's faults.
+"""List the collections and images of a NeuroVault server, despite the server's faults.
 
-Lists come in pages without a fixed order. A page may repeat rows of another page and omit as many, so only the number
-of distinct ids shows whether a list is complete. A record that the server cannot serialise turns every page that
-contains it into an error 500, permanently. Such pages are halved until only that record is left. Pages that are too
-slow or no JSON are halved as well. The server silently ignores filters, so none are used.
+Lists come in pages without a fixed order. A page may repeat rows of another page and omit others, so only the number of
+distinct ids shows whether a list is complete. If the server cannot serialise a record, every page with that record is
+an error 500, permanently. Such pages are halved until only that record is left. Pages that are too slow or not JSON are
+halved as well. The server silently ignores filters, so none are used.
 """
 
 import logging
@@ -18,10 +18,10 @@ from neurovault_ica.net.retries import MostTries
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Record
 
-# A list is scanned again until it is complete, each time with other pages: (rows per page, rows to the next page).
-# The server needs about 25 ms per image and its proxy gives up after 60 s, so 100 rows are safe and larger pages come
-# later. Another page size leads to another order of the rows. Overlapping pages find rows that fall between two orders.
-# A page of 1000 rows, the server's maximum, has a single order, and most lists fit into it.
+# A list is scanned until it is complete, each time with different pages: (rows per page, rows to the next page). The
+# server needs about 25 ms per image and its proxy gives up after 60 s, so the first pages are small (100 rows). Each
+# page size has its own row order, so a row missed by one scan is found by another or where pages overlap. Most lists
+# fit into one page of 1000 rows, the server's maximum, which cannot miss any.
 SCANS = (
     (100, 100),
     (75, 50),
@@ -34,22 +34,23 @@ SCANS = (
     (40, 25),
     (1000, 600),
 )
-# Stop scanning after this many scans without a new record.
+# Stop after this many consecutive scans without a new record: the server then never shows the missing ones.
 MAX_FRUITLESS_SCANS = 3
 # After this many consecutive unreadable records, check whether any later record is readable. A record that timed out
 # counts as SLOW_COUNTS_FOR records, because each takes up to a minute.
 MAX_UNREADABLE_IN_A_ROW = 30
 SLOW_COUNTS_FOR = 10
-# Number of later records that are checked, spread over the rest of the window.
+# Approximate number of later records that are checked, spread evenly over the rest of the page.
 LOOK_AHEAD = 8
-# A list never ends if this many consecutive pages have no new record, before and after its stated end.
+# End a scan after this many consecutive pages without a new record, because a faulty list may never end. The second
+# limit applies to pages beyond the stated end.
 MAX_STALE_PAGES = 20
 MAX_STALE_PAGES_BEYOND = 3
-# A scan ends after this many rows, whatever the server states. No list of NeuroVault is as long.
+# End a scan after this many rows, even if the server states more. All lists of NeuroVault are shorter.
 MAX_ROWS = 1_000_000
 # An offset beyond the end of any list. The page has no rows, but it states the length of the list.
 FAR = 10_000_000
-# Tries of a page that fails with 500 or times out. More would only delay the halving.
+# Number of tries for a page that fails with 500 or times out. More tries would only delay the halving.
 TRIES_AT_500 = 2
 # A path that a working server answers quickly.
 PROBE = "/api/"
@@ -76,7 +77,19 @@ class Listing(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some consecutive rows of a list."""
+    """Some consecutive rows of a list.
+
+    Attributes
+    ----------
+    rows : list
+        Parsed JSON, not checked yet.
+    n_stated : int
+        Length of the list, as the server states it.
+    unreadable : int
+        Number of rows that the server cannot show.
+    is_last : bool
+        Whether the list ends with this page.
+    """
 
     rows: list[Any]
     n_stated: int
@@ -90,6 +103,7 @@ def list_collections(client: Client) -> Listing:
     Raises
     ------
     FetchError
+        If the list cannot be read.
     """
     return _List(client, "/api/collections/").read()
 
@@ -131,10 +145,10 @@ class _List:
     def __init__(self, client: Client, path: str) -> None:
         self.client, self.path = client, path
         self._n_stated: int | None = None
-        self._told: set[int] = set()
+        self._warned: set[int] = set()
 
     def read(self) -> Listing:
-        """Scan the list until it is complete, or more scans find nothing new."""
+        """Scan the list until it is complete or scans find nothing new."""
         found: dict[int, Record] = {}
         n_stated = unreadable = missing = fruitless = 0
         for size, step in SCANS:
@@ -147,7 +161,7 @@ class _List:
             if not missing or fruitless == MAX_FRUITLESS_SCANS:
                 break
             logging.info(
-                "%s: %d of %d rows are missing, because pages repeat others; reading the list again",
+                "%s: %d of %d rows are missing, because pages repeat rows of other pages; reading the list again",
                 self.path,
                 missing,
                 n_stated,
@@ -197,7 +211,7 @@ class _List:
                 break
 
     def _window(self, offset: int, size: int) -> Page:
-        """Read `size` rows from `offset`, in parts if the server cannot give them in one page."""
+        """Read `size` rows from `offset`, in smaller pages if the server cannot send them in one."""
         try:
             return self._ask(offset, size, _tries)
         except FetchError as error:
@@ -225,8 +239,8 @@ class _List:
                 if last - first > 1:
                     parts += _halves(first, last)
                     continue
-                if first not in self._told:
-                    self._told.add(first)
+                if first not in self._warned:
+                    self._warned.add(first)
                     logging.warning("%s: the record at offset %d is unreadable: %s", self.path, first, error)
                 unreadable += 1
                 in_a_row += SLOW_COUNTS_FOR if _is_slow(error) else 1
@@ -237,7 +251,7 @@ class _List:
         return rows, unreadable
 
     def _is_any_readable(self, start: int, end: int) -> bool:
-        """Tell whether a sample of the rows from `start` to `end`, with the last one, has a readable record."""
+        """Return whether any row is readable in a sample of the rows from `start` to `end`, including the last."""
         step = max(1, (end - start) // LOOK_AHEAD)
         for offset in range(end - 1, start - 1, -step):
             try:
@@ -257,7 +271,7 @@ class _List:
 
 
 def _halves(start: int, end: int) -> list[tuple[int, int]]:
-    """Cut a window in two, the second half first. A single row is not cut."""
+    """Split rows into two halves, the second half first. A single row is not split."""
     middle = (start + end + 1) // 2
     return [(first, last) for first, last in ((middle, end), (start, middle)) if first < last]
 
@@ -276,12 +290,12 @@ def _is_slow(error: FetchError) -> bool:
 
 
 def _may_be_one_record(error: FetchError) -> bool:
-    """Tell whether parts of the page may be readable although the page is not."""
+    """Return whether parts of a failed page may be readable."""
     return error.transient and error.status != 429 and error.reason in ("server_error", "timeout", "bad_answer")
 
 
 def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> int:
-    """Add the rows of a page to those found, and return the number of rows that are no records."""
+    """Add the rows of a page to `found` and their ids to `seen`. Return the number of rows that are not records."""
     bad = 0
     for row in rows:
         if not _is_record(row):

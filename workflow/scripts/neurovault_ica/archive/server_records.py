@@ -1,4 +1,4 @@
-"""Metadata of a NeuroVault server. Listings are stored in the cache, and used while a collection is unchanged."""
+"""Read the metadata of a NeuroVault server. Lists of images are cached and reused until their collection changes."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -34,11 +34,11 @@ class ServerRecords:
     ) -> None:
         self._client, self._data_dir, self._refresh = client, data_dir, refresh
         self._collection_ids, self._image_ids = collection_ids, image_ids
-        # Images that were requested by id, by collection.
+        # Images that were requested by id, grouped by collection id.
         self._single: dict[int, list[Record]] = {}
 
     def collections(self) -> tuple[list[Record], Damage]:
-        """List all collections of the server, or get those that are named by id."""
+        """List all collections of the server, or get only those that the configuration names by id."""
         if self._collection_ids is None and self._image_ids is None:
             listing = list_collections(self._client)
             return [null_strings_to_none(record) for record in listing.records], _count_missing(listing, "collection")
@@ -58,7 +58,7 @@ class ServerRecords:
         return records, damaged
 
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
-        """Read the images of the collections, several collections at the same time."""
+        """Read the images of several collections in parallel. The results are in the order of `collections`."""
         return self._client.map_in_order(self._images_of, collections)
 
     def _images_of(self, collection: Record) -> CollectionImages:

@@ -13,7 +13,7 @@ LISTED_TWICE = "listed in another collection too"
 
 
 def step(level: str, criterion: str, before: Sized, after: Sized) -> Step:
-    """Count what a criterion dropped: a row of selection.tsv."""
+    """Count the records that a criterion dropped: a row of selection.tsv."""
     return step_of_counts(level, criterion, len(before), len(after))
 
 
@@ -30,7 +30,7 @@ def count_damaged(level: str, n_read: int, damaged: Mapping[str, int]) -> Step:
 
 
 def require_images(selected: list[Record], steps: Iterable[Step], label: str) -> None:
-    """Stop if no image is left, and name the step that dropped the last one.
+    """Stop if no image is left, and name the criterion that dropped the last ones.
 
     Parameters
     ----------
@@ -43,26 +43,27 @@ def require_images(selected: list[Record], steps: Iterable[Step], label: str) ->
     Raises
     ------
     RuntimeError
+        If `selected` is empty.
     """
     if selected:
         return
     steps = list(steps)
     if not any(row["tested"] for row in steps):
-        raise RuntimeError(f"{label} has no collections")
+        raise RuntimeError(f"{label} has no collections; check archive.source, archive.url and archive.data_dir")
     emptied = next((row for row in steps if row["tested"] and not row["kept"]), None)
     if emptied is None:
         read = next(row["kept"] for row in steps if row["criterion"] == READ)
         raise RuntimeError(
             f"{label} has no images in the {read} collections that meet the collection criteria of fetch_metadata;"
-            " loosen those"
+            " relax these criteria"
         )
     if emptied["criterion"] == READABLE:
         raise RuntimeError(
-            f"{label}: none of {emptied['tested']} {emptied['level']}s can be read; the log has the reasons"
+            f"{label}: none of {emptied['tested']} {emptied['level']}s can be read; see the log for the reasons"
         )
     raise RuntimeError(
         f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
-        f" {emptied['tested']} {emptied['level']}s; loosen that key of fetch_metadata in the configuration"
+        f" {emptied['tested']} {emptied['level']}s; relax this criterion of fetch_metadata in the configuration"
     )
 
 

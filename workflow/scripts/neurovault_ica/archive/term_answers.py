@@ -1,4 +1,4 @@
-"""Read files with the term weights of images, in the form of Neurosynth's answers."""
+"""Read files with the term weights of images, in the JSON format of Neurosynth's server."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from neurovault_ica.types import Row
 Weights = dict[str, float]
 # Rounding may make a correlation slightly larger than 1.
 MAX_WEIGHT = 1 + 1e-6
-# Errors that JSON of a wrong form can raise.
+# Errors that unexpected JSON can raise while it is read.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
@@ -23,8 +23,8 @@ class Answer(NamedTuple):
     weights : dict
         Term to Pearson correlation; empty if no weights are known.
     reason : str or None
-        Why no weights are known: ``missing_file``, ``malformed``, ``no_values``, or ``not_given`` if a table of own
-        maps names no file.
+        Why no weights are known: ``missing_file``, ``malformed``, ``no_values``, or ``not_given`` if the user's table
+        names no term file.
     dropped : int
         Number of terms without a name or without a weight that can be a correlation.
     """
@@ -76,10 +76,11 @@ def find_answer(
 
     Parameters
     ----------
-    image_id : id of the image
+    image_id : int or str
     path : Path or None
+        File of the answer; None if the user's table names none.
     refusal : str or None
-        Why the server gave nothing in this run.
+        Why the server sent no terms in this run.
     locked : mapping or None
         The image's row in the lock.
     """
@@ -98,7 +99,7 @@ def find_answer(
 
 
 def parse_weights(answer: Any) -> tuple[Weights, int]:
-    """Take the weights out of an answer.
+    """Extract the weights from a parsed answer.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def parse_weights(answer: Any) -> tuple[Weights, int]:
 
 
 def hash_of(path: Path | None, weights: Weights) -> str | None:
-    """Compute the checksum of an answer; None if it has no weights."""
+    """Compute the SHA-256 checksum of an answer; None if it has no weights."""
     return sha256_of(path) if path and weights else None
 
 
@@ -133,5 +134,5 @@ def _clean(term: str) -> str:
 
 def _is_correlation(weight: Any) -> bool:
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    # This is False for NaN, and works for integers that are too large for a float.
+    # The comparison is False for NaN, and works for integers too large for a float.
     return is_number and -MAX_WEIGHT <= weight <= MAX_WEIGHT

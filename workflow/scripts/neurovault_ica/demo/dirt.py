@@ -1,7 +1,7 @@
-"""Faults of images in the real archive, as functions that put the fault into a clean image.
+"""Put faults of real NeuroVault images into clean images.
 
-Each fault has an expected fate: ``used``, ``not_selected`` (because of its metadata) or the reason of its rejection.
-If several criteria can detect the fault, their reasons are joined by " or ".
+Each kind of fault has an expected fate: ``used``, ``not_selected`` (because of its metadata) or the reason for its
+rejection. If several criteria can detect the fault, their reasons are joined by " or ".
 """
 
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ class Dirt:
     voxels : function (volume, mask) -> volume, optional
         Changes the voxels.
     file : function (gzip bytes) -> bytes or None, optional
-        Changes the finished file; it returns None if there is to be no file.
+        Changes the finished file, or returns None so that the file is missing.
     record : mapping
-        Metadata that replace those of the clean image.
+        Fields that replace those of the clean image's metadata.
     """
 
     fate: str
@@ -66,7 +66,7 @@ def _slab(volume: SimulatedVolume, mask: Mask) -> SimulatedVolume:
 
 
 def _threshold(share_left: float) -> Callable[[NDArray, Mask], NDArray]:
-    """Set all voxels to zero except the share with the largest absolute values."""
+    """Set all voxels to zero except the share `share_left` (in the mask) with the largest absolute values."""
 
     def change(data: NDArray, mask: Mask) -> NDArray:
         return np.where(np.abs(data) > np.quantile(np.abs(data[mask]), 1 - share_left), data, 0)
@@ -91,13 +91,13 @@ def _parcels(data: NDArray, mask: Mask) -> NDArray:
 
 
 def _no_mask(data: NDArray, mask: Mask) -> NDArray:
-    """Fill the box around the brain with larger values than those inside, as happens in models without a mask."""
+    """Fill the box around the brain with larger values than inside, as in models fitted without a mask."""
     noise = 4 * data[mask].std() * np.random.default_rng(0).standard_normal(data.shape)
     return np.where(mask, data, noise).astype(np.float32)
 
 
 def _moved(offset_mm: tuple[float, float, float]) -> Callable[[SimulatedVolume, Mask], SimulatedVolume]:
-    """Shift the image in space, as a wrong origin does."""
+    """Shift the image by `offset_mm`, as a wrong origin does."""
 
     def change(volume: SimulatedVolume, _mask: Mask) -> SimulatedVolume:
         affine = volume.affine.copy()
@@ -170,4 +170,4 @@ DIRT: dict[str, Dirt] = {
     ),
     "atlas": Dirt("not_selected", _on_data(_parcels), record={"image_type": "atlas", "name": "Blocks 5x5x5"}),
 }
-"""Kind of fault -> its definition. Studies name the kinds by these keys."""
+"""Kind of fault -> its definition. studies.py uses these keys."""

@@ -1,7 +1,7 @@
 """The twelve networks of the demo: their positions, terms and sources.
 
-Positions are in mm in MNI space. They follow the regions reported in the sources, but are rounded, and some are moved
-by a few mm to separate neighbouring networks. So do not cite them as coordinates of these papers.
+Positions are in mm in MNI space. They follow the regions reported in the sources, but they are rounded, and some are
+shifted by a few mm to separate neighbouring networks. Do not cite them as coordinates from these papers.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TAIL = 0.02
-"""Share of a blob's height below which it is set to zero. ICA finds the networks because they are sparse."""
+"""A blob is zero where it is below this share of its height. ICA needs sparse networks to find them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Network:
     sharpness : float
         1 is a Gaussian. Larger values give a flatter top and steeper sides.
     terms, related : tuple of str
-        Terms as in Neurosynth: those specific to this network, and those more weakly related or shared with others.
+        Neurosynth terms: those specific to this network, and those that are weakly related or shared with others.
     contrasts : tuple of (str, str)
         Contrasts of its studies: (condition, baseline).
     paradigm : str
@@ -280,7 +280,8 @@ def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]
     Returns
     -------
     array, shape (points,)
-        1 at the strongest focus. Where blobs overlap, the higher one counts; their sum could make a new peak.
+        1 at the strongest focus. Where blobs overlap, the one with the larger absolute value is used, because their sum
+        could have a peak between the foci.
     """
     field = np.zeros(xyz_mm.shape[1], dtype=np.float32)
     for *centre, height, radius in network.foci:

@@ -1,4 +1,4 @@
-"""Metadata of the demo: records with all keys of NeuroVault's API, and answers of Neurosynth."""
+"""Make the metadata of the demo: records with all keys of NeuroVault's API, and Neurosynth's answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neurovault_ica.demo.networks import GENERIC_TERMS, NETWORKS, NOISE_TERMS
 from neurovault_ica.types import Record
 
-# The top-level domain reserved by RFC 2606, so that no link in a report leads to a real image.
+# RFC 2606 reserves this top-level domain, so no link in a report leads to a real image.
 SITE = "http://neurovault.invalid"
 # Keys of a public collection in the order of the API.
 _COLLECTION_KEYS = """
@@ -47,7 +47,7 @@ number_of_subjects modality statistic_parameters smoothness_fwhm contrast_defini
 contrast_definition_cogatlas cognitive_paradigm_description_url cognitive_paradigm_short_description
 cognitive_paradigm_name image_type
 """.split()  # noqa: SIM905
-# Keys that an atlas lacks (NeuroVault's AtlasSerializer).
+# Keys of a statistic map that NeuroVault's AtlasSerializer does not give for an atlas.
 _NOT_IN_ATLAS = """
 cognitive_paradigm_cogatlas cognitive_paradigm_cogatlas_id cognitive_contrast_cogatlas
 cognitive_contrast_cogatlas_id map_type analysis_level is_thresholded perc_bad_voxels not_mni brain_coverage
@@ -102,9 +102,16 @@ def image_record(image_id: int, collection_id: int, known: Mapping[str, Any]) ->
 
 
 def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
-    """Compute the fields that NeuroVault derives from the voxels on upload, in percent.
+    """Compute the fields that NeuroVault derives from the voxels on upload; shares are in percent.
 
-    As on the server, ``is_thresholded`` means that more than 85 % of the box is zero or NaN.
+    As on the server, ``is_thresholded`` means that more than 85 % of all voxels are zero or not finite.
+
+    Parameters
+    ----------
+    data : array, shape (x, y, z) or (x, y, z, volumes)
+        Of several volumes, the first is used.
+    mask : bool array, shape (x, y, z)
+        Brain mask.
     """
     known = np.isfinite(data) & (data != 0)
     if known.shape[:3] != mask.shape:
@@ -123,10 +130,11 @@ def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
 
 
 def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rng: np.random.Generator) -> dict | None:
-    """Simulate Neurosynth's term weights of an image, which are correlations of the image with maps of the terms.
+    """Simulate Neurosynth's term weights of an image, which are correlations of the image with the terms' maps.
 
-    The weight of a planted term follows the correlation of the image with the network. The weight of a related term
-    follows it less closely. Generic terms have high weights for every image, and noise terms have weights near zero.
+    The weight of a planted term is about 0.7 to 0.95 times the correlation of the image with its network; that of a
+    related term is about 0.35 times. Generic terms have high weights for every image, and noise terms have weights near
+    zero.
 
     Parameters
     ----------
@@ -139,7 +147,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
     Returns
     -------
     dict or None
-        Term -> weight with three decimals; None for an image that Neurosynth cannot decode.
+        Term -> weight, rounded to three decimals; None for an image that Neurosynth cannot decode.
     """
     if volume.ndim == 4 and volume.shape[3] == 1:
         volume = volume[..., 0]
@@ -154,7 +162,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
         for place, term in enumerate(network.terms):
             weights[term] = (0.95 - 0.08 * place) * with_network + rng.normal(0, 0.02)
         for term in network.related:
-            # A term shared by two networks gets a contribution from each.
+            # A term that two networks share gets a contribution from each.
             weights[term] = weights.get(term, rng.normal(0, 0.03)) + 0.35 * with_network
     for place, term in enumerate(GENERIC_TERMS):
         weights[term] = 0.38 - 0.01 * place + rng.normal(0, 0.04)
@@ -164,14 +172,14 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
 
 
 def correlate_with_maps(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
-    """Correlate one image (voxels,) with several maps (maps, voxels)."""
+    """Return Pearson's r of one image (voxels,) with several maps (maps, voxels), shape (maps,)."""
     centred = values - values.mean()
     maps = maps - maps.mean(axis=1, keepdims=True)
     return np.einsum("mv,v->m", maps, centred) / (np.linalg.norm(maps, axis=1) * np.linalg.norm(centred))
 
 
 def terms_answer(image_id: int, weights: Mapping[str, float]) -> Record:
-    """Wrap term weights in an answer of neurosynth.org/api/decode, which nilearn stores unchanged."""
+    """Wrap term weights like an answer of neurosynth.org/api/decode, which nilearn stores unchanged."""
     return {
         "data": {
             "id": f"nv-{image_id}",

@@ -16,13 +16,16 @@ from neurovault_ica.types import Row
 
 # A network is recovered if its component correlates with it at least this strongly.
 MIN_ABS_R = 0.9
-# It is named if enough of its component's top terms, and of the significant ones, were planted with it.
+# A network is named correctly if at least MIN_PLANTED_TERMS of its component's N_TOP_TERMS strongest terms were planted
+# with it. At least as many of the component's significant terms must also be planted ones.
 N_TOP_TERMS = 3
 MIN_PLANTED_TERMS = 2
 
 
 def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Assign a different component to each planted network so that the sum of |r| is largest.
+
+    The assignment is scipy's `linear_sum_assignment` (Crouse 2016, doi:10.1109/TAES.2016.140952).
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def score_networks(
     terms: Mapping[str, list[str]],
     significant: Mapping[str, set[str]] | None,
 ) -> list[Row]:
-    """Score each planted network. It passes if it was recovered and named by its own, significant terms.
+    """Score each planted network. It passes if it is recovered and if its own terms are strongest and significant.
 
     Parameters
     ----------
@@ -129,7 +132,7 @@ def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
     expected = {image["image_id"]: image["expected_fate"] for image in truth}
     for image in truth:
         original = image["copy_of"]
-        # Either the image or its copy must be rejected. The order of the selection decides which one.
+        # Either the original or its copy must be rejected. The order of the selection decides which one.
         if original is not None and fate[image["image_id"]] == "used" and fate[original] != "used":
             expected[original], expected[image["image_id"]] = image["expected_fate"], expected[original]
     return [
@@ -149,7 +152,7 @@ def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
 
 
 def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]:
-    """Score each generic term. It is high in every image, so it passes if it is significant for no component."""
+    """Score each generic term. Its weights are high in every image, so it must not be significant for any component."""
     if significant is None:
         return []
     named = {term: [label for label, terms in significant.items() if term in terms] for term in GENERIC_TERMS}
@@ -188,7 +191,7 @@ def summarise(rows: list[Row]) -> str:
 
 
 def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDArray]:
-    """Read both 4-D images in the mask of the run, which is where any component is not zero.
+    """Read both 4-D images in the mask of the run: the voxels where any component is not zero.
 
     Returns
     -------
@@ -214,5 +217,5 @@ def _standardise(maps: NDArray) -> NDArray:
 def _found(row: Row) -> str:
     if row["kind"] != "network":
         return row["found"]
-    significant = "" if row["significant"] is None else f", {row['significant']} of its own significant"
+    significant = "" if row["significant"] is None else f", {row['significant']} of its own terms significant"
     return f"{row['found']} with |r| {row['abs_r']:.3f} and terms {row['top_terms'] or 'n/a'}{significant}"

@@ -5,7 +5,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Study:
-    """One collection: its topics and how its software stores images."""
+    """One collection: its topics and how its software stores images.
+
+    Attributes
+    ----------
+    topics : tuple of str
+        Networks of `networks.NETWORKS` that its images show.
+    grid : str
+        Key of `volumes.GRIDS`.
+    unit : float
+        Factor of all values, as in beta maps of different software.
+    dtype : str
+        Type of the stored voxels.
+    background : str
+        Voxels outside the brain: ``zero`` or ``NaN``.
+    doi : bool
+        Whether it has a DOI and authors.
+    """
 
     id: int
     name: str
@@ -70,7 +86,7 @@ STUDIES = (
     Study(4262, "Face memory (simulated)", ("memory", "emotion", "hand_motor"),
           "3 x 3 x 4 mm", "univariate-beta map", unit=1e-2),
 )
-# Unusual but usable images: (study, position in it) -> key of dirt.DIRT.
+# Unusual but usable images: (study, position in the study) -> key of dirt.DIRT.
 ODDITIES = {
     (4115, 1): "4-D with one volume",
     (4136, 1): "infinite background",
@@ -79,8 +95,8 @@ ODDITIES = {
     (4199, 2): "field of view cut below",
     (4241, 0): "Unicode name",
 }
-# Images with faults, in addition to the clean ones: (study, key of dirt.DIRT, original). A copy names its original
-# by (study, position).
+# Images with faults, which are added to the clean ones: (study, key of dirt.DIRT, original). The original of a copy is
+# (study, position in the study); other images have None.
 SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4108, "single subject", None),
     (4115, "truncated gzip", None),
@@ -112,7 +128,7 @@ SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4255, "all zero", None),
     (4262, "atlas", None),
 )
-# Clean images without usable term weights: (study, position in it) -> content of the term file.
+# Clean images without usable term weights: (study, position in the study) -> state of the term file.
 TERMS = {
     (4115, 2): "absent",
     (4136, 2): "absent",

@@ -1,4 +1,4 @@
-"""Volumes of the demo: grids of common software, smooth noise, and reproducible NIfTI files."""
+"""Make the volumes of the demo: grids of common software, smooth noise, and reproducible NIfTI files."""
 
 import gzip
 from dataclasses import dataclass
@@ -11,14 +11,16 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from neurovault_ica.demo.networks import NETWORKS, render
 
+# FWHM of a Gaussian with standard deviation 1: 2 sqrt(2 ln 2).
 FWHM_PER_SD = 2.3548
+# The fastest level, because simulated noise hardly compresses at any level.
 GZIP_LEVEL = 1
 
 
 def _rotated(
     spacing_mm: float, degrees: float, centre: tuple[float, float, float], shape: tuple[int, int, int]
 ) -> NDArray[np.float64]:
-    """Build the affine of a grid centred on `centre` (mm) and rotated about the x axis, as in a tilted acquisition."""
+    """Return the affine of a grid centred on `centre` (mm) and rotated about the x axis, as in a tilted acquisition."""
     turn = np.deg2rad(degrees)
     affine = np.eye(4)
     affine[:3, :3] = spacing_mm * np.array(
@@ -53,7 +55,7 @@ GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
 
 @dataclass(frozen=True)
 class SimulatedVolume:
-    """Voxels of one image (x, y, z[, volumes]) and the affine from voxel to mm."""
+    """Voxels of one image, shape (x, y, z) or (x, y, z, volumes), and its affine (4, 4), voxel to mm."""
 
     data: NDArray[np.floating]
     affine: NDArray[np.float64]
@@ -92,7 +94,7 @@ def render_all(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[
 
 
 def make_scene(grid: str, brain: SimulatedVolume, sd: NDArray[np.float32]) -> Scene:
-    """Resample the template's brain mask (`brain`, values 0 and 1) to a grid of `GRIDS`."""
+    """Resample the template's brain mask (`brain`, values 0 and 1) to a grid of `GRIDS`. For `sd`, see `Scene`."""
     shape, affine = GRIDS[grid]
     to_template = np.linalg.inv(brain.affine) @ affine
     voxels = np.indices(shape, dtype=np.float32).reshape(3, -1)
@@ -101,7 +103,7 @@ def make_scene(grid: str, brain: SimulatedVolume, sd: NDArray[np.float32]) -> Sc
 
 
 def smooth_noise(scene: Scene, fwhm_mm: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw Gaussian noise with the given smoothness and unit standard deviation in the box of a scene."""
+    """Draw Gaussian noise, shape (x, y, z), with the given smoothness and a standard deviation of 1."""
     spacing_mm = np.linalg.norm(scene.affine[:3, :3], axis=0)
     white = rng.standard_normal(scene.shape, dtype=np.float32)
     noise = gaussian_filter(white, fwhm_mm / FWHM_PER_SD / spacing_mm, mode="wrap", truncate=3.0)

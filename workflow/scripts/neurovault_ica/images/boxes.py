@@ -5,13 +5,13 @@ import numpy.typing as npt
 
 
 def bounding_box(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    """Return the smallest box that contains all true voxels; an empty box if there are none.
+    """Return the smallest box that contains all true voxels, as one slice per axis; empty if there are none.
 
     Parameters
     ----------
     inside : bool array (nx, ny, nz)
     """
-    # Two of the three profiles share a projection, because reading a large volume takes most of the time.
+    # Two profiles come from one projection, because reading a large volume takes most of the time.
     in_xy = np.asarray(inside.any(axis=2))
     return _extent(in_xy.any(axis=1)), _extent(in_xy.any(axis=0)), _extent(inside.any(axis=(0, 1)))
 

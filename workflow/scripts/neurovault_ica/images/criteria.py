@@ -8,7 +8,7 @@ start, so it may import only the standard library.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# NeuroVault's names of map types whose unit is known, in lower case: values and sizes can be compared with limits.
+# NeuroVault's map types with a known unit, in lower case. Only their values can be compared with fixed limits.
 Z_AND_T_MAPS = ("z map", "t map", "z", "t")
 
 
@@ -16,8 +16,8 @@ class Quantity(NamedTuple):
     """The kind of number that a limit is."""
 
     description: str  # what the configuration expects, as part of a message
-    schema: Mapping[str, Any]  # the same as JSON schema
-    divisor: int = 1  # the measure is in units of the limit divided by this
+    schema: Mapping[str, Any]  # what the configuration expects, as JSON schema
+    divisor: int = 1  # converts a limit to the unit of the measure: 100 if the limit is in percent
 
 
 SHARE = Quantity("a share, 0 to 1", {"type": "number", "minimum": 0, "maximum": 1})
@@ -33,14 +33,14 @@ class Criterion(NamedTuple):
     """A limit on a measure of an image. An image that does not meet it is rejected."""
 
     reason: str  # as in rejected.tsv
-    sentence: str  # the reason as the report explains it
-    columns: tuple[str, ...]  # of quality.tsv; the smallest of their values is compared with the limits
+    sentence: str  # explains the reason in the report
+    columns: tuple[str, ...]  # of quality.tsv; their smallest value is compared with the limits
     quantity: Quantity
     lower: str | None = None  # key of the lower limit in stack_images.quality
     upper: str | None = None  # key of the upper limit
     map_types: tuple[str, ...] | None = None  # map types that are judged, in lower case; None: all
     label: str | None = None  # title of its panel in the figure; None: no panel
-    panel: int = 100  # panels are drawn by this number, then in the order of the table
+    panel: int = 100  # position of the panel; equal numbers keep the order of the table
     is_log: bool = False  # whether the axis of the panel is logarithmic
 
     @property
@@ -49,7 +49,7 @@ class Criterion(NamedTuple):
         return tuple(key for key in (self.lower, self.upper) if key)
 
 
-# Two criteria have this reason.
+# Shared by two criteria: reason and sentence.
 ONE_SIGNED = ("one_signed", "Almost all values have the same sign, as in a one-sided contrast or a mask.")
 # The first criterion that an image fails gives the reason, so the simplest explanations come first.
 CRITERIA = (
@@ -115,7 +115,8 @@ CRITERIA = (
         label="share of the rarer sign",
         panel=6,
     ),
-    # A percentile of 15 below 0, and its mirror above 0, mean that each sign has more than 15 % of the voxels.
+    # With a limit of 15, each sign must have at least 15 % of the voxels: the 15th percentile is negative and the 85th
+    # positive.
     Criterion(
         *ONE_SIGNED,
         ("negative_share", "positive_share"),
@@ -146,14 +147,14 @@ CRITERIA = (
         is_log=True,
     ),
 )
-# Compares images with each other, so it is no row of the table; see duplicates.py.
+# This limit is not in the table, because it compares images with each other; see duplicates.py.
 DUPLICATE_LIMIT = "max_duplicate_correlation"
 
 Limits = Mapping[str, float | None]  # section stack_images.quality; a key that is absent or None sets no limit
 
 
 def quantities() -> Iterator[tuple[str, Quantity]]:
-    """Give each key of ``stack_images.quality`` and the kind of number that it takes."""
+    """Yield each key of ``stack_images.quality`` and the kind of number that it takes."""
     for criterion in CRITERIA:
         for key in criterion.keys:
             yield key, criterion.quantity
@@ -180,7 +181,7 @@ def quality_schema() -> dict[str, Any]:
 
 
 def panels() -> list[Criterion]:
-    """Return the criteria that the figure of quality shows, in the order of their panels."""
+    """Return the criteria that the quality figure shows, in the order of their panels."""
     return sorted((criterion for criterion in CRITERIA if criterion.label), key=lambda criterion: criterion.panel)
 
 
@@ -190,7 +191,7 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
     Parameters
     ----------
     measured : mapping
-        From `quality.measure`, or a row of quality.tsv.
+        Measures by column of quality.tsv, as returned by `quality.measure`.
     map_type : str or None
         Map type in NeuroVault's metadata.
     limits : mapping

@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Pairs are compared on all voxels if their |r| on a subset of voxels is above the threshold minus this margin. The
-# standard error of r = 0.99 on 2,000 independent voxels is 0.0005. The margin is much larger, because values have heavy
-# tails.
+# A pair is compared on all voxels if |r| on a random subset of voxels is at least the threshold minus this margin. The
+# standard error of r = 0.99 is 0.0005 with 2,000 independent voxels. The margin is much larger, because the values have
+# heavy tails.
 N_SUBSET_VOXELS = 2000
 SUBSET_MARGIN = 0.02
-# Images compared with all earlier ones in one matrix product; with 10,000 images, the product has 20 MB.
+# Number of images compared with all earlier ones in one matrix product. With 10,000 images, the product has 20 MB.
 BLOCK_IMAGES = 512
 
 
@@ -36,8 +36,8 @@ class Duplicate(NamedTuple):
 def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
     """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
 
-    A random subset of voxels gives the candidates, and only these are compared on all voxels. With 10,000 images this
-    takes 2e11 multiplications and one pass over the matrix, instead of 2e13 multiplications.
+    Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000 images
+    this takes about 1e11 multiplications and one pass over the matrix, instead of 1e13 multiplications.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
     Returns
     -------
     list of Duplicate
-        In the order of the images. An image without variance is not a copy.
+        In the order of the images. Images without variance are never copies.
     """
     subset = _standardised_subset(matrix)
     duplicates: list[Duplicate] = []
@@ -60,7 +60,7 @@ def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
         for row, row_similarity in enumerate(similarity, start):
             earlier = np.abs(row_similarity[:row])
             near = np.flatnonzero((earlier >= threshold - SUBSET_MARGIN) & is_kept[:row])
-            # Start with the largest correlation; among equal ones, with the earliest image.
+            # Try the largest correlation first; among equal ones, the earliest image.
             for other in near[np.argsort(-earlier[near].round(3), kind="stable")]:
                 r = _correlation(matrix[row], matrix[int(other)])
                 if abs(r) >= threshold:
@@ -89,7 +89,7 @@ def _standardised_subset(matrix: Rows) -> NDArray[np.float32]:
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Return Pearson's r of two images over all voxels; 0 if one of them has no variance."""
+    """Return Pearson's r of two images (n_voxels,); 0 if one of them has no variance."""
     x = first - first.mean(dtype=np.float64)
     y = second - second.mean(dtype=np.float64)
     lengths = np.sqrt((x @ x) * (y @ y))

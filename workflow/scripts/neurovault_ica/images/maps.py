@@ -31,7 +31,7 @@ class Maps(NamedTuple):
         return self.header.get_best_affine()
 
     def volume(self, number: int) -> Volume:
-        """Return the map of one component, 0 outside the mask."""
+        """Return the map of one component (nx, ny, nz), 0 outside the mask."""
         # NIfTI files are in Fortran order, so writing needs no copy.
         data = np.zeros(self.inside.shape, dtype=np.float32, order="F")
         data[self.inside] = self.values[number]
@@ -39,21 +39,23 @@ class Maps(NamedTuple):
 
 
 def place_maps(values: npt.NDArray[np.float32], mask: str) -> Maps:
-    """Make maps from values over a mask.
+    """Make `Maps` from the values at the voxels of a mask.
 
     Parameters
     ----------
     values : array of shape (n_components, n_voxels)
+        In C order of the mask's voxels.
     mask : path
+        3-D image, above 0 inside.
     """
     mask_img = nib.load(mask)
-    # nibabel makes the header from an array of the full shape; a broadcast one takes no memory.
+    # nibabel needs an array of the full shape to make the header. A broadcast array takes no memory.
     nothing = np.broadcast_to(np.float32(0), (*mask_img.shape, len(values)))
     return Maps(values, np.asarray(mask_img.dataobj) > 0, nib.Nifti1Image(nothing, mask_img.affine).header)
 
 
 def read_maps(components: str, mask: str) -> Maps:
-    """Read the voxels of a mask from a compressed 4-D image, one volume at a time."""
+    """Read a compressed 4-D image of components at the voxels of a mask, one volume at a time."""
     inside = np.asarray(nib.load(mask).dataobj) > 0
     # Intel's library takes a third of the time of zlib.
     with igzip.open(components) as stream:

@@ -10,7 +10,8 @@ from neurovault_ica.images.nifti import Image, UnusableError
 from neurovault_ica.images.quality import measure
 from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, resample
 
-# Grids whose plans are kept. Images of a study share a grid and come one after the other; a plan takes some MB.
+# Number of grids whose resampling plans stay in memory; a plan takes some MB. Images of one study share a grid and are
+# read one after the other.
 N_PLANS = 16
 
 
@@ -30,15 +31,16 @@ def mask_image(
     target : Target
         The voxels of the mask.
     plan, nearest : Plan
-        For the grid of the image: the interpolation of the configuration, and nearest neighbours.
+        For the grid of the image: `plan` for the configured interpolation, `nearest` for nearest neighbours.
     extrapolate_background : bool
-        Whether to fill the background from the rim of the data before resampling.
+        Whether to fill the background with the nearest data before resampling; see `resampling.extrapolate`.
 
     Returns
     -------
     values : float32 array (n_voxels,)
+        In the unit of the image.
     measured : dict
-        From `quality.measure`, and the data type of the file.
+        The measures of `quality.measure`, and the data type of the file.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def _nothing_in_mask(data: NDArray[np.float32]) -> UnusableError:
 def make_masker(
     target: Target, interpolation: str, extrapolate_background: bool
 ) -> Callable[[Image], tuple[NDArray[np.float32], dict[str, Any]]]:
-    """Return a function that masks an image as `mask_image` does, and keeps the plans of the latest grids."""
+    """Return a function that masks an image with `mask_image`. It stores the plans of the last `N_PLANS` grids."""
     plans: dict[tuple, tuple[Plan, Plan]] = {}
 
     def masked(image: Image) -> tuple[NDArray[np.float32], dict[str, Any]]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.resampling import Target, plan_resampling, resample
 
-# The templates at 1 mm that nilearn includes.
+# The 1 mm templates in nilearn's package.
 TEMPLATES = {
     source: Path(nilearn.__file__).parent / f"datasets/data/mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
     for source, tissue in (("brain", "t1"), ("gray_matter", "gm"))
@@ -21,14 +21,14 @@ TEMPLATES = {
 # closed twice.
 MIN_INTENSITY = 0.2
 N_CLOSINGS = 2
-# A mask in another space also overlaps with the MNI152 brain, but less than this.
+# Smallest share of a user's mask that must be in the MNI152 brain. Masks in another space overlap less.
 MIN_SHARE_IN_BRAIN = 0.8
 
 
 def mni152_mask(source: str, resolution_mm: int) -> nib.Nifti1Image:
     """Make the mask that nilearn's load_mni152_brain_mask or load_mni152_gm_mask returns.
 
-    nilearn's own functions need nilearn.datasets, and importing that takes longer than masking fifty images.
+    nilearn's functions are not used, because importing nilearn.datasets takes longer than masking fifty images.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Compute over the matrix of images x voxels in blocks, so that it need not fit into memory.
 
-Blocks are read, not memory-mapped. Pages of a memory map count as memory of the process. With large pages, touching a
-few voxels of each image maps the whole matrix, and a cluster then kills the job.
+Blocks are read, not memory-mapped, because pages of a memory map count as memory of the process. With large pages,
+touching a few voxels of each image would map the whole matrix, and a cluster would kill the job.
 """
 
 import os
@@ -15,8 +15,8 @@ import numpy.typing as npt
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
 
-# Sizes of blocks: with 230,000 voxels, 64 images are 59 MB; with 10,000 images, 8192 voxels are 330 MB. They do not
-# depend on the machine, because rounding depends on the order of sums.
+# Block sizes limit the memory: 64 images of 230,000 voxels are 59 MB, and 8192 voxels of 10,000 images are 330 MB. They
+# are the same on every machine, because rounding depends on the order of sums.
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
 Matrix = npt.NDArray[np.float32]
@@ -115,7 +115,7 @@ def whiten(
     Returns
     -------
     array of shape (n_axes, n_wanted_voxels)
-        If `K` is the whitening matrix, its rows are uncorrelated and have mean 0 and variance 1 over all voxels.
+        If `K` is the whitening matrix, the rows are uncorrelated and have mean 0 and variance 1 over all voxels.
     """
     # Products in single precision are as exact as the images. Sums over the blocks are in double precision.
     single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
@@ -133,9 +133,9 @@ def whiten(
 
 
 def standardize(maps: Real) -> Real:
-    """Centre maps along the last axis and scale them to length 1, so that inner products are correlations.
+    """Centre maps (..., n_voxels) along the last axis and scale them to length 1.
 
-    A constant map becomes 0.
+    Inner products of the result are Pearson correlations. A constant map becomes 0.
     """
     centred = maps - maps.mean(axis=-1, keepdims=True)
     length = np.linalg.norm(centred, axis=-1, keepdims=True)
@@ -152,7 +152,7 @@ def count_images(X: Matrix) -> npt.NDArray[np.int32]:
 
     Returns
     -------
-    array of shape (n_voxels,)
+    int32 array of shape (n_voxels,)
     """
     counts = np.zeros(X.shape[1], dtype=np.int32)
     for block in image_blocks(X):
@@ -161,10 +161,10 @@ def count_images(X: Matrix) -> npt.NDArray[np.int32]:
 
 
 def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
-    """Correlate images over voxels, and average the correlations over pairs of groups.
+    """Compute the mean Pearson correlation over voxels between the images of each pair of groups.
 
-    The correlation of an image with itself is left out. Images are summed by group before they are multiplied, so the
-    cost grows with images x voxels and with groups x groups x voxels.
+    Correlations of an image with itself are left out. Standardized images are summed by group before they are
+    multiplied, so the cost grows with images x voxels and with groups x groups x voxels.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
     Returns
     -------
     array of shape (n_groups, n_groups)
-        Groups are in the order of their first image. NaN for a group of one image with itself.
+        Groups are in the order of their first image. On the diagonal, NaN for a group of one image.
     """
     members: dict[Hashable, list[int]] = {}
     for image, group in enumerate(groups):

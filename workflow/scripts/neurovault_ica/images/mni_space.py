@@ -11,8 +11,9 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-# The brains of other MNI templates extend some millimetres beyond nilearn's.
+# The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
+# Voxel size of that mask; the margin is a multiple of it.
 RESOLUTION_MM = 2
 
 
@@ -60,7 +61,7 @@ def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
     affine : array of shape (4, 4)
         Voxel to mm.
     """
-    # Importing this takes a second, and most runs have no atlas, mask file or reference to check.
+    # This import takes a second, and most runs have no atlas, mask file or reference to check.
     from nilearn.datasets import load_mni152_brain_mask
 
     brain_img = load_mni152_brain_mask(resolution=RESOLUTION_MM)

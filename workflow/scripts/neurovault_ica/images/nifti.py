@@ -13,21 +13,23 @@ from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 GZIP_MAGIC = b"\x1f\x8b"
+# Bytes of a file that are read at once. The first piece contains the whole header, even if it is compressed.
 CHUNK_BYTES = 1 << 16
-# Largest size to which `find_fault` unpacks a file. Statistic maps have a hundredth of it, but a small file from a
-# server can unpack to any size.
+# `find_fault` decompresses at most this much of a file. Statistic maps have about a hundredth of it, but a small file
+# from a server can decompress to any size.
 MAX_UNPACKED_BYTES = 1_000_000_000
-# Limits on what a header may claim. MNI152 at 0.5 mm has 58 million voxels; statistic maps have voxels of 1 to 5 mm.
+# Limits on what a header may claim, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
+# voxels; statistic maps have voxels of 1 to 5 mm.
 MAX_VOXELS = 64_000_000
-MAX_LENGTH = 2000  # voxels along an axis; the matrices of the resampling grow with its square
+MAX_LENGTH = 2000  # voxels along an axis; the resampling matrices grow with its square
 MAX_OFFSET = 16_000_000  # bytes before the voxels, which hold header extensions
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
-# Axes whose unit vectors span less than this volume lie almost in a plane.
+# An affine is singular if the unit vectors of its axes span less than this volume; orthogonal axes span 1.
 MIN_RELATIVE_VOLUME = 1e-3
 
 
 class _Format(NamedTuple):
-    """A version of NIfTI."""
+    """A version of the NIfTI format."""
 
     header: type[Nifti1Header]
     magic: bytes  # of a file that holds both header and voxels; the byte after it is ignored
@@ -58,7 +60,7 @@ class UnusableError(Exception):
 
 
 class Image(NamedTuple):
-    """One statistic map as it is in its file."""
+    """One statistic map on the grid of its file."""
 
     data: NDArray[np.float32]  # (nx, ny, nz), Fortran order
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
@@ -73,7 +75,7 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
     ----------
     path : Path
     whole : bool
-        Whether to unpack the whole file to see that it is complete. Otherwise only the beginning is checked.
+        Whether to decompress the whole file to check that it is complete. Otherwise only the beginning is checked.
     """
     with path.open("rb") as stream:
         start = stream.read(CHUNK_BYTES)
@@ -85,7 +87,7 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
 
 
 def _fault_in_gzip(path: Path) -> str | None:
-    """Unpack a file in pieces to see that it is complete."""
+    """Decompress a file in pieces to check that it is complete."""
     unpacking, size = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0
     with path.open("rb") as stream:
         chunk = stream.read(CHUNK_BYTES)
@@ -138,9 +140,9 @@ def _content(path: Path) -> bytes:
 
 
 def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
-    """Unpack up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
+    """Decompress up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
 
-    Intel's library takes half the time of zlib, and unpacking takes most of the time of mask_images.
+    Intel's library takes half the time of zlib, and decompression takes most of the time of mask_images.
     """
     if not content.startswith(GZIP_MAGIC):
         return content[:size]
@@ -162,7 +164,7 @@ def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
 
 
 def _format_of(raw: bytes) -> _Format:
-    """Return the version of NIfTI of a file that begins with the bytes `raw`, of either byte order."""
+    """Return the NIfTI version of a file that begins with the bytes `raw`, in either byte order."""
     if not raw:
         raise UnusableError("unreadable", "empty file")
     sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
@@ -177,7 +179,7 @@ def _format_of(raw: bytes) -> _Format:
 
 
 def _read_header(raw: bytes) -> Nifti1Header:
-    """Read a NIfTI-1 or NIfTI-2 header of either byte order."""
+    """Read a NIfTI-1 or NIfTI-2 header in either byte order."""
     kind = _format_of(raw).header
     try:
         return kind(raw[: kind.template_dtype.itemsize])

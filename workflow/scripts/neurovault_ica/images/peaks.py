@@ -16,13 +16,13 @@ from neurovault_ica.types import Real
 Point = tuple[float, float, float]  # MNI coordinates in mm
 # Smaller clusters are not listed: ten voxels of 2 mm.
 MIN_CLUSTER_MM3 = 80.0
-# As in nilearn's get_clusters_table.
+# The default min_distance and the number of subpeaks of nilearn's get_clusters_table.
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
 
 
 def peak_of(volume: Volume) -> Point:
-    """Return the place of the largest value, in mm. run_ica flips signs so that it is also the largest |value|."""
+    """Return the MNI coordinates of the largest value, which run_ica's sign rule makes the largest |value|."""
     index = np.unravel_index(volume.data.argmax(), volume.data.shape)
     x, y, z = apply_affine(volume.affine, index)
     return float(x), float(y), float(z)
@@ -31,7 +31,7 @@ def peak_of(volume: Volume) -> Point:
 def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> list[dict[str, Any]]:
     """List the clusters of a map and their peaks, as nilearn's ``get_clusters_table(two_sided=True)`` does.
 
-    nilearn's function passes over the volume once per cluster, which takes 15 s for a component with 250 clusters.
+    nilearn's function scans the volume once per cluster, which takes 15 s for a component with 250 clusters.
 
     Voxels that share a face belong to one cluster. Clusters are numbered by the height of their peaks, positive ones
     first. A cluster has its highest peak and up to three subpeaks, all more than 8 mm apart. Clusters below 80 mm3 are
@@ -72,7 +72,10 @@ def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> l
 
 
 def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, list[tuple[float, Point]]]]:
-    """Return the number of voxels and the peaks of each cluster of positive values, highest peak first."""
+    """Return the number of voxels and the peaks of each cluster of positive values, highest peak first.
+
+    `data` has shape (nx, ny, nz). `affine` has shape (4, 4), voxel to mm.
+    """
     above = (data >= threshold) & (data > 0)
     if not above.any():
         return []
@@ -83,7 +86,7 @@ def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, lis
     label_of, value_of = labels[tuple(voxels.T)], data[box][tuple(voxels.T)]
     sizes = np.bincount(label_of, minlength=n_clusters + 1)
     is_maximum = _are_maxima(data[box], voxels)
-    # The highest voxel of a cluster is a peak even if an edge or corner of it touches a higher one of another cluster.
+    # The highest voxel of a cluster is a peak even if its edge or corner touches a higher voxel of another cluster.
     by_label = np.lexsort((-value_of, label_of))
     _, first = np.unique(label_of[by_label], return_index=True)
     is_maximum[by_label[first]] = True

@@ -4,7 +4,7 @@ The measures follow Menuet et al. 2022 (doi:10.1038/s41598-022-10710-1), Peraza 
 (doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required three changes:
 
 - Voxels outside the brain are weighted by their absolute value, because contrasts that were computed without a mask are
-  sound inside the brain.
+  valid inside the brain.
 - One-signed maps are found by the share of the rarer sign in the sum of absolute values, because a strong task
   activates 90 % of the voxels.
 - A constant background that is not zero counts as background.
@@ -21,7 +21,7 @@ from neurovault_ica.images.resampling import Plan, Target, count_within, read_vo
 # Distinct values are counted up to this number. Masks and parcellations of interest have fewer; continuous maps have
 # about as many as voxels.
 MAX_DISTINCT_VALUES = 100
-# Voxels in which distinct values are counted first, because sorting all voxels is slow.
+# Size of the sample of voxels in which distinct values are counted first, because sorting all voxels is slow.
 N_SAMPLED_VALUES = 5000
 # Significant digits in quality.tsv; float32 has seven.
 DIGITS = 6
@@ -41,13 +41,13 @@ def measure(
     data : float32 array (nx, ny, nz)
         Values that are not finite are replaced by zero.
     finite : bool array (nx, ny, nz) or None
-        Where the image was finite; None: everywhere.
+        Where the image was finite; None if it was finite everywhere.
     affine : array (4, 4)
         Voxel to mm.
     target : Target
         The voxels of the mask.
     nearest : Plan
-        For nearest neighbours in the grid of the image.
+        For nearest neighbours, on the grid of the image.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def measure(
 
 
 def constant_background(data: NDArray[np.float32]) -> float:
-    """Return the value at the eight corners of the image if it is the same everywhere, otherwise 0.
+    """Return the value at the eight corners of an image (nx, ny, nz) if they are equal, otherwise 0.
 
     Offsets and interpolation can leave a value such as -0.003 around the brain.
     """
@@ -120,7 +120,7 @@ def constant_background(data: NDArray[np.float32]) -> float:
 
 
 def count_distinct(values: NDArray[np.float32]) -> int:
-    """Count the different values, up to 100. If a sample of the voxels has 100, the others need not be counted."""
+    """Count the different values of an array, up to 100. If a sample already has 100, the rest is not counted."""
     sparse = np.unique(values[:: max(values.size // N_SAMPLED_VALUES, 1)])
     n_values = sparse.size if sparse.size >= MAX_DISTINCT_VALUES else np.unique(values).size
     return min(int(n_values), MAX_DISTINCT_VALUES)

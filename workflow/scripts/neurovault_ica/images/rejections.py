@@ -5,8 +5,8 @@ from typing import Any
 
 from neurovault_ica.images.criteria import CRITERIA, Limits, judge
 
-# Why images are rejected when they are read, masked and compared, as the report explains it. Download failures are in
-# archive/failures.py.
+# Reason -> sentence of the report, for images that are rejected when they are read, masked or compared. For failed
+# downloads, see archive/failures.py.
 REASONS = {
     # Raised by nifti.py.
     "unreadable": "The file is not a NIfTI image that can be read to its end.",
@@ -33,7 +33,7 @@ def reject(
     Parameters
     ----------
     image : mapping
-        Its row in the selection.
+        Its row in fetch_metadata's images.tsv.
     download, measured : mapping
         Its rows in status-{batch}.tsv and quality-{batch}.tsv. `measured` is None if the download failed.
     limits : mapping
@@ -59,7 +59,7 @@ def reject(
     if measured["row"] is None:
         return rejection(measured["reason"], measured["value"], measured["threshold"], "mask_images")
     if not measured["sd"]:
-        # Independent of the limits, because a constant cannot be scaled to unit variance.
+        # This does not depend on the limits, because a constant cannot be scaled to unit variance.
         return rejection("constant", measured["mean"], None, "stack_images")
     verdict = judge(measured, map_type=image["map_type"], limits=limits)
     return None if verdict is None else rejection(*verdict, "stack_images")

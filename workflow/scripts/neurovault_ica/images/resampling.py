@@ -17,10 +17,10 @@ from scipy import linalg, ndimage
 from neurovault_ica.images.boxes import bounding_box
 
 SPLINE_ORDERS = {"continuous": 3, "linear": 1, "nearest": 0}
-# Weights below this are set to zero. Spline weights fall by a factor of 0.27 per voxel, and smaller ones are lost in
-# rounding anyway. Without them, a shift by whole voxels only selects voxels.
+# Smaller weights are set to zero. Spline weights fall by a factor of 0.27 per voxel, and rounding hides smaller ones.
+# Without them, a shift by whole voxels is a plain selection of voxels.
 NEGLIGIBLE_WEIGHT = 1e-12
-# A rotation that moves every voxel by less than this, in voxels, is a rounding error of the header.
+# A rotation that moves every voxel by less than this, in voxels, is treated as a rounding error of the header.
 NEGLIGIBLE_SHIFT = 1e-6
 
 
@@ -59,20 +59,20 @@ class Plan(NamedTuple):
     used: tuple[slice, ...]  # the part of the image with weights
     positions: NDArray[np.intp] | None  # (n_voxels,), flat index of each voxel in the image or in the product
     outside: NDArray[np.intp]  # voxels of the mask outside the image's grid; empty unless voxels are only selected
-    # The image's plane for each plane of the box; -1: none. By axis of the image, in the order of the target's axes;
-    # empty unless voxels are only selected.
+    # Axis of the image -> the image's plane for each plane of the box (-1: none). The entries are in the order of the
+    # target's axes; there are none unless voxels are only selected.
     planes: dict[int, NDArray[np.intp]]
 
 
 def target_of(mask_img: SpatialImage) -> Target:
-    """Return the target for a 3-D mask image, which is not zero inside. Its voxels are in C order."""
+    """Return the target for a 3-D mask image that is not zero inside. The target's voxels are in C order."""
     mask = np.asarray(mask_img.dataobj) != 0
     box = bounding_box(mask)
     return Target(mask.shape, np.asarray(mask_img.affine, dtype=float), box, np.ascontiguousarray(mask[box]))
 
 
 def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target: Target, interpolation: str) -> Plan:
-    """Prepare to resample images of one grid. The plan is valid for all images with this shape and affine.
+    """Make the plan for all images with this shape and affine.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
 
     Notes
     -----
-    The result equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))`` for continuous interpolation, and
-    ``resample_img`` within the mask for the others. Limit BLAS to one thread to get the same bits everywhere.
+    For continuous interpolation, the result equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))``, for the
+    others ``resample_img`` within the mask. Limit BLAS to one thread to get the same bits with any number of cores.
     """
     if plan.weights is None and plan.positions is not None:
         return read_voxels(data, plan)
@@ -158,7 +158,12 @@ def read_voxels(data: NDArray, plan: Plan, target: Target | None = None) -> NDAr
     Returns
     -------
     array (n_voxels,)
-        Of the type of `data`; zero outside the image's grid.
+        With the type of `data`; zero outside the image's grid.
+
+    Raises
+    ------
+    ValueError
+        If the axes are oblique and there is no `target`.
     """
     if plan.positions is None:
         if target is None:
@@ -195,10 +200,20 @@ def count_within(box: tuple[slice, ...], shape: tuple[int, ...], plan: Plan, tar
 
 
 def extrapolate(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Replace each voxel that is not valid by the nearest valid one, with distances in voxels.
+    """Replace each voxel that is not valid by the nearest valid one, as in Gorgolewski et al. 2015.
 
-    Zeros of the background then do not blur into the rim of the data. As in Gorgolewski et al. 2015
-    (doi:10.3389/fninf.2015.00008).
+    Otherwise, interpolation would mix zeros of the background into the rim of the data. Distances are in voxels; see
+    doi:10.3389/fninf.2015.00008.
+
+    Parameters
+    ----------
+    data : float32 array (nx, ny, nz)
+    valid : bool array (nx, ny, nz)
+
+    Returns
+    -------
+    float32 array (nx, ny, nz)
+        In Fortran order.
     """
     nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     return np.asfortranarray(data[tuple(nearest)])
@@ -257,7 +272,7 @@ def _axis_weights(
 
 
 def _selected_planes(weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
-    """Return the source plane of each target plane (-1: none), or None if planes are not only selected."""
+    """Return the source plane of each target plane (-1: none), or None if any target plane mixes source planes."""
     is_one = np.abs(weights - 1) < NEGLIGIBLE_WEIGHT
     if np.any((weights != 0) & ~is_one):
         return None

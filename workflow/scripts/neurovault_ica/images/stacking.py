@@ -11,19 +11,19 @@ from neurovault_ica.runtime.files import replacing
 
 
 def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
-    """Write the header of a float32 .npy file. It has room for a larger number of rows, to be written later."""
+    """Write the header of a float32 .npy file. The header can be overwritten with a larger number of rows later."""
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 class StackedVoxels:
-    """The images of several batch files as one sequence of rows. Each row is read when it is used.
+    """The images of several batch files as one sequence of rows, which are read only when they are used.
 
     Parameters
     ----------
     files : list of path
         voxels-{batch}.npy, each (n_images_of_batch, n_voxels).
     places : list of (int, int)
-        Number of the file, and row in it, for each row of the stack.
+        For each row of the stack, the number of the file and the row in it.
     """
 
     def __init__(self, files: Sequence[str], places: Sequence[tuple[int, int]]) -> None:

@@ -1,1 +1,1 @@
-"""An HTTP client. It knows nothing of NeuroVault."""
+"""An HTTP client that does not depend on NeuroVault."""

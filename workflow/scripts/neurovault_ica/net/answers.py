@@ -1,4 +1,4 @@
-"""Interpret HTTP answers: the reason of a failure, whether another try may help, and how long to wait before it."""
+"""Interpret HTTP answers: why a request failed, whether another try may help, and how long to wait before it."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import requests
 import urllib3
 
-# Statuses that another try may change. 520 to 527 are those of Cloudflare.
+# HTTP statuses after which another try may succeed. 520 to 527 are Cloudflare's own.
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504, *range(520, 528)}
 
 
@@ -21,16 +21,16 @@ class FetchError(Exception):
     Parameters
     ----------
     reason : str
-        One word for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
-        private_address, damaged_file, file_too_large, server_down, stopped.
+        Key for tables: not_found, refused, server_error, timeout, no_connection, bad_answer, bad_address,
+        private_address, damaged_file, file_too_large, no_values, server_down or stopped.
     detail : str
-        Description for people.
+        What was found, for the log.
     status : int, optional
         HTTP status of the answer, if there was one.
     transient : bool
         Whether another try may help.
     verdict : optional
-        The fault of a complete answer. If the next try finds the same fault, it is final.
+        Identifies the fault of a complete answer. If the next try has the same verdict, the failure is final.
     retry_after_s : float
         The pause that the server asks for, in seconds.
     """
@@ -57,7 +57,7 @@ def translated() -> Iterator[None]:
         yield
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         found = _brief(error)
-        # Other TLS errors are broken connections, which may work the next time.
+        # Other TLS errors are broken connections, so another try may succeed.
         is_certificate = "CERTIFICATE_VERIFY_FAILED" in found
         advice = "; if you trust it, name the file with the certificate in REQUESTS_CA_BUNDLE" if is_certificate else ""
         raise FetchError("no_connection", f"TLS: {found}{advice}", transient=not is_certificate) from error
@@ -70,7 +70,7 @@ def translated() -> Iterator[None]:
 
 
 def _brief(error: BaseException) -> str:
-    """Find the message of the innermost error, without the object that it starts with."""
+    """Return the message of the innermost error, without the Python object at its start."""
     while True:
         inner = getattr(error, "reason", None) or next(iter(error.args), None)
         if not isinstance(inner, Exception):
@@ -95,7 +95,7 @@ def status_error(response: requests.Response) -> FetchError:
 
 
 def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:
-    """Parse an answer as JSON, or raise `FetchError` if it is no JSON or `check` does not accept it."""
+    """Parse an answer as JSON, or raise `FetchError` if it is not JSON or `check` rejects it."""
     try:
         document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
@@ -127,7 +127,7 @@ def require_no_page(start: bytes, status: int) -> None:
 
 
 def redirected(url: str, location: str) -> str:
-    """Return the address that a redirect leads to, or raise `FetchError`."""
+    """Return the address to which a redirect leads, or raise `FetchError`."""
     try:
         return urljoin(url, location)
     except ValueError as error:

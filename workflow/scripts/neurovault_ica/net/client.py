@@ -1,8 +1,8 @@
-"""Get JSON and files over HTTP: several connections, patient with a weak network or server, checking every answer.
+"""Get JSON and files over HTTP with several connections, retries, and checks of every answer.
 
-One `Client` serves one server. It limits the number of simultaneous requests. Failures that may pass (dropped
-connections, timeouts, 429 and 5xx answers, damaged bodies) are repeated after a growing random pause. Failures that are
-final, such as 404, are not repeated.
+One `Client` sends requests to one server and limits their number. After a temporary failure (dropped connection,
+timeout, 429 or 5xx answer, damaged body), a request is repeated after a growing random pause. Permanent failures, such
+as 404, are not repeated.
 """
 
 import hashlib
@@ -32,12 +32,14 @@ from neurovault_ica.net.retries import MostTries, Retries
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 USER_AGENT = f"neurovault-ica (Snakemake workflow) python-requests/{requests.__version__}"
+# A longer chain of redirects is probably a loop.
 MAX_REDIRECTS = 5
-# Longest time to connect, in seconds. A server may need a minute for an answer, but it accepts connections at once.
+# Longest time to connect, in seconds. A server may need a minute to answer, but it accepts connections at once.
 CONNECT_S = 20.0
 # Larger bodies are refused, so that an endless answer fills neither the memory nor the disk.
 MAX_JSON_BYTES = 64_000_000
 MAX_FILE_BYTES = 2_000_000_000
+# Largest piece of a body that is read at once.
 CHUNK_BYTES = 1 << 16
 
 
@@ -49,14 +51,14 @@ class Saved(NamedTuple):
 
 
 class _Session(requests.Session):
-    """A session without the work that requests repeats for every request."""
+    """A session that does not repeat certain work for every request."""
 
     def __init__(self) -> None:
         super().__init__()
         self._settings: dict[tuple[str, ...], Any] = {}
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Leave redirects to the client: requests would read the body and parse the address without our checks."""
+        """Return None, so that the client follows redirects: requests would do so without the client's checks."""
         return None
 
     def merge_environment_settings(self, url: Any, *arguments: Any) -> Any:
@@ -81,14 +83,14 @@ class Client:
     attempts : int
         Largest number of tries of one request.
     probe : str or None
-        A path that a working server answers. It is requested when everything else fails. With None, the server then
-        counts as down.
+        A path that a working server answers. It is requested after repeated failures. With None, the server then counts
+        as down.
     backoff_s : float
         Pause before the second try, in seconds; doubled before each further one.
     patience_s : float
         Longest wait for a server that is down, in seconds.
     first_patience_s : float, optional
-        The same before the server's first answer, if that is less.
+        Longest wait before the server's first answer, in seconds; at most `patience_s`.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Client:
         path : str
             Below the server's address.
         check : function
-            Tells whether the document has the right form.
+            Returns whether the document has the expected form.
         params : mapping, optional
             The query.
         most_tries : function, optional
@@ -157,11 +159,12 @@ class Client:
         Raises
         ------
         FetchError
+            If no try succeeds.
         """
         return self._document(path, check, params, most_tries)[1]
 
     def get_bytes(self, path: str, *, check: Callable[[Any], bool], params: Mapping[str, Any] | None = None) -> bytes:
-        """Get a JSON document as the bytes that the server sent; otherwise as `get_json`."""
+        """Get a JSON document as in `get_json`, but return the bytes that the server sent."""
         return self._document(path, check, params, None)[0]
 
     def save(
@@ -173,7 +176,7 @@ class Client:
         check: Callable[[Path], str | None],
         count: Callable[[int], object],
     ) -> Saved:
-        """Download a file to `path`; an existing file is overwritten.
+        """Download a file to `path`. An existing file is overwritten.
 
         Parameters
         ----------
@@ -183,13 +186,14 @@ class Client:
         expected_bytes : int or None
             The size that the file should have.
         check : function
-            Returns a fault of the complete file, or None.
+            Describes a fault of the complete file, or returns None.
         count : function
             Called with the number of bytes of each piece that arrives.
 
         Raises
         ------
         FetchError
+            If no try succeeds.
         """
         if expected_bytes and expected_bytes > MAX_FILE_BYTES:
             raise FetchError("file_too_large", f"{expected_bytes} bytes stated, at most {MAX_FILE_BYTES} are accepted")
@@ -235,7 +239,7 @@ class Client:
         Raises
         ------
         FetchError
-            If it is no http or https address.
+            If `url` is not an http or https address.
         """
         try:
             parts, own = urlsplit(url), urlsplit(self.url)
@@ -244,13 +248,13 @@ class Client:
         except (ValueError, AttributeError):
             usable = False
         if not usable:
-            raise FetchError("bad_address", f"{str(url)[:200]!r} is no http address")
-        # NeuroVault writes http:// into its records although it has https.
+            raise FetchError("bad_address", f"{str(url)[:200]!r} is not an http or https address")
+        # NeuroVault writes http:// into its records although it supports https.
         is_own = parts.netloc == own.netloc and own.scheme == "https"
         return urlunsplit(parts._replace(scheme="https")) if is_own else url
 
     def is_alive(self) -> bool:
-        """Request the probe's address once, and tell whether the server answers."""
+        """Request the probe's path once, and return whether the server answers."""
         if self._probe is None:
             return False
         try:
@@ -274,7 +278,7 @@ class Client:
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
-        """Send one request, follow redirects, and give the answer if its status is 200."""
+        """Send one request, follow redirects, and yield the answer if its status is 200."""
         times_s = min(CONNECT_S, self.timeout_s), self.timeout_s
         for _ in range(MAX_REDIRECTS + 1):
             url = self.secure(url)

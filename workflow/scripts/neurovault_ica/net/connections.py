@@ -1,8 +1,8 @@
 """Connections to public addresses only, with a time limit for the whole answer.
 
 A record or a redirect can name any address, for example that of a router or of a cloud's metadata service. Requests to
-addresses that are not public are refused, unless they belong to the configured server. A socket's timeout limits each
-read, so a server that sends one byte now and then could hold a connection forever. Here the whole answer has a limit.
+addresses that are not public are refused, unless they belong to the configured server. A socket's timeout limits only
+each read, so a server that sends a byte now and then could hold a connection forever. So we limit the whole answer.
 """
 
 import http.client
@@ -23,14 +23,15 @@ from neurovault_ica.net.answers import FetchError
 
 # Longer headers are refused. Servers send a few kB.
 MAX_HEADER_BYTES = 100_000
-# After timeout_s, slower answers are given up. At this rate, an image of 4 MB takes an hour.
+# Answers that take longer than timeout_s and are slower than this are abandoned. At this rate, an image of 4 MB takes
+# an hour.
 MIN_BYTES_PER_S = 1000
-# Longest time of one answer, in seconds, at any speed.
+# Answers that take longer than this, in seconds, are abandoned at any speed.
 MAX_ANSWER_S = 3600.0
 
 
 class CarefulAdapter(requests.adapters.HTTPAdapter):
-    """Makes connections with these limits for a session of requests.
+    """Makes connections with these limits for a `requests` session.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class CarefulAdapter(requests.adapters.HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        """Close all connections, also those that wait for an answer."""
+        """Close all connections, including those that wait for an answer."""
         for opened in list(self._sockets):
             with suppress(OSError):
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
@@ -73,7 +74,7 @@ def _pool(kind: type, connection: type) -> type:
 
 
 class _Careful:
-    """Methods added to the connections of urllib3."""
+    """Methods that are added to urllib3's connections."""
 
     home: str
     timeout_s: float
@@ -98,7 +99,7 @@ class _Careful:
 
 
 class _Answer(http.client.HTTPResponse):
-    """A response with limits of time and size."""
+    """A response whose time and size are limited."""
 
     def __init__(self, *args: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -112,7 +113,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Watched(io.RawIOBase):
-    """The bytes of an answer, with limits of speed and size. The socket's timeout limits the wait for the first."""
+    """The bytes of an answer, with limits of speed and size. The socket's timeout limits the wait for the first one."""
 
     def __init__(self, raw: io.RawIOBase, timeout_s: float) -> None:
         self._raw, self._timeout_s = raw, timeout_s
@@ -160,7 +161,7 @@ def _require_public(host: str, addresses: Iterable[str], home: str) -> None:
 
 
 def _addresses(host: str) -> set[str]:
-    """Look up a host's addresses; none if that fails, because connecting will give a better error."""
+    """Look up a host's addresses; empty if that fails, because connecting will then give a better error."""
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):

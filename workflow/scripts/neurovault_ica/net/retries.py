@@ -10,15 +10,17 @@ from typing import TypeVar
 from neurovault_ica.net.answers import FetchError
 
 Result = TypeVar("Result")
-# Limits the number of tries for an error, or returns None for the usual number.
+# Returns the largest number of tries for an error; None for the configured number.
 MostTries = Callable[[FetchError], int | None]
-# Longest pause between two tries of a request, in seconds.
+# Longest pause between two tries of a request, in seconds. The doubling stops here.
 MAX_PAUSE_S = 60.0
-# Longest pause that a server can ask for, in seconds.
+# Longest pause at the server's request (Retry-After), in seconds, so that a wrong value cannot stop the run for hours.
 MAX_RETRY_AFTER_S = 300.0
-# After this many consecutive failures across all connections, probe whether the server is reachable.
+# After this many consecutive failures across all connections, probe whether the server is reachable. Fewer failures may
+# be chance.
 FAILURES_BEFORE_PROBE = 8
-# A request is tried anew after an outage. One that fails in this many outages may be their cause, so it is given up.
+# The tries of a request are counted anew after an outage. A request that fails in this many outages may cause them, so
+# its tries then count as usual.
 MAX_OUTAGES = 5
 
 
@@ -30,7 +32,7 @@ class Retries:
     url : str
         The server, for messages.
     is_alive : function
-        Probes the server once and tells whether it answers; None if it cannot be probed.
+        Probes the server once and returns whether it answers; None if it cannot be probed.
     connections : int
         Largest number of simultaneous requests.
     attempts : int
@@ -40,7 +42,7 @@ class Retries:
     patience_s : float
         Longest wait for a server that is down, in seconds.
     first_patience_s : float
-        The same before the server's first answer.
+        Longest wait before the server's first answer, in seconds.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Retries:
             raise FetchError("stopped", "the run was stopped")
 
     def persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
-        """Call `once` until it succeeds, fails for certain, or has failed too often.
+        """Call `once` until it succeeds, fails permanently, or has failed too often.
 
         Parameters
         ----------
@@ -89,7 +91,7 @@ class Retries:
         Raises
         ------
         FetchError
-            The last error, or ``server_down`` if the server is down for longer than our patience.
+            The last error, or ``server_down`` if the server is down for longer than `patience_s`.
         """
         tries, outages, verdict = 0, 0, None
         while True:
@@ -105,19 +107,19 @@ class Retries:
             except FetchError as error:
                 logging.debug("GET %s: try %d: %s", url, tries, error)
                 most = (most_tries(error) if most_tries else None) or self._attempts
-                is_certain = not error.transient or (error.verdict is not None and error.verdict == verdict)
+                is_final = not error.transient or (error.verdict is not None and error.verdict == verdict)
                 verdict = error.verdict
                 self._count_failure(error, is_last=tries >= most)
-                if not is_certain and n_outages != self._n_outages and outages < MAX_OUTAGES:
-                    # A failure during an outage tells nothing about the request, so start counting again.
+                if not is_final and n_outages != self._n_outages and outages < MAX_OUTAGES:
+                    # A failure during an outage says nothing about the request, so count its tries anew.
                     tries, outages = 0, outages + 1
-                elif is_certain or tries >= most:
+                elif is_final or tries >= most:
                     self._require_up()
                     raise
                 if error.retry_after_s:
-                    # The server asked one connection to pause, but the pause is meant for all.
+                    # The server asks one connection to pause, but means all of them.
                     wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
-                    logging.info("%s asks for a pause of %.0f s (%s)", self._url, wait_s, error)
+                    logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
                     self._resume_at = time.monotonic() + wait_s
                 self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
             else:
@@ -134,8 +136,8 @@ class Retries:
             raise FetchError("server_down", f"{self._url} does not answer ({self._down_since})")
 
     def _count_failure(self, error: FetchError, *, is_last: bool) -> None:
-        """Probe the server after many failures, or before a request is given up that an outage may have spoiled."""
-        # The server itself answers 500 and 429, so it is not down. 502 and the like come from the proxy in front of it.
+        """Count a failure. After many, or if an outage may explain the last try of a request, probe the server."""
+        # Status 500 or 429 comes from the server itself, so it is not down. 502 to 504 come from the proxy before it.
         may_be_outage = is_last and error.transient and (error.status is None or error.status > 500)
         may_be_outage = may_be_outage and self._is_alive is not None and error.verdict is None
         with self._lock:
@@ -144,13 +146,13 @@ class Retries:
                 return
             n_outages = self._n_outages
         with self._outage:
-            # Another connection may have waited for the end of this outage in the meantime.
+            # Meanwhile, another connection may have waited for the end of this outage.
             if self._n_outages == n_outages and self._down_since is None:
                 self._wait_out(error)
                 self._n_failures = 0
 
     def _wait_out(self, error: FetchError) -> None:
-        """Wait until the server answers its probe, or our patience ends."""
+        """Wait for an answer to the probe: at most `patience_s`, before the first answer `first_patience_s`."""
         patience_s = self._patience_s if self._has_answered else self._first_patience_s
         pause_s, waited_s = 2 * self._backoff_s, 0.0
         while self._is_alive is None or not self._is_alive():

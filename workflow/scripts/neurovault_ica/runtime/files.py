@@ -22,15 +22,15 @@ HOST = re.sub(r"\W", "_", platform.node())
 LEFT_AFTER_S = 24 * 3600
 # A full or read-only disk, and missing permissions.
 FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
-# numpy's message for an incomplete write gives two sizes but no reason. The usual reason is a full disk.
+# numpy's message for an incomplete write. It gives two sizes but no reason; the usual reason is a full disk.
 NUMPY_STOPPED = re.compile(r"^\d+ requested and \d+ written$")
 
 
 def package_file(name: str) -> Path:
     """Return the path of a data file that a module reads.
 
-    Call it with a literal string. `code_of` in workflow/rules/common.smk searches the code for these calls and makes
-    the file an input of every rule that reads it.
+    Call it with a literal string, because `code_of` in workflow/rules/common.smk searches the source code for these
+    calls. It makes the file an input of every rule that reads it.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""Ids of images and collections. They are text, and the numbers in them are ordered as numbers."""
+"""Check and sort the ids of images and collections. Ids are text; numbers in them sort as numbers."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
-# Ids become parts of file names, so they have safe characters only and do not look like an option or a hidden file.
+# Ids become parts of file names. So they have only safe characters and do not begin like an option or a hidden file.
 SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -37,6 +37,6 @@ def number_groups(ids: Iterable[Any]) -> tuple[list[Any], list[int]]:
 
 
 def as_numbers(ids: Iterable[str]) -> list[int] | list[str]:
-    """Return ids as numbers if all of them are, as readers of NumPy files expect of NeuroVault's ids."""
+    """Return the ids as int if all are whole numbers, otherwise as text. Readers of our .npz files expect int."""
     ids = list(ids)
     return [int(text) for text in ids] if all(re.fullmatch(r"[0-9]{1,18}", str(text)) for text in ids) else ids

@@ -1,4 +1,4 @@
-"""Write a stage's messages to its log file and, in short, to the screen."""
+"""Write a stage's messages to its log file and, shortened, to the screen."""
 
 import logging
 import os
@@ -60,8 +60,7 @@ def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
 class Meter:
     """Log the progress of a piece of work every few seconds.
 
-    Each report is a line of its own. A progress bar would not do: several jobs share the screen, and a log file cannot
-    be overwritten in place.
+    Each report is a new line, not a progress bar, because several jobs share the screen and log files only grow.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ class Meter:
     name : str
         Text at the start of every line.
     every_s : float
-        Seconds between two lines. In long work this grows, up to six times.
+        Seconds between two lines. In long work, the interval grows up to sixfold.
     """
 
     def __init__(self, total: int | None = None, *, unit: str, name: str = "", every_s: float = 10.0) -> None:
@@ -93,7 +92,7 @@ class Meter:
         n_bytes : int
             Bytes received. They may be counted before their item is finished.
         failed, cached : int
-            Number of items that failed, and that were in the cache and so took no time.
+            Number of items that failed, and number of items that were in the cache and so took no time.
         total : int, optional
             New total number of items.
         """

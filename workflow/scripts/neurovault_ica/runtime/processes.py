@@ -1,8 +1,8 @@
 """Run independent tasks in several processes.
 
 Processes are forked, so they share memory and need not import matplotlib again. Forking is safe if no other thread is
-running: OpenBLAS stops its threads before a fork, and matplotlib reopens its fonts after it. Each process gets its
-tasks at the start and never asks for more. So no process waits forever if another one is killed.
+running: OpenBLAS stops its threads before a fork, and matplotlib reopens its fonts after it. Each process gets all its
+tasks at the start, so no process waits forever if another one is killed.
 """
 
 import gc
@@ -39,10 +39,10 @@ def run_tasks(tasks: Mapping[str, Task], n_processes: int) -> dict[str, Any]:
     OSError
         If a task could not read or write a file. This is the task's own error, which names the file.
     """
-    # Each figure leaves 20 MB of garbage. Collecting it is faster when existing objects are not searched.
+    # Each figure leaves 20 MB of garbage. Collecting it is faster if the collector does not search existing objects.
     gc.freeze()
     try:
-        # On other systems, system libraries may fail in forked processes.
+        # System libraries of other operating systems may fail in forked processes.
         n_workers = min(n_processes, len(tasks)) if sys.platform == "linux" else 1
         if n_workers > 1:
             return _run_forked(tasks, n_workers)

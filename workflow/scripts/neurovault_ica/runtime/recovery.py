@@ -14,7 +14,7 @@ from typing import IO
 
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 
-# Kept open as long as this process lives, because closing the file releases the lock.
+# Files that stay open until this process ends, because closing them releases the kernel lock.
 _running: list[IO[str]] = []
 
 
@@ -37,9 +37,9 @@ def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
         if log.stat().st_mtime < since:
             continue
         text = log.read_text(encoding="utf-8", errors="replace").rstrip()
-        said = re.search(r"^\S+ \S+ ERROR (.*)", text, re.MULTILINE | re.DOTALL)
-        if said:
-            yield f"{log}: {said[1]}"
+        message = re.search(r"^\S+ \S+ ERROR (.*)", text, re.MULTILINE | re.DOTALL)
+        if message:
+            yield f"{log}: {message[1]}"
         elif "\nTraceback (most recent call last):" in f"\n{text}":
             yield f"{log}: {text.splitlines()[-1]}"
 

@@ -10,17 +10,17 @@ def growing(base: float, *, per_mb: float = 0) -> Callable[..., int]:
     Parameters
     ----------
     base : float
-        Need of a small job with a margin, in MB of memory or in minutes. Inside a cluster job, Snakemake itself takes
-        300 MB of the memory.
+        What a small job needs, with a margin, in MB of memory or in minutes. On a cluster, this includes 300 MB for
+        Snakemake itself.
     per_mb : float
-        Addition for each MB of input files. The number of images is unknown until fetch_metadata has run, but the size
-        of the inputs grows with it.
+        What each MB of input files adds. The number of images is unknown until fetch_metadata has run, but the size of
+        the inputs grows with it.
 
     Returns
     -------
     callable
-        Its value is multiplied by the attempt. So a job that was killed for memory or time gets twice as much, then
-        three times.
+        Its value is multiplied by the number of the attempt. So a job that exceeded its memory or time gets twice as
+        much, then three times.
     """
 
     def resource(wildcards: Any, input: Any, attempt: int) -> int:  # noqa: ARG001  Snakemake passes arguments by name

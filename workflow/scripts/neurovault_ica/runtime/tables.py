@@ -18,9 +18,11 @@ from neurovault_ica.runtime.files import package_file, replacing, write_json
 
 TABLES_FILE = package_file("../../schemas/tables.json")
 MISSING = "n/a"
-# Descriptions can be arbitrarily long, and Python's csv module refuses cells over 131,072 characters.
+# Longer texts are cut, in characters. NeuroVault's descriptions can be arbitrarily long.
 MAX_CELL = 2000
+# Tables of the user can have longer cells, which Python's csv module refuses over 131,072 characters by default.
 csv.field_size_limit(2**31 - 1)
+# Control characters, tabs, line breaks and line separators, which could split a cell or a row.
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Marks that change the writing direction of the text around them.
 DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
@@ -34,11 +36,11 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
     path : path
         ``.../<folder>/<name>.tsv``. A batch number at the end (``quality-3.tsv``) does not belong to the name.
     rows : iterable of mappings
-        Each has exactly the described columns. None, NaN and the empty string become ``n/a``. Texts are cut to
+        Each has exactly the columns of the table. None, NaN and the empty string become ``n/a``. Text is cut to
         `MAX_CELL` characters.
     columns : iterable of str, optional
-        Names of the columns. Needed if the description has a pattern such as ``ICA_*``. By default, the described
-        columns.
+        Names of the columns; by default, the described ones. Required if the description has a pattern such as
+        ``ICA_*``.
 
     Raises
     ------
@@ -152,14 +154,13 @@ def to_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    # Texts come from the network. A tab or line break must not start a new column or row.
-    # JSON can contain half a surrogate pair, which cannot be encoded as UTF-8.
+    # Text can come from the network. Half a surrogate pair, which JSON allows, cannot be encoded as UTF-8.
     text = re.sub(r"[\ud800-\udfff]", "\ufffd", str(value))
     text = CONTROLS.sub(" ", DIRECTIONS.sub("", text))
     return _cut(text) if len(text) > MAX_CELL else text or MISSING
 
 
 def _cut(text: str) -> str:
-    """Shorten a text. The hash at its end keeps texts distinct; terms, for example, must not collide."""
+    """Shorten a text. A hash at its end keeps different texts different; terms, for example, must not collide."""
     end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return text[: MAX_CELL - len(end)] + end
