@@ -18,7 +18,7 @@ run: .venv/installed ## Run the workflow with config.yaml on all cores (ARGS="--
 slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; see docs/cluster.md)
 	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile $(SITE)) $(ARGS)
 
-paper: .venv/installed ## Pack the last run and all files for repeating it into papers/NAME (NAME=mine)
+paper: .venv/installed ## Pack the last run and all files needed to repeat it into papers/NAME (NAME=mine)
 	@test -n "$(NAME)" || { echo "NAME is missing; for example, make paper NAME=mine packs the last run into papers/mine"; exit 1; }
 	$(BIN)/python tools/paper.py pack papers/$(NAME)
 

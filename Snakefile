@@ -1,7 +1,7 @@
 """Cross-study ICA of NeuroVault: statistic maps of many studies in, named brain networks out.
 
-The rules are in workflow/rules, in the order in which they run. A rule and its script, its section in config.yaml, its
-folder in results/, its log, its benchmark and its test all have the same name.
+The rules are in workflow/rules, in the order in which they run. The name of a rule is also that of its script, section
+in config.yaml, folder in results/, log, benchmark and test.
 """
 
 import os

@@ -25,9 +25,10 @@ def is_paper(run_file: Path) -> bool:
 
 
 def compare(run_file: Path, into: Path) -> bool:
-    """Compare the results in `into` with those of a run.
+    """Compare the results in `into` with those of a run, print the differences, and return whether they agree.
 
-    Checksums are compared first. If they differ and the old file is available, its numbers are compared.
+    Checksums are compared first. If a checksum differs and the old file is available, the numbers are compared. After a
+    change of software or processor, maps and loadings agree if they differ by at most `TOLERANCE`.
     """
     run = json.loads(run_file.read_text(encoding="utf-8"))
     now = json.loads((into / RUN).read_text(encoding="utf-8"))
@@ -109,7 +110,7 @@ def numbers(path: Path) -> dict[str, np.ndarray]:
 
 
 def as_numbers(texts: list[str]) -> np.ndarray | None:
-    """Convert a column to numbers; None if it has other texts."""
+    """Convert a column to numbers (n_rows,), with NaN for n/a; None if it has other text."""
     try:
         return np.array([np.nan if text == "n/a" else float(text) for text in texts])
     except ValueError:

@@ -1,7 +1,7 @@
 """Simulate a small NeuroVault with known truth: twelve planted networks, 24 studies, and the faults of real archives.
 
-Each image is a signed mixture of one to three networks, plus a nuisance field shared by the images of its study, plus
-its own smooth noise. It has the grid and the unit of its study. No image contains measured data.
+Each image is a signed mixture of one to three networks, plus smooth noise. A nuisance field is shared by the images of
+a study, which also have the same grid and unit. No image contains measured data.
 """
 
 import json

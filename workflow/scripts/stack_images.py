@@ -37,7 +37,7 @@ def main(
     Raises
     ------
     RuntimeError
-        If too many downloads failed, or no image is left.
+        If too many downloads failed, no image is left, or an image was selected twice.
     """
     wanted = read_table(selection)
     download_of = {row["image_id"]: row for table in downloads for row in read_table(table)}

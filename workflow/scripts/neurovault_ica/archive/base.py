@@ -1,7 +1,7 @@
 """Define the interface of an archive, the source of images, their metadata and their term weights.
 
-The Snakefile imports this and the modules of all archives. They may only import what Snakemake itself depends on, so
-numpy, nibabel and the HTTP client are imported inside the methods that need them.
+The Snakefile imports this module and those of all archives. So they may import only what Snakemake itself depends on.
+Methods that need numpy, nibabel or the HTTP client import them themselves.
 """
 
 from __future__ import annotations

@@ -101,9 +101,8 @@ def read_own_table(table: str) -> list[Record]:
     Raises
     ------
     ValueError
-        If the table is not UTF-8 or has no rows, a column is missing or duplicated, or a row has too many or too few
-        cells. Also if an id is invalid or duplicated, a file name is missing, or an absolute path is outside of the
-        table's folder.
+        If the table is not UTF-8 or has no rows, or a column is missing or duplicated. Also if a row has too many or
+        too few cells, an invalid or duplicated id, no file, or an absolute path outside of the table's folder.
     """
     try:
         with Path(table).open(encoding="utf-8-sig", newline="") as stream:

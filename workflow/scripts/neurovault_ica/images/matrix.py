@@ -164,7 +164,7 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
     """Compute the mean Pearson correlation over voxels between the images of each pair of groups.
 
     Correlations of an image with itself are left out. Standardized images are summed by group before they are
-    multiplied, so the cost grows with images x voxels and with groups x groups x voxels.
+    multiplied. So the cost grows with images x voxels and with groups x groups x voxels.
 
     Parameters
     ----------

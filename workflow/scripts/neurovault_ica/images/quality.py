@@ -3,10 +3,10 @@
 The measures follow Menuet et al. 2022 (doi:10.1038/s41598-022-10710-1), Peraza et al. 2025
 (doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required three changes:
 
-- Voxels outside the brain are weighted by their absolute value, because contrasts that were computed without a mask are
-  valid inside the brain.
-- One-signed maps are found by the share of the rarer sign in the sum of absolute values, because a strong task
-  activates 90 % of the voxels.
+- Voxels outside the brain are weighted by their absolute value, because contrasts computed without a mask are valid
+  inside the brain.
+- One-signed maps are found by the share of the rarer sign in the sum of absolute values. The share of voxels would not
+  do, because a strong task activates 90 % of them.
 - A constant background that is not zero counts as background.
 """
 

@@ -30,7 +30,7 @@ class Target(NamedTuple):
     shape: tuple[int, ...]  # of the grid before cropping
     affine: NDArray[np.float64]  # (4, 4), mm
     box: tuple[slice, ...]  # bounding box of the mask
-    inside: NDArray[np.bool_]  # the mask within the box
+    inside: NDArray[np.bool_]  # the mask within the box, with the shape of the box
 
     @property
     def n_voxels(self) -> int:
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     transform: NDArray[np.float64]  # (4, 4), voxel of the target's grid to voxel of the image
     order: int  # of the spline
     weights: tuple[NDArray[np.float64], ...] | None  # per axis of the image: (planes of the box, planes used)
-    used: tuple[slice, ...]  # the part of the image with weights
+    used: tuple[slice, ...]  # the part of the image to which the weights apply
     positions: NDArray[np.intp] | None  # (n_voxels,), flat index of each voxel in the image or in the product
     outside: NDArray[np.intp]  # voxels of the mask outside the image's grid; empty unless voxels are only selected
     # Axis of the image -> the image's plane for each plane of the box (-1: none). The entries are in the order of the
