@@ -129,9 +129,9 @@ def labels(rng: Rng, repeats: int) -> Result:
                 common = rng.uniform(0.15, 0.6, N_TERMS)
                 by_study = rng.random((len(sizes), N_TERMS))[collections]
                 by_image = rng.random((len(collections), N_TERMS))
-                carries = np.where(rng.random(N_TERMS) < within, by_image, by_study) < common
+                has_label = np.where(rng.random(N_TERMS) < within, by_image, by_study) < common
                 unknown = rng.random(len(sizes))[collections] < 0.1
-                features = np.where(unknown[:, None], np.nan, carries)
+                features = np.where(unknown[:, None], np.nan, has_label)
                 results.append(_associate(rng, loadings, features, collections, None))
             yield f"{kind}; collections {place}", results
 

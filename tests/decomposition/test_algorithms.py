@@ -1,4 +1,4 @@
-"""Any algorithm fits in: consensus, stability, components and order scan also work with non-orthogonal rows."""
+"""Any algorithm can be used: consensus, stability, components and order scan also work with non-orthogonal rows."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ HOW = {
 
 
 def lean(Z, *, seed, max_iter, tol, start=None):
-    """Find the rows of FastICA, and let all of them lean towards one axis: no two are orthogonal or of length 1."""
+    """Tilt all rows of FastICA towards one axis, so that no two are orthogonal and none has length 1."""
     solution = rotate(Z, seed=seed, max_iter=max_iter, tol=tol, start=start)
     axis = np.ones(len(Z)) / np.sqrt(len(Z))
     return solution._replace(R=3 * (solution.R + 0.4 * np.outer(solution.R @ axis, axis)))
@@ -93,7 +93,7 @@ def decompose(run, **settings):
     return S, A, W.T, read_table(folder / outputs["stability"]), summary
 
 
-def test_components_of_a_non_orthogonal_algorithm_make_the_images(planted, run, leaning):
+def test_a_non_orthogonal_algorithm_still_reconstructs_the_images(planted, run, leaning):
     sources, _, X = planted
     centred = X - X.mean(axis=1, keepdims=True)
     S, A, W, stability, summary = decompose(run, algorithm=leaning)

@@ -51,7 +51,7 @@ def test_noise_is_less_stable_than_sources(white):
     assert iq[0].mean() < iq[1].min() - 0.2
 
 
-def test_agreement_is_with_the_components_themselves():
+def test_restarts_are_compared_with_the_final_components():
     """Runs may agree with each other but not with the component."""
     runs = [np.eye(3), -np.eye(3)[[1, 0, 2]]]
     reference = np.array([[1, 0, 0], [0, 0.6, 0.8], [0, -0.8, 0.6]])

@@ -38,7 +38,7 @@ def test_axes_equal_those_of_the_svd(planted):
     assert (U[0] > 0).all()
 
 
-def test_rounding_of_images_in_large_units_does_not_hide_those_in_small_ones():
+def test_images_in_large_units_do_not_hide_images_in_small_units():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(9, 30000)).astype(np.float32)
     X[:3] *= 1e5

@@ -41,7 +41,7 @@ def reduce(folder, X, collections, *, threads=2, **options):
     return np.load(folder / "whitened.npy"), np.load(folder / "reduction.npz")
 
 
-def test_copies_of_a_collection_change_nothing_when_collections_are_weighted(planted, tmp_path):
+def test_duplicating_images_of_a_collection_changes_nothing_if_collections_are_weighted(planted, tmp_path):
     X, collections = planted[2], np.repeat(np.arange(10), 3)
     copied = np.vstack([X, *[X[collections == 6]] * 5])
     of_copied = np.concatenate([collections, np.full(15, 6)])

@@ -48,7 +48,7 @@ def test_order_by_variance_and_sign_by_peak():
     assert list(again_signs) == [1, 1, 1]
 
 
-def test_stability_rows_name_the_collections_that_carry_a_component():
+def test_stability_rows_name_the_largest_collection_of_a_component():
     A = np.array([[3.0, 1], [1, 1], [1, 1], [1, 1]])
     shares = share_of_collections(share_of_images(A, np.ones(4)), [4, 5, 6, 7])
     measures = collect_measures((np.array([0.9, 0.8]), np.array([1.0, 0.7])), None, None)

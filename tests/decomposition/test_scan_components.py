@@ -127,11 +127,11 @@ def test_the_advice_follows_from_the_numbers(rows, words):
     assert "11 principal components" in text
 
 
-def test_zero_reproduced_is_not_offered_as_one_fewer_than_one():
+def test_an_order_without_reproduced_components_is_not_suggested():
     assert "a difference of one" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
 
 
-def test_each_order_up_to_the_rank_is_tried_once(caplog):
+def test_every_order_up_to_the_number_of_axes_is_tried_once(caplog):
     assert choose_orders([5, 2, 5], 5) == [2, 5]
     assert not caplog.records
     assert choose_orders([6, 5], 5) == [5]

@@ -58,7 +58,7 @@ def judge(images, n_components, **options):
     return R, *judge_by_collections(images, R, settings=SETTINGS, **{"n_bootstraps": 12, "n_splits": 4, **options})
 
 
-def test_axes_are_white_and_make_the_images(planted, tmp_path):
+def test_axes_are_white_and_reconstruct_the_images(planted, tmp_path):
     # Noise well above rounding errors of single precision, so that the variance of every axis is precise.
     X = planted[2] + np.random.default_rng(0).normal(scale=0.5, size=(30, 20_000)).astype(np.float32)
     collections = np.repeat(np.arange(12), [1, 1, 1, 1, 1, 1, 1, 1, 2, 5, 5, 10])

@@ -1,4 +1,4 @@
-"""The table and the figure of a mixture say what was fitted, and leave out a tail that there is not."""
+"""The table and the figure of a mixture describe the fit, and leave out a tail that was not fitted."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ FIT = Mixture(-0.001, 0.8, Tail(0.05, 6, 0.6), NO_TAIL, -1.2, 31, converged=True
 VALUES = np.array([-3.0, -1, 0, 0, 1, 2, 3, 4, 5, 6])
 
 
-def test_a_row_has_numbers_of_the_tail_that_there_is():
+def test_a_row_describes_only_the_fitted_tail():
     row = mixture_row(FIT, Thresholds(3, np.inf), VALUES)
     assert row == {
         "noise_mean": -0.001, "noise_sd": 0.8, "iterations": 31, "converged": True,

@@ -156,7 +156,7 @@ def test_peaks_are_labelled_by_the_atlas(by_z):
 
 
 @pytest.mark.parametrize("run", ["by_percentile", "by_z"])
-def test_thresholded_maps_keep_exactly_the_voxels_that_reach_it(run, request):
+def test_thresholded_maps_keep_exactly_the_voxels_that_reach_the_threshold(run, request):
     _, paths = request.getfixturevalue(run)
     maps = nib.load(paths["components"]).get_fdata()
     inside = nib.load(paths["mask"]).get_fdata() > 0
@@ -178,7 +178,7 @@ def test_a_threshold_of_zero_keeps_everything(tmp_path):
         np.testing.assert_array_equal(volume.data, maps.volume(number).data)
 
 
-def test_thresholds_are_written_down(by_percentile):
+def test_thresholds_are_written_to_the_table(by_percentile):
     _, paths = by_percentile
     maps = nib.load(paths["components"]).get_fdata(dtype=np.float32)
     inside = nib.load(paths["mask"]).get_fdata() > 0

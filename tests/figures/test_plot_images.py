@@ -20,7 +20,7 @@ def measured(image_id, used, **values):
 
 
 def colours_of(collection):
-    """Give the colour of the dots as hexadecimal text."""
+    """Return the colour of the dots as hexadecimal text."""
     return "#" + "".join(f"{round(255 * part):02x}" for part in collection.get_facecolor()[0][:3])
 
 

@@ -1,4 +1,4 @@
-"""Loadings of collections and similarity of components come out of made numbers."""
+"""Loadings of collections and similarity of components are right for made-up numbers."""
 
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_one_component_is_drawn():
     assert draw_similarity(np.ones((1, 1)), np.ones((1, 1)), ["ICA_00"]).axes
 
 
-def test_text_below_large_matrices_is_whole():
+def test_text_below_large_matrices_is_not_cut_off():
     figure = draw_similarity(np.eye(40), np.eye(40), [f"ICA_{number:02d} memory" for number in range(40)])
     FigureCanvasAgg(figure).draw()
     bottoms = [axes.xaxis.label.get_window_extent().y0 for axes in figure.axes if axes.get_xlabel()]

@@ -40,7 +40,7 @@ def image(collection_id, **known):
     return dict.fromkeys({*LABEL_FIELDS, *TEXT_FIELDS}) | {"collection_id": collection_id} | known
 
 
-def test_labels_of_three_collections_are_enough_and_those_of_all_images_say_nothing():
+def test_labels_need_three_collections_and_must_not_be_common_to_all_images():
     images = [
         image(1, name="Pain map", cognitive_paradigm_cogatlas="heat"),
         image(1, name="Pain", cognitive_paradigm_cogatlas="heat"),

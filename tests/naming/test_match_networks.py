@@ -27,7 +27,7 @@ def test_matching_takes_the_largest_sum_not_the_first_best():
     assert match_components(np.array([[0.9, 0.8], [0.85, 0.1]])).matched.tolist() == [1, 0]
 
 
-def test_rows_have_each_pairs_own_numbers_and_q_over_components():
+def test_rows_have_the_numbers_of_their_own_pair_and_q_over_components():
     r = np.array([[0.9, 0.1], [-0.8, 0.3], [0.2, 0.1]])
     p = np.array([[0.01, 0.9], [0.02, 0.5], [0.7, 0.8]])
     rows = tabulate(r, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
@@ -120,7 +120,7 @@ def run(tmp_path_factory, template_file):
     return home, expected
 
 
-def test_the_table_says_what_was_planted(run):
+def test_the_table_names_the_planted_networks(run):
     home, expected = run
     rows = read_table(home / "desc-ICA_networks.tsv")
     assert [row["matched_network"] for row in rows] == ["reward", "visual $x_1$", "motor"]
@@ -146,7 +146,7 @@ def test_figures_of_an_earlier_run_are_gone_and_new_ones_are_pictures(run):
         assert len(Image.open(path).getcolors(2**24)) > 50
 
 
-def test_maps_lie_side_by_side_cut_at_the_same_place():
+def test_maps_are_drawn_side_by_side_with_the_same_slices():
     """The same map gives the same picture on both sides."""
     rng = np.random.default_rng(3)
     affine = np.array([[4.0, 0, 0, -40], [0, 4, 0, -40], [0, 0, 4, -40], [0, 0, 0, 1]])
@@ -160,7 +160,7 @@ def test_maps_lie_side_by_side_cut_at_the_same_place():
     assert np.abs(pixels[:, :half].astype(int) - pixels[:, half : 2 * half]).mean() < 1
 
 
-def test_a_reference_beside_the_mask_is_refused(tmp_path):
+def test_a_reference_outside_the_mask_is_refused(tmp_path):
     mask_img = load_mni152_brain_mask(resolution=4)
     inside = np.asarray(mask_img.dataobj) != 0
     speck = np.zeros(inside.shape, dtype=np.float32)

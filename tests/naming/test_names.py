@@ -22,7 +22,7 @@ def words(decision):
     return [candidate.name for candidate in decision.chosen]
 
 
-def test_significant_candidates_name_in_their_order():
+def test_significant_candidates_form_the_name_in_their_order():
     found = candidates("ICA_00", motor=0.2, hand=0.01, task=0.05, finger=0.04, arm=0.001, foot=0.001)
     decision = decide({"terms": found})
     assert (words(decision), decision.source, decision.mark) == (["hand", "finger", "arm"], "terms", "")
@@ -141,7 +141,7 @@ def test_the_stage_names_components_by_their_terms(stage):
     assert saved["terms"].tolist() == ["memory", "pain"]
 
 
-def test_a_source_without_a_table_can_name(stage, monkeypatch):
+def test_a_source_without_a_table_can_give_a_name(stage, monkeypatch):
     """Adding a source takes its function and one line in the list."""
 
     def find_side(inputs):

@@ -79,7 +79,7 @@ def test_rank_one_is_the_strongest():
     assert rank_terms(values, ["a", "b", "c"], ["ICA_00"], counts, None)[0]["q"] is None
 
 
-def test_label_of_the_images_that_load():
+def test_the_label_of_images_with_high_loadings_comes_first():
     images = [
         {"collection_id": c, "cognitive_paradigm_cogatlas": label, "cognitive_contrast_cogatlas": None,
          "contrast_definition": "all", "name": None, "description": None, "collection_name": None}

@@ -117,7 +117,7 @@ def test_files_without_networks_in_mni_space_are_refused(fault, tmp_path, mask_i
     assert "match_networks.reference" in str(error.value)
 
 
-def test_files_that_are_no_images_are_refused(tmp_path, mask_img):
+def test_files_that_are_not_images_are_refused(tmp_path, mask_img):
     (tmp_path / "page.nii.gz").write_text("<html>")
     with pytest.raises(ValueError, match="cannot be read as an image"):
         read(tmp_path / "page.nii.gz", mask_img)

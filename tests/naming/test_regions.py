@@ -30,7 +30,7 @@ def test_regions_are_those_of_the_nearest_voxel(atlas):
         assert region_at(regions, place) == region, place
 
 
-def test_names_may_lie_elsewhere(atlas, tmp_path):
+def test_names_may_come_from_another_folder(atlas, tmp_path):
     (tmp_path / "names.txt").write_text("1\tA\n4\tB\n")
     assert region_at(read_regions(str(atlas), str(tmp_path / "names.txt")), MOTOR_MM) == "B"
 
@@ -45,7 +45,7 @@ def test_names_may_lie_elsewhere(atlas, tmp_path):
     ],
     ids=["volumes", "fractions", "empty", "no affine"],
 )
-def test_images_that_are_no_atlas_are_refused(atlas, change, message):
+def test_images_that_are_not_an_atlas_are_refused(atlas, change, message):
     img = nib.load(atlas)
     data, affine = change(np.asarray(img.dataobj).astype(np.float32), img.affine)
     nib.save(nib.Nifti1Image(data, affine), atlas)

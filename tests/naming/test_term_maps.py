@@ -39,7 +39,7 @@ def run(tmp_path_factory):
     return folder, images, components, maps
 
 
-def test_a_component_s_own_term_stands_out_and_smooth_maps_do_not(run):
+def test_only_the_term_of_a_component_is_significant_not_random_smooth_maps(run):
     folder, images, components, maps = run
     found = compare_with_maps(str(folder / "maps"), **images, n_permutations=100, random_state=0)
     assert found.terms == sorted(maps)
@@ -68,7 +68,7 @@ def test_a_file_of_all_maps_gives_the_same_as_a_folder(run, tmp_path, names):
 
 def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
     mm = np.moveaxis(np.indices((50, 60, 50)), 0, -1) * 4.0 - [98, 130, 90]
-    # Some millimetres beyond the mask, for linear interpolation at its rim.
+    # Data some millimetres beyond the mask, because linear interpolation at its border needs them.
     near = np.square((mm - [0, -15, 0]) / (78, 96, 76)).sum(axis=-1) < 1
     slope = np.where(near, mm[..., 0] + 2 * mm[..., 2], 0).astype(np.float32)
     slope[:, 0] = np.nan

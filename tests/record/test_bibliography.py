@@ -20,7 +20,7 @@ def study(collection_id, **fields):
     return {"collection_id": collection_id} | empty | fields
 
 
-def test_software_is_read_as_bibtex_reads_it():
+def test_software_bib_is_read_as_bibtex_would_read_it():
     parsed = parse_bibtex(SOFTWARE_FILE.read_text(encoding="utf-8"))
     assert read_works() == {key: fields for key, (_, fields) in parsed.items()}
     assert len(parsed) >= 12
@@ -48,7 +48,7 @@ def test_reference_line():
     assert "22, 1214–1222." in reference_line(works["himberg2004icasso"])
 
 
-def test_references_are_what_is_cited_papers_and_a_comment_on_the_rest():
+def test_references_list_cited_works_and_papers_and_mention_collections_without_a_doi():
     entries, without = collection_entries([study(7, DOI="10.1000/a"), study(8)], {7: 1, 8: 2}, archive="NeuroVault")
     text = references_text(entries, without, "decomposed (Hyvärinen 1999), corrected (Benjamini and Hochberg 1995)")
     assert set(parse_bibtex(text)) == {"hyvarinen1999fastica", "benjamini1995fdr", "neurovault7"}

@@ -168,7 +168,7 @@ def test_methods_describe_stability_and_flags():
     assert "start_dependent" not in text
 
 
-def test_methods_say_which_networks_and_how_many_components_have_one():
+def test_methods_name_the_reference_networks_and_count_components_with_one():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,

@@ -164,7 +164,7 @@ def test_lock_has_every_selected_image_by_id(lock):
     ]
 
 
-def test_an_image_without_download_status_is_a_defect():
+def test_an_image_without_download_status_is_an_error():
     with pytest.raises(KeyError):
         lock_rows([{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}], [], [], set())
 
@@ -252,7 +252,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
     assert "NeuroVault" not in (own / "references.bib").read_text().partition("% Data")[2]
 
 
-def test_the_works_that_are_cited_are_the_references(lock):
+def test_references_are_exactly_the_cited_works(lock):
     folder = lock() / "write_lock"
     text, entries = (folder / "methods.md").read_text(), parse_bibtex((folder / "references.bib").read_text())
     body = text.partition("## References")[0]

@@ -35,7 +35,7 @@ def test_the_axis_covers_the_values_and_little_more(values, ticks):
     assert fit_axis(values) == ticks
 
 
-def test_points_stand_where_their_numbers_are():
+def test_points_are_placed_by_their_values():
     chart = stability_chart([component(0, 0.94, 0.08), component(1, 0.96, 0.04), component(2, None, 0.9)], 0.5)
     assert [(point["x"], point["y"]) for point in chart["points"]] == [(LEFT, TOP), (RIGHT, (TOP + BOTTOM) / 2)]
     assert [tick["text"] for tick in chart["ticks"]] == ["0.94", "0.95", "0.96"]
@@ -45,11 +45,11 @@ def test_points_stand_where_their_numbers_are():
 
 
 @pytest.mark.parametrize(("limit", "x"), [(0.5, None), (0.955, 410.0), (0.94, 50.0), (0.99, None), (None, None)])
-def test_the_limit_is_in_the_chart_where_the_components_are(limit, x):
+def test_the_limit_is_drawn_only_within_the_range_of_the_axis(limit, x):
     assert stability_chart([component(0, 0.94, 0.1), component(1, 0.96, 0.1)], limit)["limit"] == x
 
 
-def test_points_say_what_they_are():
+def test_points_have_a_description():
     rows = [
         component(0, 0.9, 0.08, names=["pain", "itch"]),
         component(1, 0.4, 0.041, names=["rest"], mark="n.s.", warnings=["one study", "name uncertain"]),
@@ -80,7 +80,7 @@ def test_a_label_does_not_cover_the_limit():
     assert labels_of(stability_chart(apart, 0.893))["ICA_00"] == "end"
 
 
-def test_in_a_crowd_those_with_a_warning_have_the_labels():
+def test_points_with_a_warning_get_the_labels_if_there_is_little_room():
     crowd = [component(n, 0.9, 0.1) for n in range(6)] + [component(6, 0.9, 0.1, warnings=["one study"])]
     labels = labels_of(stability_chart([*crowd, component(7, 0.5, 0.1)], None))
     assert [name for name, label in labels.items() if label] == ["ICA_00", "ICA_01", "ICA_02", "ICA_06", "ICA_07"]

@@ -203,7 +203,7 @@ def test_page_loads_nothing(render):
         assert inside or attributes["rel"] == "noopener noreferrer"
 
 
-def test_page_allows_itself_its_own_two_scripts_alone(render):
+def test_page_allows_only_its_own_two_scripts(render):
     text = render(word=lambda text: f"<script>alert(1)</script> {text}")
     scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]

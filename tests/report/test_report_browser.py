@@ -115,7 +115,7 @@ def move_slider(page, name, value):
     )
 
 
-def test_console_errors_and_requests_would_be_seen(visit, tmp_path):
+def test_the_fixture_detects_console_errors_and_requests(visit, tmp_path):
     file = tmp_path / "page.html"
     file.write_text('<!DOCTYPE html><script>undefinedName()</script><img src="https://example.org/x.png">')
     visit(file=file).wait_for_load_state()
@@ -298,14 +298,14 @@ def test_page_does_not_scroll_sideways_on_a_telephone(visit, kind, place):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_a_page_that_is_too_wide_would_be_seen(visit, tmp_path):
+def test_the_check_detects_a_page_that_is_too_wide(visit, tmp_path):
     file = tmp_path / "wide.html"
     file.write_text('<!DOCTYPE html><body style="margin: 0"><div style="width: 600px">wide</div>')
     assert visit(file=file, viewport=TELEPHONE).evaluate("document.documentElement.scrollWidth") == 600
 
 
 def wait_for_figures(page):
-    """Wait for both static figures: a browser loads one only when it is near the window, and it has no size before."""
+    """Wait for both static figures. A browser loads a figure, and knows its size, only when it is near the window."""
     figures = page.locator("article .static img")
     assert figures.count() == 2
     for figure in figures.all():

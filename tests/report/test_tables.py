@@ -39,7 +39,7 @@ def test_missing_terms_are_counted_over_the_used_images():
     assert count_missing_terms(status, [1, 2]) == (1, [("unreadable answer", 1)])
 
 
-def test_funnel_bars_are_shares_of_the_most_of_their_kind():
+def test_funnel_bars_are_shares_of_the_largest_count_of_their_level():
     selection = [
         {"level": "collection", "criterion": "a", "tested": 8, "dropped": 4, "kept": 4},
         {"level": "image", "criterion": "b", "tested": 40, "dropped": 10, "kept": 30},
@@ -96,6 +96,6 @@ def test_every_reason_of_the_workflow_is_explained():
     assert rows == [{"reason": "duplicate", "stage": "stack_images", "count": 2, "explanation": REASONS["duplicate"]}]
 
 
-def test_sources_agree_on_words_that_two_of_them_have():
+def test_words_of_two_sources_are_listed_as_agreed():
     assert agreed_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
     assert agreed_words(["pain", "pain"], [], []) == []

@@ -54,7 +54,7 @@ def test_maps_of_2_mm_and_coarser_are_shown_at_their_own_voxels():
 
 
 @pytest.mark.parametrize("kind", ["finer", "flipped", "oblique"])
-def test_other_maps_are_read_every_2_mm(kind):
+def test_other_maps_are_sampled_every_2_mm(kind):
     """A linear map, x + 2 y + 3 z, keeps its values on any grid."""
     affine = np.diag([1.0, 1.0, 1.0, 1.0]) if kind == "finer" else np.diag([-2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = (-30, -40, -20) if kind == "finer" else (40, -40, -20)

@@ -28,7 +28,7 @@ def test_same_terms_in_another_order_are_the_same():
     assert warnings_of(components) == ["ICA_00 and ICA_01 have the same names."]
 
 
-def test_a_worrying_run_in_words():
+def test_every_problem_of_a_run_gives_a_warning():
     components = [
         SOUND
         | {"names": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}

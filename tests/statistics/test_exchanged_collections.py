@@ -37,7 +37,7 @@ def without_rounds(monkeypatch):
 @pytest.mark.usefixtures("without_rounds")
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("alike", [0, 0.3, 3])
-def test_five_percent_are_below_five_percent(sizes, alike):
+def test_five_percent_of_null_p_values_are_below_5_percent(sizes, alike):
     rng = np.random.default_rng(0)
     shares = []
     for repetition in range(30):
@@ -117,7 +117,7 @@ def test_a_constant_correlates_with_nothing():
     np.testing.assert_array_equal(image_scores(values, groups), 0)
 
 
-def test_a_term_of_the_collections_that_load_is_significant_and_a_generic_one_is_not():
+def test_a_term_of_collections_with_high_loadings_is_significant_but_a_generic_term_is_not():
     rng = np.random.default_rng(1)
     loadings, features, collections = unrelated([3] * 24, rng, n_components=4)
     loadings[:15, 0] += 6
@@ -127,7 +127,7 @@ def test_a_term_of_the_collections_that_load_is_significant_and_a_generic_one_is
     assert np.argwhere(result.q < 0.05).tolist() == [[0, 7]]
 
 
-def test_many_images_of_one_study_are_one_study():
+def test_many_images_of_one_study_count_as_one_study():
     """A term that all thirty images of one study share is no evidence. With thirty independent images it would be."""
     rng = np.random.default_rng(2)
     loadings, features, collections = unrelated([30] + [1] * 15, rng, n_components=1)

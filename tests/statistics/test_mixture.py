@@ -51,7 +51,7 @@ def test_a_planted_mixture_is_recovered(seed):
         assert found.shape * found.scale**2 == pytest.approx(planted.shape * planted.scale**2, rel=0.15)
 
 
-def test_the_likelihood_is_that_of_a_general_optimizer():
+def test_em_reaches_the_likelihood_of_a_general_optimizer():
     """Bins cost little precision, and EM reaches the maximum: scipy, on single values, finds no higher likelihood."""
     values = draw(PLANTED, np.random.default_rng(5), n=20_000)
     fit = fit_mixture(values, resels=N)
@@ -67,7 +67,7 @@ def test_the_likelihood_is_that_of_a_general_optimizer():
     assert fit.mean_log_likelihood == pytest.approx(-best.fun, abs=2e-4)
 
 
-def test_a_tail_is_fitted_only_where_there_is_one():
+def test_only_tails_that_exist_are_fitted():
     one_sided = PLANTED._replace(negative=NO_TAIL)
     values = draw(one_sided, np.random.default_rng(1))
     fit = fit_mixture(values, resels=N)
@@ -78,7 +78,7 @@ def test_a_tail_is_fitted_only_where_there_is_one():
     assert mirrored.negative.shape == pytest.approx(fit.positive.shape, rel=0.02)
 
 
-def test_smooth_noise_is_no_activation():
+def test_smooth_noise_is_not_called_activation():
     """Of 40 sides of Gaussian fields, 5 % may have a tail. If voxels were independent, nearly all would have one."""
     rng = np.random.default_rng(2)
     fine, coarse, anisotropic, both = (3,), (8,), ((2, 3, 8),), (2, 8)

@@ -49,7 +49,7 @@ def test_weights_vary_as_in_maps_that_are_simulated_voxel_by_voxel():
     assert np.abs(covariance / np.sqrt(np.outer(scale, scale)))[0, 1] > 0.5
 
 
-def test_drawn_weights_have_that_covariance_and_are_not_negative():
+def test_drawn_weights_have_the_expected_covariance_and_are_not_negative():
     blobs = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
     drawn = map_weights(blobs)(20_000, np.random.default_rng(1))
     assert drawn.min() == 0

@@ -12,7 +12,7 @@ LATTICE = lattice_of(EGG, EGG_AFFINE)
 
 
 def sparse(values):
-    """Return the values with long tails, as those of a component."""
+    """Stretch the values so that they have long tails, like those of a component."""
     return standardize(np.sign(values) * np.abs(values) ** 2.5)
 
 
@@ -87,7 +87,7 @@ def test_space_is_stretched_until_the_map_is_equally_smooth_along_its_axes():
     assert stretch(smooth_noise(rng, 20), oblique) is oblique
 
 
-def test_a_map_that_shares_a_part_with_a_reference_stands_out():
+def test_a_map_that_resembles_a_reference_exceeds_its_surrogates():
     rng = np.random.default_rng(4)
     reference, other = smooth_noise(rng, 15), smooth_noise(rng, 15)
     null = null_correlations(0.5 * reference + other, np.array([reference, other * 0 + 1]), LATTICE, n_maps=99, rng=rng)

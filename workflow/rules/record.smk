@@ -36,7 +36,7 @@ rule check_demo:
 
 
 rule write_lock:
-    """Write what a rerun or a paper needs: images with checksums, versions, methods text, references."""
+    """Write files for a rerun and for a paper: images with checksums, versions, methods text, references."""
     input:
         code_of("write_lock"),
         selection=rules.fetch_metadata.output.images,

@@ -39,12 +39,12 @@ class Inputs(NamedTuple):
     threads: int
 
 
-def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[object]) -> list[Row]:
+def count_carriers(has_feature: npt.NDArray[np.bool_], collections: Sequence[object]) -> list[Row]:
     """Count the images that have each feature, and the collections of these images.
 
     Parameters
     ----------
-    carries : boolean array of shape (n_images, n_features)
+    has_feature : boolean array of shape (n_images, n_features)
     collections : sequence
         The collection of each image.
 
@@ -56,10 +56,10 @@ def count_carriers(carries: npt.NDArray[np.bool_], collections: Sequence[object]
     members: dict[object, list[int]] = {}
     for row, collection in enumerate(collections):
         members.setdefault(collection, []).append(row)
-    n_collections = np.zeros(carries.shape[1], dtype=int)
+    n_collections = np.zeros(has_feature.shape[1], dtype=int)
     for rows in members.values():
-        n_collections += carries[rows].any(axis=0)
-    n_images = carries.sum(axis=0)
+        n_collections += has_feature[rows].any(axis=0)
+    n_images = has_feature.sum(axis=0)
     return [
         {"images": images, "collections": studies}
         for images, studies in zip(n_images.tolist(), n_collections.tolist(), strict=True)

@@ -54,7 +54,7 @@ ENGLISH_STOP_WORDS = frozenset(
     yours yourself yourselves
     """.split()  # noqa: SIM905
 )
-# Words about how a map was made, not about what participants did. They would name every component.
+# Words about how a map was made, not about what participants did. They do not describe a component.
 STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """
     activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
@@ -125,7 +125,7 @@ def label_matrix(
     -------
     labels : list of (field, label)
         Sorted. The field of a word is ``words``.
-    carries : array of shape (n_images, n_labels)
+    has_label : array of shape (n_images, n_labels)
         1 or 0, or NaN if the image has nothing in that field.
     """
     rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -142,11 +142,11 @@ def label_matrix(
         if len({images[row]["collection_id"] for row in rows}) >= MIN_LABEL_COLLECTIONS
         and len(rows) < len(described[label[0]])
     }
-    carries = np.full((len(images), len(known)), np.nan, dtype=np.float32)
+    has_label = np.full((len(images), len(known)), np.nan, dtype=np.float32)
     for column, ((field, _), rows) in enumerate(known.items()):
-        carries[described[field], column] = 0
-        carries[rows, column] = 1
-    return list(known), carries
+        has_label[described[field], column] = 0
+        has_label[rows, column] = 1
+    return list(known), has_label
 
 
 def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
@@ -185,11 +185,11 @@ def enrich(
     list of dict
         Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
-    labels, carries = label_matrix(images, studies)
+    labels, has_label = label_matrix(images, studies)
     collections = [image["collection_id"] for image in images]
-    significance = associate(loadings, carries, collections, n_permutations=n_permutations, random_state=random_state)
-    counts = count_carriers(carries == 1, collections)
-    means, others = (_means_over((carries == value).astype(np.float64), loadings) for value in (1, 0))
+    significance = associate(loadings, has_label, collections, n_permutations=n_permutations, random_state=random_state)
+    counts = count_carriers(has_label == 1, collections)
+    means, others = (_means_over((has_label == value).astype(np.float64), loadings) for value in (1, 0))
     rows = [
         {
             "component": component,
