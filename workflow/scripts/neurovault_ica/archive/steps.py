@@ -70,5 +70,7 @@ def require_images(selected: list[Record], steps: Iterable[Step], label: str) ->
 def log_steps(steps: Iterable[Step]) -> None:
     """Log what each criterion dropped."""
     for row in steps:
-        if row["dropped"]:
+        if row["dropped"] and row["criterion"] == READ:
+            logging.info("%d of %d collections were enough; the others were not read", row["kept"], row["tested"])
+        elif row["dropped"]:
             logging.info("%s: %d of %d %ss dropped", row["criterion"], row["dropped"], row["tested"], row["level"])
