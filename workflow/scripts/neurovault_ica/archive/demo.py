@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from neurovault_ica.archive.cached import CachedArchive
+from neurovault_ica.archive.cached_archive import CachedArchive
 
 
 class Demo(CachedArchive):

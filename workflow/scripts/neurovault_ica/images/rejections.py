@@ -6,7 +6,7 @@ from typing import Any
 from neurovault_ica.images.criteria import CRITERIA, Limits, judge
 
 # Why images are rejected when they are read, masked and compared, as the report explains it. Download failures are in
-# archive/failures.py.
+# archive/download_reasons.py.
 REASONS = {
     # Raised by nifti.py.
     "unreadable": "The file is not a NIfTI image that can be read to its end.",

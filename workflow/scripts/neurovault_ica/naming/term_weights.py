@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurovault_ica.statistics.exchanged_collections import fill_missing
+from neurovault_ica.statistics.permuted_collections import fill_missing
 from neurovault_ica.types import Array, Row
 
 # Rows read at a time. Ids are text, which takes 60 bytes a row until they are replaced by positions.
