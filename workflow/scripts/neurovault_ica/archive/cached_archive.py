@@ -25,7 +25,7 @@ class CachedArchive(Archive):
         """What the page and messages call this archive."""
         return f"the cache {self.data_dir}"
 
-    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
         """Name the cache by its absolute path. Its path in the configuration starts at the working directory."""
         return {"data_dir": str((data or Path(self.data_dir)).absolute())}
 
