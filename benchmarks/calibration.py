@@ -22,9 +22,9 @@ import numpy.typing as npt
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.networks import p_of_largest
 from neurovault_ica.naming.term_maps import p_of_maps
-from neurovault_ica.statistics.exchanged_collections import associate
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import false_discovery_rate
+from neurovault_ica.statistics.permuted_collections import associate
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from nilearn.datasets import load_mni152_brain_mask
 from scipy import ndimage

@@ -7,7 +7,7 @@ from neurovault_ica.naming.labels import enrich
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.naming.terms import project, rank_terms
 from neurovault_ica.runtime.tables import write_table
-from neurovault_ica.statistics.exchanged_collections import Significance
+from neurovault_ica.statistics.permuted_collections import Significance
 
 
 def write_terms(path, weights):

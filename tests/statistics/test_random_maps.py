@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.statistics.exchanged_collections import associate
+from neurovault_ica.statistics.permuted_collections import associate
 from neurovault_ica.statistics.random_maps import FWHM_MM, blob_weights, map_weights
 from scipy.ndimage import gaussian_filter
 

@@ -18,7 +18,6 @@ from paper import files_of, pack
 from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
 
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
-MIXING = "results/run_ica/desc-ICA_mixing.tsv"
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_the_demo_on_slurm_gives_the_same_results(tmp_path, demo):
 @pytest.mark.usefixtures("slurm")
 def test_jobs_killed_for_memory_or_time_are_retried_with_more(tmp_path, small_archive):
     folder, undisturbed = copy_project(tmp_path / "run"), copy_project(tmp_path / "undisturbed")
-    edit(folder / "Snakefile", "runtime=growing(30, per_mb=0.02)", "runtime=growing(1)")
+    edit(folder / "workflow/rules/images.smk", "runtime=growing(30, per_mb=0.02)", "runtime=growing(1)")
     edit(folder / "workflow/scripts/stack_images.py", "    log_to(", "    __import__('time').sleep(75)\n    log_to(")
     hog = "    hog = b'x' * 3_600_000_000\n    __import__('time').sleep(5)\n    log_to("
     edit(folder / "workflow/scripts/reduce_images.py", "    log_to(", hog)

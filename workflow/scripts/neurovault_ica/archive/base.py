@@ -97,7 +97,7 @@ class Archive(ABC):
         """Find valid settings that do not work together or with the files on disk; one line for each problem."""
         return iter(())
 
-    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
         """Return the keys of the section that change when the run is repeated in another folder.
 
         Parameters
@@ -114,10 +114,10 @@ class Archive(ABC):
     @contextmanager
     def records(
         self,
-        network: Mapping[str, Any],  # noqa: ARG002
+        network: Mapping[str, Any],
         *,
-        collection_ids: list[Any] | None,  # noqa: ARG002
-        image_ids: list[Any] | None,  # noqa: ARG002
+        collection_ids: list[Any] | None,
+        image_ids: list[Any] | None,
     ) -> Iterator[Records]:
         """Open the metadata.
 
@@ -157,7 +157,7 @@ class Archive(ABC):
     def get_images(
         self,
         wanted: Sequence[Row],
-        network: Mapping[str, Any],  # noqa: ARG002
+        network: Mapping[str, Any],
         locked: Mapping[Any, Row],
     ) -> Iterator[Iterator[Row]]:
         """Check or download the images.
@@ -188,10 +188,10 @@ class Archive(ABC):
 
     def fetch_terms(
         self,
-        wanted: Sequence[Row],  # noqa: ARG002
-        places: Mapping[Any, Path | None],  # noqa: ARG002
-        network: Mapping[str, Any],  # noqa: ARG002
-        hashes: Mapping[Any, str | None],  # noqa: ARG002
+        wanted: Sequence[Row],
+        places: Mapping[Any, Path | None],
+        network: Mapping[str, Any],
+        hashes: Mapping[Any, str | None],
     ) -> dict[Any, str]:
         """Download missing term weights. Return the reason for each image that got none, by image id.
 

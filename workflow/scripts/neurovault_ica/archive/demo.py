@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from neurovault_ica.archive.cached import CachedArchive
+from neurovault_ica.archive.cached_archive import CachedArchive
 
 
 class Demo(CachedArchive):
@@ -32,6 +32,6 @@ class Demo(CachedArchive):
         """Whether resampled copies may be written beside the images: yes, unless the run is offline."""
         return not self.forbids_network
 
-    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
         """Change nothing: a rerun simulates the archive again."""
         return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurovault_ica.archive.cache import to_number, write_collection, write_description, write_record
-from neurovault_ica.archive.cached import CachedArchive
+from neurovault_ica.archive.cached_archive import CachedArchive
 
 if TYPE_CHECKING:
     from neurovault_ica.archive.records import Records

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from neurovault_ica.archive.cached import CachedArchive
+from neurovault_ica.archive.cached_archive import CachedArchive
 
 
 class Offline(CachedArchive):

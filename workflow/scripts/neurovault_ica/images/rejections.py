@@ -6,7 +6,7 @@ from typing import Any
 from neurovault_ica.images.criteria import CRITERIA, Limits, judge
 
 # Reason -> sentence of the report, for images that are rejected when they are read, masked or compared. For failed
-# downloads, see archive/failures.py.
+# downloads, see archive/download_reasons.py.
 REASONS = {
     # Raised by nifti.py.
     "unreadable": "The file is not a NIfTI image that can be read to its end.",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.naming.term_weights import TermWeights
-from neurovault_ica.statistics.exchanged_collections import Significance
+from neurovault_ica.statistics.permuted_collections import Significance
 from neurovault_ica.types import Array, Row
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
-from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS, associate
+from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, associate
 from neurovault_ica.types import Array, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurovault_ica.statistics.exchanged_collections import fill_missing
+from neurovault_ica.statistics.permuted_collections import fill_missing
 from neurovault_ica.types import Array, Row
 
 # Number of rows read at a time. It limits memory: ids are text and take 60 bytes a row until positions replace them.

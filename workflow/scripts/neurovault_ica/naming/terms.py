@@ -11,7 +11,7 @@ from nibabel.spatialimages import SpatialImage
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
-from neurovault_ica.statistics.exchanged_collections import Significance, associate, fill_missing
+from neurovault_ica.statistics.permuted_collections import Significance, associate, fill_missing
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from neurovault_ica.types import Array, Real, Row
 

@@ -6,8 +6,8 @@ from typing import Any
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited, number
-from neurovault_ica.statistics.exchanged_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.p_values import MOST_ROUNDS, SIGNIFICANT_Q
+from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.random_maps import FWHM_MM
 
 

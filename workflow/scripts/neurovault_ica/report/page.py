@@ -13,8 +13,8 @@ from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import doi_address, format_number, format_q, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.yaml_text import as_configured
-from neurovault_ica.statistics.exchanged_collections import MIN_COLLECTIONS
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
+from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
 from neurovault_ica.types import Row
 
 TEMPLATE_FILES = [

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from neurovault_ica.archive.failures import REASONS as DOWNLOAD_REASONS
+from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.names import Names

@@ -30,9 +30,9 @@ FINEST_MM = 2.0
 class Grid(NamedTuple):
     """A grid along the axes of MNI space: number of points, position of the first, spacing."""
 
-    shape: tuple[int, int, int]
-    origin: tuple[float, float, float]  # mm
-    step: tuple[float, float, float]  # mm
+    shape: tuple[int, ...]
+    origin: tuple[float, ...]  # mm
+    step: tuple[float, ...]  # mm
 
     def describe(self) -> dict[str, Any]:
         """Return the grid as values for JSON."""
@@ -44,9 +44,9 @@ def grid_of(shape: Sequence[int], affine: npt.NDArray[np.floating[Any]], box: Bo
     step = np.diag(affine)[:3]
     is_straight = np.allclose(affine[:3, :3], np.diag(step)) and (step > 0).all()
     if is_straight and (step >= FINEST_MM).all():
-        return Grid(tuple(shape[:3]), tuple(map(float, affine[:3, 3])), tuple(map(float, step)))  # type: ignore[arg-type]
+        return Grid(tuple(shape[:3]), tuple(map(float, affine[:3, 3])), tuple(map(float, step)))
     n_points = [int((high - low) // FINEST_MM) + 1 for low, high in zip(box.low, box.high, strict=True)]
-    return Grid(tuple(n_points), tuple(map(float, box.low)), (FINEST_MM,) * 3)  # type: ignore[arg-type]
+    return Grid(tuple(n_points), tuple(map(float, box.low)), (FINEST_MM,) * 3)
 
 
 def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
@@ -75,7 +75,7 @@ def pack_map(volume: Volume, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[
 def pack_template(template: Volume, box: Box) -> dict[str, Any]:
     """Pack the part of the template inside the box, at its own resolution of 1 mm."""
     x, y, z = (high - low + 1 for low, high in zip(box.low, box.high, strict=True))
-    grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)  # type: ignore[arg-type]
+    grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)
     grey = sample(template, grid, order=0)
     grey = np.where(grey > LEAST_BRAIN, grey, 0)
     return {**grid.describe(), "levels": LARGEST_GREY, "codes": pack(np.round(LARGEST_GREY * grey).astype(np.uint8))}

@@ -1,1 +1,6 @@
-"""P values, surrogate maps, smoothness, mixture models."""
+"""P values, surrogate maps, smoothness, mixture models.
+
+- Tests: `permuted_collections`, `random_maps`, `surrogates` (with `autocorrelation` and `lattice`), `p_values`.
+- Thresholds of maps: `thresholds`, `mixture`, `smoothness`.
+- Number of components: `parallel_analysis`.
+"""

@@ -139,10 +139,11 @@ def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, hi
         Absolute values; infinite if no value of this sign is activation.
     """
     outwards = np.linspace(0, 1, 20_001)
-    return tuple(  # type: ignore[return-value]
+    positive, negative = (
         _first_active(fit, extreme * outwards, probability) if sign * extreme > 0 else float("inf")
         for sign, extreme in ((1, highest), (-1, lowest))
     )
+    return positive, negative
 
 
 def _first_active(fit: Mixture, x: Array, probability: float) -> float:

@@ -25,7 +25,7 @@ class CachedArchive(Archive):
         """Name of the archive in the report and in messages."""
         return f"the cache {self.data_dir}"
 
-    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:  # noqa: ARG002
+    def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
         """Return the absolute path of the cache. A relative `data_dir` starts at the working directory."""
         return {"data_dir": str((data or Path(self.data_dir)).absolute())}
 

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from neurovault_ica.statistics import exchanged_collections
-from neurovault_ica.statistics.exchanged_collections import associate, collection_scores, group, image_scores
+from neurovault_ica.statistics import permuted_collections
 from neurovault_ica.statistics.p_values import false_discovery_rate
+from neurovault_ica.statistics.permuted_collections import associate, collection_scores, group, image_scores
 
 SIZES = {
     "single images": [1] * 30,
@@ -31,7 +31,7 @@ def unrelated(sizes, rng, *, n_components=6, n_features=150, alike=1.0):
 @pytest.fixture
 def without_rounds(monkeypatch):
     """Use a single round of permutations, which is fast and precise enough for p = 0.05."""
-    monkeypatch.setattr(exchanged_collections, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(permuted_collections, "MOST_ROUNDS", 1)
 
 
 @pytest.mark.usefixtures("without_rounds")
