@@ -61,7 +61,7 @@ def test_methods_follow_the_configuration():
         assert words in text, words
     for words in (
         "ICASSO",
-        "Each term was centred",
+        "centred over images",
         "my/mask",
         "random starts",
         "bootstrap sample",
@@ -106,7 +106,9 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     for words in (
         "permuted as blocks (2,500 permutations, and up to 250,000 for pairs with small p; Besag and Clifford 1991)",
         "replaced with 250,000 Gaussian random maps (FWHM 30 mm)",
-        "1 of 2 pairs of component and label had q < 0.05",
+        "\n\n**Tests of terms.** We tested, one-sided,",
+        "\n\n**Metadata labels.** Labels of at least 3 collections",
+        "1 of 2 pairs of component and label had q < 0.05.\n\n**Term maps.** The component",
         "correlated over the mask with 2 term maps. The correlations were tested one-sided against surrogates",
         "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",
         "false discovery rate (Benjamini and Hochberg 1995)",

@@ -111,7 +111,7 @@ def label_matrix(
 ) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
     """Make a matrix of images and their labels or words.
 
-    Labels of fewer than three collections are left out, because they may describe a single study. Labels that all
+    Labels of one or two collections are left out, because they describe these studies only. Labels that all
     images with the field have are left out too, because they distinguish nothing.
 
     Parameters

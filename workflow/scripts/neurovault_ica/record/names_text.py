@@ -12,7 +12,7 @@ from neurovault_ica.statistics.random_maps import FWHM_MM
 
 
 def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Describe how components got their names, and the evidence for them."""
+    """Describe how components got their names, and the evidence for them, in one to four paragraphs."""
     if not facts["images_with_terms"]:
         start = "**Names.** No image had term weights, so the components have no terms."
         return start + _labels(facts, settings) + _maps(facts) + _decision(facts)
@@ -33,7 +33,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
         f" not counted as zero. The weights were projected onto the components through {through}{centred}."
-        f" {_evidence(facts, settings)}"
+        f"{_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts)}{_decision(facts)}"
     )
 
@@ -41,15 +41,15 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
 def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe how terms were tested and how many were significant, or state that they were not tested."""
     if not facts["terms_tested"]:
-        return "The terms are descriptive; their significance was not tested."
+        return " The terms are descriptive; their significance was not tested."
     n_permutations = settings["project_terms"]["n_permutations"]
     return (
-        "We tested, one-sided, whether collections with high loadings on a component also have high weights for a term."
-        " The statistic was the correlation of mean loadings (mixing matrix) and mean term weights over collections."
-        " Means were scaled by their standard errors, so that small and large collections have similar variance. There"
-        " were two null hypotheses. The first is that the term weights of collections are unrelated to their loadings:"
-        f" collections were permuted as blocks ({number(n_permutations, 'permutation')}, and up to"
-        f" {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
+        "\n\n**Tests of terms.** We tested, one-sided, whether collections with high loadings on a component also have"
+        " high weights for a term. The statistic was the correlation of mean loadings (mixing matrix) and mean term"
+        " weights over collections. Means were scaled by their standard errors, so that small and large collections"
+        " have similar variance. There were two null hypotheses. The first is that the term weights of collections are"
+        f" unrelated to their loadings: collections were permuted as blocks ({number(n_permutations, 'permutation')},"
+        f" and up to {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
         " The second is that the term's map is a random smooth map. This test is needed because loadings and term"
         " weights come from the same voxels. The weights of any map that overlaps the component therefore correlate"
         f" with its loadings. The term's map was replaced with {n_permutations * MOST_ROUNDS:,} Gaussian random maps"
@@ -76,17 +76,18 @@ def _maps(facts: Mapping[str, Any]) -> str:
             f" {facts['term_map_pairs_significant']:,} of {facts['term_map_pairs_tested']:,} pairs had q <"
             f" {SIGNIFICANT_Q}"
         )
-    return f" The component maps were correlated over the mask with {number(facts['term_maps'], 'term map')}{found}."
+    n_maps = number(facts["term_maps"], "term map")
+    return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{found}."
 
 
 def _decision(facts: Mapping[str, Any]) -> str:
     """State how many components have a significant name, and from which source."""
     if not facts["components_named"]:
-        return " No component has a significant name."
+        return "\n\n**Decision.** No component has a significant name."
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
-    return f" {named} of {number(facts['components'], 'component')} {have} a significant name ({sources})."
+    return f"\n\n**Decision.** {named} of {number(facts['components'], 'component')} {have} a significant name ({sources})."
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -94,9 +95,9 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if not facts["labels_tested"]:
         return ""
     return (
-        f" Metadata labels of at least {MIN_LABEL_COLLECTIONS} collections were tested too: paradigms and contrasts of"
-        " the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading of images"
-        " with a label was compared with that of the other images by permuting collections"
+        f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
+        " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
+        " of images with a label was compared with that of the other images by permuting collections"
         f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         " over all components and labels for the false discovery rate."
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
