@@ -297,3 +297,33 @@ def test_names_that_look_like_formulas_go_through_all_tables(write_own, tmp_path
     before = [path.read_bytes() for path in tables]
     assert [row["name"] for row in run.select(lock=lock)[1]] == names
     assert [path.read_bytes() for path in tables] == before
+
+
+def test_images_with_other_spellings_of_a_word_share_the_term(write_own, tmp_path):
+    table = write_own(f"{HEAD}\tterms\nmaps/a.nii.gz\t1\t1\tx.json\nmaps/b.nii\t2\t1\ty.json\n")
+    for name, term in {"x.json": "Pain", "y.json": "PAIN"}.items():
+        (Path(table).parent / name).write_text(f'{{"data": {{"values": {{"{term}": "0.5"}}}}}}', "utf-8-sig")
+    run = Run(tmp_path, source="table", table=table)
+    run.select()
+    assert run.terms()[0] == [{"image_id": image, "term": "pain", "weight": 0.5} for image in ("1", "2")]
+
+
+@pytest.mark.parametrize(
+    ("collection_of", "limit", "is_told"), [("1 1 1", 2, True), ("1 1 1", 3, False), ("1 1 2", 1, False)]
+)
+def test_a_limit_that_cuts_the_only_collection_is_reported(write_own, tmp_path, caplog, collection_of, limit, is_told):
+    rows = "".join(f"maps/a.nii.gz\t{n}\t{collection}\n" for n, collection in enumerate(collection_of.split()))
+    caplog.set_level("INFO")
+    Run(tmp_path, source="table", table=write_own(f"{HEAD}\n{rows}")).select(max_images_per_collection=limit)
+    message = (
+        "all 3 images that meet the criteria are in one collection (1), so fetch_metadata.max_images_per_collection"
+    )
+    assert (f"{message} takes 2 of 3. Set it to null" in caplog.text) == is_told
+    assert (f"max_images_per_collection {limit}: 1 of 3 images dropped" in caplog.text) == (limit < 3)
+
+
+def test_an_error_for_missing_maps_names_a_file(write_own, tmp_path):
+    run = Run(tmp_path, source="table", table=write_own(f"{HEAD}\nmaps/x.nii\t1\t1\nmaps/y.nii\t2\t1\n"))
+    run.select()
+    with pytest.raises(RuntimeError, match=r"1 \(missing_file\).*\. The first missing file is maps/x\.nii$"):
+        run.download(max_failed_fraction=0.1)

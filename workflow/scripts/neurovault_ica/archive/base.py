@@ -37,6 +37,8 @@ class Archive(ABC):
         Whether the workflow simulates the images itself, and knows the truth about them.
     is_fixed : bool
         Whether a rerun finds the same images without a lock.
+    has_own_terms : bool
+        Whether the user made the term files. Spellings of a word are then one term.
     sentence : str
         Completes "The statistic maps ..." in the methods text. ``{key}`` cites that work of record/software.bib.
     rerun_note : str
@@ -47,6 +49,7 @@ class Archive(ABC):
     own_keys: ClassVar[tuple[str, ...]] = ()
     is_demo: ClassVar[bool] = False
     is_fixed: ClassVar[bool] = True
+    has_own_terms: ClassVar[bool] = False
     sentence: ClassVar[str]
     rerun_note: ClassVar[str] = ""
 

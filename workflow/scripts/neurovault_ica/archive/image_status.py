@@ -58,9 +58,10 @@ def check_local(
     for image in wanted:
         expected = locked.get(image["image_id"])
         file = file_of(image)
-        checked = check_file(
-            Path(data_dir) / file, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None
-        )
+        path = Path(data_dir) / file
+        checked = check_file(path, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None)
+        if checked["reason"] == "missing_file":
+            logging.info("image %s: there is no file %s", image["image_id"], path.absolute())
         row = status_row(image, checked, file, expected)
         meter.add(failed=row["status"] == "failed")
         yield row
@@ -132,6 +133,9 @@ def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fractio
     """
     if len(failures) > max_failed_fraction * selected:
         listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failures)
+        missing = next((row["file"] for row in failures if row["reason"] == "missing_file"), None)
+        if missing is not None:
+            listing += f". The first missing file is {missing}"
         raise RuntimeError(
             f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
             f" download_images.max_failed_fraction {max_failed_fraction} allows: {listing}"

@@ -35,6 +35,7 @@ class OwnTable(Archive):
 
     name = "table"
     own_keys = ("table",)
+    has_own_terms = True
     sentence = "were our own"
     rerun_note = "\nThe images are not from NeuroVault and not in this folder; DATA= names the folder of their table.\n"
 

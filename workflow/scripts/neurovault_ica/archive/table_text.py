@@ -26,8 +26,16 @@ class Line(NamedTuple):
     cells: Mapping[str, str]
 
 
-def decode(content: bytes, name: str | Path) -> str:
+def decode(content: bytes, name: str, advice: str = "save it as UTF-8") -> str:
     """Decode a text file of the user: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        Name of the file, for messages.
+    advice : str
+        What to do if it cannot be decoded.
 
     Raises
     ------
@@ -41,12 +49,12 @@ def decode(content: bytes, name: str | Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         kind = encoding.removesuffix("-sig").upper()
         byte = error.object[error.start]
-        raise ValueError(f"{name}, line {line}: the file is not {kind} (byte {byte:#04x}); {ADVICE}") from error
+        raise ValueError(f"{name}, line {line}: the file is not {kind} (byte {byte:#04x}); {advice}") from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
             f"{name}, line {line}: the file is not plain text, or is UTF-16 without a byte order mark (it has zero"
-            f" bytes); {ADVICE}"
+            f" bytes); {advice}"
         )
     return text
 
@@ -67,7 +75,7 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
     ValueError
         If the table cannot be read, with the line.
     """
-    lines = re.split(r"\r\n|\n|\r", decode(Path(table).read_bytes(), table))
+    lines = re.split(r"\r\n|\n|\r", decode(Path(table).read_bytes(), table, ADVICE))
     columns = [column.strip() for column in _split(table, 1, lines[0])]
     named = [name for name in columns if name]
     _check_columns(table, lines[0], named, required)
