@@ -1,6 +1,8 @@
 """A table of the user's own maps as the archive."""
 
+import copy
 import gzip
+import pickle
 import re
 from pathlib import Path
 
@@ -244,6 +246,23 @@ def test_a_value_that_does_not_fit_its_field_is_unknown_with_a_warning(write_own
         "number_of_subjects must be a whole number, but is '8 (4 f)' (line 2), '12.5' (line 3); these count as unknown."
         " Write a whole number or n/a",
     ]  # fmt: skip
+
+
+def test_a_column_of_numbers_with_a_few_texts_is_reported(write_own, caplog):
+    rows = "".join(
+        f"a\t{n}\t1\t{dose}\t00{n}\t{n}E-05\n" for n, dose in enumerate(["1.5", "2", "?", "n/a", "3"], start=1)
+    )
+    found = read_own_table(write_own(f"{HEAD}\tdose\tcode\tp\n{rows}"))
+    assert [row["dose"] for row in found] == ["1.5", "2", "?", None, "3"]
+    assert [row["p"] < 2e-5 for row in found] == [True, False, False, False, False]
+    (warning,) = [text for record in caplog.records if "do not exist" not in (text := record.getMessage())]
+    assert "dose holds texts, because '?' (line 4) is no number, as the other 3 are" in warning
+
+
+def test_a_number_that_keeps_its_text_can_be_copied(write_own):
+    (row,) = read_own_table(write_own(f"{HEAD}\tdose\nmaps/a.nii.gz\t1\t1\t2.50\n"))
+    other = pickle.loads(pickle.dumps(copy.deepcopy(row["dose"])))
+    assert (str(other), other + 1, other == "2.50", other == 2.5, other != 2.5) == ("2.50", 3.5, True, True, False)
 
 
 def test_a_collection_with_two_names_is_reported(write_own, caplog, tmp_path):

@@ -11,8 +11,8 @@ from neurovault_ica.archive.field_types import type_of
 from neurovault_ica.runtime.tables import MISSING
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# Codes such as 007 and 1e5 are no plain numbers. More digits than these do not fit into a float.
-PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+# Codes such as 007 and 1e5 are no plain numbers; a spreadsheet writes 1E+05. More digits do not fit into a float.
+PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-][0-9]{1,2})?")
 FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 # A warning names no more cells than these.
 MAX_EXAMPLES = 5
@@ -26,7 +26,8 @@ class AsWritten(float):
 
     text: str
 
-    def __new__(cls, value: float, text: str) -> AsWritten:
+    # A copy is first made without the text.
+    def __new__(cls, value: float, text: str = "") -> AsWritten:
         """Make the number and keep `text`."""
         number = super().__new__(cls, value)
         number.text = text
@@ -92,11 +93,34 @@ def describe_unfit(table: str, column: str, found: Sequence[tuple[int, str]]) ->
     found : sequence of (line, text)
     """
     wanted = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}[str(type_of(column))]
-    cells = ", ".join(f"{text.strip()!r} (line {line})" for line, text in found[:MAX_EXAMPLES])
-    more = f" and {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else ""
     return (
-        f"{table}: {column} must be {wanted}, but is {cells}{more}; these count as unknown. Write {wanted} or {MISSING}"
+        f"{table}: {column} must be {wanted}, but is {_list_cells(found)}; these count as unknown. Write {wanted} or"
+        f" {MISSING}"
     )
+
+
+def describe_mixed(table: str, column: str, cells: Sequence[tuple[int, str]]) -> str | None:
+    """Write a warning if most cells of a column that NeuroVault lacks are numbers, but not all; else None.
+
+    Parameters
+    ----------
+    table : str
+    column : str
+    cells : sequence of (line, text)
+    """
+    filled = [(line, text.strip()) for line, text in cells if text.strip() not in ("", MISSING)]
+    others = [(line, text) for line, text in filled if not NUMBER.fullmatch(text)]
+    if type_of(column) is not None or not 0 < len(others) < len(filled) / 2:
+        return None
+    return (
+        f"{table}: {column} holds texts, because {_list_cells(others)} is no number, as the other"
+        f" {len(filled) - len(others)} are; comparisons such as greater_than need numbers. Write a number or {MISSING}"
+    )
+
+
+def _list_cells(found: Sequence[tuple[int, str]]) -> str:
+    cells = ", ".join(f"{text.strip()!r} (line {line})" for line, text in found[:MAX_EXAMPLES])
+    return f"{cells} and {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else cells
 
 
 def _guess(texts: Sequence[str]) -> str:

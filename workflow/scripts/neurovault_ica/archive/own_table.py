@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import null_strings_to_none
-from neurovault_ica.archive.cells import describe_unfit, read_column
+from neurovault_ica.archive.cells import describe_mixed, describe_unfit, read_column
 from neurovault_ica.archive.records import CollectionImages, Damage
 from neurovault_ica.archive.table_text import Line, read_lines
 from neurovault_ica.runtime.ids import SAFE_ID, natural_key
@@ -132,11 +132,14 @@ def read_content(table: str) -> Content:
     _refuse_same_ids(table, lines, rows)
     warnings = []
     for column in sorted(lines[0].cells.keys() - REQUIRED - {"terms"}):
-        values, unfit = read_column(column, [line.cells[column] for line in lines])
+        cells = [(line.number, line.cells[column]) for line in lines]
+        values, unfit = read_column(column, [text for _, text in cells])
         for row, value in zip(rows, values, strict=True):
             row[column] = value
         if unfit:
-            warnings.append(describe_unfit(table, column, [(lines[n].number, lines[n].cells[column]) for n in unfit]))
+            warnings.append(describe_unfit(table, column, [cells[n] for n in unfit]))
+        if mixed := describe_mixed(table, column, cells):
+            warnings.append(mixed)
     numbers = [line.number for line in lines]
     rows = [null_strings_to_none(row) | {"id": row["image_id"]} for row in rows]
     warnings += _find_contradictions(table, numbers, rows)
