@@ -144,6 +144,7 @@ HEAD = "file\timage_id\tcollection_id"
         ("file,image_id,collection_id\na,1,1\n", "maps.tsv: this file looks comma separated; .* separated by tabs"),
         ('"file";"image_id";"collection_id"\n', "this file looks semicolon separated"),
         ("file   image_id  collection_id\n", "this file looks space separated"),
+        ("PK\x03\x04\x14\0", "is a workbook or a zip file, not text; save it as UTF-8, in a spreadsheet as"),
         (f"{HEAD}\na\0\t1\t1\n", "line 2: the file is not plain text, or is UTF-16 without a byte order mark"),
     ],
 )

@@ -60,9 +60,10 @@ def check_local(
         file = file_of(image)
         path = Path(data_dir) / file
         checked = check_file(path, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None)
-        if checked["reason"] == "missing_file":
-            logging.info("image %s: there is no file %s", image["image_id"], path.absolute())
-        row = status_row(image, checked, file, expected)
+        is_missing = checked["reason"] == "missing_file" and expected is None
+        if is_missing:
+            logging.warning("image %s: missing_file, there is no %s", image["image_id"], path.absolute())
+        row = status_row(image, checked, file, expected, is_logged=is_missing)
         meter.add(failed=row["status"] == "failed")
         yield row
 

@@ -42,6 +42,8 @@ def decode(content: bytes, name: str, advice: str = "save it as UTF-8") -> str:
     ValueError
         If the file has another encoding.
     """
+    if content.startswith(b"PK\x03\x04"):
+        raise ValueError(f"{name} is a workbook or a zip file, not text; {advice}")
     encoding = next((code for mark, code in ENCODINGS.items() if content.startswith(mark)), "utf-8-sig")
     try:
         text = content.decode(encoding)
