@@ -1,13 +1,17 @@
 """A table of the user's own maps as the archive."""
 
 import copy
+import csv
 import gzip
+import io
 import pickle
 import re
 from pathlib import Path
 
 import pytest
 from fetching import Run, ids, write_lock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from neurovault_ica.archive.own_table import read_own_table
 from neurovault_server import nifti
 
@@ -161,6 +165,20 @@ def test_quotes_around_whole_fields_go_and_others_stay(write_own):
     rows = read_own_table(write_own(text))
     assert [row["name"] for row in rows] == ['"Faces" > houses\ttab', '"Faces" > "houses"', '5" coil', None]
     assert [(row["file"], row["id"]) for row in rows][:2] == [("maps/a.nii.gz", 1), ("b", 2)]
+
+
+# A text without line breaks, zero bytes and white space at its ends.
+CELLS = st.text(st.sampled_from('ab"\t =,;é'), min_size=1, max_size=6).map(str.strip).filter(bool)
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(CELLS, min_size=1, max_size=3))
+def test_what_a_spreadsheet_quotes_comes_back(write_own, quoting, names):
+    stream = io.StringIO()
+    writer = csv.writer(stream, dialect="excel-tab", quoting=quoting)
+    writer.writerows([[*HEAD.split("\t"), "name"], *(["a", n, 1, name] for n, name in enumerate(names))])
+    assert [row["name"] for row in read_own_table(write_own(stream.getvalue()))] == names
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
