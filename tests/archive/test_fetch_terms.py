@@ -1,6 +1,7 @@
 """Term weights are read or fetched. Missing weights stay missing."""
 
 import json
+import re
 
 import pytest
 from neurovault_ica.archive.term_answers import read_answer
@@ -35,6 +36,53 @@ def test_an_unreadable_answer_has_a_reason_and_no_weights(tmp_path, content, rea
     if content is not None:
         path.write_text(content)
     assert read_answer(path)[:2] == ({}, reason)
+
+
+# Files of the user.
+
+
+SPELLINGS = {
+    "Pain": 0.4, "pain": 0.4, "PAIN": "0.4", "caf\u00e9": " -2.5e-1 ", "cafe\u0301": -0.25, "\ufb01ne": 0.1,
+    "FINE": 0.1, "Working\u00a0 Memory": 0.2, "working mem\u200bory": 0.2, "high": "high", "nan": "nan",
+    "large": "12", "": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_spellings_of_a_word_are_one_term_in_files_of_the_user(tmp_path, encoding, caplog):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"data": {"values": SPELLINGS}}, ensure_ascii=False), encoding)
+    expected = {"pain": 0.4, "caf\u00e9": -0.25, "fine": 0.1, "working memory": 0.2}
+    assert read_answer(path, is_own=True) == (expected, None, 4)
+    assert not caplog.records
+
+
+def test_spellings_with_different_weights_are_reported(tmp_path, caplog):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"data": {"values": {"Pain": 0.4, "pain": 0.3}}}))
+    assert read_answer(path, is_own=True) == ({"pain": 0.4}, None, 0)
+    assert "mine.json: 'pain' is the term 'pain', which has the weight 0.4 already; 0.3 is not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"data": {"values": {"pain": 0.4', "mine.json cannot be read: .* line 1 column"),
+        (b'{"pain": 0.4}', r'cannot be read: it has another form\. Write \{"data": \{"values": \{"faces": 0.42\}\}\}'),
+        (b'{"data": {"values": {"caf\xe9": 0.4}}}', r"mine.json, line 1: the file is not UTF-8 \(byte 0xe9\)"),
+    ],
+)
+def test_why_a_file_of_the_user_is_not_read_is_said(tmp_path, content, message, caplog):
+    path = tmp_path / "mine.json"
+    path.write_bytes(content)
+    assert read_answer(path, is_own=True) == ({}, "malformed", 0)
+    assert re.search(message, caplog.text)
+
+
+def test_terms_of_neurosynth_are_taken_as_they_are(tmp_path):
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"data": {"values": {"Pain": 0.4, "pain": 0.3, "cafe\u0301": 0.2, "text": "0.5"}}}))
+    assert read_answer(path) == ({"Pain": 0.4, "pain": 0.3, "cafe\u0301": 0.2}, None, 1)
 
 
 # Terms of a server.

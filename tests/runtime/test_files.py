@@ -9,6 +9,7 @@ import subprocess
 import nibabel as nib
 import numpy as np
 import pytest
+from neurovault_ica.naming.term_weights import read_term_weights
 from neurovault_ica.runtime.files import HOST, replacing
 from neurovault_ica.runtime.tables import TABLES_FILE, component_labels, read_table, write_table
 
@@ -28,6 +29,24 @@ def test_tabs_and_line_breaks_in_texts_do_not_split_cells(tmp_path):
     path = tmp_path / "fetch_terms" / "terms-0.tsv"
     write_table(path, [{"image_id": "1", "term": 'a\tb\n"c"\u2028d', "weight": np.float64(0.1)}])
     assert read_table(path) == [{"image_id": "1", "term": 'a b "c" d', "weight": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+2", "'=1+2"), ("+faces", "'+faces"), ("-1 back > 0 back", "'-1 back > 0 back"), ("@SUM(A1)", "'@SUM(A1)"),
+        ("'=1", "''=1"), ("'-5", "''-5"), ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"), ("-5", "-5"),
+        ("+1.5e-3", "+1.5e-3"), ("-", "-"), ("--", "--"), ("'quoted'", "'quoted'"), ("a=b", "a=b"), ("007", "007"),
+    ],
+)  # fmt: skip
+def test_no_text_runs_as_a_formula_in_a_spreadsheet_and_each_comes_back(tmp_path, text, cell):
+    path = tmp_path / "fetch_terms" / "terms-0.tsv"
+    rows = [{"image_id": "1", "term": text, "weight": -0.5}]
+    write_table(path, rows)
+    assert path.read_text().splitlines()[1] == f"1\t{cell}\t-0.5"
+    assert read_table(path) == rows
+    write_table(path, [*rows, {"image_id": "1", "term": "faces", "weight": 0.5}])
+    assert set(read_term_weights([path], ["1"]).terms) == {text, "faces"}
 
 
 @pytest.mark.parametrize("character", ["\x80", "\x85", "\x9b", "\u2029", "\x7f", "\x1b"])

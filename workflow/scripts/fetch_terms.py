@@ -40,7 +40,13 @@ def main(
         reasons = opened.fetch_terms(wanted, places, network, hashes)
         for image in wanted:
             image_id = image["image_id"]
-            yield find_answer(image_id, places[image_id], reasons.get(image_id), locked.get(image_id))
+            yield find_answer(
+                image_id,
+                places[image_id],
+                reasons.get(image_id),
+                locked.get(image_id),
+                is_own=opened.has_own_terms,
+            )
 
     statuses: list[Row] = []
     changed: list[str] = []

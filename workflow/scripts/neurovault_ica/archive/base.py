@@ -37,6 +37,8 @@ class Archive(ABC):
         Whether the workflow simulates the images, so that the true networks are known.
     is_fixed : bool
         Whether a rerun finds the same images without a lock.
+    has_own_terms : bool
+        Whether the user made the term files. Spellings of a word are then one term.
     sentence : str
         Completes "The statistic maps ..." in the methods text. ``{key}`` cites that work of record/software.bib.
     public_name : str
@@ -49,6 +51,7 @@ class Archive(ABC):
     own_keys: ClassVar[tuple[str, ...]] = ()
     is_demo: ClassVar[bool] = False
     is_fixed: ClassVar[bool] = True
+    has_own_terms: ClassVar[bool] = False
     sentence: ClassVar[str]
     public_name: ClassVar[str] = ""
     rerun_note: ClassVar[str] = ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.cells import AsWritten
 from neurovault_ica.runtime.yaml_text import as_configured
 
 Metadata = Mapping[str, Any]
@@ -42,7 +43,7 @@ def _not_contains(parts: list[Any]) -> Predicate:
 
 def _pattern(pattern: str) -> Predicate:
     compiled = re.compile(pattern)
-    return lambda value: isinstance(value, str) and compiled.match(value) is not None
+    return lambda value: isinstance(value, str | AsWritten) and compiled.match(str(value)) is not None
 
 
 COMPARISONS: dict[str, Callable[[Any], Predicate]] = {

@@ -63,10 +63,12 @@ def check_local(
     for image in wanted:
         expected = locked.get(image["image_id"])
         file = file_of(image)
-        checked = check_file(
-            Path(data_dir) / file, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None
-        )
-        row = status_row(image, checked, file, expected)
+        path = Path(data_dir) / file
+        checked = check_file(path, expected_bytes=image["file_size"], sha256=expected["sha256"] if expected else None)
+        is_missing = checked["reason"] == "missing_file" and expected is None
+        if is_missing:
+            logging.warning("image %s: missing_file, there is no %s", image["image_id"], path.absolute())
+        row = status_row(image, checked, file, expected, is_logged=is_missing)
         meter.add(failed=row["status"] == "failed")
         yield row
 
@@ -137,6 +139,9 @@ def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fractio
     """
     if len(failures) > max_failed_fraction * selected:
         listing = ", ".join(f"{row['image_id']} ({row['reason']})" for row in failures)
+        missing = next((row["file"] for row in failures if row["reason"] == "missing_file"), None)
+        if missing is not None:
+            listing += f". The first missing file is {missing}"
         raise RuntimeError(
             f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
             f" download_images.max_failed_fraction {max_failed_fraction} allows; run again, or raise that limit."

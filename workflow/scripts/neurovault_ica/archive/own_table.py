@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import csv
+import functools
+import logging
 import os
 import re
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import null_strings_to_none
+from neurovault_ica.archive.cells import describe_mixed, describe_unfit, read_column
 from neurovault_ica.archive.records import CollectionImages, Damage
+from neurovault_ica.archive.table_text import Line, read_lines
 from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import MISSING
 
 if TYPE_CHECKING:
     from neurovault_ica.types import Record, Row
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+REQUIRED = {"file", "image_id", "collection_id"}
+# A warning names no more lines than these.
+MAX_EXAMPLES = 5
 
 
 class OwnTable(Archive):
@@ -31,6 +35,7 @@ class OwnTable(Archive):
 
     name = "table"
     own_keys = ("table",)
+    has_own_terms = True
     sentence = "were our own"
     rerun_note = "\nThe images are not in this folder. Name the folder of their table: add DATA=path/to/it.\n"
 
@@ -55,14 +60,11 @@ class OwnTable(Archive):
         return {"table": str(((data or table.parent) / table.name).absolute())}
 
     def collections(self) -> tuple[list[Record], Damage]:
-        """Group the rows of the table by collection."""
+        """Group the rows of the table by collection, and warn about what looks wrong in the table."""
+        for warning in self._content.warnings:
+            logging.warning("%s", warning)
         return [
-            {
-                key.removeprefix("collection_"): value
-                for key, value in images[0].items()
-                if key.startswith("collection_") and key != "collection_id"
-            }
-            | {"id": number, "number_of_images": len(images)}
+            _describe_collection(images) | {"id": number, "number_of_images": len(images)}
             for number, images in sorted(self._by_collection().items(), key=lambda group: natural_key(group[0]))
         ], {}
 
@@ -78,7 +80,7 @@ class OwnTable(Archive):
 
     def term_files(self, images: Sequence[Row]) -> dict[Any, Path | None]:
         """Return the path of each image's term file; None if the table names none."""
-        named = {str(row["id"]): row.get("terms") for row in read_own_table(self.settings["table"])}
+        named = {str(row["id"]): row.get("terms") for row in self._content.rows}
         return {
             image["image_id"]: Path(self.data_dir) / str(terms)
             if (terms := named.get(str(image["image_id"])))
@@ -86,75 +88,139 @@ class OwnTable(Archive):
             for image in images
         }
 
+    @functools.cached_property
+    def _content(self) -> Content:
+        return read_content(self.settings["table"])
+
     def _by_collection(self) -> dict[Any, list[Record]]:
         groups: dict[Any, list[Record]] = {}
-        for row in read_own_table(self.settings["table"]):
+        for row in self._content.rows:
             groups.setdefault(row["collection_id"], []).append(row)
         return groups
 
 
+class Content(NamedTuple):
+    """The rows of a table as metadata of images, and warnings about cells that look wrong."""
+
+    rows: list[Record]
+    warnings: list[str]
+
+
 def read_own_table(table: str) -> list[Record]:
+    """Read a table of the user's own maps, and log what looks wrong in it. See `read_content`."""
+    content = read_content(table)
+    for warning in content.warnings:
+        logging.warning("%s", warning)
+    return content.rows
+
+
+def read_content(table: str) -> Content:
     """Read a table of the user's own maps.
 
-    Cells that look like a number, true or false get that type. An empty cell and ``n/a`` become None.
+    `read_column` says which values are numbers. An empty cell and ``n/a`` are None.
 
     Raises
     ------
     ValueError
-        If the table is not UTF-8 or has no rows, or a column is missing or duplicated. Also if a row has too many or
+        If the table cannot be read or has no rows, or a column is missing or duplicated. Also if a row has too many or
         too few cells, an invalid or duplicated id, no file, or an absolute path outside of the table's folder.
     """
-    try:
-        with Path(table).open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, dialect="excel-tab")
-            _check_columns(table, list(reader.fieldnames or []))
-            rows = [_own_record(table, number, row) for number, row in enumerate(reader, start=2)]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{table} is not UTF-8 (byte {error.object[error.start]:#04x}); save it as UTF-8, in a spreadsheet as"
-            ' "Unicode text" or "CSV UTF-8" with tabs'
-        ) from error
-    except csv.Error as error:
-        raise ValueError(f"{table} cannot be read as a table: {error}") from error
-    file_of: dict[Any, str] = {}
-    for row in rows:
-        if row["id"] in file_of:
-            raise ValueError(
-                f"{table}: image_id {row['id']} is given twice, for {file_of[row['id']]} and {row['file']}; give each"
-                " image its own id"
-            )
-        file_of[row["id"]] = row["file"]
-    if not rows:
+    lines = read_lines(table, REQUIRED)
+    if not lines:
         raise ValueError(f"{table} has no rows; list one image in each row")
-    return rows
+    rows = [_read_ids_and_files(table, line) for line in lines]
+    _refuse_same_ids(table, lines, rows)
+    warnings = []
+    for column in sorted(lines[0].cells.keys() - REQUIRED - {"terms"}):
+        cells = [(line.number, line.cells[column]) for line in lines]
+        values, unfit = read_column(column, [text for _, text in cells])
+        for row, value in zip(rows, values, strict=True):
+            row[column] = value
+        if unfit:
+            warnings.append(describe_unfit(table, column, [cells[n] for n in unfit]))
+        if mixed := describe_mixed(table, column, cells):
+            warnings.append(mixed)
+    numbers = [line.number for line in lines]
+    rows = [null_strings_to_none(row) | {"id": row["image_id"]} for row in rows]
+    warnings += _find_contradictions(table, numbers, rows)
+    for key in ("file", "terms"):
+        warnings += _find_missing_files(table, key, numbers, rows)
+    return Content(rows, warnings)
 
 
-def _check_columns(table: str, columns: list[str]) -> None:
-    missing = {"file", "image_id", "collection_id"} - set(columns)
+def _read_ids_and_files(table: str, line: Line) -> Record:
+    """Read the cells of a row that are no metadata."""
+    number, cells = line
+    record: Record = {key: _read_id(table, number, key, cells[key].strip()) for key in ("image_id", "collection_id")}
+    if not cells["file"].strip():
+        raise ValueError(f"{table}, line {number}: the column file is empty; give the path of the map")
+    record["file"] = _relative_to_table(table, number, _path(table, cells["file"].strip()))
+    if "terms" in cells:
+        terms = cells["terms"].strip()
+        record["terms"] = None if terms in ("", MISSING) else _path(table, terms)
+    return record
+
+
+def _refuse_same_ids(table: str, lines: Sequence[Line], rows: Sequence[Record]) -> None:
+    file_of: dict[Any, str] = {}
+    for line, row in zip(lines, rows, strict=True):
+        if row["image_id"] in file_of:
+            raise ValueError(
+                f"{table}, line {line.number}: image_id {row['image_id']} is given twice, for"
+                f" {file_of[row['image_id']]} and {row['file']}; give each image its own id"
+            )
+        file_of[row["image_id"]] = row["file"]
+
+
+def _describe_collection(images: Sequence[Record]) -> Record:
+    """Take the metadata of a collection from its images: the first value in each column."""
+    columns = [key for key in images[0] if key.startswith("collection_") and key != "collection_id"]
+    return {
+        key.removeprefix("collection_"): next((image[key] for image in images if image[key] is not None), None)
+        for key in columns
+    }
+
+
+def _find_contradictions(table: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
+    """Describe the collections whose images disagree about a property of the collection."""
+    first: dict[tuple[Any, str], tuple[int, Any]] = {}
+    told = set()
+    for number, row in zip(numbers, rows, strict=True):
+        for column in row:
+            if not column.startswith("collection_") or column == "collection_id" or row[column] is None:
+                continue
+            key = row["collection_id"], column
+            line, value = first.setdefault(key, (number, row[column]))
+            if row[column] != value and key not in told:
+                told.add(key)
+                yield (
+                    f"{table}: in collection {row['collection_id']}, {column} is {str(value)!r} in line {line} and"
+                    f" {str(row[column])!r} in line {number}; {str(value)!r} is used. Give each collection one"
+                    f" {column}, or each study its own collection_id"
+                )
+
+
+def _find_missing_files(table: str, key: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
+    """Name the files that do not exist, with the paths that were looked at."""
+    folder = Path(table).parent.absolute()
+    named = [(number, folder / row[key]) for number, row in zip(numbers, rows, strict=True) if row.get(key)]
+    missing = [(number, path) for number, path in named if not path.is_file()]
     if missing:
-        raise ValueError(
-            f"{table}: the column {', '.join(sorted(missing))} is missing; it needs file, image_id and"
-            f" collection_id, separated by tabs, and has {', '.join(columns or ['nothing'])}"
-        )
-    twice = sorted(name for name, number in Counter(columns).items() if number > 1)
-    if twice:
-        raise ValueError(
-            f"{table}: more than one column is called {', '.join(repr(name) for name in twice)}; rename or remove them"
+        listing = ", ".join(f"{path} (line {number})" for number, path in missing[:MAX_EXAMPLES])
+        more = f" and {len(missing) - MAX_EXAMPLES} more" if len(missing) > MAX_EXAMPLES else ""
+        yield (
+            f"{table}: {len(missing)} of {len(named)} files in the column {key} do not exist: {listing}{more}."
+            " Relative paths start from the table's folder"
         )
 
 
-def _own_record(table: str, line: int, row: Mapping[Any, Any]) -> Record:
-    """Turn a row of the table into the metadata of an image."""
-    if None in row or None in row.values():
-        raise ValueError(
-            f"{table}, line {line}: the row has more or fewer cells than the header; separate cells by single tabs"
-        )
-    ids = {key: _read_id(table, line, key, row[key].strip()) for key in ("image_id", "collection_id")}
-    if not row["file"].strip():
-        raise ValueError(f"{table}, line {line}: the column file is empty; give the path of the map")
-    file = _relative_to_table(table, line, row["file"].strip())
-    record = null_strings_to_none({key: _parse(value) for key, value in row.items()})
-    return record | {"id": ids["image_id"], "collection_id": ids["collection_id"], "file": file}
+def _path(table: str, text: str) -> str:
+    """Read a path as people type it: ``~/`` is the home folder, and Windows separates folders by a backslash."""
+    if text.startswith("~/"):
+        text = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises an error if there is no home folder
+    if "\\" in text and not (Path(table).parent / text).exists():
+        text = text.replace("\\", "/")
+    return text
 
 
 def _read_id(table: str, line: int, key: str, text: str) -> int | str:
@@ -181,14 +247,3 @@ def _relative_to_table(table: str, line: int, file: str) -> str:
         f"{table}, line {line}: {file} lies outside of the table's folder, and its absolute path would be stored in the"
         f" results; write {relative}, or put the table beside the maps"
     )
-
-
-def _parse(text: str) -> Any:
-    text = text.strip()
-    if text in ("", MISSING):
-        return None
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if NUMBER.fullmatch(text):
-        return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
-    return text

@@ -1,6 +1,7 @@
 """Select collections and images by their metadata: criteria, a limit for each collection, a seeded random draw."""
 
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -112,6 +113,8 @@ def select_images(
     passing = [found.passing(collection["id"]) for collection in read]
     kept = [image for images in passing for image in draw(images, random_state)[:max_images_per_collection]]
     selected = kept[:max_images]
+    if len(read) == len(drawn):
+        _warn_of_one_collection(passing, max_images_per_collection)
     limits = [
         step("image", f"{key} {limit}", before, after)
         for key, limit, before, after in (
@@ -130,6 +133,21 @@ def select_images(
             *limits,
         ],
     )
+
+
+def _warn_of_one_collection(passing: list[list[Record]], max_images_per_collection: int | None) -> None:
+    """Warn if all images are in one collection, because its limit is then the limit of the selection."""
+    filled = [images for images in passing if images]
+    if len(filled) == 1 and max_images_per_collection is not None and len(filled[0]) > max_images_per_collection:
+        logging.warning(
+            "all %d images that meet the criteria are in one collection (%s), so"
+            " fetch_metadata.max_images_per_collection takes %d of %d. Set it to null to take all; in a table of your"
+            " own maps, give each study its own collection_id",
+            len(filled[0]),
+            filled[0][0]["collection_id"],
+            max_images_per_collection,
+            len(filled[0]),
+        )
 
 
 class _Found:

@@ -1,10 +1,15 @@
 """Read files with the term weights of images, in the JSON format of Neurosynth's server."""
 
+import functools
 import json
+import logging
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from neurovault_ica.archive.cells import NUMBER
+from neurovault_ica.archive.table_text import decode
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.types import Row
 
@@ -54,8 +59,15 @@ class CheckedTerms(NamedTuple):
     dropped: int
 
 
-def read_answer(path: Path | None) -> Answer:
-    """Read one answer of Neurosynth's decode endpoint."""
+def read_answer(path: Path | None, *, is_own: bool = False) -> Answer:
+    """Read one answer of Neurosynth's decode endpoint, or a file of the same form that the user made.
+
+    Parameters
+    ----------
+    path : Path or None
+    is_own : bool
+        Whether the user made the file. Then it is read as people write it: see `parse_own_weights`.
+    """
     if path is None:
         return Answer({}, "not_given")
     try:
@@ -63,14 +75,25 @@ def read_answer(path: Path | None) -> Answer:
     except FileNotFoundError:
         return Answer({}, "missing_file")
     try:
-        weights, dropped = parse_weights(json.loads(content.decode()))
-    except MALFORMED:
+        if is_own:
+            weights, dropped = parse_own_weights(json.loads(decode(content, path.name)), path)
+        else:
+            weights, dropped = parse_weights(json.loads(content.decode()))
+    except MALFORMED as error:
+        if is_own:
+            reason = error if isinstance(error, ValueError) else "it has another form"
+            logging.warning('%s cannot be read: %s. Write {"data": {"values": {"faces": 0.42}}}', path, reason)
         return Answer({}, "malformed")
     return Answer(weights, None if weights else "no_values", dropped)
 
 
 def find_answer(
-    image_id: Any, path: Path | None, refusal: str | None, locked: Mapping[str, Any] | None
+    image_id: Any,
+    path: Path | None,
+    refusal: str | None,
+    locked: Mapping[str, Any] | None,
+    *,
+    is_own: bool = False,
 ) -> CheckedTerms:
     """Read the term weights of an image and compare them with the lock.
 
@@ -83,8 +106,10 @@ def find_answer(
         Why the server sent no terms in this run.
     locked : mapping or None
         The image's row in the lock.
+    is_own : bool
+        As in `read_answer`.
     """
-    weights, fault, dropped = read_answer(path)
+    weights, fault, dropped = read_answer(path, is_own=is_own)
     sha256, changed = hash_of(path, weights), []
     reason = fault and (refusal or fault)
     if locked is not None and locked["terms_sha256"] is None:
@@ -121,6 +146,44 @@ def parse_weights(answer: Any) -> tuple[Weights, int]:
     return weights, len(values) - len(weights)
 
 
+def parse_own_weights(answer: Any, path: Path) -> tuple[Weights, int]:
+    """Take the weights out of a file of the user.
+
+    Spellings of a word that differ in case or Unicode form are one term, and a weight may be a number in quotes. If
+    two spellings have different weights, the first is used.
+
+    Parameters
+    ----------
+    answer : object
+        The content of the file.
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    weights, dropped
+        As from `parse_weights`. A second spelling does not count as dropped.
+
+    Raises
+    ------
+    One of `MALFORMED`
+        If the file has another form.
+    """
+    weights: Weights = {}
+    dropped = 0
+    for term, typed in answer["data"]["values"].items():
+        name = _fold(term)
+        weight = float(typed) if isinstance(typed, str) and NUMBER.fullmatch(typed.strip()) else typed
+        if not name or not _is_correlation(weight):
+            dropped += 1
+        elif weights.setdefault(name, float(weight)) != weight:
+            logging.warning(
+                "%s: %r is the term %r, which has the weight %s already; %s is not used",
+                path, term, name, weights[name], weight,
+            )  # fmt: skip
+    return weights, dropped
+
+
 def hash_of(path: Path | None, weights: Weights) -> str | None:
     """Compute the SHA-256 checksum of an answer; None if it has no weights."""
     return sha256_of(path) if path and weights else None
@@ -130,6 +193,16 @@ def _clean(term: str) -> str:
     """Turn a term into one line of printable text."""
     text = term if term.isprintable() else "".join(sign if sign.isprintable() else " " for sign in term)
     return " ".join(text.split())
+
+
+@functools.lru_cache(maxsize=100_000)
+def _fold(term: str) -> str:
+    """Return the form that all spellings of a term share: lower case, and one Unicode form (NFKC).
+
+    Characters without width, which word processors insert, are removed.
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", term).lower())
+    return _clean(text if text.isprintable() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf"))
 
 
 def _is_correlation(weight: Any) -> bool:

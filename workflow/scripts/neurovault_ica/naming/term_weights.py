@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from neurovault_ica.runtime.tables import without_guard
 from neurovault_ica.statistics.permuted_collections import fill_missing
 from neurovault_ica.types import Array, Row
 
@@ -61,7 +62,8 @@ def _read_batch(table: str, ids: pd.Index) -> tuple[list[int], list[str], Array]
         position = ids.get_indexer(chunk["image_id"])
         used = chunk[position >= 0]
         term = used["term"].cat.remove_unused_categories().cat
-        columns = np.array([column_of.setdefault(str(name), len(column_of)) for name in term.categories], dtype=int)
+        names = [without_guard(str(name)) for name in term.categories]
+        columns = np.array([column_of.setdefault(name, len(column_of)) for name in names], dtype=int)
         found.append((position[position >= 0], columns[term.codes.to_numpy(int)], used["weight"].to_numpy(float)))
     positions, column, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
     rows, row = np.unique(positions, return_inverse=True)

@@ -12,7 +12,7 @@ from neurovault_ica.statistics.random_maps import FWHM_MM
 
 
 def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Describe how components got their names, and the evidence for them, in one to four paragraphs."""
+    """Describe how components got their names, and the evidence for them, in one to five paragraphs."""
     if not facts["images_with_terms"]:
         start = "**Names.** No image had term weights, so the components have no terms."
         return start + _labels(facts, settings) + _maps(facts) + _decision(facts)

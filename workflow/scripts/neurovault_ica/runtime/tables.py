@@ -26,6 +26,9 @@ csv.field_size_limit(2**31 - 1)
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Marks that change the writing direction of the text around them.
 DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+# A spreadsheet runs a text that begins with one of these signs as a formula. Numbers and signs alone are none.
+FORMULA = re.compile(r"[=+\-@](?!(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$)(?![=+\-@]*$)", re.ASCII)
+GUARDED = re.compile("'+[=+\\-@]")
 
 
 def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
@@ -37,7 +40,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         ``.../<folder>/<name>.tsv``. A batch number at the end (``quality-3.tsv``) does not belong to the name.
     rows : iterable of mappings
         Each has exactly the columns of the table. None, NaN and the empty string become ``n/a``. Text is cut to
-        `MAX_CELL` characters.
+        `MAX_CELL` characters. Text that a spreadsheet would run as a formula is written with an apostrophe before it.
     columns : iterable of str, optional
         Names of the columns; by default, the described ones. Required if the description has a pattern such as
         ``ICA_*``.
@@ -57,7 +60,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         for row in rows:
             if len(row) != len(names):
                 raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
-            writer.writerow([to_text(row[name]) for name in names])
+            writer.writerow([_to_cell(row[name]) for name in names])
     write_json(_sidecar(path), specs)
 
 
@@ -73,7 +76,8 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
     Returns
     -------
     list of dict
-        One for each row. ``n/a`` becomes None; other values get the type in the description.
+        One for each row. ``n/a`` becomes None; other values get the type in the description, and texts lose the
+        apostrophe that `write_table` set.
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
@@ -107,11 +111,22 @@ def column_names(path: str | Path) -> list[str]:
     return list(_describe(Path(path)))
 
 
+def without_guard(text: str) -> str:
+    """Remove the apostrophe that `write_table` set before a text, so that it does not run as a formula."""
+    return text[1:] if text.startswith("'") and GUARDED.match(text) else text
+
+
+def _to_cell(value: Any) -> str:
+    text = to_text(value)
+    # A text that begins like a guarded one gets an apostrophe too, so that reading gives it back.
+    return f"'{text}" if isinstance(value, str) and (FORMULA.match(text) or GUARDED.match(text)) else text
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "integer": int,
     "number": float,
     "boolean": lambda text: text == "true",
-    "string": str,
+    "string": without_guard,
 }
 
 
