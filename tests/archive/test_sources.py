@@ -141,7 +141,7 @@ HEAD = "file\timage_id\tcollection_id"
         (f'{HEAD}\tname\tx\na\t1\t1\tA\t1\nb\t2\t1\t"B\t1\nc\t3\t1\tC"\t1\n', "line 3: a quote is opened before 'B'"),
         # A spreadsheet's line break within a cell.
         (f'{HEAD}\tname\na\t1\t1\t"Faces\nhouses"\nb\t2\t1\tB\n', "line 2: .* remove the line break within the cell"),
-        (f'{HEAD}\tname\tx\na\t1\t1\t"Faces\thouses"\n', r"line 2: the number of fields is not .* \(4, not 5\)"),
+        (f'{HEAD}\tname\tx\na\t1\t1\t"Faces\thouses"\n', r"line 2: the row has more or fewer cells .* \(4, not 5\)"),
         (f'"{HEAD}\na\t1\t1\n', "line 1: a quote is opened before 'file'"),
         (f"{HEAD}\nx\t1\t1\n\n\t\t\nb\t-1\t1\n", "line 5: image_id '-1' is not valid"),
         (f"{HEAD}\t\na\t1\t1\tlost\n", "line 2: 'lost' is in a column without a name"),

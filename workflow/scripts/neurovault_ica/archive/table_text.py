@@ -88,9 +88,8 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
             continue
         if len(cells) != len(columns):
             raise ValueError(
-                f"{table}, line {number}: the number of fields is not the number of columns"
-                f" ({len(cells)}, not {len(columns)}); separate them by one tab each, and write n/a where a value is"
-                " missing"
+                f"{table}, line {number}: the row has more or fewer cells than the header ({len(cells)}, not"
+                f" {len(columns)}); separate cells by single tabs, and write n/a where a value is missing"
             )
         nameless = next((cell for name, cell in zip(columns, cells, strict=True) if cell.strip() and not name), None)
         if nameless is not None:

@@ -87,7 +87,8 @@ def _decision(facts: Mapping[str, Any]) -> str:
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
-    return f"\n\n**Decision.** {named} of {number(facts['components'], 'component')} {have} a significant name ({sources})."
+    components = number(facts["components"], "component")
+    return f"\n\n**Decision.** {named} of {components} {have} a significant name ({sources})."
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
