@@ -37,6 +37,7 @@ def test_tabs_and_line_breaks_in_texts_do_not_split_cells(tmp_path):
         ("=1+2", "'=1+2"), ("+faces", "'+faces"), ("-1 back > 0 back", "'-1 back > 0 back"), ("@SUM(A1)", "'@SUM(A1)"),
         ("'=1", "''=1"), ("'-5", "''-5"), ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"), ("-5", "-5"),
         ("+1.5e-3", "+1.5e-3"), ("-", "-"), ("--", "--"), ("'quoted'", "'quoted'"), ("a=b", "a=b"), ("007", "007"),
+        ("-10 -94 2 (+1); 11 -92 4", "-10 -94 2 (+1); 11 -92 4"), ("-10 A1", "'-10 A1"),
     ],
 )  # fmt: skip
 def test_no_text_runs_as_a_formula_in_a_spreadsheet_and_each_comes_back(tmp_path, text, cell):

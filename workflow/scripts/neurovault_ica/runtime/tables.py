@@ -26,8 +26,11 @@ csv.field_size_limit(2**31 - 1)
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Marks that change the writing direction of the text around them.
 DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
-# A spreadsheet runs a text that begins with one of these signs as a formula. Numbers and signs alone are none.
-FORMULA = re.compile(r"[=+\-@](?!(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$)(?![=+\-@]*$)", re.ASCII)
+# A spreadsheet runs text that begins with one of these signs as a formula.
+FORMULA = re.compile(r"[=+\-@]")
+# Signs alone, numbers, and coordinates such as "-10 -94 2 (+1)" contain no function and no cell, so they are harmless.
+HARMLESS = re.compile(r"[=+\-@]+|[+\-][\d\s.,;()+\-]*([eE][+\-]?\d+)?", re.ASCII)
+# Text that looks as if `write_table` had set its apostrophe.
 GUARDED = re.compile("'+[=+\\-@]")
 
 
@@ -117,9 +120,13 @@ def without_guard(text: str) -> str:
 
 
 def _to_cell(value: Any) -> str:
+    """Write a value as a cell, and set an apostrophe before text that a spreadsheet would run as a formula."""
     text = to_text(value)
-    # A text that begins like a guarded one gets an apostrophe too, so that reading gives it back.
-    return f"'{text}" if isinstance(value, str) and (FORMULA.match(text) or GUARDED.match(text)) else text
+    if not isinstance(value, str):
+        return text
+    is_formula = FORMULA.match(text) and not HARMLESS.fullmatch(text)
+    # Text that looks like guarded text gets an apostrophe too, so that `read_table` returns it unchanged.
+    return f"'{text}" if is_formula or GUARDED.match(text) else text
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
