@@ -6,6 +6,7 @@ in config.yaml, folder in results/, log, benchmark and test.
 
 import os
 import time
+from pathlib import Path
 
 # False if another workflow imports this one. That workflow then decides on folder, configuration and targets.
 IS_MAIN = workflow.modifier.is_main_snakefile()
@@ -31,7 +32,7 @@ try:
     if IS_MAIN:
         configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
     config = configuration.complete(config, ours("config.yaml"))
-    configuration.check_configuration(config)
+    configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     if IS_MAIN and workflow.is_main_process:
         recovery.drop_stale_locks()
         recovery.check_results("logs")

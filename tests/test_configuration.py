@@ -197,3 +197,24 @@ def test_every_key_has_a_comment():
             commented = True
         elif line.startswith("  ") and not line.startswith("   "):
             assert commented, f"config.yaml: no comment for {text}"
+
+
+def test_a_known_configuration_is_not_compared_with_the_schema_again(config, tmp_path, monkeypatch):
+    known = tmp_path / ".snakemake/checked_configuration"
+    monkeypatch.chdir(tmp_path)
+    wrong = complete({"run_ica": {"n_components": "many"}}, ROOT / "config.yaml")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="n_components"):
+            check_configuration(wrong, known_file=known)
+    check_configuration(config, known_file=known)
+    compared = []
+    monkeypatch.setattr("neurovault_ica.configuration._schema_mistakes", lambda given: compared.append(given) or [])
+    check_configuration(config, known_file=known)
+    assert compared == []
+    config["mask_images"]["mask"] = "nowhere.nii.gz"
+    with pytest.raises(ValueError, match=r"file not found: nowhere\.nii\.gz"):
+        check_configuration(config, known_file=known)
+    assert compared == [config]
+    with pytest.raises(ValueError, match=r"file not found: nowhere\.nii\.gz"):
+        check_configuration(config, known_file=known)
+    assert compared == [config]

@@ -3,15 +3,17 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+from __future__ import annotations
+
+import contextlib
 import difflib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
@@ -20,6 +22,9 @@ from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
 # The user chooses the keys in these sections, so an overlay replaces the whole section. Merging {z: 3} into
@@ -62,14 +67,45 @@ def _fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tu
     return filled
 
 
-def check_configuration(config: Mapping[str, Any]) -> None:
-    """Check the whole configuration against the schema.
+def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = None) -> None:
+    """Check the whole configuration: against the schema, for contradictions and for missing files.
+
+    Parameters
+    ----------
+    config : mapping
+    known_file : Path, optional
+        Keeps the checksum of the last configuration that matched the schema. The same configuration is not compared
+        with the schema again, because importing jsonschema would add a tenth of a second to every start.
 
     Raises
     ------
     ValueError
         With one line for each mistake: the key, the value found, and what is expected.
     """
+    checksum = _checksum(config)
+    is_known = known_file is not None and known_file.is_file() and known_file.read_text(encoding="utf-8") == checksum
+    lines = [] if is_known else _schema_mistakes(config)
+    if known_file is not None and not lines and not is_known:
+        # Without it, the next start only takes longer.
+        with contextlib.suppress(OSError):
+            known_file.parent.mkdir(exist_ok=True)
+            known_file.write_text(checksum, encoding="utf-8")
+    if not lines:
+        lines = [*_wrong_terms(config), *_contradictions(config)]
+    if lines:
+        raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _checksum(config: Mapping[str, Any]) -> str:
+    """Compute a checksum of the configuration and of all that its schema is made of."""
+    compared = repr((config, quality_schema(), list(ARCHIVES))).encode("utf-8", errors="backslashreplace")
+    return hashlib.sha256(compared + SCHEMA_FILE.read_bytes()).hexdigest()
+
+
+def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
+    """Compare the configuration with the schema, and describe each mistake in a line."""
+    from jsonschema import Draft202012Validator
+
     schema = _read_yaml(SCHEMA_FILE)
     schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
     *others, last = ARCHIVES
@@ -78,11 +114,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     errors = sorted(
         Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
     )
-    lines = [line for error in errors for line in _explain(error)]
-    if not lines:
-        lines = [*_wrong_terms(config), *_contradictions(config)]
-    if lines:
-        raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+    return [line for error in errors for line in _explain(error)]
 
 
 def mask_file(config: Mapping[str, Any]) -> list[str]:
