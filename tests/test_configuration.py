@@ -206,6 +206,8 @@ def test_a_known_configuration_is_not_compared_with_the_schema_again(config, tmp
     for _ in range(2):
         with pytest.raises(ValueError, match="n_components"):
             check_configuration(wrong, known_file=known)
+    known.parent.mkdir(exist_ok=True)
+    known.write_bytes(b"\xff damaged")
     check_configuration(config, known_file=known)
     compared = []
     monkeypatch.setattr("neurovault_ica.configuration._schema_mistakes", lambda given: compared.append(given) or [])

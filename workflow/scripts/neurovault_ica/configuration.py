@@ -83,7 +83,8 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
         With one line for each mistake: the key, the value found, and what is expected.
     """
     checksum = _checksum(config)
-    is_known = known_file is not None and known_file.is_file() and known_file.read_text(encoding="utf-8") == checksum
+    # Bytes, because a damaged file must not stop the run: it only differs.
+    is_known = known_file is not None and known_file.is_file() and known_file.read_bytes() == checksum.encode()
     lines = [] if is_known else _schema_mistakes(config)
     if known_file is not None and not lines and not is_known:
         # Without it, the next start only takes longer.
