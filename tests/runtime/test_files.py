@@ -8,6 +8,7 @@ import subprocess
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 from neurovault_ica.naming.term_weights import read_term_weights
 from neurovault_ica.runtime.files import HOST, replacing
@@ -137,14 +138,15 @@ def test_an_error_of_a_full_disk_names_the_result(tmp_path, name):
 def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    names = [f"{HOST}-{dead.pid}-a.txt", "away-1-a.txt", "far-2-b.txt", f"{HOST}-{os.getpid()}-c.txt"]
-    left, old, others, ours = (tmp_path / f".part-{name}" for name in names)
-    for path in (left, old, others, ours):
-        path.write_text("half")
-    os.utime(old, (0, 0))
+    this, started = os.getpid(), round(psutil.Process().create_time())
+    left = [f"{HOST}-{dead.pid}.{started}-a.txt", f"{HOST}-{this}.{started - 100}-a.txt", f"{HOST}-{this}-a.txt"]
+    kept = ["far-2.5-b.txt", f"{HOST}-{this}.{started}-c.txt"]
+    for name in [*left, "away-1.5-a.txt", *kept]:
+        (tmp_path / f".part-{name}").write_text("half")
+    os.utime(tmp_path / ".part-away-1.5-a.txt", (0, 0))
     with replacing(tmp_path / "d.txt") as temporary:
         temporary.write_text("whole")
-    assert set(tmp_path.iterdir()) == {others, ours, tmp_path / "d.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {f".part-{name}" for name in kept} | {"d.txt"}
 
 
 def test_compressed_images_contain_no_time_stamp_or_name(tmp_path):

@@ -17,9 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HOST = re.sub(r"\W", "_", platform.node())
 # No write takes this long. An older temporary file was left by a run that was killed, here or on another machine.
 LEFT_AFTER_S = 24 * 3600
+# The system derives the start of a process from the time of day, which is corrected now and then.
+CLOCK_ERROR_S = 2
 # A full or read-only disk, and missing permissions.
 FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
 # numpy's message for an incomplete write. It gives two sizes but no reason; the usual reason is a full disk.
@@ -77,7 +81,7 @@ def temporary_path(path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
-    return path.with_name(f".part-{HOST}-{os.getpid()}-{path.name}")
+    return path.with_name(f".part-{HOST}-{os.getpid()}.{_started(os.getpid())}-{path.name}")
 
 
 @functools.cache
@@ -93,13 +97,19 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _is_running(process: str) -> bool:
+    """Return whether the process that a temporary file is named after is still running."""
+    number, _, start = process.partition(".")
     try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
+        # The system gives the number of an ended process to a new one, so the start has to agree too.
+        return abs(_started(int(number)) - int(start)) <= CLOCK_ERROR_S
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
-    except (PermissionError, OverflowError, ValueError):
-        return True
-    return True
+
+
+@functools.cache
+def _started(number: int) -> int:
+    """Return when a process started, in seconds since 1970."""
+    return round(psutil.Process(number).create_time())
 
 
 def remove_stale(path: str | Path, pattern: str, keep: Iterable[str | Path] = ()) -> None:
