@@ -1,11 +1,11 @@
-"""Write PNG files with Intel's compression library. It takes a tenth of Pillow's time; files are a tenth larger."""
+"""Write PNG files quickly: one filter for all rows, and the fastest compression. Files are a third larger."""
 
 import struct
+import zlib
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 from PIL.PngImagePlugin import putchunk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -41,5 +41,5 @@ def write_png(stream: IO[bytes], pixels: npt.NDArray[np.uint8], *, dpi: int | No
         putchunk(stream, b"pHYs", struct.pack(">2IB", per_metre, per_metre, 1))
     if title:
         putchunk(stream, b"iTXt", b"Title\0\0\0\0\0" + title.encode())
-    putchunk(stream, b"IDAT", isal_zlib.compress(filtered, FASTEST))
+    putchunk(stream, b"IDAT", zlib.compress(filtered.data, FASTEST))
     putchunk(stream, b"IEND")

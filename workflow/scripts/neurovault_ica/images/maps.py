@@ -1,5 +1,6 @@
 """Read and write the maps of all components. Only the voxels of the mask are kept in memory, not the 4-D array."""
 
+import gzip
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -82,7 +83,8 @@ def write_maps(path: str, header: nib.Nifti1Header, volumes: Iterable[Volume]) -
     with (
         replacing(path) as temporary,
         temporary.open("wb") as stream,
-        igzip.IGzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed,
+        # Not Intel's library: on rare occasions it packs the same bytes in another way.
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed,
     ):
         packed.write(header.binaryblock.ljust(header.single_vox_offset, b"\0"))
         for volume in volumes:
