@@ -63,7 +63,7 @@ def test_stability_rows_name_the_largest_collection_of_a_component():
 
 
 SOUND = {
-    "algorithm_label": "FastICA", "iteration": "iteration",
+    "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration",
     "n_components": 20, "converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 18,
     "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1},
 }  # fmt: skip
@@ -76,7 +76,7 @@ SOUND = {
         (
             {"converged": False},
             [
-                "FastICA did not converge within 500 iterations",
+                "FastICA did not converge within 500 iterations; run_ica.algorithm: picard converges more often",
                 "lower run_ica.n_components, or run `snakemake --cores 2 scan_components`",
             ],
         ),

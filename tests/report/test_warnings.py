@@ -9,7 +9,7 @@ SOUND = {
     "n_significant_maps": None, "n_peaks": 3,
 }  # fmt: skip
 CALM = {
-    "algorithm_label": "FastICA", "iteration": "iteration", "converged": True, "max_iter": 500,
+    "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration", "converged": True, "max_iter": 500,
     "n_restarts": 20, "n_restarts_converged": 19,
 }  # fmt: skip
 
@@ -36,6 +36,7 @@ def test_every_problem_of_a_run_gives_a_warning():
     ]
     worried = CALM | {"converged": False, "n_restarts_converged": 12}
     found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
+    assert "Set run_ica.algorithm: picard" in found[0]
     assert [line.split(":")[0] for line in found] == [
         "FastICA did not converge in 500 iterations",
         "8 of 20 restarts did not converge.",

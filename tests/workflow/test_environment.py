@@ -62,7 +62,13 @@ def imports_of(path):
 
 def test_conda_environment_has_what_the_scripts_import():
     environment = (ROOT / "envs/neurovault_ica.yaml").read_text()
-    module_of = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "isal": "python-isal"}
+    module_of = {
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+        "PIL": "pillow",
+        "isal": "python-isal",
+        "picard": "python-picard",
+    }
     imported = {name for path in (ROOT / "workflow/scripts").rglob("*.py") for name in imports_of(path)}
     third_party = imported - {"neurovault_ica"} - set(sys.stdlib_module_names)
     for module in third_party:

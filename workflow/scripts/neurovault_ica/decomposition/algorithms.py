@@ -6,13 +6,11 @@ import numpy as np
 
 from neurovault_ica.decomposition.fastica import FASTICA
 from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize
+from neurovault_ica.decomposition.picard import PICARD
 from neurovault_ica.types import Real
 
 # Values of run_ica.algorithm. The schema of the configuration lists the same names.
-ALGORITHMS: dict[str, Algorithm] = {"fastica": FASTICA}
-# Largest number of iterations on a sample of the voxels. A run that has not converged by then usually oscillates, and
-# more iterations change nothing.
-MAX_SAMPLE_ITER = 100
+ALGORITHMS: dict[str, Algorithm] = {"fastica": FASTICA, "picard": PICARD}
 
 
 class Settings(NamedTuple):
@@ -26,7 +24,7 @@ class Settings(NamedTuple):
     @property
     def max_sample_iter(self) -> int:
         """Largest number of iterations on a sample of the voxels."""
-        return min(self.max_iter, MAX_SAMPLE_ITER)
+        return min(self.max_iter, ALGORITHMS[self.algorithm].max_sample_iter or self.max_iter)
 
     @property
     def is_orthogonal(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.decomposition.consensus import Consensus, many_unconverged
 from neurovault_ica.decomposition.stability import Stability
 from neurovault_ica.types import Real
@@ -88,8 +89,10 @@ def explain_problems(summary: Mapping[str, Any]) -> list[str]:
     n_unconverged, n_lost = n_restarts - summary["n_restarts_converged"], summary["n_flagged"]["not_reproduced"]
     found = []
     if not summary["converged"]:
+        alternative = ALGORITHMS[summary["algorithm"]].alternative
         found.append(
             f"{summary['algorithm_label']} did not converge within {summary['max_iter']} {summary['iteration']}s"
+            + (f"; run_ica.algorithm: {alternative} converges more often" if alternative else "")
         )
     if many_unconverged(n_restarts, summary["n_restarts_converged"]):
         found.append(f"{n_unconverged} of {n_restarts} restarts did not converge")

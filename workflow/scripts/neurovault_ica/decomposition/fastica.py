@@ -7,11 +7,14 @@ time. Sums are in double precision; otherwise, symmetric decorrelation may fail 
 
 import numpy as np
 
-from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize
+from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize, random_start
 from neurovault_ica.types import Real
 
 # Voxels read at a time. A block of 20 components takes 160 kB, which fits into the cache of common processors.
 CACHED_VOXELS = 2048
+# Largest number of iterations on a sample of the voxels. A run that has not converged by then usually oscillates, and
+# more iterations change nothing.
+MAX_SAMPLE_ITER = 100
 
 
 def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None = None) -> Solution:
@@ -35,7 +38,7 @@ def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None 
         `R` is orthogonal.
     """
     if start is None:
-        start = np.random.RandomState(seed).normal(size=(len(Z), len(Z))).astype(Z.dtype)
+        start = random_start(Z, seed)
     R = orthogonalize(start.astype(np.float64))
     for n_iter in range(1, max_iter + 1):
         before, R = R, orthogonalize(_update(R, Z))
@@ -67,4 +70,6 @@ FASTICA = Algorithm(
     iteration="iteration",
     is_orthogonal=True,
     find_rows=rotate,
+    max_sample_iter=MAX_SAMPLE_ITER,
+    alternative="picard",
 )

@@ -47,6 +47,13 @@ class Algorithm(NamedTuple):
     iteration: str  # what one iteration is called, in the singular
     is_orthogonal: bool  # whether the rows of R are orthonormal, so that the component maps are uncorrelated
     find_rows: FindRows
+    max_sample_iter: int | None = None  # largest number of iterations on a sample of the voxels; None: max_iter
+    alternative: str | None = None  # an algorithm that converges where this one does not
+
+
+def random_start(Z: Real, seed: int) -> Real:
+    """Draw the start of a run as scikit-learn's FastICA draws it, with the shape (n_components, n_components)."""
+    return np.random.RandomState(seed).normal(size=(len(Z), len(Z))).astype(Z.dtype)
 
 
 def orthogonalize(W: Real) -> Real:

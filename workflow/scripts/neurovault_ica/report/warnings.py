@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import UNTESTED
 from neurovault_ica.report.text import percent
@@ -50,10 +51,12 @@ def find_warnings(
 def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
     found = []
     if not decomposition["converged"]:
+        alternative = ALGORITHMS[decomposition["algorithm"]].alternative
         found.append(
             f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
-            f" {decomposition['iteration']}s: another seed may give different components. The images probably do not"
-            " support this many components. Lower run_ica.n_components, or raise run_ica.max_iter."
+            f" {decomposition['iteration']}s: another seed may give different components."
+            + (f" Set run_ica.algorithm: {alternative}, which converges more often." if alternative else "")
+            + " If that does not help, the images do not support this many components: lower run_ica.n_components."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):
