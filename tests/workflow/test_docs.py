@@ -16,7 +16,7 @@ CODE_PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.(?:py|smk|jinja|md|yaml|json
 # Files that the walks of CONTRIBUTING.md create.
 NEW_FILES = {
     "archive/study_folders.py", "tests/archive/test_study_folders.py",
-    "decomposition/picard.py", "tests/decomposition/test_picard.py",
+    "decomposition/infomax.py", "tests/decomposition/test_infomax.py",
     "naming/studies.py", "tests/naming/test_studies.py",
     "figures/subjects.py",
 }  # fmt: skip
