@@ -16,9 +16,14 @@ HOME = workflow.current_basedir.get_path_or_uri(secret_free=True)
 include: "workflow/rules/common.smk"
 
 
-if IS_MAIN and os.path.exists("config.yaml"):
+CONFIG_FILES = [file for file in ["config.yaml"] if IS_MAIN and os.path.exists(file)]
 
-    configfile: "config.yaml"
+with plain_errors():
+    layers = overlays.read_layers(CONFIG_FILES, workflow.config_settings) if IS_MAIN else []
+
+for file in CONFIG_FILES:
+
+    configfile: file
 
 
 report: "workflow/report/page.rst"
@@ -28,16 +33,13 @@ report: "workflow/report/page.rst"
 container: "neurovault_ica.sif"
 
 
-try:
-    if IS_MAIN:
-        configuration.replace_mappings(config, workflow.config_settings.overwrite_config)
+with plain_errors():
+    overlays.lay_over(config, layers)
     config = configuration.complete(config, ours("config.yaml"))
     configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     if IS_MAIN and workflow.is_main_process:
         recovery.drop_stale_locks()
         recovery.check_results("logs")
-except (RuntimeError, ValueError) as error:
-    raise WorkflowError(str(error)) from None
 
 LOCK = config["archive"]["lock"] or []
 ARCHIVE = open_archive(config["archive"])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.configuration import check_configuration, complete, replace_mappings
+from neurovault_ica.configuration import check_configuration, complete
 
 
 @pytest.fixture
@@ -155,17 +155,6 @@ def test_every_mistake_is_listed_at_once(config):
     config["batches"] = "four"
     with pytest.raises(ValueError, match=r"(?s)batches.*run_ica\.tol"):
         check_configuration(config)
-
-
-def test_overlay_replaces_free_mappings_whole(config):
-    before = copy.deepcopy(config)
-    overlay = {"fetch_metadata": {"image_terms": {}}, "plot_components": {"threshold": {"z": 3}}}
-    # Snakemake has merged both.
-    config["plot_components"]["threshold"] = {"percentile": 90, "z": 3}
-    replace_mappings(config, overlay)
-    assert config["fetch_metadata"]["image_terms"] == {}
-    assert config["plot_components"]["threshold"] == {"z": 3}
-    assert config["fetch_metadata"]["collection_terms"] == before["fetch_metadata"]["collection_terms"]
 
 
 def test_missing_keys_get_their_defaults(config):

@@ -3,6 +3,7 @@
 Reads: the package neurovault_ica, which lies in the folder of the scripts. Writes: nothing.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -69,6 +70,17 @@ def page_figures(*figure_rules):
     return dict(named)
 
 
+@contextlib.contextmanager
+def plain_errors():
+    """Stop at an error with its message alone. Snakemake would add a traceback and a line of the Snakefile."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if IS_MAIN:
+            sys.exit(str(error))
+        raise WorkflowError(str(error)) from None
+
+
 def loaded_modules():
     """List the loaded modules of any package with the name of ours."""
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
@@ -83,12 +95,19 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
     )
 
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
-FOR_SNAKEFILE = ["configuration", "archive/archive", "runtime/recovery", "runtime/resources", "runtime/tables"]
+FOR_SNAKEFILE = [
+    "configuration",
+    "overlays",
+    "archive/archive",
+    "runtime/recovery",
+    "runtime/resources",
+    "runtime/tables",
+]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
-from neurovault_ica import configuration
+from neurovault_ica import configuration, overlays
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.resources import growing

@@ -13,57 +13,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_files import explain_problem, input_files
+from neurovault_ica.overlays import expand_paths, fill_in, read_file
 from neurovault_ica.runtime.files import package_file
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
-# The user chooses the keys in these sections, so an overlay replaces the whole section. Merging {z: 3} into
-# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
-REPLACED_WHOLE = (
-    ("fetch_metadata", "collection_terms"),
-    ("fetch_metadata", "image_terms"),
-    ("plot_components", "threshold"),
-)
-
-
-def replace_mappings(config: dict[str, Any], overlay: Mapping[str, Any]) -> None:
-    """Replace the sections with free keys in `config` by those of `overlay`, in place.
-
-    Snakemake has already merged `overlay`, the configuration of the command line, into `config`.
-    """
-    for section, key in REPLACED_WHOLE:
-        given = overlay.get(section)
-        if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
-            config[section][key] = given[key]
 
 
 def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
-    """Return a copy of `config` with missing keys filled in from `defaults_file`, the config.yaml of this workflow."""
-    defaults = _read_yaml(Path(defaults_file))
-    return _fill_in(config, defaults, place=())
+    """Return a copy of `config` with missing keys filled in from `defaults_file`, the config.yaml of this workflow.
 
-
-def _read_yaml(file: Path) -> Any:
-    """Read a YAML file, with libyaml if available: PyYAML's own loader would add 50 ms per file to every start."""
-    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def _fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tuple[str, ...]) -> dict[str, Any]:
-    filled = {**defaults, **given}
-    for key, value in given.items():
-        default = defaults.get(key)
-        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in REPLACED_WHOLE:
-            filled[key] = _fill_in(value, default, place=(*place, key))
+    A ``~`` at the beginning of a path becomes the home folder.
+    """
+    filled = fill_in(config, read_file(defaults_file))
+    expand_paths(filled)
     return filled
 
 
@@ -107,7 +78,7 @@ def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
     """Compare the configuration with the schema, and describe each mistake in a line."""
     from jsonschema import Draft202012Validator
 
-    schema = _read_yaml(SCHEMA_FILE)
+    schema = read_file(SCHEMA_FILE)
     schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
     *others, last = ARCHIVES
     source = {"description": f"{', '.join(others)} or {last}", "enum": list(ARCHIVES)}

@@ -1,0 +1,119 @@
+"""Configuration files are laid over each other in their order, and a broken file is named."""
+
+import json
+
+import pytest
+from neurovault_ica.overlays import expand_paths, lay_over, read_file, read_layers
+from snakemake.settings.types import ConfigSettings
+from snakemake.utils import update_config
+from workflow_runs import ROOT
+
+PRESET = ROOT / "presets/nilearn_example.yaml"
+
+
+def merged(tmp_path, *texts, config=None, base="config.yaml", **options):
+    """Merge files as Snakemake and the Snakefile do."""
+    files = []
+    for number, text in enumerate(texts):
+        if isinstance(text, str):
+            files.append(tmp_path / f"{number}.yaml")
+            files[-1].write_text(text)
+        else:
+            files.append(text)
+    settings = ConfigSettings(configfiles=files, config=config or {}, **options)
+    found = read_file(ROOT / base)
+    update_config(found, settings.overwrite_config)
+    lay_over(found, read_layers([ROOT / base], settings))
+    return found
+
+
+def test_a_file_replaces_sections_with_free_keys(tmp_path):
+    found = merged(tmp_path, "fetch_metadata: {image_terms: {}}\nplot_components: {threshold: {z: 3}}")
+    assert found["fetch_metadata"]["image_terms"] == {}
+    assert found["plot_components"]["threshold"] == {"z": 3}
+    defaults = read_file(ROOT / "config.yaml")
+    assert found["fetch_metadata"]["collection_terms"] == defaults["fetch_metadata"]["collection_terms"]
+
+
+def test_the_users_file_replaces_the_sections_of_a_preset(tmp_path):
+    preset = read_file(PRESET)
+    assert preset["fetch_metadata"]["image_terms"], "the preset has conditions to replace"
+    found = merged(
+        tmp_path, PRESET, "fetch_metadata: {image_terms: {}}\nplot_components: {threshold: {z: 3}}\nbatches: 2"
+    )
+    assert found["fetch_metadata"]["image_terms"] == {}
+    assert found["fetch_metadata"]["collection_terms"] == preset["fetch_metadata"]["collection_terms"]
+    assert found["plot_components"]["threshold"] == {"z": 3}
+    assert found["run_ica"]["n_restarts"] == preset["run_ica"]["n_restarts"]
+
+
+def test_the_last_of_several_files_that_gives_a_section_counts(tmp_path):
+    texts = ["plot_components: {threshold: {z: 3}}", "plot_components: {threshold: {mixture: 0.5}}", "batches: 3"]
+    assert merged(tmp_path, *texts)["plot_components"]["threshold"] == {"mixture": 0.5}
+    assert merged(tmp_path, *texts[::-1])["plot_components"]["threshold"] == {"z": 3}
+
+
+def test_the_command_line_is_laid_over_all_files(tmp_path):
+    line = {"fetch_metadata": {"image_terms": {"modality": "MEG"}}}
+    found = merged(tmp_path, PRESET, "fetch_metadata: {image_terms: {}}", config=line)
+    assert found["fetch_metadata"]["image_terms"] == {"modality": "MEG"}
+
+
+def test_without_the_workflows_own_file_its_sections_do_not_count():
+    settings = ConfigSettings(configfiles=[PRESET], replace_workflow_config=True)
+    assert read_layers([ROOT / "config.yaml"], settings)[:-1] == [read_file(PRESET)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"run_ica:\n\ttol: 1\n", "line 2: a line is indented with a tab; YAML accepts only spaces"),
+        (b"run_ica:\n  tol: 1\n  tol: 2\n", "line 3: tol is set twice"),
+        (b"run_ica: [1\nbatches: 2\n", "line 2: did not find expected"),
+        (b"just words\n", "no sections found"),
+        (b"- archive\n", "no sections found"),
+        (b"archive: \xff\n", "save the file as UTF-8 text"),
+    ],
+)
+def test_a_broken_file_is_named_with_the_line(tmp_path, content, message):
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"mine\.yaml.*{message}"):
+        read_file(tmp_path / "mine.yaml")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ValueError, match=f"{path}.*give the path of a YAML file"):
+            read_file(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfbatches: 2\r\nlog_level: info\r\n", b'{"batches": 2, "log_level": "info"}']
+)
+def test_files_of_other_systems_and_json_are_read(tmp_path, content):
+    (tmp_path / "mine.yaml").write_bytes(content)
+    assert read_file(tmp_path / "mine.yaml") == {"batches": 2, "log_level": "info"}
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    (tmp_path / "mine.yaml").write_text("# nothing yet\n")
+    assert read_file(tmp_path / "mine.yaml") == {}
+
+
+def test_a_tilde_becomes_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = read_file(ROOT / "config.yaml")
+    config["archive"] |= {"data_dir": "~/data", "lock": "~/my run/images.lock.tsv"}
+    config["fetch_metadata"]["image_filter"] = "~/filters.py:keep"
+    config["match_networks"]["reference"] = "smith_2009_rsn10"
+    before = json.loads(json.dumps(config))
+    expand_paths(config)
+    assert config["archive"]["data_dir"] == "/home/ada/data"
+    assert config["archive"]["lock"] == "/home/ada/my run/images.lock.tsv"
+    assert config["fetch_metadata"]["image_filter"] == "/home/ada/filters.py:keep"
+    assert config["match_networks"] == before["match_networks"]
+
+
+def test_an_unknown_user_is_named():
+    with pytest.raises(ValueError, match=r"archive\.data_dir: ~nobody_here/x: .*; write the path without ~"):
+        expand_paths({"archive": {"data_dir": "~nobody_here/x"}})

@@ -1,0 +1,147 @@
+"""Lay configuration files over each other, in their order, and fill in what they leave out.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# The user chooses the keys in these sections, so each file replaces the whole section. Merging {z: 3} into
+# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
+REPLACED_WHOLE = (
+    ("fetch_metadata", "collection_terms"),
+    ("fetch_metadata", "image_terms"),
+    ("plot_components", "threshold"),
+)
+# Keys whose values may be paths. Other values of these keys, such as the name of an atlas, do not begin with ~.
+PATHS = (
+    ("archive", "data_dir"),
+    ("archive", "table"),
+    ("archive", "lock"),
+    ("fetch_metadata", "collection_filter"),
+    ("fetch_metadata", "image_filter"),
+    ("mask_images", "mask"),
+    ("project_terms", "term_maps"),
+    ("match_networks", "reference"),
+    ("plot_components", "atlas"),
+    ("plot_components", "atlas_names"),
+)
+# PyYAML's own loader would add 50 ms per file to every start, so use libyaml if it is there.
+FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depends on the machine
+    """Refuses a mapping with the same key twice. Plain YAML would keep the last value in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Build a mapping; raise `yaml.YAMLError` at the second of two equal keys."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen and isinstance(key_node.value, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value} is set twice", key_node.start_mark
+                )
+            if isinstance(key_node.value, str):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_file(file: str | Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises
+    ------
+    ValueError
+        If it is not YAML (with file, line and column), has a key twice, or is not a mapping of sections.
+    """
+    try:
+        text = Path(file).read_bytes()
+        content = yaml.load(text, Loader=UniqueKeysLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}{_explain(error, text)}") from None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; give the path of a YAML file") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: no sections found; a configuration is written as `section:` and its keys below it")
+    return content
+
+
+def _explain(error: yaml.YAMLError, text: bytes) -> str:
+    """Describe an error of YAML, with its line. Tabs get a sentence, because YAML's own does not name them."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    if mark is None:
+        return f": {' '.join(problem.split())}; save the file as UTF-8 text"
+    # An error may be noticed one line after its cause.
+    lines = text.splitlines()[max(mark.line - 1, 0) : mark.line + 1]
+    if any(line[: len(line) - len(line.lstrip())].count(b"\t") for line in lines):
+        problem = "a line is indented with a tab; YAML accepts only spaces"
+    return f", line {mark.line + 1}: {problem}"
+
+
+def read_layers(workflow_files: Sequence[str], settings: Any) -> list[Mapping[str, Any]]:
+    """Read what Snakemake merges into the configuration.
+
+    Parameters
+    ----------
+    workflow_files : sequence of path
+        The files that the workflow itself names: config.yaml, if there is one.
+    settings : snakemake.settings.types.ConfigSettings
+        The options ``--configfile``, ``--config`` and ``--replace-workflow-config``.
+
+    Raises
+    ------
+    ValueError
+        As for `read_file`.
+    """
+    own = [read_file(file) for file in workflow_files]
+    kept = [] if settings.replace_workflow_config and (settings.configfiles or settings.config) else own
+    return [*kept, *(read_file(file) for file in settings.configfiles), settings.config]
+
+
+def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Let the last layer that gives one of the sections with free keys replace it whole, in place.
+
+    Parameters
+    ----------
+    config : dict
+        All layers, as merged key by key by Snakemake.
+    layers : sequence of mapping
+        The contents of config.yaml, of each file of ``--configfile``, and of ``--config``, in this order.
+    """
+    for section, key in REPLACED_WHOLE:
+        for layer in layers:
+            given = layer.get(section)
+            if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
+                config[section][key] = given[key]
+
+
+def expand_paths(config: dict[str, Any]) -> None:
+    """Replace a ``~`` at the beginning of each path by the home folder, in place.
+
+    Raises
+    ------
+    ValueError
+        If there is no such user, or no home folder.
+    """
+    for section, key in PATHS:
+        value = config[section].get(key) if isinstance(config.get(section), dict) else None
+        if isinstance(value, str) and value.startswith("~"):
+            try:
+                config[section][key] = str(Path(value).expanduser())
+            except RuntimeError as error:
+                raise ValueError(f"{section}.{key}: {value}: {error}; write the path without ~") from None
+
+
+def fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a copy of a configuration with missing keys filled in from the defaults."""
+    filled = {**defaults, **given}
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in REPLACED_WHOLE:
+            filled[key] = fill_in(value, default, place=(*place, key))
+    return filled
