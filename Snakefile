@@ -19,11 +19,11 @@ include: "workflow/rules/common.smk"
 CONFIG_FILES = [file for file in ["config.yaml"] if IS_MAIN and os.path.exists(file)]
 
 with plain_errors():
-    layers = overlays.read_layers(CONFIG_FILES, workflow.config_settings) if IS_MAIN else []
+    layers = read_layers(CONFIG_FILES, workflow.config_settings) if IS_MAIN else []
 
-for file in CONFIG_FILES:
+if CONFIG_FILES:
 
-    configfile: file
+    configfile: "config.yaml"
 
 
 report: "workflow/report/page.rst"
@@ -34,7 +34,7 @@ container: "neurovault_ica.sif"
 
 
 with plain_errors():
-    overlays.lay_over(config, layers)
+    configuration.replace_mappings(config, layers)
     config = configuration.complete(config, ours("config.yaml"))
     configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     if IS_MAIN and workflow.is_main_process:

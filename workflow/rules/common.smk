@@ -97,8 +97,8 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
 FOR_SNAKEFILE = [
     "configuration",
-    "overlays",
     "archive/archive",
+    "runtime/layers",
     "runtime/recovery",
     "runtime/resources",
     "runtime/tables",
@@ -107,9 +107,10 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
-from neurovault_ica import configuration, overlays
+from neurovault_ica import configuration
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.runtime import recovery
+from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels
 

@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,13 +19,39 @@ from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_files import explain_problem, input_files
-from neurovault_ica.overlays import expand_paths, fill_in, read_file
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.layers import expand_paths, fill_in, lay_over, read_file
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
+
+# The user chooses the keys in these sections, so each file replaces the whole section. Merging {z: 3} into
+# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
+REPLACED_WHOLE = (
+    ("fetch_metadata", "collection_terms"),
+    ("fetch_metadata", "image_terms"),
+    ("plot_components", "threshold"),
+)
+# Keys whose values may be paths. Other values of these keys, such as the name of an atlas, do not begin with ~.
+PATHS = (
+    ("archive", "data_dir"),
+    ("archive", "table"),
+    ("archive", "lock"),
+    ("fetch_metadata", "collection_filter"),
+    ("fetch_metadata", "image_filter"),
+    ("mask_images", "mask"),
+    ("project_terms", "term_maps"),
+    ("match_networks", "reference"),
+    ("plot_components", "atlas"),
+    ("plot_components", "atlas_names"),
+)
+
+
+def replace_mappings(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Let each layer replace the sections with free keys in `config` whole, in place; see `lay_over`."""
+    lay_over(config, layers, REPLACED_WHOLE)
 
 
 def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
@@ -33,8 +59,8 @@ def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, 
 
     A ``~`` at the beginning of a path becomes the home folder.
     """
-    filled = fill_in(config, read_file(defaults_file))
-    expand_paths(filled)
+    filled = fill_in(config, read_file(defaults_file), REPLACED_WHOLE)
+    expand_paths(filled, PATHS)
     return filled
 
 

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from neurovault_ica.overlays import expand_paths, lay_over, read_file, read_layers
+from neurovault_ica.configuration import PATHS, replace_mappings
+from neurovault_ica.runtime.layers import expand_paths, read_file, read_layers
 from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 from workflow_runs import ROOT
@@ -23,7 +24,7 @@ def merged(tmp_path, *texts, config=None, base="config.yaml", **options):
     settings = ConfigSettings(configfiles=files, config=config or {}, **options)
     found = read_file(ROOT / base)
     update_config(found, settings.overwrite_config)
-    lay_over(found, read_layers([ROOT / base], settings))
+    replace_mappings(found, read_layers([ROOT / base], settings))
     return found
 
 
@@ -107,7 +108,7 @@ def test_a_tilde_becomes_the_home_folder(monkeypatch):
     config["fetch_metadata"]["image_filter"] = "~/filters.py:keep"
     config["match_networks"]["reference"] = "smith_2009_rsn10"
     before = json.loads(json.dumps(config))
-    expand_paths(config)
+    expand_paths(config, PATHS)
     assert config["archive"]["data_dir"] == "/home/ada/data"
     assert config["archive"]["lock"] == "/home/ada/my run/images.lock.tsv"
     assert config["fetch_metadata"]["image_filter"] == "/home/ada/filters.py:keep"
@@ -116,4 +117,4 @@ def test_a_tilde_becomes_the_home_folder(monkeypatch):
 
 def test_an_unknown_user_is_named():
     with pytest.raises(ValueError, match=r"archive\.data_dir: ~nobody_here/x: .*; write the path without ~"):
-        expand_paths({"archive": {"data_dir": "~nobody_here/x"}})
+        expand_paths({"archive": {"data_dir": "~nobody_here/x"}}, PATHS)

@@ -3,32 +3,13 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-# The user chooses the keys in these sections, so each file replaces the whole section. Merging {z: 3} into
-# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
-REPLACED_WHOLE = (
-    ("fetch_metadata", "collection_terms"),
-    ("fetch_metadata", "image_terms"),
-    ("plot_components", "threshold"),
-)
-# Keys whose values may be paths. Other values of these keys, such as the name of an atlas, do not begin with ~.
-PATHS = (
-    ("archive", "data_dir"),
-    ("archive", "table"),
-    ("archive", "lock"),
-    ("fetch_metadata", "collection_filter"),
-    ("fetch_metadata", "image_filter"),
-    ("mask_images", "mask"),
-    ("project_terms", "term_maps"),
-    ("match_networks", "reference"),
-    ("plot_components", "atlas"),
-    ("plot_components", "atlas_names"),
-)
+Key = tuple[str, str]  # a section of the configuration, and a key in it
 # PyYAML's own loader would add 50 ms per file to every start, so use libyaml if it is there.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -103,8 +84,8 @@ def read_layers(workflow_files: Sequence[str], settings: Any) -> list[Mapping[st
     return [*kept, *(read_file(file) for file in settings.configfiles), settings.config]
 
 
-def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
-    """Let the last layer that gives one of the sections with free keys replace it whole, in place.
+def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> None:
+    """Let the last layer that has one of `keys` replace its whole value, in place.
 
     Parameters
     ----------
@@ -112,23 +93,24 @@ def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> Non
         All layers, as merged key by key by Snakemake.
     layers : sequence of mapping
         The contents of config.yaml, of each file of ``--configfile``, and of ``--config``, in this order.
+    keys : iterable of (section, key)
     """
-    for section, key in REPLACED_WHOLE:
+    for section, key in keys:
         for layer in layers:
             given = layer.get(section)
             if isinstance(given, Mapping) and key in given and isinstance(config.get(section), dict):
                 config[section][key] = given[key]
 
 
-def expand_paths(config: dict[str, Any]) -> None:
-    """Replace a ``~`` at the beginning of each path by the home folder, in place.
+def expand_paths(config: dict[str, Any], keys: Iterable[Key]) -> None:
+    """Replace a ``~`` at the beginning of the values of `keys` by the home folder, in place.
 
     Raises
     ------
     ValueError
         If there is no such user, or no home folder.
     """
-    for section, key in PATHS:
+    for section, key in keys:
         value = config[section].get(key) if isinstance(config.get(section), dict) else None
         if isinstance(value, str) and value.startswith("~"):
             try:
@@ -137,11 +119,17 @@ def expand_paths(config: dict[str, Any]) -> None:
                 raise ValueError(f"{section}.{key}: {value}: {error}; write the path without ~") from None
 
 
-def fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], *, place: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a copy of a configuration with missing keys filled in from the defaults."""
+def fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], whole: Collection[Key]) -> dict[str, Any]:
+    """Return a copy of a configuration with missing keys filled in from the defaults, except below the keys `whole`."""
+    return _fill_in(given, defaults, whole, place=())
+
+
+def _fill_in(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], whole: Collection[Key], *, place: tuple[str, ...]
+) -> dict[str, Any]:
     filled = {**defaults, **given}
     for key, value in given.items():
         default = defaults.get(key)
-        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in REPLACED_WHOLE:
-            filled[key] = fill_in(value, default, place=(*place, key))
+        if isinstance(value, Mapping) and isinstance(default, Mapping) and (*place, key) not in whole:
+            filled[key] = _fill_in(value, default, whole, place=(*place, key))
     return filled
