@@ -18,6 +18,29 @@ def test_default_configuration_is_valid(config):
     check_configuration(config)
 
 
+def test_a_short_lock_is_too_few_images(config, tmp_path):
+    lock = tmp_path / "images.lock.tsv"
+    lock.write_text("image_id\n" + "1\n" * 11)
+    config["archive"]["lock"] = str(lock)
+    config["fetch_metadata"]["max_images"] = 5
+    with pytest.raises(ValueError, match=rf"there are only 11 \(lines of archive\.lock {lock}\)"):
+        check_configuration(config)
+    lock.write_text("image_id\n" + "1\n" * 12)
+    check_configuration(config)
+
+
+@pytest.mark.parametrize("source", ["offline", "neurovault"])
+@pytest.mark.parametrize("given", ["data/neurovault", "data/neurovault/collection_3", "."])
+def test_a_cache_that_is_one_level_off_is_found(config, tmp_path, monkeypatch, source, given):
+    (tmp_path / "data/neurovault/collection_3").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config["archive"] |= {"source": source, "data_dir": given}
+    with pytest.raises(ValueError, match=r"archive\.data_dir: .*; did you mean data\?$"):
+        check_configuration(config)
+    config["archive"]["data_dir"] = "data"
+    check_configuration(config)
+
+
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     (tmp_path / "data" / "neurovault").mkdir(parents=True)
@@ -55,8 +78,10 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
             "match_networks.reference",
             "smith_2009_rsn",
             'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor an atlas of'
-            " networks that nilearn can fetch; did you mean smith_2009_rsn70? known atlases: smith_2009_rsn10,",
+            " networks that nilearn can fetch; did you mean smith_2009_rsn10? known atlases: smith_2009_rsn10,",
         ),
+        ("match_networks.reference", "yeo", "did you mean yeo_2011_7? known atlases: "),
+        ("match_networks.reference", "Schaefer", "did you mean schaefer_2018_100? known atlases: "),
         ("match_networks.reference", "harvard_oxford", "known atlases: smith_2009_rsn10, smith_2009_rsn20"),
         ("match_networks.reference", "mine.nii.gz", "match_networks.reference: file not found: mine.nii.gz"),
         ("project_terms.term_maps", "", 'project_terms.term_maps: "" is not valid; expected: the path of a folder of'),
@@ -67,6 +92,12 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("fetch_metadata.image_filter", "keep", 'image_filter: "keep" is not valid; expected: file.py:function'),
         ("fetch_metadata.image_ids", [], "fetch_metadata.image_ids: [] is not valid"),
         ("fetch_metadata", None, "fetch_metadata: null is not valid"),
+        (
+            "fetch_metadata.max_images",
+            11,
+            "run_ica.n_components: 12 components need at least as many images, but there",
+        ),
+        ("fetch_metadata.image_ids", [1, 2, 3], "only 3 (images in fetch_metadata.image_ids); lower n_components"),
         ("batches", 0, "batches: 0 is not valid; expected: a whole number, 1 to 10000"),
     ],
 )

@@ -63,7 +63,9 @@ def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}]})
     with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 1 of 1 collections'):
         fetch(data_dir, collection_terms={"DOI": "10.1/nobody"})
-    with pytest.raises(RuntimeError, match='"map_type = F map" dropped the last 1 of 1 images'):
+    with pytest.raises(RuntimeError, match='"map_type not_equal Z map" dropped the last 1 of 1 images'):
+        fetch(data_dir, image_terms={"map_type": {"not_equal": "Z map"}})
+    with pytest.raises(ValueError, match=r"no image has the value F map; values that there are: Z map \(1\)"):
         fetch(data_dir, image_terms={"map_type": "F map"})
 
 

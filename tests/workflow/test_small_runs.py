@@ -96,7 +96,10 @@ def test_an_empty_filter_in_an_overlay_removes_the_default(tmp_path, small_archi
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"fetch_metadata": {"image_terms": {"map_type": "F map"}}}, 'no image is left: "map_type = F map" dropped'),
+        (
+            {"fetch_metadata": {"image_terms": {"map_type": "F map"}}},
+            "no image has the value F map; values",
+        ),
         ({"run_ica": {"n_components": 30}}, "24 images are left, but run_ica.n_components is 30"),
         ({"mask_images": {"mask": "empty.nii.gz"}}, "empty.nii.gz"),
     ],

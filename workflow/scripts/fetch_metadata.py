@@ -11,6 +11,7 @@ from neurovault_ica.archive.fields import check_fields
 from neurovault_ica.archive.filters import collection_criteria, explicit_collections, image_criteria
 from neurovault_ica.archive.lock import locked_selection
 from neurovault_ica.archive.metadata_tables import write_collections, write_images
+from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.selection import choose, select_images
 from neurovault_ica.archive.steps import Step, count_damaged, log_steps, require_images, step
 from neurovault_ica.runtime.log import log_to
@@ -102,6 +103,9 @@ def select(
             raise RuntimeError(f"{archive.label} has no collection that can be read: {'; '.join(damaged)}")
         wanted, steps = choose(found, wanted_of, level="collection")
         check_fields("collection_terms", collection_terms, set().union(*found), is_any_left=bool(wanted))
+        seen = SeenValues("collection_terms", collection_terms)
+        seen.add(found)
+        check_values(seen, is_any_left=bool(wanted))
         selected, more_steps = select_images(
             records,
             wanted,
@@ -109,7 +113,7 @@ def select(
             max_images=max_images,
             max_images_per_collection=max_images_per_collection,
             random_state=random_state,
-            fields=image_terms,
+            terms=image_terms,
         )
     steps = [count_damaged("collection", len(found), damaged), *steps, *more_steps]
     return selected, {collection["id"]: collection for collection in wanted}, steps

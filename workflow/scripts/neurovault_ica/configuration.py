@@ -225,6 +225,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             f"archive.lock: {archive['lock']} will be overwritten by this run; copy it to another folder and give the"
             " path of the copy"
         )
+    yield from _too_few_images(config)
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
@@ -232,6 +233,33 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             "download_images.resample: true is not possible offline or with a table, because resampled copies would be"
             " written to the folder of the images; expected: false"
         )
+
+
+def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find a number of components above the number of images, as far as the configuration tells it."""
+    archive, section, wanted = config["archive"], config["fetch_metadata"], config["run_ica"]["n_components"]
+    limits: dict[str, int] = {}
+    if archive["lock"] is not None:
+        if not Path(archive["lock"]).is_file():
+            return
+        limits[f"lines of archive.lock {archive['lock']}"] = _count_lines(archive["lock"])
+    else:
+        if section["max_images"] is not None:
+            limits["fetch_metadata.max_images"] = section["max_images"]
+        if section["image_ids"] is not None and section["collection_ids"] is None:
+            limits["images in fetch_metadata.image_ids"] = len(section["image_ids"])
+    for name, number in limits.items():
+        if number < wanted:
+            yield (
+                f"run_ica.n_components: {wanted} components need at least as many images, but there are only {number}"
+                f" ({name}); lower n_components"
+            )
+
+
+def _count_lines(table: str) -> int:
+    """Count the lines below the header of a table."""
+    with Path(table).open("rb") as stream:
+        return max(sum(bool(line.strip()) for line in stream) - 1, 0)
 
 
 def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
@@ -252,7 +280,9 @@ def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
         return
     problem = f"match_networks.reference: {json.dumps(reference)} "
     if reference not in NILEARN_ATLASES:
-        near = difflib.get_close_matches(reference, NILEARN_ATLASES, n=1)
+        # People leave out the year and the size: yeo is yeo_2011_7.
+        near = [name for name in NILEARN_ATLASES if name.startswith(reference.lower())]
+        near = near or difflib.get_close_matches(reference.lower(), NILEARN_ATLASES, n=1)
         advice = f"did you mean {near[0]}? " if near else ""
         yield (
             f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor an atlas of networks that nilearn can fetch;"

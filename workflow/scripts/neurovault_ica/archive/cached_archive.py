@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,27 @@ class CachedArchive(Archive):
     def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
         """Return the absolute path of the cache. A relative `data_dir` starts at the working directory."""
         return {"data_dir": str((data or Path(self.data_dir)).absolute())}
+
+    def contradictions(self) -> Iterator[str]:
+        """Report a folder inside the cache, or above the folder that has it."""
+        meant = self._meant_folder()
+        if meant is not None:
+            yield (
+                f"archive.data_dir: {self.data_dir} is not the folder that contains neurovault/ (relative to"
+                f" {Path.cwd()}); did you mean {meant}?"
+            )
+
+    def _meant_folder(self) -> Path | None:
+        """Find the folder that contains neurovault/ if `data_dir` is inside of the cache or one level above it."""
+        folder = Path(self.data_dir)
+        if (folder / "neurovault").is_dir():
+            return None
+        if folder.name == "neurovault" and next(folder.glob("collection_*"), None):
+            return folder.parent
+        if folder.name.startswith("collection_") and folder.absolute().parent.name == "neurovault":
+            return folder.parent.parent
+        below = sorted(path.parent for path in folder.glob("*/neurovault") if next(path.glob("collection_*"), None))
+        return below[0] if len(below) == 1 else None
 
     def collections(self) -> tuple[list[Record], Damage]:
         """List the collections of the cache, and count the metadata files that cannot be read."""

@@ -100,8 +100,26 @@ def _term_criterion(key: str, term: Any) -> Condition:
         if wanted is not None:
             is_wanted = compile_term(key, wanted)
             return describe_term(key, term), lambda record: is_wanted(_comparable_doi(record.get(key)))
+    if key in ("id", "collection_id"):
+        # Ids are numbers in NeuroVault and text in a table of one's own maps.
+        is_meant = compile_term(key, _with_text_ids(term))
+        return describe_term(key, term), lambda record: is_meant(_text_or_none(record.get(key)))
     holds = compile_term(key, term)
     return describe_term(key, term), lambda record: holds(record.get(key))
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _with_text_ids(term: Any) -> Any:
+    """Write the ids of a condition as text. Comparisons of size keep their number."""
+    if not isinstance(term, Mapping):
+        return str(term)
+    ((name, argument),) = term.items()
+    if name in ("is_in", "not_in"):
+        return {name: [str(number) for number in argument]}
+    return {name: str(argument)} if name == "not_equal" else term
 
 
 def _comparable_doi(value: Any) -> Any:

@@ -20,7 +20,9 @@ class Offline(CachedArchive):
 
     def contradictions(self) -> Iterator[str]:
         """Report a missing cache."""
-        if not (Path(self.data_dir) / "neurovault").is_dir():
+        meant = list(super().contradictions())
+        yield from meant
+        if not meant and not (Path(self.data_dir) / "neurovault").is_dir():
             yield (
                 f"archive.data_dir: no NeuroVault cache in {self.data_dir}: it has no folder neurovault/ (relative to"
                 f" {Path.cwd()}); give the folder that contains neurovault/, as for nilearn's fetch_neurovault"

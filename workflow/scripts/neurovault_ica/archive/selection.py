@@ -4,15 +4,17 @@ import hashlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from neurovault_ica.archive.fields import check_fields, refuse_typos
 from neurovault_ica.archive.filters import Condition
 from neurovault_ica.archive.records import Records
+from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.steps import LISTED_TWICE, READ, Step, count_damaged, step, step_of_counts
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.log import Meter
@@ -62,7 +64,7 @@ def select_images(
     max_images: int | None,
     max_images_per_collection: int | None,
     random_state: int,
-    fields: Collection[str] = (),
+    terms: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[list[Record], list[Step]]:
     """Read the collections in a random order, select images of each, and stop when there are enough.
 
@@ -76,8 +78,8 @@ def select_images(
         Limits of the selection; None for no limit.
     random_state : int
         Seed of the draw of collections and of images.
-    fields : collection of str
-        The metadata fields that ``image_terms`` names.
+    terms : mapping
+        The conditions ``image_terms`` by metadata field, for messages.
 
     Returns
     -------
@@ -89,10 +91,12 @@ def select_images(
     Raises
     ------
     ValueError
-        If a condition names an unknown field; see `check_fields`.
+        If a condition names an unknown field (see `check_fields`), or no image is left and a condition asks for a value
+        that no image has.
     """
     drawn = draw(collections, random_state)
     found = _Found(criteria, max_images_per_collection)
+    seen = SeenValues("image_terms", terms)
     damage: Counter[str] = Counter()
     read: list[Record] = []
     # With a limit, the number of collections to read is not known in advance, so the meter counts images.
@@ -104,8 +108,9 @@ def select_images(
             read.append(collection)
             damage.update(damaged)
             found.add(images)
+            seen.add(images)
             # Check after each collection: a typo can exclude all images, and then the whole archive would be read.
-            refuse_typos("image_terms", fields, found.fields)
+            refuse_typos("image_terms", terms, found.fields)
             before, n_taken = n_taken, found.n_taken
             meter.add(1 if max_images is None else n_taken - before)
             if max_images is not None and n_taken >= max_images:
@@ -123,7 +128,8 @@ def select_images(
         )
         if limit is not None
     ]
-    check_fields("image_terms", fields, found.fields, is_any_left=bool(selected))
+    check_fields("image_terms", terms, found.fields, is_any_left=bool(selected))
+    check_values(seen, is_any_left=bool(selected))
     return (
         sorted(selected, key=lambda image: (natural_key(image["collection_id"]), natural_key(image["id"]))),
         [
