@@ -38,6 +38,7 @@ with plain_errors():
     config = configuration.complete(config, ours("config.yaml"))
     configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     if IS_MAIN and workflow.is_main_process:
+        tidy_terminal(workflow.output_settings)
         recovery.drop_stale_locks()
         recovery.check_results("logs")
 

@@ -39,7 +39,7 @@ def run_and_kill(folder, rng, *arguments, lines=80, orphans=False):
 def steps(output):
     """Return the numbers of planned and finished jobs, or None if the run was killed before it printed them."""
     total = re.search(r"^total +(\d+)$", output, re.MULTILINE)
-    done = re.findall(r"^(\d+) of \d+ steps", output, re.MULTILINE)
+    done = re.findall(r"(\d+) of \d+ steps", output)
     return (int(total[1]), int(done[-1]) if done else 0) if total else None
 
 

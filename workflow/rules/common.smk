@@ -102,6 +102,7 @@ FOR_SNAKEFILE = [
     "runtime/recovery",
     "runtime/resources",
     "runtime/tables",
+    "runtime/terminal",
 ]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
@@ -113,6 +114,7 @@ from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels
+from neurovault_ica.runtime.terminal import tidy_terminal
 
 # Snakemake mounts every entry of sys.path into containers, so remove ours again.
 del sys.path[0]
