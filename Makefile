@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run slurm paper verify test lint bench lock clean
+.PHONY: check help run slurm paper verify test lint bench lock clean
 
 help: ## List all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -16,15 +16,15 @@ run: .venv/installed ## Run the workflow with config.yaml on all cores (ARGS="--
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
 slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; see docs/cluster.md)
-	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile $(SITE)) $(ARGS)
+	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile "$(SITE)") $(ARGS)
 
 paper: .venv/installed ## Pack the last run and all files needed to repeat it into papers/NAME (NAME=mine)
 	@test -n "$(NAME)" || { echo "NAME is missing; for example, make paper NAME=mine packs the last run into papers/mine"; exit 1; }
-	$(BIN)/python tools/paper.py pack papers/$(NAME)
+	$(BIN)/python tools/paper.py pack "papers/$(NAME)"
 
 verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=folder of images)
 	@test -n "$(RUN)" || { echo "RUN is missing; for example: make verify RUN=results/write_lock/run.json"; exit 1; }
-	$(BIN)/python tools/paper.py verify $(RUN) $(if $(DATA),--data $(DATA)) --cores $(CORES) $(ARGS)
+	$(BIN)/python tools/paper.py verify "$(RUN)" $(if $(DATA),--data "$(DATA)") --cores $(CORES) $(ARGS)
 
 test: lint ## Run all checks, and all tests except the long ones
 	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -47,16 +47,24 @@ lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock fr
 clean: ## Remove the environment and all results, but keep downloaded images
 	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
 
+# Snakemake does not quote the path of Python when it starts a script, and fails with a traceback without a cache folder.
+check:
+	@case "$$PWD" in *[[:space:]]*) \
+		echo "The path of this folder has a space, which Snakemake cannot handle: $$PWD; move or rename the folder"; exit 1;; \
+	esac
+	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || \
+		{ echo "Snakemake needs a cache folder, but $$cache is not writable; name another one: make $(MAKECMDGOALS) XDG_CACHE_HOME=/tmp/cache"; exit 1; }
+
 # uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too.
-.venv/installed: requirements.lock requirements-uv.lock
+.venv/installed: requirements.lock requirements-uv.lock | check
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
 # Dependencies of the plugin are in requirements.lock.
 .venv/slurm: requirements-slurm.lock .venv/installed
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes --requirement requirements-slurm.lock
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --no-deps --require-hashes --requirement requirements-slurm.lock
 	@touch $@

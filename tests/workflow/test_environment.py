@@ -139,3 +139,28 @@ def test_the_recipe_works_with_another_python_and_gives_the_same_demo(tmp_path, 
         done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert compare(demo / "results/write_lock/run.json", folder)
+
+
+def make_check(folder, **environment):
+    shutil.copy(ROOT / "Makefile", folder)
+    return subprocess.run(
+        ["make", "check"], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+def test_a_path_with_a_space_stops_before_anything_is_installed(tmp_path):
+    folder = tmp_path / "My Drive"
+    folder.mkdir()
+    done = make_check(folder)
+    assert done.returncode != 0
+    assert f"The path of this folder has a space, which Snakemake cannot handle: {folder}; move or" in done.stdout
+    assert [path.name for path in folder.iterdir()] == ["Makefile"]
+    assert make_check(tmp_path).returncode == 0
+
+
+def test_a_home_folder_that_cannot_be_written_is_named(tmp_path):
+    home = {"HOME": "/proc/none", "XDG_CACHE_HOME": ""}
+    done = make_check(tmp_path, **home)
+    assert done.returncode != 0
+    assert "/proc/none/.cache is not writable; name another one: make check XDG_CACHE_HOME=/tmp/cache" in done.stdout
+    assert make_check(tmp_path, **home | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).returncode == 0
