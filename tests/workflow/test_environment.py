@@ -50,8 +50,8 @@ def test_conda_environment_has_the_locked_versions():
 
 
 def imports_of(path):
-    """List the top-level packages that a file imports. Only Snakemake's own process imports `configuration`."""
-    if path.stem == "configuration":
+    """List the top-level packages that a file imports. Two modules are imported by Snakemake's own process only."""
+    if path.stem in ("configuration", "terminal"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
