@@ -129,6 +129,7 @@ def test_orders_are_scanned_with_any_algorithm(run, leaning):
         ("matrix", "reduction", "images", "mask"),
         outputs,
         algorithm=leaning,
+        archive="the cache data",
         orders=[2, 4],
         n_restarts=2,
     )

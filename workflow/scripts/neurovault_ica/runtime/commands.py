@@ -1,0 +1,146 @@
+"""Write Snakemake commands for messages, with the options and the configuration of a run, so that they can be copied.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
+"""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Options that every command in a folder needs again: where the workflow is, and where its jobs run.
+LASTING = re.compile(
+    r"--(cores|jobs|snakefile|directory|profile|workflow-profile|executor|sdm|software-deployment-method)(=|$)|-[cjsde]"
+)
+# One of these says how many jobs may run at once. Without any of them, Snakemake refuses to run.
+LIMITS_JOBS = re.compile(r"--(cores|jobs|profile|workflow-profile)(=|$)|-[cj]")
+CONFIGURATION = re.compile(r"(--configfiles?|--config)(=|$)|-C")
+DIRECTORY = re.compile(r"--directory(=|$)|-d")
+# A small file in the folder of results. It tells which archive made them, and has the command of the last run.
+MEMORY_FILE = "archive.json"
+# Stands for the target in the command of a run.
+TARGET = "TARGET"
+
+
+class Configuration(NamedTuple):
+    """The configuration on a command line.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Paths after ``--configfile``: relative to the working directory if they are inside of it, otherwise absolute.
+    settings : tuple of str
+        Settings after ``--config``.
+    """
+
+    files: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    def options(self, start: str | Path = ".") -> list[str]:
+        """Return the options for a command that is typed in the folder `start`."""
+        files = [shortest_path(file, start) for file in self.files]
+        return [*(["--configfile", *files] if files else []), *(["--config", *self.settings] if self.settings else [])]
+
+
+class Call(NamedTuple):
+    """How the user called Snakemake.
+
+    Attributes
+    ----------
+    arguments : sequence of str
+        All arguments after the name of the program.
+    start : str
+        The folder in which the command was typed. ``--directory`` sets another working directory.
+    configuration : Configuration
+    """
+
+    arguments: Sequence[str]
+    start: str
+    configuration: Configuration
+
+    def for_target(self, *target: str) -> str:
+        """Write the command for another target, in the same folder and with the same configuration.
+
+        The target stands before ``--configfile``, because Snakemake would take it for one more file.
+        """
+        lasting = [words for words in _options(self.arguments) if LASTING.match(words[0])]
+        options = [word for words in lasting for word in words[: 1 if _has_value(words[0]) else 2]]
+        if not any(map(LIMITS_JOBS.match, options)):
+            options += ["--cores", "2"]
+        return shlex.join(["snakemake", *options, *target, *self.configuration.options(self.start)])
+
+    def with_configuration(self, configuration: Configuration) -> str:
+        """Write the same command with another configuration."""
+        kept = _without(CONFIGURATION, self.arguments, n_values=None)
+        return shlex.join(["snakemake", *kept, *configuration.options(self.start)])
+
+    def in_folder(self, folder: str, *more: str) -> str:
+        """Write the same command with another working directory, and `more` options."""
+        kept = _without(DIRECTORY, self.arguments, n_values=1)
+        return shlex.join(["snakemake", *kept, "--directory", folder, *more])
+
+
+def describe_call(arguments: Sequence[str], start: str, settings: Any) -> Call:
+    """Describe how the user called Snakemake.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The arguments after the name of the program.
+    start : str
+        The folder in which the command was typed.
+    settings : snakemake.settings.types.ConfigSettings
+    """
+    files = tuple(shortest_path(file) for file in settings.configfiles)
+    return Call(arguments, start, Configuration(files, tuple(settings.config_args)))
+
+
+def command_for(target: str, results: str | Path) -> str:
+    """Write the command for another target in the folder of a run: with the options and configuration of that run.
+
+    A workflow that imports this one decides on the configuration, so its results have no such file.
+    """
+    try:
+        command = str(json.loads((Path(results) / MEMORY_FILE).read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, TypeError, KeyError):
+        command = f"snakemake --cores 2 {TARGET}"
+    return command.replace(TARGET, target, 1)
+
+
+def shortest_path(file: str | Path, start: str | Path = ".") -> str:
+    """Return a path relative to the folder `start` if it is inside of it, otherwise the absolute path."""
+    path, folder = os.path.abspath(file), os.path.abspath(start)  # noqa: PTH100 - Path.absolute keeps `..`
+    return os.path.relpath(path, folder) if path.startswith(os.path.join(folder, "")) else path  # noqa: PTH118
+
+
+def _without(option: re.Pattern[str], arguments: Sequence[str], *, n_values: int | None) -> list[str]:
+    """Remove an option and the first `n_values` words after it, or all of them. ``--option=value`` is one word."""
+    kept: list[str] = []
+    for words in _options(arguments):
+        if not option.match(words[0]):
+            kept += words
+        elif _has_value(words[0]):
+            kept += words[1:]
+        elif n_values is not None:
+            kept += words[1 + n_values :]
+    return kept
+
+
+def _has_value(option: str) -> bool:
+    """Return whether an option and its value are one word, such as --cores=2 and -c2."""
+    return "=" in option or re.match(r"-[^-].", option) is not None
+
+
+def _options(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Split arguments into options, each with the words after it. The first group may be words without an option."""
+    words: list[str] = []
+    for word in arguments:
+        if word.startswith("-") and words:
+            yield words
+            words = []
+        words.append(word)
+    if words:
+        yield words
