@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from workflow_runs import digest, rules_run, small_config, snakemake
+from workflow_runs import ROOT, digest, rules_run, small_config, snakemake
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,20 @@ def test_deleting_the_results_on_purpose_starts_afresh(tmp_path, small_run):
     assert '"source": "demo"' in memory
     assert "snakemake --cores 2 TARGET --config batches=2 'archive={source: demo, data_dir: x}'" in memory
     assert rules_run(snakemake(folder, "-n", "run_ica", "--configfile", "overlay.yaml")) > {"fetch_metadata"}
+
+
+def test_documented_commands_have_their_targets_before_the_configuration_files():
+    """Snakemake takes every word after --configfile for a file, up to the next option."""
+    folders = {"": ["*.md", "config.yaml"], "docs": ["*.md"], "presets": ["*.yaml"], "envs": ["*.def"]}
+    texts = [path.read_text() for home, names in folders.items() for name in names for path in (ROOT / home).glob(name)]
+    commands = re.findall(r"(?:snakemake|apptainer run) [^`#\n]*", "\n".join(texts))
+    with_files = [command for command in commands if "--configfile" in command]
+    assert len(with_files) > 10
+    for command in with_files:
+        words = command.partition("--configfile ")[2].split()
+        files = words[: next((n for n, word in enumerate(words) if word.startswith("-")), None)]
+        assert files, command
+        assert all(file.endswith(".yaml") for file in files), command
+    scans = [command for command in commands if re.search("--cores.* scan_components", command)]
+    assert len(scans) > 4
+    assert all("--configfile" in command for command in scans), scans
