@@ -36,7 +36,7 @@ try:
     configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     ARCHIVE = open_archive(config["archive"])
     if IS_MAIN and workflow.is_main_process:
-        CALL = commands.describe_call(sys.argv[1:], workflow.workdir_init, workflow.config_settings)
+        CALL = commands.describe_call(sys.argv[1:], workflow.config_settings)
         owner.check_owner(ARCHIVE, CALL)
         recovery.drop_stale_locks()
         recovery.check_results("logs", CALL)

@@ -62,12 +62,28 @@ def test_paths_are_those_of_the_folder_in_which_the_command_is_typed(tmp_path, m
         configfiles=[tmp_path / "my study/mine.yaml", tmp_path / "preset.yaml", "/lab/x.yaml"],
         config_args=["archive={source: demo}"],
     )
-    call = describe_call(["--directory", "my study", "-c", "1"], str(tmp_path), settings)
+    monkeypatch.setenv("PWD", "/")
+    call = describe_call(["--directory", "my study", "-c", "1"], settings)
+    assert call.start == str(tmp_path)
     assert call.configuration.files == ("mine.yaml", str(tmp_path / "preset.yaml"), "/lab/x.yaml")
     assert call.for_target("SCAN") == (
         "snakemake --directory 'my study' -c 1 SCAN --configfile 'my study/mine.yaml' preset.yaml /lab/x.yaml"
         " --config 'archive={source: demo}'"
     )
+
+
+def test_without_the_start_paths_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = SimpleNamespace(configfiles=[tmp_path / "mine.yaml"], config_args=[])
+    call = describe_call([f"--directory={tmp_path}"], settings)
+    assert call.start is None
+    assert call.for_target("SCAN") == (
+        f"snakemake --directory={tmp_path} --cores 2 SCAN --configfile {tmp_path}/mine.yaml"
+    )
+    monkeypatch.setenv("PWD", str(tmp_path / "other"))
+    (tmp_path / "other").mkdir()
+    assert describe_call(["-d", ".."], settings).start == str(tmp_path / "other")
+    assert describe_call(["-n"], settings).start == str(tmp_path)
 
 
 def test_jobs_read_the_command_of_their_run(tmp_path):

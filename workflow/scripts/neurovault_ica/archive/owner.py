@@ -185,7 +185,7 @@ def _explain(archive: Archive, memory: Memory, call: Call, results: Path) -> str
     """Write the error for a run that would replace the results of another archive."""
     now = identify(archive).settings
     before = memory.identity.settings if memory.identity else {}
-    here, logs, benchmarks = (os.path.relpath(path, call.start) for path in (results, "logs", "benchmarks"))
+    here, logs, benchmarks = (shortest_path(path, call.start) for path in (results, "logs", "benchmarks"))
     known, given = memory.configuration, call.configuration
     if known is None:
         example = call.with_configuration(Configuration(("FILE",)))
@@ -197,13 +197,14 @@ def _explain(archive: Archive, memory: Memory, call: Call, results: Path) -> str
         advice = call.with_configuration(known)
     more: list[str] = []
     if not given.files and not archive.is_demo and Path("config.yaml").is_file():
-        more = ["--configfile", os.path.relpath("config.yaml", call.start)]
+        more = ["--configfile", shortest_path("config.yaml", call.start)]
+    note = "" if archive.is_demo else " (relative paths in the configuration start there)"
     lines = [
         "the results in this folder come from another archive, and this run would replace them:",
         f"  {here}/: {_list(before, now) or 'not the demo'}{_count(results)}{_made_with(known)}",
         f"  this run: {_list(now, before)}{_made_with(given)}",
         f"To continue with the results in {here}/: {advice}",
-        f"To keep them, run in another folder: {call.in_folder('FOLDER', *more)}",
+        f"To keep them, run in another folder{note}: {call.in_folder('FOLDER', *more)}",
         "To replace them on purpose, delete them first:"
         f" rm -rf {shlex.quote(here)}/*/ {shlex.quote(logs)} {shlex.quote(benchmarks)}/*.tsv",
     ]

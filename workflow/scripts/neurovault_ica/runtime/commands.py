@@ -39,8 +39,8 @@ class Configuration(NamedTuple):
     files: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    def options(self, start: str | Path = ".") -> list[str]:
-        """Return the options for a command that is typed in the folder `start`."""
+    def options(self, start: str | None = ".") -> list[str]:
+        """Return the options for a command that is typed in the folder `start`; see `shortest_path`."""
         files = [shortest_path(file, start) for file in self.files]
         return [*(["--configfile", *files] if files else []), *(["--config", *self.settings] if self.settings else [])]
 
@@ -52,13 +52,13 @@ class Call(NamedTuple):
     ----------
     arguments : sequence of str
         All arguments after the name of the program.
-    start : str
-        The folder in which the command was typed. ``--directory`` sets another working directory.
+    start : str or None
+        The folder in which the command was typed. ``--directory`` sets another working directory. None if unknown.
     configuration : Configuration
     """
 
     arguments: Sequence[str]
-    start: str
+    start: str | None
     configuration: Configuration
 
     def for_target(self, *target: str) -> str:
@@ -83,19 +83,32 @@ class Call(NamedTuple):
         return shlex.join(["snakemake", *kept, "--directory", folder, *more])
 
 
-def describe_call(arguments: Sequence[str], start: str, settings: Any) -> Call:
-    """Describe how the user called Snakemake.
+def describe_call(arguments: Sequence[str], settings: Any) -> Call:
+    """Describe how the user called Snakemake, which has already changed to the working directory.
 
     Parameters
     ----------
     arguments : sequence of str
         The arguments after the name of the program.
-    start : str
-        The folder in which the command was typed.
     settings : snakemake.settings.types.ConfigSettings
     """
     files = tuple(shortest_path(file) for file in settings.configfiles)
-    return Call(arguments, start, Configuration(files, tuple(settings.config_args)))
+    return Call(arguments, _find_start(arguments), Configuration(files, tuple(settings.config_args)))
+
+
+def _find_start(arguments: Sequence[str]) -> str | None:
+    """Find the folder in which a command was typed, from its --directory. Snakemake does not tell it."""
+    here = os.getcwd()  # noqa: PTH109
+    given = [words for words in _options(arguments) if DIRECTORY.match(words[0])]
+    if not given:
+        return here
+    folder = re.sub("^(--directory=?|-d)", "", " ".join(given[-1][:2])).strip()
+    if Path(folder).is_absolute():
+        return None
+    for start in (os.environ.get("PWD", ""), here.removesuffix(os.path.join("/", folder))):  # noqa: PTH118
+        if start and os.path.realpath(os.path.join(start, folder)) == os.path.realpath(here):  # noqa: PTH118
+            return start
+    return None
 
 
 def command_for(target: str, results: str | Path) -> str:
@@ -110,9 +123,12 @@ def command_for(target: str, results: str | Path) -> str:
     return command.replace(TARGET, target, 1)
 
 
-def shortest_path(file: str | Path, start: str | Path = ".") -> str:
-    """Return a path relative to the folder `start` if it is inside of it, otherwise the absolute path."""
-    path, folder = os.path.abspath(file), os.path.abspath(start)  # noqa: PTH100 - Path.absolute keeps `..`
+def shortest_path(file: str | Path, start: str | None = ".") -> str:
+    """Return a path relative to the folder `start` if it is inside of it, otherwise or without it the absolute path."""
+    path = os.path.abspath(file)  # noqa: PTH100 - Path.absolute keeps `..`
+    if start is None:
+        return path
+    folder = os.path.abspath(start)  # noqa: PTH100
     return os.path.relpath(path, folder) if path.startswith(os.path.join(folder, "")) else path  # noqa: PTH118
 
 
