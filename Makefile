@@ -45,7 +45,7 @@ lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock fr
 	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
 
 clean: ## Remove the environment and all results, but keep downloaded images
-	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
+	rm -rf .venv .snakemake results/*/ results/archive.json logs benchmarks/*.tsv
 
 # uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too.
 .venv/installed: requirements.lock requirements-uv.lock

@@ -188,7 +188,7 @@ def test_what_is_the_same_for_every_archive_does_not_belong_to_one(folder):
     check_owner(archive(**OFFLINE), call())
 
 
-@pytest.mark.parametrize("damaged", [None, "", "{", "[]", '{"archive": 1}'])
+@pytest.mark.parametrize("damaged", [None, "", "{", "[]", '{"archive": {}, "places": {}}'])
 def test_results_of_an_older_version_belong_to_the_archive_in_their_run_json(folder, damaged):
     write_results(folder)
     (folder / "results/write_lock").mkdir()

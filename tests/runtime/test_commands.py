@@ -17,6 +17,7 @@ MINE = Configuration(("mine.yaml",), ())
         (["--cores=4", "old"], "snakemake --cores=4 SCAN --configfile mine.yaml"),
         (["-c4", "old", "--forcerun", "b"], "snakemake -c4 SCAN --configfile mine.yaml"),
         (["-j", "9", "-s", "a/Snakefile"], "snakemake -j 9 -s a/Snakefile SCAN --configfile mine.yaml"),
+        (["-c", "3", "--", "old"], "snakemake -c 3 SCAN --configfile mine.yaml"),
         (["-d", "study"], "snakemake -d study --cores 2 SCAN --configfile mine.yaml"),
         (["--workflow-profile", "p"], "snakemake --workflow-profile p SCAN --configfile mine.yaml"),
     ],
@@ -34,6 +35,7 @@ def test_a_command_for_another_target_keeps_the_lasting_options(tmp_path, monkey
         (["--configfiles=a.yaml", "scan"], "snakemake scan --configfile mine.yaml"),
         (["-C", "batches=2", "archive={}", "-n"], "snakemake -n --configfile mine.yaml"),
         (["--config", "batches=2"], "snakemake --configfile mine.yaml"),
+        (["--configfile", "a.yaml", "--", "scan"], "snakemake --configfile mine.yaml -- scan"),
     ],
 )
 def test_a_command_can_get_another_configuration(tmp_path, monkeypatch, arguments, command):
@@ -47,6 +49,7 @@ def test_a_command_can_get_another_configuration(tmp_path, monkeypatch, argument
         (["--cores", "2", "scan"], "snakemake --cores 2 scan --directory other"),
         (["--directory", "study", "scan", "-n"], "snakemake scan -n --directory other"),
         (["--directory=study", "scan"], "snakemake scan --directory other"),
+        (["--configfile", "a.yaml", "--", "scan"], "snakemake --configfile a.yaml --directory other -- scan"),
         (["-dstudy", "-n", "--dry-run"], "snakemake -n --dry-run --directory other"),
     ],
 )

@@ -62,16 +62,16 @@ def identify(archive: Archive) -> Identity:
 def remember(archive: Archive, call: Call, results: str | Path = "results") -> None:
     """Write which archive makes the results of this folder, with which configuration. Jobs quote the command."""
     identity, lock = identify(archive), archive.settings.get("lock")
-    content = {
-        "archive": identity.settings,
-        "places": identity.places,
-        "lock_sha256": sha256_of(lock) if lock else None,
-        "configfiles": call.configuration.files,
-        "config": call.configuration.settings,
-        "command": call.for_target(TARGET),
-    }
     # If the disk is full or not writable, the first job says so.
     with contextlib.suppress(OSError):
+        content = {
+            "archive": identity.settings,
+            "places": identity.places,
+            "lock_sha256": sha256_of(lock) if lock else None,
+            "configfiles": call.configuration.files,
+            "config": call.configuration.settings,
+            "command": call.for_target(TARGET),
+        }
         write_json(Path(results) / MEMORY_FILE, content, sort_keys=False)
 
 
@@ -93,7 +93,7 @@ def check_owner(archive: Archive, call: Call, results: str | Path = "results") -
         memory = _recall(results)
     now = identify(archive)
     if memory.identity is None:
-        # Results of an older version. Only a real archive can have made them.
+        # A run of an older version did not finish. Its images are not those of the demo; more is not known.
         is_same = not archive.is_demo
     else:
         is_same = _is_same(memory.identity, now) and _is_same_lock(memory, now, results)
@@ -106,7 +106,7 @@ def read_memory(results: Path) -> Memory | None:
     try:
         content = json.loads((results / MEMORY_FILE).read_text(encoding="utf-8"))
         return Memory(
-            Identity(dict(content["archive"]), dict(content["places"])),
+            Identity({"source": content["archive"]["source"], **content["archive"]}, dict(content["places"])),
             Configuration(tuple(map(str, content["configfiles"])), tuple(map(str, content["config"]))),
             content["lock_sha256"],
         )

@@ -66,7 +66,7 @@ class Call(NamedTuple):
 
         The target stands before ``--configfile``, because Snakemake would take it for one more file.
         """
-        lasting = [words for words in _options(self.arguments) if LASTING.match(words[0])]
+        lasting = [words for words in _options(self._split()[0]) if LASTING.match(words[0])]
         options = [word for words in lasting for word in words[: 1 if _has_value(words[0]) else 2]]
         if not any(map(LIMITS_JOBS.match, options)):
             options += ["--cores", "2"]
@@ -74,13 +74,20 @@ class Call(NamedTuple):
 
     def with_configuration(self, configuration: Configuration) -> str:
         """Write the same command with another configuration."""
-        kept = _without(CONFIGURATION, self.arguments, n_values=None)
-        return shlex.join(["snakemake", *kept, *configuration.options(self.start)])
+        options, targets = self._split()
+        kept = _without(CONFIGURATION, options, n_values=None)
+        return shlex.join(["snakemake", *kept, *configuration.options(self.start), *targets])
 
     def in_folder(self, folder: str, *more: str) -> str:
         """Write the same command with another working directory, and `more` options."""
-        kept = _without(DIRECTORY, self.arguments, n_values=1)
-        return shlex.join(["snakemake", *kept, "--directory", folder, *more])
+        options, targets = self._split()
+        kept = _without(DIRECTORY, options, n_values=1)
+        return shlex.join(["snakemake", *kept, "--directory", folder, *more, *targets])
+
+    def _split(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Split the arguments at ``--``, after which all words are targets."""
+        place = self.arguments.index("--") if "--" in self.arguments else len(self.arguments)
+        return self.arguments[:place], self.arguments[place:]
 
 
 def describe_call(arguments: Sequence[str], settings: Any) -> Call:
