@@ -16,8 +16,9 @@ def project(tmp_path_factory, small_run):
 
 
 def state_of(folder):
-    """Return the checksum of every result, and the files that Snakemake knows about."""
-    return digest(folder), sorted((folder / ".snakemake/metadata").rglob("*"))
+    """Return the checksum of every result, the memory, and the files that Snakemake knows about."""
+    memory = (folder / "results/archive.json").read_text()
+    return digest(folder), memory, sorted((folder / ".snakemake/metadata").rglob("*"))
 
 
 def test_the_demo_does_not_replace_the_results_of_a_project(project):
