@@ -45,7 +45,7 @@ lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock fr
 	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
 
 clean: ## Remove the environment and all results, but keep downloaded images
-	rm -rf .venv .snakemake results/*/ logs benchmarks/*.tsv
+	rm -rf .venv .snakemake results/*/ results/archive.json logs benchmarks/*.tsv
 
 # Snakemake does not quote the path of Python when it starts a script, and fails with a traceback without a cache folder.
 check:

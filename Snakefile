@@ -5,6 +5,7 @@ in config.yaml, folder in results/, log, benchmark and test.
 """
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -37,13 +38,15 @@ with plain_errors():
     configuration.replace_mappings(config, layers)
     config = configuration.complete(config, ours("config.yaml"))
     configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
+    ARCHIVE = open_archive(config["archive"])
     if IS_MAIN and workflow.is_main_process:
-        tidy_terminal(workflow.output_settings)
+        CALL = commands.describe_call(sys.argv[1:], workflow.config_settings)
+        owner.check_owner(ARCHIVE, CALL)
         recovery.drop_stale_locks()
-        recovery.check_results("logs")
+        recovery.check_results("logs", CALL)
+        tidy_terminal(workflow.output_settings)
 
 LOCK = config["archive"]["lock"] or []
-ARCHIVE = open_archive(config["archive"])
 DEMO = ARCHIVE.is_demo
 BATCHES = range(config["batches"])
 COMPONENTS = component_labels(config["run_ica"]["n_components"])
@@ -52,6 +55,9 @@ REFERENCE = config["match_networks"]["reference"]
 MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
+# What a person wants to see at the end, if this run writes it.
+REPORT, ADVICE = "results/render_report/report.html", "results/scan_components/advice.txt"
+BEFORE = recovery.times_of(REPORT, ADVICE)
 
 
 wildcard_constraints:
@@ -73,9 +79,14 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/record.smk"
 
 
+onstart:
+    if workflow.is_main_process:
+        owner.remember(ARCHIVE, CALL)
+
+
 onsuccess:
-    if os.path.isfile("results/render_report/report.html"):
-        print(f"Report: {os.path.abspath('results/render_report/report.html')}")
+    for path in recovery.changed_since(BEFORE):
+        print(f"Report: {os.path.abspath(path)}" if path == REPORT else Path(path).read_text(encoding="utf-8"))
 
 
 onerror:

@@ -94,7 +94,8 @@ def small_config(folder, data_dir, **sections):
 
 def digest(folder, *rules):
     """Return the checksum of every result of `rules`; by default, of all rules."""
-    homes = [folder / "results" / rule for rule in rules] or [folder / "results"]
+    # Files of no rule, such as archive.json with the command of the run, are left out.
+    homes = [folder / "results" / rule for rule in rules] or sorted((folder / "results").glob("*/"))
     files = [path for home in homes for path in sorted(home.rglob("*")) if path.is_file()]
     # The report has the time of the run; no other result has.
     contents = {path: re.sub(rb"<dd>[-0-9]{10} [0-9:]{5} UTC", b"", path.read_bytes()) for path in files}

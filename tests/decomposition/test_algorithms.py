@@ -114,12 +114,16 @@ def test_a_non_orthogonal_algorithm_still_reconstructs_the_images(planted, run, 
     assert max(row[name] for row in stability for name in ("r_restarts", "r_bootstraps", "r_split_half")) < 1 + 1e-9
 
 
-def test_a_run_that_did_not_converge_is_reported_by_the_algorithm_s_name(run, leaning, caplog):
+def test_a_run_that_did_not_converge_is_reported_with_the_algorithm_s_name_and_a_command(
+    run, leaning, tmp_path, caplog
+):
+    (tmp_path / "archive.json").write_text('{"command": "snakemake --cores 8 TARGET --configfile mine.yaml"}')
     with caplog.at_level(logging.WARNING):
         summary = decompose(run, algorithm=leaning, max_iter=1)[-1]
     assert not summary["converged"]
     assert summary["n_restarts_converged"] == summary["n_bootstraps_converged"] == summary["n_halves_converged"] == 0
     assert "Leaning ICA did not converge within 1 sweeps" in caplog.text
+    assert "with `snakemake --cores 8 scan_components --configfile mine.yaml`" in caplog.text
 
 
 def test_orders_are_scanned_with_any_algorithm(run, leaning):
@@ -129,6 +133,7 @@ def test_orders_are_scanned_with_any_algorithm(run, leaning):
         ("matrix", "reduction", "images", "mask"),
         outputs,
         algorithm=leaning,
+        archive="the cache data",
         orders=[2, 4],
         n_restarts=2,
     )

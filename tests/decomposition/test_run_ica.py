@@ -77,10 +77,10 @@ SOUND = {
             {"converged": False},
             [
                 "FastICA did not converge within 500 iterations; run_ica.algorithm: picard converges more often",
-                "lower run_ica.n_components, or run `snakemake --cores 2 scan_components`",
+                "lower run_ica.n_components, or compare numbers of components with `snakemake --cores 2 SCAN`",
             ],
         ),
-        ({"n_restarts_converged": 17}, ["3 of 20 restarts did not converge", "scan_components"]),
+        ({"n_restarts_converged": 17}, ["3 of 20 restarts did not converge", "`snakemake --cores 2 SCAN`"]),
         (
             {"n_flagged": {"not_reproduced": 7}},
             [
@@ -92,7 +92,7 @@ SOUND = {
     ],
 )
 def test_warnings_explain_problems_and_give_advice(changes, expected):
-    found = explain_problems(SOUND | changes)
+    found = explain_problems(SOUND | changes, scan="snakemake --cores 2 SCAN")
     assert len(found) == len(expected)
     for warning, words in zip(found, expected, strict=True):
         assert words in warning

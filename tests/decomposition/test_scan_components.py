@@ -50,7 +50,8 @@ def test_networks_are_counted_and_noise_is_not(mask_img, images, noise):
     assert count == [N_NETWORKS, 0]
 
 
-def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
+def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplog):
+    caplog.set_level("INFO")
     np.save(tmp_path / "matrix.npy", images)
     nib.save(mask_img, tmp_path / "mask.nii.gz")
     table = tmp_path / "stack_images/images.tsv"
@@ -69,6 +70,7 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
         table=str(orders),
         figure=str(tmp_path / "orders.png"),
         advice=str(tmp_path / "advice.txt"),
+        archive="the cache data",
         orders=[2, 6, 3, 20, 50],
         n_restarts=4,
         n_bootstraps=8,
@@ -91,6 +93,9 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path):
     iq, _ = judge_by_restarts(solution.R, restarts)
     assert rows[1]["iq_restarts"] == pytest.approx(iq.mean(), abs=1e-4), "as in run_ica"
     text = (tmp_path / "advice.txt").read_text()
+    assert text.startswith("Based on 36 images of 12 collections from the cache data.\n")
+    basis = "comparing numbers of components (2, 3, 6, 20) on 36 images of 12 collections from the cache data"
+    assert caplog.messages.index(basis) < caplog.messages.index("2 components: 0 reproduced")
     assert "Advice: run_ica.n_components: 3. With 3 components, 3 are reproduced" in text
     assert "Parallel analysis: 3 principal components" in text
     assert (tmp_path / "orders.png").stat().st_size > 10_000

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from neurovault_ica.runtime import recovery
+from neurovault_ica.runtime.commands import Call, Configuration
 from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, last_words
 from neurovault_ica.runtime.resources import growing
 
@@ -63,13 +64,14 @@ def test_results_with_another_size_than_in_their_log_are_reported(tmp_path, monk
         (tmp_path / "results" / name).write_bytes(bytes(number))
     log(tmp_path / "logs/one.log", 1, {"results/a": 0, "results/shared": 7, "results/deleted": 5})
     log(tmp_path / "logs/two-3.log", 2, {"results/b": 1, "results/shared": 2})
-    check_results("logs")
+    call = Call(["--cores", "2", "results/b", "--configfile", "mine.yaml"], ".", Configuration(("mine.yaml",)))
+    check_results("logs", call)
     (tmp_path / "results/b").write_bytes(b"")
     with pytest.raises(RuntimeError) as stopped:
-        check_results("logs")
+        check_results("logs", call)
     assert str(stopped.value).splitlines()[1:] == [
         "  results/b: has 0 bytes, but logs/two-3.log says that 1 were written",
-        "To compute them again: rm results/b; snakemake --forcerun two ...",
+        "To compute them again: rm results/b; snakemake --cores 2 --forcerun two --configfile mine.yaml",
         "To keep them as they are: rm logs/two-3.log",
     ]
 

@@ -81,6 +81,7 @@ def test_another_workflow_imports_this_one(tmp_path, small_archive, small_run, m
     assert (folder / "mine.txt").read_text().split()[0] == sha256
     # The other workflow decides on locks, targets and the message at the end.
     assert not (folder / ".snakemake/running").exists()
+    assert not (folder / "results/archive.json").exists()
     assert not (folder / "results/project_terms").exists()
     assert "Report:" not in done.stdout
     assert "Nothing to be done" in snakemake(folder).stdout

@@ -106,7 +106,7 @@ def test_every_result_is_documented():
         is_sidecar = file.replace(".json", ".tsv") in files or file.replace(".json", "-0.tsv") in files
         if file.endswith(".json") and is_sidecar:
             continue
-        name = re.sub(r"-\d+\.", "-{batch}.", re.sub(r"ICA_\d+", "ICA_00", file.split("/", 2)[2]))
+        name = re.sub(r"-\d+\.", "-{batch}.", re.sub(r"ICA_\d+", "ICA_00", file.split("/", 2)[-1]))
         # Each figure has a PDF of the same name.
         assert name.replace(".pdf", ".png") in text, f"docs/outputs.md does not mention {file}"
 

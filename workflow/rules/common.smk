@@ -103,6 +103,8 @@ if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment
 FOR_SNAKEFILE = [
     "configuration",
     "archive/archive",
+    "archive/owner",
+    "runtime/commands",
     "runtime/layers",
     "runtime/recovery",
     "runtime/resources",
@@ -114,8 +116,9 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
+from neurovault_ica.archive import owner
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.runtime import recovery
+from neurovault_ica.runtime import commands, recovery
 from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels

@@ -68,7 +68,7 @@ rule run_ica:
 
 
 rule scan_components:
-    """Compare numbers of components. Not part of `all`: run `snakemake --cores 2 scan_components`."""
+    """Compare numbers of components. Not part of `all`: `snakemake --cores 2 scan_components --configfile ...`."""
     input:
         code_of("scan_components"),
         matrix=rules.stack_images.output.matrix,
@@ -92,5 +92,6 @@ rule scan_components:
     params:
         **config["scan_components"],
         **{key: value for key, value in config["run_ica"].items() if key != "n_components"},
+        archive=ARCHIVE.label,
     script:
         "../scripts/scan_components.py"

@@ -11,6 +11,7 @@ from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import UnusableError, read_image
 from neurovault_ica.images.resampling import Target, target_of
 from neurovault_ica.images.stacking import write_npy_header
+from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -36,7 +37,8 @@ def main(
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
-    _check_cache(images, Path(data_dir), resampled=resampled)
+    again = command_for("--forcerun download_images", results=Path(quality).parents[1])
+    _check_cache(images, Path(data_dir), resampled=resampled, again=again)
     masked = make_masker(target, interpolation, extrapolate_background)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
@@ -60,7 +62,7 @@ def main(
     _report(rows, n_usable, target)
 
 
-def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampled: bool) -> None:
+def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampled: bool, again: str) -> None:
     """Stop if an image was deleted or changed after download_images checked it.
 
     Parameters
@@ -71,6 +73,8 @@ def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampl
     resampled : bool
         Whether the files are copies that download_images resampled. Their sizes are not compared, because the table has
         the sizes of the originals.
+    again : str
+        The command that checks the images again.
 
     Raises
     ------
@@ -86,7 +90,7 @@ def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampl
     if changed:
         raise RuntimeError(
             f"{len(changed)} of {len(images)} images in {data_dir} were deleted or changed since download_images"
-            f" checked them, such as {changed[0]}: run snakemake --forcerun download_images to check again"
+            f" checked them, such as {changed[0]}: run `{again}` to check again"
         )
 
 

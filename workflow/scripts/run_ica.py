@@ -6,6 +6,7 @@ the weights that make a map from the images: ``X - mean = A @ S + residual`` and
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
@@ -23,6 +24,7 @@ from neurovault_ica.decomposition.loadings import (
 )
 from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.images.maps import place_maps, write_maps
+from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
@@ -118,7 +120,8 @@ def main(
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)
-    for warning in explain_problems(summary):
+    scan = command_for("scan_components", results=Path(decomposition).parents[1])
+    for warning in explain_problems(summary, scan=scan):
         logging.warning("%s", warning)
     logging.info(
         "%s found %d components with %.1f %% of the variance in %d images (effective number of collections: %.1f of"

@@ -24,6 +24,7 @@ def main(
     table: str,
     figure: str,
     advice: str,
+    archive: str,
     orders: list[int],
     algorithm: str,
     random_state: int,
@@ -40,6 +41,8 @@ def main(
     wanted = choose_orders(orders, reduced["U"].shape[1])
     settings = Settings(algorithm, random_state, max_iter, tol)
     members = [image["collection_id"] for image in read_table(images)]
+    basis = f"{len(members)} images of {len(set(members))} collections from {archive}"
+    logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
     with threadpool_limits(1):
@@ -60,9 +63,7 @@ def main(
     draw_orders(rows, n_above_chance, n_restarts=n_restarts, path=figure)
     text = advise(rows, n_above_chance, n_restarts=n_restarts)
     with replacing(advice) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    for line in text.splitlines():
-        logging.info("%s", line)
+        temporary.write_text(f"Based on {basis}.\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

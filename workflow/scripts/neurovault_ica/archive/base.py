@@ -77,6 +77,11 @@ class Archive(ABC):
         return None
 
     @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """Keys of the section that tell this archive from others of the same source: other values, other images."""
+        return ("data_dir",)
+
+    @property
     def files(self) -> dict[str, str]:
         """The user's files that this archive reads, without the images, by their key in the section ``archive``."""
         return {}

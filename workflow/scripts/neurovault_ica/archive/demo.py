@@ -23,6 +23,11 @@ class Demo(CachedArchive):
         return "results/build_demo_archive/archive"
 
     @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """No keys: there is only one demo."""
+        return ()
+
+    @property
     def label(self) -> str:
         """Name of the archive in the report and in messages."""
         return "the simulated archive"

@@ -27,6 +27,11 @@ class NeuroVault(CachedArchive):
     sentence = "came from NeuroVault {gorgolewski2015neurovault}"
 
     @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """Return the key of the server. Without the server, the cache decides on the images, too."""
+        return ("url",) if self.asks_server else ("url", "data_dir")
+
+    @property
     def label(self) -> str:
         """Name of the archive in the report and in messages."""
         return str(self.settings["url"]) if self.asks_server else super().label

@@ -45,6 +45,11 @@ class OwnTable(Archive):
         return str(Path(self.settings["table"]).parent)
 
     @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """Return the key of the table. Its rows may change."""
+        return ("table",)
+
+    @property
     def label(self) -> str:
         """Name of the archive in the report and in messages."""
         return f"the table {self.settings['table']}"

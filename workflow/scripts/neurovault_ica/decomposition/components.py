@@ -83,8 +83,16 @@ def count_runs(consensus: Consensus, bootstraps: Stability | None, halves: Stabi
     }
 
 
-def explain_problems(summary: Mapping[str, Any]) -> list[str]:
-    """Return warnings about a decomposition from its summary, with advice."""
+def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
+    """Return warnings about a decomposition from its summary, with advice.
+
+    Parameters
+    ----------
+    summary : mapping
+        As in desc-ICA_decomposition.json.
+    scan : str
+        The command that compares numbers of components.
+    """
     n_components, n_restarts = summary["n_components"], summary["n_restarts"]
     n_unconverged, n_lost = n_restarts - summary["n_restarts_converged"], summary["n_flagged"]["not_reproduced"]
     found = []
@@ -103,7 +111,7 @@ def explain_problems(summary: Mapping[str, Any]) -> list[str]:
         )
     if found:
         found.append(
-            "the images may not support this many components: lower run_ica.n_components, or run `snakemake --cores 2"
-            " scan_components`, with the same --configfile, to compare numbers of components"
+            "the images may not support this many components: lower run_ica.n_components, or compare numbers of"
+            f" components with `{scan}`"
         )
     return found

@@ -8,10 +8,11 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 
 # Files that stay open until this process ends, because closing them releases the kernel lock.
@@ -44,13 +45,25 @@ def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
             yield f"{log}: {text.splitlines()[-1]}"
 
 
-def check_results(folder: str | Path) -> None:
+def times_of(*paths: str) -> dict[str, float | None]:
+    """Return the time of the last change of each file, or None if it does not exist."""
+    return {path: Path(path).stat().st_mtime if Path(path).is_file() else None for path in paths}
+
+
+def changed_since(times: Mapping[str, float | None]) -> list[str]:
+    """List the files that exist and have changed since `times_of`. Clocks of other machines do not matter."""
+    return [path for path, time in times_of(*times).items() if time not in (None, times[path])]
+
+
+def check_results(folder: str | Path, call: Call) -> None:
     """Compare the size of every result with the size in the log of the job that wrote it.
 
     Parameters
     ----------
     folder : path
         Folder of the logs.
+    call : Call
+        How the user called Snakemake, for the command in the error.
 
     Raises
     ------
@@ -76,7 +89,7 @@ def check_results(folder: str | Path) -> None:
         raise RuntimeError(
             "these results were truncated or edited after they were written:\n"
             + "\n".join(lines)
-            + f"\nTo compute them again: rm {' '.join(damaged)}; snakemake --forcerun {' '.join(rules)} ...\nTo keep"
+            + f"\nTo compute them again: rm {' '.join(damaged)}; {call.for_target('--forcerun', *rules)}\nTo keep"
             f" them as they are: rm {' '.join(sorted({str(log) for _, log in damaged.values()}))}"
         )
 
