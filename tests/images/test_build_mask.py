@@ -57,6 +57,16 @@ def test_a_file_keeps_its_own_grid(value, tmp_path, brain_img):
     np.testing.assert_array_equal(np.asarray(mask_img.dataobj), own[..., 0])
 
 
+def test_a_mask_that_the_file_stores_rounded_is_a_mask(tmp_path, brain_img):
+    inside = np.asarray(brain_img.dataobj).astype(float)
+    img = nib.Nifti1Image(inside, brain_img.affine)
+    img.set_data_dtype("int16")
+    img.header.set_slope_inter(0.01, 0.003)
+    nib.save(img, tmp_path / "mine.nii.gz")
+    np.testing.assert_allclose(np.unique(nib.load(tmp_path / "mine.nii.gz").get_fdata()), [0.003, 1.003])
+    np.testing.assert_array_equal(np.asarray(built(tmp_path, tmp_path / "mine.nii.gz").dataobj), inside)
+
+
 def test_part_of_the_brain_is_a_mask_too(tmp_path, brain_img):
     left = np.asarray(brain_img.dataobj).astype(np.float64)
     left[left.shape[0] // 2 :] = 0

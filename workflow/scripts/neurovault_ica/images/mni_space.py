@@ -15,6 +15,12 @@ from scipy import ndimage
 BRAIN_MARGIN_MM = 6
 # Voxel size of that mask; the margin is a multiple of it.
 RESOLUTION_MM = 2
+# Labels in floating point may differ from whole numbers by this, after calculations in float32.
+LABEL_TOLERANCE = 1e-4
+# Number of voxels that are looked at first.
+N_SAMPLED = 1000
+# float32 holds all whole numbers up to here; no atlas has larger labels.
+MAX_LABEL = 2.0**24
 
 
 def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -23,7 +29,7 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
     Returns
     -------
     data : array of shape (nx, ny, nz) or (nx, ny, nz, n_volumes)
-        Integer or floating point.
+        Integer or floating point. Labels are whole numbers, even if the file stores them rounded; see `round_labels`.
     affine : array of shape (4, 4)
         Voxel to mm; invertible.
 
@@ -48,7 +54,46 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
         raise ValueError(f"its data type is {data.dtype}; give an image of real numbers")
     if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
         raise ValueError("its affine is singular or not finite; correct the header")
-    return data, np.asarray(image.affine, dtype=np.float64)
+    return round_labels(data, _step(image)), np.asarray(image.affine, dtype=np.float64)
+
+
+def _step(image: SpatialImage) -> float:
+    """Return the step between the values that a file can hold: its slope if it stores scaled integers, otherwise 0."""
+    is_integer = image.get_data_dtype().kind in "iu"
+    slope = getattr(image.dataobj, "slope", 1)
+    return abs(float(slope)) if is_integer and np.isfinite(slope) else 0.0
+
+
+def round_labels(data: NDArray[Any], step: float) -> NDArray[Any]:
+    """Round values to whole numbers if all are whole up to the rounding of the file, as in masks and label images.
+
+    nibabel scales floats that are saved as integers, and then 1 reads as 1.00005 and 0 as 0.00002.
+
+    Parameters
+    ----------
+    data : array
+        Values that are NaN stay NaN.
+    step : float
+        Step between the values that the file can hold; 0 for floating point.
+
+    Returns
+    -------
+    array
+        Whole numbers; or `data` itself if a value is not whole, or all are below 0.5.
+    """
+    if data.dtype.kind != "f":
+        return data
+    largest = float(np.nanmax(np.abs(data), initial=0))
+    # From a step of 1 on, several labels share one stored value.
+    if not 0.5 < largest < MAX_LABEL or step >= 1:
+        return data
+    # The slope in the header is a float32.
+    tolerance = step / 2 + LABEL_TOLERANCE + largest * float(np.finfo(np.float32).eps)
+    # A few voxels show that most maps are no labels.
+    for part in (data.ravel(order="K")[:: max(data.size // N_SAMPLED, 1)], data):
+        if (np.abs(part - np.rint(part)) > tolerance).any():
+            return data
+    return np.rint(data)
 
 
 def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
