@@ -58,9 +58,8 @@ def test_a_file_keeps_its_own_grid(value, tmp_path, brain_img):
 
 
 def test_a_mask_that_the_file_stores_rounded_is_a_mask(tmp_path, brain_img):
-    inside = np.asarray(brain_img.dataobj).astype(float)
-    img = nib.Nifti1Image(inside, brain_img.affine)
-    img.set_data_dtype("int16")
+    inside = np.asarray(brain_img.dataobj).astype(np.int16)
+    img = nib.Nifti1Image(100 * inside, brain_img.affine)
     img.header.set_slope_inter(0.01, 0.003)
     nib.save(img, tmp_path / "mine.nii.gz")
     np.testing.assert_allclose(np.unique(nib.load(tmp_path / "mine.nii.gz").get_fdata()), [0.003, 1.003])
