@@ -14,7 +14,8 @@ import pytest
 from fetching import Run, cached_files, ids, kept_images
 from neurovault_ica.archive.cache import read_modify_date
 from neurovault_ica.archive.image_status import check_file
-from neurovault_ica.images.nifti import UnusableError, read_image
+from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
 from nilearn.datasets.neurovault import STD_AFFINE

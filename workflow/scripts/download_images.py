@@ -68,7 +68,8 @@ def main(
 def _resample(data_dir: Path, file: str, interpolation: str) -> str:
     """Write the 3 mm copy of an image as nilearn does, and return its path; the path of the image if unreadable."""
     # These imports take two seconds, and few runs need them.
-    from neurovault_ica.images.nifti import UnusableError, read_image
+    from neurovault_ica.images.nifti import read_image
+    from neurovault_ica.images.nifti_header import UnusableError
     from nilearn.datasets.neurovault import STD_AFFINE
     from nilearn.image import resample_img
 
