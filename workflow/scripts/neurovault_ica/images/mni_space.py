@@ -1,5 +1,7 @@
 """Read the user's masks, atlases and networks, and measure how much of them lies in the MNI152 brain."""
 
+import logging
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -7,10 +9,17 @@ import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.loadsave import load
-from nibabel.spatialimages import SpatialImage
+from nibabel.nifti1 import Nifti1Header
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from neurovault_ica.images.nifti import find_fault
+from neurovault_ica.images.nifti_header import UnusableError, checked_affine
+from neurovault_ica.images.other_formats import describe_format
+
+# nibabel lets errors of gzip and of headers through.
+READ_ERRORS = (ImageFileError, HeaderDataError, zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError)
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
 # Voxel size of that mask; the margin is a multiple of it.
@@ -23,8 +32,14 @@ N_SAMPLED = 1000
 MAX_LABEL = 2.0**24
 
 
-def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def read_volumes(path: str, *, is_published: bool = False) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Read a 3-D or 4-D image. Further dimensions are accepted if their length is 1.
+
+    Parameters
+    ----------
+    path : str
+    is_published : bool
+        Whether the file is a published atlas. The header of any other NIfTI file must say where the voxels are.
 
     Returns
     -------
@@ -40,11 +55,20 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """
     if not Path(path).is_file():
         raise ValueError("no such file; give the path of a NIfTI file")
+    # nibabel checks neither the checksum nor the end of a compressed file.
+    if path.endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
+        raise ValueError(
+            f"cannot be read as an image ({describe_format(Path(path)) or fault}); give a sound NIfTI file"
+        )
     try:
         image = cast(SpatialImage, load(path))
         data = np.asarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error
+        header = image.header
+        is_nifti = isinstance(header, Nifti1Header)
+        if is_nifti and header.is_single and image.dataobj.offset < header.single_vox_offset:
+            raise ValueError(f"its voxels begin at byte {image.dataobj.offset}, within the header")
+    except READ_ERRORS as error:
+        raise ValueError(f"cannot be read as an image ({error}); give a sound NIfTI file") from error
     shape = data.shape
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
@@ -52,9 +76,21 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
         raise ValueError(f"its shape is {shape}; give a 3-D or 4-D image")
     if data.dtype.kind not in "iuf":
         raise ValueError(f"its data type is {data.dtype}; give an image of real numbers")
+    if is_nifti and not is_published:
+        _check_affine(path, header)
     if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
         raise ValueError("its affine is singular or not finite; correct the header")
     return round_labels(data, _step(image)), np.asarray(image.affine, dtype=np.float64)
+
+
+def _check_affine(path: str, header: Nifti1Header) -> None:
+    notes: list[str] = []
+    try:
+        checked_affine(header, notes)
+    except UnusableError as error:
+        raise ValueError(f"its position is not usable: {error.found}") from error
+    for note in notes:
+        logging.warning("%s: %s", path, note)
 
 
 def _step(image: SpatialImage) -> float:

@@ -87,7 +87,7 @@ def fetch_atlas(name: str, data_dir: str) -> tuple[npt.NDArray[Any], Array, Netw
             f" Try again; or run nilearn.datasets.{source.fetcher} on a machine with network access and copy the result"
             f" to {Path(data_dir).absolute()}; or give the path of an image file"
         ) from error
-    data, affine = read_volumes(str(atlas[source.key]))
+    data, affine = read_volumes(str(atlas[source.key]), is_published=True)
     if "lut" in atlas:
         rows = zip(atlas.lut["index"], atlas.lut["name"], strict=True)
         return data, affine, [(int(value), str(region)) for value, region in rows]
