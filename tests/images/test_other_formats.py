@@ -114,6 +114,9 @@ def test_a_file_of_another_size_than_stated_has_both_sizes(tmp_path):
     path.write_bytes(gzip.compress(image_bytes(np.ones((9, 9, 9), np.float32)), mtime=0))
     size = path.stat().st_size
     assert check_file(path, expected_bytes=7)["found"] == f"{size} bytes, but the archive states 7"
+    path.write_bytes(b"<html>" * 99)
+    found = "594 bytes, but the archive states 7; no NIfTI header, the file begins with '<html><html><ht'"
+    assert check_file(path, expected_bytes=7)["found"] == found
 
 
 def test_voxels_of_a_pair_without_their_header_are_no_image(data, tmp_path):

@@ -35,11 +35,13 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     found = sha256_of(path)
     if found != sha256:
         is_size_known = bool(expected_bytes) and sha256 is None
-        if is_size_known and expected_bytes != size:
-            return failed("damaged_file", size, f"{size} bytes, but the archive states {expected_bytes}")
+        has_wrong_size = is_size_known and expected_bytes != size
+        faults = [f"{size} bytes, but the archive states {expected_bytes}"] if has_wrong_size else []
         if fault := find_fault(path, whole=not is_size_known):
-            other = describe_format(path)
-            return failed("other_format" if other else "damaged_file", size, other or fault)
+            faults.append(fault)
+        if faults:
+            other = None if has_wrong_size else describe_format(path)
+            return failed("other_format" if other else "damaged_file", size, other or "; ".join(faults))
     return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
 
 

@@ -44,7 +44,7 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
     try:
         format_of(_unpack(start, HEADER_BYTES, whole=False))
     except UnusableError as error:
-        return error.found
+        return describe_format(path) or error.found
     return _fault_in_gzip(path) if whole and start.startswith(GZIP_MAGIC) else None
 
 
