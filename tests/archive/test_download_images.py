@@ -362,6 +362,17 @@ def test_3_mm_copies_equal_those_of_nilearn(serve):
     assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()
 
 
+def test_a_3_mm_copy_of_an_image_with_an_unusual_header_has_its_voxels(offline, caplog):
+    path = offline.data_dir / "neurovault/collection_1/image_1.nii.gz"
+    expected = resample_img(str(path), target_affine=STD_AFFINE, interpolation="nearest").get_fdata()
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:108] + bytes(4) + content[112:]))
+    rows = offline.download(resample=True, interpolation="nearest")
+    assert rows[0]["file"] == "neurovault/collection_1/image_1_resampled.nii.gz"
+    np.testing.assert_array_equal(nib.load(offline.data_dir / rows[0]["file"]).get_fdata(), expected)
+    assert "image_1.nii.gz: the header states that the voxels begin at byte 0" in caplog.text
+
+
 @pytest.mark.parametrize(
     "faults", [["502", "html"], ["drop", "truncate"], ["truncate", "refuse", "truncate"], ["html", "html"]]
 )
