@@ -189,6 +189,18 @@ def test_an_infinite_background_is_zero_and_nan_stays(data, tmp_path):
     assert [note.split(" voxels")[0] for note in read_.notes] == ["1", str(image[:5].size)]
 
 
+def test_infinite_voxels_in_a_background_of_nan_or_zeros_are_zero_and_peaks_at_its_edge_are_not(data, tmp_path):
+    image = data.copy()
+    image[:5, :15], image[:5, 15:] = 0, np.nan
+    image[2, 3, 3] = image[1, 20, 8] = np.inf
+    image[5, 20, 8] = image[-1, 20, 8] = np.inf
+    read_ = clipped(image, tmp_path)
+    highest = image[np.isfinite(image)].max()
+    assert [float(read_.data[place]) for place in ((2, 3, 3), (1, 20, 8), (5, 20, 8), (-1, 20, 8))] == [
+        0, 0, highest, highest,
+    ]  # fmt: skip
+
+
 def test_the_sign_of_infinite_values_is_kept_in_one_signed_maps(data, tmp_path):
     negative = -np.abs(data)
     negative[20, 20, 20] = np.inf

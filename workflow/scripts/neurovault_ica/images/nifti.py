@@ -111,8 +111,8 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
 def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Replace infinite values by the largest or smallest finite value.
 
-    Where p values underflow, the strongest peaks of a Z map are infinite. Infinite values that reach the border of the
-    image are a background, where a statistic was divided by zero. They become 0.
+    Where p values underflow, the strongest peaks of a Z map are infinite. In the background a statistic was divided by
+    zero, so infinite values there become 0.
     """
     infinite = np.isinf(data)
     finite = data[np.isfinite(data)]
@@ -122,7 +122,7 @@ def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ..
     highest, lowest = float(finite.max()), float(finite.min())
     # Without a value of the same sign, take the strongest value of the other sign.
     highest, lowest = highest if highest > 0 else -lowest, lowest if lowest < 0 else -highest
-    background = infinite & _reaches_border(infinite)
+    background = _in_background(data, infinite)
     clipped = np.where(infinite, np.where(data > 0, np.float32(highest), np.float32(lowest)), data)
     clipped[background] = 0
     n_background = int(np.count_nonzero(background))
@@ -139,15 +139,16 @@ def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ..
     return np.asfortranarray(clipped), tuple(notes)
 
 
-def _reaches_border(infinite: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which voxels belong to a cluster that touches the border of the volume."""
+def _in_background(data: NDArray[np.float32], infinite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which infinite voxels are in clusters that contain a corner of the volume or touch no data."""
     labels, n_clusters = ndimage.label(infinite)
-    is_border = np.zeros(n_clusters + 1, dtype=bool)
-    for axis in range(3):
-        for plane in (0, -1):
-            is_border[labels.take(plane, axis=axis)] = True
-    is_border[0] = False
-    return is_border[labels]
+    in_background = np.ones(n_clusters + 1, dtype=bool)
+    beside_data = ndimage.binary_dilation(np.isfinite(data) & (data != 0)) & infinite
+    in_background[labels[beside_data]] = False
+    corners = np.ix_(*((0, length - 1) for length in data.shape))
+    in_background[labels[corners]] = True
+    in_background[0] = False
+    return in_background[labels]
 
 
 def _content(path: Path) -> bytes:
