@@ -34,6 +34,7 @@ def test_a_pair_is_named_and_its_command_converts_it(kind, half, packed, data, t
     checked = check_file(path, expected_bytes=None)
     assert (checked["reason"], checked["bytes"]) == ("other_format", path.stat().st_size)
     assert "pair (.hdr and .img); convert it: python -c" in checked["found"]
+    assert ("left and right" in checked["found"]) == (kind is not nib.Nifti1Pair)
     with pytest.raises(UnusableError, match=r"unreadable: half of a(n Analyze or SPM)? pair"):
         read_image(path)
     if kind is nib.Nifti1Pair:

@@ -48,10 +48,8 @@ def describe_format(path: Path) -> str | None:
     str or None
         None if the format is not known.
     """
-    with path.open("rb") as stream:
-        start = stream.read(N_BYTES)
-    content = _unpack(start)
-    found = _recognise(path, content, is_twice=start != content and content.startswith(GZIP_MAGIC))
+    content = _beginning(path)
+    found = _recognise(path, content, is_twice=content.startswith(GZIP_MAGIC) and _unpack(content) != content)
     if found is None:
         return None
     kind, advice = found
@@ -63,6 +61,12 @@ def describe_format(path: Path) -> str | None:
     while (suffix := Path(stem).suffix) in SUFFIXES:
         stem = stem.removesuffix(suffix)
     return f"{kind}; {advice.format(name=name, stem=stem)}"
+
+
+def _beginning(path: Path) -> bytes:
+    """Read the first bytes of a file; of its content, if it is compressed with gzip."""
+    with path.open("rb") as stream:
+        return _unpack(stream.read(N_BYTES))
 
 
 def _unpack(content: bytes) -> bytes:
@@ -92,12 +96,12 @@ def _recognise(path: Path, content: bytes, *, is_twice: bool) -> tuple[str, str]
         return GIFTI
     if extension in (".head", ".brik"):
         return AFNI
-    if extension == ".img" and _header_beside(path):
-        return PAIR
-    return None
+    header = _header_beside(path) if extension == ".img" else None
+    return _recognise(header, _beginning(header), is_twice=False) if header else None
 
 
-def _header_beside(path: Path) -> bool:
-    """Tell whether the header of a pair lies beside its voxels."""
+def _header_beside(path: Path) -> Path | None:
+    """Return the header beside the voxels of a pair."""
     stem = Path(path.name.removesuffix(".gz")).stem
-    return any(path.with_name(f"{stem}{suffix}").is_file() for suffix in (".hdr", ".HDR", ".hdr.gz"))
+    files = (path.with_name(f"{stem}{suffix}") for suffix in (".hdr", ".HDR", ".hdr.gz"))
+    return next((file for file in files if file.is_file()), None)
