@@ -62,6 +62,14 @@ def test_unsigned_integers_are_recognised(tmp_path, data):
     assert not read_image(saved(tmp_path / "c.nii.gz", image_bytes(counts.astype(np.int16)))).is_unsigned
 
 
+def test_the_step_between_stored_values_is_known(tmp_path, data):
+    counts = (10 * np.abs(data)).astype(np.int16)
+    assert read_image(saved(tmp_path / "a.nii.gz", image_bytes(counts))).step == 1
+    scaled = saved(tmp_path / "b.nii.gz", image_bytes(counts, scl_slope=-0.5, scl_inter=0))
+    assert read_image(scaled).step == 0.5
+    assert read_image(saved(tmp_path / "c.nii.gz", image_bytes(data))).step == 0
+
+
 def test_a_small_file_with_a_huge_header_costs_no_memory(tmp_path):
     claim = damaged(image_bytes(np.zeros((2, 2, 2), np.float32)), 40, np.array([3, 399, 400, 400], "<i2").tobytes())
     assert MAX_VOXELS > 399 * 400 * 400
