@@ -39,9 +39,10 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
         faults = [f"{size} bytes, but the archive states {expected_bytes}"] if has_wrong_size else []
         if fault := find_fault(path, whole=not is_size_known):
             faults.append(fault)
+        if faults and not has_wrong_size and (other := describe_format(path)):
+            return failed("other_format", size, other)
         if faults:
-            other = None if has_wrong_size else describe_format(path)
-            return failed("other_format" if other else "damaged_file", size, other or "; ".join(faults))
+            return failed("damaged_file", size, "; ".join(faults))
     return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
 
 
