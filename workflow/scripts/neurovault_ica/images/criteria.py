@@ -49,7 +49,8 @@ class Criterion(NamedTuple):
         return tuple(key for key in (self.lower, self.upper) if key)
 
 
-# Shared by two criteria: reason and sentence.
+# Shared by two criteria each: reason and sentence.
+MISPLACED = ("misplaced", "The data do not lie where the brain is, so the map is probably in another space.")
 ONE_SIGNED = ("one_signed", "Almost all values have the same sign, as in a one-sided contrast or a mask.")
 # The first criterion that an image fails gives the reason, so the simplest explanations come first.
 CRITERIA = (
@@ -98,13 +99,21 @@ CRITERIA = (
         label="share of the signal outside the mask",
         panel=3,
     ),
+    # The first finds wrong orientations and sizes; the second finds shifts of less than 2 cm.
     Criterion(
-        "misplaced",
-        "The data do not lie where the brain is, so the map is probably in another space.",
+        *MISPLACED,
         ("misplaced_fraction",),
         SHARE,
         upper="max_misplaced_fraction",
         label="outside the mask, and holes in it",
+        panel=4,
+    ),
+    Criterion(
+        *MISPLACED,
+        ("displaced_fraction",),
+        SHARE,
+        upper="max_displaced_fraction",
+        label="overlap with the brain that a shift gains",
         panel=4,
     ),
     Criterion(
@@ -137,7 +146,7 @@ CRITERIA = (
     ),
     Criterion(
         "unit",
-        "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
+        "The values are too small for a Z or T map, so the map type is probably wrong.",
         ("rms",),
         POSITIVE,
         lower="min_rms",

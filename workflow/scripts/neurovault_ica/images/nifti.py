@@ -66,6 +66,7 @@ class Image(NamedTuple):
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
     dtype: str  # of the file
     is_unsigned: bool  # unsigned integers without a scale factor; nilearn's resampling keeps them integers
+    step: float = 0.0  # difference of neighbouring values that the file can store; 0 for floating point numbers
 
 
 def find_fault(path: Path, *, whole: bool = False) -> str | None:
@@ -129,7 +130,8 @@ def read_image(path: Path) -> Image:
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = apply_read_scaling(stored, slope, intercept)
         data = np.asarray(scaled, dtype=np.float32, order="F")
-    return Image(data, affine, dtype.name, scaled.dtype.kind == "u")
+    step = 0.0 if dtype.kind == "f" else abs(1.0 if slope is None else slope)
+    return Image(data, affine, dtype.name, scaled.dtype.kind == "u", step)
 
 
 def _content(path: Path) -> bytes:
