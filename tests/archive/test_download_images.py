@@ -14,7 +14,8 @@ import pytest
 from fetching import Run, cached_files, ids, kept_images
 from neurovault_ica.archive.cache import read_modify_date
 from neurovault_ica.archive.image_status import check_file
-from neurovault_ica.images.nifti import UnusableError, read_image
+from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
 from nilearn.datasets.neurovault import STD_AFFINE
@@ -359,6 +360,17 @@ def test_3_mm_copies_equal_those_of_nilearn(serve):
     )
     assert sorted(theirs.images) == [str(run.data_dir / row["file"]) for row in rows]
     assert rows[0]["sha256"] == hashlib.sha256(nifti(101)).hexdigest()
+
+
+def test_a_3_mm_copy_of_an_image_with_an_unusual_header_has_its_voxels(offline, caplog):
+    path = offline.data_dir / "neurovault/collection_1/image_1.nii.gz"
+    expected = resample_img(str(path), target_affine=STD_AFFINE, interpolation="nearest").get_fdata()
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:108] + bytes(4) + content[112:]))
+    rows = offline.download(resample=True, interpolation="nearest")
+    assert rows[0]["file"] == "neurovault/collection_1/image_1_resampled.nii.gz"
+    np.testing.assert_array_equal(nib.load(offline.data_dir / rows[0]["file"]).get_fdata(), expected)
+    assert "image_1.nii.gz: the header states that the voxels begin at byte 0" in caplog.text
 
 
 @pytest.mark.parametrize(

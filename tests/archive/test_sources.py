@@ -240,6 +240,37 @@ def test_a_condition_sees_the_number_or_the_text_that_it_names(write_own, tmp_pa
     assert ids(run.select(image_terms=terms)[1]) == kept
 
 
+MAP_TYPES = f"{HEAD}\tmap_type\n" + "".join(
+    f"maps/a.nii.gz\t{n}\t1\t{text}\n"
+    for n, text in enumerate(["Z-map", "zstat1", "spmT_0001", "beta", "n/a", "accuracy", "accuracy"], start=1)
+)
+
+
+@pytest.mark.parametrize(
+    ("term", "kept"),
+    [
+        ({"is_in": ["Z map", "T map"]}, [1, 2, 3]),
+        ("Zmap", [1, 2]),
+        ({"not_in": ["z-score", "accuracy"]}, [3, 4, 5]),
+        ({"not_equal": "univariate-beta map"}, [1, 2, 3, 5, 6, 7]),
+        ("accuracy", [6, 7]),
+        ({"pattern": "spm"}, [3]),
+    ],
+)
+def test_conditions_recognise_map_types_as_people_write_them(write_own, tmp_path, term, kept):
+    run = Run(tmp_path, source="table", table=write_own(MAP_TYPES))
+    images = run.select(image_terms={"map_type": term})[1]
+    assert ids(images) == kept
+    assert [image["map_type"] for image in images if image["image_id"] == "2"] in ([], ["zstat1"])
+
+
+def test_an_unknown_map_type_is_a_warning_with_the_list(write_own, caplog):
+    read_own_table(write_own(MAP_TYPES))
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "the map type 'accuracy' (line 7) is not known, so the criteria for Z and T maps do not apply" in warning
+    assert "Known are Z map, T map, F map, Chi squared map, P map (given null hypothesis)," in warning
+
+
 def test_a_collection_called_by_a_year_is_kept_by_the_default_condition(write_own, tmp_path):
     run = Run(tmp_path, source="table", table=write_own(TYPES))
     collections, images, _ = run.select(collection_terms={"name": {"not_contains": ["temporary collection"]}})

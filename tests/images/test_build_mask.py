@@ -1,5 +1,6 @@
 """The mask equals nilearn's, or comes from a valid file of the user."""
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -65,6 +66,56 @@ def test_a_file_keeps_its_own_grid(value, tmp_path, brain_img):
     np.testing.assert_array_equal(np.asarray(mask_img.dataobj), own[..., 0])
 
 
+def test_a_mask_that_the_file_stores_rounded_is_a_mask(tmp_path, brain_img):
+    inside = np.asarray(brain_img.dataobj).astype(np.int16)
+    img = nib.Nifti1Image(100 * inside, brain_img.affine)
+    img.header.set_slope_inter(0.01, 0.003)
+    nib.save(img, tmp_path / "mine.nii.gz")
+    np.testing.assert_allclose(np.unique(nib.load(tmp_path / "mine.nii.gz").get_fdata()), [0.003, 1.003])
+    np.testing.assert_array_equal(np.asarray(built(tmp_path, tmp_path / "mine.nii.gz").dataobj), inside)
+
+
+HEADER_FAULTS = {
+    "no qform and sform": ({"sform_code": 0, "qform_code": 0}, "position is not usable: neither qform nor sform"),
+    "voxels within the header": ({"vox_offset": 0}, "begin at byte 0, within the header"),
+    "voxels after its beginning": ({"vox_offset": 40}, "vox offset 40 too low"),
+    "a qform that is none": (
+        {"sform_code": 0, "qform_code": 1, "quatern_b": 9},
+        "position is not usable|cannot be read",
+    ),
+    "metres": (
+        {"srow_x": [0.004, 0, 0, 0], "srow_y": [0, 0.004, 0, 0], "srow_z": [0, 0, 0.004, 0]},
+        "voxels of 0.004x0.004x0.004 mm; the affine seems to be in metres",
+    ),
+    "unknown type": ({"datatype": 999}, "data code 999"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("fault", HEADER_FAULTS)
+def test_a_mask_with_a_wrong_header_is_refused(fault, packed, tmp_path, brain_img):
+    fields, message = HEADER_FAULTS[fault]
+    content = nib.Nifti1Image(np.asarray(brain_img.dataobj), brain_img.affine).to_bytes()
+    header = nib.Nifti1Header(content[:348], check=False)
+    for field, value in fields.items():
+        header[field] = value
+    path = tmp_path / ("mask.nii.gz" if packed else "mask.nii")
+    content = header.binaryblock + content[348:]
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match=message) as error:
+        built(tmp_path, path)
+    assert str(error.value).startswith(f"mask_images.mask {path}: ")
+
+
+def test_a_damaged_mask_is_refused(tmp_path, brain_img):
+    path = saved(tmp_path, np.asarray(brain_img.dataobj), brain_img.affine)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        built(tmp_path, path)
+
+
 def test_part_of_the_brain_is_a_mask_too(tmp_path, brain_img):
     left = np.asarray(brain_img.dataobj).astype(np.float64)
     left[left.shape[0] // 2 :] = 0
@@ -88,7 +139,7 @@ FAULTS = {
     "nearly the box": (lambda data, affine: (np.pad(data[2:-2, 2:-2, 2:-2] * 0 + 1, 2), affine), "MNI152"),
     "another space": (lambda data, affine: (data, moved(affine, (0, 50, -30))), "MNI152"),
     "no affine": (lambda data, _: (data, np.diag([4.0, 4, 4, 1])), "MNI152"),
-    "singular": (lambda data, _: (data, np.diag([4.0, 4, 0, 1])), "singular"),
+    "singular": (lambda data, _: (data, np.diag([4.0, 4, 0, 1])), "voxels of 4x4x0 mm"),
 }
 
 

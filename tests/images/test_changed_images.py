@@ -19,7 +19,7 @@ def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, masks, resampled):
     (tmp_path / "face_resampled.nii.gz").write_bytes(content)
     status, quality = tmp_path / "download_images/status-0.tsv", tmp_path / "mask_images/quality-0.tsv"
     row = {"image_id": "1", "status": "ok", "reason": None, "bytes": len(content) + 1, "sha256": "a" * 64}
-    write_table(status, [row | {"file": "face_resampled.nii.gz"}])
+    write_table(status, [row | {"file": "face_resampled.nii.gz", "found": None}])
 
     def run():
         main(

@@ -48,7 +48,7 @@ class Batch:
             path.write_bytes(gzip.compress(content, 1) if packed else content)
         self.rows.append(
             {
-                "image_id": image_id, "status": status, "reason": None, "sha256": "0", "file": file,
+                "image_id": image_id, "status": status, "reason": None, "sha256": "0", "file": file, "found": None,
                 "bytes": path.stat().st_size if path.exists() else None,
             }
         )  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 from image_files import AFFINE, SHAPE, damaged, image_bytes, saved
 from neurovault_ica.images import nifti
-from neurovault_ica.images.nifti import MAX_VOXELS, UnusableError, find_fault, read_image
+from neurovault_ica.images.nifti import find_fault, read_image
+from neurovault_ica.images.nifti_header import MAX_VOXELS, UnusableError
 
 SCRIPTS = ROOT / "workflow/scripts"
 
@@ -61,6 +62,14 @@ def test_unsigned_integers_are_recognised(tmp_path, data):
     assert not read_image(saved(tmp_path / "c.nii.gz", image_bytes(counts.astype(np.int16)))).is_unsigned
 
 
+def test_the_step_between_stored_values_is_known(tmp_path, data):
+    counts = (10 * np.abs(data)).astype(np.int16)
+    assert read_image(saved(tmp_path / "a.nii.gz", image_bytes(counts))).step == 1
+    scaled = saved(tmp_path / "b.nii.gz", image_bytes(counts, scl_slope=-0.5, scl_inter=0))
+    assert read_image(scaled).step == 0.5
+    assert read_image(saved(tmp_path / "c.nii.gz", image_bytes(data))).step == 0
+
+
 def test_a_small_file_with_a_huge_header_costs_no_memory(tmp_path):
     claim = damaged(image_bytes(np.zeros((2, 2, 2), np.float32)), 40, np.array([3, 399, 400, 400], "<i2").tobytes())
     assert MAX_VOXELS > 399 * 400 * 400
@@ -100,9 +109,9 @@ def test_a_complete_image_has_no_fault(kind, pack, tmp_path, data):
         (b"<!DOCTYPE html><html>" * 50, "no NIfTI header, the file begins with '<!DOCTYPE html>'"),
         (gzip.compress(b"hello " * 500), "no NIfTI header, the file begins with 'hello hello hel'"),
         (b"\x1f\x8b\x00\x00 this is not gzip", "gzip: "),
-        (damaged(image_bytes(np.ones((2, 2, 2), np.float32)), 344, b"ni1\0"), "magic b'ni1\\x00'"),
+        (damaged(image_bytes(np.ones((2, 2, 2), np.float32)), 344, b"nop\0"), "magic b'nop\\x00'"),
     ],
-    ids=["no bytes", "HTML", "text packed", "wrong gzip", "header of a pair"],
+    ids=["no bytes", "HTML", "text packed", "wrong gzip", "wrong magic"],
 )
 def test_the_beginning_shows_that_a_file_is_not_nifti(content, fault, tmp_path):
     path = tmp_path / "image.nii.gz"

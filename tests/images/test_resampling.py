@@ -6,7 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from neurovault_ica.images.nifti import UnusableError, read_image
+from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.resampling import (
     SPLINE_ORDERS,
     Target,

@@ -25,10 +25,11 @@ AAL = """<?xml version="1.0" encoding="ISO-8859-1"?>
             "1\t7Networks_LH_Vis_1\t120\t18\t131\t0\n2\t7Networks_LH_Vis_2\t120\t18\t132\t0\n",
             [(1, "7Networks_LH_Vis_1"), (2, "7Networks_LH_Vis_2")],
         ),
+        ("a.tsv", 'index\tname\n"1.0"\t"Putamen ""left"""\n2.0\t5" disc\n', [(1, 'Putamen "left"'), (2, '5" disc')]),
         ("HarvardOxford-Cortical.xml", FSL, [(1, "Frontal Pole"), (2, "Insular Cortex")]),
         ("AAL.xml", AAL, [(2001, "Precentral_L"), (2002, "Precentral_R")]),
     ],
-    ids=["BIDS", "heading", "list", "Schaefer", "FSL", "AAL"],
+    ids=["BIDS", "heading", "list", "Schaefer", "quotes", "FSL", "AAL"],
 )
 def test_names_are_read(tmp_path, file, content, expected):
     path = tmp_path / file
@@ -45,7 +46,12 @@ def test_names_are_read(tmp_path, file, content, expected):
         ("a.txt", "\n \n", "names no region"),
         ("a.xml", "<atlas><label>", "no element found"),
         ("a.xml", "<atlas/>", "names no region"),
-        ("a.txt", b"\xff\xfe\x00", "decode"),
+        ("a.txt", b"\xff\xfe\x00", "line 1: the file is not UTF-16"),
+        ("a.tsv", b"index\tname\n1\tCaf\xe9\n", "line 2: the file is not UTF-8"),
+        ("a.tsv", 'index\tname\n1\t"Putamen\n2\tCaudate\n3\t"Pallidum\n', "line 2: a quote is opened before 'Putamen'"),
+        ("a.txt", 'visual\n"motor\nauditory\n', "line 2: a quote is opened"),
+        ("a.txt", "1\tPutamen\n2\n", "line 2 has 1 columns, expected 2"),
+        ("a.tsv", "index\tname\n1\tPutamen\n1\tCaudate\n", "index 1 has two names, 'Putamen' and 'Caudate'"),
     ],
 )
 def test_files_without_names_are_refused(tmp_path, file, content, message):
@@ -67,3 +73,9 @@ def test_image_files_are_distinguished_from_names_of_atlases():
     assert is_image_file("a/b.nii")
     assert is_image_file("b.nii.gz")
     assert not any(is_image_file(name) for name in NILEARN_ATLASES)
+
+
+def test_names_are_read_from_utf_16(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("index\tname\n1\tPutamen\n", encoding="utf-16")
+    assert read_name_file(str(path)) == [(1, "Putamen")]

@@ -76,12 +76,39 @@ def test_a_label_image_gives_a_map_for_each_label(tmp_path, mask_img):
         np.testing.assert_allclose(places[map_ == 1].mean(axis=0), focus, atol=3)
 
 
-def test_a_single_map_is_one_network_and_values_that_are_not_finite_are_zero(tmp_path, mask_img):
+def label_image(labels=(2, 5, 9)):
+    blobs = networks()
+    data = np.asarray(blobs.dataobj)
+    return np.where(data.max(axis=-1) > 2, np.array(labels)[data.argmax(axis=-1)], 0), blobs.affine
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8"])
+def test_labels_that_the_file_stores_rounded_are_labels(dtype, tmp_path, mask_img):
+    labels, affine = label_image()
+    expected = read(saved(tmp_path, nib.Nifti1Image(labels.astype(np.int16), affine)), mask_img)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    path = saved(tmp_path, nib.Nifti1Image(labels.astype(float), affine, header))
+    found = read(path, mask_img)
+    assert found.names == ["network 2", "network 5", "network 9"]
+    np.testing.assert_array_equal(found.maps, expected.maps)
+
+
+def test_interpolated_labels_are_refused_with_their_values(tmp_path, mask_img):
+    labels, affine = label_image()
+    labels = labels.astype(np.float32)
+    labels[np.argwhere(labels == 5)[0][0]] *= 0.5
+    with pytest.raises(ValueError, match=r"2 values that are not whole .*such as 2\.5, 4\.5, but most are.* nearest"):
+        read(saved(tmp_path, nib.Nifti1Image(labels, affine)), mask_img)
+
+
+def test_a_single_map_is_one_network_and_values_that_are_not_finite_are_zero(tmp_path, mask_img, caplog):
     img = networks()
     one = np.asarray(img.dataobj)[..., 0].copy()
     one[one < 0.1] = np.nan
     found = read(saved(tmp_path, nib.Nifti1Image(one, img.affine)), mask_img)
     assert found.names == ["network 1"]
+    assert "one volume and not a label image" in caplog.text
     assert np.isfinite(found.maps).all()
     assert found.maps.max() == pytest.approx(5, rel=0.1)
 

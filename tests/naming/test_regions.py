@@ -39,11 +39,12 @@ def test_names_may_come_from_another_folder(atlas, tmp_path):
     ("change", "message"),
     [
         (lambda data, affine: (np.stack([data, data], axis=-1), affine), "maxprob"),
-        (lambda data, affine: (data + 0.5, affine), "maxprob"),
+        (lambda data, affine: (data * 1.5, affine), "2 values that are not whole numbers from 0, such as 10.5, 13.5"),
+        (lambda data, affine: (-data, affine), "whole numbers from 0, such as -9"),
         (lambda data, affine: (data * 0, affine), "lie in the MNI152 brain"),
         (lambda data, _: (data, np.diag([3.0, 3, 3, 1])), "lie in the MNI152 brain"),
     ],
-    ids=["volumes", "fractions", "empty", "no affine"],
+    ids=["volumes", "fractions", "negative", "empty", "no affine"],
 )
 def test_images_that_are_not_an_atlas_are_refused(atlas, change, message):
     img = nib.load(atlas)
@@ -57,3 +58,23 @@ def test_an_atlas_without_names_is_refused(atlas):
     atlas.with_name("regions.tsv").unlink()
     with pytest.raises(ValueError, match="no file beside it names its regions; give one as plot_components"):
         read_regions(str(atlas), None)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8", "int32", "float32"])
+def test_labels_that_the_file_stores_rounded_are_whole(atlas, dtype):
+    """nibabel scales floats that it saves as integers, so that 4 reads as 4.0001 and 0 as 0.00005."""
+    img = nib.load(atlas)
+    expected = np.asarray(img.dataobj)
+    data = expected + 0.0 if np.dtype(dtype).kind in "iu" else expected + np.float32(2e-5)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nib.save(nib.Nifti1Image(data, img.affine, header), atlas)
+    assert dtype == "float32" or nib.load(atlas).dataobj.slope != 1
+    np.testing.assert_array_equal(read_regions(str(atlas), None).volume, expected)
+
+
+def test_nan_outside_the_regions_of_an_atlas_is_background(atlas):
+    img = nib.load(atlas)
+    data = np.asarray(img.dataobj).astype(np.float32)
+    nib.save(nib.Nifti1Image(np.where(data == 0, np.nan, data), img.affine), atlas)
+    np.testing.assert_array_equal(read_regions(str(atlas), None).volume, data)

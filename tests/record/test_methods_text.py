@@ -20,6 +20,7 @@ def test_methods_follow_the_configuration():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["stack_images"]["scale"] = "none"
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
+    settings["mask_images"]["clip_infinite"] = False
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
     decomposition = {
@@ -51,6 +52,7 @@ def test_methods_follow_the_configuration():
         "None failed quality control",
         "third-order spline interpolation",
         "extrapolation from the edge of the data",
+        "Non-finite values were set to zero.",
         "a study-specific mask",
         "The maps were not scaled",
         "did not converge within 200 iterations",

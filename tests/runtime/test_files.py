@@ -17,12 +17,28 @@ from neurovault_ica.runtime.tables import TABLES_FILE, component_labels, read_ta
 def test_a_table_is_read_with_the_types_of_its_columns(tmp_path):
     path = tmp_path / "download_images" / "status-3.tsv"
     rows = [
-        {"image_id": "1", "status": "ok", "reason": None, "bytes": 12, "sha256": "ab", "file": "a/b.nii.gz"},
-        {"image_id": "2", "status": "failed", "reason": "missing_file", "bytes": None, "sha256": None, "file": "n"},
+        {
+            "image_id": "1",
+            "status": "ok",
+            "reason": None,
+            "bytes": 12,
+            "sha256": "ab",
+            "file": "a/b.nii.gz",
+            "found": None,
+        },
+        {
+            "image_id": "2",
+            "status": "failed",
+            "reason": "missing_file",
+            "bytes": None,
+            "sha256": None,
+            "file": "n",
+            "found": None,
+        },
     ]
     write_table(path, rows)
     assert read_table(path) == rows
-    assert path.read_text().splitlines()[1] == "1\tok\tn/a\t12\tab\ta/b.nii.gz"
+    assert path.read_text().splitlines()[1] == "1\tok\tn/a\t12\tab\ta/b.nii.gz\tn/a"
 
 
 def test_tabs_and_line_breaks_in_texts_do_not_split_cells(tmp_path):

@@ -90,6 +90,7 @@ rule download_images:
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
         resample=config["download_images"]["resample"],
         interpolation=config["download_images"]["interpolation"],
+        clip=config["mask_images"]["clip_infinite"],
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "../scripts/download_images.py"

@@ -58,6 +58,7 @@ rule mask_images:
         resampled=config["download_images"]["resample"],
         interpolation=config["mask_images"]["interpolation"],
         extrapolate_background=config["mask_images"]["extrapolate_background"],
+        clip=config["mask_images"]["clip_infinite"],
     script:
         "../scripts/mask_images.py"
 

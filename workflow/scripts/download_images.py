@@ -25,6 +25,7 @@ def main(
     resample: bool,
     interpolation: str,
     network: Mapping[str, Any],
+    clip: bool = True,
     lock: str | None = None,
 ) -> None:
     """Get the batch's images, check them, and write one row for each.
@@ -54,7 +55,7 @@ def main(
     if resample:
         for row in rows:
             if row["status"] == "ok":
-                row["file"] = _resample(Path(opened.data_dir), row["file"], interpolation)
+                row["file"] = _resample(Path(opened.data_dir), row["file"], interpolation, clip=clip)
     write_table(status, rows)
     usable = [row for row in rows if row["status"] == "ok"]
     logging.info(
@@ -65,21 +66,27 @@ def main(
     )
 
 
-def _resample(data_dir: Path, file: str, interpolation: str) -> str:
+def _resample(data_dir: Path, file: str, interpolation: str, *, clip: bool) -> str:
     """Write the 3 mm copy of an image as nilearn does, and return its path; the path of the image if unreadable."""
     # These imports take two seconds, and few runs need them.
-    from neurovault_ica.images.nifti import UnusableError, read_image
+    from neurovault_ica.images.nifti import read_image
+    from neurovault_ica.images.nifti_header import UnusableError
+    from nibabel.nifti1 import Nifti1Image
     from nilearn.datasets.neurovault import STD_AFFINE
     from nilearn.image import resample_img
 
     copy = copy_of(file)
     try:
-        read_image(data_dir / file)
+        read = read_image(data_dir / file, clip=clip)
     except UnusableError as error:
         logging.warning("%s: not resampled: %s", file, error)
         return file
+    for note in read.notes:
+        logging.warning("%s: %s", file, note)
+    # nilearn cannot read a file with an unusual header.
+    source = Nifti1Image(read.data, read.affine) if read.notes else str(data_dir / file)
     with replacing(data_dir / copy) as temporary:
-        resample_img(str(data_dir / file), target_affine=STD_AFFINE, interpolation=interpolation).to_filename(temporary)
+        resample_img(source, target_affine=STD_AFFINE, interpolation=interpolation).to_filename(temporary)
     return copy
 
 

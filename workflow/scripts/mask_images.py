@@ -8,7 +8,8 @@ from typing import Any, cast
 import nibabel as nib
 from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
-from neurovault_ica.images.nifti import UnusableError, read_image
+from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.placement import brain_of
 from neurovault_ica.images.resampling import Target, target_of
 from neurovault_ica.images.stacking import write_npy_header
@@ -29,6 +30,7 @@ def main(
     data_dir: str,
     interpolation: str,
     extrapolate_background: bool,
+    clip: bool = True,
     resampled: bool = False,
 ) -> None:
     """Write the voxels and the quality table of one batch.
@@ -51,12 +53,13 @@ def main(
         for image in progress(images, total=len(images), unit="image"):
             row = {**empty_row, "image_id": image["image_id"]}
             try:
-                values, measured = masked(read_image(Path(data_dir) / image["file"]))
+                read = read_image(Path(data_dir) / image["file"], clip=clip)
+                values, measured = masked(read)
             except UnusableError as error:
                 rows.append({**row, "reason": error.reason, "value": error.found})
                 continue
             stream.write(values.data)
-            rows.append({**row, **measured, "row": n_usable})
+            rows.append({**row, **measured, "row": n_usable, "note": "; ".join(read.notes) or None})
             n_usable += 1
         stream.seek(0)
         write_npy_header(stream, (n_usable, target.n_voxels))
@@ -99,6 +102,8 @@ def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) ->
     for row in rows:
         if row["reason"]:
             logging.warning("image %s cannot be used: %s (%s)", row["image_id"], row["reason"], row["value"])
+        elif row["note"]:
+            logging.warning("image %s: %s", row["image_id"], row["note"])
 
 
 if __name__ == "__main__":

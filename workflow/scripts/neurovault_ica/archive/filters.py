@@ -5,6 +5,7 @@ from typing import Any
 
 from neurovault_ica.archive.conditions import compile_term, describe_term, load_function, word_pattern
 from neurovault_ica.archive.doi import bare_doi
+from neurovault_ica.images.map_types import as_known
 from neurovault_ica.types import Record
 
 # The name of a criterion in selection.tsv, and the function that tests a record.
@@ -87,19 +88,20 @@ def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
 
 
 def _term_criterion(key: str, term: Any) -> Condition:
-    if key == "DOI":
+    comparable = COMPARABLE.get(key)
+    if comparable is not None:
         if not isinstance(term, Mapping):
-            wanted: Any = _comparable_doi(term)
-        elif term.keys() & {"is_in", "not_in"}:
-            wanted = {name: [_comparable_doi(doi) for doi in dois] for name, dois in term.items()}
+            wanted: Any = comparable(term)
+        elif term.keys() & {"is_in", "not_in"} and all(isinstance(values, list) for values in term.values()):
+            wanted = {name: [comparable(value) for value in values] for name, values in term.items()}
         elif "not_equal" in term:
-            wanted = {"not_equal": _comparable_doi(term["not_equal"])}
+            wanted = {"not_equal": comparable(term["not_equal"])}
         else:
             # Patterns and substrings are compared with the field as the uploader typed it.
             wanted = None
         if wanted is not None:
             is_wanted = compile_term(key, wanted)
-            return describe_term(key, term), lambda record: is_wanted(_comparable_doi(record.get(key)))
+            return describe_term(key, term), lambda record: is_wanted(comparable(record.get(key)))
     holds = compile_term(key, term)
     return describe_term(key, term), lambda record: holds(record.get(key))
 
@@ -107,6 +109,10 @@ def _term_criterion(key: str, term: Any) -> Condition:
 def _comparable_doi(value: Any) -> Any:
     """Make DOIs comparable. NeuroVault stores them as the uploader typed them, and case does not matter."""
     return (bare_doi(value) or value.strip()).lower() if isinstance(value, str) else value
+
+
+# Fields whose values people write in several ways -> the function that makes them comparable.
+COMPARABLE: Mapping[str, Callable[[Any], Any]] = {"DOI": _comparable_doi, "map_type": as_known}
 
 
 def _has_subjects(minimum: int) -> Callable[[Record], bool]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.images.nifti import find_fault
+from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.types import Row
@@ -26,7 +27,7 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     Returns
     -------
     dict
-        status, reason, bytes, sha256 as in status-{batch}.tsv.
+        status, reason, bytes, sha256 as in status-{batch}.tsv; and found if the file is there and cannot be used.
     """
     if not path.is_file():
         return failed("missing_file", None)
@@ -34,8 +35,14 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     found = sha256_of(path)
     if found != sha256:
         is_size_known = bool(expected_bytes) and sha256 is None
-        if (is_size_known and expected_bytes != size) or find_fault(path, whole=not is_size_known):
-            return failed("damaged_file", size)
+        has_wrong_size = is_size_known and expected_bytes != size
+        faults = [f"{size} bytes, but the archive states {expected_bytes}"] if has_wrong_size else []
+        if fault := find_fault(path, whole=not is_size_known):
+            faults.append(fault)
+        if faults and not has_wrong_size and (other := describe_format(path)):
+            return failed("other_format", size, other)
+        if faults:
+            return failed("damaged_file", size, "; ".join(faults))
     return {"status": "ok", "reason": None, "bytes": size, "sha256": found}
 
 
@@ -92,12 +99,19 @@ def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_
         if not is_logged:
             found = checked["reason"] or f"sha256 {checked['sha256']} instead of {expected['sha256']}"
             logging.warning("image %s: differs from the lock: %s", image["image_id"], found)
-        checked = failed("changed" if checked["status"] == "ok" else checked["reason"], checked["bytes"])
-        return {"image_id": image["image_id"], **checked, "file": file, "is_changed": True}
+        if checked["status"] == "ok":
+            checked = failed("changed", checked["bytes"])
+        return _row(image, checked, file) | {"is_changed": True}
     # Do not warn of an image that also failed in the locked run.
     if checked["status"] == "failed" and not is_logged and expected is None:
-        logging.warning("image %s cannot be used: %s (%s)", image["image_id"], checked["reason"], file)
-    return {"image_id": image["image_id"], **checked, "file": file}
+        found = f": {checked['found']}" if checked["found"] else ""
+        logging.warning("image %s cannot be used: %s (%s)%s", image["image_id"], checked["reason"], file, found)
+    return _row(image, checked, file)
+
+
+def _row(image: Row, checked: Row, file: str) -> Row:
+    known = {key: checked[key] for key in ("status", "reason", "bytes", "sha256")}
+    return {"image_id": image["image_id"], **known, "file": file, "found": checked.get("found")}
 
 
 def take_changed(rows: list[Row]) -> list[str]:
@@ -105,9 +119,9 @@ def take_changed(rows: list[Row]) -> list[str]:
     return [f"image {row['image_id']} ({row['reason']})" for row in rows if row.pop("is_changed", False)]
 
 
-def failed(reason: str, size: int | None) -> Row:
-    """Return the result of a check that failed."""
-    return {"status": "failed", "reason": reason, "bytes": size, "sha256": None}
+def failed(reason: str, size: int | None, found: str | None = None) -> Row:
+    """Return the result of a check that failed. `found` says what is wrong with the file, and what to do."""
+    return {"status": "failed", "reason": reason, "bytes": size, "sha256": None, "found": found}
 
 
 def stop_at_failures(rows: Iterable[Row], *, selected: int, max_failed_fraction: float) -> Iterator[Row]:

@@ -15,6 +15,7 @@ from neurovault_ica.archive.cache import null_strings_to_none
 from neurovault_ica.archive.cells import describe_mixed, describe_unfit, read_column
 from neurovault_ica.archive.records import CollectionImages, Damage
 from neurovault_ica.archive.table_text import Line, read_lines
+from neurovault_ica.images.map_types import SPELLINGS, known_type
 from neurovault_ica.runtime.ids import SAFE_ID, natural_key
 from neurovault_ica.runtime.tables import MISSING
 
@@ -143,6 +144,7 @@ def read_content(table: str) -> Content:
     numbers = [line.number for line in lines]
     rows = [null_strings_to_none(row) | {"id": row["image_id"]} for row in rows]
     warnings += _find_contradictions(table, numbers, rows)
+    warnings += _find_unknown_types(table, numbers, rows)
     for key in ("file", "terms"):
         warnings += _find_missing_files(table, key, numbers, rows)
     return Content(rows, warnings)
@@ -198,6 +200,21 @@ def _find_contradictions(table: str, numbers: Sequence[int], rows: Sequence[Reco
                     f" {str(row[column])!r} in line {number}; {str(value)!r} is used. Give each collection one"
                     f" {column}, or each study its own collection_id"
                 )
+
+
+def _find_unknown_types(table: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
+    """Name the map types that are not known, because quality control needs them."""
+    unknown: dict[str, int] = {}
+    for number, row in zip(numbers, rows, strict=True):
+        if row.get("map_type") and known_type(row["map_type"]) is None:
+            unknown.setdefault(row["map_type"], number)
+    if unknown:
+        listing = ", ".join(f"{name!r} (line {number})" for name, number in list(unknown.items())[:MAX_EXAMPLES])
+        more = f" and {len(unknown) - MAX_EXAMPLES} more" if len(unknown) > MAX_EXAMPLES else ""
+        yield (
+            f"{table}: the map type {listing}{more} is not known, so the criteria for Z and T maps do not apply to it."
+            f" Known are {', '.join(SPELLINGS)}, and common spellings such as zstat and spmT"
+        )
 
 
 def _find_missing_files(table: str, key: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:

@@ -1,21 +1,12 @@
-"""Read the text of a table: its encoding, separators, quotes and empty lines. Each row keeps the number of its line."""
+"""Read the lines of a table with a header. Each row keeps the number of its line."""
 
-import codecs
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-ENCODINGS = {
-    # The mark of UTF-16 is the beginning of the mark of UTF-32.
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
+
 ADVICE = 'save it as UTF-8, in a spreadsheet as "Unicode text" or "CSV UTF-8" with tabs'
-# A field in quotes may contain tabs and doubled quotes. In any other field quotes are part of the text.
-FIELD = re.compile(r'(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))')
 SEPARATORS = {"comma": ",", "semicolon": ";", "space": None}
 
 
@@ -24,41 +15,6 @@ class Line(NamedTuple):
 
     number: int
     cells: Mapping[str, str]
-
-
-def decode(content: bytes, name: str, advice: str = "save it as UTF-8") -> str:
-    """Decode a text file of the user: UTF-8 with or without a byte order mark, or UTF-16 with one.
-
-    Parameters
-    ----------
-    content : bytes
-    name : str
-        Name of the file, for messages.
-    advice : str
-        What to do if it cannot be decoded.
-
-    Raises
-    ------
-    ValueError
-        If the file has another encoding.
-    """
-    if content.startswith(b"PK\x03\x04"):
-        raise ValueError(f"{name} is a workbook or a zip file, not text; {advice}")
-    encoding = next((code for mark, code in ENCODINGS.items() if content.startswith(mark)), "utf-8-sig")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        kind = encoding.removesuffix("-sig").upper()
-        byte = error.object[error.start]
-        raise ValueError(f"{name}, line {line}: the file is not {kind} (byte {byte:#04x}); {advice}") from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(
-            f"{name}, line {line}: the file is not plain text, or is UTF-16 without a byte order mark (it has zero"
-            f" bytes); {advice}"
-        )
-    return text
 
 
 def read_lines(table: str, required: set[str]) -> list[Line]:
@@ -77,13 +33,13 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
     ValueError
         If the table cannot be read, with the line.
     """
-    lines = re.split(r"\r\n|\n|\r", decode(Path(table).read_bytes(), table, ADVICE))
-    columns = [column.strip() for column in _split(table, 1, lines[0])]
+    lines = split_lines(decode(Path(table).read_bytes(), table, ADVICE))
+    columns = [column.strip() for column in split_line(table, 1, lines[0])]
     named = [name for name in columns if name]
     _check_columns(table, lines[0], named, required)
     rows = []
     for number, text in enumerate(lines[1:], start=2):
-        cells = _split(table, number, text)
+        cells = split_line(table, number, text)
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(columns):
@@ -98,21 +54,6 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
             )
         rows.append(Line(number, {name: cell for name, cell in zip(columns, cells, strict=True) if name}))
     return rows
-
-
-def _split(table: str, number: int, line: str) -> list[str]:
-    """Split a line at its tabs and remove the quotes around fields."""
-    cells = []
-    for field in FIELD.finditer(line):
-        quoted, plain = field.groups()
-        if quoted is None and plain.startswith('"') and plain.count('"') % 2:
-            # Spreadsheets write a line break within a cell in this way, too.
-            raise ValueError(
-                f"{table}, line {number}: a quote is opened before {plain[1:31]!r} and not closed in the same field of"
-                " this line; close or remove the quote, or remove the line break within the cell"
-            )
-        cells.append(plain if quoted is None else quoted.replace('""', '"'))
-    return cells
 
 
 def _check_columns(table: str, header: str, columns: list[str], required: set[str]) -> None:

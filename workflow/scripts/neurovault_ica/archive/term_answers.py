@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from neurovault_ica.archive.cells import NUMBER
-from neurovault_ica.archive.table_text import decode
 from neurovault_ica.runtime.files import sha256_of
+from neurovault_ica.runtime.text_tables import decode
 from neurovault_ica.types import Row
 
 Weights = dict[str, float]

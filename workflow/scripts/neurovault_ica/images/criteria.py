@@ -2,11 +2,13 @@
 
 To add a criterion, add a row to `CRITERIA`, and its keys to config.yaml and docs/methods.md. A new measure also needs
 its computation in quality.py and its column in workflow/schemas/tables.json. Snakemake imports this module at each
-start, so it may import only the standard library.
+start, so it may import only the standard library and modules like it.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from neurovault_ica.images.map_types import known_type
 
 # NeuroVault's map types with a known unit, in lower case. Only their values can be compared with fixed limits.
 Z_AND_T_MAPS = ("z map", "t map", "z", "t")
@@ -211,7 +213,7 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
     (reason, value, threshold) or None
         None if the image meets all criteria.
     """
-    kind = (map_type or "").strip().lower()
+    kind = (known_type(map_type) or "").lower()
     for criterion in CRITERIA:
         if criterion.map_types is not None and kind not in criterion.map_types:
             continue

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurovault_ica.images.nifti import Image, UnusableError
+from neurovault_ica.images.nifti import Image
+from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.placement import Brain
 from neurovault_ica.images.quality import measure
 from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, resample

@@ -1,5 +1,7 @@
 """Read the user's masks, atlases and networks, and measure how much of them lies in the MNI152 brain."""
 
+import logging
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -7,23 +9,42 @@ import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.loadsave import load
-from nibabel.spatialimages import SpatialImage
+from nibabel.nifti1 import Nifti1Header
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from neurovault_ica.images.nifti import find_fault
+from neurovault_ica.images.nifti_header import UnusableError, checked_affine
+from neurovault_ica.images.other_formats import describe_format
+
+# nibabel lets errors of gzip and of headers through.
+READ_ERRORS = (ImageFileError, HeaderDataError, zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError)
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
 # Voxel size of that mask; the margin is a multiple of it.
 RESOLUTION_MM = 2
+# Labels in floating point may differ from whole numbers by this, after calculations in float32.
+LABEL_TOLERANCE = 1e-4
+# Number of voxels that are looked at first.
+N_SAMPLED = 1000
+# float32 holds all whole numbers up to here; no atlas has larger labels.
+MAX_LABEL = 2.0**24
 
 
-def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def read_volumes(path: str, *, is_published: bool = False) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Read a 3-D or 4-D image. Further dimensions are accepted if their length is 1.
+
+    Parameters
+    ----------
+    path : str
+    is_published : bool
+        Whether the file is a published atlas. The header of any other NIfTI file must say where the voxels are.
 
     Returns
     -------
     data : array of shape (nx, ny, nz) or (nx, ny, nz, n_volumes)
-        Integer or floating point.
+        Integer or floating point. Labels are whole numbers, even if the file stores them rounded; see `round_labels`.
     affine : array of shape (4, 4)
         Voxel to mm; invertible.
 
@@ -34,11 +55,20 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """
     if not Path(path).is_file():
         raise ValueError("no such file; give the path of a NIfTI file")
+    # nibabel checks neither the checksum nor the end of a compressed file.
+    if path.endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
+        raise ValueError(
+            f"cannot be read as an image ({describe_format(Path(path)) or fault}); give a sound NIfTI file"
+        )
     try:
         image = cast(SpatialImage, load(path))
         data = np.asarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error
+        header = image.header
+        is_nifti = isinstance(header, Nifti1Header)
+        if is_nifti and header.is_single and image.dataobj.offset < header.single_vox_offset:
+            raise ValueError(f"its voxels begin at byte {image.dataobj.offset}, within the header")
+    except READ_ERRORS as error:
+        raise ValueError(f"cannot be read as an image ({error}); give a sound NIfTI file") from error
     shape = data.shape
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
@@ -46,9 +76,60 @@ def read_volumes(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
         raise ValueError(f"its shape is {shape}; give a 3-D or 4-D image")
     if data.dtype.kind not in "iuf":
         raise ValueError(f"its data type is {data.dtype}; give an image of real numbers")
+    if is_nifti and not is_published:
+        _check_affine(path, header)
     if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
         raise ValueError("its affine is singular or not finite; correct the header")
-    return data, np.asarray(image.affine, dtype=np.float64)
+    return round_labels(data, _step(image)), np.asarray(image.affine, dtype=np.float64)
+
+
+def _check_affine(path: str, header: Nifti1Header) -> None:
+    notes: list[str] = []
+    try:
+        checked_affine(header, notes)
+    except UnusableError as error:
+        raise ValueError(f"its position is not usable: {error.found}") from error
+    for note in notes:
+        logging.warning("%s: %s", path, note)
+
+
+def _step(image: SpatialImage) -> float:
+    """Return the step between the values that a file can hold: its slope if it stores scaled integers, otherwise 0."""
+    is_integer = image.get_data_dtype().kind in "iu"
+    slope = getattr(image.dataobj, "slope", 1)
+    return abs(float(slope)) if is_integer and np.isfinite(slope) else 0.0
+
+
+def round_labels(data: NDArray[Any], step: float) -> NDArray[Any]:
+    """Round values to whole numbers if all are whole up to the rounding of the file, as in masks and label images.
+
+    nibabel scales floats that are saved as integers, and then 1 reads as 1.00005 and 0 as 0.00002.
+
+    Parameters
+    ----------
+    data : array
+        Values that are NaN stay NaN.
+    step : float
+        Step between the values that the file can hold; 0 for floating point.
+
+    Returns
+    -------
+    array
+        Whole numbers; or `data` itself if a value is not whole, or all are below 0.5.
+    """
+    if data.dtype.kind != "f":
+        return data
+    largest = float(np.nanmax(np.abs(data), initial=0))
+    # From a step of 1 on, several labels share one stored value.
+    if not 0.5 < largest < MAX_LABEL or step >= 1:
+        return data
+    # The slope in the header is a float32.
+    tolerance = step / 2 + LABEL_TOLERANCE + largest * float(np.finfo(np.float32).eps)
+    # A few voxels show that most maps are no labels.
+    for part in (data.ravel(order="K")[:: max(data.size // N_SAMPLED, 1)], data):
+        if (np.abs(part - np.rint(part)) > tolerance).any():
+            return data
+    return np.rint(data)
 
 
 def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Read NIfTI files without trusting what their headers claim."""
+"""Read NIfTI files of one volume."""
 
 import zlib
 from pathlib import Path
@@ -6,57 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 from isal import isal_zlib
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
+from scipy import ndimage
 
-GZIP_MAGIC = b"\x1f\x8b"
+from neurovault_ica.images.nifti_header import HEADER_BYTES, UnusableError, format_of, read_header
+from neurovault_ica.images.other_formats import GZIP_MAGIC, describe_format
+
 # Bytes of a file that are read at once. The first piece contains the whole header, even if it is compressed.
 CHUNK_BYTES = 1 << 16
 # `find_fault` decompresses at most this much of a file. Statistic maps have about a hundredth of it, but a small file
 # from a server can decompress to any size.
 MAX_UNPACKED_BYTES = 1_000_000_000
-# Limits on what a header may claim, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
-# voxels; statistic maps have voxels of 1 to 5 mm.
-MAX_VOXELS = 64_000_000
-MAX_LENGTH = 2000  # voxels along an axis; the resampling matrices grow with its square
-MAX_OFFSET = 16_000_000  # bytes before the voxels, which hold header extensions
-MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
-# An affine is singular if the unit vectors of its axes span less than this volume; orthogonal axes span 1.
-MIN_RELATIVE_VOLUME = 1e-3
-
-
-class _Format(NamedTuple):
-    """A version of the NIfTI format."""
-
-    header: type[Nifti1Header]
-    magic: bytes  # of a file that holds both header and voxels; the byte after it is ignored
-    place: slice  # where the magic is in the header
-
-
-# By the size of the header, which its first four bytes state.
-FORMATS = {
-    348: _Format(Nifti1Header, b"n+1", slice(344, 348)),
-    540: _Format(Nifti2Header, b"n+2", slice(4, 8)),
-}
-
-
-class UnusableError(Exception):
-    """An image that cannot be used.
-
-    Attributes
-    ----------
-    reason : str
-        A key of `rejections.REASONS`.
-    found : str
-        What is wrong with this image.
-    """
-
-    def __init__(self, reason: str, found: object) -> None:
-        super().__init__(f"{reason}: {found}")
-        self.reason, self.found = reason, str(found)
 
 
 class Image(NamedTuple):
@@ -67,6 +28,7 @@ class Image(NamedTuple):
     dtype: str  # of the file
     is_unsigned: bool  # unsigned integers without a scale factor; nilearn's resampling keeps them integers
     step: float = 0.0  # difference of neighbouring values that the file can store; 0 for floating point numbers
+    notes: tuple[str, ...] = ()  # what is unusual about the file, and how it was read
 
 
 def find_fault(path: Path, *, whole: bool = False) -> str | None:
@@ -81,9 +43,9 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
     with path.open("rb") as stream:
         start = stream.read(CHUNK_BYTES)
     try:
-        _format_of(_unpack(start, max(FORMATS), whole=False))
+        format_of(_unpack(start, HEADER_BYTES, whole=False))
     except UnusableError as error:
-        return error.found
+        return describe_format(path) or error.found
     return _fault_in_gzip(path) if whole and start.startswith(GZIP_MAGIC) else None
 
 
@@ -107,31 +69,88 @@ def is_packed(path: Path) -> bool:
         return stream.read(2) == GZIP_MAGIC
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, *, clip: bool = True) -> Image:
     """Read a NIfTI file of one volume, compressed or not.
+
+    Parameters
+    ----------
+    path : Path
+    clip : bool
+        Whether values that are infinite, or too large for float32, become the strongest finite value. Otherwise they
+        are infinite. Values that are NaN stay NaN.
 
     Raises
     ------
     UnusableError
-        ``unreadable``, ``not_3d``, ``bad_affine``, ``too_large`` or ``not_numeric``.
+        ``unreadable``, ``not_3d``, ``bad_affine``, ``too_large``, ``not_numeric`` or ``empty``.
     """
     content = _content(path)
-    header = _read_header(_unpack(content, max(FORMATS), whole=False))
-    shape = _volume_shape(header)
-    affine = _checked_affine(header)
-    dtype, offset, slope, intercept = _storage(header)
-    n_voxels = int(np.prod(shape))
-    size = offset + n_voxels * dtype.itemsize
+    try:
+        header = read_header(_unpack(content, HEADER_BYTES, whole=False))
+    except UnusableError as error:
+        other = describe_format(path) if error.reason == "unreadable" else None
+        raise UnusableError(error.reason, other or error.found) from error
+    n_voxels = int(np.prod(header.shape))
+    size = header.offset + n_voxels * header.dtype.itemsize
     raw = _unpack(content, size, whole=True)
     if len(raw) < size:
         raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
-    stored = np.frombuffer(raw, dtype, count=n_voxels, offset=offset).reshape(shape, order="F")
-    # Values too large for float32 become infinite here and are later set to 0 like any infinite value.
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = apply_read_scaling(stored, slope, intercept)
+    stored = np.frombuffer(raw, header.dtype, count=n_voxels, offset=header.offset).reshape(header.shape, order="F")
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        scaled = apply_read_scaling(stored, header.slope, header.intercept)
         data = np.asarray(scaled, dtype=np.float32, order="F")
-    step = 0.0 if dtype.kind == "f" else abs(1.0 if slope is None else slope)
-    return Image(data, affine, dtype.name, scaled.dtype.kind == "u", step)
+    if scaled.dtype.itemsize > data.dtype.itemsize and not data.any() and scaled.any():
+        largest = float(np.abs(scaled).max())
+        raise UnusableError("empty", f"the largest |value| is {largest:.3g}, too small for float32; rescale the map")
+    notes = header.notes
+    if clip and np.isinf(data).any():
+        data, found = _clip(data)
+        notes += found
+    step = 0.0 if header.dtype.kind == "f" else abs(1.0 if header.slope is None else header.slope)
+    return Image(data, header.affine, header.dtype.name, scaled.dtype.kind == "u", step, notes)
+
+
+def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Replace infinite values by the largest or smallest finite value.
+
+    Where p values underflow, the strongest peaks of a Z map are infinite. In the background a statistic was divided by
+    zero, so infinite values there become 0.
+    """
+    infinite = np.isinf(data)
+    finite = data[np.isfinite(data)]
+    if not finite.any():
+        raise UnusableError("empty", f"{np.count_nonzero(infinite)} voxels are infinite or too large for float32, and"
+                            " no other voxel differs from 0")  # fmt: skip
+    highest, lowest = float(finite.max()), float(finite.min())
+    # Without a value of the same sign, take the strongest value of the other sign.
+    highest, lowest = highest if highest > 0 else -lowest, lowest if lowest < 0 else -highest
+    background = _in_background(data, infinite)
+    clipped = np.where(infinite, np.where(data > 0, np.float32(highest), np.float32(lowest)), data)
+    clipped[background] = 0
+    n_background = int(np.count_nonzero(background))
+    n_clipped = int(np.count_nonzero(infinite)) - n_background
+    notes = []
+    if n_clipped:
+        ends = {f"{value:.4g}": None for value in (lowest, highest) if (clipped[infinite] == np.float32(value)).any()}
+        notes.append(
+            f"{n_clipped} voxels are infinite or too large for float32; set to the strongest finite value"
+            f" ({' and '.join(ends)})"
+        )
+    if n_background:
+        notes.append(f"{n_background} voxels of the background are infinite; set to 0")
+    return np.asfortranarray(clipped), tuple(notes)
+
+
+def _in_background(data: NDArray[np.float32], infinite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which infinite voxels are in clusters that contain a corner of the volume or touch no data."""
+    labels, n_clusters = ndimage.label(infinite)
+    in_background = np.ones(n_clusters + 1, dtype=bool)
+    beside_data = ndimage.binary_dilation(np.isfinite(data) & (data != 0)) & infinite
+    in_background[labels[beside_data]] = False
+    corners = np.ix_(*((0, length - 1) for length in data.shape))
+    in_background[labels[corners]] = True
+    in_background[0] = False
+    return in_background[labels]
 
 
 def _content(path: Path) -> bytes:
@@ -163,69 +182,3 @@ def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
     if whole and not member.eof and not member.unconsumed_tail:
         raise UnusableError("unreadable", "gzip: the file ends too early")
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _format_of(raw: bytes) -> _Format:
-    """Return the NIfTI version of a file that begins with the bytes `raw`, in either byte order."""
-    if not raw:
-        raise UnusableError("unreadable", "empty file")
-    sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
-    found = next((found for size, found in FORMATS.items() if size in sizes and len(raw) >= size), None)
-    if found is None:
-        start = raw[:15].decode("latin-1")
-        raise UnusableError("unreadable", f"no NIfTI header, the file begins with {start!r}")
-    magic = raw[found.place]
-    if not magic.startswith(found.magic):
-        raise UnusableError("unreadable", f"not a NIfTI file in one piece, magic {magic!r}")
-    return found
-
-
-def _read_header(raw: bytes) -> Nifti1Header:
-    """Read a NIfTI-1 or NIfTI-2 header in either byte order."""
-    kind = _format_of(raw).header
-    try:
-        return kind(raw[: kind.template_dtype.itemsize])
-    except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
-        raise UnusableError("unreadable", f"header: {error}") from error
-
-
-def _volume_shape(header: Nifti1Header) -> tuple[int, int, int]:
-    shape = tuple(int(length) for length in header.get_data_shape())
-    text = "x".join(str(length) for length in shape)
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        raise UnusableError("not_3d", text)
-    if min(shape) < 1:
-        raise UnusableError("unreadable", f"header: shape {text}")
-    n_voxels = shape[0] * shape[1] * shape[2]
-    if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
-        raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
-    return shape[0], shape[1], shape[2]
-
-
-def _storage(header: Nifti1Header) -> tuple[np.dtype, int, float | None, float | None]:
-    """Return how the voxels are stored: type, first byte, slope and intercept (None: not scaled)."""
-    try:
-        dtype, offset = header.get_data_dtype(), header.get_data_offset()
-        slope, intercept = header.get_slope_inter()
-    except (HeaderDataError, ValueError, OverflowError) as error:
-        raise UnusableError("unreadable", f"header: {error}") from error
-    if dtype.kind not in "iuf":
-        raise UnusableError("not_numeric", dtype)
-    if not 0 <= offset <= MAX_OFFSET:
-        raise UnusableError("unreadable", f"header: the data begin at byte {offset}")
-    return dtype, offset, slope, intercept
-
-
-def _checked_affine(header: Nifti1Header) -> NDArray[np.float64]:
-    try:
-        affine = np.asarray(header.get_best_affine(), dtype=float)
-    except (HeaderDataError, ValueError) as error:
-        raise UnusableError("bad_affine", error) from error
-    if not np.isfinite(affine).all():
-        raise UnusableError("bad_affine", "not finite")
-    voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    if voxel_mm.min() < MIN_VOXEL_MM or voxel_mm.max() > MAX_VOXEL_MM:
-        raise UnusableError("bad_affine", f"voxels of {'x'.join(f'{length:.3g}' for length in voxel_mm)} mm")
-    if abs(np.linalg.det(affine[:3, :3] / voxel_mm)) < MIN_RELATIVE_VOLUME:
-        raise UnusableError("bad_affine", "singular")
-    return affine

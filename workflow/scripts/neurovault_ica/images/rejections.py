@@ -50,7 +50,7 @@ def reject(
         If a downloaded image has not been masked.
     """
     if download["status"] == "failed":
-        return rejection(download["reason"], download["bytes"], None, "download_images")
+        return rejection(download["reason"], download.get("found") or download["bytes"], None, "download_images")
     if measured is None:
         raise RuntimeError(
             f"image {image['image_id']} was downloaded, but it is not in results/mask_images; delete that folder and"

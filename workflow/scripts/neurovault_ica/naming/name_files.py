@@ -3,9 +3,11 @@
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
+
+from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 
 # Columns that may hold the names.
 NAME_COLUMNS = ("name", "network")
@@ -42,11 +44,12 @@ def read_name_file(path: str) -> list[tuple[int | None, str]]:
     Raises
     ------
     ValueError
-        If the file has none of these formats, or contains no name.
+        If the file has none of these formats, contains no name, or gives two names to one index.
     """
     try:
         names = _names_of_xml(path) if path.endswith(".xml") else _names_of_table(path)
-    except (UnicodeDecodeError, ElementTree.ParseError, ValueError, csv.Error) as error:
+        _refuse_second_names(names)
+    except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(
             f"{path}: cannot read names of regions ({error}); give a tab-separated table with the columns index"
             " and name, a list with one name per line, or the .xml file of an FSL atlas"
@@ -61,25 +64,38 @@ def name_by_value(names: list[tuple[int | None, str]]) -> dict[int, str]:
     return {order if value is None else value: name for order, (value, name) in enumerate(names, start=1)}
 
 
+def _refuse_second_names(names: Sequence[tuple[int | None, str]]) -> None:
+    first: dict[int, str] = {}
+    for value, name in names:
+        if value is not None and first.setdefault(value, name) != name:
+            raise ValueError(f"the index {value} has two names, {first[value]!r} and {name!r}")
+
+
 def _names_of_table(path: str) -> list[tuple[int | None, str]]:
-    rows = list(csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines(), dialect="excel-tab"))
-    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
-    heading = [cell.lower() for cell in rows[0]] if rows else []
+    lines = split_lines(decode(Path(path).read_bytes(), Path(path).name))
+    cells = [(number, split_line(Path(path).name, number, line)) for number, line in enumerate(lines, start=1)]
+    rows = [(number, [cell.strip() for cell in row]) for number, row in cells if any(cell.strip() for cell in row)]
+    heading = [cell.lower() for cell in rows[0][1]] if rows else []
     named = next((column for column in NAME_COLUMNS if column in heading), None)
     if named:
-        name = heading.index(named)
+        rows, name = rows[1:], heading.index(named)
         index = heading.index("index") if "index" in heading else None
-        return [(None if index is None else int(row[index]), row[name]) for row in _check_width(rows[1:], len(heading))]
-    if len(heading) == 1:
-        return [(None, row[0]) for row in _check_width(rows, 1)]
-    return [(int(row[0]), row[1]) for row in rows]
+    else:
+        name, index = (1, 0) if len(heading) > 1 else (0, None)
+    names = []
+    for number, row in rows:
+        if len(row) != len(heading):
+            raise ValueError(f"line {number} has {len(row)} columns, expected {len(heading)}: {' | '.join(row)[:80]}")
+        names.append((None if index is None else _index(number, row[index]), row[name]))
+    return names
 
 
-def _check_width(rows: list[list[str]], width: int) -> list[list[str]]:
-    for row in rows:
-        if len(row) != width:
-            raise ValueError(f"a line has {len(row)} columns, expected {width}: {' | '.join(row)[:80]}")
-    return rows
+def _index(line: int, text: str) -> int:
+    """Read an index. Spreadsheets and pandas may write it as 3.0."""
+    try:
+        return int(text.removesuffix(".0"))
+    except ValueError as error:
+        raise ValueError(f"line {line}: the index {text[:80]!r} is not a whole number") from error
 
 
 def _names_of_xml(path: str) -> list[tuple[int | None, str]]:

@@ -87,7 +87,7 @@ def fetch_atlas(name: str, data_dir: str) -> tuple[npt.NDArray[Any], Array, Netw
             f" Try again; or run nilearn.datasets.{source.fetcher} on a machine with network access and copy the result"
             f" to {Path(data_dir).absolute()}; or give the path of an image file"
         ) from error
-    data, affine = read_volumes(str(atlas[source.key]))
+    data, affine = read_volumes(str(atlas[source.key]), is_published=True)
     if "lut" in atlas:
         rows = zip(atlas.lut["index"], atlas.lut["name"], strict=True)
         return data, affine, [(int(value), str(region)) for value, region in rows]
@@ -124,7 +124,31 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
             f" {MIN_SHARE_IN_BRAIN:.0%}. It has {'x'.join(map(str, data.shape[:3]))} voxels of {size} mm, the first at"
             f" ({first}) mm. Register it to MNI152, or correct its header"
         )
-    return data if data.ndim == 4 or is_label_image(data) else data[..., np.newaxis]
+    if data.ndim == 4 or is_label_image(data):
+        return data
+    _warn_of_single_map(data)
+    return data[..., np.newaxis]
+
+
+def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
+    """Say that a volume counts as one network, and refuse labels that were interpolated or stored too coarsely."""
+    filled = data[data != 0]
+    is_whole = filled == np.rint(filled)
+    if is_whole.mean() > 0.5 and np.unique(filled[is_whole]).size > 1:
+        raise ValueError(
+            f"{describe_fractions(data)}, but most are, as in a label image after interpolation; resample the labels"
+            " with nearest neighbours, or give one volume for each network"
+        )
+    logging.warning(
+        "the reference is one volume and not a label image (%s). It counts as one network", describe_fractions(data)
+    )
+
+
+def describe_fractions(data: npt.NDArray[Any]) -> str:
+    """Say which values keep a volume from being a label image: fractions, or negative numbers."""
+    found = np.unique(data[(data != np.rint(data)) | (data < 0)])
+    shown = ", ".join(f"{value:.6g}" for value in found[:3])
+    return f"it has {found.size} values that are not whole numbers from 0, such as {shown}"
 
 
 def is_label_image(data: npt.NDArray[Any]) -> bool:

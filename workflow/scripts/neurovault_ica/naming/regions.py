@@ -9,7 +9,7 @@ from nibabel.affines import apply_affine
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.name_files import name_by_value, names_beside, read_name_file
-from neurovault_ica.naming.references import MIN_SHARE_IN_BRAIN, is_label_image
+from neurovault_ica.naming.references import MIN_SHARE_IN_BRAIN, describe_fractions, is_label_image
 
 
 class Regions(NamedTuple):
@@ -37,10 +37,12 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     """
     try:
         data, affine = read_volumes(image)
+        data = np.nan_to_num(data, nan=0, posinf=np.inf, neginf=-np.inf)
         if not is_label_image(data):
+            values = f", and {describe_fractions(data)}" if data.ndim == 3 else ""
             raise ValueError(
-                f"its shape is {data.shape} and its values range from {data.min():g} to {data.max():g}; give a 3-D"
-                " image with the number of its region in each voxel, such as one of FSL's maxprob files"
+                f"its shape is {data.shape}{values}; give a 3-D image with the number of its"
+                " region in each voxel, such as one of FSL's maxprob files. Save your own as int16 or int32"
             )
         share = share_in_brain(data != 0, affine) if data.any() else 0.0
         if share < MIN_SHARE_IN_BRAIN:

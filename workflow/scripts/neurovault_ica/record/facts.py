@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.archive.doi import bare_doi
+from neurovault_ica.images.map_types import known_type
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
@@ -51,7 +52,9 @@ def run_facts(
         "components_named": dict(
             sorted(Counter(row["source"] for row in names if row["name"] and not row["mark"]).items())
         ),
-        "map_types": dict(sorted(Counter(_plain_word(row["map_type"]) for row in images).items())),
+        "map_types": dict(
+            sorted(Counter(_plain_word(known_type(row["map_type"]) or row["map_type"]) for row in images).items())
+        ),
         "largest_collection_images": max(n_used.values(), default=0),
         "locked_images_without_doi": len(without_doi),
         "locked_collections_without_doi": len({row["collection_id"] for row in without_doi}),

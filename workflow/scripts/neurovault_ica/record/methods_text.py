@@ -78,14 +78,19 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if masking["extrapolate_background"]
         else ""
     )
+    nonfinite = (
+        "Infinite values were set to the strongest finite value of their map, and missing ones to zero"
+        if masking["clip_infinite"]
+        else "Non-finite values were set to zero"
+    )
     scaling = (
         "Each map was divided by its standard deviation over the mask, because the maps have different units"
         if settings["stack_images"]["scale"] == "unit_variance"
         else "The maps were not scaled"
     )
     return (
-        f"**Preparation.** Non-finite values were set to zero, and every map was resampled to the grid of {grid} with"
-        f" {interpolation}{background}. The {facts['voxels']:,} voxels inside the mask were kept. {scaling}."
+        f"**Preparation.** {nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
+        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept. {scaling}."
     )
 
 

@@ -1,0 +1,258 @@
+"""Read NIfTI headers without trusting what they claim."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+# Limits on what a header may claim, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
+# voxels; statistic maps have voxels of 1 to 5 mm.
+MAX_VOXELS = 64_000_000
+MAX_LENGTH = 2000  # voxels along an axis; the resampling matrices grow with its square
+MAX_OFFSET = 16_000_000  # bytes before the voxels, which hold header extensions
+MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
+# An affine is singular if the unit vectors of its axes span less than this volume; orthogonal axes span 1.
+MIN_RELATIVE_VOLUME = 1e-3
+# Units of length other than mm, by their code in the header, and their length in mm.
+UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
+# Data types that are no real numbers, or that nibabel reads on some machines only.
+UNUSABLE_TYPES = {
+    1: "single bits; a statistic map has real numbers",
+    32: "complex64 numbers; save their real part or magnitude, whichever is the statistic",
+    128: "RGB colours; save the statistic map, not its picture",
+    1536: "float128 numbers; save them as float64 or float32",
+    1792: "complex128 numbers; save their real part or magnitude, whichever is the statistic",
+    2048: "complex256 numbers; save their real part or magnitude, whichever is the statistic",
+    2304: "RGBA colours; save the statistic map, not its picture",
+}
+# Intents of CIFTI files, whose values belong to vertices of a surface.
+CIFTI_INTENTS = range(3000, 3013)
+
+
+class Format(NamedTuple):
+    """A version of the NIfTI format."""
+
+    header: type[Nifti1Header]
+    magic: bytes  # of a file that holds both header and voxels; the byte after it is ignored
+    place: slice  # where the magic is in the header
+    first_voxel: int  # smallest position of the voxels: header and four bytes that announce extensions
+
+
+# By the size of the header, which its first four bytes state.
+FORMATS = {
+    348: Format(Nifti1Header, b"n+1", slice(344, 348), 352),
+    540: Format(Nifti2Header, b"n+2", slice(4, 8), 544),
+}
+# Bytes that `read_header` needs.
+HEADER_BYTES = max(found.first_voxel for found in FORMATS.values())
+
+# nibabel repairs some faults and logs that; what matters here is a note of the image.
+_SILENT = logging.Logger("silent")
+_SILENT.addHandler(logging.NullHandler())
+
+
+class UnusableError(Exception):
+    """An image that cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+        A key of `rejections.REASONS`.
+    found : str
+        What is wrong with this image, and what to do.
+    """
+
+    def __init__(self, reason: str, found: object) -> None:
+        super().__init__(f"{reason}: {found}")
+        self.reason, self.found = reason, str(found)
+
+
+class Header(NamedTuple):
+    """What a header says about one volume."""
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]  # (4, 4), voxel to mm
+    dtype: np.dtype  # as stored
+    offset: int  # first byte of the voxels
+    slope: float | None  # None: the values are not scaled
+    intercept: float | None
+    notes: tuple[str, ...]  # what is unusual, and how it was read
+
+
+def format_of(raw: bytes) -> Format:
+    """Return the NIfTI version of a file that begins with the bytes `raw`, in either byte order.
+
+    Raises
+    ------
+    UnusableError
+        ``unreadable``.
+    """
+    if not raw:
+        raise UnusableError("unreadable", "empty file")
+    sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
+    found = next((found for size, found in FORMATS.items() if size in sizes and len(raw) >= size), None)
+    if found is None:
+        start = raw[:15].decode("latin-1")
+        raise UnusableError("unreadable", f"no NIfTI header, the file begins with {start!r}")
+    magic = raw[found.place]
+    if not magic.startswith(found.magic):
+        raise UnusableError("unreadable", f"not a NIfTI file in one piece, magic {magic!r}")
+    return found
+
+
+def read_header(raw: bytes) -> Header:
+    """Read a NIfTI-1 or NIfTI-2 header in either byte order.
+
+    Parameters
+    ----------
+    raw : bytes
+        The first `HEADER_BYTES` bytes of the file.
+
+    Raises
+    ------
+    UnusableError
+        ``unreadable``, ``not_3d``, ``bad_affine``, ``too_large`` or ``not_numeric``.
+    """
+    found, notes = format_of(raw), list[str]()
+    try:
+        header = found.header(raw[: found.header.template_dtype.itemsize], check=False)
+        _refuse_type(header)
+        shape = _volume_shape(header, notes)
+        offset = _first_voxel(header, found, raw, notes)
+        header.check_fix(logger=_SILENT)
+        affine = checked_affine(header, notes)
+        dtype = header.get_data_dtype()
+        slope, intercept = _scaling(header, notes)
+    except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
+        raise UnusableError("unreadable", f"header: {error}") from error
+    return Header(shape, affine, dtype, offset, slope, intercept, tuple(notes))
+
+
+def _refuse_type(header: Nifti1Header) -> None:
+    code = int(header["datatype"])
+    if code in UNUSABLE_TYPES:
+        raise UnusableError("not_numeric", f"the voxels are {UNUSABLE_TYPES[code]}")
+
+
+def _volume_shape(header: Nifti1Header, notes: list[str]) -> tuple[int, int, int]:
+    # Some programs write 0 for the number of volumes of a 3-D image.
+    if 0 in (missing := header["dim"][4 : int(header["dim"][0]) + 1]):
+        header["dim"][4 : int(header["dim"][0]) + 1] = np.where(missing == 0, 1, missing)
+        notes.append("the header states 0 volumes; read as 1")
+    shape = tuple(int(length) for length in header.get_data_shape())
+    text = "x".join(str(length) for length in shape)
+    if len(shape) < 3:
+        raise UnusableError("not_3d", f"{text or 'no dimensions'}: not a volume; give a 3-D map")
+    if any(length != 1 for length in shape[3:]):
+        if int(header["intent_code"]) in CIFTI_INTENTS:
+            raise UnusableError("not_3d", f"{text}: a CIFTI file, whose values belong to a surface; give a volume")
+        n_volumes = int(np.prod(shape[3:], dtype=object))
+        raise UnusableError("not_3d", f"{text}: {n_volumes} volumes; save the statistic map as a file of its own")
+    if min(shape) < 1:
+        raise UnusableError("unreadable", f"header: shape {text}")
+    n_voxels = shape[0] * shape[1] * shape[2]
+    if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
+        raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
+    return shape[0], shape[1], shape[2]
+
+
+def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[str]) -> int:
+    """Return the position of the voxels. They cannot begin within the header."""
+    stated = float(header["vox_offset"])
+    if not 0 <= stated <= MAX_OFFSET:
+        raise UnusableError("unreadable", f"header: the data begin at byte {stated:g}")
+    if stated >= found.first_voxel:
+        return int(stated)
+    if raw[found.header.template_dtype.itemsize :][:1] not in (b"", b"\0"):
+        raise UnusableError(
+            "unreadable",
+            f"header: the voxels begin at byte {stated:g} (vox_offset), which is within the header, and the header has"
+            " extensions of unknown length; save the file again with another program",
+        )
+    notes.append(
+        f"the header states that the voxels begin at byte {stated:g}, within the header; read from byte"
+        f" {found.first_voxel}"
+    )
+    header["vox_offset"] = found.first_voxel
+    return found.first_voxel
+
+
+def _scaling(header: Nifti1Header, notes: list[str]) -> tuple[float | None, float | None]:
+    """Return slope and intercept. As in nibabel, a slope that is 0 or not finite means that there is no scaling."""
+    stated, shift = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isinf(stated):
+        notes.append(f"the header scales the values by {stated:g}; read without scaling")
+    if np.isfinite(stated) and stated and not np.isfinite(shift):
+        raise UnusableError(
+            "unreadable", f"header: the slope is {stated:g}, but the intercept is {shift:g}; correct scl_inter"
+        )
+    slope, intercept = header.get_slope_inter()
+    return slope, intercept
+
+
+def checked_affine(header: Nifti1Header, notes: list[str]) -> NDArray[np.float64]:
+    """Return the affine (4, 4) in mm as nibabel chooses it: the sform if its code is set, otherwise the qform.
+
+    Parameters
+    ----------
+    header : Nifti1Header
+    notes : list of str
+        What is unusual is appended to it.
+
+    Raises
+    ------
+    UnusableError
+        ``bad_affine``.
+    """
+    has_qform, has_sform = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
+    if not has_qform and not has_sform:
+        # nibabel would put the middle of the grid at 0 mm. No MNI template has it there: FSL's and SPM's grids are off
+        # by 18 mm and more.
+        stored = "; an sform is stored, so if it is right, set its code" if header["srow_x"].any() else ""
+        raise UnusableError(
+            "bad_affine",
+            "neither qform nor sform is set (both codes are 0), so the place of the voxels in the brain is unknown;"
+            f" copy the geometry from an image on the same grid, such as with fslcpgeom{stored}",
+        )
+    try:
+        affine = np.asarray(header.get_best_affine(), dtype=float)
+        qform = header.get_qform() if has_qform and has_sform else affine
+    except (HeaderDataError, ValueError) as error:
+        raise UnusableError("bad_affine", f"{error}; correct qform and sform") from error
+    if not np.isfinite(affine).all():
+        raise UnusableError("bad_affine", "the affine has values that are not finite; correct qform and sform")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    _check_lengths(lengths, int(header["xyzt_units"]) & 7, notes)
+    volume = float(np.linalg.det(affine[:3, :3] / lengths))
+    if abs(volume) < MIN_RELATIVE_VOLUME:
+        raise UnusableError("bad_affine", "the affine is singular; correct qform and sform")
+    if np.linalg.det(qform[:3, :3]) * volume < 0:
+        notes.append("qform and sform put left and right on opposite sides; the sform is used, check which is right")
+    return affine
+
+
+def _check_lengths(lengths: NDArray[np.float64], unit: int, notes: list[str]) -> None:
+    """Refuse voxels that cannot be those of a statistic map in mm, and name the unit that the header states."""
+    name, _ = UNITS.get(unit, ("mm", 1.0))
+    text = f"voxels of {'x'.join(f'{length:.3g}' for length in lengths)}"
+    if _are_plausible(lengths):
+        if unit in UNITS:
+            notes.append(f"the header states {text} {name}; read as mm")
+        return
+    likely = next((other for other, mm in UNITS.values() if _are_plausible(lengths * mm)), None)
+    if likely is None:
+        advice = "correct the affine in the header"
+    elif unit in UNITS:
+        advice = "write the affine of the header in mm"
+    else:
+        advice = f"the affine seems to be in {likely}; write it in mm"
+    raise UnusableError("bad_affine", f"{text} {name}; {advice}")
+
+
+def _are_plausible(lengths: Sequence[float] | NDArray[np.float64]) -> bool:
+    return min(lengths) >= MIN_VOXEL_MM and max(lengths) <= MAX_VOXEL_MM
