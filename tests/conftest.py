@@ -95,8 +95,9 @@ def real_maps():
 def template_file(tmp_path_factory):
     """The template for figures, as build_mask writes it."""
     folder = tmp_path_factory.mktemp("build_mask")
-    build_mask.main(str(folder / "mask.nii.gz"), str(folder / "template.nii.gz"), source="brain", resolution_mm=4)
-    return str(folder / "template.nii.gz")
+    files = [str(folder / f"{name}.nii.gz") for name in ("mask", "brain", "template")]
+    build_mask.main(*files, source="brain", resolution_mm=4)
+    return files[-1]
 
 
 @pytest.fixture

@@ -30,7 +30,11 @@ SMALL = {
     "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
     "project_terms": {"n_permutations": 100},
     # The simulated maps have signal outside the brain, which these criteria would reject.
-    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
+    "stack_images": {
+        "quality": dict.fromkeys(
+            ["max_outside_fraction", "max_misplaced_fraction", "max_displaced_fraction", "max_peak"]
+        )
+    },
 }
 
 

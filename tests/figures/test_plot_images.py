@@ -38,6 +38,18 @@ def test_quality_shows_each_image_and_the_limits():
     assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
 
 
+def test_an_image_is_marked_only_where_it_breaks_a_limit():
+    """Two criteria have the reason misplaced."""
+    rows = [measured(2, False, misplaced_fraction=0.05, displaced_fraction=0.3)]
+    limits = {"max_misplaced_fraction": 0.12, "max_displaced_fraction": 0.09}
+    figure = draw_quality(rows, {2: "misplaced"}, limits)
+    colours = {}
+    for axes, column in zip(figure.axes, COLUMNS, strict=True):
+        colours[column] = [colours_of(dots) for dots in axes.collections if len(dots.get_offsets())]
+    assert colours["displaced_fraction"] == [REJECTED]
+    assert colours["misplaced_fraction"] == [OTHERS]
+
+
 @pytest.mark.parametrize(("n_panels", "shape"), [(4, (2, 2)), (9, (3, 3)), (10, (3, 4)), (13, (4, 4)), (17, (4, 5))])
 def test_the_grid_of_quality_follows_the_number_of_criteria(n_panels, shape, monkeypatch):
     shown = [panels()[number % 9]._replace(label=f"criterion {number}") for number in range(n_panels)]

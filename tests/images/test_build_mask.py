@@ -17,9 +17,9 @@ def brain_img() -> nib.Nifti1Image:
 
 
 def built(folder, source, resolution_mm=4) -> nib.Nifti1Image:
-    mask = folder / "build_mask" / "mask.nii.gz"
-    main(str(mask), str(mask.with_name("template.nii.gz")), source=str(source), resolution_mm=resolution_mm)
-    return nib.load(mask)
+    files = [str(folder / "build_mask" / f"{name}.nii.gz") for name in ("mask", "brain", "template")]
+    main(*files, source=str(source), resolution_mm=resolution_mm)
+    return nib.load(files[0])
 
 
 def saved(folder, data, affine):
@@ -35,6 +35,14 @@ def test_the_masks_are_those_of_nilearn(source, load, resolution_mm, tmp_path):
     assert mask_img.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(mask_img.affine, expected_img.affine)
     np.testing.assert_array_equal(np.asarray(mask_img.dataobj), np.asarray(expected_img.dataobj))
+
+
+@pytest.mark.parametrize("source", ["brain", "gray_matter"])
+def test_the_brain_for_quality_control_does_not_depend_on_the_mask(source, tmp_path):
+    brain_img = nib.load(Path(built(tmp_path, source, 3).get_filename()).with_name("brain.nii.gz"))
+    expected_img = load_mni152_brain_mask(resolution=2)
+    np.testing.assert_array_equal(brain_img.affine, expected_img.affine)
+    np.testing.assert_array_equal(np.asarray(brain_img.dataobj), np.asarray(expected_img.dataobj))
 
 
 def test_the_template_is_that_of_nilearn(tmp_path):

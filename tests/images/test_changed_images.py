@@ -7,13 +7,13 @@ from neurovault_server import nifti
 
 
 @pytest.fixture
-def mask(template_file):
-    """A mask on the grid of the template."""
-    return template_file.replace("template", "mask")
+def masks(template_file):
+    """The mask of the analysis and the brain, beside the template."""
+    return [template_file.replace("template", name) for name in ("mask", "brain")]
 
 
 @pytest.mark.parametrize("resampled", [False, True])
-def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, mask, resampled):
+def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, masks, resampled):
     """The size of a copy is not compared, because the table has the size of the original."""
     content = nifti(1)
     (tmp_path / "face_resampled.nii.gz").write_bytes(content)
@@ -23,7 +23,7 @@ def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, mask, resampled):
 
     def run():
         main(
-            str(status), mask, str(tmp_path / "mask_images/voxels-0.npy"), str(quality), data_dir=str(tmp_path),
+            str(status), *masks, str(tmp_path / "mask_images/voxels-0.npy"), str(quality), data_dir=str(tmp_path),
             interpolation="linear", extrapolate_background=False, resampled=resampled,
         )  # fmt: skip
 

@@ -26,21 +26,23 @@ DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["q
 # Measures of an image that meets every default limit.
 GOOD = {
     "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,
-    "misplaced_fraction": 0.01, "sign_share": 0.4, "negative_share": 0.4, "positive_share": 0.6, "max_abs": 6, "rms": 1,
+    "misplaced_fraction": 0.01, "displaced_fraction": 0, "sign_share": 0.4, "negative_share": 0.4,
+    "positive_share": 0.6, "max_abs": 6, "rms": 1,
 }  # fmt: skip
 # For each limit: the reason, and measures on its two sides.
 EDGES = {
     "min_coverage": ("coverage", {"coverage": 0.61}, {"coverage": 0.59}),
     "max_background_fraction": ("background", {"background_fraction": 0.009}, {"background_fraction": 0.011}),
-    "min_distinct_values": ("few_values", {"distinct_values": 10}, {"distinct_values": 9}),
+    "min_distinct_values": ("few_values", {"distinct_values": 50}, {"distinct_values": 49}),
     "max_zero_fraction": ("thresholded", {"zero_fraction": 0.59}, {"zero_fraction": 0.61}),
-    "max_outside_fraction": ("outside_brain", {"outside_fraction": 0.49}, {"outside_fraction": 0.51}),
-    "max_misplaced_fraction": ("misplaced", {"misplaced_fraction": 0.14}, {"misplaced_fraction": 0.16}),
-    "min_sign_share": ("one_signed", {"sign_share": 0.002}, {"sign_share": 0.0009}),
+    "max_outside_fraction": ("outside_brain", {"outside_fraction": 0.39}, {"outside_fraction": 0.41}),
+    "max_misplaced_fraction": ("misplaced", {"misplaced_fraction": 0.11}, {"misplaced_fraction": 0.13}),
+    "max_displaced_fraction": ("misplaced", {"displaced_fraction": 0.08}, {"displaced_fraction": 0.1}),
+    "min_sign_share": ("one_signed", {"sign_share": 0.003}, {"sign_share": 0.001}),
     "sign_percentile": ("one_signed", {"negative_share": 0.16}, {"positive_share": 0.14}),
     "min_peak": ("magnitude", {"max_abs": 1.97}, {"max_abs": 1.95}),
     "max_peak": ("magnitude", {"max_abs": 49}, {"max_abs": 51}),
-    "min_rms": ("unit", {"rms": 0.51}, {"rms": 0.49}),
+    "min_rms": ("unit", {"rms": 0.36}, {"rms": 0.34}),
 }
 
 

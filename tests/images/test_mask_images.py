@@ -35,9 +35,10 @@ class Batch:
 
     def __init__(self, folder: Path, mask_img: nib.Nifti1Image) -> None:
         self.folder, self.rows = folder, []
-        self.mask = folder / "mask.nii.gz"
+        self.mask, self.brain = folder / "mask.nii.gz", folder / "brain.nii.gz"
         folder.mkdir(parents=True, exist_ok=True)
         nib.save(mask_img, self.mask)
+        nib.save(load_mni152_brain_mask(resolution=6), self.brain)
 
     def add(self, image_id: int, content: bytes | None, *, packed: bool = True, status: str = "ok") -> Path:
         file = f"neurovault/collection_1/image_{image_id}.nii.gz"
@@ -60,6 +61,7 @@ class Batch:
         main(
             str(status),
             str(self.mask),
+            str(self.brain),
             str(voxels),
             str(quality),
             data_dir=str(self.folder),
@@ -144,6 +146,53 @@ def test_values_beyond_float32_are_cleaned(batch, data):
     voxels, _ = batch.run()
     assert np.isfinite(voxels).all()
     assert np.abs(voxels).max() <= np.abs(data).max()
+
+
+def test_quality_does_not_depend_on_the_mask_of_the_analysis(tmp_path, mask_img, data):
+    part = np.asarray(mask_img.dataobj).copy()
+    part[:, :, :14] = 0
+    tables = []
+    for name, inside in (("whole", np.asarray(mask_img.dataobj)), ("part", part)):
+        batch = Batch(tmp_path / name, nib.Nifti1Image(inside, mask_img.affine))
+        batch.add(1, image_bytes(data))
+        voxels, quality = batch.run()
+        assert voxels.shape == (1, np.count_nonzero(inside))
+        tables.append(quality)
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(("value", "reason"), [(0, "outside_template"), (3, "constant")])
+def test_an_image_that_is_constant_in_the_mask_of_the_analysis_is_rejected(value, reason, tmp_path, mask_img, data):
+    batch = Batch(tmp_path, mask_img)
+    data[5:40, 8:50, 6:40] = value
+    centre = np.zeros(mask_img.shape, np.uint8)
+    centre[14:19, 17:22, 13:18] = 1
+    nib.save(nib.Nifti1Image(centre, mask_img.affine), batch.mask)
+    batch.add(1, image_bytes(data))
+    _, quality = batch.run()
+    assert (quality[0]["reason"], quality[0]["row"]) == (reason, None)
+
+
+@pytest.mark.parametrize("scale", [1e18, 1e-25])
+def test_values_of_any_unit_are_masked_and_measured(scale, batch, data):
+    batch.add(1, image_bytes(data))
+    batch.add(2, image_bytes((data * scale).astype(np.float32)))
+    voxels, quality = batch.run()
+    np.testing.assert_allclose(voxels[1].astype(float), voxels[0].astype(float) * scale, rtol=1e-4, atol=1e-5 * scale)
+    assert [quality[1][name] for name in ("sd", "rms", "max_abs")] == pytest.approx(
+        [quality[0][name] * scale for name in ("sd", "rms", "max_abs")], rel=1e-5
+    )
+
+
+def test_integers_are_measured_with_the_step_of_the_file(batch, data):
+    """The zeros of this file read as 0.0149, half a step."""
+    brain = np.zeros(SHAPE, bool)
+    brain[6:40, 8:50, 6:40] = True
+    stored = np.where(brain, np.clip(np.round(100 * data), -126, 126), 0).astype(np.int16)
+    batch.add(1, image_bytes(stored, scl_slope=0.03, scl_inter=0.0149))
+    _, quality = batch.run()
+    assert quality[0]["background_fraction"] == 0
+    assert quality[0]["outside_fraction"] < 0.5
 
 
 def sform(*rows: tuple[float, ...]) -> bytes:

@@ -7,7 +7,8 @@ IMAGE = {"image_id": 7, "map_type": "Z map"}
 DOWNLOADED = {"status": "ok", "reason": None, "bytes": 900}
 MEASURED = {"row": 3, "reason": None, "value": None, "threshold": None, "mean": 0.1, "sd": 1.2} | {
     "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,
-    "misplaced_fraction": 0.01, "sign_share": 0.4, "negative_share": 0.4, "positive_share": 0.6, "max_abs": 6, "rms": 1,
+    "misplaced_fraction": 0.01, "displaced_fraction": 0, "sign_share": 0.4, "negative_share": 0.4,
+    "positive_share": 0.6, "max_abs": 6, "rms": 1,
 }  # fmt: skip
 LIMITS = {"min_coverage": 0.6, "max_zero_fraction": 0.6, "min_peak": 1.96}
 

@@ -17,7 +17,11 @@ from workflow_runs import copy_project, make_maps, snakemake, write_config
 SMALL = {
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 4, "n_restarts": 2, "n_bootstraps": 2},
-    "stack_images": {"quality": dict.fromkeys(["max_outside_fraction", "max_misplaced_fraction", "max_peak"])},
+    "stack_images": {
+        "quality": dict.fromkeys(
+            ["max_outside_fraction", "max_misplaced_fraction", "max_displaced_fraction", "max_peak"]
+        )
+    },
     "batches": 2,
 }
 COMPARED = ["fetch_metadata", "download_images", "fetch_terms", "stack_images"]

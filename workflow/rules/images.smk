@@ -1,18 +1,19 @@
 """Resample the images to one grid, check their quality and join them into a matrix.
 
 Reads: results/fetch_metadata/images.tsv, results/download_images, and the images in the cache.
-Writes: results/build_mask (mask, template), results/mask_images (voxels and quality of each batch),
+Writes: results/build_mask (mask, brain, template), results/mask_images (voxels and quality of each batch),
 results/stack_images (matrix.npy of images x voxels, images.tsv, rejected.tsv, quality.tsv, mask.nii.gz).
 """
 
 
 rule build_mask:
-    """Make the brain mask. Its grid is the grid of all maps."""
+    """Make the mask of the analysis, whose grid is that of all maps, and the brain mask for quality control."""
     input:
         code_of("build_mask"),
         MASK_FILE,
     output:
         mask="results/build_mask/mask.nii.gz",
+        brain="results/build_mask/brain.nii.gz",
         template="results/build_mask/template.nii.gz",
     log:
         "logs/build_mask.log",
@@ -38,6 +39,7 @@ rule mask_images:
         code_of("mask_images"),
         status=rules.download_images.output.status,
         mask=rules.build_mask.output.mask,
+        brain=rules.build_mask.output.brain,
     output:
         voxels="results/mask_images/voxels-{batch}.npy",
         quality="results/mask_images/quality-{batch}.tsv",

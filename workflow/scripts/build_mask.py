@@ -1,4 +1,4 @@
-"""Write the brain mask (one of nilearn's MNI152 masks or a file of the user) and the template for figures."""
+"""Write the mask of the analysis, the brain mask for quality control, and the template for figures."""
 
 import logging
 import shutil
@@ -9,22 +9,28 @@ from neurovault_ica.images.masks import TEMPLATES, load_mask, mni152_mask
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 
+# Voxel size of the brain mask on which quality is measured. It is fixed, so that quality does not depend on the grid
+# of the analysis.
+BRAIN_MM = 2
 
-def main(mask: str, template: str, *, source: str, resolution_mm: int) -> None:
-    """Write the mask and the template.
+
+def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: int) -> None:
+    """Write the masks and the template.
 
     Parameters
     ----------
-    mask, template : path
-        The files to write: the mask (uint8, 1 inside), and nilearn's MNI152 template at 1 mm.
+    mask, brain, template : path
+        The files to write: the mask of the analysis and nilearn's brain mask (uint8, 1 inside), and nilearn's MNI152
+        template at 1 mm.
     source : str
         brain, gray_matter, or the path of a NIfTI file.
     resolution_mm : int
         Voxel size of nilearn's masks; a file keeps its own.
     """
     mask_img = mni152_mask(source, resolution_mm) if source in TEMPLATES else load_mask(source)
-    with replacing(mask) as temporary:
-        nib.save(mask_img, temporary)
+    for path, img in ((mask, mask_img), (brain, mni152_mask("brain", BRAIN_MM))):
+        with replacing(path) as temporary:
+            nib.save(img, temporary)
     with replacing(template) as temporary:
         shutil.copyfile(TEMPLATES["brain"], temporary)
     inside = np.asarray(mask_img.dataobj)

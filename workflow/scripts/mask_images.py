@@ -10,6 +10,7 @@ from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import read_image
 from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.placement import brain_of
 from neurovault_ica.images.resampling import Target, target_of
 from neurovault_ica.images.stacking import write_npy_header
 from neurovault_ica.runtime.commands import command_for
@@ -23,6 +24,7 @@ from threadpoolctl import threadpool_limits
 def main(
     status: str,
     mask: str,
+    brain: str,
     voxels: str,
     quality: str,
     *,
@@ -34,6 +36,8 @@ def main(
 ) -> None:
     """Write the voxels and the quality table of one batch.
 
+    Voxels are those of `mask`; quality is measured in `brain`, so that it does not depend on the mask of the analysis.
+
     The quality table has a row for each downloaded image, in the order of `status`. For an unusable image, it has the
     reason, and there are no voxels. Failed downloads are left out.
     """
@@ -41,7 +45,7 @@ def main(
     images = [row for row in read_table(status) if row["status"] == "ok"]
     again = command_for("--forcerun download_images", results=Path(quality).parents[1])
     _check_cache(images, Path(data_dir), resampled=resampled, again=again)
-    masked = make_masker(target, interpolation, extrapolate_background)
+    masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), interpolation, extrapolate_background)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
     n_usable = 0

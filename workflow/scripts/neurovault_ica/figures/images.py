@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
-from neurovault_ica.images.criteria import Criterion, Limits, panels
+from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
 
@@ -54,7 +54,7 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
     for axes in grid[len(shown) :]:
         axes.remove()
     for axes, criterion in zip(grid, shown, strict=False):
-        _draw_criterion(axes, criterion, quality, reasons)
+        _draw_criterion(axes, criterion, quality, reasons, limits)
         for key in criterion.keys:
             if (limit := limits.get(key)) is not None:
                 axes.axvline(limit, color=INK, linewidth=1.2, linestyle="--")
@@ -69,10 +69,13 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
     return figure
 
 
-def _draw_criterion(axes: Axes, criterion: Criterion, quality: Sequence[Row], reasons: Mapping[Hashable, str]) -> None:
+def _draw_criterion(
+    axes: Axes, criterion: Criterion, quality: Sequence[Row], reasons: Mapping[Hashable, str], limits: Limits
+) -> None:
     """Draw a dot for each used image (below) and a cross for each rejected one (above).
 
-    Orange crosses are images that this criterion rejected.
+    Orange crosses are images that this criterion rejected. Two criteria can share a reason, so the value is compared
+    with the limits, too.
     """
     values_of = {
         row["image_id"]: min(row[column] for column in criterion.columns)
@@ -80,9 +83,15 @@ def _draw_criterion(axes: Axes, criterion: Criterion, quality: Sequence[Row], re
         if all(row[column] is not None for column in criterion.columns)
     }
     rows = [row for row in quality if row["image_id"] in values_of]
+    rejected_here = {
+        name
+        for name, value in values_of.items()
+        if reasons.get(name) == criterion.reason and broken_limit(criterion, value, limits) is not None
+    }
+    elsewhere = reasons.keys() - rejected_here
     kinds = [
-        (1, OTHERS, "x", [row for row in rows if reasons.get(row["image_id"]) not in (None, criterion.reason)]),
-        (1, REJECTED, "X", [row for row in rows if reasons.get(row["image_id"]) == criterion.reason]),
+        (1, OTHERS, "x", [row for row in rows if row["image_id"] in elsewhere]),
+        (1, REJECTED, "X", [row for row in rows if row["image_id"] in rejected_here]),
         (0, USED, "o", [row for row in rows if row["used"]]),
     ]
     for level, colour, marker, shown in kinds:

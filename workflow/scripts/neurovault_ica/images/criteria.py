@@ -51,7 +51,8 @@ class Criterion(NamedTuple):
         return tuple(key for key in (self.lower, self.upper) if key)
 
 
-# Shared by two criteria: reason and sentence.
+# Shared by two criteria each: reason and sentence.
+MISPLACED = ("misplaced", "The data do not lie where the brain is, so the map is probably in another space.")
 ONE_SIGNED = ("one_signed", "Almost all values have the same sign, as in a one-sided contrast or a mask.")
 # The first criterion that an image fails gives the reason, so the simplest explanations come first.
 CRITERIA = (
@@ -61,16 +62,16 @@ CRITERIA = (
         ("coverage",),
         SHARE,
         lower="min_coverage",
-        label="share of the mask inside the data's box",
+        label="share of the brain inside the data's box",
         panel=1,
     ),
     Criterion(
         "background",
-        "A constant background that is not zero reaches into the brain mask.",
+        "A constant background that is not zero reaches into the brain.",
         ("background_fraction",),
         SHARE,
         upper="max_background_fraction",
-        label="constant background in the mask",
+        label="constant background in the brain",
         panel=5,
     ),
     Criterion(
@@ -88,7 +89,7 @@ CRITERIA = (
         ("zero_fraction",),
         SHARE,
         upper="max_zero_fraction",
-        label="share of the mask that is zero",
+        label="share of the brain that is zero",
         panel=2,
     ),
     Criterion(
@@ -97,16 +98,24 @@ CRITERIA = (
         ("outside_fraction",),
         SHARE,
         upper="max_outside_fraction",
-        label="share of the signal outside the mask",
+        label="share of the signal outside the brain",
         panel=3,
     ),
+    # The first finds wrong orientations and sizes; the second finds shifts of less than 2 cm.
     Criterion(
-        "misplaced",
-        "The data do not lie where the brain is, so the map is probably in another space.",
+        *MISPLACED,
         ("misplaced_fraction",),
         SHARE,
         upper="max_misplaced_fraction",
-        label="outside the mask, and holes in it",
+        label="outside the brain, and holes in it",
+        panel=4,
+    ),
+    Criterion(
+        *MISPLACED,
+        ("displaced_fraction",),
+        SHARE,
+        upper="max_displaced_fraction",
+        label="overlap with the brain that a shift gains",
         panel=4,
     ),
     Criterion(
@@ -139,7 +148,7 @@ CRITERIA = (
     ),
     Criterion(
         "unit",
-        "The values are too small for a Z or T map, where noise alone has a standard deviation of 1.",
+        "The values are too small for a Z or T map, so the map type is probably wrong.",
         ("rms",),
         POSITIVE,
         lower="min_rms",
@@ -208,14 +217,22 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
     for criterion in CRITERIA:
         if criterion.map_types is not None and kind not in criterion.map_types:
             continue
-        lowest, highest = _limit(criterion, criterion.lower, limits), _limit(criterion, criterion.upper, limits)
-        if lowest is None and highest is None:
+        if all(limits.get(key) is None for key in criterion.keys):
             continue
         value = min(measured[column] for column in criterion.columns)
-        if lowest is not None and value < lowest:
-            return criterion.reason, value, lowest
-        if highest is not None and value > highest:
-            return criterion.reason, value, highest
+        limit = broken_limit(criterion, value, limits)
+        if limit is not None:
+            return criterion.reason, value, limit
+    return None
+
+
+def broken_limit(criterion: Criterion, value: float, limits: Limits) -> float | None:
+    """Return the limit of a criterion that a value does not meet, in the unit of the value; None if it meets all."""
+    lowest, highest = _limit(criterion, criterion.lower, limits), _limit(criterion, criterion.upper, limits)
+    if lowest is not None and value < lowest:
+        return lowest
+    if highest is not None and value > highest:
+        return highest
     return None
 
 

@@ -1,13 +1,14 @@
 """Clean an image, measure its quality, and resample it to the voxels of the brain mask."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurovault_ica.images.nifti import Image
 from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.placement import Brain
 from neurovault_ica.images.quality import measure
 from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, resample
 
@@ -16,13 +17,37 @@ from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_res
 N_PLANS = 16
 
 
+class Plans(NamedTuple):
+    """How to read the images of one grid."""
+
+    analysis: Plan  # to the mask of the analysis, with the configured interpolation
+    brain: Plan  # to the voxels of the brain, for nearest neighbours
+    around: Plan  # to the surroundings of the brain, for nearest neighbours
+
+
+def plan_masking(
+    shape: tuple[int, ...], affine: NDArray[np.float64], target: Target, brain: Brain, interpolation: str
+) -> Plans:
+    """Make the plans for all images with this shape and affine (4, 4)."""
+    analysis = plan_resampling(shape, affine, target, interpolation)
+    around = plan_resampling(shape, affine, brain.surroundings, "nearest")
+    # A plan that only selects voxels is also the plan for nearest neighbours.
+    if analysis.planes and _is_same(target, brain.target):
+        return Plans(analysis, analysis, around)
+    return Plans(analysis, plan_resampling(shape, affine, brain.target, "nearest"), around)
+
+
+def _is_same(target: Target, other: Target) -> bool:
+    return (
+        target.shape == other.shape
+        and target.box == other.box
+        and np.array_equal(target.affine, other.affine)
+        and np.array_equal(target.inside, other.inside)
+    )
+
+
 def mask_image(
-    image: Image,
-    target: Target,
-    plan: Plan,
-    nearest: Plan,
-    *,
-    extrapolate_background: bool,
+    image: Image, target: Target, brain: Brain, plans: Plans, *, extrapolate_background: bool
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Mask one image and measure its quality.
 
@@ -30,9 +55,11 @@ def mask_image(
     ----------
     image : Image
     target : Target
-        The voxels of the mask.
-    plan, nearest : Plan
-        For the grid of the image: `plan` for the configured interpolation, `nearest` for nearest neighbours.
+        The voxels of the mask of the analysis.
+    brain : Brain
+        The brain on which quality is measured.
+    plans : Plans
+        For the grid of the image.
     extrapolate_background : bool
         Whether to fill the background with the nearest data before resampling; see `resampling.extrapolate`.
 
@@ -46,18 +73,30 @@ def mask_image(
     Raises
     ------
     UnusableError
-        ``empty`` or ``outside_template``.
+        ``empty``, ``outside_template`` or ``constant``.
     """
     data, finite = image.data, np.isfinite(image.data)
     is_sound = finite.all()
     if not is_sound:
         data = np.where(finite, data, np.float32(0))
-    measured = measure(data, None if is_sound else finite, image.affine, target, nearest)
+    measured = measure(
+        data,
+        None if is_sound else finite,
+        image.affine,
+        brain,
+        plans.brain,
+        plans.around,
+        step=image.step,
+    )
     if measured["max_abs"] == 0:
         raise _nothing_in_mask(data)
     if extrapolate_background:
         data = extrapolate(data, data != 0)
-    values = resample(data, plan, target, round_to_integers=image.is_unsigned)
+    values = resample(data, plans.analysis, target, round_to_integers=image.is_unsigned)
+    if not values.any():
+        raise _nothing_in_mask(data)
+    if values.min() == values.max():
+        raise UnusableError("constant", f"every voxel of the mask is {values[0]:.6g}")
     return values, {**measured, "dtype": image.dtype}
 
 
@@ -70,21 +109,17 @@ def _nothing_in_mask(data: NDArray[np.float32]) -> UnusableError:
 
 
 def make_masker(
-    target: Target, interpolation: str, extrapolate_background: bool
+    target: Target, brain: Brain, interpolation: str, extrapolate_background: bool
 ) -> Callable[[Image], tuple[NDArray[np.float32], dict[str, Any]]]:
     """Return a function that masks an image with `mask_image`. It stores the plans of the last `N_PLANS` grids."""
-    plans: dict[tuple, tuple[Plan, Plan]] = {}
+    plans: dict[tuple, Plans] = {}
 
     def masked(image: Image) -> tuple[NDArray[np.float32], dict[str, Any]]:
         grid = (image.data.shape, image.affine.tobytes())
         if grid not in plans:
             if len(plans) >= N_PLANS:
                 plans.pop(next(iter(plans)))
-            plan = plan_resampling(image.data.shape, image.affine, target, interpolation)
-            # A plan that only selects voxels is also the plan for nearest neighbours.
-            nearest = plan if plan.planes else plan_resampling(image.data.shape, image.affine, target, "nearest")
-            plans[grid] = (plan, nearest)
-        plan, nearest = plans[grid]
-        return mask_image(image, target, plan, nearest, extrapolate_background=extrapolate_background)
+            plans[grid] = plan_masking(image.data.shape, image.affine, target, brain, interpolation)
+        return mask_image(image, target, brain, plans[grid], extrapolate_background=extrapolate_background)
 
     return masked

@@ -1,13 +1,14 @@
 """Measure the quality of an image from its voxels.
 
 The measures follow Menuet et al. 2022 (doi:10.1038/s41598-022-10710-1), Peraza et al. 2025
-(doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required three changes:
+(doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required these changes:
 
 - Voxels outside the brain are weighted by their absolute value, because contrasts computed without a mask are valid
   inside the brain.
 - One-signed maps are found by the share of the rarer sign in the sum of absolute values. The share of voxels would not
   do, because a strong task activates 90 % of them.
 - A constant background that is not zero counts as background.
+- A zero need not be exactly 0: integers with a scale factor round it, and splines ring around it.
 """
 
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurovault_ica.images.boxes import bounding_box
-from neurovault_ica.images.resampling import Plan, Target, count_within, read_voxels
+from neurovault_ica.images.placement import Brain, displaced_share
+from neurovault_ica.images.resampling import Plan, count_within, read_voxels
 
 # Distinct values are counted up to this number. Masks and parcellations of interest have fewer; continuous maps have
 # about as many as voxels.
@@ -25,14 +27,32 @@ MAX_DISTINCT_VALUES = 100
 N_SAMPLED_VALUES = 5000
 # Significant digits in quality.tsv; float32 has seven.
 DIGITS = 6
+# Tolerances are shares of this percentile of the absolute values in the brain. The maximum would not do, because a
+# single wrong voxel can be a thousand times larger than all others.
+SCALE_PERCENTILE = 99
+# Smaller values are zero. With 3 times as much, the plateaus of some sound meta-analytic maps would be zero.
+ZERO = 1e-3
+# Third-order splines ring: beside an edge, values alternate in sign, and each is 0.27 times the one before. Smaller
+# values do not show where the data are: ringing falls below this within four voxels. With 3 times as much, sparse sound
+# maps do not reach the borders of the brain.
+DATA = 0.01
+# Up to here, values may be ringing around zeros. With more, sound maps with heavy tails seem to have zeros.
+RINGING = 0.05
+# A constant background of fewer standard deviations than this is zero.
+ZERO_BACKGROUND_SD = 1e-3
+# Integers are multiples of the step up to the rounding of float32.
+HALF_STEP = 0.5 * (1 + 1e-4)
 
 
 def measure(
     data: NDArray[np.float32],
     finite: NDArray[np.bool_] | None,
     affine: NDArray[np.float64],
-    target: Target,
+    brain: Brain,
     nearest: Plan,
+    around: Plan,
+    *,
+    step: float = 0,
 ) -> dict[str, Any]:
     """Measure one image on its own voxels. Resampling would blur zeros and background.
 
@@ -44,82 +64,119 @@ def measure(
         Where the image was finite; None if it was finite everywhere.
     affine : array (4, 4)
         Voxel to mm.
-    target : Target
-        The voxels of the mask.
-    nearest : Plan
-        For nearest neighbours, on the grid of the image.
+    brain : Brain
+        The brain mask. It is the same for every analysis mask, so the verdict does not depend on that mask.
+    nearest, around : Plan
+        From the grid of the image to ``brain.target`` and to ``brain.surroundings``, for nearest neighbours.
+    step : float
+        Difference of neighbouring values that the file can store: the scale factor of integers, 0 for floats.
 
     Returns
     -------
     measured : dict
+        Shares are those of the brain mask, if nothing else is said. Zero means a magnitude of at most half a step, or
+        of at most `ZERO` times the 99th percentile of the absolute values.
+
         shape, voxel_mm : text.
-        coverage : share of the mask inside the bounding box of the image's data. It is small for half brains and slabs.
-        Thresholded maps have clusters near all borders, so it is large for them.
-        zero_fraction : share of the mask that is background, not finite, or outside the image's grid.
-        background_fraction : share of the mask with the image's constant background, if that is not zero.
-        nonfinite_fraction : share of the mask that is not finite.
+        coverage : share inside the bounding box of the image's data, without ringing. It is small for half brains and
+        slabs. Thresholded maps have clusters near all borders, so it is large for them.
+        zero_fraction : share that is zero, background, not finite, or outside the image's grid; see `_share_of_zeros`.
+        background_fraction : share with the image's constant background, if that is not zero.
+        nonfinite_fraction : share that is not finite.
         outside_fraction : share of the image's sum of absolute values that lies outside the mask.
         misplaced_fraction : the smaller of outside_fraction and the share of holes (no data) in the mask within the
         bounding box. A loose mask raises only the first, a tight mask only the second; another space raises both.
+        displaced_fraction : see `placement.displaced_share`.
         distinct_values : number of different values in the mask, counted up to 100.
-        negative_share, positive_share : shares of the voxels in the mask.
-        sign_share : share of the rarer sign in the sum of absolute values in the mask.
+        negative_share, positive_share : shares of the voxels.
+        sign_share : share of the rarer sign in the sum of absolute values, without those that may be ringing.
         max_abs, mean, sd : over the mask, in the unit of the image.
         rms : root mean square over the voxels of the mask with data, in the unit of the image.
     """
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
-    background = constant_background(data)
-    has_data = (data != background) & (data != 0) if background else data != 0
-    values = read_voxels(data, nearest, target)
-    n_background = 0
+    # In float32, the squares of values above 1e19 would be infinite and those of values below 1e-23 would be zero.
+    values = read_voxels(data, nearest, brain.target).astype(np.float64)
+    n_distinct = count_distinct(values)
+    tolerance = max(HALF_STEP * step, ZERO_BACKGROUND_SD * float(values.std()))
+    background = constant_background(data, tolerance)
+    is_background = np.abs(values - background) <= tolerance if background else np.zeros(values.shape, dtype=bool)
+    values[is_background] = 0
+    scale = float(np.percentile(np.abs(values), SCALE_PERCENTILE))
+    zero = max(HALF_STEP * step, ZERO * scale)
+    ringing = max(zero, RINGING * scale)
+    is_zero = _share_of_zeros(values, zero, ringing)
+    mean, sd = values.mean(), values.std()
+    values[np.abs(values) <= zero] = 0
+
+    magnitude = np.abs(data)
     if background:
-        n_background = int(np.count_nonzero(values == background))
-        values[values == background] = 0
-    covered = count_within(bounding_box(has_data), data.shape, nearest, target) / values.size
-    n_negative, n_positive = np.count_nonzero(values < 0), np.count_nonzero(values > 0)
-    is_zero = (values.size - n_negative - n_positive) / values.size
+        magnitude[np.abs(data - np.float32(background)) <= tolerance] = 0
+    everywhere = magnitude.sum(where=magnitude > zero, dtype=np.float64) * voxel_mm3
+    has_data = magnitude > max(zero, DATA * scale)
+    covered = count_within(bounding_box(has_data), data.shape, nearest, brain.target) / values.size
     holes = 1 - (1 - is_zero) / covered if covered else 1.0
     magnitudes = np.abs(values)
-    total = magnitudes.sum(dtype=np.float64)
-    net = values.sum(dtype=np.float64)
-    centred = values - net / values.size
-    everywhere = np.abs(data[has_data] if background else data).sum(dtype=np.float64) * voxel_mm3
-    outside = max(0.0, 1 - total * target.voxel_mm3 / everywhere) if everywhere else 0.0
+    total = magnitudes.sum()
+    outside = max(0.0, 1 - total * brain.target.voxel_mm3 / everywhere) if everywhere else 0.0
+    n_negative, n_positive = np.count_nonzero(values < 0), np.count_nonzero(values > 0)
     measured = {
         "coverage": covered,
         "zero_fraction": is_zero,
-        "background_fraction": n_background / values.size,
+        "background_fraction": np.count_nonzero(is_background) / values.size,
         "nonfinite_fraction": 0.0
         if finite is None
-        else np.count_nonzero(read_voxels(~finite, nearest, target)) / values.size,
+        else np.count_nonzero(read_voxels(~finite, nearest, brain.target)) / values.size,
         "outside_fraction": outside,
         "misplaced_fraction": min(outside, max(holes, 0.0)),
+        "displaced_fraction": displaced_share(has_data, around, brain),
         "negative_share": n_negative / values.size,
         "positive_share": n_positive / values.size,
-        "sign_share": (total - abs(net)) / (2 * total) if total else 0.0,
+        "sign_share": _share_of_rarer_sign(values[magnitudes > ringing]),
         "max_abs": magnitudes.max(),
-        "mean": net / values.size,
-        "sd": np.sqrt(centred @ centred / values.size),
+        "mean": mean,
+        "sd": sd,
         "rms": np.sqrt(magnitudes @ magnitudes / max(n_negative + n_positive, 1)),
     }
     return {
         "shape": "x".join(str(length) for length in data.shape),
         "voxel_mm": "x".join(f"{length:.4g}" for length in np.linalg.norm(affine[:3, :3], axis=0)),
-        "distinct_values": count_distinct(values),
+        "distinct_values": n_distinct,
     } | {name: _rounded(value) for name, value in measured.items()}
 
 
-def constant_background(data: NDArray[np.float32]) -> float:
+def _share_of_zeros(values: NDArray[np.float64], zero: float, ringing: float) -> float:
+    """Return the share of values that are zero, or were zero before splines resampled the image.
+
+    In a sound map, values just above zero are about as frequent as values twice as large. Ringing around zeros adds
+    values just above zero and just below it. So the excess of the rarer sign, twice, estimates the number of zeros.
+    Plateaus of small values have one sign only, and do not count.
+    """
+    n_zeros = np.count_nonzero(np.abs(values) <= zero)
+    excess: list[int] = []
+    for signed in (values, -values):
+        n_near = int(np.count_nonzero((signed > zero) & (signed <= ringing)))
+        excess.append(n_near - int(np.count_nonzero((signed > ringing) & (signed <= 2 * ringing - zero))))
+    return (n_zeros + 2 * max(min(excess), 0)) / values.size
+
+
+def _share_of_rarer_sign(values: NDArray[np.float64]) -> float:
+    total = np.abs(values).sum()
+    return float((total - abs(values.sum())) / (2 * total)) if total else 0.0
+
+
+def constant_background(data: NDArray[np.float32], tolerance: float = 0) -> float:
     """Return the value at the eight corners of an image (nx, ny, nz) if they are equal, otherwise 0.
 
-    Offsets and interpolation can leave a value such as -0.003 around the brain.
+    Offsets and interpolation can leave a value such as -0.003 around the brain. Differences up to `tolerance`, and
+    from 0, are rounding.
     """
     corners = data[:: max(data.shape[0] - 1, 1), :: max(data.shape[1] - 1, 1), :: max(data.shape[2] - 1, 1)]
     value = float(corners.flat[0])
-    return value if np.all(corners == value) else 0.0
+    is_constant = bool(np.all(np.abs(corners.astype(np.float64) - value) <= tolerance))
+    return value if is_constant and abs(value) > tolerance else 0.0
 
 
-def count_distinct(values: NDArray[np.float32]) -> int:
+def count_distinct(values: NDArray[np.floating[Any]]) -> int:
     """Count the different values of an array, up to 100. If a sample already has 100, the rest is not counted."""
     sparse = np.unique(values[:: max(values.size // N_SAMPLED_VALUES, 1)])
     n_values = sparse.size if sparse.size >= MAX_DISTINCT_VALUES else np.unique(values).size

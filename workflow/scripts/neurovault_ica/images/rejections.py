@@ -17,8 +17,8 @@ REASONS = {
     # Raised by masking.py.
     "empty": "No voxel has a finite value other than zero, or all voxels have the same value.",
     "outside_template": "The image has no data inside the brain mask.",
-    # Raised here and by duplicates.py.
-    "constant": "All voxels of the brain have the same value.",
+    # Raised here, and by masking.py or duplicates.py.
+    "constant": "All voxels of the brain, or of the mask of the analysis, have the same value.",
     "duplicate": "The map is almost identical to an earlier one.",
     "inverted_contrast": "The map is almost identical to an earlier one with the opposite sign.",
     **{criterion.reason: criterion.sentence for criterion in CRITERIA},
