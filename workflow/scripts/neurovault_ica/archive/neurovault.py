@@ -96,6 +96,13 @@ class NeuroVault(CachedArchive):
         for image in images:
             write_record(self.data_dir, image)
 
+    def announce_downloads(self, images: Sequence[Row], batch: int, locked: Mapping[Any, Row]) -> None:
+        """Log how much is still to be downloaded, and stop if the disk is too small for it."""
+        if self.asks_server:
+            from neurovault_ica.archive.download_size import announce
+
+            announce(images, batch, self.data_dir, self.settings["url"], locked, refresh=self._refresh)
+
     @contextmanager
     def get_images(
         self, wanted: Sequence[Row], network: Mapping[str, Any], locked: Mapping[Any, Row]
@@ -124,7 +131,8 @@ class NeuroVault(CachedArchive):
             return {}
         from neurovault_ica.archive.neurosynth import fetch_missing
 
-        return fetch_missing(wanted, places, self.settings["neurosynth_url"], network, hashes, refresh=self._refresh)
+        url = self.settings["neurosynth_url"]
+        return fetch_missing(wanted, places, self.data_dir, url, network, hashes, refresh=self._refresh)
 
     @property
     def _refresh(self) -> bool:
