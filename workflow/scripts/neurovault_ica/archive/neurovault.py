@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurovault_ica.types import Record, Row
 
 # The part of an address that belongs to a page or to the API, not to the server.
-PAGE = re.compile(r"(?<=[^/])/+(api|api-docs|collections|images|media|decode)(/.*)?$")
+PAGE = re.compile(r"(?<=[^/:])/+(api|api-docs|collections|images|media|decode)(/.*)?$")
 # How long to wait for a server that has not answered yet, in seconds. Such a failure usually means a wrong address or
 # no network, so waiting longer does not help.
 FIRST_PATIENCE_S = 120.0
