@@ -37,7 +37,7 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
         is_size_known = bool(expected_bytes) and sha256 is None
         has_wrong_size = is_size_known and expected_bytes != size
         faults = [f"{size} bytes, but the archive states {expected_bytes}"] if has_wrong_size else []
-        if fault := find_fault(path, whole=not is_size_known):
+        if fault := find_fault(path, whole=True):
             faults.append(fault)
         if faults and not has_wrong_size and (other := describe_format(path)):
             return failed("other_format", size, other)
