@@ -5,6 +5,7 @@ import json
 import pytest
 from neurovault_ica.configuration import PATHS, replace_mappings
 from neurovault_ica.runtime.layers import expand_paths, read_file, read_layers
+from snakemake.cli import parse_config
 from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 from workflow_runs import ROOT
@@ -58,6 +59,19 @@ def test_the_command_line_is_laid_over_all_files(tmp_path):
     line = {"fetch_metadata": {"image_terms": {"modality": "MEG"}}}
     found = merged(tmp_path, PRESET, "fetch_metadata: {image_terms: {}}", config=line)
     assert found["fetch_metadata"]["image_terms"] == {"modality": "MEG"}
+
+
+def test_numbers_inside_a_value_of_the_command_line_are_numbers(tmp_path):
+    line = ["run_ica={n_components: 8, tol: 0.01}", "match_networks={reference: null}", "batches=2"]
+    line += [
+        "fetch_metadata={image_terms: {is_valid: true, map_type: {is_in: [Z map, T map]}, id: {greater_than: 10}}}"
+    ]
+    found = merged(tmp_path, "run_ica: {n_components: 5, n_splits: 3}", config=parse_config(line))
+    assert found["run_ica"]["n_components"] == 8
+    assert (found["run_ica"]["tol"], found["run_ica"]["n_splits"], found["batches"]) == (0.01, 3, 2)
+    assert found["match_networks"]["reference"] is None
+    terms = {"is_valid": True, "map_type": {"is_in": ["Z map", "T map"]}, "id": {"greater_than": 10}}
+    assert found["fetch_metadata"]["image_terms"] == terms
 
 
 def test_without_the_workflows_own_file_its_sections_do_not_count():

@@ -21,7 +21,7 @@ from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
-from neurovault_ica.runtime.layers import expand_paths, fill_in, lay_over, read_file
+from neurovault_ica.runtime.layers import expand_paths, fill_in, lay_over, merge, read_file
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -52,6 +52,9 @@ PATHS = (
 
 def replace_mappings(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
     """Let each layer replace the sections with free keys in `config` whole, in place; see `lay_over`."""
+    if layers:
+        # Snakemake has merged --config with numbers as text.
+        merge(config, layers[-1])
     lay_over(config, layers, REPLACED_WHOLE)
 
 

@@ -81,7 +81,31 @@ def read_layers(workflow_files: Sequence[str], settings: Any) -> list[Mapping[st
     """
     own = [read_file(file) for file in workflow_files]
     kept = [] if settings.replace_workflow_config and (settings.configfiles or settings.config) else own
-    return [*kept, *(read_file(file) for file in settings.configfiles), settings.config]
+    return [*kept, *(read_file(file) for file in settings.configfiles), _typed(settings.config)]
+
+
+def _typed(given: Any, *, is_inside: bool = False) -> Any:
+    """Read the numbers and flags inside the values of ``--config``, which Snakemake leaves as text."""
+    if isinstance(given, Mapping):
+        return {key: _typed(value, is_inside=is_inside or isinstance(value, Mapping)) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_typed(value, is_inside=True) for value in given]
+    if not (is_inside and isinstance(given, str)):
+        return given
+    try:
+        value = yaml.load(given, Loader=FastLoader)
+    except yaml.YAMLError:
+        return given
+    return value if value is None or isinstance(value, bool | int | float) else given
+
+
+def merge(config: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Merge a layer into a configuration key by key, in place, as Snakemake does."""
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
+            merge(config[key], value)
+        else:
+            config[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> None:
