@@ -1,10 +1,36 @@
 """Name the components, and match them with reference networks.
 
-Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the term maps and the
-reference networks that config.yaml names.
-Writes: results/project_terms (a table for each source of names, and the names), results/match_networks (only if a
-reference is configured).
+Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the database of
+coordinates, the term maps and the reference networks that config.yaml names.
+Writes: results/build_term_maps (only if a database is configured), results/project_terms (a table for each source of
+names, and the names), results/match_networks (only if a reference is configured).
 """
+
+
+rule build_term_maps:
+    """Compute meta-analytic maps of terms from a database of coordinates; only if a database is configured."""
+    input:
+        code_of("build_term_maps"),
+        configuration.database_files(config),
+        mask=rules.build_mask.output.mask,
+    output:
+        term_maps="results/build_term_maps/term_maps.npy",
+        grid_mask="results/build_term_maps/mask.nii.gz",
+        terms="results/build_term_maps/terms.tsv",
+    log:
+        "logs/build_term_maps.log",
+    benchmark:
+        "benchmarks/build_term_maps.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(30),
+    params:
+        **config["build_term_maps"],
+    script:
+        "../scripts/build_term_maps.py"
 
 
 rule project_terms:

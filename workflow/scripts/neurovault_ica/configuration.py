@@ -17,6 +17,8 @@ import yaml
 
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
+from neurovault_ica.archive.database_files import explain_problem as explain_database
+from neurovault_ica.archive.database_files import find_database
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
@@ -148,6 +150,12 @@ def term_map_files(config: Mapping[str, Any]) -> list[str]:
     return input_files(path) if path is not None else []
 
 
+def database_files(config: Mapping[str, Any]) -> list[str]:
+    """List the files of the user's database of coordinates, so that changed files give new maps of terms."""
+    section = config["build_term_maps"]
+    return list(find_database(section["database"], section["vocabulary"])) if section["database"] else []
+
+
 def filter_files(config: Mapping[str, Any]) -> list[str]:
     """List the Python files with the user's filters, so that editing one repeats the selection."""
     references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
@@ -161,6 +169,7 @@ def user_files(config: Mapping[str, Any]) -> list[str]:
         *filter_files(config),
         *mask_file(config),
         *reference_files(config),
+        *database_files(config),
         *term_map_files(config),
         *atlas_files(config),
     ]
@@ -230,6 +239,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
+    section = config["build_term_maps"]
+    if section["database"] and (problem := explain_database(section["database"], section["vocabulary"])):
+        yield f"build_term_maps.database: {problem}"
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (
             "download_images.resample: true is not possible offline or with a table, because resampled copies would be"
