@@ -25,8 +25,8 @@ rule build_term_maps:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(3000),
-        runtime=growing(30),
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         **config["build_term_maps"],
     script:

@@ -9,6 +9,7 @@ from neurovault_ica.archive.database_files import find_database
 from neurovault_ica.naming.association import activated_voxels, association_maps
 from neurovault_ica.naming.built_maps import coarse_grid, write_array, write_mask
 from neurovault_ica.naming.coordinates import read_database
+from neurovault_ica.naming.vocabulary import choose_terms, titles_of
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import write_table
 from nibabel.spatialimages import SpatialImage
@@ -20,14 +21,17 @@ def main(
     """Write one map for each term, their mask, and the terms."""
     mask_img = cast(SpatialImage, nib.load(mask))
     grid = coarse_grid(np.asarray(mask_img.dataobj) > 0, np.asarray(mask_img.affine, dtype=np.float64))
-    known = read_database(find_database(database, vocabulary))
-    n_studies = np.asarray(known.has_term.sum(axis=0)).ravel()
-    kept = np.flatnonzero(n_studies >= min_studies)
+    try:
+        known = read_database(find_database(database, vocabulary))
+    except ValueError as error:
+        raise ValueError(f"build_term_maps.database: {error}") from error
+    names, n_studies = titles_of(known.terms), np.asarray(known.has_term.sum(axis=0)).ravel()
+    chosen = choose_terms(names, n_studies, len(known.studies), min_studies)
     active = activated_voxels(known.peaks_mm, known.study_of, len(known.studies), grid.inside, grid.affine)
-    write_array(term_maps, association_maps(known.has_term[:, kept], active))
+    write_array(term_maps, association_maps(known.has_term[:, chosen], active))
     write_mask(grid_mask, grid)
-    write_table(terms, [{"term": known.terms[column], "n_studies": int(n_studies[column])} for column in kept])
-    logging.info("maps of %d terms at %d voxels", len(kept), np.count_nonzero(grid.inside))
+    write_table(terms, [{"term": names[column], "n_studies": int(n_studies[column])} for column in chosen])
+    logging.info("maps of %d terms from %d studies, at %d voxels", len(chosen), len(known.studies), active.shape[1])
 
 
 if __name__ == "__main__":

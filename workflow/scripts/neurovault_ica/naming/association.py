@@ -5,13 +5,10 @@ A study activates a voxel if it reports a peak within 10 mm of it (multilevel ke
 all others: the association test of Yarkoni et al. 2011 (doi:10.1038/nmeth.1635).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Array
 
 RADIUS_MM = 10.0
@@ -76,9 +73,7 @@ def activated_voxels(
     return sparse.csr_array(sparse.vstack(blocks, format="csr"))
 
 
-def association_maps(
-    has_term: sparse.csc_array, active: sparse.csr_array, *, threads: int = 1
-) -> npt.NDArray[np.float32]:
+def association_maps(has_term: sparse.csc_array, active: sparse.csr_array) -> npt.NDArray[np.float32]:
     """Compute the z map of the association test for each term.
 
     Parameters
@@ -87,8 +82,6 @@ def association_maps(
         1 where a study has a term.
     active : sparse array of shape (n_studies, n_voxels)
         1 where a study activates a voxel.
-    threads : int
-        Terms are divided among threads. The number of threads does not change the result.
 
     Returns
     -------
@@ -100,14 +93,12 @@ def association_maps(
     by_term = sparse.csr_array(has_term.T.astype(np.int32))
     n_terms = by_term.shape[0]
     maps = np.empty((n_terms, active.shape[1]), dtype=np.float32)
-
-    def compute(terms: slice) -> tuple[slice, npt.NDArray[np.float32]]:
-        rows = by_term[terms]
+    for start in range(0, n_terms, TERMS_AT_ONCE):
+        rows = by_term[start : start + TERMS_AT_ONCE]
         n_with = np.asarray(rows.sum(axis=1), dtype=np.float64).ravel()
-        return terms, z_of_association((rows @ active).toarray(), n_with, n_active, active.shape[0])
-
-    for terms, z in in_order(compute, _slices(n_terms), threads):
-        maps[terms] = z
+        maps[start : start + len(n_with)] = z_of_association(
+            (rows @ active).toarray(), n_with, n_active, active.shape[0]
+        )
     return maps
 
 
@@ -132,8 +123,3 @@ def z_of_association(
     margins = np.outer(n_with * (n_studies - n_with), n_active * (n_studies - n_active))
     z = np.divide(excess, np.sqrt(margins), out=np.zeros_like(excess), where=margins > 0)
     return (z * np.sqrt(n_studies)).astype(np.float32)
-
-
-def _slices(n: int) -> Iterator[slice]:
-    for start in range(0, n, TERMS_AT_ONCE):
-        yield slice(start, min(start + TERMS_AT_ONCE, n))
