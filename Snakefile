@@ -46,6 +46,7 @@ BATCHES = range(config["batches"])
 COMPONENTS = component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
+DATABASE = configuration.term_database(config)
 MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()

@@ -169,8 +169,8 @@ def test_files_are_found_by_their_names(tmp_path, tables):
 )
 def test_a_folder_without_a_database_is_explained(tmp_path, tables, change, message):
     folder = write_database(tmp_path / "made", *tables)
-    assert explain_problem(folder, "terms") is None
-    assert "its vocabularies are: terms" in explain_problem(folder, "LDA50")
+    assert explain_problem(str(folder), "terms") is None
+    assert "its vocabularies are: terms" in explain_problem(str(folder), "LDA50")
     change(folder)
     with pytest.raises(ValueError, match=message):
         find_database(folder, "terms")

@@ -2,8 +2,8 @@
 
 Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
 Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv. Downloaded images
-go to the cache.
+dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv, and
+results/fetch_database (only with Neurosynth's database). Downloaded files go to the cache.
 """
 
 
@@ -123,3 +123,30 @@ rule fetch_terms:
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "../scripts/fetch_terms.py"
+
+
+rule fetch_database:
+    """Get Neurosynth's coordinates of peaks; only if build_term_maps.database is Neurosynth's."""
+    input:
+        code_of("fetch_database"),
+    output:
+        files="results/fetch_database/files.tsv",
+    log:
+        "logs/fetch_database.log",
+    benchmark:
+        "benchmarks/fetch_database.tsv"
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: True  # compute nodes of a cluster often have no internet
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(60),
+    params:
+        database=DATABASE,
+        vocabulary=config["build_term_maps"]["vocabulary"],
+        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
+        offline=ARCHIVE.forbids_network,
+    script:
+        "../scripts/fetch_database.py"

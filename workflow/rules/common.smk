@@ -83,13 +83,21 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
     )
 
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
-FOR_SNAKEFILE = ["configuration", "archive/archive", "runtime/recovery", "runtime/resources", "runtime/tables"]
+FOR_SNAKEFILE = [
+    "configuration",
+    "archive/archive",
+    "archive/database_files",
+    "runtime/recovery",
+    "runtime/resources",
+    "runtime/tables",
+]
 NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{module}")]
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
 from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.database_files import folder_of, is_downloaded
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels

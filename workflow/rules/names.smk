@@ -12,11 +12,13 @@ rule build_term_maps:
     input:
         code_of("build_term_maps"),
         configuration.database_files(config),
+        downloaded=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
         mask=rules.build_mask.output.mask,
     output:
         term_maps="results/build_term_maps/term_maps.npy",
         grid_mask="results/build_term_maps/mask.nii.gz",
         terms="results/build_term_maps/terms.tsv",
+        note="results/build_term_maps/README.txt",
     log:
         "logs/build_term_maps.log",
     benchmark:
@@ -28,7 +30,10 @@ rule build_term_maps:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        **config["build_term_maps"],
+        database=DATABASE,
+        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
+        vocabulary=config["build_term_maps"]["vocabulary"],
+        min_studies=config["build_term_maps"]["min_studies"],
     script:
         "../scripts/build_term_maps.py"
 

@@ -17,8 +17,9 @@ import yaml
 
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
+from neurovault_ica.archive.database_files import DEMO
 from neurovault_ica.archive.database_files import explain_problem as explain_database
-from neurovault_ica.archive.database_files import find_database
+from neurovault_ica.archive.database_files import input_files as input_files_of_database
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
@@ -150,10 +151,15 @@ def term_map_files(config: Mapping[str, Any]) -> list[str]:
     return input_files(path) if path is not None else []
 
 
+def term_database(config: Mapping[str, Any]) -> str | None:
+    """Return the database of coordinates, or None. The simulated one is only for the simulated images."""
+    database = config["build_term_maps"]["database"]
+    return None if database == DEMO and not open_archive(config["archive"]).is_demo else database
+
+
 def database_files(config: Mapping[str, Any]) -> list[str]:
-    """List the files of the user's database of coordinates, so that changed files give new maps of terms."""
-    section = config["build_term_maps"]
-    return list(find_database(section["database"], section["vocabulary"])) if section["database"] else []
+    """List the user's own files of the database of coordinates, so that changed files give new maps of terms."""
+    return input_files_of_database(term_database(config), config["build_term_maps"]["vocabulary"])
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
@@ -239,8 +245,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
-    section = config["build_term_maps"]
-    if section["database"] and (problem := explain_database(section["database"], section["vocabulary"])):
+    database, vocabulary = term_database(config), config["build_term_maps"]["vocabulary"]
+    if database and (problem := explain_database(database, vocabulary)):
         yield f"build_term_maps.database: {problem}"
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (

@@ -4,15 +4,24 @@ Snakemake imports this module while it reads the Snakefile, so it imports only t
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # The part of a file name after the name of the database. Neurosynth: data-neurosynth_version-7_coordinates.tsv.gz and
 # data-neurosynth_version-7_vocab-LDA50_source-abstract_type-weight_features.npz. A user's own files may have nothing
 # before these parts.
 TABLE = re.compile(r"(?:.*_)?(coordinates|metadata)\.tsv(?:\.gz)?")
 OF_VOCABULARY = re.compile(r"(?:.*_)?vocab-([^_]+)_(?:.*_)?(features\.npz|vocabulary\.txt)")
+
+
+# Value of build_term_maps.database for the database that the workflow downloads. The address of a mirror can be given
+# instead.
+NEUROSYNTH = "neurosynth"
+DEMO = "demo"
+DEMO_FOLDER = "results/build_demo_archive/database"
+# Vocabularies of Neurosynth, and the kind of their weights.
+VOCABULARIES = {"terms": "tfidf", "LDA50": "weight", "LDA100": "weight", "LDA200": "weight", "LDA400": "weight"}
 
 
 class DatabaseFiles(NamedTuple):
@@ -22,6 +31,30 @@ class DatabaseFiles(NamedTuple):
     metadata: str  # one row for each study: id, space
     features: str  # sparse matrix of studies x terms
     vocabulary: str  # one term per line
+
+
+def is_downloaded(database: str) -> bool:
+    """Return whether a database is Neurosynth's, from its own repository or from a mirror."""
+    return database == NEUROSYNTH or database.startswith(("http://", "https://"))
+
+
+def folder_of(database: str, data_dir: str) -> str:
+    """Return the folder that contains, or will contain, the files of a database."""
+    if is_downloaded(database):
+        return str(Path(data_dir) / "neurosynth")
+    return DEMO_FOLDER if database == DEMO else database
+
+
+def neurosynth_names(vocabulary: str) -> DatabaseFiles:
+    """Return the names of Neurosynth's files for a vocabulary."""
+    start = "data-neurosynth_version-7_"
+    of_vocabulary = f"{start}vocab-{vocabulary}_"
+    return DatabaseFiles(
+        f"{start}coordinates.tsv.gz",
+        f"{start}metadata.tsv.gz",
+        f"{of_vocabulary}source-abstract_type-{VOCABULARIES[vocabulary]}_features.npz",
+        f"{of_vocabulary}vocabulary.txt",
+    )
 
 
 def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
@@ -43,10 +76,27 @@ def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
     return DatabaseFiles(**{kind: str(root / name) for kind, name in found.items()})
 
 
-def explain_problem(folder: str, vocabulary: str) -> str | None:
-    """Describe what is wrong with the folder of a database, or return None. No file is opened."""
+def files_of(rows: Iterable[Mapping[str, Any]]) -> DatabaseFiles | None:
+    """Return the files in the table that fetch_database writes; None if one could not be fetched."""
+    found = {row["kind"]: row["file"] for row in rows if row["status"] == "ok"}
+    return DatabaseFiles(**found) if len(found) == len(DatabaseFiles._fields) else None
+
+
+def input_files(database: str | None, vocabulary: str) -> list[str]:
+    """List the user's own files of a database. Downloaded files and those of the demo are not listed."""
+    if database is None or database == DEMO or is_downloaded(database):
+        return []
+    return list(find_database(database, vocabulary))
+
+
+def explain_problem(database: str, vocabulary: str) -> str | None:
+    """Describe what is wrong with a database, or return None. No file is opened."""
+    if is_downloaded(database) and vocabulary not in VOCABULARIES:
+        return f"Neurosynth has no vocabulary {vocabulary}; choose one of {', '.join(VOCABULARIES)}"
+    if database == DEMO and vocabulary != "terms":
+        return f"the demo's database has no vocabulary {vocabulary}; set build_term_maps.vocabulary to terms"
     try:
-        find_database(folder, vocabulary)
+        input_files(database, vocabulary)
     except ValueError as error:
         return str(error)
     return None
