@@ -53,7 +53,7 @@ def published(tmp_path, monkeypatch):
 def fetch(tmp_path, database, *, offline=False):
     table = tmp_path / "results/fetch_database/files.tsv"
     fetch_database.main(
-        files=str(table), database=database, vocabulary="terms", folder=str(tmp_path / "data/neurosynth"),
+        files=str(table), database=database, vocabulary="terms", data_dir=str(tmp_path / "data"),
         offline=offline, network=NETWORK,
     )  # fmt: skip
     return read_table(table)

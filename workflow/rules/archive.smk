@@ -8,11 +8,12 @@ results/fetch_database (only with Neurosynth's database). Downloaded files go to
 
 
 rule build_demo_archive:
-    """Simulate a small NeuroVault with planted networks and the faults of the real one."""
+    """Simulate a small NeuroVault with planted networks, and a database of coordinates."""
     input:
         code_of("build_demo_archive"),
     output:
         archive=directory("results/build_demo_archive/archive"),
+        database=directory("results/build_demo_archive/database"),
         networks_img="results/build_demo_archive/truth/networks.nii.gz",
         networks="results/build_demo_archive/truth/networks.tsv",
         images="results/build_demo_archive/truth/images.tsv",
@@ -146,7 +147,7 @@ rule fetch_database:
     params:
         database=DATABASE,
         vocabulary=config["build_term_maps"]["vocabulary"],
-        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
+        data_dir=config["archive"]["data_dir"],
         offline=ARCHIVE.forbids_network,
     script:
         "../scripts/fetch_database.py"

@@ -12,6 +12,7 @@ rule build_term_maps:
     input:
         code_of("build_term_maps"),
         configuration.database_files(config),
+        rules.build_demo_archive.output.database if DATABASE == "demo" else [],
         downloaded=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
         mask=rules.build_mask.output.mask,
     output:
@@ -31,7 +32,6 @@ rule build_term_maps:
         runtime=growing(10),
     params:
         database=DATABASE,
-        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
         vocabulary=config["build_term_maps"]["vocabulary"],
         min_studies=config["build_term_maps"]["min_studies"],
     script:

@@ -15,6 +15,8 @@ rule check_demo:
         truth_images=rules.build_demo_archive.output.images,
         components=rules.run_ica.output.components,
         terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
+        map_terms=rules.project_terms.output.map_terms,
         images=rules.stack_images.output.images,
         rejected=rules.stack_images.output.rejected,
     output:
