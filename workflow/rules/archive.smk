@@ -1,9 +1,9 @@
-"""Get metadata, images and term weights from the archive.
+"""Get metadata and images from the archive, and the database of coordinates.
 
 Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
 Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv, and
-results/fetch_database (only with Neurosynth's database). Downloaded files go to the cache.
+dropped), results/download_images/status-{batch}.tsv and results/fetch_database (only with Neurosynth's database).
+Downloaded files go to the cache.
 """
 
 
@@ -94,36 +94,6 @@ rule download_images:
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "../scripts/download_images.py"
-
-
-rule fetch_terms:
-    """Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
-    input:
-        code_of("fetch_terms"),
-        list(ARCHIVE.files.values()),
-        images=rules.fetch_metadata.output.images,
-        lock=LOCK,
-    output:
-        terms="results/fetch_terms/terms-{batch}.tsv",
-        status="results/fetch_terms/status-{batch}.tsv",
-    log:
-        "logs/fetch_terms-{batch}.log",
-    benchmark:
-        "benchmarks/fetch_terms-{batch}.tsv"
-    retries: 0  # the client itself waits for a server that is down; other failures are final
-    localrule: True  # compute nodes of a cluster often have no internet
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(240),
-        neurosynth=int(ARCHIVE.asks_server),
-    params:
-        archive=archive_without("url"),
-        batch=lambda wildcards: int(wildcards.batch),
-    script:
-        "../scripts/fetch_terms.py"
 
 
 rule fetch_database:

@@ -63,6 +63,18 @@ def archive_without(*unused):
     return {key: value for key, value in config["archive"].items() if key not in {"lock", *unused}}
 
 
+def maps_for_images():
+    """Return the inputs of fetch_terms that it needs to decode images with the maps of terms; none for other sources."""
+    if config["fetch_terms"]["source"] != "database":
+        return {}
+    return {
+        "voxels": rules.mask_images.output.voxels,
+        "quality": rules.mask_images.output.quality,
+        "mask": rules.build_mask.output.mask,
+        "term_maps": rules.build_term_maps.output.term_maps,
+    }
+
+
 def page_figures(*figure_rules):
     """Return the outputs whose names end in `_figure`, by name. The report's template uses the same names."""
     named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]

@@ -1,8 +1,9 @@
-"""Name the components, and match them with reference networks.
+"""Get maps of terms and the term weights of images, name the components, match them with reference networks.
 
-Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the database of
+Reads: results/run_ica, results/stack_images, results/mask_images and results/fetch_metadata; the database of
 coordinates, the term maps and the reference networks that config.yaml names.
-Writes: results/build_term_maps (only if a database is configured), results/project_terms (a table for each source of
+Writes: results/build_term_maps (only if a database is configured), results/fetch_terms/{terms,status}-{batch}.tsv,
+results/project_terms (a table for each source of
 names, and the names), results/match_networks (only if a reference is configured).
 """
 
@@ -36,6 +37,38 @@ rule build_term_maps:
         min_studies=config["build_term_maps"]["min_studies"],
     script:
         "../scripts/build_term_maps.py"
+
+
+rule fetch_terms:
+    """Get the term weights of the images of one batch: from Neurosynth's server, or with the maps of terms."""
+    input:
+        code_of("fetch_terms"),
+        list(ARCHIVE.files.values()),
+        **maps_for_images(),
+        images=rules.fetch_metadata.output.images,
+        lock=LOCK,
+    output:
+        terms="results/fetch_terms/terms-{batch}.tsv",
+        status="results/fetch_terms/status-{batch}.tsv",
+    log:
+        "logs/fetch_terms-{batch}.log",
+    benchmark:
+        "benchmarks/fetch_terms-{batch}.tsv"
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: config["fetch_terms"]["source"] != "database"  # compute nodes often have no internet
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+        neurosynth=int(ARCHIVE.asks_server and config["fetch_terms"]["source"] == "server"),
+    params:
+        archive=archive_without("url"),
+        source=config["fetch_terms"]["source"],
+        batch=lambda wildcards: int(wildcards.batch),
+    script:
+        "../scripts/fetch_terms.py"
 
 
 rule project_terms:
