@@ -55,12 +55,14 @@ rule write_lock:
         names=rules.project_terms.output.names,
         mixture=rules.plot_components.output.mixture,
         networks=rules.match_networks.output.networks if REFERENCE else [],
+        built_terms=rules.build_term_maps.output.terms if DATABASE else [],
         results=[
             rules.fetch_metadata.output,
             rules.build_mask.output,
             rules.stack_images.output,
             rules.reduce_images.output,
             rules.run_ica.output,
+            rules.build_term_maps.output if DATABASE else [],
             rules.project_terms.output,
             rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
@@ -128,6 +130,7 @@ rule render_report:
         methods=rules.write_lock.output.methods,
         references=rules.write_lock.output.references,
         recovery=rules.check_demo.output.recovery if DEMO else [],
+        database=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
     output:
         report=shown("results/render_report/report.html", "page", "Page", "report of the run"),
     log:
