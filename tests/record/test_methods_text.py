@@ -19,6 +19,7 @@ MEASURES = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half"
 def test_methods_follow_the_configuration():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["stack_images"]["scale"] = "none"
+    settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
@@ -76,6 +77,7 @@ def test_methods_follow_the_configuration():
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["project_terms"]["n_permutations"] = 2500
+    settings["match_networks"]["reference"] = None
     decomposition = {
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True,
         "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
@@ -175,7 +177,8 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
     }  # fmt: skip
-    assert networks_paragraph(facts, settings) == []
+    assert "the networks seitzman_2018 (Seitzman et al. 2020) by" in networks_paragraph(facts, settings)[0]
+    assert networks_paragraph(facts, settings | {"match_networks": {"reference": None}}) == []
     settings["match_networks"] |= {"reference": "yeo_2011_7", "n_surrogates": 5000}
     (text,) = networks_paragraph(facts, settings)
     for words in (
@@ -190,6 +193,14 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text
     assert "surrogates" not in text
+
+
+def test_methods_name_the_atlas_of_regions():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    sentence = " Regions of peaks are those of the AAL3 atlas (Rolls et al. 2020)."
+    assert sentence in threshold_paragraph({}, settings)
+    settings["plot_components"]["atlas"] = None
+    assert "Regions" not in threshold_paragraph({}, settings)
 
 
 def test_methods_describe_the_threshold():

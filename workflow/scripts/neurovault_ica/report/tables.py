@@ -160,7 +160,7 @@ def agreed_words(*sources: Sequence[str | None]) -> list[str]:
 
 
 def searchable(component: Row) -> str:
-    """Join the texts that the search covers: label, terms, metadata, regions of all peaks, studies, network."""
+    """Join the texts that the search covers: label, terms, metadata, regions of all peaks, studies, networks."""
     texts = [
         component["component"],
         *(term["term"] for term in component["terms"]),
@@ -168,7 +168,7 @@ def searchable(component: Row) -> str:
         *(row["term"] for row in component["mapped"]),
         *component["regions"],
         *(study["name"] for study in component["collections"]),
-        component["network"] and component["network"]["best_network"],
+        *((component["network"] or {}).get(f"{kind}_network") for kind in ("best", "matched")),
     ]
     return " ".join(shorten(text) for text in texts if text is not None).lower()
 
