@@ -82,12 +82,15 @@ def test_demo_components_match_the_planted_networks(demo, tmp_path):
 
 
 def test_demo_components_get_reference_networks_that_the_page_finds(demo):
-    """The planted networks have names of their own; these are the names of Seitzman et al. for the same places."""
-    found = {row["best_network"]: row for row in read_table(demo / "results/match_networks/desc-ICA_networks.tsv")}
-    names = {row["component"]: row["name"] for row in read_table(demo / "results/project_terms/desc-ICA_names.tsv")}
-    for network, term in [("default mode", "default mode"), ("visual", "visual"), ("auditory", "auditory")]:
-        assert found[network]["best_q"] < 0.05
-        assert term in names[found[network]["component"]] or network == "visual"
+    """The demo plants networks at the places where Seitzman et al. found networks of the same names."""
+    rows = read_table(demo / "results/check_demo/recovery.tsv")
+    planted = {row["id"]: row["found"] for row in rows if row["kind"] == "network"}
+    found = {row["component"]: row for row in read_table(demo / "results/match_networks/desc-ICA_networks.tsv")}
+    for name in ("default_mode", "visual", "auditory"):
+        row = found[planted[name]]
+        assert row["best_network"] == row["matched_network"] == name.replace("_", " ")
+        assert row["best_q"] < 0.05
+    assert found[planted["hand_motor"]]["best_network"] == "somatomotor dorsal"
     page = (demo / "results/render_report/report.html").read_text()
     for network in ("default mode", "somatomotor dorsal"):
         assert re.search(f'data-network="{network}"[^>]*data-text="[^"]*{network}', page)
