@@ -116,7 +116,15 @@ def test_only_rules_after_a_changed_setting_run_again(demo):
     plots = {"plot_components", "plot_relations", "render_report", "write_lock"}
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == plots
     overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
-    stages = {"stack_images", "plot_images", "reduce_images", "run_ica", "project_terms", "check_demo"}
+    stages = {
+        "stack_images",
+        "plot_images",
+        "reduce_images",
+        "run_ica",
+        "project_terms",
+        "match_networks",
+        "check_demo",
+    }
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == plots | stages
 
 
