@@ -73,7 +73,7 @@ include: "workflow/rules/record.smk"
 
 onsuccess:
     if os.path.isfile("results/render_report/report.html"):
-        print(f"Report: {os.path.abspath('results/render_report/report.html')}")
+        print(*database_notes(), f"Report: {os.path.abspath('results/render_report/report.html')}", sep="\n")
 
 
 onerror:

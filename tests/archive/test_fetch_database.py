@@ -53,7 +53,7 @@ def published(tmp_path, monkeypatch):
 def fetch(tmp_path, database, *, offline=False):
     table = tmp_path / "results/fetch_database/files.tsv"
     fetch_database.main(
-        files=str(table), database=database, vocabulary="terms", folder=str(tmp_path / "data/neurosynth"),
+        files=str(table), database=database, vocabulary="terms", data_dir=str(tmp_path / "data"),
         offline=offline, network=NETWORK,
     )  # fmt: skip
     return read_table(table)
@@ -93,11 +93,11 @@ def test_a_file_with_a_wrong_checksum_is_refused_and_not_kept(tmp_path, publishe
         RuntimeError, match=rf"{name} is refused.*checksum is {hashlib.sha256(wrong).hexdigest()}.*null"
     ):
         fetch(tmp_path, url)
-    assert kept(tmp_path) == {neurosynth_names("terms").coordinates}
+    assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
     contents[name] = wrong + b"longer"
     with pytest.raises(RuntimeError, match=f"{name} is refused.*{len(wrong) + 6} bytes announced, {len(wrong)} stated"):
         fetch(tmp_path, url)
-    assert kept(tmp_path) == {neurosynth_names("terms").coordinates}
+    assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
 
 
 @pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1", b"PK\3\4 truncated", b""])
@@ -127,6 +127,18 @@ def test_a_changed_file_is_downloaded_again(tmp_path, published, caplog):
     fetch(tmp_path, url)
     assert set(asked) == {names.features, names.metadata}
     assert (tmp_path / "data/neurosynth" / names.features).read_bytes() == contents[names.features]
+
+
+def test_files_that_the_user_put_there_are_used_and_nothing_is_written(tmp_path, published):
+    """The folder may be a read-only cache of a laboratory."""
+    url, contents, asked = published
+    folder = tmp_path / "data/neurosynth"
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    assert {row["status"] for row in fetch(tmp_path, url)} == {"ok"}
+    assert not asked
+    assert kept(tmp_path) == set(contents)
 
 
 def test_without_network_the_run_goes_on(tmp_path, caplog):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from made_database import TO_TALAIRACH, make_tables, write_database
 from neurovault_ica.archive.database_files import explain_problem, find_database
-from neurovault_ica.naming.coordinates import read_database, talairach_to_mni
+from neurovault_ica.naming.coordinates import read_database
+from neurovault_ica.naming.talairach import mni_to_talairach, talairach_to_mni
 from scipy import sparse
 
 POINTS = np.array([[-38.0, -24, 56], [40, -22, 56], [8, -92, 0], [-22, -4, -20], [0, 50, 10], [-10, 10, -8]])
@@ -35,6 +36,7 @@ def test_talairach_coordinates_are_brought_to_mni(tmp_path, tables):
     np.testing.assert_allclose(talairach_to_mni(np.array([[0.0, 0, 0], [-40, -20, 50]])), from_nimare, atol=1e-8)
     there = POINTS @ TO_TALAIRACH[:, :3].T + TO_TALAIRACH[:, 3]
     np.testing.assert_allclose(talairach_to_mni(there), POINTS, atol=1e-9)
+    np.testing.assert_allclose(mni_to_talairach(POINTS), there, atol=1e-9)
 
 
 def test_smallest_weight_of_tf_idf_and_of_topics(tmp_path, tables):

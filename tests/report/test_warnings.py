@@ -74,6 +74,16 @@ def test_missing_measurements_are_reported():
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
 
 
+def test_a_database_that_could_not_be_fetched_is_a_warning():
+    kinds = ("coordinates", "metadata", "features", "vocabulary")
+    database = [{"kind": kind, "status": "ok", "reason": None} for kind in kinds]
+    assert warnings_of([SOUND], database=database) == []
+    database[2] |= {"status": "failed", "reason": "no_connection"}
+    (found,) = warnings_of([SOUND], database=database)
+    assert "database could not be fetched (no_connection)" in found
+    assert "--forcerun fetch_database" in found
+
+
 def test_a_failed_demo_check_is_a_warning():
     found = warnings_of([SOUND], recovery=[{"passed": True}, {"passed": False}])
     assert found == ["Demo check: 1 of 2 checks failed; see the table below."]

@@ -1,18 +1,19 @@
-"""Get metadata, images and term weights from the archive.
+"""Get metadata and images from the archive, and the database of coordinates.
 
 Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
 Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv, and
-results/fetch_database (only with Neurosynth's database). Downloaded files go to the cache.
+dropped), results/download_images/status-{batch}.tsv and results/fetch_database (only with Neurosynth's database).
+Downloaded files go to the cache.
 """
 
 
 rule build_demo_archive:
-    """Simulate a small NeuroVault with planted networks and the faults of the real one."""
+    """Simulate a small NeuroVault with planted networks, and a database of coordinates."""
     input:
         code_of("build_demo_archive"),
     output:
         archive=directory("results/build_demo_archive/archive"),
+        database=directory("results/build_demo_archive/database"),
         networks_img="results/build_demo_archive/truth/networks.nii.gz",
         networks="results/build_demo_archive/truth/networks.tsv",
         images="results/build_demo_archive/truth/images.tsv",
@@ -95,36 +96,6 @@ rule download_images:
         "../scripts/download_images.py"
 
 
-rule fetch_terms:
-    """Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
-    input:
-        code_of("fetch_terms"),
-        list(ARCHIVE.files.values()),
-        images=rules.fetch_metadata.output.images,
-        lock=LOCK,
-    output:
-        terms="results/fetch_terms/terms-{batch}.tsv",
-        status="results/fetch_terms/status-{batch}.tsv",
-    log:
-        "logs/fetch_terms-{batch}.log",
-    benchmark:
-        "benchmarks/fetch_terms-{batch}.tsv"
-    retries: 0  # the client itself waits for a server that is down; other failures are final
-    localrule: True  # compute nodes of a cluster often have no internet
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(240),
-        neurosynth=int(ARCHIVE.asks_server),
-    params:
-        archive=archive_without("url"),
-        batch=lambda wildcards: int(wildcards.batch),
-    script:
-        "../scripts/fetch_terms.py"
-
-
 rule fetch_database:
     """Get Neurosynth's coordinates of peaks; only if build_term_maps.database is Neurosynth's."""
     input:
@@ -146,7 +117,7 @@ rule fetch_database:
     params:
         database=DATABASE,
         vocabulary=config["build_term_maps"]["vocabulary"],
-        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
+        data_dir=config["archive"]["data_dir"],
         offline=ARCHIVE.forbids_network,
     script:
         "../scripts/fetch_database.py"

@@ -1,9 +1,10 @@
-"""Match the components with reference networks, and name them.
+"""Get maps of terms and the term weights of images, match the components with reference networks, and name them.
 
-Reads: results/run_ica, results/stack_images, results/fetch_terms and results/fetch_metadata; the database of
+Reads: results/run_ica, results/stack_images, results/mask_images and results/fetch_metadata; the database of
 coordinates, the term maps and the reference networks that config.yaml names.
-Writes: results/build_term_maps (only if a database is configured), results/match_networks (only if a reference is
-configured), results/project_terms (a table for each source of names, and the names).
+Writes: results/build_term_maps (only if a database is configured), results/fetch_terms/{terms,status}-{batch}.tsv,
+results/match_networks (only if a reference is configured), results/project_terms (a table for each source of names,
+and the names).
 """
 
 
@@ -12,6 +13,7 @@ rule build_term_maps:
     input:
         code_of("build_term_maps"),
         configuration.database_files(config),
+        rules.build_demo_archive.output.database if DATABASE == "demo" else [],
         downloaded=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
         mask=rules.build_mask.output.mask,
     output:
@@ -31,11 +33,42 @@ rule build_term_maps:
         runtime=growing(10),
     params:
         database=DATABASE,
-        folder=DATABASE and folder_of(DATABASE, config["archive"]["data_dir"]),
         vocabulary=config["build_term_maps"]["vocabulary"],
         min_studies=config["build_term_maps"]["min_studies"],
     script:
         "../scripts/build_term_maps.py"
+
+
+rule fetch_terms:
+    """Get the term weights of the images of one batch: from Neurosynth's server, or with the maps of terms."""
+    input:
+        code_of("fetch_terms"),
+        list(ARCHIVE.files.values()),
+        **maps_for_images(),
+        images=rules.fetch_metadata.output.images,
+        lock=LOCK,
+    output:
+        terms="results/fetch_terms/terms-{batch}.tsv",
+        status="results/fetch_terms/status-{batch}.tsv",
+    log:
+        "logs/fetch_terms-{batch}.log",
+    benchmark:
+        "benchmarks/fetch_terms-{batch}.tsv"
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: config["fetch_terms"]["source"] != "database"  # compute nodes often have no internet
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+        neurosynth=int(ARCHIVE.asks_server and config["fetch_terms"]["source"] == "server"),
+    params:
+        archive=archive_without("url"),
+        source=config["fetch_terms"]["source"],
+        batch=lambda wildcards: int(wildcards.batch),
+    script:
+        "../scripts/fetch_terms.py"
 
 
 rule match_networks:

@@ -37,7 +37,6 @@ def main(
     terms: str,
     note: str,
     database: str,
-    folder: str,
     vocabulary: str,
     min_studies: int,
     downloaded: str | Sequence[str] = (),
@@ -52,7 +51,7 @@ def main(
     rows: list[Row] = []
     n_studies = 0
     try:
-        files = files_of(read_table(downloaded)) if isinstance(downloaded, str) else find_database(folder, vocabulary)
+        files = files_of(read_table(downloaded)) if isinstance(downloaded, str) else find_database(database, vocabulary)
         if files:
             maps, rows, n_studies = compute_maps(files, grid, min_studies)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.neurosynth_database import get_database
@@ -9,8 +10,11 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import write_table
 
 
-def main(*, files: str, database: str, vocabulary: str, folder: str, offline: bool, network: Mapping[str, Any]) -> None:
+def main(
+    *, files: str, database: str, vocabulary: str, data_dir: str, offline: bool, network: Mapping[str, Any]
+) -> None:
     """Write one row for each file of the database: where it is, its size and its checksum."""
+    folder = Path(data_dir) / "neurosynth"
     rows = get_database(database, vocabulary, folder, network, offline=offline)
     write_table(files, rows)
     missing = [row for row in rows if row["status"] != "ok"]

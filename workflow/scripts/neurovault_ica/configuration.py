@@ -250,6 +250,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     database, vocabulary = term_database(config), config["build_term_maps"]["vocabulary"]
     if database and (problem := explain_database(database, vocabulary)):
         yield f"build_term_maps.database: {problem}"
+    if config["fetch_terms"]["source"] == "database" and database is None:
+        found = json.dumps(config["build_term_maps"]["database"])
+        yield (
+            f'fetch_terms.source: "database" needs maps of terms, but build_term_maps.database is {found}; expected:'
+            " neurosynth or a folder there, or server or null here"
+        )
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (
             "download_images.resample: true is not possible offline or with a table, because resampled copies would be"

@@ -38,13 +38,6 @@ def is_downloaded(database: str) -> bool:
     return database == NEUROSYNTH or database.startswith(("http://", "https://"))
 
 
-def folder_of(database: str, data_dir: str) -> str:
-    """Return the folder that contains, or will contain, the files of a database."""
-    if is_downloaded(database):
-        return str(Path(data_dir) / "neurosynth")
-    return DEMO_FOLDER if database == DEMO else database
-
-
 def neurosynth_names(vocabulary: str) -> DatabaseFiles:
     """Return the names of Neurosynth's files for a vocabulary."""
     start = "data-neurosynth_version-7_"
@@ -58,16 +51,18 @@ def neurosynth_names(vocabulary: str) -> DatabaseFiles:
 
 
 def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
-    """Find the files of a database in a folder, for one vocabulary.
+    """Find the files of a database in a folder, for one vocabulary. The folder ``demo`` is that of the demo.
 
     Raises
     ------
     ValueError
         If there is no such folder, a file is missing, or several files could be meant.
     """
-    root = Path(folder)
+    root = Path(DEMO_FOLDER if folder == DEMO else folder)
     if not root.is_dir():
-        raise ValueError(f"there is no folder {folder} (current folder: {Path.cwd()}); correct the path")
+        raise ValueError(
+            f"there is no folder {folder} (current folder: {Path.cwd()}); correct the path, or choose {NEUROSYNTH}"
+        )
     names = [path.name for path in root.iterdir() if path.is_file() and not path.name.startswith(".")]
     found = {
         kind: _only(folder, kind, sorted(name for name in names if _kind_of(name, vocabulary) == kind), names)

@@ -102,11 +102,10 @@ def get_database(
                 reason = "offline"
             elif sha256 is None:
                 sha256, reason = _download(client, home / name, expected)
-            if sha256:
-                sums[name] = sha256
+                if sha256:
+                    sums[name] = sha256
+                    _write_notes(home, sums)
             rows.append(_row(kind, home / name, sha256, reason))
-    if any(row["status"] == "ok" for row in rows) and not offline:
-        _write_notes(home, sums)
     return rows
 
 
@@ -151,7 +150,8 @@ def _download(client: Client, path: Path, expected: str | None) -> tuple[str | N
                 f"{url} is refused, and nothing of it is kept: {error}. Run again; if it fails again, set"
                 " build_term_maps.database to a folder with the files, to the address of a mirror, or to null"
             ) from error
-        logging.warning("%s: not downloaded: %s", url, error)
+        if error.reason != "server_down":
+            logging.warning("%s: not downloaded: %s", url, error)
         return None, error.reason
     finally:
         temporary.unlink(missing_ok=True)
@@ -189,9 +189,9 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _write_notes(home: Path, sums: Mapping[str, str]) -> None:
-    """Write the checksums and the licence beside the files."""
-    for name, text in ((SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))), ("README.txt", README)):
-        path = home / name
-        if not path.is_file() or path.read_text("utf-8", errors="replace") != text:
-            with replacing(path) as temporary:
-                temporary.write_text(text, "utf-8")
+    """Write the checksums of the files that came, and the licence, beside the files."""
+    with replacing(home / SUMS) as temporary:
+        temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), "utf-8")
+    if not (home / "README.txt").is_file():
+        with replacing(home / "README.txt") as temporary:
+            temporary.write_text(README, "utf-8")

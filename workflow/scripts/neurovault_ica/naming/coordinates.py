@@ -17,18 +17,9 @@ from scipy import ndimage, sparse
 
 from neurovault_ica.archive.database_files import DatabaseFiles
 from neurovault_ica.images.masks import mni152_mask
+from neurovault_ica.naming.talairach import talairach_to_mni
 from neurovault_ica.types import Array
 
-# MNI to Talairach, Lancaster et al. 2007 (doi:10.1002/hbm.20345), the transform icbm2tal for data that were normalised
-# by software other than FSL and SPM, or by unknown software. Its inverse brings Talairach coordinates to MNI.
-ICBM_TO_TALAIRACH = np.array(
-    [
-        [0.9357, 0.0029, -0.0072, -1.0423],
-        [-0.0065, 0.9396, -0.0726, -1.3940],
-        [0.0103, 0.0752, 0.8967, 3.6475],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
 # Smallest weight with which a study has a term, by the part of the file name that names the kind of weights. tf-idf: as
 # in Neurosynth and NiMARE. Shares of topics in a text are never 0, and 5 % of a text is a topic.
 SMALLEST_WEIGHT = {"tfidf": 0.001, "weight": 0.05}
@@ -86,15 +77,6 @@ def read_database(files: DatabaseFiles) -> Database:
     has_term = sparse.csc_array((weights >= _smallest_weight(files.features))[has_peak])
     logging.info("%d peaks of %d studies, %d terms", np.sum(kept), np.sum(has_peak), len(terms))
     return Database(ids[has_peak].tolist(), mm[kept], renumbered[study_of[kept]], has_term, terms)
-
-
-def talairach_to_mni(mm: Array) -> Array:
-    """Bring Talairach coordinates (n, 3), in mm, to MNI space.
-
-    This is the inverse of icbm2tal (Lancaster et al. 2007, doi:10.1002/hbm.20345).
-    """
-    back = np.linalg.inv(ICBM_TO_TALAIRACH)
-    return mm @ back[:3, :3].T + back[:3, 3]
 
 
 def _spaces(metadata: pd.DataFrame) -> list[str]:

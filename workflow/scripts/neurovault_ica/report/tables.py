@@ -28,7 +28,9 @@ REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 # Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
     "missing_file": "no term file in the archive",
-    "not_asked": "not requested (neurosynth_url: null)",
+    "not_asked": "not requested (neurosynth_url or fetch_terms.source: null)",
+    "no_database": "the database of coordinates could not be fetched",
+    "unusable_image": "the image could not be read",
     "not_given": "no term file given",
     "malformed": "unreadable answer",
     "no_values": "empty answer",

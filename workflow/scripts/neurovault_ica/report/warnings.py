@@ -29,6 +29,7 @@ def find_warnings(
     n_rejected: int,
     n_with_terms: int,
     recovery: Sequence[Row],
+    database: Sequence[Row] = (),
 ) -> list[str]:
     """List facts that a reader should know before using the results, as sentences."""
     found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
@@ -39,6 +40,11 @@ def find_warnings(
         )
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
+    if missing := [row["reason"] for row in database if row["status"] != "ok"]:
+        found.append(
+            f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so no maps of terms name"
+            " the components. To fetch it later, run snakemake --forcerun fetch_database."
+        )
     if n_rejected > n_images:
         found.append(f"More images were rejected ({n_rejected}) than used ({n_images}); see the reasons below.")
     failed = [row for row in recovery if not row["passed"]]
