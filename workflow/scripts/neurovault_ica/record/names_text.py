@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
-from neurovault_ica.naming.term_maps import MIN_SURROGATES, NEAR_BEST_SHARE
+from neurovault_ica.naming.term_maps import LARGEST_P_CORRECTED, MIN_SURROGATES, NEAR_BEST_SHARE
 from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited, number
@@ -88,12 +88,21 @@ def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 def _decision(facts: Mapping[str, Any]) -> str:
     """State the rule of the names, how many components have one, and from which source."""
+    by_map = (
+        "A component is named by the term map with the largest correlation among the significant ones"
+        f" (q < {SIGNIFICANT_Q}) whose correlation is at least {NEAR_BEST_SHARE:g} of the largest, if the component's"
+        f" best term is significant after correction for choosing among all terms (p ≤ {LARGEST_P_CORRECTED:g};"
+        " largest z of each surrogate). If there is none, it is named by"
+        if facts["term_maps"]
+        else "A component is named by"
+    )
+    agreeing = (
+        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
+    )
     rule = (
-        "\n\n**Decision.** A component is named by the term map with the largest correlation among the significant ones"
-        f" (q < {SIGNIFICANT_Q}) whose correlation is at least {NEAR_BEST_SHARE:g} of the largest. If there is none,"
-        f" the name is the significant term with the largest weight, if it is among the first {NAMING_RANK}; otherwise"
-        " the significant metadata label with the largest difference. Terms and labels whose own term map does not fit"
-        " the component give no name. Components without a name keep the closest term in parentheses."
+        f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
+        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference.{agreeing} The others"
+        " are unnamed, with the closest term in parentheses."
     )
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."
