@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from neurovault_ica.archive.database_files import find_database
+from neurovault_ica.archive.database_files import DEMO_FILES, find_database
 from neurovault_ica.demo import dirt, networks, records, studies, volumes
 from neurovault_ica.demo.score import match_planted
 from neurovault_ica.demo.volumes import SimulatedVolume
@@ -51,7 +51,7 @@ def sd(brain):
 def build(folder, random_state):
     build_demo_archive.main(
         archive=str(folder / "archive"),
-        database=str(folder / "database"),
+        database=[str(folder / "database" / Path(file).name) for file in DEMO_FILES],
         networks_img=str(folder / "truth" / "networks.nii.gz"),
         networks=str(folder / "truth" / "networks.tsv"),
         images=str(folder / "truth" / "images.tsv"),

@@ -13,7 +13,7 @@ rule build_demo_archive:
         code_of("build_demo_archive"),
     output:
         archive=directory("results/build_demo_archive/archive"),
-        database=directory("results/build_demo_archive/database"),
+        database=list(DEMO_FILES),
         networks_img="results/build_demo_archive/truth/networks.nii.gz",
         networks="results/build_demo_archive/truth/networks.tsv",
         images="results/build_demo_archive/truth/images.tsv",

@@ -128,7 +128,7 @@ theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.database_files import is_downloaded
+from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.resources import growing
 from neurovault_ica.runtime.tables import component_labels, read_table

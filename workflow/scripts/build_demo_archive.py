@@ -6,13 +6,14 @@ a study, which also have the same grid and unit. No image contains measured data
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurovault_ica.archive.cache import image_file, terms_file
+from neurovault_ica.archive.database_files import DatabaseFiles
 from neurovault_ica.demo.database import simulate_database, write_database
 from neurovault_ica.demo.dirt import DIRT
 from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
@@ -252,7 +253,9 @@ def image_rows(plans: list[ImagePlan], terms: dict[int, str]) -> list[dict[str, 
     ]
 
 
-def main(archive: str, database: str, networks_img: str, networks: str, images: str, *, random_state: int) -> None:
+def main(
+    archive: str, database: Sequence[str], networks_img: str, networks: str, images: str, *, random_state: int
+) -> None:
     """Write the archive, the database of coordinates and the truth."""
     from nilearn.datasets import load_mni152_brain_mask
 
@@ -266,7 +269,7 @@ def main(archive: str, database: str, networks_img: str, networks: str, images: 
     write_table(networks, network_rows())
 
     brain_mm = apply_affine(brain.affine, np.argwhere(brain.data > 0))
-    write_database(Path(database), simulate_database(brain_mm, random_state))
+    write_database(DatabaseFiles(*database), simulate_database(brain_mm, random_state))
 
     plans = plan_archive(random_state)
     terms = write_archive(Path(archive), plans, brain, sd, random_state)

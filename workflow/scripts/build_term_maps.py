@@ -6,7 +6,7 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
-from neurovault_ica.archive.database_files import DatabaseFiles, files_of, find_database
+from neurovault_ica.archive.database_files import DEMO, DEMO_FILES, DatabaseFiles, files_of, find_database
 from neurovault_ica.naming.association import activated_voxels, association_maps
 from neurovault_ica.naming.built_maps import Grid, coarse_grid, describe_maps, write_array, write_mask
 from neurovault_ica.naming.coordinates import read_database
@@ -51,7 +51,10 @@ def main(
     rows: list[Row] = []
     n_studies = 0
     try:
-        files = files_of(read_table(downloaded)) if isinstance(downloaded, str) else find_database(database, vocabulary)
+        if isinstance(downloaded, str):
+            files = files_of(read_table(downloaded))
+        else:
+            files = DEMO_FILES if database == DEMO else find_database(database, vocabulary)
         if files:
             maps, rows, n_studies = compute_maps(files, grid, min_studies)
     except ValueError as error:

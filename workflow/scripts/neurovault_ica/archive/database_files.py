@@ -19,7 +19,6 @@ OF_VOCABULARY = re.compile(r"(?:.*_)?vocab-([^_]+)_(?:.*_)?(features\.npz|vocabu
 # instead.
 NEUROSYNTH = "neurosynth"
 DEMO = "demo"
-DEMO_FOLDER = "results/build_demo_archive/database"
 # Vocabularies of Neurosynth, and the kind of their weights.
 VOCABULARIES = {"terms": "tfidf", "LDA50": "weight", "LDA100": "weight", "LDA200": "weight", "LDA400": "weight"}
 
@@ -31,6 +30,15 @@ class DatabaseFiles(NamedTuple):
     metadata: str  # one row for each study: id, space
     features: str  # sparse matrix of studies x terms
     vocabulary: str  # one term per line
+
+
+# The files that the rule build_demo_archive writes.
+DEMO_FILES = DatabaseFiles(
+    "results/build_demo_archive/database/data-demo_version-1_coordinates.tsv.gz",
+    "results/build_demo_archive/database/data-demo_version-1_metadata.tsv.gz",
+    "results/build_demo_archive/database/data-demo_version-1_vocab-terms_source-abstract_type-tfidf_features.npz",
+    "results/build_demo_archive/database/data-demo_version-1_vocab-terms_vocabulary.txt",
+)
 
 
 def is_downloaded(database: str) -> bool:
@@ -51,14 +59,14 @@ def neurosynth_names(vocabulary: str) -> DatabaseFiles:
 
 
 def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
-    """Find the files of a database in a folder, for one vocabulary. The folder ``demo`` is that of the demo.
+    """Find the files of a database in a folder, for one vocabulary.
 
     Raises
     ------
     ValueError
         If there is no such folder, a file is missing, or several files could be meant.
     """
-    root = Path(DEMO_FOLDER if folder == DEMO else folder)
+    root = Path(folder)
     if not root.is_dir():
         raise ValueError(
             f"there is no folder {folder} (current folder: {Path.cwd()}); correct the path, or choose {NEUROSYNTH}"

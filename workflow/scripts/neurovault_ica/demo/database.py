@@ -7,13 +7,13 @@ import csv
 import gzip
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from neurovault_ica.archive.database_files import DatabaseFiles
 from neurovault_ica.demo.networks import GENERIC_TERMS, NETWORKS, NOISE_TERMS, Network
 from neurovault_ica.naming.talairach import mni_to_talairach
 from neurovault_ica.runtime.files import replacing
@@ -75,15 +75,14 @@ def simulate_database(brain_mm: NDArray[np.floating], random_state: int) -> Demo
     return DemoDatabase(coordinates, metadata, weights, terms)
 
 
-def write_database(folder: Path, database: DemoDatabase) -> None:
+def write_database(files: DatabaseFiles, database: DemoDatabase) -> None:
     """Write the four files. The same database gives the same bytes."""
-    start = f"{folder}/data-demo_version-1_"
-    for name, rows in (("coordinates", database.coordinates), ("metadata", database.metadata)):
-        with replacing(f"{start}{name}.tsv.gz") as temporary:
+    for file, rows in ((files.coordinates, database.coordinates), (files.metadata, database.metadata)):
+        with replacing(file) as temporary:
             temporary.write_bytes(gzip.compress(_tabulate(rows).encode(), 1, mtime=0))
-    with replacing(f"{start}vocab-terms_source-abstract_type-tfidf_features.npz") as temporary:
+    with replacing(files.features) as temporary:
         sparse.save_npz(temporary, sparse.csc_matrix(database.weights))
-    with replacing(f"{start}vocab-terms_vocabulary.txt") as temporary:
+    with replacing(files.vocabulary) as temporary:
         temporary.write_text("\n".join(database.terms) + "\n", encoding="utf-8")
 
 

@@ -14,8 +14,8 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array
 
-# Distance between the voxels of term maps. A sphere of 10 mm has 65 such voxels, and a finer grid does not change the
-# correlations with components.
+# Distance between the voxels of term maps. The spheres of 10 mm are much larger. From 6 to 4 mm, the correlations of 20
+# real components with 41 topics change by 0.018 at most, and none of the best topics changes.
 SPACING_MM = 4.0
 
 
