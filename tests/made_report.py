@@ -266,7 +266,7 @@ def build_report(
             [
                 {"component": label, "term": term, "rank": 1 + number % 12, "weight": weight}
                 | {"q": q, "images": 2, "collections": 1}
-                for number, (label, term, weight, q) in enumerate(candidates)
+                for number, (label, term, weight, q, _) in enumerate(candidates)
             ],
         ),
         vocabulary=table(
@@ -322,8 +322,8 @@ def build_report(
         networks=table(
             "match_networks/desc-ICA_networks",
             [
-                {"component": label, "best_network": word(name), "best_r": 0.71, "best_q": q}
-                | {"matched_network": word("visual"), "matched_r": 0.6, "matched_q": 0.3}
+                {"component": label, "best_network": word(name), "best_r": 0.71, "best_positive_r": 0.76}
+                | {"best_q": q, "matched_network": word("visual"), "matched_r": 0.6, "matched_q": 0.3}
                 for label, name, q in zip(labels, ("visual", "default mode"), (0.002, 0.2), strict=True)
             ],
         )

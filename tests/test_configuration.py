@@ -6,7 +6,14 @@ import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.configuration import check_configuration, complete, replace_mappings, term_database
+from neurovault_ica.configuration import (
+    atlas_files,
+    check_configuration,
+    complete,
+    reference_files,
+    replace_mappings,
+    term_database,
+)
 
 
 @pytest.fixture
@@ -55,12 +62,20 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
             "match_networks.reference",
             "smith_2009_rsn",
             'match_networks.reference: "smith_2009_rsn" is neither a NIfTI file (.nii, .nii.gz) nor an atlas of'
-            " networks that nilearn can fetch; did you mean smith_2009_rsn70? known atlases: smith_2009_rsn10,",
+            " networks that nilearn has or can fetch; did you mean smith_2009_rsn70? known atlases: seitzman_2018,",
         ),
-        ("match_networks.reference", "harvard_oxford", "known atlases: smith_2009_rsn10, smith_2009_rsn20"),
+        ("match_networks.reference", "harvard_oxford", "known atlases: seitzman_2018, smith_2009_rsn10,"),
+        ("match_networks.reference", "seitzman", "did you mean seitzman_2018?"),
         ("match_networks.reference", "mine.nii.gz", "match_networks.reference: file not found: mine.nii.gz"),
         ("project_terms.term_maps", "", 'project_terms.term_maps: "" is not valid; expected: the path of a folder of'),
         ("project_terms.term_maps", "maps", "project_terms.term_maps: "),
+        (
+            "plot_components.atlas",
+            "harvard_oxford",
+            "plot_components.atlas: file not found: harvard_oxford (relative to",
+        ),
+        ("plot_components.atlas", "AAL", "; give a NIfTI file, aal3 or null"),
+        ("plot_components.atlas_names", "x.tsv", '"x.tsv" is not valid with atlas aal3, which has names of its own'),
         ("build_term_maps.database", "neurosinth", "there is no folder neurosinth (current folder: "),
         ("build_term_maps.vocabulary", "LDA5", "the demo's database has no vocabulary LDA5"),
         ("build_term_maps.min_studies", 0, "min_studies: 0 is not valid; expected: a whole number, 1 or more"),
@@ -112,6 +127,15 @@ def test_a_wrong_combination_is_explained(config, places, message):
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["download_new", "offline"])
+def test_the_default_networks_and_regions_need_no_network_and_no_file(config, mode):
+    config["archive"]["mode"] = mode
+    assert config["match_networks"]["reference"] == "seitzman_2018"
+    assert config["plot_components"]["atlas"] == "aal3"
+    check_configuration(config)
+    assert reference_files(config) == atlas_files(config) == []
 
 
 def test_files_of_a_table_are_relative_to_its_folder(config):

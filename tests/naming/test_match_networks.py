@@ -30,19 +30,19 @@ def test_matching_takes_the_largest_sum_not_the_first_best():
 def test_rows_have_the_numbers_of_their_own_pair_and_q_over_components():
     r = np.array([[0.9, 0.1], [-0.8, 0.3], [0.2, 0.1]])
     p = np.array([[0.01, 0.9], [0.02, 0.5], [0.7, 0.8]])
-    rows = tabulate(r, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
+    rows = tabulate(r, r / 2, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
     assert rows[1]["best_network"] == "motor"
-    assert (rows[1]["best_r"], rows[1]["best_p"]) == (-0.8, 0.02)
+    assert (rows[1]["best_r"], rows[1]["best_positive_r"], rows[1]["best_p"]) == (-0.8, -0.4, 0.02)
     assert (rows[1]["matched_network"], rows[1]["matched_r"], rows[1]["matched_p"]) == ("visual", 0.3, 0.5)
     np.testing.assert_allclose([row["best_q"] for row in rows], false_discovery_rate(np.array([0.01, 0.02, 0.7])))
     np.testing.assert_allclose([row["matched_q"] for row in rows[:2]], false_discovery_rate(np.array([0.01, 0.5])))
-    assert [rows[2][f"matched_{column}"] for column in ("network", "r", "p", "q")] == [None] * 4
+    assert [rows[2][f"matched_{column}"] for column in ("network", "r", "positive_r", "p", "q")] == [None] * 5
     assert evidence_of(rows[1], "best") == "r = \u22120.80   p = 0.02   q = 0.03"
 
 
 def test_without_surrogates_nothing_is_tested():
     r = np.array([[0.9, 0.1]])
-    row = tabulate(r, None, match_components(r), ["ICA_00"], ["motor", "visual"])[0]
+    row = tabulate(r, r, None, match_components(r), ["ICA_00"], ["motor", "visual"])[0]
     assert row["best_p"] is row["best_q"] is row["matched_p"] is None
     assert evidence_of(row, "best") == "r = 0.90   not tested"
 
@@ -116,12 +116,12 @@ def run(tmp_path_factory, template_file):
         threads=1,
     )
     common = inside & seen
-    expected = np.corrcoef(maps[common].T.astype(float), reference[common].T.astype(float))[:3, 3:]
-    return home, expected
+    x, y = maps[common].T.astype(float), reference[common].T.astype(float)
+    return home, np.corrcoef(x, y)[:3, 3:], np.corrcoef(np.maximum(x, 0), y)[:3, 3:]
 
 
 def test_the_table_names_the_planted_networks(run):
-    home, expected = run
+    home, expected, _ = run
     rows = read_table(home / "desc-ICA_networks.tsv")
     assert [row["matched_network"] for row in rows] == ["reward", "visual $x_1$", "motor"]
     assert [rows[0]["best_network"], rows[2]["best_network"]] == ["reward", "motor"]
@@ -132,14 +132,15 @@ def test_the_table_names_the_planted_networks(run):
 
 
 def test_every_pair_is_listed_over_the_common_voxels(run):
-    home, expected = run
+    home, expected, expected_positive = run
     rows = read_table(home / "desc-ICA_correlations.tsv")
     assert [(row["component"], row["network"]) for row in rows[2:4]] == [("ICA_00", "reward"), ("ICA_01", "motor")]
     np.testing.assert_allclose([row["r"] for row in rows], expected.ravel(), atol=1e-12)
+    np.testing.assert_allclose([row["positive_r"] for row in rows], expected_positive.ravel(), atol=1e-12)
 
 
 def test_figures_of_an_earlier_run_are_gone_and_new_ones_are_pictures(run):
-    home, _ = run
+    home, *_ = run
     for kind in ("png", "pdf"):
         assert sorted(path.stem for path in home.glob(f"*.{kind}")) == ["ICA_00", "ICA_01", "ICA_02", "correlations"]
     for path in home.glob("*.png"):

@@ -225,5 +225,6 @@ def test_networks_of_a_label_atlas_have_their_own_names(tmp_path, mask_img, monk
 def test_nilearn_has_the_fetchers_with_these_arguments(name):
     atlas = NILEARN_ATLASES[name]
     fetcher = getattr(nilearn.datasets, atlas.fetcher)
-    inspect.signature(fetcher).bind(data_dir="data", verbose=0, **atlas.arguments)
+    options = {"data_dir": "data", "verbose": 0} if atlas.is_downloaded else {}
+    inspect.signature(fetcher).bind(**options, **atlas.arguments)
     assert atlas.work in read_works()

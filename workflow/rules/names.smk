@@ -1,10 +1,10 @@
-"""Get maps of terms and the term weights of images, name the components, match them with reference networks.
+"""Get maps of terms and the term weights of images, match the components with reference networks, and name them.
 
 Reads: results/run_ica, results/stack_images, results/mask_images and results/fetch_metadata; the database of
 coordinates, the term maps and the reference networks that config.yaml names.
 Writes: results/build_term_maps (only if a database is configured), results/fetch_terms/{terms,status}-{batch}.tsv,
-results/project_terms (a table for each source of
-names, and the names), results/match_networks (only if a reference is configured).
+results/match_networks (only if a reference is configured), results/project_terms (a table for each source of names,
+and the names).
 """
 
 
@@ -71,44 +71,6 @@ rule fetch_terms:
         "../scripts/fetch_terms.py"
 
 
-rule project_terms:
-    """Collect candidate names from all sources, and decide what each component is called."""
-    input:
-        code_of("project_terms"),
-        configuration.term_map_files(config),
-        selection=rules.fetch_metadata.output.images,
-        collections=rules.fetch_metadata.output.collections,
-        term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
-        images=rules.stack_images.output.images,
-        voxels=rules.stack_images.output.matrix,
-        mask=rules.stack_images.output.mask,
-        components=rules.run_ica.output.components,
-        mixing=rules.run_ica.output.mixing,
-        unmixing=rules.run_ica.output.unmixing,
-    output:
-        terms=shown("results/project_terms/desc-ICA_terms.tsv", "table", "Components", "terms"),
-        matrix="results/project_terms/term_weights.npz",
-        vocabulary="results/project_terms/vocabulary.tsv",
-        enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
-        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
-        names=shown("results/project_terms/desc-ICA_names.tsv", "table", "Components", "names"),
-    log:
-        "logs/project_terms.log",
-    benchmark:
-        "benchmarks/project_terms.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 4
-    resources:
-        mem_mb=growing(2000, per_mb=0.05),
-        runtime=growing(30, per_mb=0.05),
-    params:
-        **config["project_terms"],
-        random_state=config["run_ica"]["random_state"],
-    script:
-        "../scripts/project_terms.py"
-
-
 rule match_networks:
     """Match the components with reference networks; only if a reference is configured."""
     input:
@@ -141,3 +103,44 @@ rule match_networks:
         random_state=config["run_ica"]["random_state"],
     script:
         "../scripts/match_networks.py"
+
+
+rule project_terms:
+    """Collect candidate names from all sources, and decide what each component is called."""
+    input:
+        code_of("project_terms"),
+        configuration.term_map_files(config),
+        rules.build_term_maps.output if DATABASE else [],
+        selection=rules.fetch_metadata.output.images,
+        collections=rules.fetch_metadata.output.collections,
+        term_weights=expand(rules.fetch_terms.output.terms, batch=BATCHES),
+        images=rules.stack_images.output.images,
+        voxels=rules.stack_images.output.matrix,
+        mask=rules.stack_images.output.mask,
+        components=rules.run_ica.output.components,
+        mixing=rules.run_ica.output.mixing,
+        unmixing=rules.run_ica.output.unmixing,
+        built_maps=rules.build_term_maps.output.terms if DATABASE else [],
+        networks=rules.match_networks.output.networks if REFERENCE else [],
+    output:
+        terms=shown("results/project_terms/desc-ICA_terms.tsv", "table", "Components", "terms"),
+        matrix="results/project_terms/term_weights.npz",
+        vocabulary="results/project_terms/vocabulary.tsv",
+        enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
+        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
+        names=shown("results/project_terms/desc-ICA_names.tsv", "table", "Components", "names"),
+    log:
+        "logs/project_terms.log",
+    benchmark:
+        "benchmarks/project_terms.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(2000, per_mb=0.05),
+        runtime=growing(30, per_mb=0.05),
+    params:
+        **config["project_terms"],
+        random_state=config["run_ica"]["random_state"],
+    script:
+        "../scripts/project_terms.py"

@@ -60,25 +60,29 @@ def main(
     common = maps.inside.copy()
     common[maps.inside] = has_data
     x, y = maps.values[:, has_data], found.maps[:, has_data]
-    r, p = correlate_maps(x, y), None
+    # Most references have no negative values, so a component's negative side can only lower r.
+    r, positive_r, p = correlate_maps(x, y), correlate_maps(np.maximum(x, 0), y), None
     if n_surrogates:
         options = {"n_surrogates": n_surrogates, "random_state": random_state, "threads": threads}
         p = p_of_largest(x, y, common, maps.affine, **options)
     matches = match_components(r)
-    rows = tabulate(r, p, matches, labels, found.names)
+    rows = tabulate(r, positive_r, p, matches, labels, found.names)
     write_table(networks, rows)
-    write_table(correlations, pair_rows(r, p, labels, found.names))
+    write_table(correlations, pair_rows(r, positive_r, p, labels, found.names))
     mpl.rcdefaults()
     draw_network_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
     draw_matches(maps, found, matches, rows, template, figures)
     log_summary(reference, r, rows, has_data)
 
 
-def pair_rows(r: Array, p: Array | None, labels: Sequence[str], names: Sequence[str]) -> Iterator[Row]:
+def pair_rows(
+    r: Array, positive_r: Array, p: Array | None, labels: Sequence[str], names: Sequence[str]
+) -> Iterator[Row]:
     """Make the rows of desc-ICA_correlations.tsv: every component with every network."""
     for k, label in enumerate(labels):
         for m, name in enumerate(names):
-            yield {"component": label, "network": name, "r": r[k, m], "p": None if p is None else p[k, m]}
+            evidence = {"r": r[k, m], "positive_r": positive_r[k, m], "p": None if p is None else p[k, m]}
+            yield {"component": label, "network": name} | evidence
 
 
 def draw_matches(

@@ -23,6 +23,7 @@ from neurovault_ica.archive.database_files import input_files as input_files_of_
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
+from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
 
@@ -137,9 +138,9 @@ def reference_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def atlas_files(config: Mapping[str, Any]) -> list[str]:
-    """List the file of the atlas of regions and the file of their names, if configured."""
+    """List the file of the atlas of regions and the file of their names; empty for an atlas of a package."""
     section = config["plot_components"]
-    if section["atlas"] is None:
+    if section["atlas"] in (None, AAL3):
         return []
     names = section["atlas_names"] or names_beside(section["atlas"])
     return [section["atlas"], names] if names else [section["atlas"]]
@@ -237,7 +238,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     named += [("match_networks.reference", file) for file in reference_files(config)]
     for key, file in named:
         if not Path(file).is_file():
-            yield f"{key}: file not found: {file} (relative to {Path.cwd()})"
+            other = f"; give a NIfTI file, {AAL3} or null" if key == "plot_components.atlas" else ""
+            yield f"{key}: file not found: {file} (relative to {Path.cwd()}){other}"
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
             f"archive.lock: {archive['lock']} will be overwritten by this run; copy it to another folder and give the"
@@ -262,12 +264,18 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find term maps and an atlas of regions without names."""
+    """Find term maps and an atlas of regions without names, or with two sets of names."""
     if (maps := config["project_terms"]["term_maps"]) and (problem := explain_problem(maps)):
         yield f"project_terms.term_maps: {problem}"
+    section = config["plot_components"]
+    if section["atlas"] == AAL3 and section["atlas_names"]:
+        yield (
+            f"plot_components.atlas_names: {json.dumps(section['atlas_names'])} is not valid with atlas {AAL3}, which"
+            " has names of its own; expected: null"
+        )
     if len(atlas_files(config)) == 1:
         yield (
-            f"plot_components.atlas_names: null is not valid, because {config['plot_components']['atlas']} has no file"
+            f"plot_components.atlas_names: null is not valid, because {section['atlas']} has no file"
             " of names with the same name (.tsv, .txt, .xml) in its folder; expected: the path of a file of names"
         )
 
@@ -282,11 +290,11 @@ def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
         near = difflib.get_close_matches(reference, NILEARN_ATLASES, n=1)
         advice = f"did you mean {near[0]}? " if near else ""
         yield (
-            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor an atlas of networks that nilearn can fetch;"
+            f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor an atlas of networks that nilearn has or can fetch;"
             f" {advice}known atlases: {', '.join(NILEARN_ATLASES)}"
         )
-    elif open_archive(archive).forbids_network:
+    elif NILEARN_ATLASES[reference].is_downloaded and open_archive(archive).forbids_network:
         yield (
             f"{problem}would be downloaded, but this run is offline; give the path of the atlas's NIfTI file (nilearn"
-            " keeps it in ~/nilearn_data)"
+            " keeps it in ~/nilearn_data), or seitzman_2018, which comes with nilearn"
         )

@@ -95,12 +95,16 @@ def p_of_largest(
     return np.stack(list(progress(in_order(p_of, range(len(x)), threads), total=len(x), unit="component")))
 
 
-def tabulate(r: Array, p: Array | None, matches: Matches, labels: Sequence[str], names: Sequence[str]) -> list[Row]:
+def tabulate(
+    r: Array, positive_r: Array, p: Array | None, matches: Matches, labels: Sequence[str], names: Sequence[str]
+) -> list[Row]:
     """Tabulate the matches for desc-ICA_networks.tsv. q is corrected over components (Benjamini and Hochberg 1995).
 
     Parameters
     ----------
     r : array of shape (n_components, n_networks)
+    positive_r : array of shape (n_components, n_networks)
+        The same for the positive values of the components alone.
     p : array of shape (n_components, n_networks) or None
         None if not tested.
     matches : Matches
@@ -115,11 +119,12 @@ def tabulate(r: Array, p: Array | None, matches: Matches, labels: Sequence[str],
         if p is not None:
             evidence = list(zip(p[pairs], false_discovery_rate(p[pairs]), strict=True))
         for row in rows:
-            row |= dict.fromkeys(f"{kind}_{column}" for column in ("network", "r", "p", "q"))
+            row |= dict.fromkeys(f"{kind}_{column}" for column in ("network", "r", "positive_r", "p", "q"))
         for component, network, (p_value, q_value) in zip(*pairs, evidence, strict=True):
             rows[component] |= {
                 f"{kind}_network": names[network],
                 f"{kind}_r": r[component, network],
+                f"{kind}_positive_r": positive_r[component, network],
                 f"{kind}_p": p_value,
                 f"{kind}_q": q_value,
             }

@@ -1,4 +1,4 @@
-"""The atlases that nilearn can fetch as reference networks.
+"""The atlases that nilearn has or can fetch as reference networks.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
@@ -15,6 +15,7 @@ class Atlas(NamedTuple):
     work: str  # the work to cite, a key of software.bib
     key: str = "maps"
     names: tuple[str, ...] = ()  # of its maps, if nilearn gives none
+    is_downloaded: bool = True  # otherwise it comes with nilearn
 
 
 # Smith et al. 2009 (doi:10.1073/pnas.0905267106), Figure 1.
@@ -26,6 +27,7 @@ YEO, DADI, BELLEC, SCHAEFER = "yeo2011organization", "dadi2020difumo", "bellec20
 # Networks and functional parcellations. Anatomical atlases are left out. Parcellations with a thousand parcels are left
 # out too, because some parcel would always match.
 NILEARN_ATLASES = {
+    "seitzman_2018": Atlas("fetch_coords_seitzman_2018", {}, "seitzman2020functional", key="rois", is_downloaded=False),
     **{
         f"smith_2009_{kind}{dimension}": Atlas(
             "fetch_atlas_smith_2009",

@@ -1,4 +1,4 @@
-"""Read reference networks at the voxels of a mask, from the user's file or from an atlas that nilearn fetches."""
+"""Read reference networks at the voxels of a mask, from the user's file or from an atlas of nilearn."""
 
 import ftplib
 import logging
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.resampling import Target, plan_resampling, read_voxels, resample
+from neurovault_ica.naming.coordinate_networks import seitzman_networks
 from neurovault_ica.naming.name_files import is_image_file, name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.types import Array
@@ -52,6 +53,8 @@ def read_reference(reference: str, target: Target, *, data_dir: str) -> Referenc
         If nilearn cannot fetch the atlas.
     """
     try:
+        if reference == "seitzman_2018":
+            return _drop_empty(Reference(*seitzman_networks(target)))
         if is_image_file(reference):
             data, affine = read_volumes(reference)
             file = names_beside(reference)

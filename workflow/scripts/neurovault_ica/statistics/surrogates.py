@@ -6,6 +6,8 @@ The method follows Burt et al. 2020 (doi:10.1016/j.neuroimage.2020.117038). They
 drawn from the fitted autocorrelation in one step.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -49,9 +51,7 @@ def null_correlations(
         Pearson's r.
     """
     x = standardize(references).astype(np.float32)
-    surrogates = Surrogates(values, lattice, rng)
-    pairs = [surrogates.draw_pair() @ x.T for _ in range(-(-n_maps // 2))]
-    return np.concatenate(pairs)[:n_maps]
+    return Surrogates(values, lattice, rng, many=True).draw(n_maps) @ x.T
 
 
 class Surrogates:
@@ -69,6 +69,11 @@ class Surrogates:
         The map at the points of the lattice.
     lattice : Lattice
     rng : numpy.random.Generator
+    many : bool, default=False
+        Draw the field in a box of twice the brain's length along each axis, where the brain has eight places that do
+        not overlap. Each gives a pair of surrogates, so that sixteen need one Fourier transform. They are exact one by
+        one. Fields of adjacent places are correlated near their common border, which hardly affects the correlations of
+        whole maps.
 
     Raises
     ------
@@ -76,7 +81,7 @@ class Surrogates:
         If the map is constant.
     """
 
-    def __init__(self, values: Real, lattice: Lattice, rng: np.random.Generator) -> None:
+    def __init__(self, values: Real, lattice: Lattice, rng: np.random.Generator, *, many: bool = False) -> None:
         self.rng = rng
         self.inside = lattice.inside
         self.ranked = np.sort(standardize(np.asarray(values, dtype=np.float64))).astype(np.float32)
@@ -86,30 +91,52 @@ class Surrogates:
         autocorrelation = fit_autocorrelation(values, lattice)
         before = _undo_ranking(self.ranked)
         size_mm = np.linalg.norm(lattice.affine[:3, :3], axis=0)
-        self.shape = _periodic_shape(autocorrelation, self.inside.shape, size_mm)
+        brain = self.inside.shape
+        self.shape = _doubled(brain) if many else _periodic_shape(autocorrelation, brain, size_mm)
         distance = wrapped_distance(self.shape, lattice.affine)
         spectrum = fft.fftn(before(autocorrelation.at(distance))).real
         # Negative power means that no such field exists in a periodic box. Zero power gives the nearest field.
         self.amplitude = np.sqrt(np.maximum(spectrum, 0)).astype(np.float32)
         points, mirrored, apart_mm = mirror_points(lattice)
-        self.here = np.ravel_multi_index(tuple(points.T), self.shape)
-        self.there = np.ravel_multi_index(tuple(mirrored.T), self.shape, mode="wrap")
+        corners = itertools.product(*((0, n) if many else (0,) for n in brain))
+        self.places = [(self._flat(points + corner), self._flat(mirrored + corner)) for corner in corners]
         mirror_r = float(before(np.array(autocorrelation.mirror_r)))
         angle = np.arcsin(mirror_r) / 2
         # Near the midline a place resembles its mirror image anyway, so their sum has more variance there.
         sd = np.sqrt(1 + mirror_r * before(autocorrelation.at(apart_mm)))
         self.weights = (np.cos(angle) / sd).astype(np.float32), (np.sin(angle) / sd).astype(np.float32)
 
+    def _flat(self, points: npt.NDArray[np.int_]) -> npt.NDArray[np.intp]:
+        """Return the numbers of positions in the periodic box."""
+        return np.ravel_multi_index(tuple(points.T), self.shape, mode="wrap")
+
+    def draw(self, n_maps: int) -> npt.NDArray[np.float32]:
+        """Draw surrogates as an array of shape (n_maps, n_points). Each has mean 0 and length 1."""
+        pairs: list[npt.NDArray[np.float32]] = []
+        while 2 * len(pairs) < n_maps:
+            pairs += self.draw_pairs()
+        return np.concatenate(pairs)[:n_maps]
+
     def draw_pair(self) -> npt.NDArray[np.float32]:
         """Draw two surrogates as an array of shape (2, n_points). Each has mean 0 and length 1."""
+        return next(self.draw_pairs())
+
+    def draw_pairs(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Draw a field, and make a pair of surrogates from each of its places."""
         noise = self.rng.standard_normal((2, *self.shape), dtype=np.float32)
         # The real and the imaginary part are two independent fields.
         field = fft.fftn(self.amplitude * (noise[0] + 1j * noise[1])).ravel()
-        mixed = self.weights[0] * field[self.here] + self.weights[1] * field[self.there]
-        pair = np.empty((2, len(mixed)), dtype=np.float32)
-        for surrogate, drawn in zip(pair, (mixed.real, mixed.imag), strict=True):
-            surrogate[np.argsort(drawn)] = self.ranked
-        return pair
+        for here, there in self.places:
+            mixed = self.weights[0] * field[here] + self.weights[1] * field[there]
+            pair = np.empty((2, len(mixed)), dtype=np.float32)
+            for surrogate, drawn in zip(pair, (mixed.real, mixed.imag), strict=True):
+                surrogate[np.argsort(drawn)] = self.ranked
+            yield pair
+
+
+def _doubled(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a box of twice the brain's length along each axis, or slightly more, for a fast Fourier transform."""
+    return tuple(fft.next_fast_len(2 * n, real=True) for n in shape)
 
 
 def _periodic_shape(autocorrelation: Autocorrelation, shape: tuple[int, ...], size_mm: Array) -> tuple[int, ...]:
