@@ -52,6 +52,7 @@ BATCHES = range(config["batches"])
 COMPONENTS = component_labels(config["run_ica"]["n_components"])
 MASK_FILE = configuration.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
+DATABASE = configuration.term_database(config)
 MIXTURE = "mixture" in config["plot_components"]["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
@@ -77,6 +78,7 @@ include: "workflow/rules/components.smk"
 include: "workflow/rules/names.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/record.smk"
+include: "workflow/rules/update.smk"
 
 
 onstart:
@@ -85,6 +87,7 @@ onstart:
 
 
 onsuccess:
+    print(*database_notes(), sep="\n", end="")
     for path in recovery.changed_since(BEFORE):
         print(f"Report: {os.path.abspath(path)}" if path == REPORT else Path(path).read_text(encoding="utf-8"))
 

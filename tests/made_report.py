@@ -266,7 +266,7 @@ def build_report(
             [
                 {"component": label, "term": term, "rank": 1 + number % 12, "weight": weight}
                 | {"q": q, "images": 2, "collections": 1}
-                for number, (label, term, weight, q) in enumerate(candidates)
+                for number, (label, term, weight, q, _) in enumerate(candidates)
             ],
         ),
         vocabulary=table(

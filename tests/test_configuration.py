@@ -6,7 +6,13 @@ import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.configuration import atlas_files, check_configuration, complete, reference_files
+from neurovault_ica.configuration import (
+    atlas_files,
+    check_configuration,
+    complete,
+    reference_files,
+    term_database,
+)
 
 
 @pytest.fixture
@@ -94,6 +100,9 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ),
         ("plot_components.atlas", "AAL", "; give a NIfTI file, aal3 or null"),
         ("plot_components.atlas_names", "x.tsv", '"x.tsv" is not valid with atlas aal3, which has names of its own'),
+        ("build_term_maps.database", "neurosinth", "there is no folder neurosinth (current folder: "),
+        ("build_term_maps.vocabulary", "LDA5", "the demo's database has no vocabulary LDA5"),
+        ("build_term_maps.min_studies", 0, "min_studies: 0 is not valid; expected: a whole number, 1 or more"),
         ("plot_components.threshold", {"percentile": 100}, "threshold.percentile: 100 is not valid"),
         ("plot_components.threshold", {"percentile": 90, "z": 3}, "threshold: "),
         ("fetch_metadata.image_terms", {"map_type": {"isin": ["Z map"]}}, "fetch_metadata.image_terms.map_type: "),
@@ -134,6 +143,10 @@ def test_a_wrong_value_is_explained(config, place, value, message):
             {"archive.mode": "offline", "match_networks.reference": "msdl"},
             '"msdl" would be downloaded, but this run is offline',
         ),
+        (
+            {"build_term_maps.database": "neurosynth", "build_term_maps.vocabulary": "LDA5"},
+            "build_term_maps.database: Neurosynth has no vocabulary LDA5; choose one of terms, LDA50, LDA100,",
+        ),
         ({"download_images.connections": 100}, "connections: 100 is not valid"),
     ],
 )
@@ -160,6 +173,14 @@ def test_files_of_a_table_are_relative_to_its_folder(config):
     assert open_archive(archive).data_dir == "lab"
     assert open_archive(config["archive"]).data_dir == "results/build_demo_archive/archive"
     assert open_archive(config["archive"] | {"source": "neurovault"}).data_dir == "data"
+
+
+def test_the_simulated_database_is_only_for_simulated_images(config):
+    assert term_database(config) == "demo"
+    config["archive"]["source"] = "neurovault"
+    assert term_database(config) is None
+    config["build_term_maps"]["database"] = "neurosynth"
+    assert term_database(config) == "neurosynth"
 
 
 def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch):

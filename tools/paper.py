@@ -29,7 +29,7 @@ from neurovault_ica.runtime.files import sha256_of  # noqa: E402
 BESIDE_RUN = ("images.lock.tsv", "images.lock.json", "run.json", "methods.md", "references.bib")
 ENVIRONMENT = ("requirements.lock", "requirements-uv.lock", "envs/neurovault_ica.yaml")
 # Results as large as the images. They are not packed, because they add nothing to the other results.
-TOO_LARGE = {"matrix.npy", "whitened.npy", "reduction.npz"}
+TOO_LARGE = {"matrix.npy", "whitened.npy", "reduction.npz", "term_maps.npy"}
 # Profile of the RO-Crate, and a license that only the authors can choose.
 DESCRIBED = {
     "conformsTo": {

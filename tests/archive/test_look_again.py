@@ -5,7 +5,7 @@ import json
 import look_again
 import pytest
 from fetching import NETWORK, SETTINGS, ids
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_server import Archive, nifti
 
 
@@ -21,7 +21,7 @@ def look():
             looked=str(folder / "look_again" / "looked.json"),
             downloads=[str(folder / "download_images" / f"status-{batch}.tsv") for batch in range(run.batches)],
             terms=[str(folder / "fetch_terms" / f"status-{batch}.tsv") for batch in range(run.batches)],
-            last=[str(folder / "report.html")],
+            databases=[str(folder / "fetch_database" / "files.tsv")], last=[str(folder / "report.html")],
             archive=run.archive, network=NETWORK, terms_network=NETWORK, lock=lock, batches=run.batches, requested=1.0,
             **SETTINGS,
         )  # fmt: skip
@@ -93,3 +93,16 @@ def test_a_lock_is_not_updated(serve, look, tmp_path):
     server.asked.clear()
     assert look(run, lock=str(tmp_path / "paper.tsv")) == ([], 0, 0)
     assert server.asked == []
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_files_of_the_database_that_are_missing_are_requested_again(serve, look, status):
+    _, run = serve(Archive.small({1: 3}))
+    run.download()
+    run.terms()
+    table, report = run.results / "fetch_database/files.tsv", run.results / "report.html"
+    row = dict.fromkeys(column_names(table)) | {"status": status}
+    write_table(table, [row | {"status": "ok"}, row])
+    report.touch()
+    assert look(run) == ([], 0, 0)
+    assert table.exists() == report.exists() == (status == "ok")

@@ -10,10 +10,13 @@ from pathlib import Path
 import build_demo_archive
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from neurovault_ica.archive.database_files import DEMO_FILES, find_database
 from neurovault_ica.demo import dirt, networks, records, studies, volumes
 from neurovault_ica.demo.score import match_planted
 from neurovault_ica.demo.volumes import SimulatedVolume
+from neurovault_ica.naming.coordinates import read_database
 from neurovault_ica.runtime.tables import read_table
 
 RECORDED = Path(__file__).parents[3] / "shared" / "neurovault" / "recorded"
@@ -48,6 +51,7 @@ def sd(brain):
 def build(folder, random_state):
     build_demo_archive.main(
         archive=str(folder / "archive"),
+        database=[str(folder / "database" / Path(file).name) for file in DEMO_FILES],
         networks_img=str(folder / "truth" / "networks.nii.gz"),
         networks=str(folder / "truth" / "networks.tsv"),
         images=str(folder / "truth" / "images.tsv"),
@@ -428,3 +432,22 @@ def test_an_image_without_contrast_has_no_terms():
     rng = np.random.default_rng(0)
     assert records.term_weights(np.full((4, 4, 4), 3.0), mask, maps, rng) is None
     assert records.term_weights(np.zeros((4, 4, 4, 3)), mask, maps, rng) is None
+
+
+def test_the_database_has_peaks_and_terms_of_each_network(demo):
+    """Studies with a network's first term report peaks near its foci several times as often as others."""
+    database = read_database(find_database(demo / "database", "terms"))
+    assert len(database.studies) == 600
+    spaces = pd.read_csv(demo / "database/data-demo_version-1_metadata.tsv.gz", sep="\t")["space"].value_counts()
+    assert {"MNI", "TAL", "UNKNOWN"} == set(spaces.index)
+    assert spaces["TAL"] > 60
+    for network in networks.NETWORKS:
+        main = np.array(max(network.foci, key=lambda focus: focus[3])[:3])
+        near = np.unique(database.study_of[np.linalg.norm(database.peaks_mm - main, axis=1) < 12])
+        has = database.has_term[:, [database.terms.index(network.terms[0])]].toarray().ravel()
+        is_near = np.isin(np.arange(600), near)
+        assert 60 < has.sum() < 120
+        assert is_near[has].mean() > 0.4 > 4 * is_near[~has].mean()
+    assert set(networks.GENERIC_TERMS) | set(networks.NOISE_TERMS) < set(database.terms)
+    generic = database.has_term[:, [database.terms.index(term) for term in networks.GENERIC_TERMS]].toarray()
+    assert generic.mean() == pytest.approx(0.8, abs=0.02)

@@ -141,6 +141,8 @@ def run(tmp_path, networks):
         "networks": tmp_path / "truth" / "networks.tsv",
         "truth_images": tmp_path / "truth" / "images.tsv",
         "terms": tmp_path / "project_terms" / "desc-ICA_terms.tsv",
+        "names": tmp_path / "project_terms" / "desc-ICA_names.tsv",
+        "map_terms": tmp_path / "project_terms" / "desc-ICA_termmaps.tsv",
         "images": tmp_path / "stack_images" / "images.tsv",
         "rejected": tmp_path / "stack_images" / "rejected.tsv",
     }
@@ -152,6 +154,15 @@ def run(tmp_path, networks):
         [
             {"component": label, "term": term, "rank": 1 + n % 2, "weight": 1.0}
             for n, (label, term) in enumerate(ranked)
+        ],
+    )
+    table(paths["names"], [{"component": "ICA_00", "name": "e; d"}, {"component": "ICA_01", "name": "c (left)"}])
+    table(
+        paths["map_terms"],
+        [
+            {"component": label, "term": term, "rank": rank}
+            for label, terms in (("ICA_00", "fa"), ("ICA_01", "bf"))
+            for rank, term in enumerate(terms, start=1)
         ],
     )
     table(paths["images"], [{"image_id": 1}])
@@ -170,20 +181,40 @@ def test_main_writes_a_row_for_each_network_and_image(run, caplog):
     assert [(row["id"], row["found"], row["passed"]) for row in rows] == [
         ("first", "ICA_01", True),
         ("second", "ICA_00", True),
+        ("first", "c (left)", True),
+        ("second", "e; d", True),
+        ("first", "b", True),
+        ("second", "f", True),
         ("1", "used", True),
         ("2", "empty", True),
     ]
     assert rows[0]["abs_r"] == pytest.approx(1, abs=1e-4)
     assert "2 of 2 networks recovered, mean |r| 1.000" in caplog.text
     assert "2 of 2 images as expected" in caplog.text
+    assert "2 of 2 names are terms of the network; 2 of 2 closest term maps are terms of the network" in caplog.text
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 def test_main_logs_what_failed(run, caplog):
     table(run["rejected"], [{"image_id": 2, "reason": "coverage"}])
     check_demo.main(**run)
-    assert "1 of 2 images as expected; 2: expected empty, found coverage" in caplog.text
+    assert "1 of 2 images as expected" in caplog.text
+    assert "; 2: expected empty, found coverage" in caplog.text
     assert caplog.records[0].levelname == "WARNING"
+
+
+def test_names_of_other_networks_fail(run, caplog):
+    """So do components without a name. Without maps of terms, none are scored."""
+    table(run["names"], [{"component": "ICA_00", "name": "a; d"}, {"component": "ICA_01", "name": None}])
+    table(run["map_terms"], [])
+    check_demo.main(**run)
+    rows = [row for row in read_table(run["recovery"]) if row["kind"] in ("name", "term map")]
+    assert [(row["kind"], row["found"], row["detail"], row["passed"]) for row in rows] == [
+        ("name", None, "ICA_01", False),
+        ("name", "a; d", "ICA_00", False),
+    ]
+    assert "0 of 2 names are terms of the network" in caplog.text
+    assert "second: expected d, e, f, found a; d" in caplog.text
 
 
 def test_components_may_have_another_grid(run):

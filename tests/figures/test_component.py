@@ -8,27 +8,26 @@ from neurovault_ica.naming.names import Names
 
 
 @pytest.mark.parametrize(
-    ("words", "mark", "title"),
+    ("name", "title"),
     [
-        (["motor", "hand", "finger"], "", "ICA_03  motor, hand, finger"),
-        (["task", "memory", "word"], "n.s.", "ICA_03  n.s. (task, memory, word)"),
-        (["motor"], "untested", "ICA_03  untested (motor)"),
-        ([], "", "ICA_03"),
-        (["$x^2$", "a_b", "<b>"], "", "ICA_03  $x^2$, a_b, <b>"),
-        (["a\tb\n c", "\u202eabc\x00", "日本"], "", "ICA_03  a b c, abc, \ufffd\ufffd"),
-        (["y" * 5000] * 3, "", "ICA_03  " + ", ".join(["y" * 39 + "…"] * 3)),
+        ("motor; hand (left)", "ICA_03  motor; hand (left)"),
+        ("unnamed (closest: task)", "ICA_03  unnamed (closest: task)"),
+        ("", "ICA_03"),
+        ("$x^2$; a_b; <b>", "ICA_03  $x^2$; a_b; <b>"),
+        ("a\tb\n c; \u202eabc\x00; 日本", "ICA_03  a b c; abc; \ufffd\ufffd"),
+        ("y" * 5000, "ICA_03  " + "y" * 119 + "…"),
     ],
 )
-def test_titles(words, mark, title):
-    assert title_of("ICA_03", Names(words, mark, [])) == title
+def test_titles(name, title):
+    assert title_of("ICA_03", Names(name, [], "", "", [], "")) == title
 
 
 def test_overview_writes_names_that_may_be_chance_in_grey():
     small = np.zeros((40, 120, 4), np.uint8)
-    sheet = draw_overview([small, small], ["ICA_00  motor", "ICA_01  n.s. (task)"])
+    sheet = draw_overview([small, small], ["ICA_00  motor", "ICA_01  unnamed (closest: task)"])
     colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
     assert colours["motor"] == INK
-    assert colours["n.s. (task)"] == FAINT
+    assert colours["unnamed (closest: task)"] == FAINT
 
 
 def test_a_thumbnail_is_read_as_it_was_written(tmp_path):

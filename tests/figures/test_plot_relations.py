@@ -52,14 +52,13 @@ def test_term_profiles_have_a_weight_for_each_component():
     assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
 
 
-def test_axes_have_the_first_two_words_of_the_names():
+def test_axes_have_the_names():
     names = {
-        "ICA_00": Names(["hand", "arm", "motor"], "", []),
-        "ICA_01": Names(["task"], "n.s.", []),
-        "ICA_02": Names([], "", []),
+        label: Names(name, [], "", "", [], "")
+        for label, name in (("ICA_00", "hand; arm"), ("ICA_01", "unnamed (closest: task)"), ("ICA_02", ""))
     }
     labels = axis_labels(["ICA_00", "ICA_01", "ICA_02"], names)
-    assert [label.strip() for label in labels] == ["ICA_00 hand, arm", "ICA_01 n.s. (task)", "ICA_02"]
+    assert [label.strip() for label in labels] == ["ICA_00 hand; arm", "ICA_01 unnamed (closest: task)", "ICA_02"]
 
 
 def test_pairs_of_components_are_tabulated_once():

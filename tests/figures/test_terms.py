@@ -18,6 +18,9 @@ def test_bars_and_legend_show_which_terms_are_significant():
     assert [text for text in shown if text.endswith("*")] == ["1 *"]
     assert shown[-2:] == [BARS["significant"], BARS["chance"]]
     assert "no terms" in shown
+    assert {"ICA_00", "ICA_01", "ICA_02"} <= set(shown)
+    named = draw_terms(["ICA_00"], terms, {"ICA_00": "ICA_00  motor; hand (left)"})
+    assert "ICA_00 motor; hand (left)" in [text.get_text() for text in named.axes.texts]
 
 
 def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():

@@ -1,4 +1,4 @@
-"""Each component is named once: by its first significant candidates, or with a mark if they may be chance."""
+"""Each component is named once: by its first significant candidates, or it is unnamed, with the closest beside it."""
 
 import json
 
@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
 from neurovault_ica.naming.evidence import Found
-from neurovault_ica.naming.names import Candidate, Names, decide, name_components, read_names, write_names
+from neurovault_ica.naming.names import Candidate, Names, decide, name_components, read_names
 from neurovault_ica.naming.sources import SOURCES, Source
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 
@@ -34,6 +34,29 @@ def test_names_that_may_be_chance_have_a_mark(q, mark):
     assert (words(decision), decision.source, decision.mark) == (["task", "memory", "word"], "terms", mark)
 
 
+def test_candidates_that_may_not_name_are_passed_over():
+    found = [Candidate("ICA_00", "lucky", 0.3, 0.001, may_name=False), Candidate("ICA_00", "task", 0.2, 0.2)]
+    assert decide({"term maps": found}).mark == "n.s."
+    assert words(decide({"term maps": found, "terms": candidates("ICA_00", pain=0.01)})) == ["pain"]
+    # The closest candidate of an unnamed component is the strongest one.
+    assert words(decide({"term maps": found})) == ["lucky", "task"]
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        (["pain", "painful", "chronic pain", "heat"], ["pain", "heat"]),
+        (["category", "categories", "categorization", "face", "faces"], ["category", "face"]),
+        (["auditory speech temporal", "language reading word"], ["auditory speech temporal"]),
+        (["working memory", "load", "memory", "n back"], ["working memory", "load"]),
+        (["motor", "motion", "move"], ["motor", "motion", "move"]),
+        (["a very long label of four words and more", "motor"], ["a very long label of four words and more"]),
+    ],
+)
+def test_a_name_has_up_to_three_different_words(found, chosen):
+    assert words(decide({"terms": candidates("ICA_00", **dict.fromkeys(found, 0.01))})) == chosen
+
+
 def test_the_first_source_with_a_significant_candidate_wins():
     terms, metadata = candidates("ICA_00", task=0.2), candidates("ICA_00", faces=0.3, emotion=0.02)
     decision = decide({"term maps": [], "terms": terms, "metadata": metadata})
@@ -47,32 +70,39 @@ def test_names_come_back_from_the_table_with_runners_up(tmp_path):
     found = {
         "terms": [
             *candidates("ICA_00", motor=0.001, hand=0.2, finger=0.01, arm=0.3, foot=0.04, leg=0.04, toe=0.04),
-            *candidates("ICA_01", **{"a; b, c": None, "x" * 5000: None, "\u202ea\tb": None, "d": None}),
+            *candidates("ICA_01", **{"a;": None, "x" * 5000: None, "\u202eb": None, "d": None}),
         ],
         "metadata": candidates("ICA_00", tapping=0.3, motor=0.02),
     }
     path = tmp_path / "project_terms/desc-ICA_names.tsv"
-    write_table(path, name_components(["ICA_00", "ICA_01", "ICA_02"], found, ["terms"]))
+    negative = candidates("ICA_00", rest=0.003, mode=0.04, task=0.2)
+    negative = [candidate._replace(value=-candidate.value) for candidate in negative]
+    rows = name_components(["ICA_00", "ICA_01", "ICA_02"], found, ["terms"], negative)
+    write_table(path, rows, list(rows[0]))
     assert read_names(str(path)) == {
         "ICA_00": Names(
+            "motor; finger; foot",
             ["motor", "finger", "foot"],
             "",
+            "terms",
             [
                 "leg (terms, q 0.04)", "toe (terms, q 0.04)",
                 "motor (metadata, q 0.02)", "tapping (metadata, q 0.3)",
             ],
+            "rest; mode (r -1.00, q 0.003)",
         ),
-        "ICA_01": Names(["a, b, c", "x" * 199 + "…", "a b"], "untested", ["d (terms, untested)"]),
-        "ICA_02": Names([], "", []),
+        "ICA_01": Names(
+            "unnamed (closest: a,; " + "x" * 199 + "…; b)",
+            ["a,", "x" * 199 + "…", "b"],
+            "untested",
+            "terms",
+            ["d (terms, untested)"],
+            "",
+        ),
+        "ICA_02": Names("unnamed", [], "", "", [], ""),
     }  # fmt: skip
     first = read_table(path)[0]
     assert (first["name"], first["source"], first["value"], first["q"]) == ("motor; finger; foot", "terms", 1, 0.001)
-
-
-def test_names_are_written_as_in_titles():
-    assert write_names(["motor", "hand"], "") == "motor, hand"
-    assert write_names(["task"], "n.s.") == "n.s. (task)"
-    assert write_names([], "") == ""
 
 
 @pytest.fixture
@@ -124,21 +154,62 @@ def stage(tmp_path):
         "projection": "mixing",
         "center_terms": True,
         "term_maps": None,
+        "built_maps": [],
+        "networks": [],
         "n_permutations": 100,
         "random_state": 0,
         "threads": 1,
     }
 
 
-def test_the_stage_names_components_by_their_terms(stage):
+def test_the_stage_names_components_by_labels_if_no_term_is_significant(stage):
     project_terms.main(**stage)
     names = read_names(stage["names"])
-    assert [(label, found.words[0]) for label, found in names.items()] == [("ICA_00", "pain"), ("ICA_01", "memory")]
-    assert [row["source"] for row in read_table(stage["names"])] == ["terms", "terms"]
-    assert any(text.startswith("itch (metadata, ") for text in names["ICA_00"].runners_up)
+    assert [(label, found.words[0]) for label, found in names.items()] == [("ICA_00", "itch"), ("ICA_01", "recall")]
+    assert [row["source"] for row in read_table(stage["names"])] == ["metadata", "metadata"]
+    assert any(text.startswith("pain (terms, ") for text in names["ICA_00"].runners_up)
+    project_terms.main(**stage | {"n_permutations": 0})
+    names = read_names(stage["names"])
+    assert [found.name for found in names.values()] == ["unnamed (closest: pain)", "unnamed (closest: memory)"]
     saved = np.load(stage["matrix"])
     assert saved["weights"].shape == (10, 2)
     assert saved["terms"].tolist() == ["memory", "pain"]
+
+
+def test_term_maps_name_first_and_refuse_terms_that_contradict_them(stage, tmp_path, caplog):
+    """ICA_00 has the map of heat, and its images carry the term pain. The map of pain is that of ICA_01."""
+    maps = np.asarray(nib.load(stage["components"]).dataobj)[EGG].T
+    rng = np.random.default_rng(1)
+    noise = [smooth_noise(rng, 20) for _ in range(6)]
+    built = tmp_path / "build_term_maps"
+    built.mkdir()
+    mixed = [0.9 * maps[0] / maps[0].std() + 0.2 * noise[0], 0.9 * maps[1] / maps[1].std() + 0.2 * noise[1], *noise[2:]]
+    np.save(built / "term_maps.npy", np.array(mixed, dtype=np.float32))
+    nib.save(nib.Nifti1Image(EGG.astype(np.uint8), EGG_AFFINE), built / "mask.nii.gz")
+    terms = ["heat", "pain", "a", "b", "c", "d"]
+    write_table(built / "terms.tsv", [{"term": term, "n_studies": 60} for term in terms])
+    stage |= {
+        "built_maps": str(built / "terms.tsv"),
+        "networks": str(tmp_path / "match_networks/desc-ICA_networks.tsv"),
+    }
+    row = dict.fromkeys(column_names(stage["networks"]))
+    best = {"component": "ICA_01", "best_network": "pain network", "best_r": 0.5, "best_q": 0.01}
+    write_table(stage["networks"], [row | best])
+    caplog.set_level("INFO")
+    project_terms.main(**stage)
+    rows = read_table(stage["names"])
+    assert [(row["name"], row["source"]) for row in rows] == [("heat", "term maps"), ("pain", "term maps")]
+    assert [(row["network"], row["network_r"]) for row in rows] == [(None, None), ("pain network", 0.5)]
+    assert "pain (terms, q" in rows[0]["runners_up"]
+    assert "ICA_00: heat (term maps, 1.00, q" in caplog.text
+    assert "2 of 2 components have a significant name" in caplog.text
+    # Without the map of heat, ICA_00 is not called pain, although this is its only significant term.
+    mixed[0] = noise[0]
+    np.save(built / "term_maps.npy", np.array(mixed, dtype=np.float32))
+    project_terms.main(**stage)
+    names = read_names(stage["names"])
+    assert "pain" not in names["ICA_00"].words
+    assert names["ICA_01"].name == "pain"
 
 
 def test_a_source_without_a_table_can_give_a_name(stage, monkeypatch):

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
 from neurovault_ica.images.resampling import target_of
-from neurovault_ica.naming.term_maps import compare_with_maps, sample_maps
+from neurovault_ica.naming.evidence import Inputs
+from neurovault_ica.naming.term_maps import compare_with_maps, find_term_maps, sample_maps
+from neurovault_ica.runtime.tables import write_table
 
 MASK_IMG = nib.Nifti1Image(EGG.astype(np.uint8), EGG_AFFINE)
 
@@ -47,6 +49,9 @@ def test_only_the_term_of_a_component_is_significant_not_random_smooth_maps(run)
     np.testing.assert_allclose(found.r, expected, atol=1e-5)
     assert [(int(k), found.terms[m]) for k, m in np.argwhere(found.q < 0.05)] == [(0, "pain"), (1, "warmth")]
     assert 0.02 < (found.p < 0.05).mean() < 0.15
+    assert [(int(k), found.terms[m]) for k, m in np.argwhere(found.p_corrected < 0.05)] == [(0, "pain"), (1, "warmth")]
+    assert (found.p_corrected >= found.p).all()
+    assert not (found.q_negative < 0.05).any()
     together = compare_with_maps(str(folder / "maps"), **images, n_permutations=100, random_state=0, threads=2)
     np.testing.assert_array_equal(together.p, found.p)
     again = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
@@ -123,3 +128,85 @@ def test_maps_outside_the_mask_are_dropped_with_a_warning(run, caplog):
     found = compare_with_maps(str(folder / "some"), **images, n_permutations=0, random_state=0)
     assert found.terms == ["pain"]
     assert "maps of terms without data in the mask are dropped: corner" in caplog.text
+
+
+def save_built(folder, terms, maps):
+    """Write maps as build_term_maps does, on the grid of the components."""
+    folder.mkdir(parents=True)
+    np.save(folder / "term_maps.npy", np.array(maps, dtype=np.float32).reshape(len(maps), int(EGG.sum())))
+    nib.save(MASK_IMG, folder / "mask.nii.gz")
+    write_table(folder / "terms.tsv", [{"term": t, "n_studies": 60} for t in terms], ["term", "n_studies"])
+    return str(folder)
+
+
+def test_built_maps_give_the_same_as_the_same_files(run, tmp_path):
+    folder, images, _, maps = run
+    options = images | {"n_permutations": 500, "random_state": 0}
+    built = save_built(tmp_path / "one" / "build_term_maps", sorted(maps), [maps[term] for term in sorted(maps)])
+    one, other = compare_with_maps(None, **options, built=built), compare_with_maps(str(folder / "maps"), **options)
+    assert one.terms == other.terms
+    np.testing.assert_allclose(one.r, other.r, atol=1e-5)
+    np.testing.assert_allclose(one.p, other.p, atol=0.01)
+    # The user's own map of a term takes the place of the built one.
+    save(tmp_path / "own" / "Pain.nii", volume(maps["warmth"]))
+    both = compare_with_maps(str(tmp_path / "own"), **options, built=built)
+    assert both.terms == ["Pain", *(term for term in sorted(maps) if term != "pain")]
+    assert both.r[1, 0] == pytest.approx(one.r[1, one.terms.index("warmth")], abs=1e-5)
+
+
+def test_without_maps_nothing_is_found(run, tmp_path):
+    _, images, _, _ = run
+    options = images | {"n_permutations": 500, "random_state": 0}
+    for built in (None, save_built(tmp_path / "none" / "build_term_maps", [], [])):
+        found = compare_with_maps(None, **options, built=built)
+        assert (found.terms, found.r.shape, found.p) == ([], (2, 0), None)
+
+
+def inputs_of(images, built):
+    known = dict.fromkeys(Inputs._fields)
+    known |= {"components": ["ICA_00", "ICA_01"], "maps_file": images["components"], "mask_file": images["mask"]}
+    known |= {"images": [{"collection_id": 1}], "built_maps": built}
+    return Inputs(**known | {"n_permutations": 500, "random_state": 0, "threads": 1})
+
+
+def test_only_terms_near_the_largest_r_may_name_and_the_negative_side_has_its_own(run, tmp_path):
+    _, images, components, maps = run
+    rng = np.random.default_rng(5)
+    planted = {
+        "best": components[0] + 0.5 * smooth_noise(rng, 15),
+        "near": components[0] + 0.6 * smooth_noise(rng, 15),
+        "lucky": components[0] + 1.5 * smooth_noise(rng, 15),
+        "opposite": -components[0] + 0.7 * smooth_noise(rng, 15),
+    }
+    terms = [*planted, *(f"noise{n:02d}" for n in range(14))]
+    every = [*planted.values(), *(maps[term] for term in terms[4:])]
+    found = find_term_maps(inputs_of(images, save_built(tmp_path / "one" / "build_term_maps", terms, every)))
+    first = [candidate for candidate in found.candidates if candidate.component == "ICA_00"]
+    assert [candidate.name for candidate in first[:3]] == ["best", "near", "lucky"]
+    assert all(candidate.q < 0.05 for candidate in first[:3])
+    assert [candidate.may_name for candidate in first[:4]] == [True, True, False, False]
+    assert all(candidate.value > 0 for candidate in found.candidates)
+    negative = next(candidate for candidate in found.negative if candidate.component == "ICA_00")
+    assert (negative.name, negative.may_name) == ("opposite", True)
+    assert negative.value < -0.7
+    assert negative.q < 0.05
+    # The second component is unlike all maps, so none of them may name it.
+    assert not any(candidate.may_name for candidate in found.candidates if candidate.component == "ICA_01")
+
+
+def test_components_of_noise_get_no_name_from_the_significance_of_others(tmp_path):
+    """Of 40 random maps beside a component with many terms, at most a few per cent may be named."""
+    rng = np.random.default_rng(8)
+    real = smooth_noise(rng, 20)
+    components = np.array([real, *(smooth_noise(rng, 20) for _ in range(40))])
+    terms = [real + 0.5 * smooth_noise(rng, 15) for _ in range(20)] + [smooth_noise(rng, 20) for _ in range(20)]
+    labels = [f"ICA_{k:02d}" for k in range(41)]
+    images = {
+        "components": save(tmp_path / "components.nii.gz", np.stack([volume(c) for c in components], axis=-1)),
+        "mask": save(tmp_path / "mask.nii.gz", EGG.astype(np.uint8)),
+    }
+    built = save_built(tmp_path / "one" / "build_term_maps", [f"term {k}" for k in range(40)], terms)
+    found = find_term_maps(inputs_of(images, built)._replace(components=labels))
+    named = {one.component for one in found.candidates if one.may_name and one.q < 0.05}
+    assert "ICA_00" in named
+    assert len(named) <= 1 + 4

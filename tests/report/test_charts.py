@@ -15,8 +15,8 @@ from neurovault_ica.report.charts import (
 )
 
 
-def component(number, r, variance, *, warnings=(), names=(), mark=""):
-    known = {"names": list(names), "mark": mark, "warnings": list(warnings)}
+def component(number, r, variance, *, warnings=(), name=""):
+    known = {"name": name, "warnings": list(warnings)}
     return {"component": f"ICA_{number:02d}", "r_bootstraps": r, "variance_explained": variance} | known
 
 
@@ -51,13 +51,13 @@ def test_the_limit_is_drawn_only_within_the_range_of_the_axis(limit, x):
 
 def test_points_have_a_description():
     rows = [
-        component(0, 0.9, 0.08, names=["pain", "itch"]),
-        component(1, 0.4, 0.041, names=["rest"], mark="n.s.", warnings=["one study", "name uncertain"]),
+        component(0, 0.9, 0.08, name="pain; itch"),
+        component(1, 0.4, 0.041, name="unnamed (closest: rest)", warnings=["one study", "name uncertain"]),
         component(2, 0.5, 0.04),
     ]
     assert [point["title"] for point in stability_chart(rows, 0.5)["points"]] == [
-        "ICA_00, pain, itch: |r| 0.90, 8.0 %",
-        "ICA_01, n.s. (rest): |r| 0.40, 4.1 %, one study, name uncertain",
+        "ICA_00, pain; itch: |r| 0.90, 8.0 %",
+        "ICA_01, unnamed (closest: rest): |r| 0.40, 4.1 %, one study, name uncertain",
         "ICA_02: |r| 0.50, 4.0 %",
     ]
 

@@ -53,9 +53,10 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "9 iterations; 20 of 20 restarts converged",
         "Computed 2023-11-14 22:13 UTC",
         "Different random starts give different components: ICA_01.",
-        "No candidate name is significant (q < 0.05): ICA_01. The name",
-        "ICA_01 n.s. ( ICA_01 term 1 , ICA_01 term 2 , ICA_01 term 3 )",
-        "Significant (q < 0.05): terms: ICA_00 term 1 , ICA_00 term 2 ; metadata: n-back task ; term maps: term map .",
+        "Unnamed, because no candidate for the name is significant (q < 0.05): ICA_01.",
+        "ICA_01 unnamed (closest: ICA_01 term 1)",
+        "Named by terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ; metadata:"
+        " n-back task .",
         "In more than one source: term .",
         "Based on 2 of 3 images, 1 collection.",
         "term map 0.61 0.003 *",
@@ -109,9 +110,9 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     page = render(tested=False)
     text = Page(page).text()
     assert text.count("–: not tested in this run.") == 4
-    assert "terms: not tested ; metadata: not tested ; term maps: not tested ." in text
-    assert "untested ( ICA_00 term 1" in text
-    unnamed = "No candidate name is significant (q < 0.05)"
+    assert "term maps: not tested ; terms: not tested ; metadata: not tested ." in text
+    assert "unnamed (closest: ICA_00 term 1)" in text
+    unnamed = "no candidate for the name is significant (q < 0.05)"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page

@@ -3,7 +3,7 @@
 from neurovault_ica.report.warnings import find_warnings, flags_of
 
 SOUND = {
-    "component": "ICA_00", "names": ["a", "b", "c"], "mark": "", "flags": None, "largest_collection_id": 7,
+    "component": "ICA_00", "words": ["a", "b", "c"], "mark": "", "flags": None, "largest_collection_id": 7,
     "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
     "r_bootstraps": 0.8, "r_split_half": 0.6,
     "n_significant_maps": None, "n_peaks": 3,
@@ -23,15 +23,18 @@ def test_a_sound_run_has_no_warning():
     assert warnings_of([SOUND]) == []
 
 
-def test_same_terms_in_another_order_are_the_same():
-    components = [SOUND, SOUND | {"component": "ICA_01", "names": ["c", "b", "a"]}]
-    assert warnings_of(components) == ["ICA_00 and ICA_01 have the same names."]
+def test_components_of_the_same_terms_are_reported():
+    components = [SOUND, SOUND | {"component": "ICA_01", "words": ["A", "b", "c"]}]
+    assert warnings_of(components) == [
+        "ICA_00 and ICA_01 have the same terms; their names add where they are.",
+    ]
+    assert warnings_of([SOUND, SOUND | {"component": "ICA_01", "words": ["c", "b", "a"]}]) == []
 
 
 def test_every_problem_of_a_run_gives_a_warning():
     components = [
         SOUND
-        | {"names": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
+        | {"words": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
         for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
     ]
     worried = CALM | {"converged": False, "n_restarts_converged": 12}
@@ -45,18 +48,18 @@ def test_every_problem_of_a_run_gives_a_warning():
         "ICA_00 depends on one collection",
         "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
-        "No candidate name is significant (q < 0.05)",
+        "Unnamed, because no candidate for the name is significant (q < 0.05)",
         "More images were rejected (9) than used (5); see the reasons below.",
     ]
     assert found[2].endswith(": ICA_00.")
     assert ": ICA_01. These may not appear in other samples" in found[3]
     assert "collection 7 has 20.0 % of its squared loadings" in found[4]
-    assert found[7].endswith(": ICA_00 and ICA_01. Their names may be noise.")
+    assert found[7].endswith(": ICA_00 and ICA_01. The closest terms in parentheses may be noise.")
 
 
 def test_a_component_without_a_peak_is_reported():
     empty = SOUND | {"component": "ICA_01", "n_peaks": 0}
-    (found,) = warnings_of([SOUND, empty | {"names": ["d"]}])
+    (found,) = warnings_of([SOUND, empty | {"words": ["d"]}])
     assert found.startswith("No value reaches the threshold (plot_components.threshold): ICA_01.")
     assert flags_of(empty) == ["nothing above threshold"]
 
@@ -67,9 +70,25 @@ def test_missing_measurements_are_reported():
     )
     assert [line.split(" (")[0] for line in found] == [
         "Stability across studies is unknown: there was no bootstrap or split-half analysis",
-        "The names were not tested",
+        "Names were not tested",
     ]
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
+
+
+def test_a_database_that_could_not_be_fetched_is_a_warning():
+    kinds = ("coordinates", "metadata", "features", "vocabulary")
+    database = [{"kind": kind, "status": "ok", "reason": None} for kind in kinds]
+    assert warnings_of([SOUND], database=database) == []
+    database[2] |= {"status": "failed", "reason": "no_connection"}
+    (found,) = warnings_of([SOUND], database=database)
+    assert "database could not be fetched (no_connection)" in found
+    assert "--forcerun fetch_database" in found
+
+
+def test_names_from_metadata_alone_are_a_warning():
+    (found,) = warnings_of([SOUND], n_with_terms=0)
+    assert "names come from metadata alone. Set build_term_maps.database to neurosynth" in found
+    assert warnings_of([SOUND | {"maps": [{"term": "pain"}]}], n_with_terms=0) == []
 
 
 def test_a_failed_demo_check_is_a_warning():
@@ -87,10 +106,7 @@ def test_flags_have_short_names():
 def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
     unsure = SOUND | {"mark": "n.s.", "n_significant_terms": 0}
     assert flags_of(unsure) == ["name uncertain"]
-    assert flags_of(unsure | {"n_significant_labels": 0}) == ["name uncertain"]
-    assert flags_of(unsure | {"n_significant_labels": 2}) == []
-    assert flags_of(SOUND | {"n_significant_terms": 1, "n_significant_labels": 0}) == []
-    # Another source of names than the three that the page has tables of.
-    assert flags_of(unsure | {"mark": ""}) == []
-    # No name.
-    assert flags_of(SOUND | {"names": [], "n_significant_terms": None, "n_significant_labels": 0}) == []
+    # A significant label may be refused as a name.
+    assert flags_of(unsure | {"n_significant_labels": 2}) == ["name uncertain"]
+    assert flags_of(unsure | {"mark": "untested"}) == []
+    assert flags_of(SOUND) == []

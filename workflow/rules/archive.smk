@@ -1,9 +1,9 @@
-"""Get metadata, images and term weights from the archive.
+"""Get metadata and images from the archive, and the database of coordinates.
 
 Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
 Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv, results/look_again
-(only on request). Downloaded images go to the cache.
+dropped), results/download_images/status-{batch}.tsv and results/fetch_database (only with Neurosynth's database).
+Downloaded files go to the cache.
 """
 
 if IS_MAIN and workflow.is_main_process and ARCHIVE.asks_server and not LOCK:
@@ -11,11 +11,12 @@ if IS_MAIN and workflow.is_main_process and ARCHIVE.asks_server and not LOCK:
 
 
 rule build_demo_archive:
-    """Simulate a small NeuroVault with planted networks and the faults of the real one."""
+    """Simulate a small NeuroVault with planted networks, and a database of coordinates."""
     input:
         code_of("build_demo_archive"),
     output:
         archive=directory("results/build_demo_archive/archive"),
+        database=list(DEMO_FILES),
         networks_img="results/build_demo_archive/truth/networks.nii.gz",
         networks="results/build_demo_archive/truth/networks.tsv",
         images="results/build_demo_archive/truth/images.tsv",
@@ -99,20 +100,16 @@ rule download_images:
         "../scripts/download_images.py"
 
 
-rule fetch_terms:
-    """Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
+rule fetch_database:
+    """Get Neurosynth's coordinates of peaks; only if build_term_maps.database is Neurosynth's."""
     input:
-        code_of("fetch_terms"),
-        list(ARCHIVE.files.values()),
-        images=rules.fetch_metadata.output.images,
-        lock=LOCK,
+        code_of("fetch_database"),
     output:
-        terms="results/fetch_terms/terms-{batch}.tsv",
-        status="results/fetch_terms/status-{batch}.tsv",
+        files="results/fetch_database/files.tsv",
     log:
-        "logs/fetch_terms-{batch}.log",
+        "logs/fetch_database.log",
     benchmark:
-        "benchmarks/fetch_terms-{batch}.tsv"
+        "benchmarks/fetch_database.tsv"
     retries: 0  # the client itself waits for a server that is down; other failures are final
     localrule: True  # compute nodes of a cluster often have no internet
     conda:
@@ -120,56 +117,11 @@ rule fetch_terms:
     threads: 1
     resources:
         mem_mb=growing(1000),
-        runtime=growing(240),
-        neurosynth=int(ARCHIVE.asks_server),
+        runtime=growing(60),
     params:
-        archive=archive_without("url"),
-        batch=lambda wildcards: int(wildcards.batch),
+        database=DATABASE,
+        vocabulary=config["build_term_maps"]["vocabulary"],
+        data_dir=config["archive"]["data_dir"],
+        offline=ARCHIVE.forbids_network,
     script:
-        "../scripts/fetch_terms.py"
-
-
-checkpoint look_again:
-    """Look at the archive again. Not part of `all`: run `snakemake --cores 2 update`.
-
-    Tables that stay the same are kept. After this checkpoint, Snakemake decides which rules run again.
-    """
-    input:
-        code_of("look_again"),
-        collections=rules.fetch_metadata.output.collections,
-        images=rules.fetch_metadata.output.images,
-        selection=rules.fetch_metadata.output.selection,
-        lock=LOCK,
-    output:
-        looked="results/look_again/looked.json",
-    log:
-        "logs/look_again.log",
-    benchmark:
-        "benchmarks/look_again.tsv"
-    retries: 0  # the client itself waits for a server that is down; other failures are final
-    localrule: True  # compute nodes of a cluster often have no internet
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(240),
-        neurovault=int(ARCHIVE.asks_server),
-        neurosynth=int(ARCHIVE.asks_server),
-    params:
-        **config["fetch_metadata"],
-        archive=archive_without("on_changed"),
-        batches=len(BATCHES),
-        downloads=expand(rules.download_images.output.status, batch=BATCHES),
-        terms=expand(rules.fetch_terms.output.status, batch=BATCHES),
-        last=lambda wildcards: list(rules.all.input),
-        # A changed parameter runs the rule again, so each request does.
-        requested=lambda wildcards: STARTED if is_requested("update") else None,
-    script:
-        "../scripts/look_again.py"
-
-
-rule update:
-    """Look at the archive again, and rerun what depends on new or changed answers."""
-    input:
-        lambda wildcards: checkpoints.look_again.get() and rules.all.input,
+        "../scripts/fetch_database.py"

@@ -64,6 +64,37 @@ def archive_without(*unused):
     return {key: value for key, value in config["archive"].items() if key not in {"lock", *unused}}
 
 
+def maps_for_images():
+    """Return the inputs of fetch_terms that it needs to decode images with the maps of terms; none for other sources."""
+    if config["fetch_terms"]["source"] != "database":
+        return {}
+    return {
+        "voxels": rules.mask_images.output.voxels,
+        "quality": rules.mask_images.output.quality,
+        "mask": rules.build_mask.output.mask,
+        "term_maps": rules.build_term_maps.output.term_maps,
+    }
+
+
+def database_notes():
+    """Return sentences for the end of a run that has no maps of terms although it could have some."""
+    if config["build_term_maps"]["database"] is not None and DATABASE is None:
+        return [
+            "No maps of terms: build_term_maps.database is demo, which is only for simulated images. Names come from"
+            " term weights and metadata. To name components by maps of terms, set it to neurosynth or to a folder."
+        ]
+    table = "results/fetch_database/files.tsv"
+    if DATABASE is None or not is_downloaded(DATABASE) or not os.path.isfile(table):
+        return []
+    missing = sorted({row["reason"] for row in read_table(table) if row["status"] != "ok"})
+    if not missing:
+        return []
+    return [
+        f"No maps of terms: Neurosynth's database could not be fetched ({', '.join(missing)}). Names come from metadata."
+        " To fetch it later, run snakemake --forcerun fetch_database."
+    ]
+
+
 def page_figures(*figure_rules):
     """Return the outputs whose names end in `_figure`, by name. The report's template uses the same names."""
     named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
@@ -118,6 +149,7 @@ if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment
 FOR_SNAKEFILE = [
     "configuration",
     "archive/archive",
+    "archive/database_files",
     "archive/owner",
     "runtime/commands",
     "runtime/layers",
@@ -133,10 +165,11 @@ sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
 from neurovault_ica.archive import owner
 from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
 from neurovault_ica.runtime import commands, recovery
 from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing
-from neurovault_ica.runtime.tables import component_labels
+from neurovault_ica.runtime.tables import component_labels, read_table
 from neurovault_ica.runtime.terminal import tidy_terminal
 
 # Snakemake mounts every entry of sys.path into containers, so remove ours again.

@@ -15,6 +15,8 @@ rule check_demo:
         truth_images=rules.build_demo_archive.output.images,
         components=rules.run_ica.output.components,
         terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
+        map_terms=rules.project_terms.output.map_terms,
         images=rules.stack_images.output.images,
         rejected=rules.stack_images.output.rejected,
     output:
@@ -53,12 +55,14 @@ rule write_lock:
         names=rules.project_terms.output.names,
         mixture=rules.plot_components.output.mixture,
         networks=rules.match_networks.output.networks if REFERENCE else [],
+        built_terms=rules.build_term_maps.output.terms if DATABASE else [],
         results=[
             rules.fetch_metadata.output,
             rules.build_mask.output,
             rules.stack_images.output,
             rules.reduce_images.output,
             rules.run_ica.output,
+            rules.build_term_maps.output if DATABASE else [],
             rules.project_terms.output,
             rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
@@ -126,6 +130,7 @@ rule render_report:
         methods=rules.write_lock.output.methods,
         references=rules.write_lock.output.references,
         recovery=rules.check_demo.output.recovery if DEMO else [],
+        database=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
     output:
         report=shown("results/render_report/report.html", "page", "Page", "report of the run"),
     log:

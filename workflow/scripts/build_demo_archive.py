@@ -6,13 +6,15 @@ a study, which also have the same grid and unit. No image contains measured data
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurovault_ica.archive.cache import image_file, terms_file
+from neurovault_ica.archive.database_files import DatabaseFiles
+from neurovault_ica.demo.database import simulate_database, write_database
 from neurovault_ica.demo.dirt import DIRT
 from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
 from neurovault_ica.demo.records import collection_record, image_record, term_weights, terms_answer, voxel_flags
@@ -29,6 +31,7 @@ from neurovault_ica.demo.volumes import (
 from neurovault_ica.runtime.files import replacing, write_json
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import write_table
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 SIGNAL = 1.4
@@ -250,8 +253,10 @@ def image_rows(plans: list[ImagePlan], terms: dict[int, str]) -> list[dict[str, 
     ]
 
 
-def main(archive: str, networks_img: str, networks: str, images: str, *, random_state: int) -> None:
-    """Write the archive and the truth."""
+def main(
+    archive: str, database: Sequence[str], networks_img: str, networks: str, images: str, *, random_state: int
+) -> None:
+    """Write the archive, the database of coordinates and the truth."""
     from nilearn.datasets import load_mni152_brain_mask
 
     template = load_mni152_brain_mask(resolution=2)
@@ -262,6 +267,9 @@ def main(archive: str, networks_img: str, networks: str, images: str, *, random_
     volumes[brain.data > 0] = (rendered / sd[:, None]).T
     _write_bytes(networks_img, compress(nifti_bytes(SimulatedVolume(volumes, brain.affine))))
     write_table(networks, network_rows())
+
+    brain_mm = apply_affine(brain.affine, np.argwhere(brain.data > 0))
+    write_database(DatabaseFiles(*database), simulate_database(brain_mm, random_state))
 
     plans = plan_archive(random_state)
     terms = write_archive(Path(archive), plans, brain, sd, random_state)

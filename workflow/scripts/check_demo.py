@@ -10,7 +10,9 @@ from neurovault_ica.demo.score import (
     match_planted,
     score_generic_terms,
     score_images,
+    score_names,
     score_networks,
+    score_term_maps,
     significant_terms,
     strongest_terms,
     summarise,
@@ -25,17 +27,22 @@ def main(
     truth_images: str,
     components: str,
     terms: str,
+    names: str,
+    map_terms: str,
     images: str,
     rejected: str,
     recovery: str,
 ) -> None:
-    """Compare the results with the truth and write one row for each planted network, generic term and image."""
+    """Compare the results with the truth and write one row for each planted network, name, generic term and image."""
     planted, maps = in_common_mask(nibabel.load(networks_img), nibabel.load(components))
     partner, abs_r = match_planted(planted, maps)
     ranked = read_table(terms)
     significant = significant_terms(ranked)
     found = labels_of(partner, len(maps))
-    scores = score_networks(read_table(networks), found, abs_r, strongest_terms(ranked), significant)
+    truth_networks = read_table(networks)
+    scores = score_networks(truth_networks, found, abs_r, strongest_terms(ranked), significant)
+    scores += score_names(truth_networks, found, read_table(names))
+    scores += score_term_maps(truth_networks, found, read_table(map_terms))
     scores += score_generic_terms(significant)
     truth = read_table(truth_images)
     scores += score_images(truth, fates(truth, read_table(images), read_table(rejected)))

@@ -1,13 +1,18 @@
-"""Get the Neurosynth term weights of the images of one batch. Weights that cannot be fetched stay missing."""
+"""Get the term weights of the images of one batch. Weights that cannot be had stay missing.
+
+They come from Neurosynth's server, or from the maps of terms that were computed on this machine.
+"""
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
+from neurovault_ica.naming.image_terms import decode_images
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Row
@@ -22,8 +27,15 @@ def main(
     archive: Mapping[str, Any],
     network: Mapping[str, Any],
     lock: str | None = None,
+    source: str | None = "server",
+    voxels: str | Sequence[str] = (),
+    quality: str | Sequence[str] = (),
+    mask: str | Sequence[str] = (),
+    term_maps: str | Sequence[str] = (),
 ) -> None:
     """Write the weights of the batch in long form, and a status table that shows which images have any.
+
+    `voxels`, `quality`, `mask` and `term_maps` are only used if `source` is database.
 
     Raises
     ------
@@ -36,6 +48,14 @@ def main(
     opened = open_archive(archive)
 
     def get(wanted: list[Row]) -> Iterator[CheckedTerms]:
+        if source == "database":
+            yield from decode_images(
+                wanted, read_table(str(quality)), str(voxels), str(mask), str(Path(str(term_maps)).parent)
+            )
+            return
+        if source is None:
+            yield from (CheckedTerms({}, not_requested(image["image_id"]), [], 0) for image in wanted)
+            return
         places = opened.term_files(wanted)
         reasons = opened.fetch_terms(wanted, places, network, hashes)
         for image in wanted:
@@ -76,6 +96,11 @@ def main(
     without = Counter(row["reason"] for row in statuses if row["reason"])
     missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
     logging.info("%d of %d images have term weights (%s)", len(statuses) - without.total(), len(statuses), missing)
+
+
+def not_requested(image_id: Any) -> Row:
+    """Return the row of the status table for an image whose terms are not requested."""
+    return {"image_id": image_id, "terms": 0, "reason": "not_asked", "sha256": None}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.looking_again import retry_downloads, retry_terms, update_selection
+from neurovault_ica.archive.looking_again import forget_incomplete, retry_downloads, retry_terms, update_selection
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
@@ -21,6 +21,7 @@ def main(
     looked: str,
     downloads: Sequence[str],
     terms: Sequence[str],
+    databases: Sequence[str],
     last: Sequence[str],
     archive: Mapping[str, Any],
     network: Mapping[str, Any],
@@ -40,6 +41,7 @@ def main(
     opened = open_archive(archive)
     changed: list[str] = []
     n_images = n_terms = 0
+    is_database_missing = False
     if lock:
         logging.info("the images come from the lock %s, so there is nothing to update", lock)
     else:
@@ -50,12 +52,13 @@ def main(
         if "images" not in changed:
             n_images = retry_downloads(opened, rows, downloads, network)
             n_terms = retry_terms(opened, rows, terms, terms_network)
-            if n_images or n_terms:
+            is_database_missing = forget_incomplete(databases)
+            if n_images or n_terms or is_database_missing:
                 # Snakemake makes missing tables again only if a final result is missing too.
                 for result in last:
                     Path(result).unlink(missing_ok=True)
             logging.info("missing before: %d images and terms of %d images are available now", n_images, n_terms)
-        if not (changed or n_images or n_terms):
+        if not (changed or n_images or n_terms or is_database_missing):
             logging.info("%s has nothing new", opened.label)
     write_json(
         looked,

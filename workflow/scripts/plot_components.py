@@ -84,7 +84,11 @@ def main(
     titles = [title_of(label, names_of[label]) for label in labels]
     paths = list(map(Paths, figures, thumbnails, mixture_figures or cycle([None])))
     # The figure of the terms takes longest, so it is started first.
-    tasks: dict[str, Task] = {terms_figure: partial(plot_terms, labels, top_terms(read_table(terms)), terms_figure)}
+    tasks: dict[str, Task] = {
+        terms_figure: partial(
+            plot_terms, dict(zip(labels, titles, strict=True)), top_terms(read_table(terms)), terms_figure
+        )
+    }
     for number, label in enumerate(labels):
         tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths[number])
     done = run_tasks(tasks, threads)

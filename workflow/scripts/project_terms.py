@@ -2,18 +2,23 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurovault_ica.decomposition.loadings import read_loadings
+from neurovault_ica.images.maps import read_maps
+from neurovault_ica.naming.agreement import refuse_contradicted
 from neurovault_ica.naming.evidence import Inputs
 from neurovault_ica.naming.names import name_components
+from neurovault_ica.naming.sides import tell_apart
 from neurovault_ica.naming.sources import SOURCES
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.types import Row
 from threadpoolctl import threadpool_limits
 
 
@@ -26,6 +31,28 @@ def save_weights(path: str, weights: TermWeights, image_ids: Sequence[Any]) -> N
             image_ids=np.array(as_numbers(image_ids[row] for row in weights.rows)),
             terms=np.array(weights.terms, dtype=str),
         )
+
+
+def add_networks(names: Sequence[Row], networks: Sequence[Row]) -> list[Row]:
+    """Add the most similar reference network of each component, with its r and q, to the rows of the names."""
+    best = {row["component"]: row for row in networks}
+    columns = {"network": "best_network", "network_r": "best_r", "network_q": "best_q"}
+    return [
+        row | {name: best.get(row["component"], {}).get(column) for name, column in columns.items()} for row in names
+    ]
+
+
+def log_names(names: Sequence[Row]) -> None:
+    """Log the name of each component with its source, and how many have a significant one."""
+    for row in names:
+        evidence = "" if row["value"] is None else f" ({row['source']}, {row['value']:.2f}"
+        evidence += f", q {row['q']:.2g})" if row["q"] is not None else ")" * bool(evidence)
+        logging.info("%s: %s%s", row["component"], row["name"], evidence)
+    logging.info(
+        "%d of %d components have a significant name",
+        sum(bool(row["source"]) and not row["mark"] for row in names),
+        len(names),
+    )
 
 
 def main(
@@ -45,12 +72,17 @@ def main(
     projection: str,
     center_terms: bool,
     term_maps: str | None,
+    built_maps: str | list[str],
+    networks: str | list[str],
     n_permutations: int,
     random_state: int,
     threads: int,
     **tables: str,
 ) -> None:
-    """Collect candidates from all sources; write the names and the tables of the sources (`tables`)."""
+    """Collect candidates from all sources; write the names and the tables of the sources (`tables`).
+
+    `built_maps` is empty without a database of coordinates, `networks` if no reference is configured.
+    """
     image_ids, labels, loadings = read_loadings(mixing)
     _, _, term_loadings = read_loadings(mixing if projection == "mixing" else unmixing)
     weights = read_term_weights(term_weights, image_ids)
@@ -75,6 +107,7 @@ def main(
         term_weights=weights,
         center_terms=center_terms,
         term_maps=term_maps,
+        built_maps=str(Path(built_maps).parent) if isinstance(built_maps, str) else None,
         n_permutations=n_permutations,
         random_state=random_state,
         threads=threads,
@@ -86,7 +119,12 @@ def main(
         if source.table:
             write_table(tables[source.table], found[source.name].rows)
     candidates = {name: one.candidates for name, one in found.items()}
-    write_table(names, name_components(labels, candidates, [source.name for source in SOURCES if source.may_name]))
+    candidates = refuse_contradicted(candidates, found["term maps"].rows)
+    negative = [candidate for one in found.values() for candidate in one.negative]
+    named = name_components(labels, candidates, [source.name for source in SOURCES if source.may_name], negative)
+    named = tell_apart(named, read_maps(components, mask))
+    write_table(names, add_networks(named, read_table(networks) if isinstance(networks, str) else []))
+    log_names(named)
     if weights.rows:
         logging.info(
             "%d of %d images have term weights, for %d terms; projected through the %s matrix",

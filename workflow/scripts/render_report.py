@@ -6,7 +6,7 @@ A security policy lets the page run only its own two scripts and load nothing fr
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,14 @@ def main(
     report: str,
     settings: Mapping[str, Any],
     recovery: str | list[str],
+    database: str | Sequence[str] = (),
     networks: str | list[str],
     network_figures: list[str],
     **page_figures: str,
 ) -> None:
     """Render the page.
 
-    `recovery` is empty except in a demo run. `networks` is empty without a reference, and `mixture_figures` if the
-    threshold does not come from a mixture. `page_figures` are all other inputs: the template shows them by name.
+    Inputs of rules that did not run are empty. `page_figures` are all other inputs: the template shows them by name.
     """
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
@@ -97,8 +97,7 @@ def main(
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
     add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
-    for component in components:
-        component["warnings"] = flags_of(component)
+    components = [component | {"warnings": flags_of(component)} for component in components]
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
@@ -118,6 +117,7 @@ def main(
             n_rejected=len(refused),
             n_with_terms=n_with_terms,
             recovery=checks,
+            database=read_table(database) if isinstance(database, str) else [],
         ),
         images=describe_images(used, refused),
         n_images=len(used),

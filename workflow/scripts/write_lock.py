@@ -6,7 +6,7 @@ The files contain no dates and no user names, so the same results give the same 
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def main(
     names: str,
     mixture: str | list[str],
     networks: str | list[str],
+    built_terms: str | Sequence[str] = (),
     results: list[str],
     lock: str,
     run: str,
@@ -68,6 +69,7 @@ def main(
         networks=read_table(networks) if isinstance(networks, str) else [],
         mixtures=read_table(mixture) if isinstance(mixture, str) else [],
     )
+    facts["built_term_maps"] = len(read_table(built_terms)) if isinstance(built_terms, str) else 0
     resampled = settings["download_images"]["resample"]
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]

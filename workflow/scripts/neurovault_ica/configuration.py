@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.archive.conditions import compile_term
+from neurovault_ica.archive.database_files import DEMO
+from neurovault_ica.archive.database_files import explain_problem as explain_database
+from neurovault_ica.archive.database_files import input_files as input_files_of_database
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
@@ -149,6 +152,17 @@ def term_map_files(config: Mapping[str, Any]) -> list[str]:
     return input_files(path) if path is not None else []
 
 
+def term_database(config: Mapping[str, Any]) -> str | None:
+    """Return the database of coordinates, or None. The simulated one is only for the simulated images."""
+    database = config["build_term_maps"]["database"]
+    return None if database == DEMO and not open_archive(config["archive"]).is_demo else database
+
+
+def database_files(config: Mapping[str, Any]) -> list[str]:
+    """List the user's own files of the database of coordinates, so that changed files give new maps of terms."""
+    return input_files_of_database(term_database(config), config["build_term_maps"]["vocabulary"])
+
+
 def filter_files(config: Mapping[str, Any]) -> list[str]:
     """List the Python files with the user's filters, so that editing one repeats the selection."""
     references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
@@ -162,6 +176,7 @@ def user_files(config: Mapping[str, Any]) -> list[str]:
         *filter_files(config),
         *mask_file(config),
         *reference_files(config),
+        *database_files(config),
         *term_map_files(config),
         *atlas_files(config),
     ]
@@ -233,6 +248,15 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _too_few_images(config)
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
+    database, vocabulary = term_database(config), config["build_term_maps"]["vocabulary"]
+    if database and (problem := explain_database(database, vocabulary)):
+        yield f"build_term_maps.database: {problem}"
+    if config["fetch_terms"]["source"] == "database" and database is None:
+        found = json.dumps(config["build_term_maps"]["database"])
+        yield (
+            f'fetch_terms.source: "database" needs maps of terms, but build_term_maps.database is {found}; expected:'
+            " neurosynth or a folder there, or server or null here"
+        )
     if config["download_images"]["resample"] and not open_archive(archive).may_write:
         yield (
             "download_images.resample: true is not possible offline or with a table, because resampled copies would be"

@@ -89,6 +89,22 @@ def retry_terms(archive: Archive, images: Sequence[Row], statuses: Sequence[str]
     return n_found
 
 
+def forget_incomplete(tables: Sequence[str]) -> bool:
+    """Remove tables of downloaded databases that lack files, so that the files are requested again.
+
+    Returns
+    -------
+    bool
+        Whether any table was removed.
+    """
+    incomplete = [
+        path for path in map(Path, tables) if path.is_file() and any(row["status"] != "ok" for row in read_table(path))
+    ]
+    for path in incomplete:
+        path.unlink()
+    return bool(incomplete)
+
+
 def _rows_of(images: Sequence[Row], statuses: Sequence[str], is_wanted: Any) -> Iterator[tuple[Path, list[Row]]]:
     """Yield each status table that has wanted rows, with the rows of images.tsv of these images."""
     by_id = {image["image_id"]: image for image in images}

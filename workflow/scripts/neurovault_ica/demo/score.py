@@ -115,6 +115,56 @@ def score_networks(
     return rows
 
 
+def score_names(networks: list[Row], found: list[str | None], names: list[Row]) -> list[Row]:
+    """Score the name of each planted network's component. It passes if its first word is a term of the network.
+
+    Parameters
+    ----------
+    networks : list of dict
+        The planted networks.
+    found : list of str
+        Label of each network's component; None for a network without one.
+    names : list of dict
+        Rows of desc-ICA_names.tsv.
+    """
+    name_of = {row["component"]: row["name"] or "" for row in names}
+    return [
+        _named_row("name", network, label, name_of.get(label or "", ""))
+        for network, label in zip(networks, found, strict=True)
+    ]
+
+
+def score_term_maps(networks: list[Row], found: list[str | None], map_terms: list[Row]) -> list[Row]:
+    """Score the term whose map is closest to each planted network's component. Without term maps, there are no rows.
+
+    Parameters
+    ----------
+    networks, found
+        As for `score_names`.
+    map_terms : list of dict
+        Rows of desc-ICA_termmaps.tsv.
+    """
+    closest = {row["component"]: row["term"] for row in map_terms if row["rank"] == 1}
+    rows = zip(networks, found, strict=True) if closest else ()
+    return [_named_row("term map", network, label, closest.get(label or "", "")) for network, label in rows]
+
+
+def _named_row(kind: str, network: Row, label: str | None, name: str) -> Row:
+    # The name may have a region or a side in brackets, to tell it from another component of the same name.
+    first = name.partition("; ")[0].partition(" (")[0]
+    return {
+        "kind": kind,
+        "id": network["network"],
+        "expected": network["terms"],
+        "found": name or None,
+        "abs_r": None,
+        "top_terms": None,
+        "significant": None,
+        "detail": label,
+        "passed": first in network["terms"].split(", "),
+    }
+
+
 def labels_of(partner: NDArray[np.intp], n_components: int) -> list[str | None]:
     """Return the label of each network's component; None for -1."""
     labels = component_labels(n_components)
@@ -186,6 +236,9 @@ def summarise(rows: list[Row]) -> str:
     )
     if generic := [row for row in rows if row["kind"] == "term"]:
         line += f"; {sum(row['passed'] for row in generic)} of {len(generic)} generic terms not significant"
+    for kind, what in (("name", "names"), ("term map", "closest term maps")):
+        if rated := [row for row in rows if row["kind"] == kind]:
+            line += f"; {sum(row['passed'] for row in rated)} of {len(rated)} {what} are terms of the network"
     failures = [f"{row['id']}: expected {row['expected']}, found {_found(row)}" for row in rows if not row["passed"]]
     return "; ".join([line, *failures])
 

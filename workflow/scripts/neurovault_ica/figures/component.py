@@ -14,7 +14,7 @@ from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, 
 from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint, scale_of
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
-from neurovault_ica.naming.names import MARKS, Names, write_names
+from neurovault_ica.naming.names import UNNAMED, Names
 from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.mixture import fit_mixture
@@ -23,16 +23,15 @@ from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
 
 # Number of characters of a title that fits at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
-# Longer words in a title are cut to this number of characters, so that all words fit.
-LONGEST_WORD = 40
+# A longer name is cut to this number of characters in the title.
+LONGEST_NAME = 120
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
 
 
 def title_of(label: str, names: Names) -> str:
-    """Write a component's title: ``ICA_03  motor, hand``, or ``ICA_03  n.s. (task)`` if its name is not significant."""
-    named = write_names([shown_text(word, LONGEST_WORD) for word in names.words], names.mark)
-    return f"{label}  {named}" if named else label
+    """Write a component's title: ``ICA_03  motor; hand``."""
+    return f"{label}  {shown_text(names.name, LONGEST_NAME)}" if names.name else label
 
 
 def draw_component(volume: Volume, template: Volume, box: Box, scale: Scale, *, title: str, facts: str) -> Sheet:
@@ -156,7 +155,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
         bottom = gap / 2 + (n_rows - 1 - row) * cell_height
         label, _, terms = title.partition("  ")
         sheet.text(left, bottom + tallest + 14, label, fontsize=10.5, fontweight="bold", va="center")
-        colour = FAINT if terms.startswith(MARKS) else INK
+        colour = FAINT if terms.startswith(UNNAMED) else INK
         sheet.text(left + 100, bottom + tallest + 14, shown_text(terms, 38), fontsize=9, va="center", color=colour)
         sheet.picture(thumbnail, left, bottom, width, tallest)
     return sheet

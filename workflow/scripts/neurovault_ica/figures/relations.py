@@ -9,15 +9,13 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from neurovault_ica.figures.sheet import INK, shown_text
-from neurovault_ica.naming.names import Names, write_names
+from neurovault_ica.naming.names import Names
 from neurovault_ica.types import Real
 
 # Largest number of collections drawn. More rows would be unreadable on one page.
 MOST_COLLECTIONS = 60
 # Names of rows and columns are cut to this number of characters, to leave room for the matrix.
 LONGEST_NAME = 48
-# Number of words of a component's name beside the matrix.
-WORDS_SHOWN = 2
 
 
 def order_rows(rows: Real) -> list[int]:
@@ -37,11 +35,8 @@ def order_by_similarity(similarity: Real) -> list[int]:
 
 
 def axis_labels(labels: Sequence[str], names: Mapping[str, Names]) -> list[str]:
-    """Write each component's label and the first words of its name: ``ICA_03 motor, hand``."""
-    return [
-        shown_text(f"{label} {write_names(names[label].words[:WORDS_SHOWN], names[label].mark)}", LONGEST_NAME)
-        for label in labels
-    ]
+    """Write each component's label and name: ``ICA_03 motor; hand``."""
+    return [shown_text(f"{label} {names[label].name}".rstrip(), LONGEST_NAME) for label in labels]
 
 
 def draw_loadings(means: Real, collections: Sequence[str], components: Sequence[str]) -> Figure:

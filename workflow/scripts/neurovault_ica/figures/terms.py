@@ -8,6 +8,8 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
 # Number of terms drawn for each component.
 TERMS_IN_BARS = 6
+# Titles are cut to this number of characters.
+LONGEST_TITLE = 38
 # Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -32,8 +34,10 @@ def top_terms(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Term]]:
     return by_component
 
 
-def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sheet:
-    """Draw the strongest terms of each component as bars.
+def draw_terms(
+    labels: Sequence[str], terms: Mapping[str, Sequence[Term]], titles: Mapping[str, str] | None = None
+) -> Sheet:
+    """Draw the strongest terms of each component as bars, below its title or, without titles, its label.
 
     Bar lengths are relative to the strongest term of the component, so they compare only within a component.
     """
@@ -46,7 +50,8 @@ def draw_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]]) -> Sh
     for number, label in enumerate(labels):
         row, column = divmod(number, columns)
         left, top = column * cell_width + 12, height - 8 - row * cell_height
-        sheet.text(left, top - 12, label, fontsize=11, fontweight="bold", va="center")
+        title = shown_text((titles or {}).get(label, label), LONGEST_TITLE)
+        sheet.text(left, top - 12, title, fontsize=10.5, fontweight="bold", va="center")
         shown = terms.get(label, [])[:TERMS_IN_BARS]
         if not shown:
             sheet.text(left, top - head - 8, "no terms", fontsize=9.5, va="center", color=FAINT)
@@ -85,6 +90,6 @@ def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str
     sheet.bar(left, middle - 5.5, length, 11, facecolor=fill, edgecolor=colour, linewidth=1)
 
 
-def plot_terms(labels: Sequence[str], terms: Mapping[str, Sequence[Term]], path: str) -> None:
-    """Draw the terms of all components."""
-    draw_terms(labels, terms).save(path, title="Terms of all components")
+def plot_terms(titles: Mapping[str, str], terms: Mapping[str, Sequence[Term]], path: str) -> None:
+    """Draw the terms of all components, given the title of each component."""
+    draw_terms(list(titles), terms, titles).save(path, title="Terms of all components")

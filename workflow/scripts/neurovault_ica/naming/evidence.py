@@ -17,6 +17,7 @@ class Found(NamedTuple):
 
     candidates: list[Candidate]  # of all components; for each component, the strongest first
     rows: Sequence[Row] = ()  # rows of the source's own table, if it writes one
+    negative: Sequence[Candidate] = ()  # candidates for the negative side of the components, strongest first
 
 
 class Inputs(NamedTuple):
@@ -34,6 +35,7 @@ class Inputs(NamedTuple):
     term_weights: TermWeights
     center_terms: bool
     term_maps: str | None  # folder or 4-D image; None if not configured
+    built_maps: str | None  # folder of the maps of build_term_maps; None without a database
     n_permutations: int
     random_state: int
     threads: int

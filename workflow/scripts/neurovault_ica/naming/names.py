@@ -4,22 +4,28 @@ project_terms writes the decision to desc-ICA_names.tsv. Figures and report read
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# Words in a name. More do not fit into a title.
+# Words in a name. More do not fit into a title. A first term that has more is kept whole.
 MOST_WORDS = 3
+# Words of a name that begin with the same letters, this many or one whole word, are forms of one word: pain and
+# painful, categories and categorization. Shorter words must be equal.
+SAME_LETTERS = 5
+SHORTEST_STEM = 4
 # Number of other candidates of each source that are listed beside the name. The sources' tables have all candidates.
 RUNNERS_UP_PER_SOURCE = 2
-# Longer words of a name, and longer runners-up, are cut to this number of characters. Figures and report cut more.
+# Longer terms of a name, and longer runners-up, are cut to this number of characters. Figures and report cut more.
 LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
-# Separates the words of a name. Not a comma, because labels of NeuroVault often contain commas.
+# Separates the terms of a name. Not a comma, because labels of NeuroVault often contain commas.
 SEPARATOR = "; "
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"
-MARKS = (NOT_SIGNIFICANT, UNTESTED)
+# How the name of a component without a significant candidate begins.
+UNNAMED = "unnamed"
 
 
 class Candidate(NamedTuple):
@@ -29,14 +35,18 @@ class Candidate(NamedTuple):
     name: str
     value: float  # strength, in the measure of its source
     q: float | None  # false discovery rate; None if not tested
+    may_name: bool = True  # False: only listed, even if it is significant
 
 
 class Names(NamedTuple):
     """The name of a component."""
 
-    words: list[str]  # empty if no source has a candidate
-    mark: str  # empty if all words are significant, otherwise one of `MARKS`
+    name: str  # as in titles; empty if no source has a candidate
+    words: list[str]  # its terms, as in the table of their source
+    mark: str  # empty if all terms are significant, otherwise why the component is unnamed
+    source: str  # source of the terms; empty if no source has a candidate
     runners_up: list[str]  # each with its source and q
+    negative_side: str  # terms of the negative side, with r and q; empty if none is significant
 
 
 class Decision(NamedTuple):
@@ -50,8 +60,8 @@ class Decision(NamedTuple):
 def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
     """Choose the name of one component.
 
-    The first source with a significant candidate gives the name: its first significant candidates. If no candidate
-    is significant, the strongest ones of the first source are taken and marked as not significant or untested.
+    The first source with a significant candidate that may name gives the name: its first such candidates. If there is
+    none, the strongest candidates of the first source are taken and marked as not significant or untested.
 
     Parameters
     ----------
@@ -59,18 +69,43 @@ def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
         Candidates of the component by source, sources in order of precedence, the strongest candidate first.
     """
     for source, found in candidates.items():
-        significant = [candidate for candidate in found if is_significant(candidate.q)]
+        significant = [candidate for candidate in found if candidate.may_name and is_significant(candidate.q)]
         if significant:
-            return Decision(significant[:MOST_WORDS], source, "")
+            return Decision(_fitting(significant), source, "")
     first = next((source for source, found in candidates.items() if found), None)
     if first is None:
         return Decision([], None, "")
-    tested = any(candidate.q is not None for candidate in candidates[first])
-    return Decision(list(candidates[first][:MOST_WORDS]), first, NOT_SIGNIFICANT if tested else UNTESTED)
+    tested = any(candidate.q is not None for found in candidates.values() for candidate in found)
+    return Decision(_fitting(candidates[first]), first, NOT_SIGNIFICANT if tested else UNTESTED)
+
+
+def _fitting(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Take the first candidates that fit into a name, each with words of its own."""
+    chosen: list[Candidate] = []
+    words: list[str] = []
+    for candidate in candidates[: 4 * MOST_WORDS]:
+        added = candidate.name.casefold().split()
+        if any(_is_same_word(one, other) for one in added for other in words):
+            continue
+        if chosen and len(words) + len(added) > MOST_WORDS:
+            break
+        chosen.append(candidate)
+        words += added
+    return chosen
+
+
+def _is_same_word(one: str, other: str) -> bool:
+    """Tell whether two words are forms of one word, by their first letters."""
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    shorter = min(len(one), len(other))
+    return one == other or alike >= SAME_LETTERS or alike == shorter >= SHORTEST_STEM
 
 
 def name_components(
-    components: Sequence[str], found: Mapping[str, Sequence[Candidate]], naming_sources: Iterable[str]
+    components: Sequence[str],
+    found: Mapping[str, Sequence[Candidate]],
+    naming_sources: Iterable[str],
+    negative: Sequence[Candidate] = (),
 ) -> list[Row]:
     """Decide the name of each component, and tabulate the names for desc-ICA_names.tsv.
 
@@ -81,6 +116,8 @@ def name_components(
         Candidates of all components by source.
     naming_sources : iterable of str
         Sources that may give a name, in order of precedence. Other sources only give runners-up.
+    negative : sequence of Candidate
+        Candidates for the negative side of the components. They are listed, but give no name.
     """
     by_component: dict[str, dict[str, list[Candidate]]] = {
         label: {source: [] for source in found} for label in components
@@ -92,15 +129,18 @@ def name_components(
     rows = []
     for label, candidates_of in by_component.items():
         chosen, winner, mark = decide({source: candidates_of[source] for source in naming})
+        words = SEPARATOR.join(_as_word(candidate.name, LONGEST_WORD) for candidate in chosen)
         rows.append(
             {
                 "component": label,
-                "name": SEPARATOR.join(_as_word(candidate.name, LONGEST_WORD) for candidate in chosen),
+                "name": f"{UNNAMED} (closest: {words})" if mark else words or UNNAMED,
+                "words": words,
                 "mark": mark,
                 "source": winner,
                 "value": chosen[0].value if chosen else None,
                 "q": chosen[0].q if chosen else None,
                 "runners_up": SEPARATOR.join(_runners_up(candidates_of, chosen)),
+                "negative_side": _negative_side([one for one in negative if one.component == label]),
             }
         )
     return rows
@@ -127,19 +167,27 @@ def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequen
     return texts
 
 
+def _negative_side(candidates: Sequence[Candidate]) -> str:
+    """Describe the significant terms of the negative side: ``mode; default (r -0.31, q 0.002)``."""
+    found = _fitting([candidate for candidate in candidates if candidate.may_name and is_significant(candidate.q)])
+    words = SEPARATOR.join(_as_word(candidate.name, LONGEST_RUNNER_UP) for candidate in found)
+    return f"{words} (r {found[0].value:.2f}, q {found[0].q:.2g})" if found else ""
+
+
 def read_names(path: str) -> dict[str, Names]:
     """Read the names of the components from desc-ICA_names.tsv."""
     return {
-        row["component"]: Names(_split(row["name"]), row["mark"] or "", _split(row["runners_up"]))
+        row["component"]: Names(
+            row["name"] or "",
+            _split(row["words"]),
+            row["mark"] or "",
+            row["source"] or "",
+            _split(row["runners_up"]),
+            row["negative_side"] or "",
+        )
         for row in read_table(path)
     }
 
 
 def _split(cell: str | None) -> list[str]:
     return cell.split(SEPARATOR) if cell else []
-
-
-def write_names(words: Sequence[str], mark: str) -> str:
-    """Format words and mark for a text: ``motor, hand``, or ``n.s. (task, memory)``."""
-    listed = ", ".join(words)
-    return f"{mark} ({listed})" if mark else listed

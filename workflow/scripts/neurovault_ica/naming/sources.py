@@ -20,7 +20,7 @@ class Source(NamedTuple):
 
 # In order of precedence.
 SOURCES = (
+    Source("term maps", find_term_maps, table="map_terms", may_name=True),
     Source("terms", find_terms, table="terms", may_name=True),
-    Source("metadata", find_labels, table="enrichment"),
-    Source("term maps", find_term_maps, table="map_terms"),
+    Source("metadata", find_labels, table="enrichment", may_name=True),
 )

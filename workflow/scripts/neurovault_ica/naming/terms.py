@@ -15,6 +15,10 @@ from neurovault_ica.statistics.permuted_collections import Significance, associa
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from neurovault_ica.types import Array, Real, Row
 
+# Only this many terms with the largest weights may name a component. Terms further down can be significant, too, but
+# others describe the component better.
+NAMING_RANK = 10
+
 
 def find_terms(inputs: Inputs) -> Found:
     """Project the images' term weights onto the components, and test the association of terms and loadings.
@@ -40,7 +44,14 @@ def find_terms(inputs: Inputs) -> Found:
     )
     weights = project(T, inputs.term_loadings[rows], center=inputs.center_terms)
     table = rank_terms(weights, terms, inputs.components, count_carriers(~np.isnan(T), collections), significance)
-    return Found([Candidate(row["component"], row["term"], row["weight"], row["q"]) for row in table], table)
+    return Found(
+        [
+            Candidate(row["component"], row["term"], row["weight"], row["q"], row["rank"] <= NAMING_RANK)
+            for row in table
+            if row["weight"] > 0
+        ],
+        table,
+    )
 
 
 def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:

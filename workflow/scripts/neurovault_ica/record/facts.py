@@ -50,7 +50,7 @@ def run_facts(
         "labels_significant": sum(is_significant(row["q"]) for row in labels),
         # Components with a significant name, by the source of the name.
         "components_named": dict(
-            sorted(Counter(row["source"] for row in names if row["name"] and not row["mark"]).items())
+            sorted(Counter(row["source"] for row in names if row["source"] and not row["mark"]).items())
         ),
         "map_types": dict(
             sorted(Counter(_plain_word(known_type(row["map_type"]) or row["map_type"]) for row in images).items())

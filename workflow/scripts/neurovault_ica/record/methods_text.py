@@ -10,6 +10,7 @@ from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.record.bibliography import cite, reference_line
+from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
 from neurovault_ica.record.wording import WORKS, cited, listing, number
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
@@ -25,6 +26,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             _decomposition_paragraph(facts, decomposition, settings),
             *_stability_paragraph(facts, decomposition),
             threshold_paragraph(facts, settings),
+            *database_paragraph(settings, facts.get("built_term_maps", 0)),
             names_paragraph(facts, settings),
             *networks_paragraph(facts, settings),
             _reproducibility_paragraph(facts, open_archive(settings["archive"]).public_name),

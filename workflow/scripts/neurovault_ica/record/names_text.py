@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
+from neurovault_ica.naming.term_maps import LARGEST_P_CORRECTED, MIN_SURROGATES, NEAR_BEST_SHARE
+from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited, number
 from neurovault_ica.statistics.p_values import MOST_ROUNDS, SIGNIFICANT_Q
@@ -15,7 +17,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     """Describe how components got their names, and the evidence for them, in one to five paragraphs."""
     if not facts["images_with_terms"]:
         start = "**Names.** No image had term weights, so the components have no terms."
-        return start + _labels(facts, settings) + _maps(facts) + _decision(facts)
+        return start + _labels(facts, settings) + _maps(facts, settings) + _decision(facts)
     through = (
         "the images' loadings (the mixing matrix, whose columns are the interpretable patterns;"
         f" {cite(WORKS['haufe2014interpretation'])})"
@@ -34,7 +36,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
         f" not counted as zero. The weights were projected onto the components through {through}{centred}."
         f"{_evidence(facts, settings)}"
-        f"{_labels(facts, settings)}{_maps(facts)}{_decision(facts)}"
+        f"{_labels(facts, settings)}{_maps(facts, settings)}{_decision(facts)}"
     )
 
 
@@ -64,31 +66,51 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     )
 
 
-def _maps(facts: Mapping[str, Any]) -> str:
+def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe how term maps were compared; empty if there were none."""
     if not facts["term_maps"]:
         return ""
     found = ""
     if facts["term_map_pairs_tested"]:
+        n_surrogates = max(settings["project_terms"]["n_permutations"], MIN_SURROGATES)
         found = (
-            ". The correlations were tested one-sided against surrogates of the component: random maps with its"
-            f" autocorrelation, value distribution and left-right symmetry {cited('burt2020surrogates')}."
-            f" {facts['term_map_pairs_significant']:,} of {facts['term_map_pairs_tested']:,} pairs had q <"
-            f" {SIGNIFICANT_Q}"
+            f". The correlations were tested one-sided against {n_surrogates:,} surrogates of the component: random"
+            f" maps with its autocorrelation, value distribution and left-right symmetry {cited('burt2020surrogates')}."
+            " Small p values were extrapolated with a generalized Pareto distribution"
+            f" {cited('knijnenburg2009fewer')} and corrected over all components and maps for the false discovery rate"
+            f" {cited('benjamini1995fdr')}. {facts['term_map_pairs_significant']:,} of"
+            f" {facts['term_map_pairs_tested']:,} pairs had q < {SIGNIFICANT_Q}. The negative sides of the components"
+            " were compared with the same maps, and corrected separately"
         )
     n_maps = number(facts["term_maps"], "term map")
     return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{found}."
 
 
 def _decision(facts: Mapping[str, Any]) -> str:
-    """State how many components have a significant name, and from which source."""
+    """State the rule of the names, how many components have one, and from which source."""
+    by_map = (
+        "A component is named by the term map with the largest correlation among the significant ones"
+        f" (q < {SIGNIFICANT_Q}) whose correlation is at least {NEAR_BEST_SHARE:g} of the largest, if the component's"
+        f" best term is significant after correction for choosing among all terms (p ≤ {LARGEST_P_CORRECTED:g};"
+        " largest z of each surrogate). If there is none, it is named by"
+        if facts["term_maps"]
+        else "A component is named by"
+    )
+    agreeing = (
+        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
+    )
+    rule = (
+        f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
+        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference.{agreeing} The others"
+        " are unnamed, with the closest term in parentheses."
+    )
     if not facts["components_named"]:
-        return "\n\n**Decision.** No component has a significant name."
+        return f"{rule} No component has a significant name."
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
     components = number(facts["components"], "component")
-    return f"\n\n**Decision.** {named} of {components} {have} a significant name ({sources})."
+    return f"{rule} {named} of {components} {have} a significant name ({sources})."
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

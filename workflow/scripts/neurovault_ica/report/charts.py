@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurovault_ica.naming.names import write_names
 from neurovault_ica.report.text import format_number, percent, shorten
 from neurovault_ica.types import Row
 
@@ -87,7 +86,7 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 
 def describe_point(row: Mapping[str, Any]) -> str:
     """Describe a point for its tooltip and for screen readers."""
-    called = write_names([shorten(name, 60) for name in row["names"]], row["mark"])
+    called = shorten(row["name"], 120)
     said = [f"|r| {format_number(row['r_bootstraps'])}", percent(row["variance_explained"]), *row["warnings"]]
     return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
 

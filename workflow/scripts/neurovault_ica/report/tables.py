@@ -28,7 +28,9 @@ REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 # Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
     "missing_file": "no term file in the archive",
-    "not_asked": "not requested (neurosynth_url: null)",
+    "not_asked": "not requested (neurosynth_url or fetch_terms.source: null)",
+    "no_database": "the database of coordinates could not be fetched",
+    "unusable_image": "the image could not be read",
     "not_given": "no term file given",
     "malformed": "unreadable answer",
     "no_values": "empty answer",
@@ -88,9 +90,14 @@ def describe_components(
             **{key: thresholds[label][0][key] for key in ("threshold", "negative_threshold", "brightest")},
             "terms": scaled_terms(terms.get(label, [])),
             "n_significant_terms": count_significant(terms.get(label, [])),
-            "maps": map_terms.get(label, [])[:TERMS_SHOWN],
+            "maps": _shown(map_terms.get(label, []), "term", names[label].words, TERMS_SHOWN),
             "n_significant_maps": count_significant(map_terms.get(label, [])),
-            "labels": [entry for entry in enrichment.get(label, []) if entry["difference"] > 0][:LABELS_SHOWN],
+            "labels": _shown(
+                [entry for entry in enrichment.get(label, []) if entry["difference"] > 0],
+                "label",
+                names[label].words if names[label].source == "metadata" else [],
+                LABELS_SHOWN,
+            ),
             "n_significant_labels": count_significant(enrichment.get(label, [])),
             "images": images.get(label, []),
             "collections": collections.get(label, [])[:COLLECTIONS_SHOWN],
@@ -102,8 +109,8 @@ def describe_components(
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
         ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
-        component["names"], component["mark"] = names[label].words, names[label].mark
-        component["runners_up"] = names[label].runners_up
+        component |= names[label]._asdict()
+        component["said_terms"] = [term["term"] for term in ranked if is_significant(term["q"])][:SAID_SHOWN]
         component["said"] = significant_labels(enrichment.get(label, []))
         component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
         component["agreed"] = agreed_words(
@@ -114,6 +121,11 @@ def describe_components(
         component["text"] = searchable(component)
         described.append(component)
     return described
+
+
+def _shown(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
+    """Return the first rows, and any further rows that the name comes from."""
+    return [row for place, row in enumerate(rows) if place < most or row[column] in words]
 
 
 def histogram(loadings: Sequence[tuple[float, str]], collection_id: str | None) -> Row:
@@ -163,6 +175,7 @@ def searchable(component: Row) -> str:
     """Join the texts that the search covers: label, terms, metadata, regions of all peaks, studies, networks."""
     texts = [
         component["component"],
+        component["name"],
         *(term["term"] for term in component["terms"]),
         *(entry["label"] for entry in component["labels"]),
         *(row["term"] for row in component["mapped"]),

@@ -5,7 +5,7 @@ from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.decomposition.consensus import many_unconverged
-from neurovault_ica.naming.names import UNTESTED
+from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
@@ -30,6 +30,7 @@ def find_warnings(
     n_rejected: int,
     n_with_terms: int,
     recovery: Sequence[Row],
+    database: Sequence[Row] = (),
 ) -> list[str]:
     """List facts that a reader should know before using the results, as sentences."""
     found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
@@ -40,6 +41,16 @@ def find_warnings(
         )
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
+    if missing := [row["reason"] for row in database if row["status"] != "ok"]:
+        found.append(
+            f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so no maps of terms name"
+            " the components. To fetch it later, run snakemake --forcerun fetch_database."
+        )
+    elif not n_with_terms and not any(row.get("maps") for row in components):
+        found.append(
+            "There are no term weights and no maps of terms, so names come from metadata alone. Set"
+            " build_term_maps.database to neurosynth, or to a folder."
+        )
     if n_rejected > n_images:
         found.append(f"More images were rejected ({n_rejected}) than used ({n_images}); see the reasons below.")
     failed = [row for row in recovery if not row["passed"]]
@@ -92,8 +103,8 @@ def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
         )
     if any(row["mark"] == UNTESTED for row in components):
         found.append(
-            "The names were not tested (project_terms.n_permutations is 0, or there are too few collections). They may"
-            " be noise."
+            "Names were not tested (project_terms.n_permutations is 0, or there are too few collections), so components"
+            " are unnamed. The closest terms in parentheses may be noise."
         )
     return found
 
@@ -110,17 +121,19 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
 
 def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int) -> list[str]:
     found = []
-    if not n_with_terms and not any(row["names"] for row in components):
-        found.append("No image has term weights, so the components have no names.")
+    if not any(row["words"] for row in components):
+        found.append("There are neither term weights nor term maps nor labels, so the components have no names.")
     elif 0 < 2 * n_with_terms < n_images:
-        found.append(f"Only {n_with_terms} of {n_images} images have term weights: the names are based on these alone.")
+        found.append(f"Only {n_with_terms} of {n_images} images have term weights: the terms are based on these alone.")
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"No candidate name is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
-            f" {'The name' if len(nameless) == 1 else 'Their names'} may be noise."
+            f"Unnamed, because no candidate for the name is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
+            " The closest terms in parentheses may be noise."
         )
-    return found + [f"{_listing(labels)} have the same names." for labels in _same_names(components)]
+    return found + [
+        f"{_listing(labels)} have the same terms; their names add where they are." for labels in _same_names(components)
+    ]
 
 
 def flags_of(component: Row) -> list[str]:
@@ -130,9 +143,8 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether there is a name, but neither it nor any label or term map is significant."""
-    counts = [component[f"n_significant_{source}"] for source in ("terms", "labels", "maps")]
-    return bool(component["mark"]) and 0 in counts and not any(counts)
+    """Tell whether candidates for the name were tested, and none is significant."""
+    return bool(component["mark"] == NOT_SIGNIFICANT)
 
 
 def flags_in(component: Row) -> list[str]:
@@ -143,8 +155,8 @@ def flags_in(component: Row) -> list[str]:
 def _same_names(components: Sequence[Row]) -> list[list[str]]:
     labels: dict[tuple[str, ...], list[str]] = {}
     for row in components:
-        if row["names"]:
-            labels.setdefault(tuple(sorted(str(name) for name in row["names"])), []).append(row["component"])
+        if row["words"] and not row["mark"]:
+            labels.setdefault(tuple(word.casefold() for word in row["words"]), []).append(row["component"])
     return [group for group in labels.values() if len(group) > 1]
 
 

@@ -19,6 +19,11 @@ MOST_ROUNDS = 100
 BLOCK_DRAWS = 500
 # Permutations that give the same value may differ by rounding. A difference below this counts as equal.
 ROUNDING = 1e-9
+# Share of the null values that the tail is fitted to. In calibrations, p values of 0.01 to 0.0002 were on average right
+# to conservative with 5 %, and more conservative with 10 %.
+TAIL_SHARE = 0.05
+# Limits of the tail's shape. Below 0 the tail would end, and an observed value beyond its end would have p = 0.
+TAIL_SHAPES = (1e-6, 0.5)
 
 
 def is_significant(q: float | None) -> bool:
@@ -59,6 +64,40 @@ def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> 
         if not is_open.size:
             break
     return (1 + exceeding) / (1 + n_drawn)
+
+
+def tail_p(observed: Real, null: Real) -> Array:
+    """Compare each value with draws from its null distribution; extrapolate small p values from the upper tail.
+
+    If ten draws reach a value, its p is their share. Otherwise a generalized Pareto distribution is fitted to the
+    largest draws by the method of moments (Knijnenburg et al. 2009, doi:10.1093/bioinformatics/btp211). Its shape is
+    limited to exponential or longer tails, so that p is rather too large than too small.
+
+    Parameters
+    ----------
+    observed : array of shape (n_values,)
+    null : array of shape (n_draws, n_values)
+        At least 200 draws, so that ten values or more are in the tail.
+
+    Returns
+    -------
+    array of shape (n_values,)
+        One-sided p values, small for large values.
+    """
+    n_draws = len(null)
+    n_tail = max(2, int(TAIL_SHARE * n_draws))
+    exceeding = (null >= observed - ROUNDING).sum(axis=0)
+    largest = np.partition(null, n_draws - n_tail - 1, axis=0)[n_draws - n_tail - 1 :].astype(np.float64)
+    # The partition puts the largest value outside the tail first.
+    start, tail = largest[0], largest[1:] - largest[0]
+    mean, variance = tail.mean(axis=0), tail.var(axis=0, ddof=1)
+    ratio = np.divide(np.square(mean), variance, out=np.ones_like(mean), where=variance > 0)
+    shape = np.clip((1 - ratio) / 2, *TAIL_SHAPES)
+    scale = np.maximum(mean * (1 - shape), np.finfo(float).tiny)
+    beyond = np.maximum(observed - start, 0)
+    extrapolated = n_tail / n_draws * np.exp(-np.log1p(shape * beyond / scale) / shape)
+    counted = (1 + exceeding) / (1 + n_draws)
+    return np.where(exceeding < ENOUGH, np.minimum(extrapolated, counted), counted)
 
 
 def false_discovery_rate(p: Array) -> Array:

@@ -51,11 +51,7 @@ def null_correlations(
         Pearson's r.
     """
     x = standardize(references).astype(np.float32)
-    surrogates = Surrogates(values, lattice, rng, many=True)
-    r: list[Real] = []
-    while sum(map(len, r)) < n_maps:
-        r += [pair @ x.T for pair in surrogates.draw_pairs()]
-    return np.concatenate(r)[:n_maps]
+    return Surrogates(values, lattice, rng, many=True).draw(n_maps) @ x.T
 
 
 class Surrogates:
@@ -113,6 +109,13 @@ class Surrogates:
     def _flat(self, points: npt.NDArray[np.int_]) -> npt.NDArray[np.intp]:
         """Return the numbers of positions in the periodic box."""
         return np.ravel_multi_index(tuple(points.T), self.shape, mode="wrap")
+
+    def draw(self, n_maps: int) -> npt.NDArray[np.float32]:
+        """Draw surrogates as an array of shape (n_maps, n_points). Each has mean 0 and length 1."""
+        pairs: list[npt.NDArray[np.float32]] = []
+        while 2 * len(pairs) < n_maps:
+            pairs += self.draw_pairs()
+        return np.concatenate(pairs)[:n_maps]
 
     def draw_pair(self) -> npt.NDArray[np.float32]:
         """Draw two surrogates as an array of shape (2, n_points). Each has mean 0 and length 1."""

@@ -1,0 +1,32 @@
+"""The methods text names the database that the maps of terms come from, and its licence."""
+
+import pytest
+import yaml
+from conftest import ROOT
+from neurovault_ica.record.database_text import database_paragraph
+
+
+@pytest.mark.parametrize(
+    ("database", "words"),
+    [
+        (
+            "neurosynth",
+            "Neurosynth's database, version 7 (Yarkoni et al. 2011), which is made available under the Open",
+        ),
+        ("https://mirror.example/neurosynth", "Neurosynth's database, version 7 (Yarkoni et al. 2011)"),
+        ("my/folder", "782 terms from a database of coordinates of many studies. Talairach"),
+        ("demo", "782 terms from a simulated database of coordinates. Talairach"),
+    ],
+)
+def test_the_source_of_the_maps_is_named(database, words):
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["build_term_maps"]["database"] = database
+    (text,) = database_paragraph(settings, 782)
+    assert words in text
+    assert "(Lancaster et al. 2007)" in text
+    assert "(Wager et al. 2007)" in text
+    assert "fewer than 50 studies" in text
+    assert "weights of an image" not in text
+    settings["fetch_terms"]["source"] = "database"
+    assert "The term weights of an image are its correlations" in database_paragraph(settings, 782)[0]
+    assert database_paragraph(settings, 0) == []

@@ -1,0 +1,139 @@
+"""Find the files of a coordinate database in Neurosynth's format in a folder.
+
+Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# The part of a file name after the name of the database. Neurosynth: data-neurosynth_version-7_coordinates.tsv.gz and
+# data-neurosynth_version-7_vocab-LDA50_source-abstract_type-weight_features.npz. A user's own files may have nothing
+# before these parts.
+TABLE = re.compile(r"(?:.*_)?(coordinates|metadata)\.tsv(?:\.gz)?")
+OF_VOCABULARY = re.compile(r"(?:.*_)?vocab-([^_]+)_(?:.*_)?(features\.npz|vocabulary\.txt)")
+
+
+# Value of build_term_maps.database for the database that the workflow downloads. The address of a mirror can be given
+# instead.
+NEUROSYNTH = "neurosynth"
+DEMO = "demo"
+# Vocabularies of Neurosynth, and the kind of their weights.
+VOCABULARIES = {"terms": "tfidf", "LDA50": "weight", "LDA100": "weight", "LDA200": "weight", "LDA400": "weight"}
+
+
+class DatabaseFiles(NamedTuple):
+    """The files of a database for one vocabulary."""
+
+    coordinates: str  # one row for each reported peak: id of the study, x, y, z
+    metadata: str  # one row for each study: id, space
+    features: str  # sparse matrix of studies x terms
+    vocabulary: str  # one term per line
+
+
+# The files that the rule build_demo_archive writes.
+DEMO_FILES = DatabaseFiles(
+    "results/build_demo_archive/database/data-demo_version-1_coordinates.tsv.gz",
+    "results/build_demo_archive/database/data-demo_version-1_metadata.tsv.gz",
+    "results/build_demo_archive/database/data-demo_version-1_vocab-terms_source-abstract_type-tfidf_features.npz",
+    "results/build_demo_archive/database/data-demo_version-1_vocab-terms_vocabulary.txt",
+)
+
+
+def is_downloaded(database: str) -> bool:
+    """Return whether a database is Neurosynth's, from its own repository or from a mirror."""
+    return database == NEUROSYNTH or database.startswith(("http://", "https://"))
+
+
+def neurosynth_names(vocabulary: str) -> DatabaseFiles:
+    """Return the names of Neurosynth's files for a vocabulary."""
+    start = "data-neurosynth_version-7_"
+    of_vocabulary = f"{start}vocab-{vocabulary}_"
+    return DatabaseFiles(
+        f"{start}coordinates.tsv.gz",
+        f"{start}metadata.tsv.gz",
+        f"{of_vocabulary}source-abstract_type-{VOCABULARIES[vocabulary]}_features.npz",
+        f"{of_vocabulary}vocabulary.txt",
+    )
+
+
+def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
+    """Find the files of a database in a folder, for one vocabulary.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, a file is missing, or several files could be meant.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(
+            f"there is no folder {folder} (current folder: {Path.cwd()}); correct the path, or choose {NEUROSYNTH}"
+        )
+    names = [path.name for path in root.iterdir() if path.is_file() and not path.name.startswith(".")]
+    found = {
+        kind: _only(folder, kind, sorted(name for name in names if _kind_of(name, vocabulary) == kind), names)
+        for kind in DatabaseFiles._fields
+    }
+    return DatabaseFiles(**{kind: str(root / name) for kind, name in found.items()})
+
+
+def files_of(rows: Iterable[Mapping[str, Any]]) -> DatabaseFiles | None:
+    """Return the files in the table that fetch_database writes; None if one could not be fetched."""
+    found = {row["kind"]: row["file"] for row in rows if row["status"] == "ok"}
+    return DatabaseFiles(**found) if len(found) == len(DatabaseFiles._fields) else None
+
+
+def input_files(database: str | None, vocabulary: str) -> list[str]:
+    """List the user's own files of a database. Downloaded files and those of the demo are not listed."""
+    if database is None or database == DEMO or is_downloaded(database):
+        return []
+    return list(find_database(database, vocabulary))
+
+
+def explain_problem(database: str, vocabulary: str) -> str | None:
+    """Describe what is wrong with a database, or return None. No file is opened."""
+    if is_downloaded(database) and vocabulary not in VOCABULARIES:
+        return f"Neurosynth has no vocabulary {vocabulary}; choose one of {', '.join(VOCABULARIES)}"
+    if database == DEMO and vocabulary != "terms":
+        return f"the demo's database has no vocabulary {vocabulary}; set build_term_maps.vocabulary to terms"
+    try:
+        input_files(database, vocabulary)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _kind_of(name: str, vocabulary: str) -> str | None:
+    if table := TABLE.fullmatch(name):
+        return table[1]
+    if (named := OF_VOCABULARY.fullmatch(name)) and named[1] == vocabulary:
+        return named[2].partition(".")[0]
+    return None
+
+
+def _only(folder: str | Path, kind: str, found: list[str], names: Iterable[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{folder} has {len(found)} files of {kind}: {', '.join(found)}; keep the files of one database only"
+        )
+    if kind in ("coordinates", "metadata"):
+        raise ValueError(
+            f"{folder} has no file of {kind}; the file's name must end in {kind}.tsv.gz, as in"
+            f" data-neurosynth_version-7_{kind}.tsv.gz"
+        )
+    known = sorted(set(_vocabularies(names)))
+    advice = f"its vocabularies are: {', '.join(known)}" if known else "it has no vocabulary at all"
+    ending = {"features": "_features.npz", "vocabulary": "_vocabulary.txt"}[kind]
+    raise ValueError(
+        f"{folder} has no file of {kind} for build_term_maps.vocabulary, such as data_vocab-terms{ending}; {advice}"
+    )
+
+
+def _vocabularies(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if named := OF_VOCABULARY.fullmatch(name):
+            yield named[1]

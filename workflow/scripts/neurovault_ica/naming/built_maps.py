@@ -1,0 +1,110 @@
+"""Read and write the maps of terms that the rule build_term_maps makes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.spatialimages import SpatialImage
+
+from neurovault_ica.archive.database_files import DEMO, is_downloaded
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.types import Array
+
+# Distance between the voxels of term maps. The spheres of 10 mm are much larger. From 6 to 4 mm, the correlations of 20
+# real components with 41 topics change by 0.018 at most, and none of the best topics changes.
+SPACING_MM = 4.0
+
+
+class BuiltMaps(NamedTuple):
+    """Meta-analytic maps of terms."""
+
+    maps: npt.NDArray[np.float32]  # (n_terms, n_voxels), z of the association test
+    mask_img: nib.Nifti1Image  # 3-D; the columns are its voxels that are not zero, in C order
+    terms: list[str]
+
+
+class Grid(NamedTuple):
+    """Every n-th voxel of an analysis mask."""
+
+    points: npt.NDArray[np.bool_]  # (n_voxels_of_the_mask,), which of its voxels are kept, in C order
+    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), the mask on the coarse grid
+    affine: Array  # (4, 4), position in the coarse grid to mm
+
+
+def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> Grid:
+    """Take every n-th voxel of a mask along each axis, so that they are about 4 mm apart.
+
+    The voxels of the coarse grid are voxels of the mask, so maps need no resampling to be compared there.
+
+    Raises
+    ------
+    ValueError
+        If the mask contains no voxel of the coarse grid.
+    """
+    steps = np.maximum(1, np.rint(SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
+    every = tuple(slice(None, None, step) for step in steps)
+    chosen = np.zeros(mask.shape, dtype=bool)
+    chosen[every] = mask[every]
+    if not chosen.any():
+        raise ValueError(
+            f"the mask is too small for term maps: it contains no voxel of a grid of {SPACING_MM:g} mm; use a larger"
+            " mask, or set build_term_maps.database to null"
+        )
+    return Grid(chosen[mask], mask[every], affine @ np.diag([*steps, 1.0]))
+
+
+def read_built_maps(folder: str | Path) -> BuiltMaps:
+    """Read the maps that build_term_maps wrote to a folder.
+
+    The maps are memory-mapped. There may be none: then the database could not be fetched.
+    """
+    root = Path(folder)
+    return BuiltMaps(
+        np.load(root / "term_maps.npy", mmap_mode="r"),
+        cast(nib.Nifti1Image, nib.load(root / "mask.nii.gz")),
+        [row["term"] for row in read_table(root / "terms.tsv", described_as="build_term_maps/terms.tsv")],
+    )
+
+
+def write_mask(path: str, grid: Grid) -> None:
+    """Write the mask of the maps."""
+    with replacing(path) as temporary:
+        cast(SpatialImage, nib.Nifti1Image(grid.inside.astype(np.uint8), grid.affine)).to_filename(temporary)
+
+
+def write_array(path: str, maps: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32]) -> None:
+    """Write the array of the maps, terms x voxels."""
+    with replacing(path) as temporary:
+        np.save(temporary, np.asarray(maps, dtype=np.float32))
+
+
+def describe_maps(database: str, *, n_studies: int, n_terms: int) -> str:
+    """Write the note that accompanies the maps: what they are, where they come from, and under which licence."""
+    if database == DEMO:
+        origin = (
+            "The studies are simulated by the workflow, as are the demo's images. The maps say nothing about brains."
+        )
+    elif is_downloaded(database):
+        origin = (
+            "They are derived from Neurosynth's database, version 7 (github.com/neurosynth/neurosynth-data), which is"
+            " made\navailable under the Open Database License (ODbL) 1.0:"
+            " https://opendatacommons.org/licenses/odbl/1-0/. Whoever\npublishes the maps must name the database and"
+            " its licence. Cite Yarkoni et al. 2011, doi:10.1038/nmeth.1635."
+        )
+    else:
+        origin = (
+            f"They are derived from the database in {database}. Its licence applies. Neurosynth's database is made"
+            " available\nunder the Open Database License (ODbL) 1.0:"
+            " https://opendatacommons.org/licenses/odbl/1-0/."
+        )
+    return (
+        f"Meta-analytic maps of {n_terms} terms, computed from the coordinates of {n_studies} studies.\n\n"
+        "term_maps.npy  z of the association test, terms x voxels\n"
+        "mask.nii.gz    the voxels, in C order\n"
+        "terms.tsv      the terms, in the order of the rows\n\n"
+        f"{origin}\n"
+    )

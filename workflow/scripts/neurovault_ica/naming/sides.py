@@ -1,0 +1,105 @@
+"""Tell components of one name apart by the side or the part of the brain where they are."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurovault_ica.images.maps import Maps
+from neurovault_ica.types import Array, Row
+
+# A component lies where its values are largest: this share of the mask.
+PEAK_SHARE = 0.05
+# A component is on one side if at least this share of its largest values is there. The midline counts half for each.
+ONE_SIDED_SHARE = 0.75
+# Components are told apart along an axis of the brain only if their centres differ by this distance.
+MIN_DISTANCE_MM = 8.0
+# The ends of the axes: from the midline outwards, back to front, bottom to top.
+ENDS = (("medial", "lateral"), ("posterior", "anterior"), ("ventral", "dorsal"))
+
+
+def tell_apart(rows: Sequence[Row], maps: Maps) -> list[Row]:
+    """Add a side or a part of the brain to names that several components have.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Rows of desc-ICA_names.tsv, in the order of the maps. Components without a significant name keep theirs.
+    maps : Maps
+        The components, positive where their name applies.
+
+    Returns
+    -------
+    list of dict
+        The rows. Names that were equal are different: ``motor (left)`` and ``motor (right)``.
+    """
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        if row["source"] and not row["mark"]:
+            groups.setdefault(row["name"].casefold(), []).append(number)
+    named = [dict(row) for row in rows]
+    for numbers in groups.values():
+        if len(numbers) > 1:
+            for number, where in zip(numbers, describe_places([_voxels_of(maps, n) for n in numbers]), strict=True):
+                named[number]["name"] += f" ({where})"
+    return named
+
+
+def describe_places(voxels: Sequence[tuple[Array, Array]]) -> list[str]:
+    """Describe where maps are, relative to each other, in different words for each.
+
+    Parameters
+    ----------
+    voxels : sequence of (array of shape (n, 3), array of shape (n,))
+        For each map, the places of its largest values in mm, x from left to right, and the values.
+    """
+    sides = [_side_of(*one) for one in voxels]
+    if len(set(sides)) == len(sides):
+        return sides
+    centres = np.array([_centre_of(*one) for one in voxels])
+    # The axis along which the maps differ most, for those that share a side.
+    texts = list(sides)
+    for side, count in Counter(sides).items():
+        if count == 1:
+            continue
+        members = [number for number, one in enumerate(sides) if one == side]
+        spread = np.ptp(centres[members], axis=0)
+        axis = int(spread.argmax())
+        order = sorted(members, key=lambda number: centres[number][axis])
+        if count == 2 and spread[axis] >= MIN_DISTANCE_MM:
+            words = dict(zip(order, ENDS[axis], strict=True))
+        else:
+            words = {number: _peak_of(*voxels[number]) for number in members}
+        for number, word in words.items():
+            texts[number] = word if len(set(sides)) == 1 else f"{side}, {word}"
+    repeated = {text for text, count in Counter(texts).items() if count > 1}
+    # Two maps may have the same peak. Then only their numbers differ.
+    return [f"{text}, {texts[: n + 1].count(text)}" if text in repeated else text for n, text in enumerate(texts)]
+
+
+def _voxels_of(maps: Maps, number: int) -> tuple[Array, Array]:
+    """Return the places in mm and the values of a component's largest values."""
+    values = maps.values[number]
+    largest = np.sort(np.argsort(-values, kind="stable")[: max(1, int(PEAK_SHARE * len(values)))])
+    places = np.argwhere(maps.inside)[largest]
+    return places @ maps.affine[:3, :3].T + maps.affine[:3, 3], np.maximum(values[largest].astype(float), 0)
+
+
+def _side_of(places_mm: Array, values: Array) -> str:
+    total = values.sum() or 1.0
+    left = (values * (0.5 - 0.5 * np.sign(places_mm[:, 0]))).sum() / total
+    if left >= ONE_SIDED_SHARE:
+        return "left"
+    return "right" if left <= 1 - ONE_SIDED_SHARE else "both sides"
+
+
+def _centre_of(places_mm: Array, values: Array) -> Array:
+    """Return the centre of the values: distance from the midline, y and z in mm."""
+    folded = np.abs(places_mm) * [1, 0, 0] + places_mm * [0, 1, 1]
+    centre: Array = (folded * values[:, None]).sum(axis=0) / (values.sum() or 1.0)
+    return centre
+
+
+def _peak_of(places_mm: Array, values: Array) -> str:
+    x, y, z = places_mm[values.argmax()]
+    return f"peak {x:.0f} {y:.0f} {z:.0f} mm"

@@ -1,0 +1,45 @@
+"""Write the paragraph on the maps of terms of the methods section."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurovault_ica.archive.database_files import DEMO, is_downloaded
+from neurovault_ica.record.wording import cited, number
+
+
+def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
+    """Describe how maps of terms were computed from a database of coordinates; empty if there are none.
+
+    Parameters
+    ----------
+    settings : mapping
+        The configuration.
+    n_terms : int
+        Number of maps.
+    """
+    if not n_terms:
+        return []
+    section = settings["build_term_maps"]
+    database = section["database"]
+    if database == DEMO:
+        source = "a simulated database of coordinates"
+    elif is_downloaded(database):
+        source = (
+            f"the coordinates in Neurosynth's database, version 7 {cited('yarkoni2011neurosynth')}, which is made"
+            " available under the Open Database License"
+        )
+    else:
+        source = "a database of coordinates of many studies"
+    decoded = (
+        " The term weights of an image are its correlations with these maps."
+        if settings["fetch_terms"]["source"] == "database"
+        else ""
+    )
+    return [
+        f"**Maps of terms.** We computed meta-analytic maps of {number(n_terms, 'term')} from {source}. Talairach"
+        f" coordinates were brought to MNI space {cited('lancaster2007icbm2tal')}. A study activates the voxels within"
+        f" 10 mm of its peaks {cited('wager2007mkda')}. For each term and voxel, a chi-squared test with one degree of"
+        " freedom compared the studies that use the term with all others. The map is the signed square root of"
+        f" chi-squared. Terms of fewer than {section['min_studies']} studies had no map, nor had terms that name"
+        f" neither a mental function nor a place in the brain.{decoded}"
+    ]
