@@ -46,6 +46,7 @@ class NeuroVault(CachedArchive):
 
     def contradictions(self) -> Iterator[str]:
         """Report an address of a page or of the API, where the address of the server is needed."""
+        yield from super().contradictions()
         for key in ("url", "neurosynth_url"):
             url = self.settings[key] or ""
             extra = PAGE.search(url)
