@@ -48,6 +48,7 @@ def run():
     for number, done in ((2, 1), (1, 2)):
         logger.info(f"Finished jobid: {number}", extra={"event": LogEvent.JOB_FINISHED, "job_id": number})
         logger.info(None, extra={"event": LogEvent.PROGRESS, "done": done, "total": 4})
+    logger.info(None, extra={"event": LogEvent.PROGRESS, "done": 4, "total": 4})
     logger.error("run_ica failed")
 
 
@@ -58,6 +59,7 @@ def test_a_stage_has_a_line_when_it_begins_and_when_it_ends(terminal):
         "CLOCK mask_images (batch 3) begins",
         "CLOCK mask_images (batch 3) finished after 0 s, 1 of 4 steps (25%) done",
         "CLOCK run_ica finished after 0 s, 2 of 4 steps (50%) done",
+        "CLOCK 4 of 4 steps (100%) done",
         "run_ica failed",
     ]
 

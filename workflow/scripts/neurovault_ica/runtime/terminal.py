@@ -83,7 +83,7 @@ class StageLines(logging.Formatter):
             return f"{clock} {_name_of(vars(record))} begins"
         if event == LogEvent.PROGRESS:
             ended, self._ended = self._ended, []
-            return ", ".join([f"{clock} {'; '.join(ended)}".rstrip(), self._original.format(record)])
+            return f"{clock} {', '.join([*ended, self._original.format(record)])}"
         return self._original.format(record)
 
 
