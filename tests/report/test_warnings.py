@@ -84,6 +84,12 @@ def test_a_database_that_could_not_be_fetched_is_a_warning():
     assert "--forcerun fetch_database" in found
 
 
+def test_names_from_metadata_alone_are_a_warning():
+    (found,) = warnings_of([SOUND], n_with_terms=0)
+    assert "names come from metadata alone. Set build_term_maps.database to neurosynth" in found
+    assert warnings_of([SOUND | {"maps": [{"term": "pain"}]}], n_with_terms=0) == []
+
+
 def test_a_failed_demo_check_is_a_warning():
     found = warnings_of([SOUND], recovery=[{"passed": True}, {"passed": False}])
     assert found == ["Demo check: 1 of 2 checks failed; see the table below."]

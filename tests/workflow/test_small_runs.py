@@ -7,6 +7,8 @@ from importlib.util import find_spec
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
+from neurovault_ica.naming.built_maps import read_built_maps
 from neurovault_ica.runtime.tables import read_table
 from workflow_runs import copy_project, digest, rules_run, small_config, snakemake, write_config
 
@@ -82,6 +84,34 @@ def test_a_typo_stops_the_run_before_any_job(tmp_path):
     text = refused(folder, "--configfile", overlay)
     assert "run_ica.n_component: unknown key; did you mean n_components?" in text
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("database", "target", "note"),
+    [
+        ("demo", "results/build_mask/mask.nii.gz", "build_term_maps.database is demo, which is only for simulated"),
+        ("http://127.0.0.1:9/mirror", "results/build_term_maps/terms.tsv", "database could not be fetched (no_conn"),
+        (None, "results/build_mask/mask.nii.gz", None),
+    ],
+)
+def test_a_run_without_maps_of_terms_says_so_at_its_end(tmp_path, small_archive, database, target, note):
+    folder = copy_project(tmp_path / "run")
+    overlay = small_config(
+        folder, small_archive, build_term_maps={"database": database}, download_images={"attempts": 1}
+    )
+    # The last words of a complete run follow if there is a report.
+    (folder / "results/render_report").mkdir(parents=True)
+    (folder / "results/render_report/report.html").touch()
+    source = yaml.safe_load((folder / overlay).read_text())["archive"] | {"source": "neurovault"}
+    online = write_config(folder, "online.yaml", archive=source)
+    done = snakemake(folder, target, "--configfile", overlay, online)
+    end = done.stdout[: done.stdout.index("Report: ")].splitlines()[-1]
+    assert end.startswith("No maps of terms: ") == (note is not None)
+    assert note is None or note in end
+    if database == "http://127.0.0.1:9/mirror":
+        built = read_built_maps(folder / "results/build_term_maps")
+        assert built.maps.shape == (0, np.count_nonzero(built.mask_img.dataobj))
+        assert built.terms == []
 
 
 def test_an_empty_filter_in_an_overlay_removes_the_default(tmp_path, small_archive):

@@ -45,6 +45,11 @@ def find_warnings(
             f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so no maps of terms name"
             " the components. To fetch it later, run snakemake --forcerun fetch_database."
         )
+    elif not n_with_terms and not any(row.get("maps") for row in components):
+        found.append(
+            "There are no term weights and no maps of terms, so names come from metadata alone. Set"
+            " build_term_maps.database to neurosynth, or to a folder."
+        )
     if n_rejected > n_images:
         found.append(f"More images were rejected ({n_rejected}) than used ({n_images}); see the reasons below.")
     failed = [row for row in recovery if not row["passed"]]
