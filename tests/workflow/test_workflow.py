@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import match_networks
+import pytest
 from conftest import ROOT
 from neurovault_ica.runtime.tables import read_table
 from workflow_runs import digest, rules_run, snakemake, write_config
@@ -19,6 +20,13 @@ def test_demo_networks_are_found_and_named(demo):
     assert len(rows) == 12
     assert min(row["abs_r"] for row in rows) >= 0.9
     assert sum(row["abs_r"] for row in rows) / 12 >= 0.95
+    assert all(row["passed"] for row in rows), rows
+
+
+@pytest.mark.parametrize("kind", ["name", "term map"])
+def test_demo_networks_are_named_by_their_own_terms(demo, kind):
+    rows = [row for row in read_table(demo / "results/check_demo/recovery.tsv") if row["kind"] == kind]
+    assert len(rows) == 12
     assert all(row["passed"] for row in rows), rows
 
 
