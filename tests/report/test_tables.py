@@ -13,6 +13,7 @@ from neurovault_ica.report.tables import (
     funnel,
     histogram,
     scaled_terms,
+    shown_rows,
     significant_labels,
 )
 
@@ -99,3 +100,9 @@ def test_every_reason_of_the_workflow_is_explained():
 def test_words_of_two_sources_are_listed_as_agreed():
     assert agreed_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
     assert agreed_words(["pain", "pain"], [], []) == []
+
+
+def test_the_words_of_a_name_are_shown_wherever_they_rank():
+    rows = [{"label": label} for label in "abcdef"]
+    assert [row["label"] for row in shown_rows(rows, "label", ["e", "b"], 3)] == ["a", "b", "c", "e"]
+    assert shown_rows(rows, "label", [], 2) == rows[:2]

@@ -90,9 +90,9 @@ def describe_components(
             **{key: thresholds[label][0][key] for key in ("threshold", "negative_threshold", "brightest")},
             "terms": scaled_terms(terms.get(label, [])),
             "n_significant_terms": count_significant(terms.get(label, [])),
-            "maps": _shown(map_terms.get(label, []), "term", names[label].words, TERMS_SHOWN),
+            "maps": shown_rows(map_terms.get(label, []), "term", names[label].words, TERMS_SHOWN),
             "n_significant_maps": count_significant(map_terms.get(label, [])),
-            "labels": _shown(
+            "labels": shown_rows(
                 [entry for entry in enrichment.get(label, []) if entry["difference"] > 0],
                 "label",
                 names[label].words if names[label].source == "metadata" else [],
@@ -123,8 +123,19 @@ def describe_components(
     return described
 
 
-def _shown(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
-    """Return the first rows, and any further rows that the name comes from."""
+def shown_rows(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
+    """Return the first `most` rows, and those further down that the name comes from.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Candidates of one source, strongest first.
+    column : str
+        The column with the candidate's name.
+    words : sequence of str
+        The words of the component's name.
+    most : int
+    """
     return [row for place, row in enumerate(rows) if place < most or row[column] in words]
 
 
