@@ -82,7 +82,7 @@ def test_a_database_that_could_not_be_fetched_is_a_warning():
     database[2] |= {"status": "failed", "reason": "no_connection"}
     (found,) = warnings_of([SOUND], database=database)
     assert "database could not be fetched (no_connection)" in found
-    assert "--forcerun fetch_database" in found
+    assert "snakemake --cores 2 update" in found
 
 
 def test_names_from_metadata_alone_are_a_warning():

@@ -91,7 +91,7 @@ def database_notes():
         return []
     return [
         f"No maps of terms: Neurosynth's database could not be fetched ({', '.join(missing)}). Names come from metadata."
-        " To fetch it later, run snakemake --forcerun fetch_database."
+        f" To fetch it later: {CALL.for_target('update')}"
     ]
 
 

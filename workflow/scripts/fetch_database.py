@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.neurosynth_database import get_database
+from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import write_table
 
@@ -22,10 +23,11 @@ def main(
         reasons = ", ".join(sorted({row["reason"] for row in missing}))
         logging.warning(
             "%d of %d files of Neurosynth's database could not be fetched (%s): no maps of terms name the components."
-            " To fetch them later, run snakemake --forcerun fetch_database",
+            " To fetch them later: %s",
             len(missing),
             len(rows),
             reasons,
+            command_for("update", results=Path(files).parents[1]),
         )
     else:
         logging.info("%d of %d files of Neurosynth's database in %s", len(rows), len(rows), folder)

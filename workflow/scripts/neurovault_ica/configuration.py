@@ -46,6 +46,7 @@ PATHS = (
     ("fetch_metadata", "collection_filter"),
     ("fetch_metadata", "image_filter"),
     ("mask_images", "mask"),
+    ("build_term_maps", "database"),
     ("project_terms", "term_maps"),
     ("match_networks", "reference"),
     ("plot_components", "atlas"),

@@ -44,7 +44,7 @@ def find_warnings(
     if missing := [row["reason"] for row in database if row["status"] != "ok"]:
         found.append(
             f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so no maps of terms name"
-            " the components. To fetch it later, run snakemake --forcerun fetch_database."
+            " the components. To fetch it later, run `snakemake --cores 2 update`, with the same --configfile."
         )
     elif not n_with_terms and not any(row.get("maps") for row in components):
         found.append(
