@@ -30,6 +30,14 @@ def test_overview_writes_names_that_may_be_chance_in_grey():
     assert colours["unnamed (closest: task)"] == FAINT
 
 
+def test_overview_writes_long_names_smaller_rather_than_cutting_them():
+    name = "mpfc; social cognition (both sides, posterior)"
+    sheet = draw_overview([np.zeros((40, 120, 4), np.uint8)] * 2, [f"ICA_00  {name}", "ICA_01  " + "y" * 60])
+    sizes = {text.get_text(): text.get_fontsize() for text in sheet.axes.texts}
+    assert 6.5 < sizes[name] < 9
+    assert sizes["y" * 51 + "…"] == 6.5
+
+
 def test_a_thumbnail_is_read_as_it_was_written(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 120, 4), dtype=np.uint8)
     save_thumbnail(str(tmp_path / "ICA_00_thumbnail.png"), pixels)
