@@ -87,3 +87,23 @@ def test_only_own_maps_are_in_no_public_archive():
     assert {name: opened(name).public_name for name in ARCHIVES} == {
         "demo": "NeuroVault", "neurovault": "NeuroVault", "offline": "NeuroVault", "table": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "extra", "server"),
+    [
+        ("http://host/api", "/api", "http://host"),
+        ("https://neurovault.org/api/collections/", "/api/collections/", "https://neurovault.org"),
+        ("https://neurovault.org/collections/1952/", "/collections/1952/", "https://neurovault.org"),
+        ("http://host:8000/vault/api/", "/api/", "http://host:8000/vault"),
+    ],
+)
+@pytest.mark.parametrize("key", ["url", "neurosynth_url"])
+def test_an_address_of_the_api_is_not_the_address_of_the_server(key, url, extra, server):
+    lines = list(find_contradictions(SETTINGS | {"source": "neurovault", key: url}))
+    assert lines == [f"archive.{key}: {extra} is too much in {url}; give only the server, {server}"]
+
+
+@pytest.mark.parametrize("url", ["https://api.org", "https://neurovault.org/", "http://host/vault", "http://images"])
+def test_addresses_of_servers_are_accepted(url):
+    assert list(find_contradictions(SETTINGS | {"source": "neurovault", "url": url})) == []

@@ -1,5 +1,6 @@
 """Images are found in the cache or downloaded, and checked. Too many failures stop the run."""
 
+import errno
 import gzip
 import hashlib
 import threading
@@ -7,6 +8,7 @@ import time
 import tracemalloc
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -426,3 +428,60 @@ def test_no_image_is_downloaded_twice_whatever_its_date(serve, date):
     run.select()
     assert run.download() == rows
     assert server.count("/media/") == 1
+
+
+def test_a_damaged_file_of_the_right_size_is_found_in_the_cache(serve):
+    server, run = serve(Archive.small({1: 2}))
+    rows = run.download()
+    path = run.data_dir / rows[0]["file"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    assert check_file(path, expected_bytes=len(whole))["reason"] == "damaged_file"
+    assert run.download() == rows
+    assert path.read_bytes() == whole
+    assert server.count("map_101") == 2
+
+
+def test_the_log_says_how_much_is_still_to_be_downloaded(serve, caplog):
+    caplog.set_level("INFO")
+    _, run = serve(Archive.small({1: 4}, content=bytes(1_000_000)), batches=2)
+    run.archive["url"] = "http://127.0.0.1:9"
+    run.download()
+    line = next(line for line in caplog.messages if line.startswith("to download"))
+    assert line.startswith(
+        "to download from http://127.0.0.1:9: 2 files, 2.0 MB; with all other batches 4 files, 4.0 MB; "
+    )
+
+
+def test_only_files_that_are_not_in_the_cache_are_announced(serve, caplog):
+    caplog.set_level("INFO")
+    _, run = serve(Archive.small({1: 5}))
+    rows = run.download()
+    caplog.clear()
+    run.download()
+    assert not [line for line in caplog.messages if line.startswith("to download")]
+    (run.data_dir / rows[3]["file"]).unlink()
+    run.download()
+    assert ": 1 files, 0.0 MB; " in next(line for line in caplog.messages if line.startswith("to download"))
+
+
+def test_a_disk_that_is_too_small_stops_the_run_before_the_first_download(serve, monkeypatch):
+    server, run = serve(Archive.small({1: 5}), batches=2)
+    total = sum(len(content) for content in server.archive.files.values())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=total - 1))
+    with pytest.raises(RuntimeError, match=r"the disk of .*/data has 0.0 MB free, but 5 files, 0.0 MB are still"):
+        run.download()
+    assert server.count("/media/") == 0
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=total))
+    assert damaged(run.download()) == {}
+
+
+def test_a_full_disk_is_named_by_the_file_that_did_not_fit(serve, monkeypatch):
+    def save(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("neurovault_ica.net.client.Client.save", save)
+    _, run = serve(Archive.small({1: 1}))
+    with pytest.raises(OSError, match="No space left on device") as stopped:
+        run.download()
+    assert stopped.value.filename == str(run.data_dir / "neurovault/collection_1/image_101.nii.gz")

@@ -204,8 +204,12 @@ def test_an_unreadable_record_does_not_affect_other_records(tmp_path, caplog):
     assert ids(images) == [201, 202, *(number for number in range(1001, 1131) if number != 1017)]
     unreadable = [(row["level"], row["dropped"]) for row in selection if row["criterion"] == "readable metadata"]
     assert unreadable == [("collection", 1), ("image", 1)]
-    start = "/api/collections/10/images/: the record at offset "
-    assert sum(line.startswith(start) for line in caplog.messages) == 1
+    lost = {line for line in caplog.messages if line.startswith("metadata that cannot be read")}
+    assert lost == {
+        "metadata that cannot be read: collection, listed after collection 2: the server cannot show it",
+        "metadata that cannot be read: image of collection 10 (Study 10), listed after image 1016 and before image"
+        " 1018: the server cannot show it",
+    }
 
 
 def test_a_large_unreadable_collection_is_skipped_and_the_rest_is_read(tmp_path):
@@ -266,8 +270,9 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
         _, images, selection = Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
         assert ids(images) == [101, 102, 301]
         assert len(server.asked) < 30
-    assert [row["dropped"] for row in selection if row["criterion"] == "readable metadata"] == [0, 1]
+    assert [row["dropped"] for row in selection if row["criterion"] == "readable metadata"] == [0, 2]
     assert "/api/collections/2/images/: " in caplog.text
+    assert "images of collection 2 (Study 2): the server cannot list them (2 times)" in caplog.text
 
 
 @pytest.mark.parametrize("fault", ["502", "html", "silence", "refuse", "404"])

@@ -2,7 +2,7 @@
 
 import pytest
 from fetching import NETWORK
-from neurovault_ica.archive.server import get_collection, get_image, list_collections, list_images
+from neurovault_ica.archive.server import Gap, get_collection, get_image, list_collections, list_images
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import connect
 from neurovault_server import Archive, Faults, Server
@@ -90,6 +90,7 @@ def test_single_records_are_found_or_none(ask):
     assert ask(archive, get_collection, 1)[0]["name"] == "Study 1"
     assert ask(archive, get_image, 7)[0] is None
     assert ask(archive, get_image, 101, poisoned_images={101})[0] is None
+    assert ask(archive, get_image, 101, misbehave=[("/api/images/", "504")])[0] is None
     with pytest.raises(FetchError, match="status 502"):
         ask(archive, get_image, 101, misbehave=[("/api/images/", "502")])
 
@@ -122,11 +123,49 @@ def test_a_list_with_only_unreadable_records_is_counted(ask):
     assert (ids(listing), listing.unreadable, listing.missing) == ([], 75, 0)
 
 
-@pytest.mark.parametrize("how", ["500", "502", "504", "silence", "deep", "digits", "form", "html"])
+@pytest.mark.parametrize("how", ["500", "502", "504", "silence", "deep", "digits", "form", "html", "refuse"])
 def test_a_page_that_fails_in_any_way_is_halved(ask, how):
     listing, _ = ask(Archive.small({1: 9}), list_images, 1, poisoned_images={103}, how_poisoned=how)
     assert ids(listing) == [101, 102, *range(104, 110)]
-    assert (listing.unreadable, listing.missing) == (1, 0)
+    assert (listing.unreadable, listing.missing, listing.gaps) == (1, 0, [Gap(102, 104, 1)])
+
+
+@pytest.mark.parametrize("how", ["500", "504", "silence"])
+@pytest.mark.parametrize(
+    "passing", [["502", "502"], ["429", "429"], ["refuse", "html"], ["503", "500"], ["500", "502"]]
+)
+def test_two_passing_errors_beside_an_unreadable_record_lose_nothing(how, passing):
+    network = NETWORK | {"timeout_s": 0.2 if how == "silence" else 1}
+    archive = Archive.small({1: 9})
+    faults = Faults(poisoned_images={103}, how_poisoned=how)
+    with Server(archive, faults=faults) as server, connect(server.url, network, probe="/api/") as client:
+        server.misbehave("/images/?limit=1&offset=3", *passing)
+        server.misbehave("/images/?limit=4&offset=5", *passing)
+        # The length of the list is requested before the page is halved.
+        server.misbehave("/images/?limit=1&offset=10000000", *passing)
+        listing = list_images(client, 1)
+    assert ids(listing) == [101, 102, *range(104, 110)]
+    assert listing.gaps == [Gap(102, 104, 1)]
+
+
+@pytest.mark.parametrize("passing", [["502", "502"], ["429", "429"], ["refuse", "refuse"]])
+def test_passing_errors_while_the_list_of_collections_is_halved_do_not_stop_the_run(passing):
+    archive = Archive.small(dict.fromkeys(range(1, 10), 0))
+    faults = Faults(poisoned_collections={5})
+    with Server(archive, faults=faults) as server, connect(server.url, NETWORK, probe="/api/") as client:
+        server.misbehave("/api/collections/?limit=5&offset=0", *passing)
+        server.misbehave("/api/collections/?limit=1&offset=3", *passing)
+        listing = list_collections(client)
+    assert ids(listing) == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert listing.gaps == [Gap(4, 6, 1)]
+
+
+def test_gaps_are_named_across_pages_and_at_both_ends(ask):
+    archive = Archive.small({1: 205})
+    poisoned = {101, 102, 200, 201, 305}
+    listing, _ = ask(archive, list_images, 1, poisoned_images=poisoned)
+    assert ids(listing) == [number for number in range(101, 306) if number not in poisoned]
+    assert listing.gaps == [Gap(None, 103, 2), Gap(199, 202, 2), Gap(304, None, 1)]
 
 
 @pytest.mark.parametrize("wrong_count", [0, 10**12])

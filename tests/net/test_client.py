@@ -188,3 +188,18 @@ def test_no_password_of_netrc_is_sent(tmp_path, monkeypatch):
         run.select()
         run.download()
         assert not any("Authorization" in headers for headers in server.headers)
+
+
+def test_the_probe_beside_all_connections_does_not_overflow_the_pool(caplog):
+    """urllib3 warns on the screen if there are more connections than it keeps."""
+    with (
+        Server(Archive.small({1: 1}), faults=Faults(latency_s=0.1)) as server,
+        connect(server.url, NETWORK | {"connections": 2}, probe="/api/") as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [pool.submit(client.get_json, "/api/collections/1/", check=lambda _: True) for _ in range(4)]
+        probes = [pool.submit(client.is_alive) for _ in range(4)]
+        assert all(probe.result() for probe in probes)
+        assert all(one.result()["id"] == 1 for one in asked)
+        assert server.most_at_once <= 3
+    assert "pool is full" not in caplog.text

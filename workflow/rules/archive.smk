@@ -2,9 +2,12 @@
 
 Reads: the archive of config.yaml (a server, a cache, a table of own maps, or the simulated demo), and the lock.
 Writes: results/build_demo_archive (demo only), results/fetch_metadata (collections, images, and how many each criterion
-dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv. Downloaded images
-go to the cache.
+dropped), results/download_images/status-{batch}.tsv, results/fetch_terms/{terms,status}-{batch}.tsv, results/look_again
+(only on request). Downloaded images go to the cache.
 """
+
+if IS_MAIN and workflow.is_main_process and ARCHIVE.asks_server and not LOCK:
+    print(*last_look(), sep="\n", end="", file=sys.stderr)
 
 
 rule build_demo_archive:
@@ -123,3 +126,48 @@ rule fetch_terms:
         batch=lambda wildcards: int(wildcards.batch),
     script:
         "../scripts/fetch_terms.py"
+
+
+checkpoint look_again:
+    """Look at the archive again. Not part of `all`: run `snakemake --cores 2 update`.
+
+    Tables that stay the same are kept. After this checkpoint, Snakemake decides which rules run again.
+    """
+    input:
+        code_of("look_again"),
+        collections=rules.fetch_metadata.output.collections,
+        images=rules.fetch_metadata.output.images,
+        selection=rules.fetch_metadata.output.selection,
+        lock=LOCK,
+    output:
+        looked="results/look_again/looked.json",
+    log:
+        "logs/look_again.log",
+    benchmark:
+        "benchmarks/look_again.tsv"
+    retries: 0  # the client itself waits for a server that is down; other failures are final
+    localrule: True  # compute nodes of a cluster often have no internet
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(240),
+        neurovault=int(ARCHIVE.asks_server),
+        neurosynth=int(ARCHIVE.asks_server),
+    params:
+        **config["fetch_metadata"],
+        archive=archive_without("on_changed"),
+        batches=len(BATCHES),
+        downloads=expand(rules.download_images.output.status, batch=BATCHES),
+        terms=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        # A changed parameter runs the rule again, so each request does.
+        requested=lambda wildcards: STARTED if is_requested("update") else None,
+    script:
+        "../scripts/look_again.py"
+
+
+rule update:
+    """Look at the archive again, and rerun what depends on new or changed answers."""
+    input:
+        lambda wildcards: checkpoints.look_again.get() and rules.all.input,

@@ -69,6 +69,21 @@ def page_figures(*figure_rules):
     return dict(named)
 
 
+def is_requested(target):
+    """Return whether a rule is a target of this run. Another workflow may import it with a prefix."""
+    return any(str(name).endswith(target) for name in workflow.dag_settings.targets)
+
+
+def last_look():
+    """Say when the archive was last read; nothing if it has not been read, or if this run will read it."""
+    files = ["results/fetch_metadata/selection.tsv", "results/look_again/looked.json"]
+    times = [os.path.getmtime(file) for file in files if os.path.exists(file)]
+    if times and "update" not in sys.argv:
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))
+        yield f"{ARCHIVE.label} was last read on {date}. To look for new and changed images: snakemake --cores 2 update"
+        yield ""
+
+
 def loaded_modules():
     """List the loaded modules of any package with the name of ours."""
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]

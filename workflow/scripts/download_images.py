@@ -45,6 +45,7 @@ def main(
                 return list(rows)
             return list(stop_at_failures(rows, selected=len(selection), max_failed_fraction=max_failed_fraction))
 
+    opened.announce_downloads(selection, batch, locked)
     rows = get([image for image in selection if image["batch"] == batch])
     changed = take_changed(rows)
     if lock and changed and archive["on_changed"] == "stop":

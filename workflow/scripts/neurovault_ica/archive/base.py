@@ -161,6 +161,24 @@ class Archive(ABC):
     def file_of(self, image: Row) -> str:
         """Return the path of an image, relative to `data_dir`. `image` is its row in images.tsv."""
 
+    def announce_downloads(self, images: Sequence[Row], batch: int, locked: Mapping[Any, Row]) -> None:
+        """Log how much is still to be downloaded, and stop if the disk is too small for it.
+
+        Parameters
+        ----------
+        images : sequence of mappings
+            Rows of images.tsv, of all batches.
+        batch : int
+        locked : mapping
+            Rows of the lock by image; empty without a lock.
+
+        Raises
+        ------
+        RuntimeError
+            If the disk is too small.
+        """
+        del images, batch, locked
+
     @contextmanager
     def get_images(
         self,

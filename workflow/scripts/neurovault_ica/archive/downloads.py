@@ -4,7 +4,8 @@ import gzip
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from neurovault_ica.archive.cache import (
     image_files,
     read_modify_date,
     read_record,
+    to_number,
     write_collection,
     write_image,
 )
+from neurovault_ica.archive.cache_lock import CacheLock
 from neurovault_ica.archive.image_status import check_file, failed, status_row
 from neurovault_ica.archive.server import PROBE
 from neurovault_ica.images.nifti import find_fault, is_packed
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client, connect
-from neurovault_ica.runtime.files import replacing, temporary_path
+from neurovault_ica.runtime.files import naming_full_disk, replacing, temporary_path
 from neurovault_ica.runtime.log import Meter
 from neurovault_ica.runtime.tables import to_text
 from neurovault_ica.types import Record, Row
@@ -65,8 +68,11 @@ def download_images(
     """
     meter = Meter(len(wanted), unit="image")
     _write_collections(data_dir, wanted)
-    with connect(url, network, probe=PROBE) as client:
-        get = _getter(client, data_dir, locked, meter, refresh=refresh)
+    with (
+        closing(CacheLock(Path(data_dir) / "neurovault", "images")) as lock,
+        connect(url, network, probe=PROBE) as client,
+    ):
+        get = _getter(client, data_dir, locked, lock, meter, refresh=refresh)
         try:
             yield client.map_in_order(get, wanted, ahead=len(wanted) + 1)
         except FetchError as error:
@@ -77,7 +83,7 @@ def download_images(
 
 
 def _getter(
-    client: Client, data_dir: str, locked: Mapping[Any, Row], meter: Meter, *, refresh: bool
+    client: Client, data_dir: str, locked: Mapping[Any, Row], lock: CacheLock, meter: Meter, *, refresh: bool
 ) -> Callable[[Row], Row]:
     """Make the function that gets one image: from the cache if an intact file is there, otherwise from the server."""
 
@@ -87,8 +93,10 @@ def _getter(
         if expected is not None and expected["status"] == "failed":
             row = status_row(image, failed(expected["reason"], expected["bytes"]), expected["path"], expected)
         else:
-            cached = None if refresh else _find_cached(image, data_dir, expected)
-            row = cached or _fetch(client, image, data_dir, expected, meter)
+            with lock.held(to_number(image["image_id"])) as has_waited:
+                # After a wait, the other run has just downloaded it.
+                cached = None if refresh and not has_waited else _find_cached(image, data_dir, expected)
+                row = cached or _fetch(client, image, data_dir, expected, meter)
         meter.add(failed=row["status"] == "failed", cached=cached is not None)
         return row
 
@@ -133,24 +141,19 @@ def _download(client: Client, image: Row, data_dir: str, meter: Meter) -> tuple[
     """Download one image under a temporary name, check it, and rename it."""
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
 
-    def check(path: Path) -> str | None:
-        return find_fault(path, whole=not image["file_size"])
-
     temporary = temporary_path(packed)
-    try:
+    with naming_full_disk(packed, temporary):
         saved = client.save(
             image["file"],
             temporary,
             expected_bytes=image["file_size"],
-            check=check,
+            check=partial(find_fault, whole=True),
             count=lambda n_bytes: meter.add(0, n_bytes=n_bytes),
         )
         packs = is_packed(temporary)
         place, other = (packed, unpacked) if packs else (unpacked, packed)
         temporary.replace(place)
         other.unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)
     _complete(image, data_dir)
     checked = {"status": "ok", "reason": None, "bytes": saved.n_bytes, "sha256": saved.sha256}
     return checked, _names(image)[0 if packs else 1]

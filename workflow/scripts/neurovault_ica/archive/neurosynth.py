@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from neurovault_ica.archive.cache import to_number
+from neurovault_ica.archive.cache_lock import CacheLock
 from neurovault_ica.archive.term_answers import MALFORMED, hash_of, parse_weights, read_answer
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client, connect
@@ -19,6 +22,7 @@ MAX_IMAGE_BYTES = 4_000_000
 def fetch_missing(
     wanted: Sequence[Row],
     places: Mapping[Any, Path | None],
+    data_dir: str,
     url: str | None,
     network: Mapping[str, Any],
     hashes: Mapping[Any, str | None],
@@ -33,6 +37,8 @@ def fetch_missing(
         Rows of images.tsv.
     places : mapping
         Where each image's answer is stored.
+    data_dir : str
+        The cache.
     url : str or None
         The server; None to send no requests.
     network : mapping
@@ -59,8 +65,9 @@ def fetch_missing(
             asked.append(image)
     if asked:
         # Do not wait for the server: when Neurosynth is down, it is down for weeks, and terms are optional.
-        with connect(url, network, patience_s=0) as client:
-            ask = _asker(client, places, Meter(len(asked), unit="term file"))
+        folder = Path(data_dir) / "neurovault"
+        with closing(CacheLock(folder, "terms")) as lock, connect(url, network, patience_s=0) as client:
+            ask = _asker(client, places, lock, Meter(len(asked), unit="term file"))
             for image, reason in zip(asked, client.map_in_order(ask, asked, ahead=len(asked)), strict=True):
                 if reason:
                     reasons[image["image_id"]] = reason
@@ -69,11 +76,18 @@ def fetch_missing(
     return reasons
 
 
-def _asker(client: Client, places: Mapping[Any, Path | None], meter: Meter) -> Callable[[Row], str | None]:
+def _asker(
+    client: Client, places: Mapping[Any, Path | None], lock: CacheLock, meter: Meter
+) -> Callable[[Row], str | None]:
     """Make the function that downloads the answer for one image and returns why that failed, or None."""
+    before = {image_id: _changed_at(path) for image_id, path in places.items()}
 
     def ask(image: Row) -> str | None:
-        reason = get(image)
+        path = places[image["image_id"]]
+        with lock.held(to_number(image["image_id"])):
+            # Another run may have requested the same answer since.
+            is_there = _changed_at(path) != before[image["image_id"]] and bool(read_answer(path).weights)
+            reason = None if is_there else get(image)
         meter.add(failed=reason is not None)
         return reason
 
@@ -92,6 +106,10 @@ def _asker(client: Client, places: Mapping[Any, Path | None], meter: Meter) -> C
         return None
 
     return ask
+
+
+def _changed_at(path: Path | None) -> int | None:
+    return path.stat().st_mtime_ns if path and path.is_file() else None
 
 
 def _is_answer(document: Any) -> bool:

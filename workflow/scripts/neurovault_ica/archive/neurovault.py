@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from neurovault_ica.archive.records import Records
     from neurovault_ica.types import Record, Row
 
+# The part of an address that belongs to a page or to the API, not to the server.
+PAGE = re.compile(r"(?<=[^/:])/+(api|api-docs|collections|images|media|decode)(/.*)?$")
 # How long to wait for a server that has not answered yet, in seconds. Such a failure usually means a wrong address or
 # no network, so waiting longer does not help.
 FIRST_PATIENCE_S = 120.0
@@ -40,6 +43,14 @@ class NeuroVault(CachedArchive):
     def address(self) -> str | None:
         """Web address of the server, for a link on the page."""
         return self.settings["url"] if self.asks_server else None
+
+    def contradictions(self) -> Iterator[str]:
+        """Report an address of a page or of the API, where the address of the server is needed."""
+        for key in ("url", "neurosynth_url"):
+            url = self.settings[key] or ""
+            extra = PAGE.search(url)
+            if extra:
+                yield f"archive.{key}: {extra[0]} is too much in {url}; give only the server, {url[: extra.start()]}"
 
     @property
     def asks_server(self) -> bool:
@@ -90,6 +101,13 @@ class NeuroVault(CachedArchive):
         for image in images:
             write_record(self.data_dir, image)
 
+    def announce_downloads(self, images: Sequence[Row], batch: int, locked: Mapping[Any, Row]) -> None:
+        """Log how much is still to be downloaded, and stop if the disk is too small for it."""
+        if self.asks_server:
+            from neurovault_ica.archive.download_size import announce
+
+            announce(images, batch, self.data_dir, self.settings["url"], locked, refresh=self._refresh)
+
     @contextmanager
     def get_images(
         self, wanted: Sequence[Row], network: Mapping[str, Any], locked: Mapping[Any, Row]
@@ -118,7 +136,8 @@ class NeuroVault(CachedArchive):
             return {}
         from neurovault_ica.archive.neurosynth import fetch_missing
 
-        return fetch_missing(wanted, places, self.settings["neurosynth_url"], network, hashes, refresh=self._refresh)
+        url = self.settings["neurosynth_url"]
+        return fetch_missing(wanted, places, self.data_dir, url, network, hashes, refresh=self._refresh)
 
     @property
     def _refresh(self) -> bool:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Generator
 from contextlib import closing
 from itertools import count as count_from
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from neurovault_ica.net.answers import FetchError
@@ -58,6 +59,22 @@ PROBE = "/api/"
 GONE = (401, 403, 404, 410)
 
 
+class Gap(NamedTuple):
+    """Consecutive unreadable records of a list.
+
+    Attributes
+    ----------
+    before, after : int or None
+        Ids of the readable records before and after the gap; None at the start or end of the list.
+    number : int
+        Number of unreadable records.
+    """
+
+    before: int | None
+    after: int | None
+    number: int
+
+
 class Listing(NamedTuple):
     """The records of one list.
 
@@ -66,14 +83,17 @@ class Listing(NamedTuple):
     records : list of dict
         Ordered by id, without duplicates.
     unreadable : int
-        Number of records that the server cannot show or that have a wrong form; 1 if the whole list is unreadable.
+        Number of records that the server cannot show or that have a wrong form.
     missing : int
         Number of records that the server counts but never showed.
+    gaps : list of Gap
+        Where the unreadable records are. May be fewer, if the list ended early.
     """
 
     records: list[Record]
     unreadable: int
     missing: int
+    gaps: list[Gap]
 
 
 class Page(NamedTuple):
@@ -82,18 +102,15 @@ class Page(NamedTuple):
     Attributes
     ----------
     rows : list
-        Parsed JSON, not checked yet.
+        Parsed JSON, not checked yet. None for each row that the server cannot show.
     n_stated : int
         Length of the list, as the server states it.
-    unreadable : int
-        Number of rows that the server cannot show.
     is_last : bool
         Whether the list ends with this page.
     """
 
     rows: list[Any]
     n_stated: int
-    unreadable: int
     is_last: bool
 
 
@@ -108,11 +125,10 @@ def list_collections(client: Client) -> Listing:
     return _List(client, "/api/collections/").read()
 
 
-def list_images(client: Client, collection_id: int) -> Listing:
+def list_images(client: Client, collection_id: int) -> Listing | None:
     """List all images of a collection: statistic maps, atlases and maps of NIDM packs.
 
-    If the collection was deleted, is no longer public or cannot be listed, the result has no records and counts one
-    unreadable record.
+    The result is None if the collection was deleted, is no longer public or cannot be listed.
 
     Raises
     ------
@@ -126,7 +142,7 @@ def list_images(client: Client, collection_id: int) -> Listing:
         if error.reason in ("server_down", "stopped") or not (error.status in GONE or client.is_alive()):
             raise
         logging.warning("%s: %s; the collection is skipped", path, error)
-        return Listing([], 1, 0)
+        return None
 
 
 def get_collection(client: Client, collection_id: int) -> Record | None:
@@ -145,17 +161,17 @@ class _List:
     def __init__(self, client: Client, path: str) -> None:
         self.client, self.path = client, path
         self._n_stated: int | None = None
-        self._warned: set[int] = set()
 
     def read(self) -> Listing:
         """Scan the list until it is complete or scans find nothing new."""
         found: dict[int, Record] = {}
         n_stated = unreadable = missing = fruitless = 0
+        gaps: list[Gap] = []
         for size, step in SCANS:
             n_found = len(found)
-            n_stated, n_bad = self._scan_into(found, size, step)
+            n_stated, n_bad, found_gaps = self._scan_into(found, size, step)
             # Overlapping pages count a record more than once.
-            unreadable = n_bad if step == size else unreadable
+            unreadable, gaps = (n_bad, found_gaps) if step == size else (unreadable, gaps)
             missing = max(0, n_stated - len(found) - unreadable)
             fruitless = fruitless + 1 if len(found) == n_found else 0
             if not missing or fruitless == MAX_FRUITLESS_SCANS:
@@ -170,18 +186,19 @@ class _List:
             logging.warning("%s: the server counts %d rows but shows only %d", self.path, n_stated, len(found))
         if unreadable:
             logging.warning("%s: %d of %d records are unreadable", self.path, unreadable, n_stated)
-        return Listing([found[number] for number in sorted(found)], unreadable, missing)
+        return Listing([found[number] for number in sorted(found)], unreadable, missing, gaps)
 
-    def _scan_into(self, found: dict[int, Record], size: int, step: int) -> tuple[int, int]:
-        """Read the list once and add to `found`; return the stated length and the number of unreadable records."""
+    def _scan_into(self, found: dict[int, Record], size: int, step: int) -> tuple[int, int, list[Gap]]:
+        """Read the list once and add to `found`; return its stated length, the number of unreadable records, gaps."""
         n_stated = unreadable = n_rows = stale = 0
         seen: set[int] = set()
+        ids: list[int | None] = []
         meter = Meter(unit="row", name=f"{self.path}: ")
         with closing(self._pages(size, step)) as pages:
             for number, page in enumerate(pages, start=1):
                 n_stated = max(n_stated, page.n_stated)
                 n_seen, n_rows = len(seen), n_rows + len(page.rows)
-                unreadable += page.unreadable + _add_rows(page.rows, found, seen)
+                ids += _add_rows(page.rows, found, seen)
                 meter.add(len(page.rows), total=n_stated)
                 stale = stale + 1 if len(seen) == n_seen else 0
                 is_beyond = number * step > n_stated
@@ -189,7 +206,7 @@ class _List:
                     logging.warning("%s: stopped after %d rows: further pages have no new records", self.path, n_rows)
                     unreadable += max(0, n_stated - number * step) if not seen else 0
                     break
-        return n_stated, unreadable
+        return n_stated, unreadable + ids.count(None), _find_gaps(ids)
 
     def _pages(self, size: int, step: int) -> Generator[Page, None, None]:
         """Read pages until the server says that the list ends, or a page is empty. The stated length may be wrong."""
@@ -218,20 +235,19 @@ class _List:
             if not _may_be_one_record(error):
                 raise
         if self._n_stated is None:
-            self._n_stated = self._ask(FAR, 1, _few_tries).n_stated
+            self._n_stated = self._ask(FAR, 1, _tries).n_stated
         end = min(offset + size, self._n_stated)
-        rows, unreadable = self._divide(offset, end)
-        return Page(rows, self._n_stated, unreadable, is_last=end == self._n_stated or end <= offset)
+        return Page(self._divide(offset, end), self._n_stated, is_last=end == self._n_stated or end <= offset)
 
-    def _divide(self, start: int, end: int) -> tuple[list[Any], int]:
-        """Read the rows from `start` to `end` by halving; return them and the number of unreadable records."""
+    def _divide(self, start: int, end: int) -> list[Any]:
+        """Read the rows from `start` to `end` by halving. Unreadable rows are None."""
         rows: list[Any] = []
-        unreadable = in_a_row = 0
+        in_a_row = 0
         parts = _halves(start, end)
         while parts:
             first, last = parts.pop()
             try:
-                rows += self._ask(first, last - first, _few_tries).rows
+                rows += self._ask(first, last - first, _tries).rows
                 in_a_row = 0
             except FetchError as error:
                 if not _may_be_one_record(error):
@@ -239,23 +255,21 @@ class _List:
                 if last - first > 1:
                     parts += _halves(first, last)
                     continue
-                if first not in self._warned:
-                    self._warned.add(first)
-                    logging.warning("%s: the record at offset %d is unreadable: %s", self.path, first, error)
-                unreadable += 1
+                logging.info("%s: the record at offset %d is unreadable: %s", self.path, first, error)
+                rows.append(None)
                 in_a_row += SLOW_COUNTS_FOR if _is_slow(error) else 1
             if in_a_row >= MAX_UNREADABLE_IN_A_ROW:
                 if not self._is_any_readable(last, end):
-                    return rows, unreadable + end - last
+                    return rows + [None] * (end - last)
                 in_a_row = 0
-        return rows, unreadable
+        return rows
 
     def _is_any_readable(self, start: int, end: int) -> bool:
         """Return whether any row is readable in a sample of the rows from `start` to `end`, including the last."""
         step = max(1, (end - start) // LOOK_AHEAD)
         for offset in range(end - 1, start - 1, -step):
             try:
-                self._ask(offset, 1, lambda _: 1)
+                self._ask(offset, 1, lambda error: 1 if _may_be_own_fault(error) else None)
             except FetchError as error:
                 if not _may_be_one_record(error):
                     raise
@@ -267,7 +281,7 @@ class _List:
         body = self.client.get_json(
             self.path, params={"limit": size, "offset": offset}, check=_is_page, most_tries=most_tries
         )
-        return Page(body["results"], body["count"], 0, is_last=not body["results"] or body.get("next") is None)
+        return Page(body["results"], body["count"], is_last=not body["results"] or body.get("next") is None)
 
 
 def _halves(start: int, end: int) -> list[tuple[int, int]]:
@@ -277,12 +291,13 @@ def _halves(start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _tries(error: FetchError) -> int | None:
-    """Limit the tries of a page that is too slow or has a bad record, because it will be halved."""
-    return TRIES_AT_500 if error.status == 500 or _is_slow(error) else None
+    """Limit the tries of a page that is too slow or has a bad record. Other failures pass, so they are tried longer."""
+    return TRIES_AT_500 if _may_be_own_fault(error) else None
 
 
-def _few_tries(_: FetchError) -> int:
-    return TRIES_AT_500
+def _may_be_own_fault(error: FetchError) -> bool:
+    """Return whether a record itself may cause this error, so that more tries would not help."""
+    return error.status == 500 or _is_slow(error)
 
 
 def _is_slow(error: FetchError) -> bool:
@@ -291,27 +306,52 @@ def _is_slow(error: FetchError) -> bool:
 
 def _may_be_one_record(error: FetchError) -> bool:
     """Return whether parts of a failed page may be readable."""
-    return error.transient and error.status != 429 and error.reason in ("server_error", "timeout", "bad_answer")
+    return (
+        error.transient
+        and error.status != 429
+        and error.reason
+        in (
+            "server_error",
+            "timeout",
+            "bad_answer",
+            "no_connection",
+        )
+    )
 
 
-def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> int:
-    """Add the rows of a page to `found` and their ids to `seen`. Return the number of rows that are not records."""
-    bad = 0
+def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> list[int | None]:
+    """Add the rows of a page to `found` and their ids to `seen`. Return the ids, None for rows that are not records."""
+    ids: list[int | None] = []
     for row in rows:
         if not _is_record(row):
-            bad += 1
+            ids.append(None)
             continue
+        ids.append(row["id"])
         seen.add(row["id"])
         if row["id"] not in found or _date(row) > _date(found[row["id"]]):
             found[row["id"]] = row
-    return bad
+    return ids
+
+
+def _find_gaps(ids: list[int | None]) -> list[Gap]:
+    """Group consecutive unreadable records, and name their neighbours."""
+    gaps, before = [], None
+    for is_readable, group in groupby(ids, key=lambda number: number is not None):
+        members = list(group)
+        if is_readable:
+            if gaps and gaps[-1].after is None:
+                gaps[-1] = gaps[-1]._replace(after=members[0])
+            before = members[-1]
+        else:
+            gaps.append(Gap(before, None, len(members)))
+    return gaps
 
 
 def _get_record(client: Client, path: str) -> Record | None:
     try:
         return client.get_json(path, check=_is_record)
     except FetchError as error:
-        if error.transient and error.status != 500:
+        if error.transient and not _may_be_own_fault(error):
             raise
         logging.warning("%s: %s", path, error)
         return None

@@ -1,6 +1,7 @@
 """Read the metadata of a NeuroVault server. Lists of images are cached and reused until their collection changes."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from neurovault_ica.archive.cache import is_id, null_strings_to_none, read_listing, write_listing
@@ -41,7 +42,8 @@ class ServerRecords:
         """List all collections of the server, or get only those that the configuration names by id."""
         if self._collection_ids is None and self._image_ids is None:
             listing = list_collections(self._client)
-            return [null_strings_to_none(record) for record in listing.records], _count_missing(listing, "collection")
+            lost = _name_lost(listing, "collection", "")
+            return [null_strings_to_none(record) for record in listing.records], lost
         wanted = set(self._collection_ids or [])
         damaged: Damage = {}
         for image_id, image in self._get_all(get_image, self._image_ids or []):
@@ -70,7 +72,12 @@ class ServerRecords:
         if stored is not None:
             return CollectionImages(collection, belonging(stored, collection), {})
         listing = list_images(self._client, collection["id"])
-        damaged = _count_missing(listing, f"image of collection {collection['id']}")
+        name = f" of collection {collection['id']} ({str(collection.get('name'))[:80]})"
+        if listing is None:
+            number = collection.get("number_of_images")
+            lost = {f"images{name}: the server cannot list them": number if is_id(number) else 1}
+            return CollectionImages(collection, [], lost)
+        damaged = _name_lost(listing, "image", name)
         # An incomplete listing is not stored, because the next run may get the rest.
         if not damaged:
             write_listing(self._data_dir, self._client.url, collection, listing.records)
@@ -90,9 +97,22 @@ class ServerRecords:
         return zip(wanted, self._client.map_in_order(get_one, wanted), strict=True)
 
 
-def _count_missing(listing: Listing, what: str) -> Damage:
-    lines = {
-        f"{what}: the server cannot show it": listing.unreadable,
-        f"{what}: counted by the server, but not in its list": listing.missing,
-    }
-    return {line: number for line, number in lines.items() if number}
+def _name_lost(listing: Listing, level: str, name: str) -> Damage:
+    """Name the records of a list that could not be read, by the readable records before and after them.
+
+    Parameters
+    ----------
+    listing : Listing
+    level : str
+        collection or image.
+    name : str
+        The list they belong to.
+    """
+    damaged: Counter[str] = Counter()
+    for before, after, number in listing.gaps:
+        found = {"after": before, "before": after}
+        where = " and ".join(f"{side} {level} {number}" for side, number in found.items() if number is not None)
+        damaged[f"{level}{name}{where and f', listed {where}'}: the server cannot show it"] += number
+    damaged[f"{level}{name}: the server cannot show it"] += listing.unreadable - damaged.total()
+    damaged[f"{level}{name}: counted by the server, but not in its list"] += listing.missing
+    return {line: number for line, number in damaged.items() if number > 0}

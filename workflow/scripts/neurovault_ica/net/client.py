@@ -6,6 +6,7 @@ as 404, are not repeated.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -107,7 +108,7 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self.connections, self.timeout_s = connections, timeout_s
-        self._probe = probe
+        self._probe, self._probing = probe, threading.Lock()
         self._retries = Retries(
             self.url,
             None if probe is None else self.is_alive,
@@ -119,7 +120,8 @@ class Client:
         )
         self._session = _Session()
         home = urlsplit(self.url).hostname or ""
-        adapter = CarefulAdapter(home=home, timeout_s=timeout_s, pool_connections=4, pool_maxsize=connections)
+        # One connection more than requests, for the probe.
+        adapter = CarefulAdapter(home=home, timeout_s=timeout_s, pool_connections=4, pool_maxsize=connections + 1)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.headers["User-Agent"] = USER_AGENT
@@ -258,7 +260,7 @@ class Client:
         if self._probe is None:
             return False
         try:
-            with self._open(f"{self.url}{self._probe}", {"Accept": "*/*"}):
+            with self._probing, self._open(f"{self.url}{self._probe}", {"Accept": "*/*"}):
                 return True
         except FetchError as error:
             return error.status is not None and error.status < 500

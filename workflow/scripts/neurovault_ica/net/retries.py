@@ -86,14 +86,14 @@ class Retries:
         url : str
             Address of the request, for the log.
         most_tries : function, optional
-            Limits the number of tries for an error.
+            Limits the number of tries for a kind of error. Only the errors with a limit count towards it.
 
         Raises
         ------
         FetchError
             The last error, or ``server_down`` if the server is down for longer than `patience_s`.
         """
-        tries, outages, verdict = 0, 0, None
+        tries, limited, outages, verdict = 0, 0, 0, None
         while True:
             tries += 1
             self._pause(self._resume_at - time.monotonic())
@@ -106,14 +106,17 @@ class Retries:
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
             except FetchError as error:
                 logging.debug("GET %s: try %d: %s", url, tries, error)
-                most = (most_tries(error) if most_tries else None) or self._attempts
+                most = most_tries(error) if most_tries else None
+                # Other failures do not count towards the limit for this kind of error.
+                limited += most is not None
+                is_last = tries >= self._attempts or (most is not None and limited >= most)
                 is_final = not error.transient or (error.verdict is not None and error.verdict == verdict)
                 verdict = error.verdict
-                self._count_failure(error, is_last=tries >= most)
+                self._count_failure(error, is_last=is_last)
                 if not is_final and n_outages != self._n_outages and outages < MAX_OUTAGES:
                     # A failure during an outage says nothing about the request, so count its tries anew.
-                    tries, outages = 0, outages + 1
-                elif is_final or tries >= most:
+                    tries, limited, outages = 0, 0, outages + 1
+                elif is_final or is_last:
                     self._require_up()
                     raise
                 if error.retry_after_s:

@@ -58,12 +58,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the disk is full or not writable. The error names `path`, which the system's own error may not do.
     """
     temporary = temporary_path(path)
-    try:
+    with naming_full_disk(path, temporary):
         yield temporary
         n_bytes = temporary.stat().st_size
         temporary.replace(path)
         if "results" in Path(path).parts:
             logging.getLogger("written").info("wrote %s, %d bytes", path, n_bytes)
+
+
+@contextmanager
+def naming_full_disk(path: str | Path, temporary: Path) -> Iterator[None]:
+    """Name `path` in the error of a full or unwritable disk, and remove the temporary file in any case."""
+    try:
+        yield
     except OSError as error:
         fault = errno.ENOSPC if NUMPY_STOPPED.search(str(error)) else error.errno
         if fault not in FAULTS_OF_THE_DISK or error.filename not in (None, str(temporary)):

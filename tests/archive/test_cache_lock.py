@@ -1,0 +1,74 @@
+"""Two runs that share a cache do not download the same file twice."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from neurovault_ica.archive.cache_lock import CacheLock
+from neurovault_server import Archive, Faults, Server, nifti
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from neurovault_ica.archive.cache_lock import CacheLock
+lock = CacheLock(Path(sys.argv[1]), "images")
+with lock.held(7):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+FETCH = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from fetching import Run
+run = Run(Path(sys.argv[1]), server=SimpleNamespace(url=sys.argv[2]), data_dir=Path(sys.argv[3]))
+run.select()
+assert {row["status"] for row in run.download()} == {"ok"}
+run.terms()
+"""
+
+
+def start(code, *arguments, **options):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment, **options)
+
+
+def test_two_runs_request_each_file_once(tmp_path):
+    archive = Archive.small({1: 6, 2: 6}, content=nifti(shape=(16, 16, 16)))
+    with Server(archive, faults=Faults(latency_s=0.05)) as server:
+        server.misbehave("/media/images/1/map_101", "slow")
+        runs = [start(FETCH, tmp_path / name, server.url, tmp_path / "data") for name in ("a", "b")]
+        assert [run.wait() for run in runs] == [0, 0]
+        assert server.count("/media/") == 12
+        assert server.count("/api/decode/") == 12
+
+
+def test_the_lock_of_a_killed_run_is_free(tmp_path, monkeypatch):
+    holder = start(HOLD, tmp_path, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.MAX_WAIT_S", 0.2)
+    lock = CacheLock(tmp_path, "images")
+    with lock.held(8) as has_waited:
+        assert not has_waited
+    # A run that lives on too long is not waited for.
+    with lock.held(7) as has_waited:
+        assert has_waited
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with lock.held(7) as has_waited:
+        assert not has_waited
+    lock.close()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    lock = CacheLock(tmp_path, "images")
+    for number in (1, 2**63):
+        with lock.held(number) as has_waited:
+            assert not has_waited
+    assert caplog.text.count("No locks available") == 1

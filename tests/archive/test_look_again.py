@@ -1,0 +1,92 @@
+"""An update finds what is new in the archive, and leaves everything else as it is."""
+
+import json
+
+import look_again
+import pytest
+from fetching import NETWORK, SETTINGS, ids
+from neurovault_ica.runtime.tables import read_table
+from neurovault_server import Archive, nifti
+
+
+@pytest.fixture
+def look():
+    """Look at the archive of a run again; return what was found."""
+
+    def call(run, lock=None):
+        folder = run.results
+        names = ("collections", "images", "selection")
+        look_again.main(
+            **{name: str(folder / "fetch_metadata" / f"{name}.tsv") for name in names},
+            looked=str(folder / "look_again" / "looked.json"),
+            downloads=[str(folder / "download_images" / f"status-{batch}.tsv") for batch in range(run.batches)],
+            terms=[str(folder / "fetch_terms" / f"status-{batch}.tsv") for batch in range(run.batches)],
+            archive=run.archive, network=NETWORK, terms_network=NETWORK, lock=lock, batches=run.batches, requested=1.0,
+            **SETTINGS,
+        )  # fmt: skip
+        found = json.loads((folder / "look_again" / "looked.json").read_text())
+        return found["changed_tables"], found["found_images"], found["found_terms"]
+
+    return call
+
+
+def stamps(run):
+    files = [
+        file for rule in ("fetch_metadata", "download_images", "fetch_terms") for file in (run.results / rule).iterdir()
+    ]
+    return {str(file.relative_to(run.results)): file.stat().st_mtime_ns for file in files}
+
+
+def test_unchanged_answers_change_no_file(serve, look):
+    server, run = serve(Archive.small({1: 3, 2: 3}), batches=2)
+    run.download()
+    run.terms()
+    before = stamps(run)
+    assert look(run) == ([], 0, 0)
+    assert stamps(run) == before
+    assert server.count("/media/") == server.count("/api/decode/") == 6
+
+
+def test_new_changed_and_removed_images_are_selected(serve, look, caplog):
+    caplog.set_level("INFO")
+    archive = Archive.small({1: 3, 2: 3})
+    _, run = serve(archive)
+    run.download()
+    archive.add_image(150, 1)
+    archive.images[201]["modify_date"] = "2026-02-03"
+    archive.files["2/map_201.nii.gz"] = nifti(999)
+    archive.images[201]["file_size"] = len(nifti(999))
+    del archive.images[203]
+    for collection in archive.collections.values():
+        collection["modify_date"] = "2026-02-03"
+    changed, _, _ = look(run)
+    assert {"images", "collections"} <= set(changed)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150, 201, 202]
+    assert "1 images are new, 1 were modified, 1 are no longer in it" in caplog.text
+    rows = run.download()
+    assert (run.data_dir / rows[4]["file"]).read_bytes() == nifti(999)
+
+
+def test_only_batches_with_new_terms_or_images_are_to_be_run_again(serve, look):
+    server, run = serve(Archive.small({1: 4}), batches=2)
+    server.misbehave("neurovault=102", always="502")
+    server.misbehave("map_103", always="404")
+    run.download()
+    run.terms()
+    # Nothing has recovered yet.
+    before = stamps(run)
+    assert look(run) == ([], 0, 0)
+    assert stamps(run) == before
+    server.misbehave("neurovault=102")
+    server.misbehave("map_103")
+    assert look(run) == ([], 1, 1)
+    batches = {row["image_id"]: row["batch"] for row in read_table(run.results / "fetch_metadata/images.tsv")}
+    gone = {f"fetch_terms/status-{batches['102']}.tsv", f"download_images/status-{batches['103']}.tsv"}
+    assert before.keys() - stamps(run).keys() == gone
+
+
+def test_a_lock_is_not_updated(serve, look, tmp_path):
+    server, run = serve(Archive.small({1: 2}))
+    server.asked.clear()
+    assert look(run, lock=str(tmp_path / "paper.tsv")) == ([], 0, 0)
+    assert server.asked == []

@@ -1,0 +1,74 @@
+"""Look at the archive again: select anew, and retry images and terms that were missing. Unchanged tables are kept."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.looking_again import retry_downloads, retry_terms, update_selection
+from neurovault_ica.runtime.files import write_json
+from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.tables import read_table
+
+
+def main(
+    *,
+    collections: str,
+    images: str,
+    selection: str,
+    looked: str,
+    downloads: Sequence[str],
+    terms: Sequence[str],
+    archive: Mapping[str, Any],
+    network: Mapping[str, Any],
+    terms_network: Mapping[str, Any],
+    lock: str | None = None,
+    requested: float | None = None,
+    **settings: Any,
+) -> None:
+    """Update the tables of fetch_metadata, and remove the status tables of batches that would now be more complete.
+
+    Raises
+    ------
+    RuntimeError
+        If the archive cannot be read.
+    """
+    del requested
+    opened = open_archive(archive)
+    changed: list[str] = []
+    n_images = n_terms = 0
+    if lock:
+        logging.info("the images come from the lock %s, so there is nothing to update", lock)
+    else:
+        tables = {"collections": collections, "images": images, "selection": selection}
+        changed = update_selection(tables, archive=archive, network=network, **settings)
+        rows = read_table(images)
+        # If the selection has changed, all of its images and terms are requested anyway.
+        if "images" not in changed:
+            n_images = retry_downloads(opened, rows, downloads, network)
+            n_terms = retry_terms(opened, rows, terms, terms_network)
+            logging.info("missing before: %d images and terms of %d images are available now", n_images, n_terms)
+        if not (changed or n_images or n_terms):
+            logging.info("%s has nothing new", opened.label)
+    write_json(
+        looked,
+        {
+            "archive": opened.label,
+            "changed_tables": changed,
+            "found_images": n_images,
+            "found_terms": n_terms,
+            "looked_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0], snakemake.config["log_level"])
+    main(
+        **snakemake.input,
+        **snakemake.output,
+        **snakemake.params,
+        network=snakemake.config["download_images"],
+        terms_network=snakemake.config["fetch_terms"],
+    )

@@ -1,0 +1,79 @@
+"""Let two runs that share a cache not download the same file at the same time."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Longest wait for another run, in seconds. A download takes seconds; a run that waits for its server may take longer.
+MAX_WAIT_S = 900.0
+# Longest pause between two tries, in seconds.
+MAX_PAUSE_S = 1.0
+# Ids are positions in the lock file. Larger ones share a position, which only makes a run wait.
+MAX_POSITION = 2**62
+
+
+class CacheLock:
+    """Locks for the files of a cache, one for each id.
+
+    Each lock is one byte of a file that stays empty. The kernel keeps these locks, so they end with a process that is
+    killed. They also work on NFS. On a file system without locks, nothing is locked: files are then complete as well,
+    but two runs may download the same one.
+
+    Keep one object per process and kind of file, because closing the file releases all its locks.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder ``neurovault`` of the cache.
+    kind : str
+        Kind of file, such as images.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._stream = (folder / f".lock-{kind}").open("a+b")
+        self._is_usable = True
+
+    def close(self) -> None:
+        """Release all locks."""
+        self._stream.close()
+
+    @contextmanager
+    def held(self, number: int) -> Iterator[bool]:
+        """Hold the lock of one id. Yield whether another run had it, so the file may be there by now.
+
+        After `MAX_WAIT_S`, or on a file system without locks, the block runs without the lock.
+        """
+        start, pause_s, has_waited = time.monotonic(), 0.05, False
+        while not (is_held := self._take(number)) and self._is_usable:
+            if time.monotonic() - start > MAX_WAIT_S:
+                logging.warning("another run has been downloading file %d for %.0f s; not waiting", number, MAX_WAIT_S)
+                break
+            if not has_waited:
+                logging.debug("another run is downloading file %d", number)
+            has_waited = True
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        try:
+            yield has_waited
+        finally:
+            if is_held:
+                fcntl.lockf(self._stream, fcntl.LOCK_UN, 1, number % MAX_POSITION, os.SEEK_SET)
+
+    def _take(self, number: int) -> bool:
+        """Try to take the lock of one id."""
+        if not self._is_usable:
+            return False
+        try:
+            fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number % MAX_POSITION, os.SEEK_SET)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError as error:
+            self._is_usable = False
+            logging.info("this file system has no locks (%s), so two runs may download the same file", error.strerror)
+            return False
+        return True

@@ -1,0 +1,79 @@
+"""Say how much is still to be downloaded, and stop if the disk is too small for it."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.archive.cache import image_files, read_modify_date
+from neurovault_ica.net.client import MAX_FILE_BYTES
+from neurovault_ica.runtime.tables import to_text
+from neurovault_ica.types import Row
+
+
+def announce(
+    images: Sequence[Row], batch: int, data_dir: str, url: str, locked: Mapping[Any, Row], *, refresh: bool
+) -> None:
+    """Log the number of files and megabytes that are not in the cache, of one batch and of all.
+
+    Parameters
+    ----------
+    images : sequence of mappings
+        Rows of images.tsv, of all batches.
+    batch : int
+    data_dir, url : str
+    locked : mapping
+        Rows of the lock by image; empty without a lock.
+    refresh : bool
+        Whether every image is downloaded again.
+
+    Raises
+    ------
+    RuntimeError
+        If the disk of the cache has less space than that.
+    """
+    missing = [image for image in images if _is_missing(image, data_dir, locked, refresh=refresh)]
+    if not missing:
+        return
+    free = shutil.disk_usage(_existing(Path(data_dir).absolute())).free
+    here = [image for image in missing if image["batch"] == batch]
+    rest = "" if len(here) == len(missing) else f"; with all other batches {_size(missing)}"
+    logging.info("to download from %s: %s%s; %.0f MB are free", url, _size(here), rest, free / 1e6)
+    needed = sum(image["file_size"] or 0 for image in missing)
+    if needed > free:
+        raise RuntimeError(
+            f"the disk of {Path(data_dir).absolute()} has {free / 1e6:.1f} MB free, but {_size(missing)} are still to"
+            " be downloaded; make space, move archive.data_dir to a larger disk, or select fewer images"
+        )
+
+
+def _is_missing(image: Row, data_dir: str, locked: Mapping[Any, Row], *, refresh: bool) -> bool:
+    """Return whether an image must be downloaded. The file is not read, because that takes long for many images."""
+    expected = locked.get(image["image_id"])
+    # The client downloads no larger files.
+    if (
+        image["file_size"] == 0
+        or (image["file_size"] or 0) > MAX_FILE_BYTES
+        or (expected is not None and expected["status"] == "failed")
+    ):
+        return False
+    version = read_modify_date(data_dir, image["collection_id"], image["image_id"])
+    if refresh or (expected is None and version != to_text(image["modify_date"])):
+        return True
+    files = [Path(data_dir) / name for name in image_files(image["collection_id"], image["image_id"])]
+    sizes = {file.stat().st_size for file in files if file.is_file()}
+    n_bytes = expected["bytes"] if expected is not None else image["file_size"]
+    return n_bytes not in sizes if n_bytes else not sizes
+
+
+def _size(images: Sequence[Row]) -> str:
+    """Describe a number of files and their size."""
+    sizes = [image["file_size"] for image in images if image["file_size"]]
+    unknown = len(images) - len(sizes)
+    return f"{len(images)} files, {sum(sizes) / 1e6:.1f} MB" + (f" and {unknown} of unknown size" if unknown else "")
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder itself or, if it does not exist yet, the one in which it will be made."""
+    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -1,0 +1,109 @@
+"""Find out what is new in the archive since the last run, without a change to results that stay the same."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.archive.base import Archive
+from neurovault_ica.archive.selected_tables import write_selection
+from neurovault_ica.archive.term_answers import read_answer
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.types import Row
+
+
+def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
+    """Select the images anew, and replace the tables that differ. Snakemake then reruns what depends on them.
+
+    Parameters
+    ----------
+    tables : mapping
+        Path of each table of fetch_metadata, by its name.
+    **settings
+        The other arguments of `write_selection`.
+
+    Returns
+    -------
+    list of str
+        Names of the tables that changed.
+    """
+    changed = []
+    with tempfile.TemporaryDirectory() as folder:
+        anew = {name: Path(folder, *Path(path).parts[-2:]) for name, path in tables.items()}
+        write_selection(**{name: str(path) for name, path in anew.items()}, **settings)
+        _log_difference(tables["images"], anew["images"])
+        for name, path in tables.items():
+            if anew[name].read_bytes() != Path(path).read_bytes():
+                changed.append(name)
+                with replacing(path) as temporary:
+                    shutil.copyfile(anew[name], temporary)
+    return changed
+
+
+def retry_downloads(
+    archive: Archive, images: Sequence[Row], statuses: Sequence[str], network: Mapping[str, Any]
+) -> int:
+    """Try failed images again. Remove the status table of each batch that has one more now.
+
+    Parameters
+    ----------
+    archive : Archive
+    images : sequence of mappings
+        Rows of images.tsv.
+    statuses : sequence of str
+        Path of each batch's status table, which may not exist.
+    network : mapping
+        The section ``download_images`` of the configuration.
+
+    Returns
+    -------
+    int
+        Number of images that are available now.
+    """
+    n_found = 0
+    for path, failed in _rows_of(images, statuses, lambda row: row["status"] == "failed"):
+        with archive.get_images(failed, network, {}) as rows:
+            found = sum(row["status"] == "ok" for row in rows)
+        if found:
+            path.unlink()
+        n_found += found
+    return n_found
+
+
+def retry_terms(archive: Archive, images: Sequence[Row], statuses: Sequence[str], network: Mapping[str, Any]) -> int:
+    """Request missing term weights again. Remove the status table of each batch that has more now.
+
+    Parameters and result are those of `retry_downloads`; `network` is the section ``fetch_terms``.
+    """
+    n_found = 0
+    for path, without in _rows_of(images, statuses, lambda row: row["reason"] is not None):
+        places = archive.term_files(without)
+        archive.fetch_terms(without, places, network, {})
+        found = sum(bool(read_answer(place, is_own=archive.has_own_terms).weights) for place in places.values())
+        if found:
+            path.unlink()
+        n_found += found
+    return n_found
+
+
+def _rows_of(images: Sequence[Row], statuses: Sequence[str], is_wanted: Any) -> Iterator[tuple[Path, list[Row]]]:
+    """Yield each status table that has wanted rows, with the rows of images.tsv of these images."""
+    by_id = {image["image_id"]: image for image in images}
+    for path in map(Path, statuses):
+        rows = read_table(path) if path.is_file() else []
+        wanted = [by_id[row["image_id"]] for row in rows if is_wanted(row) and row["image_id"] in by_id]
+        if wanted:
+            yield path, wanted
+
+
+def _log_difference(before: str, after: Path) -> None:
+    """Log how many images are new, changed and gone."""
+    old, new = ({row["image_id"]: row for row in read_table(path)} for path in (before, after))
+    changed = [number for number in new if number in old and new[number]["modify_date"] != old[number]["modify_date"]]
+    logging.info(
+        "selection: %d images are new, %d were modified, %d are no longer in it",
+        len(new.keys() - old.keys()), len(changed), len(old.keys() - new.keys()),
+    )  # fmt: skip
