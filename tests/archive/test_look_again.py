@@ -21,6 +21,7 @@ def look():
             looked=str(folder / "look_again" / "looked.json"),
             downloads=[str(folder / "download_images" / f"status-{batch}.tsv") for batch in range(run.batches)],
             terms=[str(folder / "fetch_terms" / f"status-{batch}.tsv") for batch in range(run.batches)],
+            last=[str(folder / "report.html")],
             archive=run.archive, network=NETWORK, terms_network=NETWORK, lock=lock, batches=run.batches, requested=1.0,
             **SETTINGS,
         )  # fmt: skip
@@ -79,10 +80,12 @@ def test_only_batches_with_new_terms_or_images_are_to_be_run_again(serve, look):
     assert stamps(run) == before
     server.misbehave("neurovault=102")
     server.misbehave("map_103")
+    (run.results / "report.html").touch()
     assert look(run) == ([], 1, 1)
     batches = {row["image_id"]: row["batch"] for row in read_table(run.results / "fetch_metadata/images.tsv")}
     gone = {f"fetch_terms/status-{batches['102']}.tsv", f"download_images/status-{batches['103']}.tsv"}
     assert before.keys() - stamps(run).keys() == gone
+    assert not (run.results / "report.html").exists()
 
 
 def test_a_lock_is_not_updated(serve, look, tmp_path):

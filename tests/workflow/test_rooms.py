@@ -72,7 +72,7 @@ def test_the_inputs_of_rules_are_the_modules_that_their_scripts_import(tmp_path)
     rules = re.findall(r"^CODE (\w+) (.*)$", output, re.MULTILINE)
     assert {name for name, _ in rules} >= {path.stem for path in SCRIPTS.glob("*.py")}
     for name, listed in rules:
-        if name == "all":
+        if name in ("all", "update"):  # targets without a script
             continue
         files = {path.removeprefix("workflow/scripts/") for path in ast.literal_eval(listed)}
         wanted = all_imports_of(f"{name}.py")

@@ -80,7 +80,10 @@ def last_look():
     times = [os.path.getmtime(file) for file in files if os.path.exists(file)]
     if times and "update" not in sys.argv:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))
-        yield f"{ARCHIVE.label} was last read on {date}. To look for new and changed images: snakemake --cores 2 update"
+        files = (
+            " ".join(["", "--configfile", *map(str, given)]) if (given := workflow.config_settings.configfiles) else ""
+        )
+        yield f"{ARCHIVE.label} was last read on {date}. To look for new images: snakemake --cores 2 update{files}"
         yield ""
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
@@ -20,6 +21,7 @@ def main(
     looked: str,
     downloads: Sequence[str],
     terms: Sequence[str],
+    last: Sequence[str],
     archive: Mapping[str, Any],
     network: Mapping[str, Any],
     terms_network: Mapping[str, Any],
@@ -48,6 +50,10 @@ def main(
         if "images" not in changed:
             n_images = retry_downloads(opened, rows, downloads, network)
             n_terms = retry_terms(opened, rows, terms, terms_network)
+            if n_images or n_terms:
+                # Snakemake makes missing tables again only if a final result is missing too.
+                for result in last:
+                    Path(result).unlink(missing_ok=True)
             logging.info("missing before: %d images and terms of %d images are available now", n_images, n_terms)
         if not (changed or n_images or n_terms):
             logging.info("%s has nothing new", opened.label)

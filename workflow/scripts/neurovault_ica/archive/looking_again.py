@@ -33,7 +33,7 @@ def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
     changed = []
     with tempfile.TemporaryDirectory() as folder:
         anew = {name: Path(folder, *Path(path).parts[-2:]) for name, path in tables.items()}
-        write_selection(**{name: str(path) for name, path in anew.items()}, **settings)
+        write_selection(**settings | {name: str(path) for name, path in anew.items()})
         _log_difference(tables["images"], anew["images"])
         for name, path in tables.items():
             if anew[name].read_bytes() != Path(path).read_bytes():

@@ -335,7 +335,8 @@ def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> list
 
 def _find_gaps(ids: list[int | None]) -> list[Gap]:
     """Group consecutive unreadable records, and name their neighbours."""
-    gaps, before = [], None
+    gaps: list[Gap] = []
+    before = None
     for is_readable, group in groupby(ids, key=lambda number: number is not None):
         members = list(group)
         if is_readable:

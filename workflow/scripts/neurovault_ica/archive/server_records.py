@@ -75,7 +75,7 @@ class ServerRecords:
         name = f" of collection {collection['id']} ({str(collection.get('name'))[:80]})"
         if listing is None:
             number = collection.get("number_of_images")
-            lost = {f"images{name}: the server cannot list them": number if is_id(number) else 1}
+            lost = {f"images{name}: the server cannot list them": int(number) if number and is_id(number) else 1}
             return CollectionImages(collection, [], lost)
         damaged = _name_lost(listing, "image", name)
         # An incomplete listing is not stored, because the next run may get the rest.
