@@ -161,7 +161,7 @@ checkpoint look_again:
         batches=len(BATCHES),
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
         terms=expand(rules.fetch_terms.output.status, batch=BATCHES),
-        last=lambda wildcards: list(rules.all.input),
+        last=lambda wildcards: [str(file) for file in rules.all.input],
         # A changed parameter runs the rule again, so each request does.
         requested=lambda wildcards: STARTED if is_requested("update") else None,
     script:
