@@ -1,6 +1,8 @@
 """An update finds what is new in the archive, and leaves everything else as it is."""
 
 import json
+import sys
+from pathlib import Path
 
 import look_again
 import pytest
@@ -86,6 +88,35 @@ def test_only_batches_with_new_terms_or_images_are_to_be_run_again(serve, look):
     gone = {f"fetch_terms/status-{batches['102']}.tsv", f"download_images/status-{batches['103']}.tsv"}
     assert before.keys() - stamps(run).keys() == gone
     assert not (run.results / "report.html").exists()
+
+
+def test_answers_found_by_a_killed_update_are_not_forgotten(serve, look, monkeypatch):
+    server, run = serve(Archive.small({1: 4}), batches=2)
+    server.misbehave("neurovault=102", always="502")
+    server.misbehave("map_103", always="404")
+    run.download()
+    run.terms()
+    server.misbehave("neurovault=102")
+    server.misbehave("map_103")
+    before = stamps(run)
+    (run.results / "report.html").touch()
+    unlink = Path.unlink
+
+    def killed(path, **options):
+        if path.name.startswith("status-"):
+            sys.exit("killed")
+        unlink(path, **options)
+
+    monkeypatch.setattr("pathlib.Path.unlink", killed)
+    with pytest.raises(SystemExit, match="killed"):
+        look(run)
+    monkeypatch.undo()
+    # Snakemake makes no missing status table again while the report is there.
+    assert stamps(run) == before
+    assert not (run.results / "report.html").exists()
+    assert look(run) == ([], 1, 1)
+    run.terms()
+    assert [row["status"] for row in run.download()] == ["ok"] * 4
 
 
 def test_a_lock_is_not_updated(serve, look, tmp_path):
