@@ -159,8 +159,8 @@ checkpoint look_again:
         **config["fetch_metadata"],
         archive=archive_without("on_changed"),
         batches=len(BATCHES),
-        downloads=expand(rules.download_images.output.status, batch=BATCHES),
-        terms=expand(rules.fetch_terms.output.status, batch=BATCHES),
+        downloads=lambda wildcards: expand(rules.download_images.output.status, batch=BATCHES),
+        terms=lambda wildcards: expand(rules.fetch_terms.output.status, batch=BATCHES),
         last=lambda wildcards: [str(file) for file in rules.all.input],
         # A changed parameter runs the rule again, so each request does.
         requested=lambda wildcards: STARTED if is_requested("update") else None,
