@@ -124,3 +124,17 @@ def test_a_lock_is_not_updated(serve, look, tmp_path):
     server.asked.clear()
     assert look(run, lock=str(tmp_path / "paper.tsv")) == ([], 0, 0)
     assert server.asked == []
+
+
+def test_an_update_without_a_server_changes_nothing(serve, look):
+    server, run = serve(Archive.small({1: 3}), batches=2)
+    server.misbehave("map_103", always="404")
+    run.download()
+    run.terms()
+    (run.results / "report.html").touch()
+    before = stamps(run)
+    server.misbehave("/api/", always="502")
+    with pytest.raises(RuntimeError, match="did not deliver the metadata"):
+        look(run)
+    assert stamps(run) == before
+    assert (run.results / "report.html").exists()
