@@ -72,3 +72,15 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, caplo
         with lock.held(number) as has_waited:
             assert not has_waited
     assert caplog.text.count("No locks available") == 1
+
+
+def test_a_cache_that_cannot_be_written_is_read_without_locks(serve, caplog):
+    server, run = serve(Archive.small({1: 2}))
+    rows = run.download()
+    lock_file = run.data_dir / "neurovault/.lock-images"
+    lock_file.unlink()
+    lock_file.mkdir()  # root may write everywhere, but not into a folder
+    caplog.set_level("INFO")
+    assert run.download() == rows
+    assert "this cache cannot be locked (Is a directory)" in caplog.text
+    assert server.count("/media/") == 2

@@ -497,3 +497,12 @@ def test_a_full_disk_is_named_by_the_file_that_did_not_fit(serve, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as stopped:
         run.download()
     assert stopped.value.filename == str(run.data_dir / "neurovault/collection_1/image_101.nii.gz")
+
+
+def test_a_file_that_replaces_an_older_one_needs_no_more_space(serve, monkeypatch):
+    server, run = serve(Archive.small({1: 4}), batches=2)
+    rows = run.download()
+    run.archive["mode"] = "overwrite"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
+    assert run.download() == rows
+    assert server.count("/media/") == 8

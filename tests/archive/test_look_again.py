@@ -1,6 +1,8 @@
 """An update finds what is new in the archive, and leaves everything else as it is."""
 
 import json
+import sys
+from pathlib import Path
 
 import look_again
 import pytest
@@ -88,6 +90,35 @@ def test_only_batches_with_new_terms_or_images_are_to_be_run_again(serve, look):
     assert not (run.results / "report.html").exists()
 
 
+def test_answers_found_by_a_killed_update_are_not_forgotten(serve, look, monkeypatch):
+    server, run = serve(Archive.small({1: 4}), batches=2)
+    server.misbehave("neurovault=102", always="502")
+    server.misbehave("map_103", always="404")
+    run.download()
+    run.terms()
+    server.misbehave("neurovault=102")
+    server.misbehave("map_103")
+    before = stamps(run)
+    (run.results / "report.html").touch()
+    unlink = Path.unlink
+
+    def killed(path, **options):
+        if path.name.startswith("status-"):
+            sys.exit("killed")
+        unlink(path, **options)
+
+    monkeypatch.setattr("pathlib.Path.unlink", killed)
+    with pytest.raises(SystemExit, match="killed"):
+        look(run)
+    monkeypatch.undo()
+    # Snakemake makes no missing status table again while the report is there.
+    assert stamps(run) == before
+    assert not (run.results / "report.html").exists()
+    assert look(run) == ([], 1, 1)
+    run.terms()
+    assert [row["status"] for row in run.download()] == ["ok"] * 4
+
+
 def test_a_lock_is_not_updated(serve, look, tmp_path):
     server, run = serve(Archive.small({1: 2}))
     server.asked.clear()
@@ -106,3 +137,17 @@ def test_files_of_the_database_that_are_missing_are_requested_again(serve, look,
     report.touch()
     assert look(run) == ([], 0, 0)
     assert table.exists() == report.exists() == (status == "ok")
+
+
+def test_an_update_without_a_server_changes_nothing(serve, look):
+    server, run = serve(Archive.small({1: 3}), batches=2)
+    server.misbehave("map_103", always="404")
+    run.download()
+    run.terms()
+    (run.results / "report.html").touch()
+    before = stamps(run)
+    server.misbehave("/api/", always="502")
+    with pytest.raises(RuntimeError, match="did not deliver the metadata"):
+        look(run)
+    assert stamps(run) == before
+    assert (run.results / "report.html").exists()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fetching import cached_files, kept_images, write_lock
 from neurovault_ica.runtime.tables import read_table
 from neurovault_server import Archive, Faults, Server, nifti
-from workflow_runs import copy_project, make_maps, snakemake, write_config
+from workflow_runs import copy_project, make_maps, rules_run, snakemake, write_config
 
 SMALL = {
     "mask_images": {"resolution_mm": 4},
@@ -112,3 +112,55 @@ def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
         assert codes.count(-signal.SIGKILL) >= 2
         assert fetch(tmp_path / "killed", server).wait() == 0
     assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
+
+
+def test_an_update_reruns_what_depends_on_new_answers_and_nothing_else(tmp_path):
+    archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
+    new = archive.images.pop(1011)
+    with Server(archive) as server:
+        server.misbehave("neurovault=1002", always="404")
+        run = copy_project(tmp_path / "run")
+        source = {"source": "neurovault", "url": server.url, "neurosynth_url": server.url}
+        overlay = write_config(run, archive=source, **SMALL)
+        snakemake(run, "--configfile", overlay)
+        before = times_of(run)
+
+        done = snakemake(run, "--configfile", overlay)
+        assert "Nothing to be done" in done.stdout
+        assert f"To look for new images: snakemake --cores 2 update --configfile {overlay}" in done.stdout
+        assert rules_run(snakemake(run, "update", "-n", "--configfile", overlay)) == {"look_again", "update"}
+        assert times_of(run) == before
+        done = snakemake(run, "update", "--configfile", overlay)
+        assert " was last read on " not in done.stdout
+        assert changed_rules(before, times_of(run)) == {"look_again"}
+
+        # One image's terms can be had again, and one image is new.
+        server.misbehave("neurovault=1002")
+        before = times_of(run)
+        snakemake(run, "update", "--configfile", overlay)
+        after = times_of(run)
+        assert changed_rules(before, after) >= {"look_again", "fetch_terms", "project_terms", "render_report"}
+        assert not changed_rules(before, after) & {"fetch_metadata", "download_images", "run_ica"}
+        terms = [row for batch in "01" for row in read_table(run / f"results/fetch_terms/status-{batch}.tsv")]
+        assert [row["reason"] for row in terms] == [None] * 11
+
+        archive.images[1011] = new
+        archive.collections[102]["modify_date"] = "2026-02-03"
+        server.asked.clear()
+        # A plain run goes on where an update was stopped.
+        snakemake(run, "update", "--configfile", overlay, "--until", "look_again")
+        snakemake(run, "--configfile", overlay, "--until", "stack_images")
+        assert server.images_asked() == {1011}
+        images = read_table(run / "results/stack_images/images.tsv")
+        assert [int(row["image_id"]) for row in images] == list(range(1000, 1012))
+
+
+def times_of(folder):
+    """Return when each result of a rule was written."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "results").glob("*/**/*") if path.is_file()}
+
+
+def changed_rules(before, after):
+    """Return the rules with results that were written again or removed."""
+    changed = [path for path in before | after if before.get(path) != after.get(path)]
+    return {path.parts[path.parts.index("results") + 1] for path in changed}

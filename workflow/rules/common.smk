@@ -120,11 +120,10 @@ def is_requested(target):
 def last_look():
     """Say when the archive was last read; nothing if it has not been read, or if this run will read it."""
     files = ["results/fetch_metadata/selection.tsv", "results/look_again/looked.json"]
-    times = [os.path.getmtime(file) for file in files if os.path.exists(file)]
-    if times and "update" not in sys.argv:
+    times = list(filter(None, recovery.times_of(*files).values()))
+    if times and "update" not in CALL.arguments:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))
-        yield f"{ARCHIVE.label} was last read on {date}. To look for new images: {CALL.for_target('update')}"
-        yield ""
+        yield f"{ARCHIVE.label} was last read on {date}. To look for new images: {CALL.for_target('update')}\n"
 
 
 def loaded_modules():

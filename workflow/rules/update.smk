@@ -37,12 +37,14 @@ checkpoint look_again:
         **config["fetch_metadata"],
         archive=archive_without("on_changed"),
         batches=len(BATCHES),
-        downloads=expand(rules.download_images.output.status, batch=BATCHES),
-        terms=expand(
-            rules.fetch_terms.output.status, batch=BATCHES if config["fetch_terms"]["source"] == "server" else []
+        downloads=lambda wildcards: expand(rules.download_images.output.status, batch=BATCHES),
+        terms=lambda wildcards: (
+            expand(rules.fetch_terms.output.status, batch=BATCHES)
+            if config["fetch_terms"]["source"] == "server"
+            else []
         ),
-        databases=[*rules.fetch_database.output] if DATABASE is not None and is_downloaded(DATABASE) else [],
-        last=lambda wildcards: list(rules.all.input),
+        databases=["results/fetch_database/files.tsv"] if DATABASE is not None and is_downloaded(DATABASE) else [],
+        last=lambda wildcards: [str(file) for file in rules.all.input],
         # A changed parameter runs the rule again, so each request does.
         requested=lambda wildcards: STARTED if is_requested("update") else None,
     script:

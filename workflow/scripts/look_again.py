@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.looking_again import forget_incomplete, retry_downloads, retry_terms, update_selection
+from neurovault_ica.archive.looking_again import (
+    find_incomplete,
+    remove_outdated,
+    retry_downloads,
+    retry_terms,
+    update_selection,
+)
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
@@ -40,8 +46,9 @@ def main(
     del requested
     opened = open_archive(archive)
     changed: list[str] = []
-    n_images = n_terms = 0
-    is_database_missing = False
+    found_images: dict[Path, int] = {}
+    found_terms: dict[Path, int] = {}
+    incomplete: list[Path] = []
     if lock:
         logging.info("the images come from the lock %s, so there is nothing to update", lock)
     else:
@@ -50,23 +57,24 @@ def main(
         rows = read_table(images)
         # If the selection has changed, all of its images and terms are requested anyway.
         if "images" not in changed:
-            n_images = retry_downloads(opened, rows, downloads, network)
-            n_terms = retry_terms(opened, rows, terms, terms_network)
-            is_database_missing = forget_incomplete(databases)
-            if n_images or n_terms or is_database_missing:
-                # Snakemake makes missing tables again only if a final result is missing too.
-                for result in last:
-                    Path(result).unlink(missing_ok=True)
-            logging.info("missing before: %d images and terms of %d images are available now", n_images, n_terms)
-        if not (changed or n_images or n_terms or is_database_missing):
+            found_images = retry_downloads(opened, rows, downloads, network)
+            found_terms = retry_terms(opened, rows, terms, terms_network)
+        incomplete = find_incomplete(databases)
+        if found_images or found_terms or incomplete:
+            remove_outdated([*found_images, *found_terms, *incomplete], last)
+        logging.info(
+            "available now, but missing before: %d images, and the terms of %d images",
+            sum(found_images.values()), sum(found_terms.values()),
+        )  # fmt: skip
+        if not (changed or found_images or found_terms or incomplete):
             logging.info("%s has nothing new", opened.label)
     write_json(
         looked,
         {
             "archive": opened.label,
             "changed_tables": changed,
-            "found_images": n_images,
-            "found_terms": n_terms,
+            "found_images": sum(found_images.values()),
+            "found_terms": sum(found_terms.values()),
             "looked_at": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 # Longest wait for another run, in seconds. A download takes seconds; a run that waits for its server may take longer.
 MAX_WAIT_S = 900.0
@@ -20,8 +21,8 @@ class CacheLock:
     """Locks for the files of a cache, one for each id.
 
     Each lock is one byte of a file that stays empty. The kernel keeps these locks, so they end with a process that is
-    killed. They also work on NFS. On a file system without locks, nothing is locked: files are then complete as well,
-    but two runs may download the same one.
+    killed. They also work on NFS. If the file system has no locks or the file cannot be written, nothing is locked:
+    files are then complete as well, but two runs may download the same one.
 
     Keep one object per process and kind of file, because closing the file releases all its locks.
 
@@ -34,22 +35,27 @@ class CacheLock:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._stream = (folder / f".lock-{kind}").open("a+b")
-        self._is_usable = True
+        self._stream: IO[bytes] | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stream = (folder / f".lock-{kind}").open("a+b")
+        except OSError as error:
+            # A cache that cannot be written may have all files, so this is no reason to stop.
+            self._give_up(error)
 
     def close(self) -> None:
         """Release all locks."""
-        self._stream.close()
+        if self._stream:
+            self._stream.close()
 
     @contextmanager
     def held(self, number: int) -> Iterator[bool]:
         """Hold the lock of one id. Yield whether another run had it, so the file may be there by now.
 
-        After `MAX_WAIT_S`, or on a file system without locks, the block runs without the lock.
+        After `MAX_WAIT_S`, or if the cache cannot be locked, the block runs without the lock.
         """
         start, pause_s, has_waited = time.monotonic(), 0.05, False
-        while not (is_held := self._take(number)) and self._is_usable:
+        while not (is_held := self._take(number)) and self._stream:
             if time.monotonic() - start > MAX_WAIT_S:
                 logging.warning("another run has been downloading file %d for %.0f s; not waiting", number, MAX_WAIT_S)
                 break
@@ -61,19 +67,25 @@ class CacheLock:
         try:
             yield has_waited
         finally:
-            if is_held:
-                fcntl.lockf(self._stream, fcntl.LOCK_UN, 1, number % MAX_POSITION, os.SEEK_SET)
+            stream = self._stream
+            if is_held and stream:
+                fcntl.lockf(stream, fcntl.LOCK_UN, 1, number % MAX_POSITION, os.SEEK_SET)
 
     def _take(self, number: int) -> bool:
         """Try to take the lock of one id."""
-        if not self._is_usable:
+        stream = self._stream
+        if not stream:
             return False
         try:
-            fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number % MAX_POSITION, os.SEEK_SET)
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number % MAX_POSITION, os.SEEK_SET)
         except (BlockingIOError, PermissionError):
             return False
         except OSError as error:
-            self._is_usable = False
-            logging.info("this file system has no locks (%s), so two runs may download the same file", error.strerror)
+            self._give_up(error)
             return False
         return True
+
+    def _give_up(self, error: OSError) -> None:
+        """Lock nothing from now on."""
+        self._stream = None
+        logging.info("this cache cannot be locked (%s), so two runs may download the same file", error.strerror)

@@ -33,14 +33,17 @@ def announce(
     RuntimeError
         If the disk of the cache has less space than that.
     """
-    missing = [image for image in images if _is_missing(image, data_dir, locked, refresh=refresh)]
+    # With `refresh`, nothing in the cache shows which other batches are finished.
+    asked = [image for image in images if image["batch"] == batch] if refresh else images
+    missing = [image for image in asked if _is_missing(image, data_dir, locked, refresh=refresh)]
     if not missing:
         return
     free = shutil.disk_usage(_existing(Path(data_dir).absolute())).free
     here = [image for image in missing if image["batch"] == batch]
     rest = "" if len(here) == len(missing) else f"; with all other batches {_size(missing)}"
     logging.info("to download from %s: %s%s; %.0f MB are free", url, _size(here), rest, free / 1e6)
-    needed = sum(image["file_size"] or 0 for image in missing)
+    # A new file replaces an older one of the same image.
+    needed = sum(max(0, (image["file_size"] or 0) - sum(_sizes(image, data_dir))) for image in missing)
     if needed > free:
         raise RuntimeError(
             f"the disk of {Path(data_dir).absolute()} has {free / 1e6:.1f} MB free, but {_size(missing)} are still to"
@@ -61,10 +64,15 @@ def _is_missing(image: Row, data_dir: str, locked: Mapping[Any, Row], *, refresh
     version = read_modify_date(data_dir, image["collection_id"], image["image_id"])
     if refresh or (expected is None and version != to_text(image["modify_date"])):
         return True
-    files = [Path(data_dir) / name for name in image_files(image["collection_id"], image["image_id"])]
-    sizes = {file.stat().st_size for file in files if file.is_file()}
+    sizes = _sizes(image, data_dir)
     n_bytes = expected["bytes"] if expected is not None else image["file_size"]
     return n_bytes not in sizes if n_bytes else not sizes
+
+
+def _sizes(image: Row, data_dir: str) -> list[int]:
+    """Return the size of each file of an image in the cache."""
+    files = [Path(data_dir) / name for name in image_files(image["collection_id"], image["image_id"])]
+    return [file.stat().st_size for file in files if file.is_file()]
 
 
 def _size(images: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
 
 def retry_downloads(
     archive: Archive, images: Sequence[Row], statuses: Sequence[str], network: Mapping[str, Any]
-) -> int:
-    """Try failed images again. Remove the status table of each batch that has one more now.
+) -> dict[Path, int]:
+    """Try failed images again.
 
     Parameters
     ----------
@@ -60,49 +60,46 @@ def retry_downloads(
 
     Returns
     -------
-    int
-        Number of images that are available now.
+    dict
+        Number of images that are available now, for each status table that has any.
     """
-    n_found = 0
+    found = {}
     for path, failed in _rows_of(images, statuses, lambda row: row["status"] == "failed"):
         with archive.get_images(failed, network, {}) as rows:
-            found = sum(row["status"] == "ok" for row in rows)
-        if found:
-            path.unlink()
-        n_found += found
-    return n_found
+            found[path] = sum(row["status"] == "ok" for row in rows)
+    return {path: number for path, number in found.items() if number}
 
 
-def retry_terms(archive: Archive, images: Sequence[Row], statuses: Sequence[str], network: Mapping[str, Any]) -> int:
-    """Request missing term weights again. Remove the status table of each batch that has more now.
+def retry_terms(
+    archive: Archive, images: Sequence[Row], statuses: Sequence[str], network: Mapping[str, Any]
+) -> dict[Path, int]:
+    """Request missing term weights again.
 
     Parameters and result are those of `retry_downloads`; `network` is the section ``fetch_terms``.
     """
-    n_found = 0
+    found = {}
     for path, without in _rows_of(images, statuses, lambda row: row["reason"] is not None):
         places = archive.term_files(without)
         archive.fetch_terms(without, places, network, {})
-        found = sum(bool(read_answer(place, is_own=archive.has_own_terms).weights) for place in places.values())
-        if found:
-            path.unlink()
-        n_found += found
-    return n_found
+        found[path] = sum(bool(read_answer(place, is_own=archive.has_own_terms).weights) for place in places.values())
+    return {path: number for path, number in found.items() if number}
 
 
-def forget_incomplete(tables: Sequence[str]) -> bool:
-    """Remove tables of downloaded databases that lack files, so that the files are requested again.
+def remove_outdated(statuses: Iterable[Path], last: Iterable[str]) -> None:
+    """Remove status tables and the final results, so that Snakemake makes both again.
 
-    Returns
-    -------
-    bool
-        Whether any table was removed.
+    Snakemake makes a missing table again only if a final result is missing too. So the final results go first: a run
+    that is killed in between finds the answers in the cache when it looks again.
     """
-    incomplete = [
+    for path in [*map(Path, last), *statuses]:
+        path.unlink(missing_ok=True)
+
+
+def find_incomplete(tables: Sequence[str]) -> list[Path]:
+    """List tables of downloaded databases that lack files."""
+    return [
         path for path in map(Path, tables) if path.is_file() and any(row["status"] != "ok" for row in read_table(path))
     ]
-    for path in incomplete:
-        path.unlink()
-    return bool(incomplete)
 
 
 def _rows_of(images: Sequence[Row], statuses: Sequence[str], is_wanted: Any) -> Iterator[tuple[Path, list[Row]]]:
