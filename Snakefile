@@ -87,7 +87,7 @@ onstart:
 
 
 onsuccess:
-    print(*database_notes(), sep="\n", end="")
+    print(*notices.missing_maps(config["build_term_maps"]["database"], DATABASE, CALL), sep="", end="")
     for path in recovery.changed_since(BEFORE):
         print(f"Report: {os.path.abspath(path)}" if path == REPORT else Path(path).read_text(encoding="utf-8"))
 

@@ -7,7 +7,7 @@ Downloaded files go to the cache.
 """
 
 if IS_MAIN and workflow.is_main_process and ARCHIVE.asks_server and not LOCK:
-    print(*last_look(), sep="", end="", file=sys.stderr)
+    print(*notices.last_look(ARCHIVE, CALL), sep="", end="", file=sys.stderr)
 
 
 rule build_demo_archive:

@@ -76,25 +76,6 @@ def maps_for_images():
     }
 
 
-def database_notes():
-    """Return sentences for the end of a run that has no maps of terms although it could have some."""
-    if config["build_term_maps"]["database"] is not None and DATABASE is None:
-        return [
-            "No maps of terms: build_term_maps.database is demo, which is only for simulated images. Names come from"
-            " term weights and metadata. To name components by maps of terms, set it to neurosynth or to a folder."
-        ]
-    table = "results/fetch_database/files.tsv"
-    if DATABASE is None or not is_downloaded(DATABASE) or not os.path.isfile(table):
-        return []
-    missing = sorted({row["reason"] for row in read_table(table) if row["status"] != "ok"})
-    if not missing:
-        return []
-    return [
-        f"No maps of terms: Neurosynth's database could not be fetched ({', '.join(missing)}). Names come from metadata."
-        f" To fetch it later: {CALL.for_target('update')}"
-    ]
-
-
 def page_figures(*figure_rules):
     """Return the outputs whose names end in `_figure`, by name. The report's template uses the same names."""
     named = [item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure")]
@@ -115,15 +96,6 @@ def plain_errors():
 def is_requested(target):
     """Return whether a rule is a target of this run. Another workflow may import it with a prefix."""
     return any(str(name).endswith(target) for name in workflow.dag_settings.targets)
-
-
-def last_look():
-    """Say when the archive was last read; nothing if it has not been read, or if this run will read it."""
-    files = ["results/fetch_metadata/selection.tsv", "results/look_again/looked.json"]
-    times = list(filter(None, recovery.times_of(*files).values()))
-    if times and "update" not in CALL.arguments:
-        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))
-        yield f"{ARCHIVE.label} was last read on {date}. To look for new images: {CALL.for_target('update')}\n"
 
 
 def loaded_modules():
@@ -149,6 +121,7 @@ FOR_SNAKEFILE = [
     "configuration",
     "archive/archive",
     "archive/database_files",
+    "archive/notices",
     "archive/owner",
     "runtime/commands",
     "runtime/layers",
@@ -162,13 +135,13 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
-from neurovault_ica.archive import owner
+from neurovault_ica.archive import notices, owner
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
 from neurovault_ica.runtime import commands, recovery
 from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing
-from neurovault_ica.runtime.tables import component_labels, read_table
+from neurovault_ica.runtime.tables import component_labels
 from neurovault_ica.runtime.terminal import tidy_terminal
 
 # Snakemake mounts every entry of sys.path into containers, so remove ours again.

@@ -1,0 +1,52 @@
+"""Sentences for the terminal about the archive and the database: how old they are, and what is missing.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from neurovault_ica.archive.base import Archive
+from neurovault_ica.archive.database_files import is_downloaded
+from neurovault_ica.runtime.commands import Call
+from neurovault_ica.runtime.recovery import times_of
+from neurovault_ica.runtime.tables import read_table
+
+# Files that the last look at the archive has written.
+LAST_LOOK = ("results/fetch_metadata/selection.tsv", "results/look_again/looked.json")
+
+
+def last_look(archive: Archive, call: Call) -> Iterator[str]:
+    """Say when the archive was last read; nothing if it has not been read, or if this run will read it."""
+    times = [moment for moment in times_of(*LAST_LOOK).values() if moment]
+    if times and "update" not in call.arguments:
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))
+        yield f"{archive.label} was last read on {date}. To look for new images: {call.for_target('update')}\n"
+
+
+def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterator[str]:
+    """Say at the end of a run that it has no maps of terms although it could have some.
+
+    Parameters
+    ----------
+    wanted : str or None
+        The value of ``build_term_maps.database``.
+    database : str or None
+        The database of this run: None if `wanted` is the demo's, but the images are not.
+    call : Call
+    """
+    if wanted is not None and database is None:
+        yield (
+            "No maps of terms: build_term_maps.database is demo, which is only for simulated images. Names come from"
+            " term weights and metadata. To name components by maps of terms, set it to neurosynth or to a folder.\n"
+        )
+    table = Path("results/fetch_database/files.tsv")
+    if database is None or not is_downloaded(database) or not table.is_file():
+        return
+    reasons = sorted({row["reason"] for row in read_table(table) if row["status"] != "ok"})
+    if reasons:
+        yield (
+            f"No maps of terms: Neurosynth's database could not be fetched ({', '.join(reasons)}). Names come from"
+            f" metadata. To fetch it later: {call.for_target('update')}\n"
+        )
