@@ -9,6 +9,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+import pytest
 from fetching import cached_files, kept_images, write_lock
 from neurovault_ica.runtime.tables import read_table
 from neurovault_server import Archive, Faults, Server, nifti
@@ -114,6 +115,7 @@ def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
     assert cached_files(tmp_path / "killed") == cached_files(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_an_update_reruns_what_depends_on_new_answers_and_nothing_else(tmp_path):
     archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
     new = archive.images.pop(1011)
