@@ -13,6 +13,7 @@ from itertools import count as count_from
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from neurovault_ica.archive.server_faults import is_slow, may_be_one_record, may_be_own_fault, tries_of
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client
 from neurovault_ica.net.retries import MostTries
@@ -51,8 +52,6 @@ MAX_STALE_PAGES_BEYOND = 3
 MAX_ROWS = 1_000_000
 # An offset beyond the end of any list. The page has no rows, but it states the length of the list.
 FAR = 10_000_000
-# Number of tries for a page that fails with 500 or times out. More tries would only delay the halving.
-TRIES_AT_500 = 2
 # A path that a working server answers quickly.
 PROBE = "/api/"
 # Statuses of records that were deleted or made private.
@@ -230,12 +229,12 @@ class _List:
     def _window(self, offset: int, size: int) -> Page:
         """Read `size` rows from `offset`, in smaller pages if the server cannot send them in one."""
         try:
-            return self._ask(offset, size, _tries)
+            return self._ask(offset, size, tries_of)
         except FetchError as error:
-            if not _may_be_one_record(error):
+            if not may_be_one_record(error):
                 raise
         if self._n_stated is None:
-            self._n_stated = self._ask(FAR, 1, _tries).n_stated
+            self._n_stated = self._ask(FAR, 1, tries_of).n_stated
         end = min(offset + size, self._n_stated)
         return Page(self._divide(offset, end), self._n_stated, is_last=end == self._n_stated or end <= offset)
 
@@ -247,17 +246,17 @@ class _List:
         while parts:
             first, last = parts.pop()
             try:
-                rows += self._ask(first, last - first, _tries).rows
+                rows += self._ask(first, last - first, tries_of).rows
                 in_a_row = 0
             except FetchError as error:
-                if not _may_be_one_record(error):
+                if not may_be_one_record(error):
                     raise
                 if last - first > 1:
                     parts += _halves(first, last)
                     continue
                 logging.info("%s: the record at offset %d is unreadable: %s", self.path, first, error)
                 rows.append(None)
-                in_a_row += SLOW_COUNTS_FOR if _is_slow(error) else 1
+                in_a_row += SLOW_COUNTS_FOR if is_slow(error) else 1
             if in_a_row >= MAX_UNREADABLE_IN_A_ROW:
                 if not self._is_any_readable(last, end):
                     return rows + [None] * (end - last)
@@ -269,9 +268,9 @@ class _List:
         step = max(1, (end - start) // LOOK_AHEAD)
         for offset in range(end - 1, start - 1, -step):
             try:
-                self._ask(offset, 1, lambda error: 1 if _may_be_own_fault(error) else None)
+                self._ask(offset, 1, lambda error: 1 if may_be_own_fault(error) else None)
             except FetchError as error:
-                if not _may_be_one_record(error):
+                if not may_be_one_record(error):
                     raise
             else:
                 return True
@@ -288,35 +287,6 @@ def _halves(start: int, end: int) -> list[tuple[int, int]]:
     """Split rows into two halves, the second half first. A single row is not split."""
     middle = (start + end + 1) // 2
     return [(first, last) for first, last in ((middle, end), (start, middle)) if first < last]
-
-
-def _tries(error: FetchError) -> int | None:
-    """Limit the tries of a page that is too slow or has a bad record. Other failures pass, so they are tried longer."""
-    return TRIES_AT_500 if _may_be_own_fault(error) else None
-
-
-def _may_be_own_fault(error: FetchError) -> bool:
-    """Return whether a record itself may cause this error, so that more tries would not help."""
-    return error.status == 500 or _is_slow(error)
-
-
-def _is_slow(error: FetchError) -> bool:
-    return error.status == 504 or error.reason == "timeout"
-
-
-def _may_be_one_record(error: FetchError) -> bool:
-    """Return whether parts of a failed page may be readable."""
-    return (
-        error.transient
-        and error.status != 429
-        and error.reason
-        in (
-            "server_error",
-            "timeout",
-            "bad_answer",
-            "no_connection",
-        )
-    )
 
 
 def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> list[int | None]:
@@ -352,7 +322,7 @@ def _get_record(client: Client, path: str) -> Record | None:
     try:
         return client.get_json(path, check=_is_record)
     except FetchError as error:
-        if error.transient and not _may_be_own_fault(error):
+        if error.transient and not may_be_own_fault(error):
             raise
         logging.warning("%s: %s", path, error)
         return None
