@@ -13,7 +13,7 @@ def ask():
     """Call a function with a client whose server has these faults."""
 
     def call(archive, function, *arguments, misbehave=(), **faults):
-        network = NETWORK | {"timeout_s": 0.5} if faults.get("how_poisoned") == "silence" else NETWORK
+        network = NETWORK | {"timeout_s": 0.3} if faults.get("how_poisoned") == "silence" else NETWORK
         with Server(archive, faults=Faults(**faults)) as server, connect(server.url, network, probe="/api/") as client:
             for address, kind in misbehave:
                 server.misbehave(address, always=kind)
@@ -135,7 +135,7 @@ def test_a_page_that_fails_in_any_way_is_halved(ask, how):
     "passing", [["502", "502"], ["429", "429"], ["refuse", "html"], ["503", "500"], ["500", "502"]]
 )
 def test_two_passing_errors_beside_an_unreadable_record_lose_nothing(how, passing):
-    network = NETWORK | {"timeout_s": 0.5 if how == "silence" else 1}
+    network = NETWORK | {"timeout_s": 0.3 if how == "silence" else 1}
     archive = Archive.small({1: 9})
     faults = Faults(poisoned_images={103}, how_poisoned=how)
     with Server(archive, faults=faults) as server, connect(server.url, network, probe="/api/") as client:

@@ -69,6 +69,7 @@ def same_as(folder, other):
     assert found == {path: expected[path] for path in found}
 
 
+@pytest.mark.long
 def test_a_killed_run_continues(fresh, small_run):
     folder, rng, before = fresh(), random.Random(0), None
     for _ in range(3):

@@ -95,6 +95,7 @@ def fetch(folder, server):
     )
 
 
+@pytest.mark.long
 def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
     """The kills hit listings, the time between two images, and an image that is sent slowly."""
     archive = Archive.small(dict.fromkeys(range(1, 7), 5), content=nifti(shape=(16, 16, 16)))
