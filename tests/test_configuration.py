@@ -115,6 +115,9 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
             "run_ica.n_components: 12 components need at least as many images, but there",
         ),
         ("fetch_metadata.image_ids", [1, 2, 3], "only 3 (images in fetch_metadata.image_ids); lower n_components"),
+        ("fetch_metadata.image_ids", [1, 2] * 12, "only 2 (images in fetch_metadata.image_ids)"),
+        ("run_ica.tol", float("nan"), "run_ica.tol: NaN is not valid; expected: a number"),
+        ("stack_images.quality.min_rms", float("nan"), "stack_images.quality.min_rms: NaN is not valid"),
         ("batches", 0, "batches: 0 is not valid; expected: a whole number, 1 to 10000"),
     ],
 )

@@ -1,5 +1,6 @@
 """The comparisons give the same results as nilearn's helpers."""
 
+import datetime
 from types import MappingProxyType
 
 import pytest
@@ -31,7 +32,8 @@ def test_null_comparisons(value):
     assert compile_term("field", {"is_null": False})(value) == compile_term("field", {"not_null": True})(value)
 
 
-@given(VALUES, VALUES.filter(lambda value: not isinstance(value, dict)))
+# A list is refused as a value, because people mean is_in.
+@given(VALUES, VALUES.filter(lambda value: not isinstance(value, list)))
 def test_equality(value, other):
     assert compile_term("field", other)(value) == (value == other)
     agrees("not_equal", other, nilearn_neurovault.NotEqual(other), value)
@@ -87,11 +89,22 @@ def test_all_comparisons_of_nilearn_exist():
         ({"not_contains": ["a", None]}, "not_contains takes a list of text"),
         ({"pattern": 3}, "pattern takes text, not 3; write it in quotes"),
         ({"pattern": "("}, "not a regular expression"),
+        (["Z map", "T map"], r"is not one value; write \{is_in: \['Z map', 'T map'\]\} for any of these"),
+        ({"greater_than": None}, "greater_than takes a number or text, not null"),
+        ({"less_or_equal": [3]}, r"less_or_equal takes a number or text, not \[3\]"),
+        ({"greater_than": datetime.date(2020, 1, 31)}, 'the date 2020-01-31 is not text; .* quotes: "2020-01-31"'),
+        ({"not_in": [datetime.date(2020, 1, 31)]}, "the date 2020-01-31 is not text"),
+        (datetime.datetime(2020, 1, 31, 12), "the date 2020-01-31 12:00:00 is not text"),
     ],
 )
 def test_wrong_terms_are_explained(term, message):
     with pytest.raises(ValueError, match=message):
         compile_term("image_terms.map_type", term)
+
+
+def test_a_date_in_quotes_is_compared_as_text():
+    term = compile_term("image_terms.add_date", {"greater_than": "2020-01-31"})
+    assert [term(date) for date in ("2020-02-01T10:00:00", "2019-12-31T10:00:00")] == [True, False]
 
 
 def test_only_whole_words_match():

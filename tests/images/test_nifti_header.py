@@ -62,7 +62,7 @@ def refusal(tmp_path, content) -> UnusableError:
         ({"xyzt_units": 1}, "voxels of 4x4x4 metres; read as mm"),
         ({"xyzt_units": 3 | 8}, "voxels of 4x4x4 micrometres; read as mm"),
         ({"xyzt_units": 255}, None),
-        ({"bitpix": 8}, None),
+        ({"bitpix": 8}, "states 8 bits per voxel and the data type float32; read as float32"),
         ({"pixdim": [0, 0, 0, 0, 0, 0, 0, 0]}, None),
         ({"qform_code": 1, "quatern_b": 0, "quatern_c": 1, "quatern_d": 0, "pixdim": [1, 4, 4, 4, 0, 0, 0, 0]},
          "qform and sform put left and right on opposite sides"),
@@ -133,6 +133,39 @@ def test_extensions_are_skipped_unless_their_length_is_unknown(data, tmp_path):
     np.testing.assert_array_equal(image.data, data)
     error = refusal(tmp_path, damaged(content, 108, np.float32(0).tobytes()))
     assert error.found.startswith("header: the voxels begin at byte 0 (vox_offset), which is within the header")
+
+
+@pytest.mark.parametrize("endian", "<>")
+@pytest.mark.parametrize("kind", KINDS)
+def test_voxels_that_would_begin_in_an_extension_are_refused(kind, endian, data, tmp_path):
+    image_class = KINDS[kind]
+    content = content_of(data, kind, endian)
+    header = image_class.header_class.template_dtype.itemsize
+    order = {"<": "little", ">": "big"}[endian]
+    extension = (32).to_bytes(4, order) + (6).to_bytes(4, order) + b"a comment".ljust(24)
+    extended = content[:header] + b"\1\0\0\0" + extension + content[header + 4 :]
+    error = refusal(tmp_path, extended)
+    assert error.reason == "unreadable"
+    assert "an extension of 32 bytes begins there" in error.found
+    # Some programs announce extensions without writing one.
+    announced = content[:header] + b"\1\0\0\0" + content[header + 4 :]
+    np.testing.assert_array_equal(read(tmp_path, announced).data, data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_faulty_qform_does_not_spoil_a_file_with_an_sform(kind, data, tmp_path):
+    image = read(tmp_path, content_of(data, kind, qform_code=1, quatern_b=9))
+    np.testing.assert_array_equal(image.data, data)
+    np.testing.assert_allclose(image.affine, AFFINE)
+    assert [note for note in image.notes if "the qform is faulty" in note and "the sform is used" in note]
+    assert refusal(tmp_path, content_of(data, kind, qform_code=1, sform_code=0, quatern_b=9)).reason == "bad_affine"
+
+
+def test_a_number_of_bits_that_contradicts_the_data_type_is_noted(data, tmp_path):
+    image = read(tmp_path, content_of(data, bitpix=16))
+    np.testing.assert_array_equal(image.data, data)
+    assert image.notes == ("the header states 16 bits per voxel and the data type float32; read as float32",)
+    assert read(tmp_path, content_of(data, bitpix=0)).notes == ()
 
 
 def test_a_file_that_ends_before_its_voxels_do_is_refused(data, tmp_path):

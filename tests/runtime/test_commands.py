@@ -1,9 +1,11 @@
 """Commands in messages can be copied: they have the options and the configuration of the run, targets first."""
 
+import shlex
 from types import SimpleNamespace
 
 import pytest
 from neurovault_ica.runtime.commands import Call, Configuration, command_for, describe_call
+from snakemake.cli import parse_args
 
 MINE = Configuration(("mine.yaml",), ())
 
@@ -19,12 +21,23 @@ MINE = Configuration(("mine.yaml",), ())
         (["-j", "9", "-s", "a/Snakefile"], "snakemake -j 9 -s a/Snakefile SCAN --configfile mine.yaml"),
         (["-c", "3", "--", "old"], "snakemake -c 3 SCAN --configfile mine.yaml"),
         (["-d", "study"], "snakemake -d study --cores 2 SCAN --configfile mine.yaml"),
+        (["-c3", "--sdm", "conda", "apptainer"], "snakemake --sdm conda apptainer -c3 SCAN --configfile mine.yaml"),
+        (["--sdm", "conda"], "snakemake --sdm conda --cores 2 SCAN --configfile mine.yaml"),
+        (["--cores", "--configfile", "mine.yaml"], "snakemake --cores all SCAN --configfile mine.yaml"),
+        (
+            ["--replace-workflow-config", "old", "-c1", "--use-conda"],
+            "snakemake --replace-workflow-config -c1 --use-conda SCAN --configfile mine.yaml",
+        ),
         (["--workflow-profile", "p"], "snakemake --workflow-profile p SCAN --configfile mine.yaml"),
     ],
 )
 def test_a_command_for_another_target_keeps_the_lasting_options(tmp_path, monkeypatch, arguments, command):
     monkeypatch.chdir(tmp_path)
     assert Call(arguments, str(tmp_path), MINE).for_target("SCAN") == command
+    # Snakemake itself must understand the command, also with the profile p.
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/config.yaml").write_text("{}")
+    assert list(parse_args(shlex.split(command)[1:])[1].targets) == ["SCAN"]
 
 
 @pytest.mark.parametrize(

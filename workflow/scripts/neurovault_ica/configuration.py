@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -90,7 +91,7 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
     checksum = _checksum(config)
     # Bytes, because a damaged file must not stop the run: it only differs.
     is_known = known_file is not None and known_file.is_file() and known_file.read_bytes() == checksum.encode()
-    lines = [] if is_known else _schema_mistakes(config)
+    lines = [] if is_known else [*_schema_mistakes(config), *_find_nan(config)]
     if known_file is not None and not lines and not is_known:
         # Without it, the next start only takes longer.
         with contextlib.suppress(OSError):
@@ -121,6 +122,15 @@ def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
         Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
     )
     return [line for error in errors for line in _explain(error)]
+
+
+def _find_nan(value: Any, place: str = "") -> Iterator[str]:
+    """Find values that are NaN. The schema accepts them, because NaN is not below or above any limit."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _find_nan(inner, _join(place, key))
+    elif isinstance(value, float) and math.isnan(value):
+        yield f"{place}: NaN is not valid; expected: a number"
 
 
 def mask_file(config: Mapping[str, Any]) -> list[str]:
@@ -277,7 +287,7 @@ def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
         if section["max_images"] is not None:
             limits["fetch_metadata.max_images"] = section["max_images"]
         if section["image_ids"] is not None and section["collection_ids"] is None:
-            limits["images in fetch_metadata.image_ids"] = len(section["image_ids"])
+            limits["images in fetch_metadata.image_ids"] = len(set(section["image_ids"]))
     for name, number in limits.items():
         if number < wanted:
             yield (

@@ -4,6 +4,7 @@ The comparisons are those of ``nilearn.datasets.neurovault``, with names in snak
 values of another type as nilearn does.
 """
 
+import datetime
 import importlib.util
 import re
 import traceback
@@ -64,6 +65,7 @@ COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
 LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
 PART_COMPARISONS = {"contains", "not_contains"}
 FLAG_COMPARISONS = {"is_null", "not_null"}
+ORDER_COMPARISONS = {"greater_or_equal", "greater_than", "less_or_equal", "less_than"}
 
 
 def compile_term(key: str, term: Any) -> Predicate:
@@ -81,7 +83,10 @@ def compile_term(key: str, term: Any) -> Predicate:
     ValueError
         If the mapping is not one known comparison with an argument of the right type.
     """
+    if isinstance(term, list) and term:
+        raise ValueError(f"{key}: {list(term)} is not one value; write {{is_in: {list(term)}}} for any of these")
     if not isinstance(term, Mapping):
+        _refuse_date(key, term)
         return lambda value: value == term
     if len(term) != 1 or next(iter(term)) not in COMPARISONS:
         raise ValueError(
@@ -90,6 +95,10 @@ def compile_term(key: str, term: Any) -> Predicate:
     ((name, argument),) = term.items()
     if name in LIST_COMPARISONS and not isinstance(argument, list):
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
+    for part in argument if isinstance(argument, list) else [argument]:
+        _refuse_date(key, part)
+    if name in ORDER_COMPARISONS and not isinstance(argument, int | float | str):
+        raise ValueError(f"{key}: {name} takes a number or text, not {as_configured(argument)}")
     if name == "pattern" and not isinstance(argument, str):
         raise ValueError(f"{key}: pattern takes text, not {argument!r}; write it in quotes")
     # Searching for a number in text is a TypeError, also in nilearn.
@@ -101,6 +110,12 @@ def compile_term(key: str, term: Any) -> Predicate:
         return COMPARISONS[name](argument)
     except re.error as error:
         raise ValueError(f"{key}: {argument!r} is not a regular expression: {error}") from error
+
+
+def _refuse_date(key: str, value: Any) -> None:
+    """Refuse a date without quotes. YAML converts it, but dates in the metadata are texts, so none would match."""
+    if isinstance(value, datetime.date):
+        raise ValueError(f'{key}: the date {value} is not text; write it in quotes: "{value}"')
 
 
 def describe_term(key: str, term: Any) -> str:

@@ -9,18 +9,19 @@ import unicodedata
 
 # NeuroVault's map types and three of ours -> their spellings, as `_reduce` leaves them.
 SPELLINGS = {
-    "Z map": "z zstat zstats zstatistic zstatistics zscore zscores zvalue zvalues zval zfstat spmz zgstat",
-    "T map": "t tstat tstats tstatistic tstatistics tscore tscores tvalue tvalues tval spmt studentt studentst",
-    "F map": "f fstat fstats fstatistic fstatistics fscore fvalue fvalues fval spmf",
-    "Chi squared map": "chi chisq chisquare chisquared χ χsquared",
+    "Z map": "z zstat zstats zstatistic zstatistics zscore zscores zvalue zvalues zval zfstat spmz zgstat statz",
+    "T map": "t tstat tstats tstatistic tstatistics tscore tscores tvalue tvalues tval spmt studentt studentst statt",
+    "F map": "f fstat fstats fstatistic fstatistics fscore fvalue fvalues fval spmf statf",
+    "Chi squared map": "chi chisq chisquare chisquared χ χsquared x2",
     "P map (given null hypothesis)": "p pvalue pvalues pval pvals punc puncorr pfwe pfdr q qvalue qvalues qval fdr fwe"
-    " probability",
+    " probability statp",
     '1-P map ("inverted" probability)': "1p 1pvalue oneminusp 1minusp corrp pcorr invertedp invertedprobability",
     "univariate-beta map": "univariatebeta beta betas betaweight betaweights betacoefficient betaestimate β b cope con"
     " contrast contrastestimate parameterestimate pe effect effectestimate coefficient coefficients coef psc"
-    " percentsignalchange percentchange signalchange",
+    " stateffect percentsignalchange percentchange signalchange",
     "multivariate-beta map": "multivariatebeta classifierweight classifierweights svmweights mvpaweights",
-    "variance": "variance var varcope stderr standarderror se stdev standarddeviation sd sigmasquared resms",
+    "variance": "variance statvariance var varcope stderr standarderror se stdev standarddeviation sd sigmasquared"
+    " resms",
     "ROI/mask": "roimask roi rois mask masks binarymask",
     "parcellation": "parcellation parcels atlas labels",
     "anatomical": "anatomical anatomy anat structural t1 t1w t2w",
@@ -35,7 +36,8 @@ TYPE_OF = {spelling: name for name, spellings in SPELLINGS.items() for spelling 
 FILLERS = set(
     re.findall(
         r"\w+",
-        """map maps image images img nii gz hdr group level unthresholded uncorrected raw wholebrain whole brain
+        """map maps image images img nii gz hdr group level statmap unthresholded thresholded thresh
+        uncorrected raw wholebrain whole brain
         voxelwise statistical parametric test paired one two sample unpaired random mixed fixed the""",
     )
 )

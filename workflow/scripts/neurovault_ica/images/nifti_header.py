@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
@@ -48,8 +48,10 @@ FORMATS = {
     348: Format(Nifti1Header, b"n+1", slice(344, 348), 352),
     540: Format(Nifti2Header, b"n+2", slice(4, 8), 544),
 }
-# Bytes that `read_header` needs.
-HEADER_BYTES = max(found.first_voxel for found in FORMATS.values())
+# Bytes that `read_header` needs: up to the first voxel, and the length and code of an extension there.
+HEADER_BYTES = max(found.first_voxel for found in FORMATS.values()) + 8
+# Codes of extensions that are in use are below 50.
+MAX_EXTENSION_CODE = 100
 
 # nibabel repairs some faults and logs that; what matters here is a note of the image.
 _SILENT = logging.Logger("silent")
@@ -124,6 +126,7 @@ def read_header(raw: bytes) -> Header:
         _refuse_type(header)
         shape = _volume_shape(header, notes)
         offset = _first_voxel(header, found, raw, notes)
+        _compare_bits(header, notes)
         header.check_fix(logger=_SILENT)
         affine = checked_affine(header, notes)
         dtype = header.get_data_dtype()
@@ -137,6 +140,13 @@ def _refuse_type(header: Nifti1Header) -> None:
     code = int(header["datatype"])
     if code in UNUSABLE_TYPES:
         raise UnusableError("not_numeric", f"the voxels are {UNUSABLE_TYPES[code]}")
+
+
+def _compare_bits(header: Nifti1Header, notes: list[str]) -> None:
+    """Note a data type that contradicts the stated number of bits per voxel, because either may be wrong."""
+    dtype, n_bits = header.get_data_dtype(), int(header["bitpix"])
+    if n_bits and n_bits != 8 * dtype.itemsize:
+        notes.append(f"the header states {n_bits} bits per voxel and the data type {dtype.name}; read as {dtype.name}")
 
 
 def _volume_shape(header: Nifti1Header, notes: list[str]) -> tuple[int, int, int]:
@@ -167,6 +177,12 @@ def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[st
     if not 0 <= stated <= MAX_OFFSET:
         raise UnusableError("unreadable", f"header: the data begin at byte {stated:g}")
     if stated >= found.first_voxel:
+        if int(stated) == found.first_voxel and (length := _extension_length(header, found, raw)):
+            raise UnusableError(
+                "unreadable",
+                f"header: the voxels begin at byte {stated:g} (vox_offset), but an extension of {length} bytes begins"
+                " there, too; save the file again with another program",
+            )
         return int(stated)
     if raw[found.header.template_dtype.itemsize :][:1] not in (b"", b"\0"):
         raise UnusableError(
@@ -180,6 +196,22 @@ def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[st
     )
     header["vox_offset"] = found.first_voxel
     return found.first_voxel
+
+
+def _extension_length(header: Nifti1Header, found: Format, raw: bytes) -> int:
+    """Return the length in bytes of a header extension where the voxels may begin first; 0 if there is none.
+
+    The byte after the header announces extensions. Some programs set it without writing one, so the extension itself
+    must be plausible, too: its length is a multiple of 16, and its code an even number.
+    """
+    if raw[found.header.template_dtype.itemsize :][:1] in (b"", b"\0"):
+        return 0
+    start = found.first_voxel
+    order: Literal["little", "big"] = "big" if header.endianness == ">" else "little"
+    length = int.from_bytes(raw[start : start + 4], order)
+    code = int.from_bytes(raw[start + 4 : start + 8], order)
+    is_plausible = length % 16 == 0 and 0 < length <= MAX_OFFSET and code % 2 == 0 and code <= MAX_EXTENSION_CODE
+    return length if is_plausible else 0
 
 
 def _scaling(header: Nifti1Header, notes: list[str]) -> tuple[float | None, float | None]:
@@ -221,9 +253,9 @@ def checked_affine(header: Nifti1Header, notes: list[str]) -> NDArray[np.float64
         )
     try:
         affine = np.asarray(header.get_best_affine(), dtype=float)
-        qform = header.get_qform() if has_qform and has_sform else affine
     except (HeaderDataError, ValueError) as error:
         raise UnusableError("bad_affine", f"{error}; correct qform and sform") from error
+    qform = _compared_qform(header, affine, notes) if has_qform and has_sform else affine
     if not np.isfinite(affine).all():
         raise UnusableError("bad_affine", "the affine has values that are not finite; correct qform and sform")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
@@ -234,6 +266,18 @@ def checked_affine(header: Nifti1Header, notes: list[str]) -> NDArray[np.float64
     if np.linalg.det(qform[:3, :3]) * volume < 0:
         notes.append("qform and sform put left and right on opposite sides; the sform is used, check which is right")
     return affine
+
+
+def _compared_qform(header: Nifti1Header, affine: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
+    """Return the qform, to be compared with the sform `affine`. A faulty qform spoils no file, because it is not used.
+
+    As a replacement, `affine` itself is returned.
+    """
+    try:
+        return np.asarray(header.get_qform(), dtype=float)
+    except (HeaderDataError, ValueError) as error:
+        notes.append(f"the qform is faulty ({error}); the sform is used")
+        return affine
 
 
 def _check_lengths(lengths: NDArray[np.float64], unit: int, notes: list[str]) -> None:

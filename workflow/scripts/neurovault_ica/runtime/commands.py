@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 LASTING = re.compile(
     r"--(cores|jobs|snakefile|directory|profile|workflow-profile|executor|sdm|software-deployment-method)(=|$)|-[cjsde]"
 )
+# These are repeated, too, but have no value.
+FLAGS = {"--replace-workflow-config", "--use-conda", "--use-apptainer", "--use-singularity"}
+# This option takes all words after it as its values.
+SEVERAL = re.compile(r"--(sdm|software-deployment-method)$")
+# Without a number, these options mean all cores. Before a target the word must be written.
+CORES = {"--cores", "-c"}
 # One of these says how many jobs may run at once. Without any of them, Snakemake refuses to run.
 LIMITS_JOBS = re.compile(r"--(cores|jobs|profile|workflow-profile)(=|$)|-[cj]")
 CONFIGURATION = re.compile(r"(--configfiles?|--config)(=|$)|-C")
@@ -66,8 +72,11 @@ class Call(NamedTuple):
 
         The target stands before ``--configfile``, because Snakemake would take it for one more file.
         """
-        lasting = [words for words in _options(self._split()[0]) if LASTING.match(words[0])]
-        options = [word for words in lasting for word in words[: 1 if _has_value(words[0]) else 2]]
+        given = list(_options(self._split()[0]))
+        lasting = [words for words in given if LASTING.match(words[0]) or words[0] in FLAGS]
+        # An option with several values comes first, because it would take the target for one more value.
+        lasting.sort(key=lambda words: not SEVERAL.match(words[0]))
+        options = [word for words in lasting for word in _with_values(words)]
         if not any(map(LIMITS_JOBS.match, options)):
             options += ["--cores", "2"]
         return shlex.join(["snakemake", *options, *target, *self.configuration.options(self.start)])
@@ -150,6 +159,15 @@ def _without(option: re.Pattern[str], arguments: Sequence[str], *, n_values: int
         elif n_values is not None:
             kept += words[1 + n_values :]
     return kept
+
+
+def _with_values(words: Sequence[str]) -> Sequence[str]:
+    """Return an option with its values, without the targets after them."""
+    if _has_value(words[0]) or words[0] in FLAGS:
+        return words[:1]
+    if SEVERAL.match(words[0]):
+        return words
+    return [words[0], "all"] if words[0] in CORES and len(words) == 1 else words[:2]
 
 
 def _has_value(option: str) -> bool:
