@@ -97,7 +97,9 @@ def _decision(facts: Mapping[str, Any]) -> str:
         else "A component is named by"
     )
     agreeing = (
-        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
+        " Terms whose own term map does not fit the component, and labels without a fitting map, give no name."
+        if facts["term_maps"]
+        else ""
     )
     rule = (
         f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
