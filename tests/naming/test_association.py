@@ -1,4 +1,4 @@
-"""Meta-analytic maps: spheres around peaks, and the association test against scipy and NiMARE."""
+"""Meta-analytic maps have spheres around peaks, and their z values agree with scipy and NiMARE."""
 
 import numpy as np
 import pytest

@@ -1,8 +1,8 @@
 """Simulate a small NeuroVault with known truth: twelve planted networks, 24 studies, and the faults of real archives.
 
-Each image is a signed mixture of one to three networks, plus smooth noise. A nuisance field is shared by the images of
-a study, which also have the same grid and unit. No image contains measured data. A database of coordinates, with peaks
-around the foci of the same networks, is simulated too.
+Each image adds one to three networks, with positive or negative weights, and smooth noise. A nuisance field is shared
+by the images of a study, which also have the same grid and unit. No image contains measured data. A database of
+coordinates, with peaks around the foci of the same networks, is simulated too.
 """
 
 import json

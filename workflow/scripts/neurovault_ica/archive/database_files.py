@@ -1,4 +1,4 @@
-"""Find the files of a coordinate database in Neurosynth's format in a folder.
+"""Find the files of a coordinate database in a folder. Their names are like those of Neurosynth.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """

@@ -106,7 +106,7 @@ class OwnTable(Archive):
 
 
 class Content(NamedTuple):
-    """The rows of a table as metadata of images, and warnings about cells that look wrong."""
+    """The metadata in a table of images, and warnings about cells that look wrong."""
 
     rows: list[Record]
     warnings: list[str]

@@ -199,7 +199,7 @@ def _clean(term: str) -> str:
 def _fold(term: str) -> str:
     """Return the form that all spellings of a term share: lower case, and one Unicode form (NFKC).
 
-    Characters without width, which word processors insert, are removed.
+    Word processors insert characters of zero width; these are removed.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", term).lower())
     return _clean(text if text.isprintable() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf"))

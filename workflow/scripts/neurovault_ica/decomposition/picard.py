@@ -36,22 +36,8 @@ class LogCosh:
 def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None = None) -> Solution:
     """Find the orthogonal matrix whose rows give maps as independent as possible.
 
-    Parameters
-    ----------
-    Z : array of shape (n_components, n_voxels)
-        White rows.
-    seed : int
-        Seed of the random start, which is that of `fastica`.
-    max_iter : int
-    tol : float
-        Stop when no element of the relative gradient of the likelihood exceeds this.
-    start : array of shape (n_components, n_components), optional
-        Rows to start from, instead of a random start.
-
-    Returns
-    -------
-    Solution
-        `R` is orthogonal.
+    Parameters and result are those of `FindRows`, and the random start is that of `fastica`. The run stops when no
+    element of the relative gradient of the likelihood exceeds `tol`. `R` is orthogonal.
     """
     # Imported here because FastICA needs neither it nor scikit-learn, whose import takes a second.
     from picard import picard

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Study:
-    """One collection: its topics and how its software stores images.
+    """A collection: its topics, and the format in which its software stores images.
 
     Attributes
     ----------

@@ -101,7 +101,7 @@ def _step(image: SpatialImage) -> float:
 
 
 def round_labels(data: NDArray[Any], step: float) -> NDArray[Any]:
-    """Round values to whole numbers if all are whole up to the rounding of the file, as in masks and label images.
+    """Round the values of a mask or label image, if all differ from whole numbers by the file's rounding error at most.
 
     nibabel scales floats that are saved as integers, and then 1 reads as 1.00005 and 0 as 0.00002.
 

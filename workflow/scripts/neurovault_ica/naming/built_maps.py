@@ -1,4 +1,4 @@
-"""Read and write the maps of terms that the rule build_term_maps makes."""
+"""Read and write the results of the rule build_term_maps."""
 
 from collections.abc import Sequence
 from pathlib import Path

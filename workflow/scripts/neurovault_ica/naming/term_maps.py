@@ -64,7 +64,7 @@ class Comparison(NamedTuple):
 
 
 def find_term_maps(inputs: Inputs) -> Found:
-    """Find the term maps that correlate most with each side of each component. Without term maps, find nothing."""
+    """Find the term maps that are most similar to the positive and to the negative side of each component."""
     comparison = compare_with_maps(
         inputs.term_maps,
         inputs.maps_file,

@@ -19,7 +19,7 @@ from neurovault_ica.figures.slices import LEAST_BRAIN, NEGATIVE, POSITIVE, Box
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.types import Row
 
-# Code of the largest absolute value of a map: the largest signed byte. The resolution is 1/127 of that value.
+# Values are stored as signed bytes. The largest absolute value of a map is stored as 127.
 LARGEST_CODE = 127
 # Code of white, the last of 64 grey levels. With 256 levels the template would take 50 % more space.
 LARGEST_GREY = 63

@@ -22,7 +22,7 @@ TOLERANCE = 1e-8
 START_TAIL = 0.05
 # A tail with fewer values is dropped, because they are too few to fit a Gamma distribution.
 MIN_TAIL_VALUES = 10
-# Fit a tail only if noise would reach its largest value with a probability below this. For both tails, this is 0.05.
+# Fit a tail only if noise would reach its largest value with a probability below this: 0.05 for both tails together.
 NOISE_PEAK_P = 0.025
 # Smallest difference between the log of the mean and the mean of the logs of a tail's values. It limits the shape of
 # the Gamma distribution to 50,000, a narrow spike.
