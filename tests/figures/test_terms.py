@@ -31,3 +31,19 @@ def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
     assert sheet.axes.texts[-1].get_text() == BARS["untested"]
     assert len(sheet.axes.patches) == 2
     assert not draw_terms(["ICA_00"], {}).axes.patches
+
+
+def test_titles_do_not_run_into_each_other():
+    titles = {
+        "ICA_00": "ICA_00 sentence; language; comprehension",
+        "ICA_01": "ICA_01 unnamed (closest: visual cortex sensory; motion)",
+        "ICA_02": "ICA_02 pain", "ICA_03": "ICA_03 hippocampus; memory; retrieval",
+    }  # fmt: skip
+    sheet = draw_terms(list(titles), {label: [Term("pain", 1.0, 0.01)] for label in titles}, titles)
+    sheet.canvas.draw()
+    to_mm = sheet.axes.transData.inverted()
+    bold = [text for text in sheet.axes.texts if text.get_fontweight() == "bold"]
+    edges = [to_mm.transform(text.get_window_extent()) for text in bold]
+    assert len(edges) == 4
+    for number, ((left, _), (right, _)) in enumerate(edges):
+        assert 300 * number <= left < right <= 300 * (number + 1)

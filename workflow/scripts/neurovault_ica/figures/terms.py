@@ -9,7 +9,9 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 # Number of terms drawn for each component.
 TERMS_IN_BARS = 6
 # Titles are cut to this number of characters.
-LONGEST_TITLE = 38
+LONGEST_TITLE = 46
+# A title of this length fits above its bars. Longer ones get smaller letters.
+FITTING_TITLE = 31
 # Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -51,7 +53,8 @@ def draw_terms(
         row, column = divmod(number, columns)
         left, top = column * cell_width + 12, height - 8 - row * cell_height
         title = shown_text((titles or {}).get(label, label), LONGEST_TITLE)
-        sheet.text(left, top - 12, title, fontsize=10.5, fontweight="bold", va="center")
+        size = 10.5 * min(1, FITTING_TITLE / len(title))
+        sheet.text(left, top - 12, title, fontsize=size, fontweight="bold", va="center")
         shown = terms.get(label, [])[:TERMS_IN_BARS]
         if not shown:
             sheet.text(left, top - head - 8, "no terms", fontsize=9.5, va="center", color=FAINT)
