@@ -90,8 +90,8 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
 
 
 @functools.cache
-def make_template() -> jinja2.Template:
-    """Load the page's template. Escaping is always on, and an undefined name is an error."""
+def make_template(name: str = TEMPLATE_FILES[0].name) -> jinja2.Template:
+    """Load the template of a page. Escaping is always on, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE_FILES[0].parent),
         autoescape=True,
@@ -108,4 +108,4 @@ def make_template() -> jinja2.Template:
         "doi_address": doi_address,
     }
     environment.tests["significant"] = is_significant
-    return environment.get_template(TEMPLATE_FILES[0].name)
+    return environment.get_template(name)
