@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurovault_ica.report.page import content_policy, make_template, read_style
+from neurovault_ica.report.page import content_policy, load_template, read_style
 from neurovault_ica.report.pictures import read_figure
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.runtime.files import package_file
@@ -72,7 +72,7 @@ def render_projection(
         }
         for number, row in enumerate(maps)
     ]
-    return make_template(TEMPLATE_FILE.name).render(
+    return load_template(TEMPLATE_FILE.name).render(
         policy=content_policy([]).replace("script-src ", "script-src 'none'"),
         style=read_style(),
         maps=described,
