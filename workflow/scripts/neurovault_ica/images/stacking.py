@@ -1,6 +1,6 @@
 """Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from neurovault_ica.images.matrix import read_rows
 from neurovault_ica.runtime.files import replacing
+
+Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
@@ -42,8 +44,10 @@ class StackedVoxels:
         return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
 
 
-def write_matrix(path: str, stack: StackedVoxels, rows: Sequence[int], *, scale: str) -> list[float]:
-    """Write rows of a stack to a .npy file, one at a time, and scale them.
+def write_matrix(
+    path: str, stack: StackedVoxels, rows: Sequence[int], *, scale: str, smooth: Smooth | None = None
+) -> list[float]:
+    """Write rows of a stack to a .npy file, one at a time, smoothed and scaled.
 
     Parameters
     ----------
@@ -55,17 +59,19 @@ def write_matrix(path: str, stack: StackedVoxels, rows: Sequence[int], *, scale:
     scale : {"unit_variance", "none"}
         Whether each image is divided by its standard deviation. Images come in different units (z of 5, betas of 1000),
         and without scaling the images with large numbers dominate the decomposition.
+    smooth : callable, optional
+        Smooths an image (n_voxels,), before it is scaled.
 
     Returns
     -------
     list of float
-        The standard deviation of each row before scaling.
+        The standard deviation of each row, smoothed if requested, before scaling.
     """
     sds = []
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))
         for row in rows:
-            voxels = stack[row]
+            voxels = stack[row] if smooth is None else smooth(stack[row])
             sds.append(float(voxels.std(dtype=np.float64)))
             if scale == "unit_variance":
                 voxels /= np.float32(sds[-1])

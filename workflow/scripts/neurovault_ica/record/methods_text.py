@@ -91,9 +91,15 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if settings["stack_images"]["scale"] == "unit_variance"
         else "The maps were not scaled"
     )
+    smoothing = (
+        f" Each map was smoothed within the mask with a Gaussian of {masking['smoothing_mm']:g} mm full width at half"
+        " maximum; weights outside the mask were set to zero, and the others scaled to a sum of 1."
+        if masking["smoothing_mm"]
+        else ""
+    )
     return (
         f"**Preparation.** {nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
-        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept. {scaling}."
+        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept.{smoothing} {scaling}."
     )
 
 
