@@ -43,7 +43,7 @@ class Stack:
         write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
         return str(path)
 
-    def run(self, *, limits, scale="none", smoothing_mm=None, max_failed_fraction=1.0):
+    def run(self, *, limits, scale="none", signs="together", smoothing_mm=None, max_failed_fraction=1.0):
         """Run the stage, and return its matrix and tables."""
         files = []
         for number, (_, _, values) in enumerate(self.batches):
@@ -67,6 +67,7 @@ class Stack:
             **outputs,
             smoothing_mm=smoothing_mm,
             scale=scale,
+            signs=signs,
             limits=limits,
             max_failed_fraction=max_failed_fraction,
         )

@@ -91,6 +91,7 @@ rule stack_images:
     params:
         smoothing_mm=config["mask_images"]["smoothing_mm"],
         scale=config["stack_images"]["scale"],
+        signs=config["stack_images"]["signs"],
         limits=config["stack_images"]["quality"] or {},
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
     script:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 import nibabel as nib
@@ -11,6 +12,7 @@ from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
 from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.stacking import StackedVoxels, write_matrix
 from neurovault_ica.runtime.files import replacing
@@ -35,6 +37,7 @@ def main(
     mask: str,
     smoothing_mm: float | None,
     scale: str,
+    signs: str,
     limits: Limits,
     max_failed_fraction: float,
 ) -> None:
@@ -90,10 +93,11 @@ def main(
     smooth = Smoother(target_of(cast(SpatialImage, nib.load(brain_mask))), smoothing_mm) if smoothing_mm else None
     # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
     with threadpool_limits(1):
-        sds = write_matrix(matrix, stack, rows, scale=scale, smooth=smooth)
+        scales = write_matrix(matrix, stack, rows, scale=scale, signs=signs, smooth=smooth)
     kept = [candidates[row] for row in rows]
-    numbered = enumerate(zip(kept, sds, strict=True))
-    write_columns(images, [image | {"row": row, "sd": sd} for row, (image, sd) in numbered])
+    numbered = enumerate(zip(kept, scales, strict=True))
+    used = [image | {"row": row} | columns for row, (image, columns) in numbered]
+    write_columns(images, used, without=SCALE_COLUMNS if signs == "together" else ())
     dropped = [image for image in wanted if image["image_id"] in rejection_of]
     write_columns(rejected, [image | rejection_of[image["image_id"]] for image in dropped])
     write_columns(
@@ -114,12 +118,20 @@ def main(
         f" ({summary})" if rejection_of else "",
         f"; smoothed them with {smoothing_mm:g} mm FWHM" if smoothing_mm else "",
     )
+    if signs == "split":
+        empty = count_empty(used)
+        logging.info("split each image into activation and deactivation")
+        for sign, count in empty.items():
+            if count:
+                logging.info(
+                    "%d images have no %s: it has less than %g %% of the absolute values", count, sign, 100 * MIN_SHARE
+                )
 
 
-def write_columns(path: str, rows: list[Row]) -> None:
-    """Write rows with the columns of the table. Other keys are dropped, and missing values are n/a."""
-    columns = column_names(path)
-    write_table(path, ({column: row.get(column) for column in columns} for row in rows))
+def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> None:
+    """Write rows with the columns of the table, except some. Other keys are dropped, and missing values are n/a."""
+    columns = [column for column in column_names(path) if column not in without]
+    write_table(path, ({column: row.get(column) for column in columns} for row in rows), columns)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.matrix import read_rows
+from neurovault_ica.images.signs import find_scales
 from neurovault_ica.runtime.files import replacing
 
 Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -45,8 +46,14 @@ class StackedVoxels:
 
 
 def write_matrix(
-    path: str, stack: StackedVoxels, rows: Sequence[int], *, scale: str, smooth: Smooth | None = None
-) -> list[float]:
+    path: str,
+    stack: StackedVoxels,
+    rows: Sequence[int],
+    *,
+    scale: str,
+    signs: str = "together",
+    smooth: Smooth | None = None,
+) -> list[dict[str, float]]:
     """Write rows of a stack to a .npy file, one at a time, smoothed and scaled.
 
     Parameters
@@ -59,21 +66,25 @@ def write_matrix(
     scale : {"unit_variance", "none"}
         Whether each image is divided by its standard deviation. Images come in different units (z of 5, betas of 1000),
         and without scaling the images with large numbers dominate the decomposition.
+    signs : {"together", "split"}
+        Whether to compute the scales of both halves of each image; see `signs.Halves`.
     smooth : callable, optional
         Smooths an image (n_voxels,), before it is scaled.
 
     Returns
     -------
-    list of float
-        The standard deviation of each row, smoothed if requested, before scaling.
+    list of dict
+        For each row, columns of images.tsv: ``sd``, the standard deviation, smoothed if requested, before scaling; and
+        with split signs those of `signs.find_scales`.
     """
-    sds = []
+    columns = []
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))
         for row in rows:
             voxels = stack[row] if smooth is None else smooth(stack[row])
-            sds.append(float(voxels.std(dtype=np.float64)))
+            sd = float(voxels.std(dtype=np.float64))
             if scale == "unit_variance":
-                voxels /= np.float32(sds[-1])
+                voxels /= np.float32(sd)
+            columns.append({"sd": sd} | (find_scales(voxels, scale=scale) if signs == "split" else {}))
             stream.write(voxels.data)
-    return sds
+    return columns
