@@ -70,6 +70,7 @@ class Stack:
             signs=signs,
             limits=limits,
             max_failed_fraction=max_failed_fraction,
+            threads=2,
         )
         return np.load(self.folder / "matrix.npy"), {name: read_table(path) for name, path in outputs.items()}
 

@@ -84,7 +84,7 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),

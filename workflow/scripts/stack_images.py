@@ -40,6 +40,7 @@ def main(
     signs: str,
     limits: Limits,
     max_failed_fraction: float,
+    threads: int,
 ) -> None:
     """Judge every image of the selection, and write the matrix of those that are kept.
 
@@ -93,7 +94,7 @@ def main(
     smooth = Smoother(target_of(cast(SpatialImage, nib.load(brain_mask))), smoothing_mm) if smoothing_mm else None
     # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
     with threadpool_limits(1):
-        scales = write_matrix(matrix, stack, rows, scale=scale, signs=signs, smooth=smooth)
+        scales = write_matrix(matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads)
     kept = [candidates[row] for row in rows]
     numbered = enumerate(zip(kept, scales, strict=True))
     used = [image | {"row": row} | columns for row, (image, columns) in numbered]
@@ -136,4 +137,4 @@ def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> No
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

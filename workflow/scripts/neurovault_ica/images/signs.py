@@ -66,14 +66,17 @@ def find_scales(voxels: npt.NDArray[np.float32], *, scale: str) -> dict[str, flo
     dict
         The scale by `SCALE_COLUMNS`; 0 if the half is empty.
     """
-    total = float(np.abs(voxels).sum(dtype=np.float64))
-    scales = {}
-    for column, sign in zip(SCALE_COLUMNS, (1, -1), strict=True):
-        half = np.maximum(sign * voxels, 0)
-        sd = float(half.std(dtype=np.float64))
-        is_empty = sd == 0 or half.sum(dtype=np.float64) < MIN_SHARE * total
-        scales[column] = 0.0 if is_empty else 1 / sd if scale == "unit_variance" else 1.0
-    return scales
+    values = voxels.astype(np.float64)
+    positive = np.maximum(values, 0)
+    # Sums and sums of squares of both halves. Those of the negative values follow from those of all values.
+    sums = positive.sum() - np.array([0, values.sum()])
+    squares = np.abs(positive @ positive - np.array([0, values @ values]))
+    sds = np.sqrt(np.maximum(squares / len(values) - np.square(sums / len(values)), 0))
+    is_empty = (sds == 0) | (sums < MIN_SHARE * sums.sum())
+    return {
+        column: 0.0 if empty else 1 / float(sd) if scale == "unit_variance" else 1.0
+        for column, sd, empty in zip(SCALE_COLUMNS, sds, is_empty, strict=True)
+    }
 
 
 def is_split(images: Sequence[Row]) -> bool:

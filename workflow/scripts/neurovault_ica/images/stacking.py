@@ -9,6 +9,7 @@ import numpy.typing as npt
 from neurovault_ica.images.matrix import read_rows
 from neurovault_ica.images.signs import find_scales
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.threads import in_order
 
 Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
@@ -53,6 +54,7 @@ def write_matrix(
     scale: str,
     signs: str = "together",
     smooth: Smooth | None = None,
+    threads: int = 1,
 ) -> list[dict[str, float]]:
     """Write rows of a stack to a .npy file, one at a time, smoothed and scaled.
 
@@ -70,6 +72,8 @@ def write_matrix(
         Whether to compute the scales of both halves of each image; see `signs.Halves`.
     smooth : callable, optional
         Smooths an image (n_voxels,), before it is scaled.
+    threads : int
+        The result does not depend on their number.
 
     Returns
     -------
@@ -77,14 +81,18 @@ def write_matrix(
         For each row, columns of images.tsv: ``sd``, the standard deviation, smoothed if requested, before scaling; and
         with split signs those of `signs.find_scales`.
     """
+
+    def prepare(row: int) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        voxels = stack[row] if smooth is None else smooth(stack[row])
+        sd = float(voxels.std(dtype=np.float64))
+        if scale == "unit_variance":
+            voxels /= np.float32(sd)
+        return voxels, {"sd": sd} | (find_scales(voxels, scale=scale) if signs == "split" else {})
+
     columns = []
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))
-        for row in rows:
-            voxels = stack[row] if smooth is None else smooth(stack[row])
-            sd = float(voxels.std(dtype=np.float64))
-            if scale == "unit_variance":
-                voxels /= np.float32(sd)
-            columns.append({"sd": sd} | (find_scales(voxels, scale=scale) if signs == "split" else {}))
+        for voxels, of_row in in_order(prepare, rows, threads):
+            columns.append(of_row)
             stream.write(voxels.data)
     return columns
