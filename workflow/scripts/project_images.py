@@ -16,12 +16,16 @@ from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.matrix import open_matrix
 from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.signs import rows_of
 from neurovault_ica.naming.component_files import Components, read_components
 from neurovault_ica.naming.names import read_names
-from neurovault_ica.naming.own_images import read_images, treatment_of
+from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
 from neurovault_ica.naming.projection_tables import (
+    columns_of,
+    comparable,
     explain_nothing_left,
     group_by_map,
     loading_rows,
@@ -68,7 +72,7 @@ def main(
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
     treatment = treatment_of(basis.treatment or settings)
     judged = list(read_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
-    kept = [one for one in judged if one.values is not None]
+    kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)
     if not kept:
         raise RuntimeError(explain_nothing_left(refused, own_maps))
@@ -78,27 +82,28 @@ def main(
     lattice = lattice_of(basis.maps.inside, basis.maps.affine)
     on_lattice = Projector(basis.maps.values[:, lattice.points])
     compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
-    seeds = [zlib.crc32(one.own.name.encode()) for one in kept]
+    seeds = [zlib.crc32(one.title.encode()) for one in kept]
     results = in_order(
         lambda n: compute(X[n], rng=np.random.default_rng([random_state, seeds[n]])), range(len(X)), threads
     )
     found = list(progress(results, total=len(X), unit="map"))
     of_run, r_of_run = basis.loadings, None
     if isinstance(matrix, str):
-        of_run, r_of_run = project_run(np.load(matrix, mmap_mode="r"), projector, X)
+        of_run, r_of_run = project_run(open_matrix(matrix, read_table(str(images))), projector, X)
     rows = loading_rows(kept, found, basis, of_run)
     likest = similar_rows(kept, r_of_run, basis.images)
     of_map = map_rows(kept, found, X, likest, own_maps)
     for path, table in ((loadings, rows), (rejected, refused), (similar, likest), (maps, of_map)):
-        write_table(path, table)
+        write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
 
     by_map, drawn, tasks = group_by_map(rows), read_template(template), {}
     mpl.rcdefaults()
-    files = {row["map"]: str(Path(figures).parent / row["figure"]) for row in of_map}
-    for number, row in enumerate(of_map):
+    files = {one.title: str(Path(figures).parent / row["figure"]) for one, row in zip(kept, of_map, strict=True)}
+    for one, row, values in zip(kept, of_map, X, strict=True):
         facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
-        arguments = by_map[row["map"]], X[number], basis.maps, facts, drawn, of_run
-        tasks[row["map"]] = partial(plot_profile, files[row["map"]], *arguments)
+        beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
+        arguments = one.title, by_map[one.title], values, basis.maps, facts, drawn, beside
+        tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
     run_tasks(tasks, threads)
     names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]
     q = np.array([row["q"] for row in rows]).reshape(len(kept), -1)
@@ -106,7 +111,7 @@ def main(
     save_figure(figure, heat_map, title="Loadings of maps")
     text = render_projection(
         loadings=by_map,
-        maps=of_map,
+        maps=[row | {"title": title} for row, title in zip(of_map, by_map, strict=True)],
         rejected=refused,
         similar=group_by_map(likest),
         figures=files,
@@ -114,21 +119,24 @@ def main(
         source=source,
         maps_source=own_maps,
         components=basis.labels,
-        n_images=0 if of_run is None else len(of_run),
+        n_maps=len({one.own.name for one in kept}),
+        n_images=len({image["image_id"] for image in basis.images}),
         n_surrogates=N_SURROGATES,
         median_explained=float(np.median([one.explained for one in found])),
         is_scaled=treatment.scale == "unit_variance",
     )
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    logging.info("%d maps projected on %d components, %d rejected", len(kept), len(basis.labels), len(refused))
+    logging.info(
+        "%d maps projected on %d components, %d rejected", len(own) - len(refused), len(basis.labels), len(refused)
+    )
 
 
 def read_run(components: str, mask: str, names: str, images: str) -> Components:
     """Read the components of the run, with their names."""
     maps = read_maps(components, mask)
     labels, known = component_labels(len(maps.values)), read_names(names)
-    return Components(labels, [known[label].name for label in labels], maps, None, None, read_table(images))
+    return Components(labels, [known[label].name for label in labels], maps, None, None, rows_of(read_table(images)))
 
 
 if __name__ == "__main__":

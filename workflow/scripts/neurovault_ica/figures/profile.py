@@ -189,6 +189,7 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
 
 def plot_profile(
     path: str,
+    title: str,
     rows: Sequence[Row],
     values: Real,
     components: Maps,
@@ -202,6 +203,8 @@ def plot_profile(
     ----------
     path : path
         Of the PNG.
+    title : str
+        Of the map.
     rows : sequence of dict
         The rows of loadings.tsv for this map.
     values : array of shape (n_voxels,)
@@ -217,7 +220,7 @@ def plot_profile(
     row = rows[number]
     own = components._replace(values=np.asarray(values, dtype=np.float32)[None]).volume(0)
     measures = f"loading {with_minus(format(row['loading'], '.2f'))}   r {with_minus(format(row['r'], '.2f'))}"
-    headings = [(row["map"], facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest:   {measures}")]
+    headings = [(title, facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest:   {measures}")]
     volumes = [own, components.volume(number)]
     figure = draw_profile(rows, volumes, headings, components.inside, *template, of_run)
-    save_figure(figure, path, title=f"{row['map']} on components")
+    save_figure(figure, path, title=f"{title} on components")

@@ -117,7 +117,7 @@ def _read_package(folder: Path) -> Components:
         mixing = read_table(folder / LOADINGS, described_as="run_ica/desc-ICA_mixing.tsv")
         loadings = np.array([[row[label] for label in labels] for row in mixing])
         known = {row["image_id"]: row for row in read_table(folder / IMAGES, described_as="package/images.tsv")}
-        images = [known[row["image_id"]] for row in mixing]
+        images = [known[row["image_id"]] | {"sign": row.get("sign")} for row in mixing]
     return Components(labels, [row["name"] for row in rows], maps, sidecar[TREATMENT], loadings, images)
 
 

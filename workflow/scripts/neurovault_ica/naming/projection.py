@@ -9,9 +9,8 @@ smoothness, values and symmetry.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from neurovault_ica.images.matrix import image_blocks, standardize
+from neurovault_ica.images.matrix import Rows, image_blocks, standardize
 from neurovault_ica.statistics.lattice import Lattice
 from neurovault_ica.statistics.p_values import tail_p
 from neurovault_ica.statistics.surrogates import Surrogates
@@ -118,13 +117,13 @@ def project(
     )
 
 
-def project_run(X: npt.NDArray[np.float32], projector: Projector, maps: Real) -> OfRun:
+def project_run(X: Rows, projector: Projector, maps: Real) -> OfRun:
     """Project the images of a run in the same way, and correlate them with the maps.
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
-        The matrix of stack_images; an array or a whole memory map.
+    X : Rows of shape (n_images, n_voxels)
+        The matrix of stack_images, as the decomposition sees it.
     projector : Projector
     maps : array of shape (n_maps, n_voxels)
     """

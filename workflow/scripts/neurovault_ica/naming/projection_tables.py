@@ -10,8 +10,9 @@ import numpy as np
 
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.component_files import Components
-from neurovault_ica.naming.own_images import Judged
+from neurovault_ica.naming.own_images import Judged, title_of
 from neurovault_ica.naming.projection import Projected, percentiles
+from neurovault_ica.runtime.tables import column_names
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.types import Array, Real, Row
 
@@ -35,18 +36,25 @@ def loading_rows(
         One for each of `kept`.
     components : Components
     of_images : array of shape (n_images, n_components) or None
-        Loadings of the images of the decomposition; without them, percentiles are unknown.
+        Loadings of the images of the decomposition; without them, percentiles are unknown. With split signs, a half
+        is compared with the same halves.
     """
     q = false_discovery_rate(np.array([one.p for one in found]))
+    ranks = [
+        [None] * len(components.labels)
+        if of_images is None
+        else percentiles(one.loadings, comparable(judged.sign, of_images, components.images)).tolist()
+        for judged, one in zip(kept, found, strict=True)
+    ]
     return [
         {
-            "map": judged.own.name,
+            **identity(judged),
             "component": label,
             "name": components.names[k],
             "loading": one.loadings[k],
             "se": one.se[k],
             "p": one.p[k],
-            "percentile": None if of_images is None else percentiles(one.loadings, of_images)[k],
+            "percentile": ranks[number][k],
             "r": one.r[k],
             "q": q[number, k],
         }
@@ -63,12 +71,14 @@ def similar_rows(kept: Sequence[Judged], r: Array | None, images: Sequence[Row])
     kept : sequence of Judged
     r : array of shape (n_images, n_maps) or None
     images : sequence of dict
-        Rows of images.tsv.
+        Rows of images.tsv; with split signs, each image twice with its sign.
     """
     if r is None:
         return []
     return [
-        {"map": judged.own.name, "rank": rank, "r": r[row, number]}
+        identity(judged)
+        | {"rank": rank, "r": r[row, number]}
+        | ({"image_sign": images[row]["sign"]} if judged.sign else {})
         | {key: images[row][key] for key in ("image_id", "name", "collection_id", "collection_name", "url")}
         for number, judged in enumerate(kept)
         for rank, row in enumerate(np.argsort(-r[:, number], kind="stable")[:LISTED].tolist(), start=1)
@@ -91,22 +101,22 @@ def map_rows(
         The folder, table or file of the maps.
     """
     unit = standardize(X)
-    nearest = {row["map"]: row for row in similar if row["rank"] == 1}
-    figures = _figure_names([judged.own.name for judged in kept])
+    nearest = {title_of(row["map"], row.get("sign")): row for row in similar if row["rank"] == 1}
+    figures = _figure_names([judged.title for judged in kept])
     rows = []
     for number, (judged, one) in enumerate(zip(kept, found, strict=True)):
         notes = [judged.note] if judged.note else []
         others = unit[:number] @ unit[number] if number else np.zeros(0)
         notes += [
-            f"almost the same as the map {kept[other].own.name} (r = {others[other]:.4f})"
+            f"almost the same as the map {kept[other].title} (r = {others[other]:.4f})"
             for other in np.flatnonzero(np.abs(others) > SAME_MAP)[:1]
         ]
-        image = nearest.get(judged.own.name)
+        image = nearest.get(judged.title)
         if image and image["r"] > SAME_MAP:
             notes.append(f"almost the same as the image {image['image_id']} of the run (r = {image['r']:.4f})")
         rows.append(
             {
-                "map": judged.own.name,
+                **identity(judged),
                 "file": shown_path(judged.own.file, source),
                 "variance_explained": one.explained,
                 "sd": judged.sd,
@@ -139,11 +149,26 @@ def explain_nothing_left(rejected: Sequence[Row], source: str) -> str:
     )
 
 
+def identity(judged: Judged) -> Row:
+    """Return the columns that name a map, and its half if signs are split."""
+    return {"map": judged.own.name} | ({"sign": judged.sign} if judged.sign else {})
+
+
+def comparable(sign: str | None, of_images: Array, images: Sequence[Row]) -> Array:
+    """Return the loadings of the images to compare a map with: of the same halves, if signs are split."""
+    return of_images if sign is None else of_images[[image["sign"] == sign for image in images]]
+
+
+def columns_of(path: str, *, is_split: bool) -> list[str]:
+    """List the columns of a table. Those about signs exist only if signs are split."""
+    return [column for column in column_names(path) if is_split or column not in ("sign", "image_sign")]
+
+
 def group_by_map(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group the rows of a table by their map."""
+    """Group the rows of a table by the titles of their maps."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row["map"], []).append(row)
+        groups.setdefault(title_of(row["map"], row.get("sign")), []).append(row)
     return groups
 
 

@@ -50,9 +50,9 @@ def render_projection(
     Parameters
     ----------
     loadings, similar : mapping of str to sequence of dict
-        Rows of loadings.tsv and similar.tsv by map.
+        Rows of loadings.tsv and similar.tsv by title of the map.
     maps, rejected : sequence of dict
-        Rows of maps.tsv and rejected.tsv.
+        Rows of maps.tsv, each with its `title`, and of rejected.tsv.
     figures : mapping of str to str
         The path of the figure of each map.
     heat_map : path
@@ -64,11 +64,11 @@ def render_projection(
         row
         | {
             "strongest": [
-                one | {"among": describe_percentile(one, n_images)} for one in strongest(loadings[row["map"]])
+                one | {"among": describe_percentile(one, n_images)} for one in strongest(loadings[row["title"]])
             ],
-            "n_significant": sum(is_significant(one["q"]) for one in loadings[row["map"]]),
-            "similar": similar.get(row["map"], []),
-            "picture": read_figure(figures[row["map"]]) if number < MOST_FIGURES else None,
+            "n_significant": sum(is_significant(one["q"]) for one in loadings[row["title"]]),
+            "similar": similar.get(row["title"], []),
+            "picture": read_figure(figures[row["title"]]) if number < MOST_FIGURES else None,
         }
         for number, row in enumerate(maps)
     ]
