@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: check help run slurm paper verify compare test lint bench lock clean
+.PHONY: check help run slurm paper package verify compare test lint bench lock clean
 
 help: ## List all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -21,6 +21,10 @@ slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; 
 paper: .venv/installed ## Pack the last run and all files needed to repeat it into papers/NAME (NAME=mine)
 	@test -n "$(NAME)" || { echo "NAME is missing; for example, make paper NAME=mine packs the last run into papers/mine"; exit 1; }
 	$(BIN)/python tools/paper.py pack "papers/$(NAME)"
+
+package: .venv/installed ## Write the components of the last run for others into packages/NAME (NAME=mine, LICENSE=CC-BY-4.0)
+	@test -n "$(NAME)" || { echo "NAME is missing; for example, make package NAME=mine writes packages/mine"; exit 1; }
+	$(BIN)/python tools/package.py "packages/$(NAME)" $(if $(LICENSE),--license "$(LICENSE)")
 
 verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=folder of images)
 	@test -n "$(RUN)" || { echo "RUN is missing; for example: make verify RUN=results/write_lock/run.json"; exit 1; }

@@ -100,5 +100,5 @@ def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, f
     first = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
     assert first
     assert first <= users_of(file)
-    assert users_of(file) - {"scan_components"} <= set(reasons)
+    assert users_of(file) - {"scan_components", "project_images"} <= set(reasons)
     assert all(reasons[rule].startswith("Input files updated by another job") for rule in set(reasons) - first)

@@ -32,9 +32,10 @@ class Treatment(NamedTuple):
     interpolation: str
     extrapolate_background: bool
     clip_infinite: bool
-    smoothing_mm: float | None
     scale: str
-    signs: str
+    # Runs of the first versions have no such settings.
+    smoothing_mm: float | None = None
+    signs: str = "together"
 
 
 class Judged(NamedTuple):
@@ -54,8 +55,8 @@ class Judged(NamedTuple):
 
 
 def treatment_of(settings: Mapping[str, Any]) -> Treatment:
-    """Take the treatment from a mapping that has all of its settings."""
-    return Treatment(**{key: settings[key] for key in Treatment._fields})
+    """Take the treatment from a mapping that has its settings."""
+    return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
 
 
 def title_of(name: str, sign: str | None) -> str:
