@@ -26,7 +26,6 @@ class Image(NamedTuple):
     data: NDArray[np.float32]  # (nx, ny, nz), Fortran order
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
     dtype: str  # of the file
-    is_unsigned: bool  # unsigned integers without a scale factor; nilearn's resampling keeps them integers
     step: float = 0.0  # difference of neighbouring values that the file can store; 0 for floating point numbers
     notes: tuple[str, ...] = ()  # what is unusual about the file, and how it was read
 
@@ -107,7 +106,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
         data, found = _clip(data)
         notes += found
     step = 0.0 if header.dtype.kind == "f" else abs(1.0 if header.slope is None else header.slope)
-    return Image(data, header.affine, header.dtype.name, scaled.dtype.kind == "u", step, notes)
+    return Image(data, header.affine, header.dtype.name, step, notes)
 
 
 def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
