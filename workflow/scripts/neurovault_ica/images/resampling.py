@@ -126,7 +126,8 @@ def resample(data: NDArray, plan: Plan, target: Target) -> NDArray[np.float32]:
     Notes
     -----
     For continuous interpolation, the result equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))``, for the
-    others ``resample_img`` of the data as floating point numbers, within the mask. Limit BLAS to one thread to get the same bits with any number of cores.
+    others ``resample_img`` of the data as floating point numbers, within the mask. Limit BLAS to one thread to get the
+    same bits with any number of cores.
     """
     if plan.weights is None and plan.positions is not None:
         return read_voxels(data, plan)
