@@ -263,6 +263,10 @@ def _axis_weights(
     interpolate = functools.partial(
         ndimage.affine_transform, matrix=step, offset=offset, output_shape=(n_target,), order=order
     )
+    if order == 0:
+        # One call gives the number of the nearest plane, counted from 1, and 0 outside.
+        nearest = interpolate(np.arange(1.0, n_source + 1))
+        return (nearest[:, np.newaxis] == np.arange(1, n_source + 1)).astype(np.float64)
     weights = np.stack([interpolate(unit) for unit in np.eye(n_source)], axis=1)
     weights[np.abs(weights) < NEGLIGIBLE_WEIGHT] = 0
     return weights
