@@ -103,7 +103,7 @@ def measure(
     n_background = 0
     if background:
         is_background = np.abs(values - background) <= tolerance
-        n_background = np.count_nonzero(is_background)
+        n_background = int(np.count_nonzero(is_background))
         values[is_background] = 0
         sd = values.std()
     magnitudes = np.abs(values)
