@@ -5,7 +5,6 @@ Writes: results/check_demo/recovery.tsv (demo only), results/write_lock (images.
 references.bib), results/render_report/report.html.
 """
 
-
 # Settings of the run. Other maps to project do not change a run.
 SETTINGS = {key: value for key, value in config.items() if key != "project_images"}
 
