@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parent.parent / "workflow" / "scripts"))
 
@@ -43,10 +44,10 @@ def decompose(results: Path, X: np.ndarray, rows: np.ndarray, n: int) -> np.ndar
         np.save(files["matrix.npy"], X[rows])
         table = str(folder / "stack_images/images.tsv")
         write_table(table, images, images[0])
-        given = {"matrix": files["matrix.npy"], "images": table}
-        reduced = {"whitened": files["whitened.npy"], "reduction": files["reduction.npz"]}
+        given: dict[str, Any] = {"matrix": files["matrix.npy"], "images": table}
+        reduced: dict[str, Any] = {"whitened": files["whitened.npy"], "reduction": files["reduction.npz"]}
         variance = str(folder / "reduce_images/variance.tsv")
-        options = {"weight_collections_equally": False, "n_components": n, "threads": 2}
+        options: dict[str, Any] = {"weight_collections_equally": False, "n_components": n, "threads": 2}
         reduce_images.main(**given, **reduced, variance=variance, **options)
         mask = str(results / "stack_images/mask.nii.gz")
         components = str(folder / "run_ica/space-x_components.nii.gz")
