@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.runtime.tables import read_table
-from package import NOT_STATED, main, uses_neurosynth, write_package
+from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
+from workflow_runs import rules_run, snakemake
 
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
 TEMPLATE = "tpl-MNI152NLin2009aSym"
@@ -81,7 +82,7 @@ def test_viewers_find_space_units_and_names_in_the_header(package):
     assert [(row["volume"], row["name"]) for row in volumes] == [(row["index"], row["name"]) for row in table]
 
 
-def test_licences_are_stated(package, demo, tmp_path, monkeypatch):
+def test_licences_are_stated(package, demo, monkeypatch):
     assert "all maps are simulated" in (package / "README.md").read_text()
     configuration = json.loads((demo / "results/write_lock/run.json").read_text())["configuration"]
     assert not uses_neurosynth(configuration)
@@ -91,9 +92,13 @@ def test_licences_are_stated(package, demo, tmp_path, monkeypatch):
         assert uses_neurosynth(changed)
     assert "Not stated" in NOT_STATED
     monkeypatch.chdir(demo)
-    main([str(tmp_path / "other"), "--license", "CC-BY-4.0"])
-    assert json.loads((tmp_path / "other/dataset_description.json").read_text())["License"] == "CC-BY-4.0"
-    assert "ICA" in (tmp_path / "other/README.md").read_text()
+    assert describe_dataset("other", "CC-BY-4.0")["License"] == "CC-BY-4.0"
+    chosen = []
+    monkeypatch.setattr(
+        "package.write_package", lambda folder, license_name: chosen.append((folder.name, license_name))
+    )
+    main(["other", "--license", "CC-BY-4.0"])
+    assert chosen == [("other", "CC-BY-4.0")]
 
 
 def test_a_folder_without_a_finished_run_and_an_existing_package_are_refused(package, demo, tmp_path, monkeypatch):
@@ -103,3 +108,15 @@ def test_a_folder_without_a_finished_run_and_an_existing_package_are_refused(pac
     monkeypatch.chdir(demo)
     with pytest.raises(ValueError, match="already exists"):
         write_package(package)
+
+
+def test_own_maps_run_project_images_only_and_never_the_run_again(demo, package, tmp_path):
+    (tmp_path / "map.nii.gz").write_bytes(b"")
+    overlay = tmp_path / "maps.yaml"
+    overlay.write_text(f"project_images: {{maps: {tmp_path}}}")
+    assert rules_run(snakemake(demo, "-n", "project_images", "--configfile", overlay)) == {"project_images"}
+    assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == set()
+    overlay.write_text(f"project_images: {{maps: {tmp_path}, components: {package}}}")
+    assert rules_run(snakemake(demo, "-n", "project_images", "--configfile", overlay)) == {"project_images"}
+    done = snakemake(demo, "-n", "project_images", check=False)
+    assert "project_images.maps is null; give a folder" in done.stdout
