@@ -35,8 +35,8 @@ ZOOM, GAP = 1.5, 12
 # the components.
 WIDTH, NAMES = 8.8, 2.9
 ROW, BRAIN, ABOVE, BELOW = 0.19, 1.3, 0.35, 0.95
-# Inches: side of a cell of the heat map.
-CELL = 0.25
+# Inches: side of a cell of the heat map, and mean width of a character of its labels.
+CELL, CHARACTER = 0.25, 0.065
 
 
 def draw_profile(
@@ -165,10 +165,12 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     """
     strongest = np.sort(np.argsort(-np.abs(loadings).max(axis=1), kind="stable")[:MOST_MAPS])
     chosen = strongest[order_rows(loadings[strongest])]
+    names = [shown_text(name, LONGEST_NAME) for name in components]
     wide, tall = CELL * len(components), CELL * len(chosen)
-    width, height = NAMES + max(wide, 3.0) + 0.2, NAMES + tall + 0.75
+    below = 0.2 + CHARACTER * max(map(len, names))
+    width, height = NAMES + max(wide, 3.0) + 0.2, below + tall + 0.75
     figure = Figure(figsize=(width, height), facecolor="white")
-    axes = figure.add_axes((NAMES / width, NAMES / height, wide / width, tall / height))
+    axes = figure.add_axes((NAMES / width, below / height, wide / width, tall / height))
     limit = float(np.abs(loadings).max()) or 1.0
     picture = axes.imshow(loadings[chosen], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
     rows, columns = np.nonzero(q[chosen] < SIGNIFICANT_Q)
@@ -176,11 +178,9 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     axes.scatter(columns, rows, s=6, c=np.where(dark, "white", INK), linewidths=0)
     style: dict[str, Any] = {"fontsize": 8, "color": INK, "parse_math": False}
     axes.set_yticks(range(len(chosen)), [shown_text(maps[row], LONGEST_NAME) for row in chosen], **style)
-    axes.set_xticks(
-        range(len(components)), [shown_text(name, LONGEST_NAME) for name in components], rotation=90, **style
-    )
+    axes.set_xticks(range(len(components)), names, rotation=90, **style)
     axes.tick_params(length=0)
-    place = figure.add_axes((NAMES / width, (NAMES + tall + 0.12) / height, 2.5 / width, 0.12 / height))
+    place = figure.add_axes((NAMES / width, (below + tall + 0.12) / height, 2.5 / width, 0.12 / height))
     bar = figure.colorbar(picture, cax=place, orientation="horizontal", ticklocation="top")
     bar.set_label(f"loading (dot: q < {SIGNIFICANT_Q})", fontsize=8.5, color=INK)
     bar.ax.tick_params(labelsize=8)
