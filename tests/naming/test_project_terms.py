@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.naming.evidence import count_carriers
+from neurovault_ica.naming.evidence import Inputs, count_carriers
 from neurovault_ica.naming.labels import enrich, said_label
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
-from neurovault_ica.naming.terms import project, rank_terms
+from neurovault_ica.naming.terms import find_terms, project, rank_terms
 from neurovault_ica.runtime.tables import write_table
 from neurovault_ica.statistics.permuted_collections import Significance
 
@@ -61,6 +61,20 @@ def test_a_term_that_every_image_has_names_nothing_when_centred():
     assert plain.argmax(axis=1).tolist() == [0, 0]
     assert centred.argmax(axis=1).tolist() == [1, 2]
     np.testing.assert_allclose(centred[:, 0], 0, atol=1e-12)
+
+
+def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
+    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+    loadings = np.array([[1.0], [2.0], [9.0], [9.0], [3.0], [4.0]])
+    inputs = Inputs(
+        components=["ICA_00"], maps_file="", mask_file="", matrix_file="", metadata=[], collections={},
+        images=[{"collection_id": number} for number in range(3)], loadings=loadings, term_loadings=loadings,
+        term_weights=TermWeights([0, 2], ["pain", "motor"], T), center_terms=False, term_maps=None, built_maps=None,
+        n_permutations=0, random_state=0, threads=1, is_split=True,
+    )  # fmt: skip
+    rows = {row["term"]: (row["weight"], row["images"]) for row in find_terms(inputs).rows}
+    assert rows["pain"] == (pytest.approx(1 * 0.5 + 4 * 0.4), 2)
+    assert rows["motor"] == (pytest.approx(2 * 0.2), 1)
 
 
 def test_an_image_that_lacks_a_term_adds_nothing_to_it():

@@ -31,6 +31,7 @@ def test_methods_follow_the_configuration():
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
         "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "signs": "split", "n_images_without": {"activation": 0, "deactivation": 2},
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -57,6 +58,8 @@ def test_methods_follow_the_configuration():
         "a study-specific mask",
         "smoothed within the mask with a Gaussian of 6 mm full width at half maximum",
         "The maps were not scaled",
+        "two rows, max(x, 0) and max(-x, 0); 2 maps had no deactivation.",
+        "Its deactivation had those of the negative image.",
         "did not converge within 200 iterations",
         "seed 3",
         "through the unmixing matrix.",

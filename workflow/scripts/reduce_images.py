@@ -33,13 +33,13 @@ def main(
     Raises
     ------
     ValueError
-        If there are fewer rows than components, or fewer independent directions.
+        If there are fewer images than components, or fewer independent directions.
     """
     used = read_table(images)
     X = open_matrix(matrix, used)
     collections = [row["collection_id"] for row in rows_of(used)]
     n_rows, n_images = len(collections), len(used)
-    if n_rows < n_components:
+    if n_images < n_components:
         raise ValueError(
             f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or select"
             " more images (results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv explain losses)"

@@ -40,9 +40,10 @@ def main(
 ) -> None:
     """Decompose with each number of components, and write table, figure and advice."""
     reduced = dict(np.load(reduction))
-    wanted = choose_orders(orders, reduced["U"].shape[1])
     settings = Settings(algorithm, random_state, max_iter, tol)
     used = read_table(images)
+    # run_ica needs as many images as components, even if each image has two rows.
+    wanted = choose_orders(orders, min(reduced["U"].shape[1], len(used)))
     X, members = open_matrix(matrix, used), [row["collection_id"] for row in rows_of(used)]
     basis = f"{len(used)} images of {len(set(members))} collections from {archive}"
     logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)

@@ -125,7 +125,7 @@ def main(
         for sign, count in empty.items():
             if count:
                 logging.info(
-                    "%d images have no %s: it has less than %g %% of the absolute values", count, sign, 100 * MIN_SHARE
+                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_SHARE, count
                 )
 
 

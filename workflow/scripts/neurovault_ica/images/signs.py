@@ -66,17 +66,16 @@ def find_scales(voxels: npt.NDArray[np.float32], *, scale: str) -> dict[str, flo
     dict
         The scale by `SCALE_COLUMNS`; 0 if the half is empty.
     """
-    values = voxels.astype(np.float64)
-    positive = np.maximum(values, 0)
-    # Sums and sums of squares of both halves. Those of the negative values follow from those of all values.
-    sums = positive.sum() - np.array([0, values.sum()])
-    squares = np.abs(positive @ positive - np.array([0, values @ values]))
-    sds = np.sqrt(np.maximum(squares / len(values) - np.square(sums / len(values)), 0))
-    is_empty = (sds == 0) | (sums < MIN_SHARE * sums.sum())
-    return {
-        column: 0.0 if empty else 1 / float(sd) if scale == "unit_variance" else 1.0
-        for column, sd, empty in zip(SCALE_COLUMNS, sds, is_empty, strict=True)
-    }
+    halves = [np.maximum(voxels, 0), np.minimum(voxels, 0)]
+    sums = np.array([abs(half.sum(dtype=np.float64)) for half in halves])
+    variances = [
+        float(half @ half) / half.size - (total / half.size) ** 2 for half, total in zip(halves, sums, strict=True)
+    ]
+    scales = {}
+    for column, total, variance in zip(SCALE_COLUMNS, sums, variances, strict=True):
+        is_empty = variance <= 0 or total < MIN_SHARE * sums.sum()
+        scales[column] = 0.0 if is_empty else float(1 / np.sqrt(variance)) if scale == "unit_variance" else 1.0
+    return scales
 
 
 def is_split(images: Sequence[Row]) -> bool:

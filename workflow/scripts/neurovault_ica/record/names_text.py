@@ -30,11 +30,16 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         if settings["project_terms"]["center_terms"]
         else ""
     )
+    halves = (
+        " The activation of an image had the image's weights. Its deactivation had those of the negative image."
+        if settings["stack_images"]["signs"] == "split"
+        else ""
+    )
     return (
         f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had term weights"
         f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
-        f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
-        f" not counted as zero. The weights were projected onto the components through {through}{centred}."
+        f" maps of {facts['terms']:,} terms.{halves} Negative weights were set to zero. Images without weights were"
+        f" left out, not counted as zero. The weights were projected onto the components through {through}{centred}."
         f"{_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts, settings)}{_decision(facts)}"
     )
@@ -119,10 +124,11 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe how metadata labels were tested and how many were significant; empty if none were tested."""
     if not facts["labels_tested"]:
         return ""
+    sides = ", separately for activation and deactivation," if settings["stack_images"]["signs"] == "split" else ""
     return (
         f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
         " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
-        " of images with a label was compared with that of the other images by permuting collections"
+        f" of images with a label was compared{sides} with that of the other images by permuting collections"
         f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         " over all components and labels for the false discovery rate."
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
