@@ -65,8 +65,8 @@ probseg is the one that BIDS has for maps of networks that overlap.
                              mask_img="{mask}")
     loadings = masker.fit_transform("my_map.nii.gz")
 
-NiftiMapsMasker regresses an image on all components at once, without an intercept. It does not scale the image: divide
-it by its standard deviation over the mask to get loadings that are comparable with those in this folder.
+NiftiMapsMasker regresses an image on all components at once, without an intercept. To get loadings that are comparable
+with those in this folder, prepare your image first. {treatment}
 
 ## Your own maps, with tests and percentiles
 
@@ -210,8 +210,7 @@ def write_mask(path: Path) -> None:
 
 def write_sidecars(run: Run, folder: Path, files: Mapping[str, str]) -> None:
     """Describe the maps and the mask in the form of BIDS derivatives."""
-    configuration = run.record["configuration"]
-    treatment = treatment_of({**configuration["mask_images"], **configuration["stack_images"]})
+    treatment = treatment_of(treatment_settings(run))
     resolution = "grid of the mask that the user gave" if run.resolution == "mask" else f"{run.resolution} mm isotropic"
     place = {"Resolution": resolution, "SpatialReference": SPATIAL_REFERENCE.format(space=run.space)}
     maps = {
@@ -227,6 +226,12 @@ def write_sidecars(run: Run, folder: Path, files: Mapping[str, str]) -> None:
     mask = {"Description": "Voxels of the analysis", "Type": "Brain", "Sources": [], **place}
     for key, content in (("maps", maps), ("mask", mask)):
         write_json(folder / files[key].replace(".nii.gz", ".json"), content, sort_keys=False)
+
+
+def treatment_settings(run: Run) -> dict[str, Any]:
+    """Return the settings of the run that say how images were prepared."""
+    configuration = run.record["configuration"]
+    return {**configuration["mask_images"], **configuration["stack_images"]}
 
 
 def describe_treatment(treatment: Treatment) -> str:
@@ -295,6 +300,7 @@ def readme(run: Run, name: str, license_name: str, files: Mapping[str, str], *, 
         license=license_name,
         names_license=ODBL if is_odbl else OTHER_NAMES.format(**files),
         url=url if url.startswith("https://") else "NeuroVault cross-study ICA",
+        treatment=describe_treatment(treatment_of(treatment_settings(run))),
         loadings=LOADINGS,
         image_table=IMAGES,
         **files,
