@@ -111,7 +111,7 @@ def main() -> None:
     mask_img = cast(SpatialImage, nib.load(options.results / "stack_images/mask.nii.gz"))
     target = target_of(mask_img)
     networks = read_reference("seitzman_2018", target, data_dir="data")
-    known = {"networks": (slice(None), standardize(networks.maps))}
+    known: dict[str, tuple[Any, Array]] = {"networks": (slice(None), standardize(networks.maps))}
     if (options.results / "build_term_maps/term_maps.npy").is_file():
         points = coarse_grid(np.asarray(mask_img.dataobj) > 0, np.asarray(mask_img.affine)).points
         known["term maps"] = (points, standardize(read_built_maps(options.results / "build_term_maps").maps))
