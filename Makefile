@@ -48,9 +48,11 @@ bench: .venv/installed ## Compare time and memory with nilearn's example (ARGS="
 	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
-lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock from pyproject.toml
+lock: .venv/installed ## Update all lock files from pyproject.toml
 	$(LOCK) --group pyproject.toml:test --output-file requirements.lock pyproject.toml
 	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
+	$(LOCK) --group pyproject.toml:nilearn --output-file benchmarks/nilearn.lock
+	$(LOCK) --group pyproject.toml:robustica --output-file benchmarks/robustica.lock
 
 clean: ## Remove the environment and all results, but keep downloaded images
 	rm -rf .venv .snakemake results/*/ results/archive.json logs benchmarks/*.tsv

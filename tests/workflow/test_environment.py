@@ -32,7 +32,9 @@ def locked(python):
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-slurm.lock", "requirements-uv.lock"])
+@pytest.mark.parametrize(
+    "lock", [path.relative_to(ROOT) for path in (*ROOT.glob("*.lock"), *ROOT.glob("benchmarks/*.lock"))], ids=str
+)
 def test_the_lock_has_versions_and_hashes_but_no_urls(lock):
     text = (ROOT / lock).read_text()
     assert not re.search(r"https?://|file:|/home/|/root/|/tmp/|--find-links|--(extra-)?index-url", text)

@@ -1,13 +1,13 @@
 """Clean, resample and mask the images of one batch, and measure their quality."""
 
 import logging
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
@@ -70,7 +70,7 @@ def main(
             known[image["image_id"]] = {key: image[key] for key in IDENTITY} | {"crc32": None}
             if values is not None:
                 stream.write(values.data)
-                known[image["image_id"]]["crc32"] = zlib.crc32(values.data)
+                known[image["image_id"]]["crc32"] = isal_zlib.crc32(values.data)
                 n_usable += 1
         stream.seek(0)
         write_npy_header(stream, (n_usable, target.n_voxels))

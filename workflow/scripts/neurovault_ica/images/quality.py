@@ -107,7 +107,7 @@ def measure(
         values[is_background] = 0
         sd = values.std()
     magnitudes = np.abs(values)
-    scale = float(np.percentile(magnitudes, SCALE_PERCENTILE))
+    scale = percentile(magnitudes, SCALE_PERCENTILE)
     zero = max(HALF_STEP * step, ZERO * scale)
     ringing = max(zero, RINGING * scale)
     is_zero = _share_of_zeros(values, magnitudes, zero, ringing)
@@ -148,6 +148,21 @@ def measure(
         "voxel_mm": "x".join(f"{length:.4g}" for length in np.linalg.norm(affine[:3, :3], axis=0)),
         "distinct_values": n_distinct,
     } | {name: _rounded(value) for name, value in measured.items()}
+
+
+def percentile(values: NDArray[np.float64], percent: float) -> float:
+    """Return ``np.percentile(values, percent)`` in an eighth of the time, which is a quarter of the time of masking.
+
+    numpy selects three elements at once, and that is much slower than selecting one.
+    """
+    place = (values.size - 1) * (percent / 100)
+    below = int(place)
+    above = np.partition(values, below)[below:]
+    lower = float(above[0])
+    upper = float(above[1:].min()) if above.size > 1 else lower
+    share = place - below
+    # As in numpy, interpolate from the nearer end.
+    return lower + (upper - lower) * share if share < 0.5 else upper - (upper - lower) * (1 - share)
 
 
 def _share_of_zeros(values: NDArray[np.float64], magnitudes: NDArray[np.float64], zero: float, ringing: float) -> float:

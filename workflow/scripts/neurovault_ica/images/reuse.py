@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import sys
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from neurovault_ica.images.matrix import read_rows
 from neurovault_ica.runtime.files import sha256_of, temporary_path, write_json
@@ -55,7 +55,7 @@ class Kept(NamedTuple):
         if known["crc32"] is None or row["row"] is None or row["row"] >= len(self.voxels):
             return None
         values = read_rows(self.voxels, slice(row["row"], row["row"] + 1))[0]
-        return (row, values) if zlib.crc32(values.data) == known["crc32"] else None
+        return (row, values) if isal_zlib.crc32(values.data) == known["crc32"] else None
 
 
 def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: Callable[..., Any]) -> str:
