@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: check help run slurm paper verify test lint bench lock clean
+.PHONY: check help run slurm paper verify compare test lint bench lock clean
 
 help: ## List all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -25,6 +25,10 @@ paper: .venv/installed ## Pack the last run and all files needed to repeat it in
 verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=folder of images)
 	@test -n "$(RUN)" || { echo "RUN is missing; for example: make verify RUN=results/write_lock/run.json"; exit 1; }
 	$(BIN)/python tools/paper.py verify "$(RUN)" $(if $(DATA),--data "$(DATA)") --cores $(CORES) $(ARGS)
+
+compare: .venv/installed ## Show two runs side by side in comparisons/NAME (FIRST=old/folder SECOND=. NAME=mine)
+	@test -n "$(FIRST)" -a -n "$(SECOND)" -a -n "$(NAME)" || { echo "FIRST, SECOND or NAME is missing; for example: make compare FIRST=papers/mine SECOND=. NAME=years"; exit 1; }
+	$(BIN)/python tools/compare_runs.py "$(FIRST)" "$(SECOND)" --into "comparisons/$(NAME)"
 
 test: lint ## Run all checks, and all tests except the long ones
 	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)

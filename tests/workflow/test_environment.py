@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compare_runs import compare
 from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from verification import compare
 from workflow_runs import copy_project, snakemake
 
 
