@@ -98,14 +98,13 @@ def _decision(facts: Mapping[str, Any]) -> str:
         else "A component is named by"
     )
     agreeing = (
-        " Terms whose own term map does not fit the component, and labels without a fitting map, give no name."
-        if facts["term_maps"]
-        else ""
+        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
     )
     rule = (
         f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference.{agreeing} The others"
-        " are unnamed, with the closest term in parentheses."
+        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference, if it also exceeds"
+        f" surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels).{agreeing}"
+        " The others are unnamed, with the closest term in parentheses."
     )
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."
