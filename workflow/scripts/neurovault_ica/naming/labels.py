@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.maps import read_maps
-from neurovault_ica.images.matrix import image_blocks, standardize
+from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.lattice import lattice_of
@@ -33,6 +34,7 @@ from neurovault_ica.types import Array, Real, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+DEACTIVATION = SIGNS[1]
 # The value of the column `field` for words.
 WORDS = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
@@ -97,14 +99,17 @@ def find_labels(inputs: Inputs) -> Found:
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
         loadings_of_surrogates=surrogate_loadings(inputs),
+        split=inputs.is_split,
     )
     candidates = [
         Candidate(
             row["component"],
-            row["label"],
+            said_label(row),
             row["difference"],
             row["q"],
-            may_name=row["p_corrected"] is None or row["p_corrected"] <= LARGEST_P_CORRECTED,
+            # A task that deactivates a network does not describe what the network does. So this does not name it.
+            may_name=row.get("sign") != DEACTIVATION
+            and (row["p_corrected"] is None or row["p_corrected"] <= LARGEST_P_CORRECTED),
         )
         for row in table
         if row["difference"] > 0
@@ -112,22 +117,36 @@ def find_labels(inputs: Inputs) -> Found:
     return Found(candidates, table)
 
 
+def said_label(row: Row) -> str:
+    """Return the label of a row of desc-ICA_enrichment.tsv, and say if it is that of deactivations."""
+    return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
+
+
 def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
     """Return a function that computes the loadings of the images on surrogates of a component; None without tests.
 
-    The products are computed at the points of a grid of about 6 mm.
+    With split signs, the numbers of components continue with the loadings of deactivation. The products are computed at
+    the points of a grid of about 6 mm.
     """
     if not inputs.n_permutations:
         return None
     maps = read_maps(inputs.maps_file, inputs.mask_file)
     lattice = lattice_of(maps.inside, maps.affine)
     blocks = image_blocks(np.load(inputs.matrix_file, mmap_mode="r"))
-    images = standardize(np.concatenate([block.read()[:, lattice.points] for block in blocks]))
+    images = np.concatenate([block.read()[:, lattice.points] for block in blocks])
+    sides = [images]
+    if inputs.is_split:
+        scales = [[image[column] for column in SCALE_COLUMNS] for image in inputs.images]
+        rows = Halves(images, scales).split(images, slice(None))
+        sides = [rows[place :: len(SIGNS)] for place in range(len(SIGNS))]
+    # Correlations do not depend on the unit. Their squares must fit into single precision.
+    sides = [values / (np.abs(values).max() or 1) for values in sides]
     n_maps = max(inputs.n_permutations, MIN_SURROGATES)
 
-    def loadings_of(component: int) -> Real:
+    def loadings_of(number: int) -> Real:
+        side, component = divmod(number, len(maps.values))
         rng = np.random.default_rng([inputs.random_state, component])
-        return images @ Surrogates(maps.values[component, lattice.points], lattice, rng, many=True).draw(n_maps).T
+        return sides[side] @ Surrogates(maps.values[component, lattice.points], lattice, rng, many=True).draw(n_maps).T
 
     return loadings_of
 
@@ -208,8 +227,11 @@ def enrich(
     n_permutations: int,
     random_state: int,
     loadings_of_surrogates: Callable[[int], Real] | None = None,
+    split: bool = False,
 ) -> list[Row]:
     """Test for each label and word whether images with it have higher loadings than the other images.
+
+    With split signs, the loadings of activation and of deactivation are tested one by one.
 
     Parameters
     ----------
@@ -217,11 +239,12 @@ def enrich(
         Rows of fetch_metadata/images.tsv, in the order of the loadings.
     studies : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id.
-    loadings : array of shape (n_images, n_components)
+    loadings : array of shape (n_images, n_components), or (2 * n_images, n_components) with split signs
     components : list of str
     n_permutations, random_state : int
     loadings_of_surrogates : callable, optional
         See `corrected_by_surrogates`.
+    split : bool
 
     Returns
     -------
@@ -229,6 +252,10 @@ def enrich(
         Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
     labels, has_label = label_matrix(images, studies)
+    sides: list[Row] = [{"component": component} for component in components]
+    if split:
+        loadings = np.hstack([loadings[place :: len(SIGNS)] for place in range(len(SIGNS))])
+        sides = [{"component": component, "sign": sign} for sign in SIGNS for component in components]
     collections = [image["collection_id"] for image in images]
     significance = associate(
         loadings,
@@ -243,8 +270,8 @@ def enrich(
     counts = count_carriers(has_label == 1, collections)
     means, others = (_means_over((has_label == value).astype(np.float64), loadings) for value in (1, 0))
     rows = [
-        {
-            "component": component,
+        side
+        | {
             "field": field,
             "label": label,
             "mean_loading": means[number, column],
@@ -254,7 +281,7 @@ def enrich(
         | significance_columns(significance, number, column)
         | {"p_corrected": None if corrected is None else float(corrected[number, column])}
         for column, (field, label) in enumerate(labels)
-        for number, component in enumerate(components)
+        for number, side in enumerate(sides)
     ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
 
