@@ -32,6 +32,11 @@ class DatabaseFiles(NamedTuple):
     vocabulary: str  # one term per line
 
 
+# The version in the names of Neurosynth's files.
+PUBLISHED = re.compile(r"data-neurosynth_version-(\d+)_")
+# The version that the workflow downloads.
+DOWNLOADED_VERSION = "7"
+
 # The files that the rule build_demo_archive writes.
 DEMO_FILES = DatabaseFiles(
     "results/build_demo_archive/database/data-demo_version-1_coordinates.tsv.gz",
@@ -46,9 +51,21 @@ def is_downloaded(database: str) -> bool:
     return database == NEUROSYNTH or database.startswith(("http://", "https://"))
 
 
+def neurosynth_version(database: str, vocabulary: str) -> str | None:
+    """Return the version of Neurosynth that a database is, by the names of its files; None for other databases."""
+    if is_downloaded(database):
+        return DOWNLOADED_VERSION
+    try:
+        coordinates = Path(find_database(database, vocabulary).coordinates).name
+    except (ValueError, OSError):
+        return None
+    published = PUBLISHED.match(coordinates)
+    return published[1] if published else None
+
+
 def neurosynth_names(vocabulary: str) -> DatabaseFiles:
     """Return the names of Neurosynth's files for a vocabulary."""
-    start = "data-neurosynth_version-7_"
+    start = f"data-neurosynth_version-{DOWNLOADED_VERSION}_"
     of_vocabulary = f"{start}vocab-{vocabulary}_"
     return DatabaseFiles(
         f"{start}coordinates.tsv.gz",
