@@ -100,8 +100,8 @@ def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms
         )
     else:
         origin = (
-            f"They are derived from the database in {database}. Its licence applies. If it contains Neurosynth's, that is"
-            " the\nOpen Database License (ODbL) 1.0: https://opendatacommons.org/licenses/odbl/1-0/."
+            f"They are derived from the database in {database}. Its licence applies. If it contains Neurosynth's, that"
+            " is the\nOpen Database License (ODbL) 1.0: https://opendatacommons.org/licenses/odbl/1-0/."
         )
     return (
         f"Meta-analytic maps of {n_terms} terms, computed from the coordinates of {n_studies} studies.\n\n"

@@ -80,7 +80,7 @@ def tail_p(observed: Real, null: Real) -> Array:
     Parameters
     ----------
     observed : array of shape (n_values,)
-    null : array of shape (n_draws, n_values)
+    null : array of shape (n_draws, n_values), or (n_draws, 1) if all values have the same null distribution
         At least 200 draws, so that ten values or more are in the tail.
 
     Returns
@@ -126,7 +126,7 @@ def p_of_best(r: Real, null: Real) -> Array:
     mean, sd = null.mean(axis=0), null.std(axis=0)
     sd = np.where(sd > 0, sd, 1)
     largest = ((null - mean) / sd).max(axis=1, keepdims=True)
-    corrected = tail_p((r - mean) / sd, np.broadcast_to(largest, (len(null), len(r))))
+    corrected = tail_p((r - mean) / sd, largest)
     return np.stack([p, np.maximum(p, corrected)])
 
 
