@@ -139,8 +139,9 @@ def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
         scales = [[image[column] for column in SCALE_COLUMNS] for image in inputs.images]
         rows = Halves(images, scales).split(images, slice(None))
         sides = [rows[place :: len(SIGNS)] for place in range(len(SIGNS))]
-    # Correlations do not depend on the unit. Their squares must fit into single precision.
-    sides = [values / (np.abs(values).max() or 1) for values in sides]
+    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
+    for values in sides:
+        values /= max(values.max(), -values.min()) or 1
     n_maps = max(inputs.n_permutations, MIN_SURROGATES)
 
     def loadings_of(number: int) -> Real:
