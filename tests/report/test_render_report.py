@@ -53,7 +53,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "9 iterations; 20 of 20 restarts converged",
         "Computed 2023-11-14 22:13 UTC",
         "Different random starts give different components: ICA_01.",
-        "Unnamed, because no candidate for the name is significant (q < 0.05): ICA_01.",
+        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
+        " do): ICA_01.",
         "ICA_01 unnamed (closest: ICA_01 term 1)",
         "Named by terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ; metadata:"
         " n-back task .",
@@ -112,7 +113,7 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert text.count("–: not tested in this run.") == 4
     assert "term maps: not tested ; terms: not tested ; metadata: not tested ." in text
     assert "unnamed (closest: ICA_00 term 1)" in text
-    unnamed = "no candidate for the name is significant (q < 0.05)"
+    unnamed = "no candidate passes the tests for a name"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page

@@ -48,7 +48,8 @@ def test_every_problem_of_a_run_gives_a_warning():
         "ICA_00 depends on one collection",
         "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
-        "Unnamed, because no candidate for the name is significant (q < 0.05)",
+        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
+        " do)",
         "More images were rejected (9) than used (5); see the reasons below.",
     ]
     assert found[2].endswith(": ICA_00.")

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
-from neurovault_ica.naming.term_maps import LARGEST_P_CORRECTED, MIN_SURROGATES, NEAR_BEST_SHARE
+from neurovault_ica.naming.term_maps import NEAR_BEST_SHARE
 from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited, number
-from neurovault_ica.statistics.p_values import MOST_ROUNDS, SIGNIFICANT_Q
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MOST_ROUNDS, SIGNIFICANT_Q
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.random_maps import FWHM_MM
+from neurovault_ica.statistics.surrogates import MIN_SURROGATES
 
 
 def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -102,14 +103,13 @@ def _decision(facts: Mapping[str, Any]) -> str:
         else "A component is named by"
     )
     agreeing = (
-        " Terms whose own term map does not fit the component, and labels without a fitting map, give no name."
-        if facts["term_maps"]
-        else ""
+        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
     )
     rule = (
         f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference.{agreeing} The others"
-        " are unnamed, with the closest term in parentheses."
+        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference, if it also exceeds"
+        f" surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels).{agreeing}"
+        " The others are unnamed, with the closest term in parentheses."
     )
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."

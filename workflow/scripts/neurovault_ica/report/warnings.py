@@ -128,8 +128,8 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"Unnamed, because no candidate for the name is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
-            " The closest terms in parentheses may be noise."
+            f"Unnamed, because no candidate passes the tests for a name (q < {SIGNIFICANT_Q}, and fits better than 95 %"
+            f" of random maps do): {_listing(nameless)}. The closest terms in parentheses may be noise."
         )
     return found + [
         f"{_listing(labels)} have the same terms; their names add where they are." for labels in _same_names(components)
