@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
 from neurovault_ica.decomposition.axes import express_in_axes
@@ -24,6 +25,8 @@ from neurovault_ica.decomposition.loadings import (
 )
 from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.images.maps import place_maps, write_maps
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.tissues import limits_for_mask, share_of_tissues, shares_of_mask, tissues_of
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
@@ -95,8 +98,11 @@ def main(
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, every component would get the flag one_collection.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    raised = find_flags(measures, largest_share, flags)
-    write_table(stability, stability_rows(labels, explained, measures, shares, raised))
+    tissues = tissues_of(target_of(nib.load(mask)))
+    in_tissues, of_mask = share_of_tissues(found.S, tissues), shares_of_mask(tissues)
+    tissue_limits = limits_for_mask(flags, of_mask)
+    raised = find_flags(measures, largest_share, {**flags, **tissue_limits}, in_tissues)
+    write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
     summary = {
         "n_components": len(Z),
@@ -115,7 +121,8 @@ def main(
         "n_bootstraps": n_bootstraps,
         "n_splits": n_splits,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
-        "flags": dict(flags),
+        "flags": {**flags, **tissue_limits},
+        "tissue_shares_of_mask": of_mask,
         # Variance of the subspace that the components span. Variances of correlated components do not add up to this.
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }

@@ -17,6 +17,7 @@ FLAGS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
     "one_collection": "one study",
+    "not_grey_matter": "not grey matter",
 }
 UNNAMED = "name uncertain"
 EMPTY = "nothing above threshold"
@@ -84,6 +85,12 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
         found.append(
             "Not reproduced across studies (bootstrap or split-half), or no better than chance:"
             f" {_listing(flagged['not_reproduced'])}. These may not appear in other samples of studies."
+        )
+    if flagged["not_grey_matter"]:
+        found.append(
+            f"Not in grey matter: {_listing(flagged['not_grey_matter'])}. Much of the squared map lies in fluid, vessels"
+            " or white matter, or at the rim of the brain. Motion, pulse or registration may be the cause, whatever the"
+            " name says."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
