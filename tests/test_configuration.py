@@ -70,6 +70,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("archive.source", "ofline", 'archive.source: "ofline" is not valid; expected: demo'),
         ("archive.data_dir", None, "archive.data_dir: null is not valid; expected: the path of a folder"),
         ("mask_images.interpolation", "cubic", '"cubic" is not valid; expected: linear, continuous or nearest'),
+        ("mask_images.smoothing_mm", 0, "0 is not valid; expected: a width (FWHM) in mm, a number above 0"),
         ("stack_images.quality.min_coverage", 60, "min_coverage: 60 is not valid; expected: a share, 0 to 1, or null"),
         ("stack_images.quality.min_covrage", 0.6, "did you mean min_coverage?"),
         ("stack_images.quality", {}, "stack_images.quality.min_coverage: this key is missing"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from neurovault_ica.naming.evidence import count_carriers
-from neurovault_ica.naming.labels import enrich
+from neurovault_ica.naming.labels import enrich, said_label
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.naming.terms import project, rank_terms
 from neurovault_ica.runtime.tables import write_table
@@ -95,3 +95,11 @@ def test_the_label_of_images_with_high_loadings_comes_first():
     assert rows[0]["difference"] == pytest.approx(3), "the last image has no paradigm, so it is not compared"
     assert rows[1]["difference"] == pytest.approx(9 / 4 - 1), "the last image has words, so it is compared"
     assert rows[0]["q"] is None, "four collections are too few for a test"
+
+    halves = np.stack([loadings, loadings[::-1]], axis=1).reshape(-1, 1)
+    rows = enrich(images, studies, halves, ["ICA_00"], n_permutations=9, random_state=0, split=True)
+    found = {(row["sign"], row["label"]): row["mean_loading"] for row in rows}
+    assert found["activation", "n-back"] == pytest.approx(3)
+    assert found["deactivation", "n-back"] == pytest.approx(4 / 3)
+    assert {row["images"] for row in rows if row["label"] == "n-back"} == {3}
+    assert {said_label(row) for row in rows} == {"n-back", "deactivation in n-back", "cats", "deactivation in cats"}

@@ -26,7 +26,7 @@ def test_methods_follow_the_configuration():
     settings["stack_images"]["scale"] = "none"
     settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
-    settings["mask_images"]["clip_infinite"] = False
+    settings["mask_images"] |= {"clip_infinite": False, "smoothing_mm": 6}
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
     decomposition = {
@@ -60,6 +60,7 @@ def test_methods_follow_the_configuration():
         "extrapolation from the edge of the data",
         "Non-finite values were set to zero.",
         "a study-specific mask",
+        "smoothed within the mask with a Gaussian of 6 mm full width at half maximum",
         "The maps were not scaled",
         "did not converge within 200 iterations",
         "seed 3",

@@ -12,9 +12,9 @@ import numpy as np
 import paper as paper_tool
 import pytest
 import yaml
-from compare_runs import compare, difference
 from neurovault_server import Archive, Server
 from paper import files_of, pack
+from verification import compare, difference
 from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
 
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"

@@ -50,6 +50,8 @@ PATHS = (
     ("build_term_maps", "database"),
     ("project_terms", "term_maps"),
     ("match_networks", "reference"),
+    ("project_images", "maps"),
+    ("project_images", "components"),
     ("plot_components", "atlas"),
     ("plot_components", "atlas_names"),
 )

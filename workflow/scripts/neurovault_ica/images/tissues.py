@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from neurovault_ica.images.masks import mni152_mask, template_file
-from neurovault_ica.images.resampling import Target, plan_resampling, resample
+from neurovault_ica.images.resampling import Target, plan_resampling, resample, target_of
 from neurovault_ica.types import Real
 
 # A voxel with less of both grey and white matter than this is outside both. nilearn's masks use the same value.
@@ -138,3 +138,12 @@ def limits_for_mask(limits: Mapping[str, float | None], of_mask: Mapping[str, fl
         limit = limits[key]
         found[key] = None if limit is None else round(min(limit * factor, 1.0), 3)
     return found
+
+
+def judge_tissues(
+    maps: Real, mask: str, limits: Mapping[str, float | None]
+) -> tuple[TissueShares, dict[str, float], dict[str, float | None]]:
+    """Return the shares of the maps over a mask file, those of the mask, and all `limits`, adapted to the mask."""
+    tissues = tissues_of(target_of(cast(SpatialImage, nib.load(mask))))
+    of_mask = shares_of_mask(tissues)
+    return share_of_tissues(maps, tissues), of_mask, {**limits, **limits_for_mask(limits, of_mask)}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.images.signs import SIGNS
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, associate
@@ -22,6 +23,7 @@ from neurovault_ica.types import Array, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+DEACTIVATION = SIGNS[1]
 # The value of the column `field` for words.
 WORDS = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
@@ -85,11 +87,22 @@ def find_labels(inputs: Inputs) -> Found:
         inputs.components,
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
+        split=inputs.is_split,
     )
     candidates = [
-        Candidate(row["component"], row["label"], row["difference"], row["q"]) for row in table if row["difference"] > 0
+        Candidate(row["component"], row["label"], row["difference"], row["q"])
+        if row.get("sign") != DEACTIVATION
+        # A task that deactivates a network does not describe what the network does. So this does not name it.
+        else Candidate(row["component"], said_label(row), row["difference"], row["q"], may_name=False)
+        for row in table
+        if row["difference"] > 0
     ]
     return Found(candidates, table)
+
+
+def said_label(row: Row) -> str:
+    """Return the label of a row of desc-ICA_enrichment.tsv, and say if it is that of deactivations."""
+    return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
 
 
 @functools.cache
@@ -167,8 +180,11 @@ def enrich(
     *,
     n_permutations: int,
     random_state: int,
+    split: bool = False,
 ) -> list[Row]:
     """Test for each label and word whether images with it have higher loadings than the other images.
+
+    With split signs, the loadings of activation and of deactivation are tested one by one.
 
     Parameters
     ----------
@@ -176,9 +192,10 @@ def enrich(
         Rows of fetch_metadata/images.tsv, in the order of the loadings.
     studies : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id.
-    loadings : array of shape (n_images, n_components)
+    loadings : array of shape (n_images, n_components), or (2 * n_images, n_components) with split signs
     components : list of str
     n_permutations, random_state : int
+    split : bool
 
     Returns
     -------
@@ -186,13 +203,17 @@ def enrich(
         Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
     labels, has_label = label_matrix(images, studies)
+    sides: list[Row] = [{"component": component} for component in components]
+    if split:
+        loadings = np.hstack([loadings[place :: len(SIGNS)] for place in range(len(SIGNS))])
+        sides = [{"component": component, "sign": sign} for sign in SIGNS for component in components]
     collections = [image["collection_id"] for image in images]
     significance = associate(loadings, has_label, collections, n_permutations=n_permutations, random_state=random_state)
     counts = count_carriers(has_label == 1, collections)
     means, others = (_means_over((has_label == value).astype(np.float64), loadings) for value in (1, 0))
     rows = [
-        {
-            "component": component,
+        side
+        | {
             "field": field,
             "label": label,
             "mean_loading": means[number, column],
@@ -201,7 +222,7 @@ def enrich(
         | counts[column]
         | significance_columns(significance, number, column)
         for column, (field, label) in enumerate(labels)
-        for number, component in enumerate(components)
+        for number, side in enumerate(sides)
     ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
 

@@ -92,9 +92,15 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if settings["stack_images"]["scale"] == "unit_variance"
         else "The maps were not scaled"
     )
+    smoothing = (
+        f" Each map was smoothed within the mask with a Gaussian of {masking['smoothing_mm']:g} mm full width at half"
+        " maximum; weights outside the mask were set to zero, and the others scaled to a sum of 1."
+        if masking["smoothing_mm"]
+        else ""
+    )
     return (
         f"**Preparation.** {nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
-        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept. {scaling}."
+        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept.{smoothing} {scaling}."
     )
 
 
@@ -108,10 +114,19 @@ def _decomposition_paragraph(
         if settings["reduce_images"]["weight_collections_equally"]
         else ""
     )
+    rows = (
+        " Activation and deactivation were separate observations: each map x gave two rows, max(x, 0) and max(-x, 0)"
+        + (", each scaled to unit variance" if settings["stack_images"]["scale"] == "unit_variance" else "")
+        + _empty_halves(decomposition["n_images_without"])
+        + "."
+        if "signs" in decomposition
+        else ""
+    )
+    matrix = "matrix of both rows of each image" if rows else "matrix of images"
     start = (
         f"The effective number of collections was {decomposition['n_effective_collections']:.1f} of"
         f" {facts['collections_used']:,} (one over the sum of their squared shares of the variance){weighting}."
-        f" The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
+        f"{rows} The {matrix} by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened. It was decomposed by spatial"
         f" independent component analysis with voxels as observations: {method}, tolerance {decomposition['tol']:g},"
         f" at most {decomposition['max_iter']} {steps}, seed {decomposition['random_state']}."
@@ -138,6 +153,12 @@ def _decomposition_paragraph(
         " largest absolute value is positive."
     )
     return f"**Decomposition.** {start}{consensus}{end}{order}"
+
+
+def _empty_halves(n_images_without: Mapping[str, int]) -> str:
+    """Count the images without activation or deactivation, as an addition to a sentence."""
+    found = [f"{number(count, 'map')} had no {sign}" for sign, count in n_images_without.items() if count]
+    return f"; {' and '.join(found)}" if found else ""
 
 
 def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
