@@ -67,6 +67,7 @@ def test_stability_rows_name_the_largest_collection_of_a_component():
 
 SOUND = {
     "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration",
+    "n_images": 100, "n_effective_collections": 25.0,
     "n_components": 20, "converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 18,
     "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1, "not_grey_matter": 0},
 }  # fmt: skip
@@ -92,6 +93,13 @@ SOUND = {
             ],
         ),
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
+        (
+            {"n_images": 17, "n_components": 12},
+            ["too small for claims: 17 images for 12 components (expected: at least 36)"],
+        ),
+        ({"n_images": 29, "n_components": 2}, ["29 images for 2 components (expected: at least 30)"]),
+        ({"n_effective_collections": 2.5}, ["claims: effective number of collections 2.5 (expected: at least 10)"]),
+        ({"n_images": 60, "n_effective_collections": 10.0}, []),
     ],
 )
 def test_warnings_explain_problems_and_give_advice(changes, expected):

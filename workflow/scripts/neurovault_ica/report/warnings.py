@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
+from neurovault_ica.decomposition.components import explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
-# Warn below this number of images for each component, because many components then consist of a single image.
-FEW_IMAGES_PER_COMPONENT = 3
 # What the page calls the flags of desc-ICA_stability.tsv.
 FLAGS = {
     "start_dependent": "unstable start",
@@ -34,12 +33,9 @@ def find_warnings(
     database: Sequence[Row] = (),
 ) -> list[str]:
     """List facts that a reader should know before using the results, as sentences."""
-    found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
-    n_components = len(components)
-    if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
-        found.append(
-            f"Only {n_images} images for {n_components} components: some components may consist of a single image."
-        )
+    smallness = explain_smallness(decomposition)
+    found = [smallness] if smallness else []
+    found += [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if missing := [row["reason"] for row in database if row["status"] != "ok"]:
