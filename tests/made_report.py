@@ -327,6 +327,7 @@ def build_report(
             "match_networks/desc-ICA_networks",
             [
                 {"component": label, "best_network": word(name), "best_r": 0.71, "best_positive_r": 0.76}
+                | {"best_one_signed": name == "visual"}
                 | {"best_q": q, "matched_network": word("visual"), "matched_r": 0.6, "matched_q": 0.3}
                 for label, name, q in zip(labels, ("visual", "default mode"), (0.002, 0.2), strict=True)
             ],

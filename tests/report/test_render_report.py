@@ -127,8 +127,11 @@ def test_reference_networks_are_shown_where_there_are_any(render):
     page = render(networks=True)
     text = Page(page).text()
     assert "network: visual (r 0.71)" in text
-    assert "Most similar: visual , r 0.71 (its positive values alone 0.76), q 0.002 *." in text
-    assert "Most similar: default mode , r 0.71 (its positive values alone 0.76), q 0.200." in text
+    assert (
+        "Most similar: visual , r 0.71 (this reference has values of one sign; positive side of the component alone"
+        " 0.76), q 0.002 *." in text
+    )
+    assert "Most similar: default mode , r 0.71 (positive side of the component alone 0.76), q 0.200." in text
     assert "One-to-one match: visual , r 0.60, q 0.300." in text
     assert 'data-network="default mode"' in page
     assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
