@@ -144,7 +144,7 @@ def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
             " desc-ICA_stability.tsv)"
         )
     smallness = explain_smallness(summary)
-    if found and not smallness:
+    if found:
         found.append(
             "the images may not support this many components: lower run_ica.n_components, or compare numbers of"
             f" components with `{scan}`"
