@@ -25,7 +25,7 @@ from workflow_runs import ROOT
 SHAPE = (20, 25, 40)
 FLAGS = {
     "min_iq_restarts": 0.6, "min_r_restarts": 0.8, "min_r_bootstraps": 0.5, "min_r_split_half": 0.4,
-    "max_collection_share": 0.5,
+    "max_collection_share": 0.5, "min_grey_matter_share": 0.45, "max_outside_tissue_share": 0.05, "max_rim_share": 0.25,
 }  # fmt: skip
 
 HOW = {

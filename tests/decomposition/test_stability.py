@@ -16,6 +16,7 @@ from neurovault_ica.decomposition.stability import (
     judge_by_collections,
     judge_by_halves,
 )
+from neurovault_ica.images.tissues import TissueShares
 from scipy import ndimage
 from sklearn.decomposition import FastICA
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,9 @@ LIMITS = {
     "min_r_bootstraps": 0.5,
     "min_r_split_half": 0.4,
     "max_collection_share": 0.5,
+    "min_grey_matter_share": 0.45,
+    "max_outside_tissue_share": 0.05,
+    "max_rim_share": 0.25,
 }
 
 
@@ -178,11 +182,13 @@ def test_resamples_contain_whole_collections():
     np.testing.assert_allclose(halves[:, 0].mean(axis=0), 0.5, atol=0.1)
 
 
-def flags_of(*, share=0.3, limits=None, **measures):
-    """Return the flags of one component."""
+def flags_of(*, share=0.3, limits=None, tissues=(0.6, 0.01, 0.1), **measures):
+    """Return the flags of one component. `tissues` are its shares in grey matter, outside tissue and at the rim."""
     known = dict.fromkeys(["iq_restarts", "r_restarts", "r_bootstraps", "r_split_half"])
     arrays = {name: np.array([value]) for name, value in measures.items()}
-    return find_flags(known | arrays, np.array([share]), LIMITS | (limits or {}))[0]
+    return find_flags(
+        known | arrays, np.array([share]), LIMITS | (limits or {}), TissueShares(*np.array(tissues)[:, None])
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +205,11 @@ def flags_of(*, share=0.3, limits=None, **measures):
         ({"r_split_half": 0.41, "chance_r_split_half": 0.1}, []),
         ({"share": 0.51, "r_split_half": 0.1}, ["not_reproduced", "one_collection"]),
         ({"share": 0.9, "limits": {"max_collection_share": None}}, []),
+        ({"tissues": (0.45, 0.05, 0.25)}, []),
+        ({"tissues": (0.44, 0.01, 0.1)}, ["not_grey_matter"]),
+        ({"tissues": (0.6, 0.06, 0.1), "share": 0.51}, ["one_collection", "not_grey_matter"]),
+        ({"tissues": (0.6, 0.01, 0.26)}, ["not_grey_matter"]),
+        ({"tissues": (0.2, 0.5, 0.1), "limits": dict.fromkeys(LIMITS)}, []),
     ],
 )
 def test_flags(measures, expected):

@@ -24,6 +24,8 @@ from sklearn.feature_extraction import text as sklearn_text
         ("<b>N-back</b> task: 2-back &gt; 0-back", {"n-back", "2-back", "0-back"}),
         ("faces < houses, Houses > WORDS", {"faces", "houses", "words"}),
         ("<script>alert('x')</script> see https://example.org/pain?x=1", {"alert"}),
+        ("MIT license, GPL-3, cc-by-nc-sa-4.0, BSD-3-clause; repo www.github.com/a.zip, DOI, version-2", set()),
+        ("meta readme, mitochondria", {"mitochondria"}),
         ("zstat12 con_0001 v1 0.05 p<.001", set()),
         ("working_memory/load;\trest", {"working", "memory", "load", "rest"}),
         ("the contrast of all subjects, whole-brain, FWE corrected", set()),

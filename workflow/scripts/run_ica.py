@@ -26,6 +26,7 @@ from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.matrix import open_matrix
 from neurovault_ica.images.signs import count_empty, is_split, rows_of
+from neurovault_ica.images.tissues import judge_tissues
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
@@ -103,8 +104,9 @@ def main(
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, every component would get the flag one_collection.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    raised = find_flags(measures, largest_share, flags)
-    write_table(stability, stability_rows(labels, explained, measures, shares, raised))
+    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
+    raised = find_flags(measures, largest_share, limits, in_tissues)
+    write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
     summary = {
         "n_components": len(Z),
@@ -124,7 +126,8 @@ def main(
         "n_bootstraps": n_bootstraps,
         "n_splits": n_splits,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
-        "flags": dict(flags),
+        "flags": limits,
+        "tissue_shares_of_mask": of_mask,
         # Variance of the subspace that the components span. Variances of correlated components do not add up to this.
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }

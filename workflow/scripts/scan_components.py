@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import express_in_axes, white_axes
-from neurovault_ica.decomposition.orders import advise, choose_orders, scan_order
+from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders, scan_order
 from neurovault_ica.figures.orders import draw_orders
 from neurovault_ica.images.matrix import open_matrix
 from neurovault_ica.images.signs import is_split, rows_of
@@ -27,7 +27,7 @@ def main(
     figure: str,
     advice: str,
     archive: str,
-    orders: list[int],
+    orders: list[int] | None,
     algorithm: str,
     random_state: int,
     n_restarts: int,
@@ -43,7 +43,7 @@ def main(
     settings = Settings(algorithm, random_state, max_iter, tol)
     used = read_table(images)
     # run_ica needs as many images as components, even if each image has two rows.
-    wanted = choose_orders(orders, min(reduced["U"].shape[1], len(used)))
+    wanted = choose_orders(orders or derive_orders(len(used)), min(reduced["U"].shape[1], len(used)))
     X, members = open_matrix(matrix, used), [row["collection_id"] for row in rows_of(used)]
     basis = f"{len(used)} images of {len(set(members))} collections from {archive}"
     logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)

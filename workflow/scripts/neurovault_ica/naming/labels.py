@@ -88,6 +88,20 @@ STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """.split()  # noqa: SIM905
 )
 
+# Words about licences, repositories and files, which descriptions of collections name.
+PUBLICATION_WORDS = frozenset(
+    """
+    apache api archive archived arxiv biorxiv bitbucket bsd cite cited citation code com commit copyright
+    creativecommons csv dataverse doi dryad dropbox edu email figshare folder ftp git github gitlab gnu gpl gui html
+    http https jpeg json lgpl licence licences license licensed licenses link links master matlab meta metadata mit
+    mpl neurosynth nidm online-only open-source openfmri openneuro org osf pdf php png preregistered preregistration
+    public-domain pubmed python readme release releases repo repos repositories repository svn tar terms testdata
+    toolboxes txt uploaded upload url urls version versions website wiki www xml yaml zenodo zip
+    """.split()  # noqa: SIM905
+)
+# Licences and versions with a number or clauses: gpl-3, cc-by-nc-sa-4, bsd-3-clause.
+LICENCE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
+
 
 def find_labels(inputs: Inputs) -> Found:
     """Find labels and words whose images load higher on a component than the other images."""
@@ -160,8 +174,10 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _is_informative(word: str) -> bool:
-    """Tell whether a word is none of: stop word, number, abbreviation of one or two letters, code such as zstat1."""
-    if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
+    """Tell whether a word is none of: stop word, licence, number, abbreviation of one or two letters, code (zstat1)."""
+    if word in STOP_WORDS or word in PUBLICATION_WORDS or LICENCE.fullmatch(word):
+        return False
+    if len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False
     return all(part.isalpha() or part.isdigit() for part in word.split("-"))
 
