@@ -389,3 +389,14 @@ def test_a_file_system_without_hard_links_masks_again(batch, data, masked_files,
     batch.run()
     batch.run()
     assert len(masked_files) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"another size"])
+def test_an_image_that_was_deleted_or_changed_since_its_check_stops_the_run(batch, data, content):
+    path = batch.add(1, image_bytes(data))
+    if content:
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.raises(RuntimeError, match=r"1 of 1 images in .* were deleted or changed.*--forcerun download_images"):
+        batch.run()
