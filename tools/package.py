@@ -246,7 +246,10 @@ def describe_treatment(treatment: Treatment) -> str:
 def write_tables(run: Run, folder: Path, names: str) -> None:
     """Write the names of the components, the loadings and the images."""
     rows = [
-        {"index": number} | {key: row[key] for key in ("name", "component", "source", "q")}
+        {"index": number}
+        | {key: row[key] for key in ("name", "component", "source", "q")}
+        # The evidence of the run is for another name than the one that a person gave.
+        | ({"source": "person", "q": None} if row.get("evidence_name") else {})
         for number, row in enumerate(run.names)
     ]
     write_table(folder / names, rows, described_as="package/dseg.tsv")

@@ -86,8 +86,8 @@ def test_names_come_back_from_the_table_with_runners_up(tmp_path):
             "",
             "terms",
             [
-                "leg (terms, q 0.04)", "toe (terms, q 0.04)",
-                "motor (metadata, q 0.02)", "tapping (metadata, q 0.3)",
+                "leg (terms, q 0.040)", "toe (terms, q 0.040)",
+                "motor (metadata, q 0.020)", "tapping (metadata, q 0.300)",
             ],
             "rest; mode (r -1.00, q 0.003)",
         ),

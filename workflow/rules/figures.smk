@@ -46,7 +46,7 @@ rule plot_components:
         mem_mb=growing(1000, per_mb=4),
         runtime=growing(30, per_mb=0.05),
     params:
-        **config["plot_components"],
+        **{key: value for key, value in config["plot_components"].items() if key != "labels"},
     script:
         "../scripts/plot_components.py"
 

@@ -122,6 +122,7 @@ rule project_terms:
         unmixing=rules.run_ica.output.unmixing,
         built_maps=rules.build_term_maps.output.terms if DATABASE else [],
         networks=rules.match_networks.output.networks if REFERENCE else [],
+        own_names=config["plot_components"]["labels"] or [],
     output:
         terms=shown("results/project_terms/desc-ICA_terms.tsv", "table", "Components", "terms"),
         matrix="results/project_terms/term_weights.npz",

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from neurovault_ica.decomposition.loadings import read_loadings
-from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.maps import peaks_mm, read_maps
 from neurovault_ica.naming.agreement import refuse_contradicted
 from neurovault_ica.naming.evidence import Inputs
-from neurovault_ica.naming.names import name_components
+from neurovault_ica.naming.names import apply_own_names, log_names, name_components
+from neurovault_ica.naming.own_names import read_own_names
 from neurovault_ica.naming.sides import tell_apart
 from neurovault_ica.naming.sources import SOURCES
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
@@ -42,19 +43,6 @@ def add_networks(names: Sequence[Row], networks: Sequence[Row]) -> list[Row]:
     ]
 
 
-def log_names(names: Sequence[Row]) -> None:
-    """Log the name of each component with its source, and how many have a significant one."""
-    for row in names:
-        evidence = "" if row["value"] is None else f" ({row['source']}, {row['value']:.2f}"
-        evidence += f", q {row['q']:.2g})" if row["q"] is not None else ")" * bool(evidence)
-        logging.info("%s: %s%s", row["component"], row["name"], evidence)
-    logging.info(
-        "%d of %d components have a significant name",
-        sum(bool(row["source"]) and not row["mark"] for row in names),
-        len(names),
-    )
-
-
 def main(
     *,
     term_weights: list[str],
@@ -77,11 +65,13 @@ def main(
     n_permutations: int,
     random_state: int,
     threads: int,
+    own_names: str | Sequence[str] = (),
     **tables: str,
 ) -> None:
     """Collect candidates from all sources; write the names and the tables of the sources (`tables`).
 
-    `built_maps` is empty without a database of coordinates, `networks` if no reference is configured.
+    `built_maps` is empty without a database of coordinates, `networks` if no reference is configured, `own_names` if
+    no person named the components.
     """
     image_ids, labels, loadings, is_split = read_loadings(mixing)
     term_loadings = read_loadings(mixing if projection == "mixing" else unmixing).values
@@ -125,7 +115,10 @@ def main(
     candidates = refuse_contradicted(candidates, found["term maps"].rows)
     negative = [candidate for one in found.values() for candidate in one.negative]
     named = name_components(labels, candidates, [source.name for source in SOURCES if source.may_name], negative)
-    named = tell_apart(named, read_maps(components, mask))
+    maps = read_maps(components, mask)
+    named = tell_apart(named, maps)
+    if isinstance(own_names, str):
+        named = apply_own_names(named, read_own_names(own_names, labels, peaks_mm(maps)))
     write_table(names, add_networks(named, read_table(networks) if isinstance(networks, str) else []))
     log_names(named)
     if weights.rows:

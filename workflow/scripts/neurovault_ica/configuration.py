@@ -22,6 +22,7 @@ from neurovault_ica.archive.database_files import input_files as input_files_of_
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES, suggest_atlas
+from neurovault_ica.naming.own_names import find_problems
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
@@ -54,6 +55,7 @@ PATHS = (
     ("project_images", "components"),
     ("plot_components", "atlas"),
     ("plot_components", "atlas_names"),
+    ("plot_components", "labels"),
 )
 
 
@@ -192,6 +194,7 @@ def user_files(config: Mapping[str, Any]) -> list[str]:
         *database_files(config),
         *term_map_files(config),
         *atlas_files(config),
+        *filter(None, [config["plot_components"]["labels"]]),
     ]
 
 
@@ -269,6 +272,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             f"stack_images.quality.min_peak: {least} is above max_peak, {most}, so all Z and T maps would be rejected;"
             " lower min_peak or raise max_peak"
         )
+    yield from find_problems(config)
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
     database, vocabulary = term_database(config), config["build_term_maps"]["vocabulary"]
@@ -294,7 +298,8 @@ def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
     if archive["lock"] is not None:
         if not Path(archive["lock"]).is_file():
             return
-        limits[f"lines of archive.lock {archive['lock']}"] = _count_lines(archive["lock"])
+        lines = Path(archive["lock"]).read_bytes().splitlines()
+        limits[f"lines of archive.lock {archive['lock']}"] = max(sum(bool(line.strip()) for line in lines) - 1, 0)
     else:
         if section["max_images"] is not None:
             limits["fetch_metadata.max_images"] = section["max_images"]
@@ -306,12 +311,6 @@ def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
                 f"run_ica.n_components: {wanted} components need at least as many images, but there are only {number}"
                 f" ({name}); lower n_components"
             )
-
-
-def _count_lines(table: str) -> int:
-    """Count the lines below the header of a table."""
-    with Path(table).open("rb") as stream:
-        return max(sum(bool(line.strip()) for line in stream) - 1, 0)
 
 
 def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:

@@ -67,6 +67,12 @@ def read_maps(components: str, mask: str) -> Maps:
     return Maps(values, inside, img.header)
 
 
+def peaks_mm(maps: Maps) -> list[tuple[float, ...]]:
+    """Return the place of the largest value of each map, in mm."""
+    places = np.argwhere(maps.inside)[maps.values.argmax(axis=1)]
+    return [tuple(map(float, place)) for place in places @ maps.affine[:3, :3].T + maps.affine[:3, 3]]
+
+
 def write_maps(path: str, header: nib.Nifti1Header, volumes: Iterable[Volume]) -> None:
     """Write volumes to a compressed 4-D image, one at a time.
 

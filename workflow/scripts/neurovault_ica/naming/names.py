@@ -3,12 +3,14 @@
 project_terms writes the decision to desc-ICA_names.tsv. Figures and report read that table and decide nothing.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.runtime.tables import read_table
-from neurovault_ica.statistics.p_values import is_significant
+from neurovault_ica.statistics.p_values import is_significant, written_q
 from neurovault_ica.types import Row
 
 # Words in a name. More do not fit into a title. A first term that has more is kept whole.
@@ -47,6 +49,14 @@ class Names(NamedTuple):
     source: str  # source of the terms; empty if no source has a candidate
     runners_up: list[str]  # each with its source and q
     negative_side: str  # terms of the negative side, with r and q; empty if none is significant
+    evidence_name: str = ""  # name by the evidence, if a person gave another one; otherwise empty
+    verdict: str = ""  # of a person: accept, reject, unsure or empty
+    remark: str = ""  # of a person
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the name is a person's, or the evidence for it is significant."""
+        return bool(self.evidence_name or (self.source and not self.mark))
 
 
 class Decision(NamedTuple):
@@ -141,9 +151,40 @@ def name_components(
                 "q": chosen[0].q if chosen else None,
                 "runners_up": SEPARATOR.join(_runners_up(candidates_of, chosen)),
                 "negative_side": _negative_side([one for one in negative if one.component == label]),
+                **dict.fromkeys(("evidence_name", "verdict", "remark")),
             }
         )
     return rows
+
+
+def apply_own_names(rows: Sequence[Row], own: Mapping[str, OwnName]) -> list[Row]:
+    """Replace the names of the evidence with those that a person gave, and add the person's verdicts and remarks.
+
+    The evidence and its name stay in the rows: what a person calls a component is no evidence.
+    """
+    renamed = []
+    for row in rows:
+        one = own.get(row["component"])
+        if one:
+            row = row | {"verdict": one.verdict, "remark": one.remark}
+            if one.name:
+                row |= {"name": one.name, "evidence_name": row["name"]}
+        renamed.append(row)
+    return renamed
+
+
+def log_names(names: Sequence[Row]) -> None:
+    """Log the name of each component with its source, and how many have a significant one."""
+    for row in names:
+        evidence = "" if row["value"] is None else f" ({row['source']}, {row['value']:.2f}"
+        evidence += f", q {written_q(row['q'])})" if row["q"] is not None else ")" * bool(evidence)
+        by_person = f"{row['name']} (plot_components.labels); evidence: " if row["evidence_name"] else ""
+        logging.info("%s: %s%s%s", row["component"], by_person, row["evidence_name"] or row["name"], evidence)
+    logging.info(
+        "%d of %d components have a significant name",
+        sum(bool(row["source"]) and not row["mark"] for row in names),
+        len(names),
+    )
 
 
 def _as_word(name: str | None, longest: int) -> str:
@@ -162,7 +203,7 @@ def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequen
             # The same label may come from two metadata fields.
             best.setdefault(candidate.name, candidate)
         for candidate in list(best.values())[:RUNNERS_UP_PER_SOURCE]:
-            q = UNTESTED if candidate.q is None else f"q {candidate.q:.2g}"
+            q = UNTESTED if candidate.q is None else f"q {written_q(candidate.q)}"
             texts.append(f"{_as_word(candidate.name, LONGEST_RUNNER_UP)} ({source}, {q})")
     return texts
 
@@ -171,7 +212,7 @@ def _negative_side(candidates: Sequence[Candidate]) -> str:
     """Describe the significant terms of the negative side: ``mode; default (r -0.31, q 0.002)``."""
     found = _fitting([candidate for candidate in candidates if candidate.may_name and is_significant(candidate.q)])
     words = SEPARATOR.join(_as_word(candidate.name, LONGEST_RUNNER_UP) for candidate in found)
-    return f"{words} (r {found[0].value:.2f}, q {found[0].q:.2g})" if found else ""
+    return f"{words} (r {found[0].value:.2f}, q {written_q(found[0].q)})" if found else ""
 
 
 def read_names(path: str) -> dict[str, Names]:
@@ -184,6 +225,7 @@ def read_names(path: str) -> dict[str, Names]:
             row["source"] or "",
             _split(row["runners_up"]),
             row["negative_side"] or "",
+            *(row.get(column) or "" for column in ("evidence_name", "verdict", "remark")),
         )
         for row in read_table(path)
     }

@@ -35,6 +35,15 @@ def is_significant(q: float | None) -> bool:
     return q is not None and q < SIGNIFICANT_Q
 
 
+def written_q(q: float | None) -> str:
+    """Write a p or q value with three decimals, and one that these cannot show as ``< 0.001`` or ``> 0.99``."""
+    if q is None:
+        return "\u2013"
+    if q < 0.001:
+        return "< 0.001"
+    return "> 0.99" if q > 0.99 else f"{q:.3f}"
+
+
 def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> Array:
     """Compare each value with its own null distribution, using more draws for small p values.
 

@@ -1,0 +1,150 @@
+"""Read the names that a person gave to components, with verdicts and remarks: the table ``plot_components.labels``.
+
+The page of a run writes such tables. Snakemake imports this module while it reads the Snakefile, so it imports only the
+standard library.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from neurovault_ica.runtime.tables import CONTROLS, DIRECTIONS, MISSING, component_labels, without_guard
+from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
+
+REQUIRED = ("component", "name")
+COLUMNS = (*REQUIRED, "verdict", "remark", "peak")
+VERDICTS = ("accept", "reject", "unsure")
+# The names were given to other maps if the peak of a component is further away than this. The same component of
+# another processor or of a few more images has its peak within a voxel or two.
+LARGEST_SHIFT_MM = 20.0
+ADVICE = (
+    f"give a tab-separated table with the columns {' and '.join(REQUIRED)}, and optionally {', '.join(COLUMNS[2:])}"
+)
+
+
+class OwnName(NamedTuple):
+    """What a person wrote about a component. Texts are empty if nothing was written."""
+
+    name: str
+    verdict: str  # accept, reject, unsure or empty
+    remark: str
+    peak: tuple[float, ...] | None  # mm, where the component had its peak when it was named
+
+
+def read_own_names(
+    path: str, components: Sequence[str], peaks: Sequence[Sequence[float]] | None = None
+) -> dict[str, OwnName]:
+    """Read a person's names, by component.
+
+    Parameters
+    ----------
+    path : str
+        A tab-separated table with the columns ``component`` and ``name``, and optionally ``verdict`` (accept, reject
+        or unsure), ``remark`` and ``peak`` (x, y and z in mm). Empty cells and ``n/a`` mean that nothing was written.
+    components : sequence of str
+        The components of the run. Those that are not in the table keep their names.
+    peaks : sequence of (x, y, z), optional
+        The peak of each component's map in mm, to check that the person named these components.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a table, names an unknown component or has two lines for one component, or if a
+        component had its peak elsewhere when it was named.
+    """
+    file = Path(path).name
+    lines = split_lines(decode(Path(path).read_bytes(), file))
+    rows = [(number, _cells(file, number, line)) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{file} is empty; {ADVICE}")
+    heading = [cell.lower() for cell in rows[0][1]]
+    _check_heading(file, heading)
+    found: dict[str, OwnName] = {}
+    for number, cells in rows[1:]:
+        if len(cells) != len(heading):
+            raise ValueError(
+                f"{file}, line {number} has {len(cells)} columns, but the first line has {len(heading)}:"
+                f" {' | '.join(cells)[:80]}"
+            )
+        row = dict.fromkeys(COLUMNS, "") | dict(zip(heading, cells, strict=True))
+        component = row["component"]
+        if component not in components:
+            near = difflib.get_close_matches(component.upper(), components, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"this run has {components[0]} to {components[-1]}"
+            raise ValueError(f"{file}, line {number}: there is no component {component[:80]!r}; {advice}")
+        if component in found:
+            raise ValueError(f"{file}, line {number}: {component} has two lines; keep one")
+        if row["verdict"] not in ("", *VERDICTS):
+            raise ValueError(
+                f"{file}, line {number}: the verdict {row['verdict'][:80]!r} is not one of {', '.join(VERDICTS)}"
+            )
+        found[component] = OwnName(row["name"], row["verdict"], row["remark"], _peak(file, number, row["peak"]))
+    if peaks is not None:
+        _check_peaks(path, found, dict(zip(components, peaks, strict=True)))
+    return found
+
+
+def find_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Describe the problem of the table ``plot_components.labels`` for the check of the configuration, if there is one."""
+    path = config["plot_components"]["labels"]
+    if path is None:
+        return
+    try:
+        read_own_names(path, component_labels(config["run_ica"]["n_components"]))
+    except FileNotFoundError:
+        yield f"plot_components.labels: file not found: {path} (relative to {Path.cwd()})"
+    except (OSError, ValueError) as error:
+        yield f"plot_components.labels: {error}"
+
+
+def _check_peaks(path: str, own: Mapping[str, OwnName], peaks: Mapping[str, Sequence[float]]) -> None:
+    """Refuse names that a person gave to other components."""
+    moved = [
+        f"{label} ({_written(one.peak)} then, {_written(peaks[label])} mm now)"
+        for label, one in own.items()
+        if one.peak is not None and math.dist(one.peak, peaks[label]) > LARGEST_SHIFT_MM
+    ]
+    if moved:
+        raise ValueError(
+            f"plot_components.labels: {path} was written for other components, because their peaks were elsewhere:"
+            f" {', '.join(moved)}. Name the components of this run on its page and export a new table, or set"
+            " plot_components.labels: null. If the names fit nevertheless, remove the column peak"
+        )
+
+
+def _cells(file: str, number: int, line: str) -> list[str]:
+    cells = [CONTROLS.sub(" ", DIRECTIONS.sub("", cell)).strip() for cell in split_line(file, number, line)]
+    return ["" if cell == MISSING else without_guard(cell) for cell in cells]
+
+
+def _check_heading(file: str, heading: Sequence[str]) -> None:
+    for column in heading:
+        if column not in COLUMNS:
+            near = [] if "," in column else difflib.get_close_matches(column, COLUMNS, n=1)
+            advice = f"did you mean {near[0]}?" if near else ADVICE
+            raise ValueError(f"{file}: unknown column {column[:80]!r}; {advice}")
+        if heading.count(column) > 1:
+            raise ValueError(f"{file}: two columns are called {column}; keep one")
+    if missing := [column for column in REQUIRED if column not in heading]:
+        raise ValueError(f"{file}: the column {' and '.join(missing)} is missing; {ADVICE}")
+
+
+def _peak(file: str, number: int, text: str) -> tuple[float, ...] | None:
+    if not text:
+        return None
+    try:
+        x, y, z = map(float, re.split(r"[\s,;]+", text.replace("\u2212", "-")))
+    except ValueError as error:
+        raise ValueError(
+            f"{file}, line {number}: the peak {text[:80]!r} is not three numbers; write x, y and z in mm, as in 42 -22 54"
+        ) from error
+    return x, y, z
+
+
+def _written(place: Sequence[float]) -> str:
+    return " ".join(f"{mm:.0f}" for mm in place)
