@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.naming.names import Candidate, name_components
+from neurovault_ica.naming.names import Candidate, apply_own_names, name_components
 from neurovault_ica.report.page import TEMPLATE_FILES
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.tables import column_names, write_table
@@ -33,6 +33,7 @@ HOSTILE = [
 # An eighth of the real brain's volume, so that it is made and packed quickly.
 BOX = Box((-30, -40, -20), (30, 40, 30))
 GRID_MM = 2
+SPACE = "space-MNI152NLin2009aSym_res-2_desc-ICA"
 METHODS = """# Methods
 
 **Data.** 3 images of 2 collections.
@@ -107,10 +108,11 @@ def save_maps(folder):
     inside = (np.abs(mm / (26, 36, 24)) < 1).all(axis=-1)
     affine = np.diag([GRID_MM, GRID_MM, GRID_MM, 1.0])
     affine[:3, 3] = BOX.low
-    folder.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(maps * inside[..., None], affine), folder / "components.nii.gz")
-    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), folder / "mask.nii.gz")
-    return str(folder / "components.nii.gz"), str(folder / "mask.nii.gz")
+    names = (f"run_ica/{SPACE}_components.nii.gz", "stack_images/mask.nii.gz")
+    for name, data in zip(names, (maps * inside[..., None], inside.astype(np.uint8)), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(data, affine), folder / name)
+    return [str(folder / name) for name in names]
 
 
 def save_glass(path):
@@ -133,8 +135,12 @@ def build_report(
     tested=True,
     networks=False,
     mixtures=False,
+    own=None,
 ):
-    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive."""
+    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
+
+    `own` has a person's names by component.
+    """
 
     def table(place, rows, columns=()):
         names = [*columns] or column_names(folder / f"{place}.tsv")
@@ -165,7 +171,7 @@ def build_report(
         for label in labels
         for rank in range(1, 13)
     ]
-    maps, mask = save_maps(folder / "maps")
+    maps, mask = save_maps(folder)
     studies = [
         {"collection_id": 7, "name": word("Study seven"), "authors": word("A. Author"), "DOI": word("10.1000/a")},
         {"collection_id": 8, "name": word("Study eight")},
@@ -302,7 +308,10 @@ def build_report(
                 if label == "ICA_00"
             ],
         ),
-        names=table("project_terms/desc-ICA_names", name_components(labels, {"terms": candidates}, ["terms"])),
+        names=table(
+            "project_terms/desc-ICA_names",
+            apply_own_names(name_components(labels, {"terms": candidates}, ["terms"]), own or {}),
+        ),
         maps=maps,
         mask=mask,
         template="made",
@@ -312,6 +321,7 @@ def build_report(
             "plot_components/desc-ICA_thresholds",
             [{"component": label, "threshold": 1.5, "negative_threshold": 2.5, "brightest": 9.0} for label in labels],
         ),
+        thresholded=str(folder / f"plot_components/{SPACE}_thresholded.nii.gz"),
         mixture_figures=[picture(f"plot_components/{label}_mixture.png") for label in labels] if mixtures else [],
         peaks=table(
             "plot_components/desc-ICA_peaks",

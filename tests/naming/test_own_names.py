@@ -48,7 +48,7 @@ def test_names_verdicts_and_remarks_are_read(tmp_path):
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(tmp_path, text, message):
-    with pytest.raises(ValueError, match="mine.tsv") as error:
+    with pytest.raises(ValueError, match=r"mine\.tsv") as error:
         read_own_names(save(tmp_path, text), LABELS)
     assert message in str(error.value)
 

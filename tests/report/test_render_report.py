@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
+from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.report.page import list_settings
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
@@ -33,7 +34,7 @@ def render(tmp_path_factory):
     known = {}
 
     def run(name="", **choices):
-        key = (name, *choices.items()) if not {"changes", "word"} & set(choices) else object()
+        key = (name, *choices.items()) if not {"changes", "own", "word"} & set(choices) else object()
         if key not in known:
             known[key] = build_report(tmp_path_factory.mktemp("run"), **choices).read_text(encoding="utf-8")
         return known[key]
@@ -56,8 +57,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
         " do): ICA_01.",
         "ICA_01 unnamed (closest: ICA_01 term 1)",
-        "Named by terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ; metadata:"
-        " n-back task .",
+        "Name from terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ;"
+        " metadata: n-back task .",
         "In more than one source: term .",
         "Based on 2 of 3 images, 1 collection.",
         "term map 0.61 0.003 *",
@@ -103,8 +104,8 @@ def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render)
     assert [(bool(row[0]), *row[1:]) for row in rows[:4]] == [
         (True, "ICA_00 term 1", "&lt; 0.001", "*", "bar"),
         (True, "ICA_00 term 2", "0.024", "*", "bar"),
-        (False, "ICA_00 term 3", "1.000", "", "bar hollow"),
-        (False, "ICA_00 term 4", "1.000", "", "bar hollow"),
+        (False, "ICA_00 term 3", "&gt; 0.99", "", "bar hollow"),
+        (False, "ICA_00 term 4", "&gt; 0.99", "", "bar hollow"),
     ]
     assert (True, "n-back task", "0.031", "*", "") in [(bool(row[0]), *row[1:]) for row in rows]
     assert "permuted the collections 1,000 times" in Page(page).text()
@@ -212,7 +213,7 @@ def test_page_loads_nothing(render):
         assert inside or attributes["rel"] == "noopener noreferrer"
 
 
-def test_page_allows_only_its_own_two_scripts(render):
+def test_page_allows_only_its_own_scripts(render):
     text = render(word=lambda text: f"<script>alert(1)</script> {text}")
     scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -222,7 +223,8 @@ def test_page_allows_only_its_own_two_scripts(render):
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
-    assert len(hashes) == 2
+    assert len(hashes) == 5
+    assert rules["img-src"] == "data: 'self'"
 
 
 def test_links_within_the_page_have_a_target(render):
@@ -240,6 +242,31 @@ def test_linked_tables_are_files_of_the_demo(render):
     written = (Path(__file__).parents[1] / "demo_files.txt").read_text().split()
     assert {"../run_ica/desc-ICA_stability.tsv", "../stack_images/rejected.tsv"} <= linked
     assert linked <= {file.replace("results", "..", 1) for file in written}
+
+
+def test_a_component_links_to_its_files_and_has_its_volume_and_range(render):
+    page = Page(render(networks=True))
+    links = [attributes["href"] for attributes in page.all("a") if attributes.get("class") == "file"]
+    maps = [f"../{place}/space-MNI152NLin2009aSym_res-2_desc-ICA_{name}.nii.gz" for place, name in (
+        ("run_ica", "components"), ("plot_components", "thresholded"),
+    )]  # fmt: skip
+    pictures = [
+        f"../{place}/ICA_01.{kind}" for place in ("plot_components", "match_networks") for kind in ("png", "pdf")
+    ]
+    assert links[6:] == [*pictures, *maps]
+    assert "volume 1 of space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz" in page.text()
+    # The two signs have other thresholds, so FSLeyes opens the thresholded map.
+    assert "--name ICA_01 --volume 1 --cmap red-yellow" in page.text()
+    assert "--displayRange 1.50 9.00" in page.text()
+    assert "FSLeyes opens the thresholded map, because the thresholds of the signs differ." in page.text()
+
+
+def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):
+    own = {"ICA_01": OwnName("salience", "unsure", "see p. 3", None)}
+    text = Page(render(own=own)).text()
+    assert "Name given by a person (plot_components.labels). By the evidence: unnamed (closest: ICA_01 term 1)" in text
+    assert "Verdict: unsure . Remark: see p. 3" in text
+    assert "no candidate passes the tests for a name" not in text
 
 
 def test_figures_are_embedded_with_alternative_text(render):
@@ -270,4 +297,5 @@ def test_headings_skip_no_level(render):
 
 
 def test_same_tables_give_the_same_bytes(render):
-    assert render("first") == render("second")
+    first, second = (re.sub(r"\S+/run\d+/", "", render(name)) for name in ("first", "second"))
+    assert first == second

@@ -1,6 +1,7 @@
 """Numbers have one format, and only safe URLs become links."""
 
-from neurovault_ica.report.text import doi_address, format_number, format_q, read_markdown, safe_address
+from neurovault_ica.report.text import doi_address, format_number, percent, read_markdown, safe_address
+from neurovault_ica.statistics.p_values import written_q
 
 
 def test_safe_addresses_stay():
@@ -21,8 +22,11 @@ def test_doi_becomes_the_address_of_its_resolver():
 def test_numbers():
     assert format_number(-1234.5, 1) == "\u22121,234.5"
     assert format_number(None) == "\u2013"
-    assert [format_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 1.0)] == [
-        "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "1.000",
+    assert [written_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 0.99, 0.9901, 1.0)] == [
+        "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "0.990", "> 0.99", "> 0.99",
+    ]  # fmt: skip
+    assert [percent(share) for share in (None, 0.0, 0.0004, 0.0006, 0.5)] == [
+        "\u2013", "0.0 %", "< 0.1 %", "0.1 %", "50.0 %",
     ]  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 from neurovault_ica.report.warnings import find_warnings, flags_of
 
 SOUND = {
-    "component": "ICA_00", "words": ["a", "b", "c"], "mark": "", "flags": None, "largest_collection_id": 7,
-    "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
+    "component": "ICA_00", "words": ["a", "b", "c"], "mark": "", "evidence_name": "", "flags": None,
+    "largest_collection_id": 7, "largest_collection_share": 0.2, "n_significant_terms": 2, "n_significant_labels": None,
     "r_bootstraps": 0.8, "r_split_half": 0.6,
     "n_significant_maps": None, "n_peaks": 3,
 }  # fmt: skip
@@ -115,4 +115,5 @@ def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
     # A significant label may be refused as a name.
     assert flags_of(unsure | {"n_significant_labels": 2}) == ["name uncertain"]
     assert flags_of(unsure | {"mark": "untested"}) == []
+    assert flags_of(unsure | {"evidence_name": "unnamed (closest: a)"}) == []
     assert flags_of(SOUND) == []

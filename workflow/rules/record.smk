@@ -124,6 +124,7 @@ rule render_report:
         figures=rules.plot_components.output.figures,
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,
+        thresholded=rules.plot_components.output.thresholded,
         mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
         glass=rules.plot_images.output.glass,

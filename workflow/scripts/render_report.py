@@ -1,7 +1,7 @@
 """Put figures, tables and maps into one self-contained page.
 
 Names, descriptions and URLs come from the archive. The template escapes all of them and links only to http(s) URLs.
-A security policy lets the page run only its own two scripts and load nothing from outside.
+A security policy lets the page run only its own scripts and load nothing from outside.
 """
 
 import json
@@ -15,22 +15,21 @@ from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.names import read_names
-from neurovault_ica.report.charts import stability_chart
+from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
 from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
     describe_components,
-    describe_images,
-    explain_rejections,
-    funnel,
+    describe_selection,
     group_by_component,
-    used_collections,
 )
+from neurovault_ica.report.take import add_files, describe_run, link_to
 from neurovault_ica.report.text import read_markdown
+from neurovault_ica.report.trust import add_verdicts
 from neurovault_ica.report.viewer import pack_components
-from neurovault_ica.report.warnings import find_warnings, flags_of
+from neurovault_ica.report.warnings import find_warnings
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
@@ -60,6 +59,7 @@ def main(
     figures: list[str],
     thumbnails: list[str],
     thresholds: str,
+    thresholded: str,
     mixture_figures: list[str],
     peaks: str,
     glass: str,
@@ -97,7 +97,10 @@ def main(
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
     add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
-    components = [component | {"warnings": flags_of(component)} for component in components]
+    files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
+    add_files(components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files)
+    add_verdicts(components, settings["run_ica"]["flags"], decomposed)
+    found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
@@ -108,7 +111,8 @@ def main(
         computed=datetime.fromtimestamp(Path(decomposition).stat().st_mtime, UTC),
         components=components,
         decomposition=decomposed,
-        chart=stability_chart(components, settings["run_ica"]["flags"]["min_r_bootstraps"]),
+        chart=trust_chart(components, settings["run_ica"]["flags"]),
+        **describe_run(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,
@@ -119,13 +123,7 @@ def main(
             recovery=checks,
             database=read_table(database) if isinstance(database, str) else [],
         ),
-        images=describe_images(used, refused),
-        n_images=len(used),
-        n_rejected=len(refused),
-        collections=used_collections(used, studies),
-        studies=studies,
-        reasons=explain_rejections(refused),
-        steps=funnel(read_table(selection), refused),
+        **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         figures={name: read_figure(figure) for name, figure in page_figures.items()},
         n_with_terms=n_with_terms,
@@ -133,7 +131,7 @@ def main(
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
-        packed=pack_components(components, read_maps(maps, mask), *read_template(template)),
+        packed=pack_components(components, found, *read_template(template)),
         recovery=checks,
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],
         methods=read_markdown(Path(methods).read_text(encoding="utf-8")),

@@ -90,7 +90,7 @@ def read_own_names(
 
 
 def find_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Describe the problem of the table ``plot_components.labels`` for the check of the configuration, if there is one."""
+    """Say what is wrong with the table ``plot_components.labels``, for the check of the configuration."""
     path = config["plot_components"]["labels"]
     if path is None:
         return
@@ -141,7 +141,7 @@ def _peak(file: str, number: int, text: str) -> tuple[float, ...] | None:
         x, y, z = map(float, re.split(r"[\s,;]+", text.replace("\u2212", "-")))
     except ValueError as error:
         raise ValueError(
-            f"{file}, line {number}: the peak {text[:80]!r} is not three numbers; write x, y and z in mm, as in 42 -22 54"
+            f"{file}, line {number}: the peak {text[:80]!r} is not three numbers; write x, y and z in mm: 42 -22 54"
         ) from error
     return x, y, z
 

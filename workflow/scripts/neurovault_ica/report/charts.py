@@ -1,76 +1,124 @@
-"""Compute the layout of the page's scatter chart of components: positions of points, labels and ticks."""
+"""Compute the layout of the page's chart of trust: positions and sizes of points, labels, ticks and limits."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from neurovault_ica.report.text import format_number, percent, shorten
+from neurovault_ica.report.trust import limit_in_force
 from neurovault_ica.types import Row
 
 # Left, top, right and bottom in SVG units; y points down.
 Rectangle = tuple[float, float, float, float]
-WIDTH, HEIGHT = 560, 222
-LEFT, TOP, RIGHT, BOTTOM = 50, 20, 530, 176
-RADIUS = 6  # of a point, with its outline
+WIDTH, HEIGHT = 560, 390
+LEFT, TOP, RIGHT, BOTTOM = 66, 18, 526, 336
+# Radius of the component with the most variance, and of the smallest point. Areas are proportional to the variance.
+LARGEST_RADIUS, SMALLEST_RADIUS = 11.0, 3.5
 # Size of a digit of a label, and distance of the label from its point.
-DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 2
+DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 3
 # Possible distances between ticks. Correlations that differ by less than 0.01 are practically the same.
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 # Largest number of intervals between ticks. With more, the tick labels would be crowded.
 MOST_STEPS = 6
+NOT_REPRODUCED = "not_reproduced"
 
 
-def stability_chart(components: Sequence[Mapping[str, Any]], limit: float | None) -> Row | None:
-    """Lay out components by their bootstrap correlation across studies and by their explained variance.
+class Axis(NamedTuple):
+    """An axis of the chart: a measure of stability across studies, or the variance explained."""
 
-    The axis covers only the range of the components, so that similar values can be told apart. The limit is drawn only
-    if it lies in this range.
+    column: str
+    title: str
+    limit: str | None  # key of the limit in run_ica.flags
+
+
+BOOTSTRAP = Axis("r_bootstraps", "bootstrap |r|: with resampled studies", "min_r_bootstraps")
+SPLIT_HALF = Axis("r_split_half", "split-half |r|: between halves of the studies", "min_r_split_half")
+VARIANCE = Axis("variance_explained", "variance explained", None)
+
+
+def trust_chart(components: Sequence[Mapping[str, Any]], flags: Mapping[str, float | None]) -> Row | None:
+    """Lay out components by their stability across studies, with the limits that are in force.
 
     Parameters
     ----------
     components : sequence of mappings
         From `tables.describe_components`, with their ``warnings``, in the order of the page.
-    limit : float or None
-        Components with a lower correlation are flagged.
+    flags : mapping
+        Section ``run_ica.flags``.
 
     Returns
     -------
     dict or None
-        ``frame``, ``ticks``, ``limit`` (its x, or None), ``most`` (the largest share of the variance, at the top) and
-        ``points``, each with a ``label`` (None if there is no room). None if no component has a bootstrap correlation.
+        ``frame``, the axes ``x`` and ``y`` (each with ``title``, ``ticks`` and ``limit``, see `_scale`), and
+        ``points``, each with a ``label`` (None if there is no room). None if stability across studies was not measured.
     """
-    shown = [row for row in components if row["r_bootstraps"] is not None]
-    if not shown:
+    measured = [axis for axis in (BOOTSTRAP, SPLIT_HALF) if any(row[axis.column] is not None for row in components)]
+    if not measured:
         return None
-    ticks = fit_axis([row["r_bootstraps"] for row in shown])
-    first, last = ticks[0], ticks[-1]
-    x_limit = _place(limit, first, last) if limit is not None and first <= limit <= last else None
+    across, up = measured if len(measured) == 2 else (measured[0], VARIANCE)
+    shown = [row for row in components if row[across.column] is not None and row[up.column] is not None]
+    x, to_x = _scale(shown, across, flags, (LEFT, RIGHT))
+    y, to_y = _scale(shown, up, flags, (BOTTOM, TOP))
     most = max(row["variance_explained"] for row in shown)
     points = [
         {
             "component": row["component"],
-            "x": _place(row["r_bootstraps"], first, last),
-            "y": round(BOTTOM - (BOTTOM - TOP) * row["variance_explained"] / most, 1),
+            "x": to_x(row[across.column]),
+            "y": to_y(row[up.column]),
+            "r": round(max(SMALLEST_RADIUS, LARGEST_RADIUS * math.sqrt(row["variance_explained"] / most)), 1),
             "title": describe_point(row),
-            "flagged": bool(row["warnings"]),
+            "is_flagged": NOT_REPRODUCED in (row["flags"] or "").split(","),
+            "has_warning": bool(row["warnings"]),
         }
         for row in shown
     ]
     # If there is no room for all labels, components with a warning come first, then those with the most variance.
-    urgent = sorted(points, key=lambda point: not point["flagged"])
-    for point, label in zip(urgent, place_labels(urgent, x_limit), strict=True):
+    urgent = sorted(points, key=lambda point: not point["has_warning"])
+    for point, label in zip(urgent, place_labels(urgent, x["limit"], y["limit"]), strict=True):
         point["label"] = label
+    frame = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM}
+    # Large points are drawn first, so that they hide no small one.
+    return {"frame": frame, "x": x, "y": y, "points": sorted(points, key=lambda point: -point["r"])}
+
+
+def _scale(
+    rows: Sequence[Mapping[str, Any]], axis: Axis, flags: Mapping[str, float | None], ends: tuple[float, float]
+) -> tuple[Row, Callable[[float], float]]:
+    """Choose an axis that covers the values and the limits.
+
+    Returns
+    -------
+    dict
+        ``title``; ``ticks``, each with ``at`` and ``text``; ``limit`` and ``highest_limit``, the places of the lowest
+        and highest limit in force, or None; ``said``, these limits as text. The limit is higher than the configured one
+        where chance is higher, and chance differs between components.
+    callable
+        Turns a value into its place.
+    """
+    limits = [
+        least
+        for row in rows
+        if axis.limit and (least := limit_in_force(flags[axis.limit], row.get(f"chance_{axis.column}"))) is not None
+    ]
+    ticks = fit_axis([row[axis.column] for row in rows] + limits) if axis.limit else _from_zero(rows, axis)
+    first, last = ticks[0], ticks[-1]
+
+    def place(value: float) -> float:
+        return round(ends[0] + (ends[1] - ends[0]) * (value - first) / (last - first), 1)
+
+    said = sorted({format_number(limit) for limit in limits})
     return {
-        "frame": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM},
-        "ticks": [{"x": _place(tick, first, last), "text": f"{tick:g}"} for tick in ticks],
-        "limit": x_limit,
-        "most": most,
-        "points": points,
-    }
+        "title": axis.title,
+        "ticks": [{"at": place(tick), "text": f"{tick:g}" if axis.limit else percent(tick)} for tick in ticks],
+        "limit": place(min(limits)) if limits else None,
+        "highest_limit": place(max(limits)) if limits else None,
+        "said": " to ".join((said[0], said[-1]) if len(said) > 1 else said),
+    }, place
 
 
-def _place(r: float, first: float, last: float) -> float:
-    return round(LEFT + (RIGHT - LEFT) * (r - first) / (last - first), 1)
+def _from_zero(rows: Sequence[Mapping[str, Any]], axis: Axis) -> list[float]:
+    most = max(row[axis.column] for row in rows)
+    return [most * part / 4 for part in range(5)]
 
 
 def fit_axis(values: Sequence[float]) -> list[float]:
@@ -87,11 +135,16 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 def describe_point(row: Mapping[str, Any]) -> str:
     """Describe a point for its tooltip and for screen readers."""
     called = shorten(row["name"], 120)
-    said = [f"|r| {format_number(row['r_bootstraps'])}", percent(row["variance_explained"]), *row["warnings"]]
+    said = [
+        f"{name} {format_number(row[column])}"
+        for column, name in (("r_bootstraps", "bootstrap |r|"), ("r_split_half", "split-half |r|"))
+        if row[column] is not None
+    ]
+    said += [f"{percent(row['variance_explained'])} of the variance", *row["warnings"]]
     return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
 
 
-def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> list[Row | None]:
+def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None, y_limit: float | None) -> list[Row | None]:
     """Place the number of each point beside it: right, left, above or below, wherever it covers nothing.
 
     Earlier points choose first. A point without a free place gets no number.
@@ -99,22 +152,24 @@ def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> 
     Parameters
     ----------
     points : sequence of mappings
-        ``component``, ``x`` and ``y``.
-    x_limit : float or None
-        Position of the limit's line, which labels must not cover.
+        ``component``, ``x``, ``y`` and the radius ``r``.
+    x_limit, y_limit : float or None
+        Positions of the lines of the limits, which labels must not cover.
 
     Returns
     -------
     list of dict or None
         For each point ``text``, the baseline position ``x``, ``y``, and the SVG text ``anchor``.
     """
-    taken = [(p["x"] - RADIUS, p["y"] - RADIUS, p["x"] + RADIUS, p["y"] + RADIUS) for p in points]
+    taken = [(p["x"] - p["r"], p["y"] - p["r"], p["x"] + p["r"], p["y"] + p["r"]) for p in points]
     if x_limit is not None:
         taken.append((x_limit, 0, x_limit, BOTTOM))
+    if y_limit is not None:
+        taken.append((LEFT, y_limit, RIGHT, y_limit))
     labels: list[Row | None] = []
     for point in points:
         text = point["component"].removeprefix("ICA_")
-        sides = _sides(point["x"], point["y"], DIGIT_WIDTH * len(text))
+        sides = _sides(point["x"], point["y"], point["r"] + GAP, DIGIT_WIDTH * len(text))
         free = next((side for side in sides if _is_free(side[2], taken)), None)
         if free is None:
             labels.append(None)
@@ -125,9 +180,9 @@ def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None) -> 
     return labels
 
 
-def _sides(x: float, y: float, width: float) -> list[tuple[str, float, Rectangle]]:
+def _sides(x: float, y: float, away: float, width: float) -> list[tuple[str, float, Rectangle]]:
     """Return the possible places of a label: text anchor, x of the anchor, and the area that it covers."""
-    away, half = RADIUS + GAP, DIGIT_HEIGHT / 2
+    half = DIGIT_HEIGHT / 2
     return [
         ("start", x + away, (x + away, y - half, x + away + width, y + half)),
         ("end", x - away, (x - away - width, y - half, x - away, y + half)),

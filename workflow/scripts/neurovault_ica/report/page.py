@@ -10,10 +10,10 @@ import jinja2
 import yaml
 
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import doi_address, format_number, format_q, percent, safe_address, shorten
+from neurovault_ica.report.text import doi_address, format_number, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.yaml_text import as_configured
-from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
+from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
 from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
 from neurovault_ica.types import Row
 
@@ -24,7 +24,13 @@ TEMPLATE_FILES = [
     package_file("report/macros.html.jinja"),
 ]
 STYLE_FILE = package_file("report/report.css")
-SCRIPT_FILES = [package_file("report/viewer.js"), package_file("report/report.js")]
+SCRIPT_FILES = [
+    package_file("report/viewer.js"),
+    package_file("report/search.js"),
+    package_file("report/take.js"),
+    package_file("report/notes.js"),
+    package_file("report/report.js"),
+]
 DEFAULTS_FILE = package_file("../../../config.yaml")
 
 
@@ -39,11 +45,14 @@ def read_scripts() -> list[str]:
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Return a content security policy: only the page's own scripts (by hash), its style and embedded pictures."""
+    """Return a content security policy: the page's own scripts (by hash), its style, embedded pictures.
+
+    ``'self'`` lets the page look whether a picture of the run is beside it, to tell whether links to files work.
+    """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
-        f"default-src 'none'; script-src {allowed}; img-src data:; style-src 'unsafe-inline'; base-uri 'none';"
+        f"default-src 'none'; script-src {allowed}; img-src data: 'self'; style-src 'unsafe-inline'; base-uri 'none';"
         " form-action 'none'"
     )
 
@@ -103,7 +112,7 @@ def load_template(name: str) -> jinja2.Template:
         "shorten": shorten,
         "number": format_number,
         "percent": percent,
-        "q": format_q,
+        "q": written_q,
         "address": safe_address,
         "doi_address": doi_address,
     }

@@ -4,7 +4,7 @@
 
 document.documentElement.classList.add("js");
 
-const page = { viewer: null, scrolled: 0 };
+const page = { viewer: null, scrolled: 0, title: document.title };
 
 function readJson(id) {
   return JSON.parse(document.getElementById(id).textContent);
@@ -20,11 +20,6 @@ function compare(first, second, direction) {
   return direction * order;
 }
 
-/** Tell whether the text contains every word of the query. */
-function matches(text, query) {
-  return query.toLowerCase().split(/\s+/).every((word) => text.includes(word));
-}
-
 function cards() {
   return [...document.querySelectorAll("#gallery > li")];
 }
@@ -36,12 +31,36 @@ function sortGallery() {
   document.getElementById("gallery").append(...ordered);
 }
 
+/** Show the components that match, the strongest evidence first, each with its best match. */
 function filterGallery() {
   const query = document.getElementById("search").value.trim();
   const all = cards();
-  all.forEach((card) => { card.hidden = !matches(card.dataset.text, query); });
-  const shown = all.filter((card) => !card.hidden).length;
-  document.getElementById("shown").textContent = query ? `${shown} of ${all.length} shown` : "";
+  if (!query) sortGallery();
+  const found = new Map(all.map((card) => [card, query ? page.search.match(card.dataset.component, query) : null]));
+  for (const [card, match] of found) {
+    card.hidden = Boolean(query) && match === null;
+    const place = card.querySelector(".found");
+    place.hidden = match === null;
+    if (match === null) continue;
+    const [kind, text, evidence] = ["span", "bdi", "span"].map((tag) => document.createElement(tag));
+    kind.textContent = `${match.row.kind}: `;
+    highlight(text, match.row.text, query);
+    evidence.textContent = match.row.evidence ? ` (${match.row.evidence})` : "";
+    place.replaceChildren(kind, text, evidence);
+  }
+  const shown = all.filter((card) => !card.hidden);
+  if (query) {
+    shown.sort((one, other) => found.get(one).rank - found.get(other).rank);
+    document.getElementById("gallery").append(...shown);
+  }
+  const strong = shown.filter((card) => found.get(card)?.row.tier <= LAST_SIGNIFICANT_TIER).length;
+  const said = shown.length ? `${shown.length} of ${all.length} shown; ${strong} by name or significant evidence, first` : "No component has this.";
+  document.getElementById("shown").textContent = query ? said : "";
+}
+
+function openFirst(event) {
+  const first = cards().find((card) => !card.hidden);
+  if (event.key === "Enter" && first) location.hash = `#${first.dataset.component}`;
 }
 
 /** Sort a table by the column of this header; a second call reverses the direction. */
@@ -106,11 +125,18 @@ function linkNeighbours(article) {
   }
 }
 
+/** Name the browser's tab after the open component. */
+function setTitle(article) {
+  const name = article && (page.notes.get(article.id).name.trim() || article.querySelector("h2 .given").textContent.trim());
+  document.title = article ? `${article.id} ${name} · ${page.title}` : page.title;
+}
+
 /** Show the target of the URL's fragment: a single component, or the whole page. */
 function route() {
   const target = document.getElementById(location.hash.slice(1));
   const article = target?.matches("article.component") ? target : null;
   const before = document.querySelector("article.open");
+  setTitle(article);
   if (article && !before) page.scrolled = page.lastScroll ?? 0;
   before?.classList.remove("open");
   article?.classList.add("open");
@@ -118,7 +144,7 @@ function route() {
   if (article) {
     linkNeighbours(article);
     window.scrollTo(0, 0);
-    article.querySelector("h3").focus({ preventScroll: true });
+    article.querySelector("h2").focus({ preventScroll: true });
     showInViewer(article);
   } else if (before) {
     if (target && target.id !== "components") target.scrollIntoView();
@@ -127,23 +153,38 @@ function route() {
   }
 }
 
+/* Keys that open the next or the previous component. Arrows scroll a wide table that has the focus. */
+const MOVES = { n: "next", ArrowRight: "next", p: "previous", ArrowLeft: "previous" };
+
 function moveByKey(event) {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input[type=search], select")) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const article = document.querySelector("article.open");
   if (event.key === "/" && !article) {
     document.getElementById("search").focus();
     event.preventDefault();
   } else if (article && event.key === "Escape") {
     location.hash = "#components";
-  } else if (article && (event.key === "n" || event.key === "p")) {
-    const link = article.querySelector(event.key === "n" ? "a.next" : "a.previous");
-    if (!link.hidden) link.click();
+  } else if (article && event.key in MOVES) {
+    const scrolls = event.key.startsWith("Arrow") && event.target.closest(".scroll, pre");
+    const link = article.querySelector(`a.${MOVES[event.key]}`);
+    if (!link.hidden && !(scrolls && scrolls.scrollWidth > scrolls.clientWidth)) link.click();
   }
 }
 
 function start() {
+  page.search = new Search(readJson("findings"));
+  page.notes = new Notes(document.documentElement.dataset.run, readJson("notes-of-run"), (label) => {
+    showNote(page.notes, label);
+    page.search.setOwnName(label, page.notes.get(label).name.trim());
+    setTitle(document.querySelector("article.open"));
+  });
+  for (const label of page.notes.rows.keys()) page.notes.changed(label);
+  listenToNotes(page.notes);
+  listenToTools(() => page.viewer);
   document.getElementById("sort").addEventListener("change", sortGallery);
   document.getElementById("search").addEventListener("input", filterGallery);
+  document.getElementById("search").addEventListener("keydown", openFirst);
   for (const button of document.querySelectorAll("button.place")) {
     button.addEventListener("click", () => {
       page.viewer?.moveTo(button.dataset.mm.split(" ").map(Number));
@@ -163,6 +204,7 @@ function start() {
   document.addEventListener("click", () => { page.lastScroll = window.scrollY; }, { capture: true });
   window.addEventListener("hashchange", route);
   route();
+  probeFiles();
 }
 
 document.addEventListener("DOMContentLoaded", start);

@@ -4,13 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.labels import DEACTIVATION, said_label
 from neurovault_ica.naming.names import Names
-from neurovault_ica.report.text import shorten
+from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
@@ -131,7 +132,8 @@ def describe_components(
             ],
             [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
         )
-        component["text"] = searchable(component)
+        component["is_certain"] = names[label].is_certain
+        component["findings"] = list_findings(component, collections.get(label, []))
         described.append(component)
     return described
 
@@ -195,19 +197,27 @@ def agreed_words(*sources: Sequence[str | None]) -> list[str]:
     return [word for word, count in counts.items() if count > 1]
 
 
-def searchable(component: Row) -> str:
-    """Join the texts that the search covers: label, terms, metadata, regions of all peaks, studies, networks."""
-    texts = [
-        component["component"],
-        component["name"],
-        *(term["term"] for term in component["terms"]),
-        *(entry["label"] for entry in component["labels"]),
-        *(row["term"] for row in component["mapped"]),
-        *component["regions"],
-        *(study["name"] for study in component["collections"]),
-        *((component["network"] or {}).get(f"{kind}_network") for kind in ("best", "matched")),
-    ]
-    return " ".join(shorten(text) for text in texts if text is not None).lower()
+def describe_selection(
+    selection: Sequence[Row], used: Sequence[Row], refused: Sequence[Row], studies: Mapping[str, Row]
+) -> dict[str, Any]:
+    """Return what the page shows about the selected images, by the names that the templates use.
+
+    Parameters
+    ----------
+    selection, used, refused : sequence of mappings
+        Rows of selection.tsv, images.tsv and rejected.tsv.
+    studies : mapping
+        Rows of collections.tsv by collection id.
+    """
+    return {
+        "images": describe_images(used, refused),
+        "n_images": len(used),
+        "n_rejected": len(refused),
+        "collections": used_collections(used, studies),
+        "studies": studies,
+        "reasons": explain_rejections(refused),
+        "steps": funnel(selection, refused),
+    }
 
 
 def used_collections(used: Sequence[Row], collections: Mapping[str, Row]) -> list[Row]:

@@ -40,16 +40,11 @@ def format_number(value: Any, digits: int = 2) -> str:
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
 
 
-def format_q(q: float | None) -> str:
-    """Format a false discovery rate with three decimals; a dash means that nothing was tested."""
-    if q is None:
-        return "\u2013"
-    return "< 0.001" if q < 0.001 else f"{q:.3f}"
-
-
 def percent(value: float | None) -> str:
-    """Format a share as a percentage; a missing one becomes a dash."""
-    return "\u2013" if value is None else f"{100 * value:.1f} %"
+    """Format a share as a percentage; a missing one becomes a dash, and one that would be 0.0 % is below 0.1 %."""
+    if value is None:
+        return "\u2013"
+    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
 def read_markdown(text: str) -> list[dict[str, Any]]:

@@ -147,7 +147,7 @@ def flags_of(component: Row) -> list[str]:
 
 def is_unnamed(component: Row) -> bool:
     """Tell whether candidates for the name were tested, and none is significant."""
-    return bool(component["mark"] == NOT_SIGNIFICANT)
+    return bool(component["mark"] == NOT_SIGNIFICANT and not component["evidence_name"])
 
 
 def flags_in(component: Row) -> list[str]:
@@ -158,7 +158,7 @@ def flags_in(component: Row) -> list[str]:
 def _same_names(components: Sequence[Row]) -> list[list[str]]:
     labels: dict[tuple[str, ...], list[str]] = {}
     for row in components:
-        if row["words"] and not row["mark"]:
+        if row["words"] and not row["mark"] and not row["evidence_name"]:
             labels.setdefault(tuple(word.casefold() for word in row["words"]), []).append(row["component"])
     return [group for group in labels.values() if len(group) > 1]
 

@@ -1,0 +1,71 @@
+"""The lines that a reader copies from the page open the right map."""
+
+import os
+import shlex
+import subprocess
+import sys
+from itertools import pairwise
+
+import nibabel as nib
+import numpy as np
+from neurovault_ica.report.take import add_files, link_to
+
+PLACES = {
+    "report": "results/render_report/report.html",
+    "maps": "results/run_ica/maps.nii.gz",
+    "mask": "results/stack_images/mask.nii.gz",
+    "template": "results/build_mask/template.nii.gz",
+    "thresholded": "results/plot_components/thresholded.nii.gz",
+}
+FIGURES = [f"results/plot_components/ICA_0{number}.png" for number in range(2)]
+
+
+def describe(**changes):
+    components = [
+        {"component": f"ICA_0{number}", "threshold": 1.234, "negative_threshold": 1.234, "brightest": 7.891}
+        | {"place": [2.0, -4.0, 6.0]}
+        | changes
+        for number in range(2)
+    ]
+    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES)
+    return components
+
+
+def test_the_line_for_fsleyes_shows_what_the_figures_show():
+    words = shlex.split(describe()[1]["fsleyes"])
+    assert words[:6] == ["fsleyes", PLACES["template"], "--name", "MNI152", PLACES["maps"], "--name"]
+    options = dict(pairwise(words))
+    assert (options["--volume"], options["--displayRange"]) == ("1", "1.23")
+    assert words[-1] == "7.89"
+    # One range cannot show two thresholds.
+    other = shlex.split(describe(negative_threshold=2.5)[0]["fsleyes"])
+    assert PLACES["thresholded"] in other
+    assert PLACES["maps"] not in other
+
+
+def test_links_are_relative_to_the_page():
+    assert describe()[0]["files"][0]["links"] == [
+        ("PNG", "../plot_components/ICA_00.png"), ("PDF", "../plot_components/ICA_00.pdf"),
+    ]  # fmt: skip
+    assert describe()[0]["files"][-1]["links"] == [
+        ("volume 0 of thresholded.nii.gz", "../plot_components/thresholded.nii.gz")
+    ]
+    assert link_to("/a/b/c.png", "/a/d/page.html") == "../b/c.png"
+
+
+def test_the_lines_for_nilearn_run(tmp_path):
+    """Loadings of a map that is component 1 plus half of component 0 are found again."""
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(8, 9, 7, 2)).astype(np.float32)
+    files = {"maps": maps, "mask": np.ones(maps.shape[:3], np.uint8), "mine": maps[..., 1] + maps[..., 0] / 2}
+    for key, data in files.items():
+        path = tmp_path / PLACES.get(key, "my_map.nii.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), path)
+    check = "\nimport numpy as np\nnp.savez('found.npz', component=component.get_fdata(), loadings=loadings)\n"
+    lines = describe(place=[6, 8, 4])[1]["nilearn"] + check
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", lines], cwd=tmp_path, check=True, env=environment)
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_array_equal(found["component"], maps[..., 1])
+        np.testing.assert_allclose(found["loadings"].ravel(), [0.5, 1], atol=1e-5)

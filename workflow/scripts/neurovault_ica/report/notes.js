@@ -1,0 +1,155 @@
+"use strict";
+/* The reader's own notes on the components: a name, a verdict and a remark. The browser keeps them under the key of the
+   run. They are exported and imported as the table that plot_components.labels reads (own_names.py). */
+
+const NOTE_FIELDS = ["name", "verdict", "remark"];
+const NOTE_COLUMNS = ["component", ...NOTE_FIELDS, "peak"];
+const VERDICTS = ["accept", "unsure", "reject"];
+const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
+const FORMULA = /^'*[=+\-@]/;
+const TABLE_FIELD = /(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))/g;
+
+/** Write a cell: without line breaks, and so that a spreadsheet does not run it. */
+function toCell(text) {
+  const plain = text.replace(CONTROL_CHARACTERS, " ").trim();
+  const guarded = FORMULA.test(plain) ? `'${plain}` : plain;
+  return guarded.includes('"') ? `"${guarded.replaceAll('"', '""')}"` : guarded || "n/a";
+}
+
+function fromCell(text) {
+  const plain = text.replace(CONTROL_CHARACTERS, " ").trim();
+  if (plain === "n/a") return "";
+  return FORMULA.test(plain) && plain.startsWith("'") ? plain.slice(1) : plain;
+}
+
+class Notes {
+  /** `ofRun` has the notes that the configuration of the run gives, and the peak of each component. */
+  constructor(run, ofRun, changed) {
+    this.key = `cross-study-ica-notes-${run}`;
+    this.ofRun = ofRun;
+    this.changed = changed;
+    this.isKept = true;
+    let stored = {};
+    try {
+      stored = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    } catch {
+      this.isKept = false;
+    }
+    this.rows = new Map(Object.keys(ofRun).map((label) => [label, this.clean(stored[label] ?? ofRun[label])]));
+  }
+
+  clean(row) {
+    return Object.fromEntries(NOTE_FIELDS.map((field) => [field, typeof row?.[field] === "string" ? row[field] : ""]));
+  }
+
+  get(label) {
+    return this.rows.get(label);
+  }
+
+  isEmpty(label) {
+    return NOTE_FIELDS.every((field) => !this.get(label)[field].trim());
+  }
+
+  count() {
+    return [...this.rows.keys()].filter((label) => !this.isEmpty(label)).length;
+  }
+
+  set(label, row) {
+    this.rows.set(label, this.clean(row));
+    try {
+      localStorage.setItem(this.key, JSON.stringify(Object.fromEntries(this.rows)));
+      this.isKept = true;
+    } catch {
+      this.isKept = false;
+    }
+    this.changed(label);
+  }
+
+  toTable() {
+    const lines = [...this.rows.keys()].filter((label) => !this.isEmpty(label)).map((label) => [
+      label, ...NOTE_FIELDS.map((field) => toCell(this.get(label)[field])), this.ofRun[label].peak,
+    ]);
+    return `${[NOTE_COLUMNS, ...lines].map((line) => line.join("\t")).join("\n")}\n`;
+  }
+
+  /** Read a table of notes. Throw an error that says what is wrong; then nothing is changed. */
+  fromTable(text) {
+    const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/).map((line, at) => [at + 1, line]).filter(([, line]) => line.trim());
+    const cellsOf = (line) => [...line.matchAll(TABLE_FIELD)].map(([, quoted, plain]) => fromCell(quoted?.replaceAll('""', '"') ?? plain));
+    if (!lines.length) throw new Error("the file is empty");
+    const heading = cellsOf(lines[0][1]).map((cell) => cell.toLowerCase());
+    const unknown = heading.filter((column) => !NOTE_COLUMNS.includes(column));
+    if (unknown.length) throw new Error(`unknown column ${unknown[0].slice(0, 40)}; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
+    for (const column of ["component", "name"]) {
+      if (!heading.includes(column)) throw new Error(`the column ${column} is missing`);
+    }
+    const found = new Map();
+    for (const [number, line] of lines.slice(1)) {
+      const cells = cellsOf(line);
+      if (cells.length !== heading.length) throw new Error(`line ${number} has ${cells.length} columns, but the first line has ${heading.length}`);
+      const row = Object.fromEntries(heading.map((column, at) => [column, cells[at]]));
+      if (!this.rows.has(row.component)) throw new Error(`line ${number}: this run has no component ${row.component.slice(0, 40)}`);
+      if (found.has(row.component)) throw new Error(`line ${number}: ${row.component} has two lines`);
+      if (row.verdict && !VERDICTS.includes(row.verdict)) throw new Error(`line ${number}: the verdict ${row.verdict.slice(0, 40)} is not one of ${VERDICTS.join(", ")}`);
+      if (row.peak && !this.isNear(row.peak, this.ofRun[row.component].peak)) {
+        throw new Error(`line ${number}: ${row.component} had its peak at ${row.peak.slice(0, 40)} mm, and has it at ${this.ofRun[row.component].peak} mm in this run; the notes are for other components`);
+      }
+      found.set(row.component, row);
+    }
+    for (const [label, row] of found) this.set(label, row);
+    return found.size;
+  }
+
+  isNear(one, other) {
+    const [first, second] = [one, other].map((text) => text.split(/[\s,;]+/).map(Number));
+    return first.length === 3 && Math.hypot(...first.map((mm, axis) => mm - second[axis])) <= 20;
+  }
+}
+
+/** Show a note where its component is shown: in its fields, beside its names and on its card. */
+function showNote(notes, label) {
+  const note = notes.get(label);
+  for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) place.textContent = note.name.trim();
+  const card = document.querySelector(`#gallery > li[data-component="${label}"]`);
+  card.dataset.verdict = note.verdict ? VERDICTS.indexOf(note.verdict) : "";
+  card.querySelector(".verdict").textContent = note.verdict;
+  const article = document.getElementById(label);
+  for (const field of NOTE_FIELDS) {
+    const input = article.querySelector(`[data-note="${field}"]`);
+    if (input.value !== note[field]) input.value = note[field];
+  }
+  const kept = notes.isKept ? "Kept in this browser." : "This browser does not keep them: export them before you close the page.";
+  article.querySelector(".kept").textContent = notes.isEmpty(label) ? "" : kept;
+  const count = notes.count();
+  document.getElementById("noted").textContent = count ? `${count} of ${notes.rows.size} components` : "none";
+}
+
+function listenToNotes(notes) {
+  for (const article of document.querySelectorAll("article.component")) {
+    const inputs = [...article.querySelectorAll("[data-note]")];
+    for (const input of inputs) {
+      input.addEventListener("input", () => {
+        notes.set(article.id, Object.fromEntries(inputs.map((one) => [one.dataset.note, one.value])));
+      });
+    }
+  }
+  const said = document.getElementById("imported");
+  document.getElementById("export-notes").addEventListener("click", () => {
+    if (!notes.count()) {
+      said.textContent = "There are no notes yet: open a component and write some.";
+      return;
+    }
+    save(new Blob([notes.toTable()], { type: "text/tab-separated-values" }), "component_notes.tsv");
+    said.textContent = "Give the file to plot_components.labels, and the figures carry your names.";
+  });
+  document.getElementById("import-notes").addEventListener("change", async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    try {
+      said.textContent = `Notes on ${notes.fromTable(await file.text())} components imported.`;
+    } catch (error) {
+      said.textContent = `Nothing imported from ${file.name}: ${error.message}.`;
+    }
+    event.target.value = "";
+  });
+}

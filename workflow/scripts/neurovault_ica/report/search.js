@@ -1,0 +1,85 @@
+"use strict";
+/* Search the components: which texts of a component match, how strong their evidence is, and where they match. The
+   texts come from search.py; they are only compared and shown as text, never turned into markup. */
+
+/* Ranks in order: the tier of search.py, then how well the word fits, then the strength of the evidence. */
+const FIT = { word: 0, start: 0.25, inside: 0.5 };
+const SHARE_OF_STRENGTH = 0.2;
+const TIER_OF_OWN_NAME = 0;
+/* Names and significant candidates; the tiers after it are weaker. */
+const LAST_SIGNIFICANT_TIER = 1;
+
+/** Split a query into words without case. */
+function wordsOf(query) {
+  return query.toLowerCase().split(/\s+/).filter(Boolean);
+}
+
+/** Tell whether the text contains every word of the query. */
+function matches(text, query) {
+  return wordsOf(query).every((word) => text.includes(word));
+}
+
+/** Tell how a word fits a text: as a whole word, as the start of one, or inside; null if it is not there. */
+function fitOf(word, text) {
+  let best = null;
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
+    const starts = at === 0 || !/[\p{L}\p{N}]/u.test(text[at - 1]);
+    const ends = at + word.length === text.length || !/[\p{L}\p{N}]/u.test(text[at + word.length]);
+    const fit = starts && ends ? FIT.word : starts ? FIT.start : FIT.inside;
+    best = best === null ? fit : Math.min(best, fit);
+  }
+  return best;
+}
+
+class Search {
+  /** `findings` are rows of tier, strength, kind, text and evidence for each component. */
+  constructor(findings) {
+    this.rows = new Map(Object.entries(findings).map(([label, rows]) => [
+      label, rows.map(([tier, strength, kind, text, evidence]) => ({ tier, strength, kind, text, evidence, lower: text.toLowerCase() })),
+    ]));
+  }
+
+  /** Let the search find the name that the reader gave to a component. */
+  setOwnName(label, name) {
+    const rows = this.rows.get(label).filter((row) => row.kind !== "my name");
+    if (name) rows.unshift({ tier: TIER_OF_OWN_NAME, strength: 1, kind: "my name", text: name, evidence: "", lower: name.toLowerCase() });
+    this.rows.set(label, rows);
+  }
+
+  /** Return the best match of a component: its rank (lower is better) and its row; null if a word is not found. */
+  match(label, query) {
+    let rank = 0;
+    let shown = null;
+    for (const word of wordsOf(query)) {
+      let best = null;
+      for (const row of this.rows.get(label)) {
+        const fit = fitOf(word, row.lower);
+        if (fit === null) continue;
+        const found = row.tier + fit - SHARE_OF_STRENGTH * row.strength;
+        if (best === null || found < best.rank) best = { rank: found, row };
+      }
+      if (best === null) return null;
+      rank += best.rank;
+      if (shown === null || best.rank > shown.rank || shown.row.kind === "component") shown = best;
+    }
+    return shown && { rank, row: shown.row };
+  }
+}
+
+/** Fill an element with a text in which the words of the query are marked. */
+function highlight(element, text, query) {
+  const lower = text.toLowerCase();
+  const marked = new Array(text.length).fill(false);
+  for (const word of wordsOf(query)) {
+    for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + 1)) marked.fill(true, at, at + word.length);
+  }
+  element.replaceChildren();
+  for (let from = 0; from < text.length;) {
+    let to = from;
+    while (to < text.length && marked[to] === marked[from]) to += 1;
+    const part = document.createElement(marked[from] ? "mark" : "span");
+    part.textContent = text.slice(from, to);
+    element.append(part);
+    from = to;
+  }
+}

@@ -1,0 +1,85 @@
+"""List the texts by which the page's search finds a component, with the strength of their evidence."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from neurovault_ica.report.text import format_number, percent, shorten
+from neurovault_ica.statistics.p_values import is_significant, written_q
+from neurovault_ica.types import Row
+
+# Strongest first. The page lists components in this order of their best match.
+NAME, SIGNIFICANT, CANDIDATE, PLACE, STUDY, UNLIKELY = range(6)
+# A candidate with a larger q is no evidence.
+LARGEST_Q = 0.5
+# Longest text of a match. The search covers what the page shows.
+LONGEST = 120
+# Collections of a component that the search covers. Those further down hold little of it.
+MOST_COLLECTIONS = 20
+
+
+class Finding(NamedTuple):
+    """A text that belongs to a component."""
+
+    tier: int
+    strength: float  # within the tier, 0 to 1
+    kind: str
+    text: str
+    evidence: str  # as the page shows it beside the text; may be empty
+
+
+def list_findings(component: Row, collections: Iterable[Row]) -> list[Finding]:
+    """List what the search finds about a component: strongest evidence first, each text of a kind once.
+
+    Parameters
+    ----------
+    component : dict
+        From `tables.describe_components`.
+    collections : iterable of dict
+        Its rows of desc-ICA_collections.tsv, the largest share first.
+    """
+    found: dict[tuple[str, str], Finding] = {}
+    texts = filter(lambda one: one.text, _findings(component, list(collections)))
+    for finding in sorted(texts, key=lambda one: (one.tier, -one.strength)):
+        found.setdefault((finding.kind, finding.text.casefold()), finding)
+    return list(found.values())
+
+
+def _findings(component: Row, collections: Sequence[Row]) -> Iterator[Finding]:
+    certain = component["is_certain"]
+    yield _finding(NAME, 1.0, "component", component["component"])
+    yield _finding(NAME if certain else CANDIDATE, 0.9, "name", component["name"])
+    yield _finding(CANDIDATE, 0.8, "name by evidence", component["evidence_name"])
+    for row in component["maps"]:
+        yield _tested("term map", row["term"], row["q"], row["r"], f"r {format_number(row['r'])}")
+    for term in component["terms"]:
+        yield _tested("term", term["term"], term["q"], term["length"] / 100)
+    for label in component["labels"]:
+        yield _tested("metadata", label["label"], label["q"], label["difference"])
+    if network := component["network"]:
+        yield _tested("reference network", network["best_network"], network["best_q"], network["best_r"])
+        yield _tested("reference network", network["matched_network"], network["matched_q"], network["matched_r"])
+    peaks = max((abs(peak["value"]) for peak in component["peaks"]), default=1.0)
+    for peak in component["peaks"]:
+        said = f"peak of {format_number(peak['value'], 1)} SD"
+        yield _finding(PLACE, abs(peak["value"]) / peaks, "region", peak.get("region"), said)
+    for region in component["regions"]:
+        yield _finding(PLACE, 0.0, "region", region)
+    for study in collections[:MOST_COLLECTIONS]:
+        said = f"{percent(study['share'])} of the squared loadings"
+        yield _finding(STUDY, study["share"], "collection", study["name"], said)
+    for image in component["images"]:
+        said = f"loading {format_number(image['loading'])}"
+        yield _finding(STUDY, abs(image["loading"]), "image", image["name"], said)
+        yield _finding(STUDY, abs(image["loading"]), "collection of an image", image.get("collection_name"), said)
+
+
+def _tested(kind: str, text: str | None, q: float | None, value: float | None, measure: str = "") -> Finding:
+    """Describe a candidate. Within a tier, a smaller q is stronger; without a test, a larger value."""
+    tier = SIGNIFICANT if is_significant(q) else UNLIKELY if q is not None and q > LARGEST_Q else CANDIDATE
+    said = ", ".join(filter(None, (measure, "" if q is None else f"q\u00a0{written_q(q)}")))
+    strength = abs(value or 0.0) if q is None else 1 - q
+    return _finding(tier, strength, kind, text, said)
+
+
+def _finding(tier: int, strength: float, kind: str, text: str | None, evidence: str = "") -> Finding:
+    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten(text or "", LONGEST), evidence)

@@ -1,0 +1,115 @@
+"""List the files of each component, write the lines that open its map in FSLeyes and in nilearn, and prepare notes."""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neurovault_ica.images.maps import Maps, peaks_mm
+from neurovault_ica.types import Row
+
+FSLEYES = (
+    "fsleyes {template} --name MNI152 {maps} --name {label} --volume {volume} --cmap red-yellow --useNegativeCmap"
+    " --negativeCmap blue-lightblue --displayRange {low:.2f} {high:.2f}"
+)
+# The lines run in the folder that has results/. The test of this module runs them.
+NILEARN = """\
+from nilearn.image import index_img
+from nilearn.maskers import NiftiMapsMasker
+from nilearn.plotting import plot_stat_map
+
+component = index_img("{maps}", {volume})  # {label}
+plot_stat_map(component, threshold={low:.2f}, vmax={high:.2f}, cut_coords={place})
+loadings = NiftiMapsMasker("{maps}", mask_img="{mask}").fit_transform("my_map.nii.gz")
+"""
+# Both signs are shown from one threshold in FSLeyes and nilearn. Thresholds that differ by less are equal.
+SAME_THRESHOLD = 0.005
+
+
+def link_to(file: str, report: str) -> str:
+    """Return the path of a file relative to the folder of the page, for a link."""
+    return Path(os.path.relpath(file, Path(report).parent)).as_posix()
+
+
+def add_files(
+    components: Sequence[Row],
+    *,
+    report: str,
+    maps: str,
+    mask: str,
+    template: str,
+    thresholded: str,
+    figures: Sequence[str],
+    networks: Sequence[str],
+    mixtures: Sequence[str],
+) -> None:
+    """Add to each component the links to its files (``files``) and its lines (``fsleyes`` and ``nilearn``).
+
+    Parameters
+    ----------
+    components : sequence of dict
+        With ``threshold``, ``negative_threshold``, ``brightest`` and ``place`` (mm), in the order of the maps.
+    report, maps, mask, template, thresholded : str
+        Paths of the page, the 4-D maps, the mask, the template and the 4-D thresholded maps.
+    figures, networks, mixtures : sequence of str
+        PNG files of each component; the PDF has the same name. The last two may be empty.
+    """
+    none: list[str] = [""] * len(components)
+    rows = zip(components, figures, networks or none, mixtures or none, strict=True)
+    for volume, (component, *pictures) in enumerate(rows):
+        files = [
+            {"title": title, "links": [(kind, link_to(_other_kind(file, kind), report)) for kind in ("PNG", "PDF")]}
+            for title, file in zip(("Figure", "With its reference network", "Mixture"), pictures, strict=True)
+            if file
+        ]
+        for title, file in (("Map", maps), ("Thresholded map", thresholded)):
+            files.append({"title": title, "links": [(f"volume {volume} of {Path(file).name}", link_to(file, report))]})
+        component["files"] = files
+        low, high = sorted((component["threshold"], component["negative_threshold"]))
+        is_same = high - low < SAME_THRESHOLD
+        values = {
+            "label": component["component"],
+            "volume": volume,
+            "low": low,
+            "high": component["brightest"],
+            "mask": mask,
+            "place": tuple(round(mm) for mm in component["place"]),
+        }
+        # If the thresholds differ, values below them are 0 in the thresholded maps.
+        shown = maps if is_same else thresholded
+        paths = {"maps": shlex.quote(shown), "template": shlex.quote(template)}
+        component["fsleyes"] = FSLEYES.format(**values | paths)
+        component["nilearn"] = NILEARN.format(**values, maps=maps)
+
+
+def describe_run(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
+    """Return what the scripts of the page need to know.
+
+    Returns
+    -------
+    dict
+        ``run_id``, a checksum of the maps, under which the browser keeps a reader's notes; ``notes_of_run``, the notes
+        that the run was given (``plot_components.labels``) with the peak of each map in mm; ``findings``, for the
+        search; and ``probe``, the link to a small picture of the run.
+    """
+    notes = {
+        component["component"]: {
+            "name": component["name"] if component["evidence_name"] else "",
+            "verdict": component["verdict"],
+            "remark": component["remark"],
+            "peak": " ".join(f"{mm:g}" for mm in peak),
+        }
+        for component, peak in zip(components, peaks_mm(maps), strict=True)
+    }
+    return {
+        "run_id": hashlib.sha256(maps.values.tobytes()).hexdigest()[:16],
+        "notes_of_run": notes,
+        "findings": {row["component"]: row["findings"] for row in components},
+        "probe": probe,
+    }
+
+
+def _other_kind(figure: str, kind: str) -> str:
+    return str(Path(figure).with_suffix(f".{kind.lower()}"))

@@ -1,0 +1,79 @@
+"""Judge the measures of a component by the limits in force, for the page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neurovault_ica.report.text import format_number, percent
+from neurovault_ica.report.warnings import flags_of
+from neurovault_ica.types import Row
+
+# Measures of stability: column, name, what was done.
+STABILITY = (
+    ("iq_restarts", "Iq across restarts", "agreement of random starts (ICASSO)"),
+    ("r_restarts", "|r| across restarts", "with the matching component of each start"),
+    ("r_bootstraps", "Bootstrap |r|", "when studies are resampled"),
+    ("r_split_half", "Split-half |r|", "between two halves of the studies"),
+)
+# Shares of the squared map: column, name, what is meant, whether small values are the bad ones.
+TISSUES = (
+    ("grey_matter", "In grey matter", "share of the squared map", True),
+    ("outside_tissue", "Outside grey and white matter", "fluid, vessels, beyond the brain", False),
+    ("rim", "At the brain's rim", "outermost 3 mm", False),
+)
+
+
+class Measure(NamedTuple):
+    """A measure as the page shows it."""
+
+    name: str
+    shown: str | None  # None if it was not measured
+    share: float  # length of its bar, 0 to 1
+    limit: float | None  # place of the limit in the bar, 0 to 1
+    fault: str  # too low, too high or empty
+    about: str
+
+
+def limit_in_force(limit: float | None, chance: float | None) -> float | None:
+    """Return the smallest accepted value: the configured limit, or chance if that is higher; None if switched off."""
+    return None if limit is None else max(limit, chance or 0.0)
+
+
+def add_verdicts(
+    components: Sequence[Row], flags: Mapping[str, float | None], decomposition: Mapping[str, Any]
+) -> None:
+    """Add to each component its ``warnings`` and its measures, in ``stability`` and ``tissues``."""
+    for component in components:
+        component["warnings"] = flags_of(component)
+        component["stability"] = list(judge_stability(component, flags))
+        component["tissues"] = list(judge_tissues(component, decomposition))
+
+
+def judge_stability(component: Row, flags: Mapping[str, float | None]) -> Iterator[Measure]:
+    """Judge the measures of stability of a component by the limits of ``run_ica.flags``."""
+    for column, name, about in STABILITY:
+        value, chance, limit = component[column], component.get(f"chance_{column}"), flags[f"min_{column}"]
+        least = limit_in_force(limit, chance)
+        is_low = value is not None and least is not None and value < least
+        if value is not None and limit is not None and chance is not None and chance > limit:
+            about += f"; must exceed {format_number(chance)} (chance, which is above the limit {limit:g})"
+        elif value is not None and limit is not None:
+            about += f"; must exceed {limit:g}" + (
+                f" and chance ({format_number(chance)})" if chance is not None else ""
+            )
+        elif value is not None and chance is not None:
+            about += f"; chance {format_number(chance)}"
+        shown = None if value is None else format_number(value)
+        yield Measure(name, shown, max(value or 0.0, 0.0), least, "too low" if is_low else "", about)
+
+
+def judge_tissues(component: Row, decomposition: Mapping[str, Any]) -> Iterator[Measure]:
+    """Judge where the squared map of a component is, by limits that are adapted to the mask."""
+    for column, name, about, is_bad_if_small in TISSUES:
+        value, of_mask = component[f"{column}_share"], decomposition["tissue_shares_of_mask"][column]
+        limit = decomposition["flags"][f"{'min' if is_bad_if_small else 'max'}_{column}_share"]
+        is_wrong = limit is not None and (value < limit if is_bad_if_small else value > limit)
+        about += f"; of the mask: {percent(of_mask)}"
+        if limit is not None:
+            about += f"; {'at least' if is_bad_if_small else 'at most'} {percent(limit)}"
+        fault = ("too low" if is_bad_if_small else "too high") if is_wrong else ""
+        yield Measure(name, percent(value), value, limit, fault, about)
