@@ -1,17 +1,21 @@
 """The page in a real browser: it works without errors or requests, and text from the archive does nothing."""
 
+import gzip
 import itertools
+import re
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
-from made_report import BOX, HOSTILE, PEAKS, Page, build_report
+from made_report import BOX, HOSTILE, PEAKS, SPACE, Page, build_report
+from neurovault_ica.naming.own_names import OwnName, read_own_names
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-DESKTOP, TELEPHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, TABLET, TELEPHONE = ({"width": w, "height": h} for w, h in ((1440, 900), (800, 1000), (390, 844)))
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="needs chromium, chromium-browser or google-chrome on the PATH; none is there"
@@ -53,7 +57,7 @@ def visit(browser, pages):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda asked: complaints.extend({asked.url} - {page.url, "about:blank"} - data_of(asked)))
+        page.on("request", lambda asked: complaints.extend({asked.url} - {page.url, "about:blank"} - allowed(asked)))
         page.goto(f"{(file or pages[kind]).as_uri()}{place}")
         if place:
             page.wait_for_selector(f"#viewer[data-component='{place[1:]}']")
@@ -66,9 +70,10 @@ def visit(browser, pages):
     assert [line for line in complaints if not line.startswith("file:")] == []
 
 
-def data_of(request):
-    """Return the URL of a request for data within the page, which does not count as a request."""
-    return {request.url} if request.url.startswith(("data:", "blob:")) else set()
+def allowed(request):
+    """Return the URL of a request for data within the page, or for the picture beside it that the page looks for."""
+    is_inside = request.url.startswith(("data:", "blob:"))
+    return {request.url} if is_inside or request.url.endswith("plot_components/ICA_00_thumbnail.png") else set()
 
 
 def shown_cards(page):
@@ -138,18 +143,35 @@ def test_gallery_sorts(visit):
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
 
 
-def test_gallery_filters_by_any_word(visit):
+def test_the_search_orders_by_evidence_and_marks_what_it_found(visit):
     page = visit()
     page.keyboard.press("/")
     page.keyboard.type("ICA_01 TERM 2")
     assert shown_cards(page) == ["ICA_01"]
-    assert page.inner_text("#shown") == "1 of 2 shown"
-    page.fill("#search", "n-back")
-    assert shown_cards(page) == ["ICA_00"]
+    assert page.inner_text("#shown") == "1 of 2 shown; 0 by name or significant evidence, first"
+    # A name with significant evidence is stronger than one without.
+    page.fill("#search", "term")
+    assert shown_cards(page) == ["ICA_00", "ICA_01"]
+    assert page.inner_text("li[data-component=ICA_01] .found").startswith("name: unnamed (closest: ICA_01 term 1")
+    assert page.locator("li[data-component=ICA_00] mark").all_inner_texts()[0] == "term"
+    # Images, collections and regions are found, too.
+    for query, said in (
+        ("map 2", "image: map 2 (loading 0.10)"), ("seven", "collection of an image: Study seven (loading 0.90)"),
+        ("INSULA", "region: Insula (peak of 9.5 SD)"), ("n-back", "metadata: n-back task (q\u00a00.031)"),
+    ):  # fmt: skip
+        page.fill("#search", query)
+        assert shown_cards(page) == ["ICA_00"]
+        assert page.inner_text("li[data-component=ICA_00] .found") == said
     page.fill("#search", "nothing of this")
     assert shown_cards(page) == []
+    assert page.inner_text("#shown") == "No component has this."
     page.fill("#search", "")
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
+    assert page.locator(".found:visible").count() == 0
+    page.fill("#search", "ICA_01")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#ICA_01:visible")
+    assert page.title() == "ICA_01 unnamed (closest: ICA_01 term 1) · Cross-study ICA: 2 components of 3 images"
 
 
 def test_a_click_opens_a_component_at_its_peak(visit):
@@ -166,7 +188,7 @@ def test_a_click_opens_a_component_at_its_peak(visit):
 
 def test_a_dot_of_the_chart_opens_its_component(visit):
     page = visit()
-    page.click(".scatter a[href='#ICA_01'] circle.flagged")
+    page.click(".scatter a[href='#ICA_01'] circle.flagged", force=True)
     page.wait_for_selector("#viewer[data-component='ICA_01']")
     assert page.locator(".scatter circle.flagged").count() == 1
 
@@ -248,8 +270,11 @@ def test_everything_works_with_the_keyboard(visit):
     page.keyboard.press("Home")
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert read_place(page)[0] == "x −10, y 12, z 6 mm"
-    page.keyboard.press("n")
-    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    # Arrows belong to the slice that has the focus, and to the page otherwise.
+    page.focus("#ICA_00 h2")
+    for key, label in (("n", "ICA_01"), ("p", "ICA_00"), ("ArrowRight", "ICA_01")):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"#viewer[data-component='{label}']")
     page.keyboard.press("Escape")
     page.wait_for_selector("#gallery")
     assert page.evaluate("document.activeElement.hash") == "#ICA_01"
@@ -363,3 +388,134 @@ def test_the_page_is_not_blank(visit, tmp_path, kind, viewport):
     # Text in the upper and in the lower half: the picture is neither blank nor torn off.
     for half in np.split(grey, 2):
         assert (abs(half - np.median(half)) > 100).mean() > 0.005
+
+
+def saved(page, click):
+    with page.expect_download() as download:
+        click()
+    return download.value
+
+
+def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
+    page = visit(place="#ICA_01")
+    article = page.locator("#ICA_01")
+    article.get_by_label("Name").fill('hand "area"')
+    article.get_by_label("Verdict").select_option("accept")
+    article.get_by_label("Remark").fill("=see\np. 3")
+    assert page.title().startswith('ICA_01 hand "area" ·')
+    assert article.locator(".kept").inner_text() == "Kept in this browser."
+    page.reload()
+    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    assert article.locator("h2 .mine").inner_text() == 'hand "area"'
+    page.keyboard.press("Escape")
+    assert page.inner_text("#noted") == "1 of 2 components"
+    assert page.inner_text("li[data-component=ICA_01] .verdict") == "accept"
+    page.fill("#search", "hand")
+    assert shown_cards(page) == ["ICA_01"]
+    page.fill("#search", "")
+    file = saved(page, lambda: page.click("#export-notes"))
+    assert file.suggested_filename == "component_notes.tsv"
+    file.save_as(tmp_path / "notes.tsv")
+    assert read_own_names(str(tmp_path / "notes.tsv"), list(PEAKS)) == {
+        "ICA_01": OwnName('hand "area"', "accept", "=see p. 3", (0.0, 20.0, -8.0))
+    }
+    other = visit()
+    assert other.inner_text("#noted") == "none"
+    other.set_input_files("#import-notes", tmp_path / "notes.tsv")
+    expect(other.locator("#imported")).to_have_text("Notes on 1 components imported.")
+    assert other.inner_text("li[data-component=ICA_01] .mine") == 'hand "area"'
+    assert other.input_value("#ICA_01 [data-note=remark]") == "=see p. 3"
+    wrong = tmp_path / "wrong.tsv"
+    for text, said in (
+        ("component\tname\nICA_07\tpain\n", "line 2: this run has no component ICA_07."),
+        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines."),
+        ("component,name\n", "unknown column component,name; columns are component, name, verdict"),
+        (
+            "component\tname\tpeak\nICA_00\ta\t60 0 0\n",
+            "ICA_00 had its peak at 60 0 0 mm, and has it at -10 12 6",
+        ),
+    ):
+        wrong.write_text(text)
+        other.set_input_files("#import-notes", wrong)
+        expect(other.locator("#imported")).to_contain_text(said)
+    assert other.inner_text("#noted") == "1 of 2 components"
+
+
+def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
+    page = visit(place="#ICA_00", accept_downloads=True)
+    file = saved(page, lambda: page.click("#ICA_00 .save-map"))
+    assert file.suggested_filename == "ICA_00.nii.gz"
+    file.save_as(tmp_path / "ICA_00.nii.gz")
+    found, original = (
+        nib.load(tmp_path / "ICA_00.nii.gz"),
+        nib.load(pages["honest"].parents[1] / f"run_ica/{SPACE}_components.nii.gz"),
+    )
+    np.testing.assert_array_equal(found.affine, original.affine)
+    assert (int(found.header["sform_code"]), found.header.get_xyzt_units()[0]) == (4, "mm")
+    values = original.get_fdata()[..., 0]
+    np.testing.assert_allclose(found.get_fdata(), values, atol=np.abs(values).max() / 127 / 2 + 1e-6)
+    assert gzip.decompress((tmp_path / "ICA_00.nii.gz").read_bytes())[344:348] == b"n+1\0"
+    view = saved(page, lambda: page.click("#ICA_00 .save-view"))
+    assert view.suggested_filename == "ICA_00_view.png"
+    view.save_as(tmp_path / "view.png")
+    with Image.open(tmp_path / "view.png") as image:
+        # Four pixels per mm: the sagittal, coronal and axial slices with gaps of 6 mm, and 20 mm for the text.
+        width, depth, height = (high - low + 1 for low, high in zip(BOX.low, BOX.high, strict=True))
+        assert image.size == (4 * (depth + 2 * width + 12), 4 * (depth + 20))
+        (_, y, z), _ = PEAKS["ICA_00"][0]
+        left, top = y - BOX.low[1] + 0.5, depth - height + BOX.high[2] - z + 0.5
+        assert is_warm(image.convert("RGB").getpixel((int(4 * left), int(4 * top))))
+        assert image.convert("RGB").getpixel((1, 4 * (depth + 1))) == (255, 255, 255)
+
+
+def test_a_page_without_its_folder_says_so_and_links_nowhere(visit, pages, tmp_path):
+    page = visit(place="#ICA_00")
+    assert page.locator("a.file").first.get_attribute("href") == "../plot_components/ICA_00.png"
+    assert not page.is_visible("p.alone")
+    lonely = shutil.copy(pages["honest"], tmp_path / "sent.html")
+    page = visit(file=lonely)
+    expect(page.locator("p.alone")).to_contain_text("This page is not in its results folder")
+    assert page.locator("a.file[href], a.table[href]").count() == 0
+    assert page.locator("a.file[aria-disabled=true]").count() > 0
+    visit.complaints.remove("Failed to load resource: net::ERR_FILE_NOT_FOUND")
+
+
+def test_lines_and_texts_are_copied(visit):
+    page = visit(place="#ICA_00", permissions=["clipboard-read", "clipboard-write"])
+    page.click("#ICA_00 button[data-copies=fsleyes-ICA_00]")
+    expect(page.locator("#ICA_00 .take output")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#fsleyes-ICA_00").text_content()
+    page.goto(re.sub("#.*", "#methods", page.url))
+    page.click("button[data-copies=methods-text]")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("Data. 3 images of 2 collections.\n\nReferences\n\nHyvärinen, Aapo (1999). Fast ICA.")
+
+
+@pytest.mark.parametrize(
+    ("viewport", "scheme"),
+    [(DESKTOP, "light"), (TABLET, "dark"), (TELEPHONE, "light")],
+    ids=["desktop", "tablet", "telephone"],
+)
+def test_axe_finds_no_barrier_and_targets_have_24_pixels(visit, viewport, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # The page's own policy allows no other script. The component is checked in the other colours.
+    page = visit(viewport=viewport, bypass_csp=True, color_scheme=scheme)
+    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    for place in ("", "#ICA_00"):
+        page.evaluate("place => { location.hash = place; }", place)
+        found = axe.Axe().run(page, options=options).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+        page.emulate_media(color_scheme={"light": "dark", "dark": "light"}[scheme])
+
+
+def test_on_a_telephone_nothing_is_cut_off(visit):
+    page = visit(viewport=TELEPHONE)
+    links = page.locator("nav a")
+    assert links.count() == 8
+    for link in links.all():
+        box = link.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert page.locator("#gallery .names").evaluate_all(
+        "all => all.every(one => one.scrollWidth <= one.clientWidth + 1)"
+    )

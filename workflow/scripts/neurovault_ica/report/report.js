@@ -27,7 +27,9 @@ function cards() {
 function sortGallery() {
   const { value, selectedOptions: [option] } = document.getElementById("sort");
   const direction = option.dataset.direction === "up" ? 1 : -1;
-  const ordered = cards().sort((one, other) => compare(one.dataset[value], other.dataset[value], direction));
+  const ordered = cards().sort((one, other) => (
+    compare(one.dataset[value], other.dataset[value], direction) || compare(one.dataset.component, other.dataset.component, 1)
+  ));
   document.getElementById("gallery").append(...ordered);
 }
 

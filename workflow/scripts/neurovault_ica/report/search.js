@@ -46,23 +46,27 @@ class Search {
     this.rows.set(label, rows);
   }
 
-  /** Return the best match of a component: its rank (lower is better) and its row; null if a word is not found. */
-  match(label, query) {
-    let rank = 0;
-    let shown = null;
-    for (const word of wordsOf(query)) {
-      let best = null;
-      for (const row of this.rows.get(label)) {
-        const fit = fitOf(word, row.lower);
-        if (fit === null) continue;
-        const found = row.tier + fit - SHARE_OF_STRENGTH * row.strength;
-        if (best === null || found < best.rank) best = { rank: found, row };
-      }
-      if (best === null) return null;
-      rank += best.rank;
-      if (shown === null || best.rank > shown.rank || shown.row.kind === "component") shown = best;
+  /** Return the best row that has all the words, with its rank (lower is better); null if there is none. */
+  best(label, words) {
+    let best = null;
+    for (const row of this.rows.get(label)) {
+      const fits = words.map((word) => fitOf(word, row.lower));
+      if (fits.includes(null)) continue;
+      const rank = row.tier + Math.max(...fits) - SHARE_OF_STRENGTH * row.strength;
+      if (best === null || rank < best.rank) best = { rank, row };
     }
-    return shown && { rank, row: shown.row };
+    return best;
+  }
+
+  /** Return the best match of a component. Words that no text has together may come from several texts. */
+  match(label, query) {
+    const words = wordsOf(query);
+    const together = this.best(label, words);
+    if (together || words.length < 2) return together;
+    const apart = words.map((word) => this.best(label, [word]));
+    if (apart.includes(null)) return null;
+    const weakest = apart.reduce((one, other) => (other.rank > one.rank ? other : one));
+    return { ...weakest, rank: weakest.rank + FIT.inside };
   }
 }
 
