@@ -185,6 +185,11 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+    # Both rows of an image give axes, except empty ones: 15 axes are all of 8 images.
+    split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
+    for n_axes, is_said in ((14, True), (15, False)):
+        text = methods_text(facts, decomposition | split | {"n_axes_of_draws": n_axes}, settings)
+        assert (f"within the {n_axes} leading principal axes" in text) is is_said
 
 
 def test_methods_name_the_reference_networks_and_count_components_with_one():
