@@ -121,7 +121,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "replaced with 250,000 Gaussian random maps (FWHM 30 mm)",
         "\n\n**Tests of terms.** We tested, one-sided,",
         "\n\n**Metadata labels.** Labels of at least 3 collections",
-        "1 of 2 pairs of component and label had q < 0.05.\n\n**Term maps.** The component",
+        "1 of 2 tests had q < 0.05.\n\n**Term maps.** The component",
         "correlated over the mask with 2 term maps. The correlations were tested one-sided against 2,500 surrogates",
         "named by the term map with the largest correlation among the significant ones (q < 0.05)",
         "(Benjamini and Hochberg 1995). 1 of 4 pairs had q < 0.05. The negative sides",
