@@ -84,9 +84,9 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
         )
     if flagged["not_grey_matter"]:
         found.append(
-            f"Not in grey matter (flag not_grey_matter): {_listing(flagged['not_grey_matter'])}. More of the squared map"
-            " than the limits allow lies in fluid, vessels or white matter, or at the rim of the brain. Motion, pulse or"
-            " registration may be the cause, whatever the name says."
+            f"Flagged not_grey_matter: {_listing(flagged['not_grey_matter'])}. More of the squared map"
+            " than the limits allow lies in fluid, vessels or white matter, or at the rim of the brain. Motion, pulse"
+            " or registration may be the cause, whatever the name says."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
