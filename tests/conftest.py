@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from contextlib import ExitStack
-from functools import partial
 
 import build_mask
 import numpy as np
@@ -27,8 +26,11 @@ def single_blas_thread():
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the tests that run the whole workflow, so that no process runs a slow file alone at the end."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    """Start with the tests that run the whole workflow, so that no process runs a slow file alone at the end.
+
+    The first file makes the demo, while the other processes start with other runs instead of waiting for it.
+    """
+    items.sort(key=lambda item: (item.path.name != "test_workflow.py", "workflow" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")
@@ -67,17 +69,27 @@ def demo(made_once, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_archive(made_once):
-    """A cache of 24 images in 6 collections: mixtures of 5 sources."""
-    return made_once("small_archive", partial(make_maps, n_images=24, n_sources=5))
+    """A cache of 26 images in 6 collections: mixtures of 5 sources. Two images and one file of terms are damaged."""
+
+    def make(folder):
+        home = make_maps(folder, n_images=24, n_sources=5) / "neurovault/collection_100"
+        for image_id in (1024, 1025):
+            record = json.loads((home / "image_1000_metadata.json").read_text())
+            (home / f"image_{image_id}_metadata.json").write_text(json.dumps(record | {"id": image_id}))
+        (home / "image_1025.nii.gz").write_bytes((home / "image_1001.nii.gz").read_bytes()[:5000])
+        (home / "neurosynth_words_for_image_1002.json").write_text("{")
+        return folder
+
+    return made_once("small_archive", make)
 
 
 @pytest.fixture(scope="session")
 def small_run(made_once, small_archive):
-    """A run on the small archive up to the figures. Tests may read or copy it."""
+    """A run on the small archive up to the names. Tests may read or copy it."""
 
     def run(folder):
         overlay = small_config(copy_project(folder), small_archive)
-        snakemake(folder, "results/plot_components/overview.png", "--configfile", overlay)
+        snakemake(folder, "results/project_terms/desc-ICA_terms.tsv", "--configfile", overlay)
         return folder
 
     return made_once("small_run", run)

@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from neurovault_ica.runtime.tables import read_table
 from workflow_runs import copy_project, digest, small_config, snakemake, start_snakemake
 
 TERMS = "results/project_terms/desc-ICA_terms.tsv"
@@ -108,19 +107,6 @@ def test_jobs_that_outlive_snakemake_do_not_change_the_results(fresh, small_run)
     same_as(folder, small_run)
 
 
-def test_a_second_run_in_the_same_folder_is_refused(fresh):
-    folder = fresh()
-    with start_snakemake(folder, "--cores", "1", TERMS, *SMALL) as process:
-        while not list(folder.glob(".snakemake/locks/*.lock")):
-            assert process.poll() is None
-            time.sleep(0.1)
-        second = snakemake(folder, TERMS, *SMALL, check=False)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert second.returncode != 0
-    assert "Directory cannot be locked" in second.stdout
-
-
 @pytest.mark.long
 def test_after_a_kill_and_a_changed_configuration_the_results_are_those_of_the_last_one(
     fresh, small_run, small_archive
@@ -168,10 +154,9 @@ def mounted(folder, *options):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", ["2m", "6m"])
-def test_a_small_disk_is_reported_and_the_next_run_continues(fresh, small_run, size):
+def test_a_small_disk_is_reported_and_the_next_run_continues(fresh, small_run):
     folder = fresh()
-    with mounted(folder / "results", "-o", f"size={size}"):
+    with mounted(folder / "results", "-o", "size=2m"):
         done = snakemake(folder, TERMS, *SMALL, check=False)
         assert done.returncode != 0
         assert "No space left on device: results/" in done.stdout
@@ -195,7 +180,7 @@ def test_a_read_only_disk_is_reported_and_the_next_run_continues(fresh, small_ru
         same_as(folder, small_run)
 
 
-def test_truncated_results_stop_the_run_until_they_are_deleted(tmp_path, small_run):
+def test_truncated_results_stop_the_run(tmp_path, small_run):
     folder = shutil.copytree(small_run, tmp_path / "run")
     cut = ["results/stack_images/images.tsv", "results/stack_images/matrix.npy"]
     lines = (folder / cut[0]).read_text().splitlines(keepends=True)
@@ -205,23 +190,3 @@ def test_truncated_results_stop_the_run_until_they_are_deleted(tmp_path, small_r
     assert done.returncode != 0
     assert "these results were truncated or edited after they were written" in done.stdout
     assert re.findall(r"^  (\S+): has \d+ bytes, but logs/stack_images.log says", done.stdout, re.MULTILINE) == cut
-    for path in cut:
-        (folder / path).unlink()
-    again = snakemake(folder, TERMS, "-n", "--forcerun", "stack_images", *SMALL)
-    assert re.findall(r"^stack_images +1$", again.stdout, re.MULTILINE)
-
-
-def test_an_image_that_is_deleted_from_the_cache_stops_the_run(tmp_path, small_archive):
-    folder = copy_project(tmp_path / "run")
-    shutil.copytree(small_archive, tmp_path / "data")
-    small_config(folder, tmp_path / "data")
-    snakemake(folder, "results/download_images/status-0.tsv", *SMALL)
-    (tmp_path / "data/neurovault/collection_100/image_1000.nii.gz").unlink()
-    target = "results/mask_images/quality-0.tsv"
-    done = snakemake(folder, target, *SMALL, check=False)
-    assert done.returncode != 0
-    assert "1 of 12 images in" in done.stdout
-    snakemake(folder, target, "--forcerun", "download_images", *SMALL)
-    downloads = read_table(folder / "results/download_images/status-0.tsv")
-    failed = [(row["image_id"], row["reason"]) for row in downloads if row["status"] != "ok"]
-    assert failed == [("1000", "missing_file")]

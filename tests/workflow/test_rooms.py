@@ -1,8 +1,9 @@
-"""Imports between the rooms of the package, and the code files that rules depend on."""
+"""Imports between the rooms of the package, imports of a dry run, and the code files that rules depend on."""
 
 import ast
 import functools
 import re
+from importlib.util import find_spec
 
 import pytest
 from workflow_runs import ROOT, copy_project, rules_run, snakemake
@@ -62,14 +63,34 @@ def test_rooms_have_no_code_of_their_own():
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
-def test_the_inputs_of_rules_are_the_modules_that_their_scripts_import(tmp_path):
-    """code_of finds imports with a regular expression, because parsing all modules would slow down every start."""
-    folder = copy_project(tmp_path / "run")
+@pytest.fixture(scope="module")
+def dry_run(tmp_path_factory):
+    """A dry run without the packages that only jobs need. It prints the code files of each rule."""
+    home = tmp_path_factory.mktemp("dry_run")
+    folder, blocked = copy_project(home / "run"), home / "blocked"
+    packages = {"numpy", "scipy", "pandas", "nibabel", "nilearn", "sklearn", "matplotlib"}
+    # Snakemake imports every installed executor plugin, and the Slurm plugin imports numpy and pandas.
+    if find_spec("snakemake_executor_plugin_slurm"):
+        packages -= {"numpy", "pandas"}
+    for package in packages:
+        (blocked / package).mkdir(parents=True)
+        (blocked / package / "__init__.py").write_text(f"raise ImportError('{package} is not for a dry run')")
     program = "print('CODE', rule.name, sorted(str(f) for f in rule.input if 'scripts' in str(f)))"
     with (folder / "Snakefile").open("a") as stream:
         stream.write(f"\nfor rule in workflow.rules:\n    {program}\n")
-    output = snakemake(folder, "-n", "--quiet").stdout
-    rules = re.findall(r"^CODE (\w+) (.*)$", output, re.MULTILINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(blocked))
+        return snakemake(folder, "-n")
+
+
+def test_dry_run_needs_snakemake_alone(dry_run):
+    assert len(rules_run(dry_run)) == 18
+    assert "is not for a dry run" not in dry_run.stdout
+
+
+def test_the_inputs_of_rules_are_the_modules_that_their_scripts_import(dry_run):
+    """code_of finds imports with a regular expression, because parsing all modules would slow down every start."""
+    rules = re.findall(r"^CODE (\w+) (.*)$", dry_run.stdout, re.MULTILINE)
     assert {name for name, _ in rules} >= {path.stem for path in SCRIPTS.glob("*.py")}
     for name, listed in rules:
         if name in ("all", "update"):  # targets without a script
@@ -87,18 +108,19 @@ def users_of(file):
     return {script.stem for script in SCRIPTS.glob("*.py") if all_imports_of(script.name) & {path, *readers}}
 
 
-@pytest.mark.parametrize("file", ["figures/sheet.py", "report/report.css"])
-def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, file):
-    edited = demo / "workflow/scripts" / PACKAGE / file
-    text = edited.read_text()
-    edited.write_text(text + "\n")
+def test_edits_rerun_the_rules_that_use_the_files_and_those_after_them(demo):
+    users = {}
+    for file in ("naming/sides.py", "report/report.css"):
+        edited = demo / "workflow/scripts" / PACKAGE / file
+        edited.write_text(edited.read_text() + "\n")
+        users[f"Updated input files: workflow/scripts/{PACKAGE}/{file}"] = users_of(file)
     done = snakemake(demo, "-n", "--quiet", "host")
-    edited.write_text(text)
     reasons = dict(re.findall(r"^ *(?:local)?rule (\w+):\n(?: .*\n)*? *reason: (.*)$", done.stdout, re.MULTILINE))
     assert set(reasons) == rules_run(done) | {"all"}
-    updated = f"Updated input files: workflow/scripts/{PACKAGE}/{file}"
-    first = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
-    assert first
-    assert first <= users_of(file)
-    assert users_of(file) - {"scan_components"} <= set(reasons)
+    first = set()
+    for updated, rules in users.items():
+        edited = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
+        assert edited
+        assert edited <= rules <= set(reasons)
+        first |= edited
     assert all(reasons[rule].startswith("Input files updated by another job") for rule in set(reasons) - first)

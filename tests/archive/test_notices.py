@@ -1,0 +1,41 @@
+"""Sentences at the end of a run: what is missing, and how to get it."""
+
+import pytest
+from neurovault_ica.archive.notices import missing_maps
+from neurovault_ica.runtime.commands import Call, Configuration
+from neurovault_ica.runtime.tables import column_names, write_table
+
+CALL = Call(["--cores", "2", "--configfile", "mine.yaml"], ".", Configuration(("mine.yaml",)))
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """Write the table of fetch_database with these reasons."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(*reasons):
+        empty = dict.fromkeys(column_names("fetch_database/files.tsv"))
+        rows = [empty | {"file": f"{number}.npz", "status": "failed" if reason else "ok", "reason": reason}
+                for number, reason in enumerate(reasons)]  # fmt: skip
+        write_table(tmp_path / "results/fetch_database/files.tsv", rows)
+
+    return write
+
+
+def test_maps_that_only_the_demo_has_are_explained():
+    [note] = missing_maps("demo", None, CALL)
+    assert note.startswith("No maps of terms: build_term_maps.database is demo, which is only for simulated images.")
+
+
+def test_a_database_that_could_not_be_fetched_is_named_with_its_reasons(fetched):
+    fetched(None, "no_connection", "no_connection")
+    [note] = missing_maps("neurosynth", "neurosynth", CALL)
+    assert note.startswith("No maps of terms: Neurosynth's database could not be fetched (no_connection).")
+    assert "To fetch it later: snakemake --cores 2 update --configfile mine.yaml" in note
+
+
+def test_a_run_that_has_or_wants_no_maps_says_nothing(fetched):
+    assert list(missing_maps(None, None, CALL)) == []
+    assert list(missing_maps("neurosynth", "neurosynth", CALL)) == [], "no table yet"
+    fetched(None, None)
+    assert list(missing_maps("neurosynth", "neurosynth", CALL)) == []
