@@ -7,7 +7,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: check help run slurm paper verify test lint bench lock clean
+.PHONY: check help run slurm paper package verify compare test lint bench lock clean
 
 help: ## List all targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -22,9 +22,17 @@ paper: .venv/installed ## Pack the last run and all files needed to repeat it in
 	@test -n "$(NAME)" || { echo "NAME is missing; for example, make paper NAME=mine packs the last run into papers/mine"; exit 1; }
 	$(BIN)/python tools/paper.py pack "papers/$(NAME)"
 
+package: .venv/installed ## Write the components of the last run for others into packages/NAME (NAME=mine, LICENSE=CC-BY-4.0)
+	@test -n "$(NAME)" || { echo "NAME is missing; for example, make package NAME=mine writes packages/mine"; exit 1; }
+	$(BIN)/python tools/package.py "packages/$(NAME)" $(if $(LICENSE),--license "$(LICENSE)")
+
 verify: .venv/installed ## Repeat a run in the folder rerun and compare (RUN=papers/mine/run.json, DATA=folder of images)
 	@test -n "$(RUN)" || { echo "RUN is missing; for example: make verify RUN=results/write_lock/run.json"; exit 1; }
 	$(BIN)/python tools/paper.py verify "$(RUN)" $(if $(DATA),--data "$(DATA)") --cores $(CORES) $(ARGS)
+
+compare: .venv/installed ## Show two runs side by side in comparisons/NAME (FIRST=old/folder SECOND=. NAME=mine)
+	@test -n "$(FIRST)" -a -n "$(SECOND)" -a -n "$(NAME)" || { echo "FIRST, SECOND or NAME is missing; for example: make compare FIRST=papers/mine SECOND=. NAME=years"; exit 1; }
+	$(BIN)/python tools/compare_runs.py "$(FIRST)" "$(SECOND)" --into "comparisons/$(NAME)"
 
 test: lint ## Run all checks, and all tests except the long ones
 	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -40,9 +48,11 @@ bench: .venv/installed ## Compare time and memory with nilearn's example (ARGS="
 	$(BIN)/python benchmarks/compare_example.py $(ARGS)
 
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
-lock: .venv/installed ## Update requirements.lock and requirements-slurm.lock from pyproject.toml
+lock: .venv/installed ## Update all lock files from pyproject.toml
 	$(LOCK) --group pyproject.toml:test --output-file requirements.lock pyproject.toml
 	$(LOCK) --group pyproject.toml:slurm --no-deps --output-file requirements-slurm.lock
+	$(LOCK) --group pyproject.toml:nilearn --output-file benchmarks/nilearn.lock
+	$(LOCK) --group pyproject.toml:robustica --output-file benchmarks/robustica.lock
 
 clean: ## Remove the environment and all results, but keep downloaded images
 	rm -rf .venv .snakemake results/*/ results/archive.json logs benchmarks/*.tsv
@@ -55,16 +65,17 @@ check:
 	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || \
 		{ echo "Snakemake needs a cache folder, but $$cache is not writable; name another one: make $(MAKECMDGOALS) XDG_CACHE_HOME=/tmp/cache"; exit 1; }
 
-# uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too.
+# uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too. Byte code is compiled
+# here, because where PYTHONDONTWRITEBYTECODE is set, each process would compile all packages again.
 .venv/installed: requirements.lock requirements-uv.lock | check
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
-	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	@touch $@
 
 # Dependencies of the plugin are in requirements.lock.
 .venv/slurm: requirements-slurm.lock .venv/installed
-	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --no-deps --require-hashes --requirement requirements-slurm.lock
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --compile-bytecode --no-deps --require-hashes --requirement requirements-slurm.lock
 	@touch $@

@@ -58,7 +58,8 @@ SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_im
 STARTED = time.time()
 # What a person wants to see at the end, if this run writes it.
 REPORT, ADVICE = "results/render_report/report.html", "results/scan_components/advice.txt"
-BEFORE = recovery.times_of(REPORT, ADVICE)
+PROJECTION = "results/project_images/projection.html"
+BEFORE = recovery.times_of(REPORT, ADVICE, PROJECTION)
 
 
 wildcard_constraints:
@@ -79,6 +80,7 @@ include: "workflow/rules/names.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/record.smk"
 include: "workflow/rules/update.smk"
+include: "workflow/rules/projection.smk"
 
 
 onstart:
@@ -89,7 +91,7 @@ onstart:
 onsuccess:
     print(*notices.missing_maps(config["build_term_maps"]["database"], DATABASE, CALL), sep="", end="")
     for path in recovery.changed_since(BEFORE):
-        print(f"Report: {os.path.abspath(path)}" if path == REPORT else Path(path).read_text(encoding="utf-8"))
+        print(f"Report: {os.path.abspath(path)}" if path != ADVICE else Path(path).read_text(encoding="utf-8"))
 
 
 onerror:

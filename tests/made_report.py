@@ -182,7 +182,10 @@ def build_report(
     decomposition = {
         "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
         "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration", "is_orthogonal": True,
-        "n_restarts": 20, "n_restarts_converged": 20, "n_bootstraps_used": 17, "variance_explained": 0.625,
+        "n_restarts": 20, "n_restarts_converged": 20, "n_effective_collections": 1.6,
+        "n_bootstraps_used": 17, "variance_explained": 0.625,
+        "flags": {"min_grey_matter_share": 0.45, "max_outside_tissue_share": None, "max_rim_share": 0.25},
+        "tissue_shares_of_mask": {"grey_matter": 0.529, "outside_tissue": 0.023, "rim": 0.129},
     } | (changes or {})  # fmt: skip
     write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
     os.utime(folder / "run_ica/desc-ICA_decomposition.json", (0, 1_700_000_000))
@@ -229,12 +232,13 @@ def build_report(
                 {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_restarts": iq}
                 | {"r_bootstraps": iq - 0.1, "chance_r_bootstraps": 0.2, "r_split_half": iq - 0.2}
                 | {"effective_collections": 1.6, "largest_collection_id": 7, "largest_collection_share": share}
+                | {"grey_matter_share": 0.62, "outside_tissue_share": 0.02, "rim_share": 0.31}
                 | {"flags": flags}
                 for label, iq, share, flags in zip(
                     labels,
                     (0.93, 0.41),
                     (0.8, 0.7),
-                    (None, "start_dependent,not_reproduced,one_collection"),
+                    (None, "start_dependent,not_reproduced,one_collection,not_grey_matter"),
                     strict=True,
                 )
             ],
@@ -323,6 +327,7 @@ def build_report(
             "match_networks/desc-ICA_networks",
             [
                 {"component": label, "best_network": word(name), "best_r": 0.71, "best_positive_r": 0.76}
+                | {"best_one_signed": name == "visual"}
                 | {"best_q": q, "matched_network": word("visual"), "matched_r": 0.6, "matched_q": 0.3}
                 for label, name, q in zip(labels, ("visual", "default mode"), (0.002, 0.2), strict=True)
             ],

@@ -165,3 +165,10 @@ def test_the_pinned_checksums_are_those_of_the_published_files():
         content = (folder / name).read_bytes()
         assert pin == (len(content), hashlib.sha256(content).hexdigest())
     assert set(neurosynth_names("LDA50")) <= set(neurosynth_database.PINS)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, published):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/neurosynth").write_text("not a folder")
+    with pytest.raises(RuntimeError, match=r"coordinates.tsv.gz cannot be written to .*neurosynth: .*archive.data_dir"):
+        fetch(tmp_path, published[0])

@@ -20,8 +20,15 @@ def test_without_criteria_all_images_are_selected_ordered_by_collection_and_id(w
     data_dir = write_archive({20: [{"id": 5}, {"id": 1}], 3: [{"id": 9}]})
     collections, images, _ = fetch(data_dir)
     assert ids(images) == [9, 1, 5]
-    assert [image["batch"] for image in images] == [0, 1, 2]
     assert [(row["collection_id"], row["selected"]) for row in collections] == [("3", 1), ("20", 2)]
+
+
+def test_an_image_stays_in_its_batch_when_others_are_added(write_archive, fetch):
+    _, before, _ = fetch(write_archive({1: [{"id": 4}, {"id": 7}, {"id": 8}]}))
+    _, after, _ = fetch(write_archive({0: [{"id": 1}], 2: [{"id": 5}]}))
+    batch_of = {row["image_id"]: row["batch"] for row in after}
+    assert {row["batch"] for row in before} == {0, 1, 2}
+    assert all(batch_of[row["image_id"]] == row["batch"] for row in before)
 
 
 def test_each_criterion_is_counted(write_archive, fetch):

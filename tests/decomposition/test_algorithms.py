@@ -12,8 +12,9 @@ from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings, solve
 from neurovault_ica.decomposition.consensus import find_consensus
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.interface import Algorithm
-from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations
+from neurovault_ica.decomposition.loadings import image_covariances, join_signs, mean_correlations, read_loadings
 from neurovault_ica.decomposition.stability import random_rotations
+from neurovault_ica.images.signs import both_signs, find_scales, scales_of
 from neurovault_ica.record.bibliography import read_works
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from reduce_images import main as reduce_images
@@ -24,7 +25,7 @@ from workflow_runs import ROOT
 SHAPE = (20, 25, 40)
 FLAGS = {
     "min_iq_restarts": 0.6, "min_r_restarts": 0.8, "min_r_bootstraps": 0.5, "min_r_split_half": 0.4,
-    "max_collection_share": 0.5,
+    "max_collection_share": 0.5, "min_grey_matter_share": 0.45, "max_outside_tissue_share": 0.05, "max_rim_share": 0.25,
 }  # fmt: skip
 
 HOW = {
@@ -112,6 +113,38 @@ def test_a_non_orthogonal_algorithm_still_reconstructs_the_images(planted, run, 
     assert (summary["n_restarts_converged"], summary["n_bootstraps_used"], summary["n_splits_used"]) == (4, 5, 2)
     assert min(row["r_restarts"] for row in stability) > 0.9
     assert max(row[name] for row in stability for name in ("r_restarts", "r_bootstraps", "r_split_half")) < 1 + 1e-9
+
+
+def test_with_split_signs_images_have_two_loadings_and_stay_one_image(planted, run, tmp_path):
+    X = planted[2].copy()
+    X[4] = np.abs(X[4])
+    np.save(tmp_path / "matrix.npy", X)
+    table = tmp_path / "stack_images/images.tsv"
+    used = [row | find_scales(x, scale="unit_variance") for row, x in zip(read_table(table), X, strict=True)]
+    write_table(table, used)
+    reduce_images(
+        matrix=str(tmp_path / "matrix.npy"), images=str(table), whitened=str(tmp_path / "whitened.npy"),
+        reduction=str(tmp_path / "reduction.npz"), variance=str(tmp_path / "reduce_images/variance.tsv"),
+        n_components=4, weight_collections_equally=True, threads=1,
+    )  # fmt: skip
+    S, A, W, _, summary = decompose(run, algorithm="fastica")
+    halves = np.maximum(both_signs(X.astype(float)), 0)
+    halves /= np.maximum(halves.std(axis=1, keepdims=True), 1e-12)
+    halves -= halves.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(W @ halves, S, atol=2e-3)
+    np.testing.assert_allclose(A, halves @ S.T / S.shape[1], atol=1e-4)
+    assert not A[9].any(), "the deactivation of image 4 is empty"
+    mixing = read_loadings(str(tmp_path / "run_ica/desc-ICA_mixing.tsv"))
+    assert (mixing.image_ids, mixing.labels, mixing.is_split) == (
+        [str(n) for n in range(30)],
+        [f"ICA_0{k}" for k in range(4)],
+        True,
+    )
+    assert (summary["n_images"], summary["n_collections"]) == (30, 10)
+    assert summary["n_images_without"] == {"activation": 0, "deactivation": 1}
+    scales = scales_of(used)
+    _, r = mean_correlations(join_signs(A, scales), X.std(axis=1, dtype=float), range(30))
+    np.testing.assert_allclose(r, np.corrcoef(X, S)[:30, 30:], atol=1e-3)
 
 
 def test_a_run_that_did_not_converge_is_reported_with_the_algorithm_s_name_and_a_command(

@@ -56,6 +56,21 @@ def test_images_are_listed_by_sign_and_strength(monkeypatch):
     assert rows[2]["loading"] == -2
 
 
+def test_with_split_signs_images_are_listed_by_the_half_that_loads():
+    halves = [image | {"sign": sign} for image in IMAGES for sign in ("activation", "deactivation")]
+    values = np.array([[0.1], [0.9], [0.8], [-0.7], [0.0], [0.2], [-0.5], [0.0], [0.3], [0.4]])
+    share = share_of_images(values, np.ones(10))
+    rows = list(rank_images(["ICA_00"], values, share, halves))
+    assert [(row["sign"], row["rank"], row["image_id"], row["loading"]) for row in rows] == [
+        ("activation", 1, 11, 0.8), ("activation", 2, 14, 0.3), ("activation", 3, 10, 0.1),
+        ("deactivation", 1, 10, 0.9), ("deactivation", 2, 14, 0.4), ("deactivation", 3, 12, 0.2),
+    ]  # fmt: skip
+    shares = share_of_collections(share, [row["collection_id"] for row in halves])
+    first, *_ = rank_collections(["ICA_00"], values, shares, halves, {})
+    assert (first["collection_id"], first["images"]) == (7, 2)
+    assert (first["mean_loading"], first["mean_deactivation_loading"]) == pytest.approx((0.45, 0.1))
+
+
 def test_an_image_with_zero_loading_is_not_listed():
     rows = list(rank_images(["ICA_00"], A, share_of_images(A, np.ones(5)), IMAGES))
     assert {row["image_id"] for row in rows} == {10, 11, 12, 13}

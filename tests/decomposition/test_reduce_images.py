@@ -62,7 +62,7 @@ def test_weighted_rows_are_white_and_computed_by_k(planted, tmp_path):
 def test_results_are_the_same_without_the_gram_matrix(many, tmp_path, monkeypatch):
     X, collections = many[0], np.repeat(np.arange(10), 40)
     Z, reduction = reduce(tmp_path / "gram", X, collections, weight_collections_equally=False)
-    monkeypatch.setattr("reduce_images.MAX_GRAM_IMAGES", 100)
+    monkeypatch.setattr("reduce_images.MAX_GRAM_ROWS", 100)
     again, krylov = reduce(tmp_path / "krylov", X, collections, weight_collections_equally=False)
     np.testing.assert_allclose(again, Z, atol=1e-3)
     assert str(reduction["method"]) == "eigenvectors of the Gram matrix"
@@ -74,7 +74,7 @@ def test_results_are_the_same_without_the_gram_matrix(many, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("max_gram_images", [3000, 100])
 def test_bytes_do_not_depend_on_the_number_of_threads(many, tmp_path, monkeypatch, max_gram_images):
-    monkeypatch.setattr("reduce_images.MAX_GRAM_IMAGES", max_gram_images)
+    monkeypatch.setattr("reduce_images.MAX_GRAM_ROWS", max_gram_images)
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_VOXELS", 150)
     X, collections = many[0], np.repeat(np.arange(10), 40)
     for threads in (1, 3):

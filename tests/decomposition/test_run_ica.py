@@ -8,6 +8,7 @@ from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.flags import collect_measures, stability_rows
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
 from neurovault_ica.decomposition.loadings import share_of_collections, share_of_images
+from neurovault_ica.images.tissues import TissueShares
 
 
 @pytest.fixture(params=[False, True], ids=["unweighted", "weighted"])
@@ -52,20 +53,23 @@ def test_stability_rows_name_the_largest_collection_of_a_component():
     A = np.array([[3.0, 1], [1, 1], [1, 1], [1, 1]])
     shares = share_of_collections(share_of_images(A, np.ones(4)), [4, 5, 6, 7])
     measures = collect_measures((np.array([0.9, 0.8]), np.array([1.0, 0.7])), None, None)
+    tissues = TissueShares(np.array([0.6, 0.5]), np.array([0.01, 0.02]), np.array([0.1, 0.2]))
     first, second = stability_rows(
-        ["ICA_00", "ICA_01"], np.array([0.6, 0.2]), measures, shares, [["one_collection"], []]
+        ["ICA_00", "ICA_01"], np.array([0.6, 0.2]), measures, shares, tissues, [["one_collection"], []]
     )
     assert (first["largest_collection_id"], first["largest_collection_share"]) == (4, 0.75)
     assert first["effective_collections"] == pytest.approx(1 / (0.75**2 + 3 / 12**2))
     assert (first["flags"], second["flags"]) == ("one_collection", "")
+    assert (second["grey_matter_share"], second["outside_tissue_share"], second["rim_share"]) == (0.5, 0.02, 0.2)
     assert second["effective_collections"] == pytest.approx(4)
     assert (second["iq_restarts"], second["r_restarts"], second["r_bootstraps"]) == (0.8, 0.7, None)
 
 
 SOUND = {
     "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration",
+    "n_images": 100, "n_effective_collections": 25.0,
     "n_components": 20, "converged": True, "max_iter": 500, "n_restarts": 20, "n_restarts_converged": 18,
-    "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1},
+    "n_flagged": {"start_dependent": 1, "not_reproduced": 0, "one_collection": 1, "not_grey_matter": 0},
 }  # fmt: skip
 
 
@@ -89,6 +93,13 @@ SOUND = {
             ],
         ),
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
+        (
+            {"n_images": 17, "n_components": 12},
+            ["too small for claims: 17 images for 12 components (expected: at least 36)"],
+        ),
+        ({"n_images": 29, "n_components": 2}, ["29 images for 2 components (expected: at least 30)"]),
+        ({"n_effective_collections": 2.5}, ["claims: effective number of collections 2.5 (expected: at least 10)"]),
+        ({"n_images": 60, "n_effective_collections": 10.0}, []),
     ],
 )
 def test_warnings_explain_problems_and_give_advice(changes, expected):

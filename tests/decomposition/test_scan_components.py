@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
-from neurovault_ica.decomposition.orders import advise, choose_orders
+from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.parallel_analysis import count_above_chance
@@ -134,6 +134,12 @@ def test_the_advice_follows_from_the_numbers(rows, words):
 
 def test_an_order_without_reproduced_components_is_not_suggested():
     assert "a difference of one" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
+
+
+def test_orders_follow_the_number_of_images():
+    assert derive_orders(72) == [4, 8, 12, 16, 20]
+    assert derive_orders(300)[-1] == 100
+    assert derive_orders(11) == [2]
 
 
 def test_every_order_up_to_the_number_of_axes_is_tried_once(caplog):

@@ -16,6 +16,7 @@ from neurovault_ica.decomposition.stability import (
     judge_by_collections,
     judge_by_halves,
 )
+from neurovault_ica.images.tissues import TissueShares
 from scipy import ndimage
 from sklearn.decomposition import FastICA
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,9 @@ LIMITS = {
     "min_r_bootstraps": 0.5,
     "min_r_split_half": 0.4,
     "max_collection_share": 0.5,
+    "min_grey_matter_share": 0.45,
+    "max_outside_tissue_share": 0.05,
+    "max_rim_share": 0.25,
 }
 
 
@@ -40,14 +44,11 @@ def reduced_of(X, collections, *, equally=False):
 
 
 @pytest.fixture
-def read(tmp_path):
+def read():
     """Return a function that expresses images (float32) in their axes."""
 
     def images_of(X, collections, **options):
-        np.save(tmp_path / "matrix.npy", X)
-        return express_in_axes(
-            str(tmp_path / "matrix.npy"), reduced_of(X, collections, **options), collections, random_state=0
-        )
+        return express_in_axes(X, reduced_of(X, collections, **options), collections, random_state=0)
 
     return images_of
 
@@ -58,13 +59,12 @@ def judge(images, n_components, **options):
     return R, *judge_by_collections(images, R, settings=SETTINGS, **{"n_bootstraps": 12, "n_splits": 4, **options})
 
 
-def test_axes_are_white_and_reconstruct_the_images(planted, tmp_path):
+def test_axes_are_white_and_reconstruct_the_images(planted):
     # Noise well above rounding errors of single precision, so that the variance of every axis is precise.
     X = planted[2] + np.random.default_rng(0).normal(scale=0.5, size=(30, 20_000)).astype(np.float32)
     collections = np.repeat(np.arange(12), [1, 1, 1, 1, 1, 1, 1, 1, 2, 5, 5, 10])
-    np.save(tmp_path / "matrix.npy", X)
     reduced = reduced_of(X, collections, equally=True)
-    P = white_axes(str(tmp_path / "matrix.npy"), reduced, slice(None))
+    P = white_axes(X, reduced, slice(None))
     np.testing.assert_allclose(np.cov(P, bias=True), np.eye(len(P)), atol=1e-3)
     weighted = np.sqrt(reduced["weights"])[:, None] * (X - X.mean(axis=1, keepdims=True))
     B = reduced["U"] * np.sqrt(reduced["eigenvalues"])
@@ -182,11 +182,13 @@ def test_resamples_contain_whole_collections():
     np.testing.assert_allclose(halves[:, 0].mean(axis=0), 0.5, atol=0.1)
 
 
-def flags_of(*, share=0.3, limits=None, **measures):
-    """Return the flags of one component."""
+def flags_of(*, share=0.3, limits=None, tissues=(0.6, 0.01, 0.1), **measures):
+    """Return the flags of one component. `tissues` are its shares in grey matter, outside tissue and at the rim."""
     known = dict.fromkeys(["iq_restarts", "r_restarts", "r_bootstraps", "r_split_half"])
     arrays = {name: np.array([value]) for name, value in measures.items()}
-    return find_flags(known | arrays, np.array([share]), LIMITS | (limits or {}))[0]
+    return find_flags(
+        known | arrays, np.array([share]), LIMITS | (limits or {}), TissueShares(*np.array(tissues)[:, None])
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,11 @@ def flags_of(*, share=0.3, limits=None, **measures):
         ({"r_split_half": 0.41, "chance_r_split_half": 0.1}, []),
         ({"share": 0.51, "r_split_half": 0.1}, ["not_reproduced", "one_collection"]),
         ({"share": 0.9, "limits": {"max_collection_share": None}}, []),
+        ({"tissues": (0.45, 0.05, 0.25)}, []),
+        ({"tissues": (0.44, 0.01, 0.1)}, ["not_grey_matter"]),
+        ({"tissues": (0.6, 0.06, 0.1), "share": 0.51}, ["one_collection", "not_grey_matter"]),
+        ({"tissues": (0.6, 0.01, 0.26)}, ["not_grey_matter"]),
+        ({"tissues": (0.2, 0.5, 0.1), "limits": dict.fromkeys(LIMITS)}, []),
     ],
 )
 def test_flags(measures, expected):

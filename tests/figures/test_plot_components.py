@@ -43,7 +43,7 @@ def make_inputs(folder, *, terms=("motor", "hand", "finger"), noise=0, empty=Non
         "mask": str(folder / "run_ica/mask.nii.gz"),
         "stability": write_rows(
             folder / "run_ica/desc-ICA_stability.tsv",
-            [{"component": f"ICA_0{k}", "variance_explained": 0.2} for k in range(2)],
+            [{"component": f"ICA_0{k}", "variance_explained": 0.2, "grey_matter_share": 0.6} for k in range(2)],
         ),
         "terms": write_rows(
             folder / "project_terms/desc-ICA_terms.tsv",
@@ -230,14 +230,14 @@ def test_hostile_terms_are_drawn_without_a_warning(tmp_path, template_file):
 
 
 def test_facts_leave_out_what_is_not_known():
-    stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876}
+    stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876, "grey_matter_share": 0.617}
     known = facts_of(stability, Thresholds(1.537, 1.537), {"percentile": 90})
     assert known.split("   ·   ") == [
-        "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88",
+        "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88", "in grey matter 62 %",
         "shown: |value| ≥ 1.54 SD (90th percentile)",
     ]  # fmt: skip
     unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Thresholds(3, 3), {"z": 3})
-    assert unknown.split("   ·   ") == ["8.5 % of variance", "shown: |value| ≥ 3.00 SD (fixed)"]
+    assert unknown.split("   ·   ") == ["8.5 % of variance", "in grey matter 62 %", "shown: |value| ≥ 3.00 SD (fixed)"]
 
 
 def test_facts_say_what_a_mixture_shows():

@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from image_files import AFFINE, SHAPE, damaged, image_bytes
 from mask_images import main
+from neurovault_ica.images.nifti import read_image
 from neurovault_ica.runtime.tables import read_table, write_table
 from nilearn import image as nilearn_image
 from nilearn.datasets import load_mni152_brain_mask
@@ -48,7 +50,8 @@ class Batch:
             path.write_bytes(gzip.compress(content, 1) if packed else content)
         self.rows.append(
             {
-                "image_id": image_id, "status": status, "reason": None, "sha256": "0", "file": file, "found": None,
+                "image_id": image_id, "status": status, "reason": None, "file": file, "found": None,
+                "sha256": sha256(content or b"").hexdigest(),
                 "bytes": path.stat().st_size if path.exists() else None,
             }
         )  # fmt: skip
@@ -310,3 +313,90 @@ def test_the_stage_imports_no_heavy_package():
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+@pytest.fixture
+def masked_files(monkeypatch):
+    """The names of the images that were read, in order."""
+    names = []
+
+    def read(path, **options):
+        names.append(path.name)
+        return read_image(path, **options)
+
+    monkeypatch.setattr("mask_images.read_image", read)
+    return names
+
+
+def outputs(folder):
+    return [(folder / "mask_images" / name).read_bytes() for name in ("voxels-0.npy", "quality-0.tsv")]
+
+
+def test_an_update_masks_only_new_and_changed_images(batch, data, mask_img, masked_files, tmp_path):
+    for image_id, content in ((1, data), (2, data * 0), (3, data[::-1]), (4, data**3)):
+        batch.add(image_id, image_bytes(content))
+    batch.run()
+    del masked_files[:], batch.rows[2]
+    # Snakemake deletes the outputs of a job before it runs.
+    for file in (batch.folder / "mask_images").glob("*-0.*"):
+        file.unlink()
+    batch.add(5, image_bytes(data + 1))
+    batch.add(1, image_bytes(data + 2))
+    batch.rows = [batch.rows[3], batch.rows[2], batch.rows[1], batch.rows[4]]
+    batch.run()
+    assert masked_files == ["image_5.nii.gz", "image_1.nii.gz"]
+    scratch = Batch(tmp_path / "scratch", mask_img)
+    for image_id, content in ((5, data + 1), (4, data**3), (2, data * 0), (1, data + 2)):
+        scratch.add(image_id, image_bytes(content))
+    _, quality = scratch.run()
+    assert outputs(batch.folder) == outputs(scratch.folder)
+    assert [row["reason"] for row in quality] == [None, None, "empty", None]
+
+
+@pytest.mark.parametrize("change", ["setting", "mask", "code", "voxels", "list", "table"])
+def test_nothing_is_taken_over_if_anything_else_has_changed(batch, data, masked_files, monkeypatch, change):
+    batch.add(1, image_bytes(data))
+    batch.run()
+    expected, kept = outputs(batch.folder), batch.folder / "mask_images/kept"
+    batch.run()
+    assert masked_files == ["image_1.nii.gz"]
+    options = {}
+    if change == "setting":
+        options["interpolation"] = "nearest"
+    elif change == "mask":
+        mask = nib.load(batch.mask)
+        nib.save(nib.Nifti1Image(mask.get_fdata()[:, :, ::-1], mask.affine), batch.mask)
+    elif change == "code":
+        monkeypatch.setattr("neurovault_ica.images.reuse.version", lambda _: "0.1")
+    elif change == "voxels":
+        content = bytearray((kept / "voxels-0.npy").read_bytes())
+        content[-9] ^= 1
+        (kept / "voxels-0.npy").unlink()
+        (kept / "voxels-0.npy").write_bytes(content)
+    elif change == "list":
+        (kept / "voxels-0.json").write_text((kept / "voxels-0.json").read_text()[:-9])
+    else:
+        (kept / "quality-0.tsv").unlink()
+    batch.run(**options)
+    assert masked_files == ["image_1.nii.gz"] * 2
+    if change in ("code", "voxels", "list", "table"):
+        assert outputs(batch.folder) == expected
+
+
+def test_a_file_system_without_hard_links_masks_again(batch, data, masked_files, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    batch.add(1, image_bytes(data))
+    batch.run()
+    batch.run()
+    assert len(masked_files) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"another size"])
+def test_an_image_that_was_deleted_or_changed_since_its_check_stops_the_run(batch, data, content):
+    path = batch.add(1, image_bytes(data))
+    if content:
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.raises(RuntimeError, match=r"1 of 1 images in .* were deleted or changed.*--forcerun download_images"):
+        batch.run()

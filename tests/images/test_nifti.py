@@ -55,13 +55,6 @@ def test_uncompressed_files_and_files_of_several_gzip_members_are_read(tmp_path,
         np.testing.assert_array_equal(read_image(path).data, data)
 
 
-def test_unsigned_integers_are_recognised(tmp_path, data):
-    counts = (10 * np.abs(data)).astype(np.uint8)
-    assert read_image(saved(tmp_path / "a.nii.gz", image_bytes(counts))).is_unsigned
-    assert not read_image(saved(tmp_path / "b.nii.gz", image_bytes(counts, scl_slope=0.5, scl_inter=0))).is_unsigned
-    assert not read_image(saved(tmp_path / "c.nii.gz", image_bytes(counts.astype(np.int16)))).is_unsigned
-
-
 def test_the_step_between_stored_values_is_known(tmp_path, data):
     counts = (10 * np.abs(data)).astype(np.int16)
     assert read_image(saved(tmp_path / "a.nii.gz", image_bytes(counts))).step == 1

@@ -16,7 +16,7 @@ from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import read_image
 from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.placement import Brain, brain_of
-from neurovault_ica.images.quality import constant_background, count_distinct, measure
+from neurovault_ica.images.quality import constant_background, count_distinct, measure, percentile
 from neurovault_ica.images.resampling import Target, plan_resampling, target_of
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from numpy.typing import NDArray
@@ -77,6 +77,14 @@ def splined(data: NDArray, affine: NDArray, mm: float) -> tuple[NDArray[np.float
     shape = tuple(int(np.ceil(n / zoom)) for n in data.shape)
     volume = ndimage.affine_transform(data.astype(float), np.full(3, zoom), output_shape=shape, order=3)
     return volume.astype(np.float32), affine @ np.diag([zoom, zoom, zoom, 1])
+
+
+def test_percentiles_are_the_same_numbers_as_those_of_numpy():
+    rng = np.random.default_rng(0)
+    for n_values in (1, 2, 3, 100, 101, 5003):
+        values = rng.standard_normal(n_values) ** 9
+        for percent in (0, 50, 99, 100):
+            assert percentile(values, percent) == np.percentile(values, percent)
 
 
 def test_a_good_map_is_measured_exactly(z_map, brain, place):

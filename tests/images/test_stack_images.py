@@ -1,9 +1,12 @@
 """Each selected image is in the matrix, or in rejected.tsv with a reason."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import stack_images
 from neurovault_ica.images.criteria import CRITERIA
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 
 # Measures of an image that meets every limit.
@@ -15,8 +18,9 @@ GOOD = {column: 0.5 for criterion in CRITERIA for column in criterion.columns} |
 class Stack:
     """Two batches of images that stack_images joins."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, mask_img=None):
         self.folder = folder
+        self.mask_img = mask_img
         self.selected = []
         self.batches = [([], [], []), ([], [], [])]
 
@@ -39,13 +43,16 @@ class Stack:
         write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
         return str(path)
 
-    def run(self, *, limits, scale="none", max_failed_fraction=1.0):
+    def run(self, *, limits, scale="none", signs="together", smoothing_mm=None, max_failed_fraction=1.0):
         """Run the stage, and return its matrix and tables."""
         files = []
         for number, (_, _, values) in enumerate(self.batches):
             files.append(str(self.folder / f"voxels-{number}.npy"))
             np.save(files[-1], np.array(values, np.float32).reshape(len(values), -1))
-        (self.folder / "brain.nii.gz").write_bytes(b"mask")
+        if self.mask_img is None:
+            (self.folder / "brain.nii.gz").write_bytes(b"mask")
+        else:
+            nib.save(self.mask_img, self.folder / "brain.nii.gz")
         outputs = {
             name: str(self.folder / "stack_images" / f"{name}.tsv") for name in ("images", "rejected", "quality")
         }
@@ -58,9 +65,12 @@ class Stack:
             matrix=str(self.folder / "matrix.npy"),
             mask=str(self.folder / "mask.nii.gz"),
             **outputs,
+            smoothing_mm=smoothing_mm,
             scale=scale,
+            signs=signs,
             limits=limits,
             max_failed_fraction=max_failed_fraction,
+            threads=2,
         )
         return np.load(self.folder / "matrix.npy"), {name: read_table(path) for name, path in outputs.items()}
 
@@ -98,6 +108,23 @@ def test_every_image_is_kept_or_rejected_with_its_reason(stack, images):
     used = {row["image_id"]: row["used"] for row in tables["quality"]}
     assert used == {"30": True, "10": True, "20": False, "40": False, "50": False, "60": False, "70": True}
     assert (stack.folder / "mask.nii.gz").read_bytes() == b"mask"
+
+
+def test_images_are_smoothed_after_they_were_judged(tmp_path):
+    mask = np.ones((12, 12, 12), np.uint8)
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal(mask.size).astype(np.float32)
+    # A chessboard of noise that smoothing removes: only the smoothed images are nearly equal.
+    chessboard = np.where(np.indices(mask.shape).sum(axis=0) % 2, 1, -1).ravel()
+    second = (first + chessboard).astype(np.float32)
+    stack = Stack(tmp_path, nib.Nifti1Image(mask, np.diag([2, 2, 2, 1])))
+    stack.add(0, 1, first)
+    stack.add(1, 2, second)
+    matrix, tables = stack.run(limits={"max_duplicate_correlation": 0.9}, scale="none", smoothing_mm=6)
+    smooth = Smoother(target_of(stack.mask_img), 6)
+    np.testing.assert_array_equal(matrix, [smooth(first), smooth(second)])
+    assert np.corrcoef(matrix)[0, 1] > 0.95
+    assert [row["sd"] for row in tables["images"]] == pytest.approx(matrix.std(axis=1, dtype=float))
 
 
 def test_without_limits_only_unusable_images_are_rejected(stack, images):

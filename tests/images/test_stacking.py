@@ -30,7 +30,7 @@ def test_rows_come_from_the_files_of_the_batches(stack, batches):
 
 def test_unscaled_rows_are_written_as_they_are(stack, batches, tmp_path):
     path = tmp_path / "matrix.npy"
-    sds = write_matrix(str(path), stack, [3, 1], scale="none")
+    sds = [row["sd"] for row in write_matrix(str(path), stack, [3, 1], scale="none")]
     expected = np.stack([batches[2][1], batches[0][0]])
     np.testing.assert_array_equal(np.load(path), expected)
     assert sds == pytest.approx(expected.std(axis=1, dtype=np.float64), rel=1e-12)
@@ -38,7 +38,7 @@ def test_unscaled_rows_are_written_as_they_are(stack, batches, tmp_path):
 
 def test_unit_variance_divides_by_the_standard_deviation_and_keeps_the_mean(stack, batches, tmp_path):
     path = tmp_path / "matrix.npy"
-    sds = write_matrix(str(path), stack, [0, 2, 3], scale="unit_variance")
+    sds = [row["sd"] for row in write_matrix(str(path), stack, [0, 2, 3], scale="unit_variance")]
     images = np.stack([batches[1][2], batches[1][0], batches[2][1]]).astype(np.float64)
     matrix = np.load(path)
     assert matrix.dtype == np.float32

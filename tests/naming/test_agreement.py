@@ -12,9 +12,9 @@ MAPS = [
 ]  # fmt: skip
 
 
-def refused(rows, *names, source="terms"):
-    found = refuse_contradicted({source: [Candidate("ICA_00", name, 1.0, 0.01) for name in names]}, rows)
-    return [candidate.name for candidate in found[source] if not candidate.may_name]
+def refused(rows, *names):
+    found = refuse_contradicted({"terms": [Candidate("ICA_00", name, 1.0, 0.01) for name in names]}, rows)
+    return [candidate.name for candidate in found["terms"] if not candidate.may_name]
 
 
 def test_terms_and_labels_without_an_agreeing_map_are_refused():
@@ -39,8 +39,3 @@ def test_without_tests_the_sign_of_the_correlation_decides():
 def test_other_components_and_missing_maps_refuse_nothing():
     assert refused([], "pain", "creativity") == []
     assert refused([row | {"component": "ICA_01"} for row in MAPS], "creativity") == []
-
-
-def test_labels_need_an_agreeing_map_where_there_are_maps():
-    assert refused(MAPS, "maintenance", "pain", "creativity", source="metadata") == ["maintenance", "creativity"]
-    assert refused([], "maintenance", "pain", source="metadata") == []

@@ -94,6 +94,24 @@ def spoil_columns(tables):
     tables[0] = tables[0].rename(columns={"x": "X"})
 
 
+def spoil_order(tables):
+    """Exchange y and z."""
+    tables[0][["y", "z"]] = tables[0][["z", "y"]].to_numpy()
+
+
+def spoil_unit(tables):
+    tables[0][["x", "y", "z"]] /= 10
+
+
+def spoil_ids_of_metadata(tables):
+    tables[1]["id"] = tables[1]["id"].astype(object)
+    tables[1].loc[[2, 3], "id"] = None
+
+
+def spoil_data_type(tables):
+    tables[2] = tables[2].astype(complex)
+
+
 def spoil_metadata(tables):
     tables[1].loc[1, "id"] = tables[1].loc[0, "id"]
 
@@ -118,9 +136,13 @@ def spoil_rows(tables):
     ("spoil", "message"),
     [
         (spoil_coordinates, r"peaks lie more than 10 mm outside the brain \(x -\d+ to \d+, .*MNI or Talairach"),
-        (spoil_ids, "no id of .*coordinates.tsv.gz is in .*metadata.tsv.gz"),
+        (spoil_ids, r"no id of .*coordinates.tsv.gz \(such as 10000001\) is in .*metadata.tsv.gz"),
         (spoil_numbers, "x, y and z are not numbers"),
         (spoil_columns, "has no column x; it has id, peak_id, X, y, z"),
+        (spoil_order, r"peaks lie .* outside the brain, but \d+ if its columns x, y, z are read as x, z, y; correct"),
+        (spoil_unit, "all peaks lie within 1[0-9] mm of each other, as if they were in cm"),
+        (spoil_ids_of_metadata, "2 of 30 rows have no id"),
+        (spoil_data_type, "its data type is complex128"),
         (spoil_metadata, "1 ids occur more than once, such as 9000001"),
         (spoil_features, "features of 27 studies, but .*metadata.tsv.gz lists 30"),
         (spoil_terms, "has 5 terms, but .*vocabulary.txt names 4"),
@@ -143,6 +165,27 @@ def test_damaged_files_are_named(tmp_path, tables, kind):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=f"_{kind}"):
             read(folder)
+
+
+def test_features_with_positions_outside_the_matrix_are_refused(tmp_path, tables):
+    """scipy would write outside its memory when it converts them."""
+    folder = write_database(tmp_path / "made", *tables)
+    file = next(folder.glob("*_features.npz"))
+    parts = {"data": np.ones(5), "indices": np.full(5, 9_999_999), "indptr": np.r_[0, np.full(30, 5)]}
+    np.savez(file, format=np.array("csr"), shape=(30, 5), **parts)
+    with pytest.raises(ValueError, match=r"features\.npz cannot be read as a sparse matrix"):
+        read(folder)
+    with file.open("wb") as stream:
+        np.save(stream, np.ones((30, 5)))
+    with pytest.raises(ValueError, match=r"it is not a \.npz file"):
+        read(folder)
+
+
+def test_the_folder_that_nimare_downloads_into_is_found(tmp_path, tables):
+    write_database(tmp_path / "cache/neurosynth", *tables)
+    assert find_database(tmp_path / "cache", "terms") == find_database(tmp_path / "cache/neurosynth", "terms")
+    with pytest.raises(ValueError, match=r"for the vocabulary LDA200 \(build_term_maps.vocabulary\).*: terms"):
+        find_database(tmp_path / "cache", "LDA200")
 
 
 def test_files_are_found_by_their_names(tmp_path, tables):

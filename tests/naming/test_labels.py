@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from made_maps import EGG, EGG_AFFINE, smooth_noise
 from neurovault_ica.naming.labels import (
     ENGLISH_STOP_WORDS,
     LABEL_FIELDS,
     MIN_LETTERS,
     TEXT_FIELDS,
+    corrected_by_surrogates,
     label_matrix,
     words_of,
 )
+from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.permuted_collections import associate
+from neurovault_ica.statistics.surrogates import Surrogates
 from sklearn.feature_extraction import text as sklearn_text
 
 
@@ -19,6 +24,8 @@ from sklearn.feature_extraction import text as sklearn_text
         ("<b>N-back</b> task: 2-back &gt; 0-back", {"n-back", "2-back", "0-back"}),
         ("faces < houses, Houses > WORDS", {"faces", "houses", "words"}),
         ("<script>alert('x')</script> see https://example.org/pain?x=1", {"alert"}),
+        ("MIT license, GPL-3, cc-by-nc-sa-4.0, BSD-3-clause; repo www.github.com/a.zip, DOI, version-2", set()),
+        ("meta readme, mitochondria", {"mitochondria"}),
         ("zstat12 con_0001 v1 0.05 p<.001", set()),
         ("working_memory/load;\trest", {"working", "memory", "load", "rest"}),
         ("the contrast of all subjects, whole-brain, FWE corrected", set()),
@@ -67,3 +74,26 @@ def test_no_labels():
     labels, carries = label_matrix([image(1), image(2)], {1: {"description": None}, 2: {"description": None}})
     assert labels == []
     assert carries.shape == (2, 0)
+
+
+def test_labels_of_images_that_are_alike_name_no_random_map():
+    """Images with a label share a map. Most random maps tell them from the others, but only this map earns the name."""
+    rng = np.random.default_rng(3)
+    has_label = np.repeat(rng.random((30, 5)) < 0.4, 2, axis=0).astype(np.float32)
+    collections = [str(row // 2) for row in range(60)]
+    shared = np.array([smooth_noise(rng, 15) for _ in range(5)])
+    images = has_label @ shared + np.array([0.3 * smooth_noise(rng, 8) for _ in range(60)])
+    maps = np.array([shared[0], *(smooth_noise(rng, 15) for _ in range(12))])
+    lattice = lattice_of(EGG, EGG_AFFINE)
+
+    def loadings_of_surrogates(component):
+        values = maps[component, lattice.points]
+        drawn = Surrogates(values, lattice, np.random.default_rng(component), many=True).draw(300)
+        return images[:, lattice.points] @ drawn.T
+
+    permuted = associate(images @ maps.T, has_label, collections, n_permutations=40, random_state=0)
+    assert (permuted.q.min(axis=1) < 0.05)[1:].mean() > 0.3
+    p = corrected_by_surrogates(permuted.r_images, has_label, collections, loadings_of_surrogates)
+    assert p[0].argmin() == 0
+    assert p[0, 0] <= 0.05
+    assert (p.min(axis=1) <= 0.05)[1:].sum() <= 2

@@ -8,12 +8,15 @@ from match_networks import main
 from neurovault_ica.figures.networks import draw_match, evidence_of, networks_shown
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.naming.networks import Matches, match_components, p_of_largest, tabulate
+from neurovault_ica.naming.networks import Matches, find_one_signed, match_components, p_of_largest, tabulate
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from nilearn.datasets import load_mni152_brain_mask
 from PIL import Image
 from scipy import ndimage
+
+# Of the networks motor, a thresholded map, and visual.
+SIGNS = find_one_signed(np.array([[0.0, 3.1, 2.4], [-1.0, 0.5, 0.0]]))
 
 
 def test_one_network_may_be_the_best_of_two_components_but_matched_with_one():
@@ -30,21 +33,22 @@ def test_matching_takes_the_largest_sum_not_the_first_best():
 def test_rows_have_the_numbers_of_their_own_pair_and_q_over_components():
     r = np.array([[0.9, 0.1], [-0.8, 0.3], [0.2, 0.1]])
     p = np.array([[0.01, 0.9], [0.02, 0.5], [0.7, 0.8]])
-    rows = tabulate(r, r / 2, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"])
+    rows = tabulate(r, r / 2, p, match_components(r), ["ICA_00", "ICA_01", "ICA_02"], ["motor", "visual"], SIGNS)
     assert rows[1]["best_network"] == "motor"
     assert (rows[1]["best_r"], rows[1]["best_positive_r"], rows[1]["best_p"]) == (-0.8, -0.4, 0.02)
     assert (rows[1]["matched_network"], rows[1]["matched_r"], rows[1]["matched_p"]) == ("visual", 0.3, 0.5)
     np.testing.assert_allclose([row["best_q"] for row in rows], false_discovery_rate(np.array([0.01, 0.02, 0.7])))
     np.testing.assert_allclose([row["matched_q"] for row in rows[:2]], false_discovery_rate(np.array([0.01, 0.5])))
-    assert [rows[2][f"matched_{column}"] for column in ("network", "r", "positive_r", "p", "q")] == [None] * 5
-    assert evidence_of(rows[1], "best") == "r = \u22120.80   p = 0.02   q = 0.03"
+    assert {rows[2][f"matched_{column}"] for column in ("network", "r", "positive_r", "one_signed", "p", "q")} == {None}
+    assert [rows[1][f"{kind}_one_signed"] for kind in ("best", "matched")] == [True, False]
+    assert evidence_of(rows[1], "best") == "r = \u22120.80   positive side \u22120.40   p = 0.02   q = 0.03"
 
 
 def test_without_surrogates_nothing_is_tested():
     r = np.array([[0.9, 0.1]])
-    row = tabulate(r, r, None, match_components(r), ["ICA_00"], ["motor", "visual"])[0]
+    row = tabulate(r, r, None, match_components(r), ["ICA_00"], ["motor", "visual"], SIGNS)[0]
     assert row["best_p"] is row["best_q"] is row["matched_p"] is None
-    assert evidence_of(row, "best") == "r = 0.90   not tested"
+    assert evidence_of(row, "best") == "r = 0.90   positive side 0.90   not tested"
 
 
 def test_five_percent_of_unrelated_components_have_p_below_five_percent():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.naming.evidence import count_carriers
-from neurovault_ica.naming.labels import enrich
+from neurovault_ica.naming.evidence import Inputs, count_carriers
+from neurovault_ica.naming.labels import enrich, said_label
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
-from neurovault_ica.naming.terms import project, rank_terms
+from neurovault_ica.naming.terms import find_terms, project, rank_terms
 from neurovault_ica.runtime.tables import write_table
 from neurovault_ica.statistics.permuted_collections import Significance
 
@@ -63,6 +63,20 @@ def test_a_term_that_every_image_has_names_nothing_when_centred():
     np.testing.assert_allclose(centred[:, 0], 0, atol=1e-12)
 
 
+def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
+    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+    loadings = np.array([[1.0], [2.0], [9.0], [9.0], [3.0], [4.0]])
+    inputs = Inputs(
+        components=["ICA_00"], maps_file="", mask_file="", matrix_file="", metadata=[], collections={},
+        images=[{"collection_id": number} for number in range(3)], loadings=loadings, term_loadings=loadings,
+        term_weights=TermWeights([0, 2], ["pain", "motor"], T), center_terms=False, term_maps=None, built_maps=None,
+        n_permutations=0, random_state=0, threads=1, is_split=True,
+    )  # fmt: skip
+    rows = {row["term"]: (row["weight"], row["images"]) for row in find_terms(inputs).rows}
+    assert rows["pain"] == (pytest.approx(1 * 0.5 + 4 * 0.4), 2)
+    assert rows["motor"] == (pytest.approx(2 * 0.2), 1)
+
+
 def test_an_image_that_lacks_a_term_adds_nothing_to_it():
     T = np.array([[0.2, 0.9], [0.4, np.nan], [0.0, 0.1]])
     loadings = np.array([[1.0], [2.0], [-1.0]])
@@ -95,3 +109,11 @@ def test_the_label_of_images_with_high_loadings_comes_first():
     assert rows[0]["difference"] == pytest.approx(3), "the last image has no paradigm, so it is not compared"
     assert rows[1]["difference"] == pytest.approx(9 / 4 - 1), "the last image has words, so it is compared"
     assert rows[0]["q"] is None, "four collections are too few for a test"
+
+    halves = np.stack([loadings, loadings[::-1]], axis=1).reshape(-1, 1)
+    rows = enrich(images, studies, halves, ["ICA_00"], n_permutations=9, random_state=0, split=True)
+    found = {(row["sign"], row["label"]): row["mean_loading"] for row in rows}
+    assert found["activation", "n-back"] == pytest.approx(3)
+    assert found["deactivation", "n-back"] == pytest.approx(4 / 3)
+    assert {row["images"] for row in rows if row["label"] == "n-back"} == {3}
+    assert {said_label(row) for row in rows} == {"n-back", "deactivation in n-back", "cats", "deactivation in cats"}

@@ -27,7 +27,8 @@ def test_terms_with_content_get_a_map(term):
 @pytest.mark.parametrize(
     "term",
     ["2014", "12 healthy", "001", "method group approach", "control group", "patients", "gyrus", "posterior", "cortex",
-     "year old", "Healthy Controls", "magnetic resonance", "self report", "t1 weighted", "age adults older", ""],
+     "year old", "group (3)", "Healthy Controls",
+     "magnetic resonance", "self report", "t1 weighted", "age adults older", ""],
 )  # fmt: skip
 def test_terms_without_content_get_none(term):
     assert not has_content(term)

@@ -30,3 +30,11 @@ def test_the_source_of_the_maps_is_named(database, words):
     settings["fetch_terms"]["source"] = "database"
     assert "The term weights of an image are its correlations" in database_paragraph(settings, 782)[0]
     assert database_paragraph(settings, 0) == []
+
+
+def test_a_folder_with_neurosynths_files_is_called_neurosynth(tmp_path):
+    for part in ("coordinates.tsv.gz", "metadata.tsv.gz", "vocab-terms_features.npz", "vocab-terms_vocabulary.txt"):
+        (tmp_path / f"data-neurosynth_version-6_{part}").touch()
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["build_term_maps"]["database"] = str(tmp_path)
+    assert "Neurosynth's database, version 6 (Yarkoni et al. 2011), which is made" in database_paragraph(settings, 9)[0]

@@ -12,8 +12,13 @@ FLAGS = {
     "min_r_bootstraps": 0.5,
     "min_r_split_half": 0.4,
     "max_collection_share": 0.6,
+    "min_grey_matter_share": 0.45,
+    "max_outside_tissue_share": None,
+    "max_rim_share": 0.25,
 }
-MEASURES = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half")
+MEASURES = (
+    "iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half", "grey_matter_share",
+)  # fmt: skip
 
 
 def test_methods_follow_the_configuration():
@@ -21,7 +26,7 @@ def test_methods_follow_the_configuration():
     settings["stack_images"]["scale"] = "none"
     settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
-    settings["mask_images"]["clip_infinite"] = False
+    settings["mask_images"] |= {"clip_infinite": False, "smoothing_mm": 6}
     settings["project_terms"] |= {"projection": "unmixing", "center_terms": False}
     settings["fetch_metadata"]["max_images_per_collection"] = None
     decomposition = {
@@ -31,6 +36,7 @@ def test_methods_follow_the_configuration():
         "n_effective_collections": 1.0,
         "n_axes_of_draws": 7, "flags": FLAGS,
         "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
+        "signs": "split", "n_images_without": {"activation": 0, "deactivation": 2},
     }  # fmt: skip
     terms = [{"component": "ICA_00", "term": "motor", "images": 1, "q": None}]
     facts = run_facts(
@@ -55,7 +61,10 @@ def test_methods_follow_the_configuration():
         "extrapolation from the edge of the data",
         "Non-finite values were set to zero.",
         "a study-specific mask",
+        "smoothed within the mask with a Gaussian of 6 mm full width at half maximum",
         "The maps were not scaled",
+        "two rows, max(x, 0) and max(-x, 0); 2 maps had no deactivation.",
+        "Its deactivation had those of the negative image.",
         "did not converge within 200 iterations",
         "seed 3",
         "through the unmixing matrix.",
@@ -133,7 +142,8 @@ def test_methods_describe_stability_and_flags():
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
         "n_axes_of_draws": 7, "flags": FLAGS,
-        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2},
+        "n_flagged": {"start_dependent": 0, "not_reproduced": 1, "one_collection": 2, "not_grey_matter": 1},
+        "tissue_shares_of_mask": {"grey_matter": 0.529},
     }  # fmt: skip
     images = [{"image_id": k, "collection_id": k, "map_type": "Z map"} for k in range(8)]
     facts = run_facts(
@@ -148,7 +158,7 @@ def test_methods_describe_stability_and_flags():
         names=[],
         stability=[
             dict(zip(MEASURES, values, strict=True))
-            for values in ((0.9, 0.8, 0.5, 0.7, 0.3), (0.7, 0.4, 0.6, 0.2, 0.4))
+            for values in ((0.9, 0.8, 0.5, 0.7, 0.3, 0.65), (0.7, 0.4, 0.6, 0.2, 0.4, 0.43))
         ],
         networks=[{"best_r": -0.5, "best_q": 0.01}, {"best_r": 0.25, "best_q": 0.06}],
         mixtures=[{"positive_share": 0.0, "negative_share": 0.0}, {"positive_share": 0.0, "negative_share": 0.1}],
@@ -169,7 +179,9 @@ def test_methods_describe_stability_and_flags():
         "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
         "Of 2 components, 1 was flagged as not_reproduced (mean |r| in bootstrap samples below 0.5, or mean |r| between"
         " halves below 0.4, or not above chance); 2 were flagged as one_collection (share of a single collection in the"
-        " squared loadings above 0.6).",
+        " squared loadings above 0.6); 1 was flagged as not_grey_matter (share of the squared map in grey matter below"
+        " 0.45, or share within 3 mm of the brain's surface above 0.25).",
+        "On average, 54 % of a component's squared map was in grey matter (lowest 43 %; of the mask 53 %), by the",
     ):
         assert words in text, words
     assert "start_dependent" not in text

@@ -53,7 +53,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "9 iterations; 20 of 20 restarts converged",
         "Computed 2023-11-14 22:13 UTC",
         "Different random starts give different components: ICA_01.",
-        "Unnamed, because no candidate for the name is significant (q < 0.05): ICA_01.",
+        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
+        " do): ICA_01.",
         "ICA_01 unnamed (closest: ICA_01 term 1)",
         "Named by terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ; metadata:"
         " n-back task .",
@@ -69,9 +70,12 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "Strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
         "|r| 0.57 mean when studies are resampled; lowest 0.31",
         "Passed all stability checks.",
-        "Flagged: unstable start, not reproduced, one study, nothing above threshold, name uncertain.",
+        "Flagged: unstable start, not reproduced, one study, not grey matter, nothing above threshold, name uncertain.",
         "0.31 too low when studies are resampled; must exceed 0.5 and chance (0.20)",
         "Effective number of collections 1.6 of 2 largest share: 80.0 %",
+        "In grey matter 62.0 % share of the squared map; of the mask: 52.9 %; at least 45.0 %",
+        "Outside grey and white matter 2.0 % fluid, vessels, beyond the brain; of the mask: 2.3 %",
+        "At the brain's rim 31.0 % too high outermost 3 mm; of the mask: 12.9 %; at most 25.0 %",
         "Study seven 80.0 % 0.600 2",
         "thresholded 1 " + REASONS["thresholded"],
         "thresholded 0.83 (limit 0.6 )",
@@ -112,7 +116,7 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert text.count("–: not tested in this run.") == 4
     assert "term maps: not tested ; terms: not tested ; metadata: not tested ." in text
     assert "unnamed (closest: ICA_00 term 1)" in text
-    unnamed = "no candidate for the name is significant (q < 0.05)"
+    unnamed = "no candidate passes the tests for a name"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page
@@ -124,8 +128,11 @@ def test_reference_networks_are_shown_where_there_are_any(render):
     page = render(networks=True)
     text = Page(page).text()
     assert "network: visual (r 0.71)" in text
-    assert "Most similar: visual , r 0.71 (its positive values alone 0.76), q 0.002 *." in text
-    assert "Most similar: default mode , r 0.71 (its positive values alone 0.76), q 0.200." in text
+    assert (
+        "Most similar: visual , r 0.71 (this reference has values of one sign; positive side of the component alone"
+        " 0.76), q 0.002 *." in text
+    )
+    assert "Most similar: default mode , r 0.71 (positive side of the component alone 0.76), q 0.200." in text
     assert "One-to-one match: visual , r 0.60, q 0.300." in text
     assert 'data-network="default mode"' in page
     assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}

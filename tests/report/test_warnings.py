@@ -11,6 +11,7 @@ SOUND = {
 CALM = {
     "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration", "converged": True, "max_iter": 500,
     "n_restarts": 20, "n_restarts_converged": 19,
+    "n_images": 60, "n_components": 20, "n_effective_collections": 10.0,
 }  # fmt: skip
 
 
@@ -37,23 +38,28 @@ def test_every_problem_of_a_run_gives_a_warning():
         | {"words": [f"word {k}"], "mark": "n.s.", "n_significant_terms": 0, "component": f"ICA_0{k}", "flags": flags}
         for k, flags in enumerate(("start_dependent,one_collection", "not_reproduced"))
     ]
-    worried = CALM | {"converged": False, "n_restarts_converged": 12}
+    worried = CALM | {"converged": False, "n_restarts_converged": 12, "n_images": 5, "n_effective_collections": 1.2}
     found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
-    assert "Set run_ica.algorithm: picard" in found[0]
+    assert "Set run_ica.algorithm: picard" in found[1]
+    assert found[0].startswith(
+        "This run is too small for claims: 5 images for 20 components (expected: at least 60); effective number of"
+        " collections 1.2 (expected: at least 10)."
+    )
     assert [line.split(":")[0] for line in found] == [
+        "This run is too small for claims",
         "FastICA did not converge in 500 iterations",
         "8 of 20 restarts did not converge.",
         "Different random starts give different components",
         "Not reproduced across studies (bootstrap or split-half), or no better than chance",
         "ICA_00 depends on one collection",
-        "Only 5 images for 2 components",
         "Only 2 of 5 images have term weights",
-        "Unnamed, because no candidate for the name is significant (q < 0.05)",
+        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
+        " do)",
         "More images were rejected (9) than used (5); see the reasons below.",
     ]
-    assert found[2].endswith(": ICA_00.")
-    assert ": ICA_01. These may not appear in other samples" in found[3]
-    assert "collection 7 has 20.0 % of its squared loadings" in found[4]
+    assert found[3].endswith(": ICA_00.")
+    assert ": ICA_01. These may not appear in other samples" in found[4]
+    assert "collection 7 has 20.0 % of its squared loadings" in found[5]
     assert found[7].endswith(": ICA_00 and ICA_01. The closest terms in parentheses may be noise.")
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compare_runs import compare
 from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from verification import compare
 from workflow_runs import copy_project, snakemake
 
 
@@ -32,7 +32,9 @@ def locked(python):
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-slurm.lock", "requirements-uv.lock"])
+@pytest.mark.parametrize(
+    "lock", [path.relative_to(ROOT) for path in (*ROOT.glob("*.lock"), *ROOT.glob("benchmarks/*.lock"))], ids=str
+)
 def test_the_lock_has_versions_and_hashes_but_no_urls(lock):
     text = (ROOT / lock).read_text()
     assert not re.search(r"https?://|file:|/home/|/root/|/tmp/|--find-links|--(extra-)?index-url", text)
@@ -94,7 +96,8 @@ def test_the_container_is_built_from_the_lock():
     assert f"python={python}" in conda
     [(source, target)] = (line.split() for line in sections["files"])
     assert (ROOT / source).is_file()
-    assert sections["post"] == [f"python -m pip install --no-cache-dir --require-hashes --requirement {target}"]
+    install = "python -m pip install --no-cache-dir --no-deps --compile --require-hashes --requirement"
+    assert sections["post"] == [f"{install} {target}"]
     assert 'container: "neurovault_ica.sif"' in (ROOT / "Snakefile").read_text()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from neurovault_ica.runtime.tables import read_table
+from PIL import Image
 from workflow_runs import digest, rules_run, snakemake, write_config
 
 EXPECTED_FILES = Path(__file__).parents[1] / "demo_files.txt"
@@ -27,6 +28,27 @@ def test_demo_networks_are_named_by_their_own_terms(demo, kind):
     rows = [row for row in read_table(demo / "results/check_demo/recovery.tsv") if row["kind"] == kind]
     assert len(rows) == 12
     assert all(row["passed"] for row in rows), rows
+
+
+def test_names_are_the_same_everywhere_and_among_the_bold_terms(demo):
+    """Figures, gallery and cards of the page, log and methods text have the names of desc-ICA_names.tsv."""
+    rows = read_table(demo / "results/project_terms/desc-ICA_names.tsv")
+    page = (demo / "results/render_report/report.html").read_text()
+    log = (demo / "logs/project_terms.log").read_text()
+    for row in rows:
+        label, name = row["component"], row["name"]
+        figure = Image.open(demo / f"results/plot_components/{label}.png")
+        assert figure.text["Title"] == f"{label}  {name}"
+        assert f" {label}: {name} ({row['source']}, " in log
+        card = page.partition(f'<article class="card component" id="{label}"')[2].partition("</article>")[0]
+        assert re.search(f'<h3 id="{label}-name"[^>]*>{label}&ensp;<strong><bdi>{re.escape(name)}</bdi></strong>', card)
+        gallery = page.partition(f'<li data-component="{label}"')[2].partition("</li>")[0]
+        assert f"<bdi>{name}</bdi>" in gallery
+        significant = set(re.findall(r'<tr class="significant"><td[^>]*><bdi>([^<]*)</bdi>', card))
+        assert row["source"] == "term maps"
+        assert set(row["words"].split("; ")) <= significant
+    methods = (demo / "results/write_lock/methods.md").read_text()
+    assert f"{len(rows)} of {len(rows)} components have a significant name ({len(rows)} from term maps)" in methods
 
 
 def test_demo_images_have_their_expected_fate(demo):
@@ -100,7 +122,7 @@ def test_only_rules_after_a_changed_setting_run_again(demo):
 
 
 def test_tables_have_sidecars_that_describe_them(demo):
-    for table in (demo / "results").rglob("*.tsv"):
+    for table in (demo / "results").glob("*/*.tsv"):
         stem = table.stem.rsplit("-", 1)[0] if table.stem.rsplit("-", 1)[-1].isdigit() else table.stem
         with table.open(encoding="utf-8", newline="") as stream:
             header = next(csv.reader(stream, dialect="excel-tab"))

@@ -122,7 +122,9 @@ FOR_SNAKEFILE = [
     "archive/archive",
     "archive/database_files",
     "archive/notices",
+    "archive/own_maps",
     "archive/owner",
+    "naming/component_files",
     "runtime/commands",
     "runtime/layers",
     "runtime/recovery",
@@ -135,9 +137,10 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
 from neurovault_ica import configuration
-from neurovault_ica.archive import notices, owner
+from neurovault_ica.archive import notices, own_maps, owner
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
+from neurovault_ica.naming import component_files
 from neurovault_ica.runtime import commands, recovery
 from neurovault_ica.runtime.layers import read_layers
 from neurovault_ica.runtime.resources import growing

@@ -64,7 +64,7 @@ rule mask_images:
 
 
 rule stack_images:
-    """Join the batches into one matrix, without the images that quality control rejects, and scale them."""
+    """Join the batches into one matrix, without the images that quality control rejects; smooth and scale them."""
     input:
         code_of("stack_images"),
         selection=rules.fetch_metadata.output.images,
@@ -84,12 +84,14 @@ rule stack_images:
         "benchmarks/stack_images.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(1000, per_mb=0.1),
         runtime=growing(30, per_mb=0.02),
     params:
+        smoothing_mm=config["mask_images"]["smoothing_mm"],
         scale=config["stack_images"]["scale"],
+        signs=config["stack_images"]["signs"],
         limits=config["stack_images"]["quality"] or {},
         max_failed_fraction=config["download_images"]["max_failed_fraction"],
     script:

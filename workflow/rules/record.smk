@@ -5,6 +5,9 @@ Writes: results/check_demo/recovery.tsv (demo only), results/write_lock (images.
 references.bib), results/render_report/report.html.
 """
 
+# Settings of the run. Other maps to project do not change a run.
+SETTINGS = {key: value for key, value in config.items() if key != "project_images"}
+
 
 rule check_demo:
     """Demo only: compare the results with the planted networks, terms and faulty images."""
@@ -88,7 +91,7 @@ rule write_lock:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=config,
+        settings=SETTINGS,
         data_dir=ARCHIVE.data_dir,
     script:
         "../scripts/write_lock.py"
@@ -146,6 +149,6 @@ rule render_report:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=config,
+        settings=SETTINGS,
     script:
         "../scripts/render_report.py"

@@ -6,7 +6,14 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
-from neurovault_ica.archive.database_files import DEMO, DEMO_FILES, DatabaseFiles, files_of, find_database
+from neurovault_ica.archive.database_files import (
+    DEMO,
+    DEMO_FILES,
+    DatabaseFiles,
+    files_of,
+    find_database,
+    neurosynth_version,
+)
 from neurovault_ica.naming.association import activated_voxels, association_maps
 from neurovault_ica.naming.built_maps import Grid, coarse_grid, describe_maps, write_array, write_mask
 from neurovault_ica.naming.coordinates import read_database
@@ -63,7 +70,9 @@ def main(
     write_mask(grid_mask, grid)
     write_table(terms, rows)
     with replacing(note) as temporary:
-        temporary.write_text(describe_maps(database, n_studies=n_studies, n_terms=len(rows)), encoding="utf-8")
+        version = None if database == DEMO else neurosynth_version(database, vocabulary)
+        text = describe_maps(database, version=version, n_studies=n_studies, n_terms=len(rows))
+        temporary.write_text(text, encoding="utf-8")
     if files is None:
         logging.warning("no maps of terms, because the database could not be fetched: see %s", downloaded)
     else:

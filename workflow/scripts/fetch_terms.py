@@ -12,7 +12,6 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
-from neurovault_ica.naming.image_terms import decode_images
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.types import Row
@@ -49,6 +48,8 @@ def main(
 
     def get(wanted: list[Row]) -> Iterator[CheckedTerms]:
         if source == "database":
+            from neurovault_ica.naming.image_terms import decode_images
+
             yield from decode_images(
                 wanted, read_table(str(quality)), str(voxels), str(mask), str(Path(str(term_maps)).parent)
             )

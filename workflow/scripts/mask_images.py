@@ -1,23 +1,27 @@
 """Clean, resample and mask the images of one batch, and measure their quality."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
+import numpy as np
+from isal import isal_zlib
 from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
-from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti import Image, read_image
 from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.placement import brain_of
 from neurovault_ica.images.resampling import Target, target_of
+from neurovault_ica.images.reuse import IDENTITY, fingerprint, keep, read_kept
 from neurovault_ica.images.stacking import write_npy_header
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 
@@ -46,27 +50,48 @@ def main(
     again = command_for("--forcerun download_images", results=Path(quality).parents[1])
     _check_cache(images, Path(data_dir), resampled=resampled, again=again)
     masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), interpolation, extrapolate_background)
+    settings = {"interpolation": interpolation, "extrapolate_background": extrapolate_background, "clip": clip}
+    code = fingerprint(settings, [mask, brain], main)
+    # The checksums of resampled copies are not known.
+    kept = None if resampled else read_kept(voxels, quality, code)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
-    n_usable = 0
+    known: dict[str, dict[str, Any]] = {}
+    n_usable = n_kept = 0
     # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
     with replacing(voxels) as temporary, temporary.open("wb") as stream, threadpool_limits(limits=1):
         write_npy_header(stream, (0, target.n_voxels))
         for image in progress(images, total=len(images), unit="image"):
-            row = {**empty_row, "image_id": image["image_id"]}
-            try:
-                read = read_image(Path(data_dir) / image["file"], clip=clip)
-                values, measured = masked(read)
-            except UnusableError as error:
-                rows.append({**row, "reason": error.reason, "value": error.found})
-                continue
-            stream.write(values.data)
-            rows.append({**row, **measured, "row": n_usable, "note": "; ".join(read.notes) or None})
-            n_usable += 1
+            found = kept.find(image) if kept else None
+            n_kept += found is not None
+            row, values = found or _mask(Path(data_dir) / image["file"], masked, clip=clip)
+            row = {**empty_row, **row, "image_id": image["image_id"], "row": None if values is None else n_usable}
+            rows.append(row)
+            known[image["image_id"]] = {key: image[key] for key in IDENTITY} | {"crc32": None}
+            if values is not None:
+                stream.write(values.data)
+                known[image["image_id"]]["crc32"] = isal_zlib.crc32(values.data)
+                n_usable += 1
         stream.seek(0)
         write_npy_header(stream, (n_usable, target.n_voxels))
     write_table(quality, rows)
+    if not resampled:
+        keep(voxels, quality, code, known)
+    if n_kept:
+        logging.info("%d of %d images are unchanged; their voxels are those of the run before", n_kept, len(images))
     _report(rows, n_usable, target)
+
+
+def _mask(
+    path: Path, masked: Callable[[Image], tuple[NDArray[np.float32], dict[str, Any]]], *, clip: bool
+) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+    """Read and mask one image. Return its row of the quality table, and its voxels, or None if it is unusable."""
+    try:
+        read = read_image(path, clip=clip)
+        values, measured = masked(read)
+    except UnusableError as error:
+        return {"reason": error.reason, "value": error.found}, None
+    return {**measured, "note": "; ".join(read.notes) or None}, values
 
 
 def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampled: bool, again: str) -> None:

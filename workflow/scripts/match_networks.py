@@ -15,7 +15,14 @@ from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.images.resampling import target_of
-from neurovault_ica.naming.networks import Matches, correlate_maps, match_components, p_of_largest, tabulate
+from neurovault_ica.naming.networks import (
+    Matches,
+    correlate_maps,
+    find_one_signed,
+    match_components,
+    p_of_largest,
+    tabulate,
+)
 from neurovault_ica.naming.references import Reference, read_reference
 from neurovault_ica.runtime.files import remove_stale, sha256_of
 from neurovault_ica.runtime.log import log_to
@@ -66,7 +73,7 @@ def main(
         options = {"n_surrogates": n_surrogates, "random_state": random_state, "threads": threads}
         p = p_of_largest(x, y, common, maps.affine, **options)
     matches = match_components(r)
-    rows = tabulate(r, positive_r, p, matches, labels, found.names)
+    rows = tabulate(r, positive_r, p, matches, labels, found.names, find_one_signed(found.maps))
     write_table(networks, rows)
     write_table(correlations, pair_rows(r, positive_r, p, labels, found.names))
     mpl.rcdefaults()

@@ -35,6 +35,11 @@ def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]
         yield volume
 
 
+def save_overview(overview: str, thumbnails: Sequence[str], titles: Sequence[str]) -> None:
+    """Draw the thumbnails of all components on one sheet."""
+    draw_overview([read_thumbnail(path) for path in thumbnails], titles).save(overview, title="All components")
+
+
 def remove_older(overview: str, *, keep: Sequence[str]) -> None:
     """Remove figures that an earlier run with more components or another kind of threshold left."""
     for pattern in ("ICA_*.png", "ICA_*.pdf", "desc-ICA_mixture.*"):
@@ -101,8 +106,11 @@ def main(
     write_table(thresholds, [{"component": label, **scale._asdict()} for label, scale in rows])
     if isinstance(mixture, str):
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
-    draw_overview([read_thumbnail(path) for path in thumbnails], titles).save(overview, title="All components")
-    write_maps(thresholded, maps.header, thresholded_volumes(maps, scales))
+    last: dict[str, Task] = {
+        overview: partial(save_overview, overview, thumbnails, titles),
+        thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales)),
+    }
+    run_tasks(last, threads)
     logging.info("drew %d components and found %d peaks", len(labels), len(found))
 
 

@@ -9,10 +9,11 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.loadings import image_covariances, mean_correlations, read_loadings
+from neurovault_ica.decomposition.loadings import image_covariances, join_signs, mean_correlations, read_loadings
 from neurovault_ica.figures.relations import axis_labels, draw_loadings, draw_similarity
 from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.signs import join_moments, scales_of
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.terms import term_profiles
 from neurovault_ica.runtime.log import log_to
@@ -70,15 +71,19 @@ def main(
     """Draw both figures, and write their numbers as tables."""
     mpl.rcdefaults()
     used = {row["image_id"]: row for row in read_table(images)}
-    image_ids, labels, A = read_loadings(mixing)
+    image_ids, labels, A, is_split = read_loadings(mixing)
     of_images = [used[image_id] for image_id in image_ids]
     axis = axis_labels(labels, read_names(names))
 
-    sd = np.sqrt(np.load(reduction)["image_variance"])
+    reduced = np.load(reduction)
+    variance: Real = reduced["image_variance"]
     covariances: Real = A
     if not ALGORITHMS[algorithm].is_orthogonal:
         covariances = image_covariances(A, read_maps(components, mask).values)
-    ids, means = mean_correlations(covariances, sd, [row["collection_id"] for row in of_images])
+    if is_split:
+        scales = scales_of(of_images)
+        covariances, variance = join_signs(covariances, scales), join_moments(reduced["mean"], variance, scales)
+    ids, means = mean_correlations(covariances, np.sqrt(variance), [row["collection_id"] for row in of_images])
     known = {row["collection_id"]: row["collection_name"] for row in of_images}
     n_images = Counter(row["collection_id"] for row in of_images)
     write_table(

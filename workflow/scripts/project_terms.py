@@ -17,7 +17,7 @@ from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, v
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
-from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.types import Row
 from threadpoolctl import threadpool_limits
 
@@ -83,8 +83,8 @@ def main(
 
     `built_maps` is empty without a database of coordinates, `networks` if no reference is configured.
     """
-    image_ids, labels, loadings = read_loadings(mixing)
-    _, _, term_loadings = read_loadings(mixing if projection == "mixing" else unmixing)
+    image_ids, labels, loadings, is_split = read_loadings(mixing)
+    term_loadings = read_loadings(mixing if projection == "mixing" else unmixing).values
     weights = read_term_weights(term_weights, image_ids)
     if not weights.rows:
         logging.warning(
@@ -111,13 +111,16 @@ def main(
         n_permutations=n_permutations,
         random_state=random_state,
         threads=threads,
+        is_split=is_split,
     )
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         found = {source.name: source.find(inputs) for source in SOURCES}
     for source in SOURCES:
         if source.table:
-            write_table(tables[source.table], found[source.name].rows)
+            path, of_source = tables[source.table], found[source.name].rows
+            absent = set() if is_split else {"sign"}
+            write_table(path, of_source, [column for column in column_names(path) if column not in absent])
     candidates = {name: one.candidates for name, one in found.items()}
     candidates = refuse_contradicted(candidates, found["term maps"].rows)
     negative = [candidate for one in found.values() for candidate in one.negative]

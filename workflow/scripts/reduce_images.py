@@ -5,15 +5,16 @@ import logging
 import numpy as np
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, variance_rows, weigh_images
 from neurovault_ica.decomposition.krylov import leading_axes
-from neurovault_ica.images.matrix import image_moments, whiten
+from neurovault_ica.images.matrix import image_moments, open_matrix, whiten
+from neurovault_ica.images.signs import rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
-# With more images, use block Krylov iteration: computing the Gram matrix and its eigenvectors would take longer than
-# the few passes over the images.
-MAX_GRAM_IMAGES = 3000
+# With more rows, use block Krylov iteration: computing the Gram matrix and its eigenvectors would take longer than the
+# few passes over the images.
+MAX_GRAM_ROWS = 3000
 
 
 def main(
@@ -34,9 +35,10 @@ def main(
     ValueError
         If there are fewer images than components, or fewer independent directions.
     """
-    X = np.load(matrix, mmap_mode="r")
-    collections = [image["collection_id"] for image in read_table(images)]
-    n_images = len(collections)
+    used = read_table(images)
+    X = open_matrix(matrix, used)
+    collections = [row["collection_id"] for row in rows_of(used)]
+    n_rows, n_images = len(collections), len(used)
     if n_images < n_components:
         raise ValueError(
             f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or select"
@@ -46,7 +48,7 @@ def main(
     with threadpool_limits(1):
         weights = weigh_images(collections, equally=weight_collections_equally)
         roots = np.sqrt(weights)
-        if n_images > MAX_GRAM_IMAGES:
+        if n_rows > MAX_GRAM_ROWS:
             mean, image_variance = image_moments(X, threads)
             eigenvalues, U, method = leading_axes(X, mean, roots, n_components, threads)
         else:
@@ -65,8 +67,10 @@ def main(
     rows = variance_rows(eigenvalues, float(weights @ image_variance), n_components)
     write_table(variance, rows)
     logging.info(
-        "reduced %d images x %d voxels to %d principal components with %.1f %% of the variance (%s)",
-        *X.shape,
+        "reduced %d images%s x %d voxels to %d principal components with %.1f %% of the variance (%s)",
+        n_images,
+        " (two rows each)" if n_rows > n_images else "",
+        X.shape[1],
         n_components,
         100 * rows[n_components - 1]["cumulative_variance_explained"],
         method,

@@ -24,6 +24,9 @@ from neurovault_ica.decomposition.loadings import (
 )
 from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.images.maps import place_maps, write_maps
+from neurovault_ica.images.matrix import open_matrix
+from neurovault_ica.images.signs import count_empty, is_split, rows_of
+from neurovault_ica.images.tissues import judge_tissues
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
@@ -61,16 +64,20 @@ def main(
     Z = np.load(whitened)
     reduced = dict(np.load(reduction))
     used = read_table(images)
-    members = [image["collection_id"] for image in used]
+    rows = rows_of(used)
+    members = [row["collection_id"] for row in rows]
     settings = Settings(algorithm, random_state, max_iter, tol)
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         consensus = find_consensus(Z, n_restarts, settings, threads=threads)
         found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
+        # An empty half of an image loads on nothing; its loadings would be rounding errors.
+        found = found._replace(A=np.where(reduced["image_variance"][:, None] > 0, found.A, 0))
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
         if n_bootstraps or n_splits:
-            axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
+            X = open_matrix(matrix, used)
+            axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
             bootstraps, halves = judge_by_collections(
                 axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
             )
@@ -80,14 +87,16 @@ def main(
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
     write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
-    for path, rows in ((mixing, found.A), (unmixing, found.W.T)):
-        write_table(path, rows_by_image(labels, rows, used), ["image_id", *labels])
+    keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
+    for path, values in ((mixing, found.A), (unmixing, found.W.T)):
+        write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
 
     share = share_of_images(found.A, reduced["weights"])
     shares = share_of_collections(share, members)
     studies = {row["collection_id"]: row for row in read_table(collections)}
-    write_table(top_images, rank_images(labels, found.A, share, used))
-    write_table(top_collections, rank_collections(labels, found.A, shares, used, studies))
+    write_table(top_images, rank_images(labels, found.A, share, rows))
+    ranked = list(rank_collections(labels, found.A, shares, rows, studies))
+    write_table(top_collections, ranked, ranked[0])
 
     image_variance = reduced["weights"] * reduced["image_variance"]
     balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
@@ -95,8 +104,9 @@ def main(
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, every component would get the flag one_collection.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    raised = find_flags(measures, largest_share, flags)
-    write_table(stability, stability_rows(labels, explained, measures, shares, raised))
+    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
+    raised = find_flags(measures, largest_share, limits, in_tissues)
+    write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
     summary = {
         "n_components": len(Z),
@@ -104,6 +114,7 @@ def main(
         "n_collections": len(balance.collections),
         "n_effective_collections": float(effective_number(balance.share)[0]),
         "n_voxels": Z.shape[1],
+        **({"signs": "split", "n_images_without": count_empty(used)} if is_split(used) else {}),
         "whitening": str(reduced["method"]),
         **settings._asdict(),
         "algorithm_label": ALGORITHMS[algorithm].label,
@@ -115,7 +126,8 @@ def main(
         "n_bootstraps": n_bootstraps,
         "n_splits": n_splits,
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
-        "flags": dict(flags),
+        "flags": limits,
+        "tissue_shares_of_mask": of_mask,
         # Variance of the subspace that the components span. Variances of correlated components do not add up to this.
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }

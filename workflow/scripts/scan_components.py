@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import express_in_axes, white_axes
-from neurovault_ica.decomposition.orders import advise, choose_orders, scan_order
+from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders, scan_order
 from neurovault_ica.figures.orders import draw_orders
+from neurovault_ica.images.matrix import open_matrix
+from neurovault_ica.images.signs import is_split, rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
@@ -25,7 +27,7 @@ def main(
     figure: str,
     advice: str,
     archive: str,
-    orders: list[int],
+    orders: list[int] | None,
     algorithm: str,
     random_state: int,
     n_restarts: int,
@@ -38,16 +40,18 @@ def main(
 ) -> None:
     """Decompose with each number of components, and write table, figure and advice."""
     reduced = dict(np.load(reduction))
-    wanted = choose_orders(orders, reduced["U"].shape[1])
     settings = Settings(algorithm, random_state, max_iter, tol)
-    members = [image["collection_id"] for image in read_table(images)]
-    basis = f"{len(members)} images of {len(set(members))} collections from {archive}"
+    used = read_table(images)
+    # run_ica needs as many images as components, even if each image has two rows.
+    wanted = choose_orders(orders or derive_orders(len(used)), min(reduced["U"].shape[1], len(used)))
+    X, members = open_matrix(matrix, used), [row["collection_id"] for row in rows_of(used)]
+    basis = f"{len(used)} images of {len(set(members))} collections from {archive}"
     logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
     with threadpool_limits(1):
-        Z = white_axes(matrix, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
-        axes = express_in_axes(matrix, reduced, members, random_state=random_state, threads=threads)
+        Z = white_axes(X, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
+        axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
         for order in wanted:
             found = scan_order(
                 Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,
@@ -57,7 +61,7 @@ def main(
             known = "reproducibility unknown" if found["reproduced"] is None else f"{found['reproduced']} reproduced"
             logging.info("%d components: %s", order, known)
         n_above_chance = count_above_chance(
-            *sample_images(matrix, mask, random_state), np.random.default_rng(random_state)
+            *sample_images(matrix, mask, random_state), np.random.default_rng(random_state), split=is_split(used)
         )
     write_table(table, rows)
     draw_orders(rows, n_above_chance, n_restarts=n_restarts, path=figure)

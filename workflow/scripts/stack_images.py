@@ -1,19 +1,26 @@
-"""Join the batches into one matrix, without the images that quality control rejects, and scale each image."""
+"""Join the batches into one matrix, without the images that quality control rejects; smooth and scale each image."""
 
 import logging
 import shutil
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
+import nibabel as nib
 from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
+from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.stacking import StackedVoxels, write_matrix
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.types import Row
+from nibabel.spatialimages import SpatialImage
+from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -28,11 +35,16 @@ def main(
     rejected: str,
     quality: str,
     mask: str,
+    smoothing_mm: float | None,
     scale: str,
+    signs: str,
     limits: Limits,
     max_failed_fraction: float,
+    threads: int,
 ) -> None:
     """Judge every image of the selection, and write the matrix of those that are kept.
+
+    Images are smoothed after they were judged, so that smoothing does not change which images are kept.
 
     Raises
     ------
@@ -79,10 +91,14 @@ def main(
             " reasons, and relax stack_images.quality or select other images"
         )
 
-    sds = write_matrix(matrix, stack, rows, scale=scale)
+    smooth = Smoother(target_of(cast(SpatialImage, nib.load(brain_mask))), smoothing_mm) if smoothing_mm else None
+    # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
+    with threadpool_limits(1):
+        scales = write_matrix(matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads)
     kept = [candidates[row] for row in rows]
-    numbered = enumerate(zip(kept, sds, strict=True))
-    write_columns(images, [image | {"row": row, "sd": sd} for row, (image, sd) in numbered])
+    numbered = enumerate(zip(kept, scales, strict=True))
+    used = [image | {"row": row} | columns for row, (image, columns) in numbered]
+    write_columns(images, used, without=SCALE_COLUMNS if signs == "together" else ())
     dropped = [image for image in wanted if image["image_id"] in rejection_of]
     write_columns(rejected, [image | rejection_of[image["image_id"]] for image in dropped])
     write_columns(
@@ -96,20 +112,29 @@ def main(
     with replacing(mask) as temporary:
         shutil.copyfile(brain_mask, temporary)
     logging.info(
-        "kept %d images of %d collections, rejected %d%s",
+        "kept %d images of %d collections, rejected %d%s%s",
         len(kept),
         len({image["collection_id"] for image in kept}),
         len(rejection_of),
         f" ({summary})" if rejection_of else "",
+        f"; smoothed them with {smoothing_mm:g} mm FWHM" if smoothing_mm else "",
     )
+    if signs == "split":
+        empty = count_empty(used)
+        logging.info("split each image into activation and deactivation")
+        for sign, count in empty.items():
+            if count:
+                logging.info(
+                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_SHARE, count
+                )
 
 
-def write_columns(path: str, rows: list[Row]) -> None:
-    """Write rows with the columns of the table. Other keys are dropped, and missing values are n/a."""
-    columns = column_names(path)
-    write_table(path, ({column: row.get(column) for column in columns} for row in rows))
+def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> None:
+    """Write rows with the columns of the table, except some. Other keys are dropped, and missing values are n/a."""
+    columns = [column for column in column_names(path) if column not in without]
+    write_table(path, ({column: row.get(column) for column in columns} for row in rows), columns)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -21,7 +21,7 @@ from neurovault_ica.archive.database_files import explain_problem as explain_dat
 from neurovault_ica.archive.database_files import input_files as input_files_of_database
 from neurovault_ica.images.criteria import quality_schema
 from neurovault_ica.naming.name_files import is_image_file, names_beside
-from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
+from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES, suggest_atlas
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.naming.term_files import explain_problem, input_files
 from neurovault_ica.runtime.files import package_file
@@ -50,6 +50,8 @@ PATHS = (
     ("build_term_maps", "database"),
     ("project_terms", "term_maps"),
     ("match_networks", "reference"),
+    ("project_images", "maps"),
+    ("project_images", "components"),
     ("plot_components", "atlas"),
     ("plot_components", "atlas_names"),
 )
@@ -250,6 +252,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     for key, file in named:
         if not Path(file).is_file():
             other = f"; give a NIfTI file, {AAL3} or null" if key == "plot_components.atlas" else ""
+            if other and file.lower() == AAL3:
+                yield f"{key}: {json.dumps(file)} is written {AAL3}"
+                continue
             yield f"{key}: file not found: {file} (relative to {Path.cwd()}){other}"
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
@@ -257,6 +262,13 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             " path of the copy"
         )
     yield from _too_few_images(config)
+    quality = config["stack_images"]["quality"] or {}
+    least, most = quality.get("min_peak"), quality.get("max_peak")
+    if least is not None and most is not None and least > most:
+        yield (
+            f"stack_images.quality.min_peak: {least} is above max_peak, {most}, so all Z and T maps would be rejected;"
+            " lower min_peak or raise max_peak"
+        )
     yield from _impossible_reference(config)
     yield from _nameless_maps(config)
     database, vocabulary = term_database(config), config["build_term_maps"]["vocabulary"]
@@ -312,7 +324,7 @@ def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
             f"plot_components.atlas_names: {json.dumps(section['atlas_names'])} is not valid with atlas {AAL3}, which"
             " has names of its own; expected: null"
         )
-    if len(atlas_files(config)) == 1:
+    if len(atlas_files(config)) == 1 and Path(section["atlas"]).is_file():
         yield (
             f"plot_components.atlas_names: null is not valid, because {section['atlas']} has no file"
             " of names with the same name (.tsv, .txt, .xml) in its folder; expected: the path of a file of names"
@@ -326,13 +338,9 @@ def _impossible_reference(config: Mapping[str, Any]) -> Iterator[str]:
         return
     problem = f"match_networks.reference: {json.dumps(reference)} "
     if reference not in NILEARN_ATLASES:
-        # People leave out the year and the size: yeo is yeo_2011_7.
-        near = [name for name in NILEARN_ATLASES if name.startswith(reference.lower())]
-        near = near or difflib.get_close_matches(reference.lower(), NILEARN_ATLASES, n=1)
-        advice = f"did you mean {near[0]}? " if near else ""
         yield (
             f"{problem}is neither a NIfTI file (.nii, .nii.gz) nor an atlas of networks that nilearn has or can fetch;"
-            f" {advice}known atlases: {', '.join(NILEARN_ATLASES)}"
+            f" {suggest_atlas(reference)}known atlases: {', '.join(NILEARN_ATLASES)}"
         )
     elif NILEARN_ATLASES[reference].is_downloaded and open_archive(archive).forbids_network:
         yield (

@@ -32,6 +32,11 @@ class DatabaseFiles(NamedTuple):
     vocabulary: str  # one term per line
 
 
+# The version in the names of Neurosynth's files.
+PUBLISHED = re.compile(r"data-neurosynth_version-(\d+)_")
+# The version that the workflow downloads.
+DOWNLOADED_VERSION = "7"
+
 # The files that the rule build_demo_archive writes.
 DEMO_FILES = DatabaseFiles(
     "results/build_demo_archive/database/data-demo_version-1_coordinates.tsv.gz",
@@ -46,9 +51,21 @@ def is_downloaded(database: str) -> bool:
     return database == NEUROSYNTH or database.startswith(("http://", "https://"))
 
 
+def neurosynth_version(database: str, vocabulary: str) -> str | None:
+    """Return the version of Neurosynth that a database is, by the names of its files; None for other databases."""
+    if is_downloaded(database):
+        return DOWNLOADED_VERSION
+    try:
+        coordinates = Path(find_database(database, vocabulary).coordinates).name
+    except (ValueError, OSError):
+        return None
+    published = PUBLISHED.match(coordinates)
+    return published[1] if published else None
+
+
 def neurosynth_names(vocabulary: str) -> DatabaseFiles:
     """Return the names of Neurosynth's files for a vocabulary."""
-    start = "data-neurosynth_version-7_"
+    start = f"data-neurosynth_version-{DOWNLOADED_VERSION}_"
     of_vocabulary = f"{start}vocab-{vocabulary}_"
     return DatabaseFiles(
         f"{start}coordinates.tsv.gz",
@@ -71,9 +88,13 @@ def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
         raise ValueError(
             f"there is no folder {folder} (current folder: {Path.cwd()}); correct the path, or choose {NEUROSYNTH}"
         )
-    names = [path.name for path in root.iterdir() if path.is_file() and not path.name.startswith(".")]
+    names = _file_names(root)
+    if not any(TABLE.fullmatch(name) for name in names) and (root / NEUROSYNTH).is_dir():
+        # NiMARE downloads into a folder of this name below the one that it is told.
+        root = root / NEUROSYNTH
+        names = _file_names(root)
     found = {
-        kind: _only(folder, kind, sorted(name for name in names if _kind_of(name, vocabulary) == kind), names)
+        kind: _only(root, kind, sorted(name for name in names if _kind_of(name, vocabulary) == kind), names, vocabulary)
         for kind in DatabaseFiles._fields
     }
     return DatabaseFiles(**{kind: str(root / name) for kind, name in found.items()})
@@ -105,6 +126,10 @@ def explain_problem(database: str, vocabulary: str) -> str | None:
     return None
 
 
+def _file_names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+
+
 def _kind_of(name: str, vocabulary: str) -> str | None:
     if table := TABLE.fullmatch(name):
         return table[1]
@@ -113,7 +138,7 @@ def _kind_of(name: str, vocabulary: str) -> str | None:
     return None
 
 
-def _only(folder: str | Path, kind: str, found: list[str], names: Iterable[str]) -> str:
+def _only(folder: Path, kind: str, found: list[str], names: Iterable[str], vocabulary: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
@@ -129,7 +154,8 @@ def _only(folder: str | Path, kind: str, found: list[str], names: Iterable[str])
     advice = f"its vocabularies are: {', '.join(known)}" if known else "it has no vocabulary at all"
     ending = {"features": "_features.npz", "vocabulary": "_vocabulary.txt"}[kind]
     raise ValueError(
-        f"{folder} has no file of {kind} for build_term_maps.vocabulary, such as data_vocab-terms{ending}; {advice}"
+        f"{folder} has no file of {kind} for the vocabulary {vocabulary} (build_term_maps.vocabulary), such as"
+        f" data_vocab-{vocabulary}{ending}; {advice}"
     )
 
 

@@ -1,5 +1,6 @@
 """Write the selection as tables: collections.tsv and images.tsv of the rule fetch_metadata."""
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from neurovault_ica.types import Record
 
 
 def write_images(path: str, images: list[Record], collections: Mapping[Any, Record], *, batches: int) -> None:
-    """Write the selected images, and assign them to batches in rotation.
+    """Write the selected images, and assign them to batches.
 
     Parameters
     ----------
@@ -30,11 +31,12 @@ def write_images(path: str, images: list[Record], collections: Mapping[Any, Reco
             | {
                 "image_id": image["id"],
                 "collection_id": image["collection_id"],
-                "batch": number % batches,
+                # By its id, so that the image stays in its batch if others are added.
+                "batch": zlib.crc32(str(image["id"]).encode()) % batches,
                 "collection_name": collections[image["collection_id"]].get("name"),
                 "collection_DOI": collections[image["collection_id"]].get("DOI"),
             }
-            for number, image in enumerate(images)
+            for image in images
         ),
     )
 

@@ -88,7 +88,8 @@ def get_database(
     Raises
     ------
     RuntimeError
-        If a file with a wrong checksum comes, which is not kept, or the address has no such file.
+        If a file with a wrong checksum comes, which is not kept, the address has no such file, or the folder cannot be
+        written.
     """
     home = Path(folder)
     sums = _read_sums(home / SUMS)
@@ -101,10 +102,17 @@ def get_database(
             if sha256 is None and offline:
                 reason = "offline"
             elif sha256 is None:
-                sha256, reason = _download(client, home / name, expected)
-                if sha256:
-                    sums[name] = sha256
-                    _write_notes(home, sums)
+                try:
+                    sha256, reason = _download(client, home / name, expected)
+                    if sha256:
+                        sums[name] = sha256
+                        _write_notes(home, sums)
+                except OSError as error:
+                    raise RuntimeError(
+                        f"{name} cannot be written to {home}: {error.strerror or error}; choose another"
+                        " archive.data_dir, put the file there yourself, or set build_term_maps.database to a folder"
+                        " that has the files, or to null"
+                    ) from error
             rows.append(_row(kind, home / name, sha256, reason))
     return rows
 

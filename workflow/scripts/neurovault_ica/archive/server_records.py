@@ -94,7 +94,8 @@ class ServerRecords:
             return record
 
         wanted = sorted(set(ids))
-        return zip(wanted, self._client.map_in_order(get_one, wanted), strict=True)
+        # All may start before their turn, so a slow answer leaves no connection idle.
+        return zip(wanted, self._client.map_in_order(get_one, wanted, ahead=len(wanted) + 1), strict=True)
 
 
 def _name_lost(listing: Listing, level: str, name: str) -> Damage:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.decomposition.consensus import voxel_sample
-from neurovault_ica.images.matrix import whiten
+from neurovault_ica.images.matrix import Rows, whiten
 from neurovault_ica.types import Real
 
 
@@ -16,18 +16,17 @@ class ImagesInAxes(NamedTuple):
 
     P: npt.NDArray[np.float32]  # (n_axes, n_sampled_voxels), uncorrelated maps of mean 0 and variance 1
     B: Real  # (n_images, n_axes)
-    collections: Sequence[str]  # (n_images,)
+    collections: Sequence[str]  # (n_images,), the collection of each row
 
 
 def white_axes(
-    matrix: str, reduced: Mapping[str, Real], voxels: npt.NDArray[np.intp] | slice, *, threads: int = 1
+    X: Rows, reduced: Mapping[str, Real], voxels: npt.NDArray[np.intp] | slice, *, threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Compute the maps of the leading principal axes at some voxels.
 
     Parameters
     ----------
-    matrix : path
-        Images x voxels.
+    X : Rows of shape (n_images, n_voxels)
     reduced : mapping
         The arrays of reduction.npz, written by reduce_images. `U` has one column for each axis that is computed.
     voxels : array of int, or slice
@@ -40,13 +39,12 @@ def white_axes(
     """
     U = reduced["U"]
     K = (U / np.sqrt(reduced["eigenvalues"][: U.shape[1]])).T * np.sqrt(reduced["weights"])
-    return whiten(np.load(matrix, mmap_mode="r"), reduced["mean"], K, voxels, threads=threads)
+    return whiten(X, reduced["mean"], K, voxels, threads=threads)
 
 
 def express_in_axes(
-    matrix: str, reduced: Mapping[str, Real], collections: Sequence[str], *, random_state: int, threads: int = 1
+    X: Rows, reduced: Mapping[str, Real], collections: Sequence[str], *, random_state: int, threads: int = 1
 ) -> ImagesInAxes:
     """Express the images in their leading axes, at a random tenth of the voxels (see `voxel_sample`)."""
-    n_voxels = np.load(matrix, mmap_mode="r").shape[1]
-    P = white_axes(matrix, reduced, voxel_sample(n_voxels, random_state), threads=threads)
+    P = white_axes(X, reduced, voxel_sample(X.shape[1], random_state), threads=threads)
     return ImagesInAxes(P, reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(P)]), collections)

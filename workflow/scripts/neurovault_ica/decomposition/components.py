@@ -11,6 +11,12 @@ from neurovault_ica.decomposition.consensus import Consensus, many_unconverged
 from neurovault_ica.decomposition.stability import Stability
 from neurovault_ica.types import Real
 
+# Below these, components describe a few studies, and no stability analysis can show more. Halves of ten collections
+# have five each, the fewest that are resampled. With fewer than three images each, components are single images.
+MIN_IMAGES = 30
+MIN_EFFECTIVE_COLLECTIONS = 10.0
+MIN_IMAGES_PER_COMPONENT = 3
+
 
 class Decomposition(NamedTuple):
     """Components in their final order and sign."""
@@ -83,6 +89,34 @@ def count_runs(consensus: Consensus, bootstraps: Stability | None, halves: Stabi
     }
 
 
+def explain_smallness(summary: Mapping[str, Any]) -> str | None:
+    """Say in a sentence that a run has too few images or studies for claims, or return None.
+
+    Parameters
+    ----------
+    summary : mapping
+        As in desc-ICA_decomposition.json. The effective number of collections is low if there are few collections, and
+        if one of them dominates.
+    """
+    n_images, n_components, n_effective = (
+        summary[key] for key in ("n_images", "n_components", "n_effective_collections")
+    )
+    found = []
+    if n_images < max(MIN_IMAGES, MIN_IMAGES_PER_COMPONENT * n_components):
+        least = max(MIN_IMAGES, MIN_IMAGES_PER_COMPONENT * n_components)
+        found.append(f"{n_images} images for {n_components} components (expected: at least {least})")
+    if n_effective < MIN_EFFECTIVE_COLLECTIONS:
+        found.append(
+            f"effective number of collections {n_effective:.1f} (expected: at least {MIN_EFFECTIVE_COLLECTIONS:g})"
+        )
+    if not found:
+        return None
+    return (
+        f"This run is too small for claims: {'; '.join(found)}. Its components describe these studies; other studies"
+        " may show others. Add collections, or lower run_ica.n_components."
+    )
+
+
 def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
     """Return warnings about a decomposition from its summary, with advice.
 
@@ -109,9 +143,10 @@ def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
             f"{n_lost} of {n_components} components were not reproduced across studies (flag not_reproduced in"
             " desc-ICA_stability.tsv)"
         )
+    smallness = explain_smallness(summary)
     if found:
         found.append(
             "the images may not support this many components: lower run_ica.n_components, or compare numbers of"
             f" components with `{scan}`"
         )
-    return found
+    return [smallness, *found] if smallness else found

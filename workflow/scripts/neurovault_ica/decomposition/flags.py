@@ -1,4 +1,4 @@
-"""Collect the stability measures of components, and flag components that fail them."""
+"""Collect the measures of components, and flag components that fail them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from neurovault_ica.decomposition.loadings import Shares, effective_number
 from neurovault_ica.decomposition.stability import Stability
+from neurovault_ica.images.tissues import TissueShares
 from neurovault_ica.types import Real
 
-FLAGS = ("start_dependent", "not_reproduced", "one_collection")
+FLAGS = ("start_dependent", "not_reproduced", "one_collection", "not_grey_matter")
 
 
 def collect_measures(
@@ -29,7 +30,10 @@ def collect_measures(
 
 
 def find_flags(
-    measures: Mapping[str, Real | None], largest_share: Real, limits: Mapping[str, float | None]
+    measures: Mapping[str, Real | None],
+    largest_share: Real,
+    limits: Mapping[str, float | None],
+    tissues: TissueShares | None = None,
 ) -> list[list[str]]:
     """List the flags of each component.
 
@@ -40,13 +44,17 @@ def find_flags(
     largest_share : array of shape (n_components,)
         Largest share of a single collection in the squared loadings.
     limits : mapping
-        Section ``run_ica.flags``. None switches a criterion off.
+        Section ``run_ica.flags``, the limits of tissue shares adapted to the mask. None switches a criterion off.
+    tissues : TissueShares, optional
+        Of the component maps.
 
     Returns
     -------
     list of list of str
         ``start_dependent``: the restarts disagree. ``not_reproduced``: correlations with the components of
         resampled collections are low or not above chance. ``one_collection``: one collection has too large a share.
+        ``not_grey_matter``: too little of the squared map is in grey matter, or too much outside grey and white matter
+        or at the rim of the brain.
     """
 
     def below(name: str) -> npt.NDArray[np.bool_]:
@@ -55,11 +63,19 @@ def find_flags(
             return np.zeros(len(largest_share), dtype=bool)
         return values < (limit if chance is None else np.maximum(limit, chance))
 
-    max_share = limits["max_collection_share"]
+    def above(values: Real, name: str) -> npt.NDArray[np.bool_]:
+        limit = limits[f"max_{name}"]
+        return values > (np.inf if limit is None else limit)
+
+    not_grey = np.zeros(len(largest_share), dtype=bool)
+    if tissues is not None:
+        not_grey = tissues.grey_matter < (limits["min_grey_matter_share"] or 0)
+        not_grey |= above(tissues.outside_tissue, "outside_tissue_share") | above(tissues.rim, "rim_share")
     raised = (
         below("iq_restarts") | below("r_restarts"),
         below("r_bootstraps") | below("r_split_half"),
-        largest_share > (np.inf if max_share is None else max_share),
+        above(largest_share, "collection_share"),
+        not_grey,
     )
     return [[flag for flag, bad in zip(FLAGS, raised, strict=True) if bad[k]] for k in range(len(largest_share))]
 
@@ -69,9 +85,10 @@ def stability_rows(
     explained: Real,
     measures: Mapping[str, Real | None],
     shares: Shares,
+    tissues: TissueShares,
     raised: Sequence[Sequence[str]],
 ) -> Iterator[dict[str, Any]]:
-    """Tabulate explained variance, stability, contributing collections and flags of each component."""
+    """Tabulate explained variance, stability, contributing collections, tissues and flags of each component."""
     n_effective, largest = effective_number(shares.share), shares.share.argmax(axis=0)
     for number, label in enumerate(labels):
         yield (
@@ -81,6 +98,7 @@ def stability_rows(
                 "effective_collections": n_effective[number],
                 "largest_collection_id": shares.collections[largest[number]],
                 "largest_collection_share": shares.share[largest[number], number],
+                **{f"{name}_share": values[number] for name, values in tissues._asdict().items()},
                 "flags": ",".join(raised[number]),
             }
         )

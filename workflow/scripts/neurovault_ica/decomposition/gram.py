@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurovault_ica.images.matrix import Block, voxel_blocks
+from neurovault_ica.images.matrix import Block, Rows, voxel_blocks
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.threads import in_order
 
@@ -20,9 +20,7 @@ AXES_PER_COMPONENT = 10
 MAX_SHIFTED = 4
 
 
-def gram_matrix(
-    X: npt.NDArray[np.float32], threads: int = 1
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Compute the means of images and their covariance over voxels, ``(X - mean) @ (X - mean).T / n_voxels``.
 
     Products are in single precision, like the images, which takes half the time. Sums over blocks of voxels are in
@@ -33,8 +31,7 @@ def gram_matrix(
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
-        May be a memory map.
+    X : Rows of shape (n_images, n_voxels)
     threads : int
         Number of threads that share the voxels. The result does not depend on it.
 
@@ -52,7 +49,7 @@ def gram_matrix(
 
 
 def _mean_and_covariance(
-    X: npt.NDArray[np.float32], shift: npt.NDArray[np.float64], threads: int
+    X: Rows, shift: npt.NDArray[np.float64], threads: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Compute means and covariance in one pass over the images, shifted towards zero for precision."""
     single_shift = shift.astype(np.float32)
@@ -158,7 +155,7 @@ def leading(
     rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
-            f"the {n_images} images have {rank} independent directions and run_ica.n_components is {n_components};"
+            f"the images have {rank} independent directions and run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
     U = eigenvectors[:, : min(rank, n_axes_kept(n_components))]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.decomposition.gram import leading, n_axes_kept
-from neurovault_ica.images.matrix import Block, image_blocks
+from neurovault_ica.images.matrix import Block, Rows, image_blocks
 from neurovault_ica.runtime.threads import in_order
 
 # Extra vectors in each block, beyond the number of components. They make the iteration converge in fewer passes.
@@ -18,7 +18,7 @@ MAX_CHANGE = 1e-6
 
 
 def leading_axes(
-    X: npt.NDArray[np.float32],
+    X: Rows,
     mean: npt.NDArray[np.float64],
     roots: npt.NDArray[np.float64],
     n_components: int,
@@ -81,7 +81,7 @@ def leading_axes(
 
 
 def _multiply(
-    X: npt.NDArray[np.float32],
+    X: Rows,
     mean: npt.NDArray[np.float64],
     roots: npt.NDArray[np.float64],
     maps: npt.NDArray[np.float64],

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from neurovault_ica.images.signs import SIGNS
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array, Real, Row
@@ -64,6 +65,9 @@ def effective_number(share: Real) -> Real:
 def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Row]) -> Iterator[Row]:
     """List the images with the largest positive and negative loadings of each component, strongest first.
 
+    With split signs, these are the images with the largest positive loadings of their activation, and of their
+    deactivation.
+
     Parameters
     ----------
     labels : sequence of str
@@ -73,13 +77,17 @@ def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Ro
     share : array of shape (n_images, n_components)
         From `share_of_images`.
     images : sequence of mappings
-        Rows of images.tsv.
+        From `signs.rows_of`.
     """
+    if "sign" in images[0]:
+        sides = [(name, np.array([image["sign"] == name for image in images], dtype=float)) for name in SIGNS]
+    else:
+        sides = [("positive", np.ones(len(images))), ("negative", -np.ones(len(images)))]
     for number, label in enumerate(labels):
         loadings = A[:, number]
-        for sign, name in ((1, "positive"), (-1, "negative")):
-            strongest = np.argsort(-sign * loadings, kind="stable")[:LISTED]
-            for rank, row in enumerate(strongest[sign * loadings[strongest] > 0], 1):
+        for name, factors in sides:
+            strongest = np.argsort(-factors * loadings, kind="stable")[:LISTED]
+            for rank, row in enumerate(strongest[(factors * loadings)[strongest] > 0], 1):
                 yield {
                     "component": label,
                     "sign": name,
@@ -103,18 +111,24 @@ def rank_collections(
         Rows of collections.tsv by collection id.
     """
     member = np.array([image["collection_id"] for image in images])
+    n_sides = 2 if "sign" in images[0] else 1
     for number, label in enumerate(labels):
         for rank, place in enumerate(np.argsort(-shares.share[:, number], kind="stable")[:LISTED], 1):
             collection_id = shares.collections[place]
-            loadings = A[member == collection_id, number]
-            yield {
-                "component": label,
-                "rank": rank,
-                "collection_id": collection_id,
-                "share": shares.share[place, number],
-                "images": len(loadings),
-                "mean_loading": loadings.mean(),
-            } | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
+            loadings = A[member == collection_id, number].reshape(-1, n_sides)
+            means = loadings.mean(axis=0)
+            yield (
+                {
+                    "component": label,
+                    "rank": rank,
+                    "collection_id": collection_id,
+                    "share": shares.share[place, number],
+                    "images": len(loadings),
+                    "mean_loading": means[0],
+                }
+                | ({"mean_deactivation_loading": means[1]} if n_sides == 2 else {})
+                | {key: studies.get(collection_id, {}).get(key) for key in ("name", "url")}
+            )
 
 
 def image_covariances(loadings: Real, S: Real) -> Real:
@@ -157,23 +171,43 @@ def mean_correlations(covariances: Real, sd: Real, collections: Sequence[str]) -
     return ids, member @ (covariances / sd[:, None]) / member.sum(axis=1)[:, None]
 
 
-def read_loadings(path: str) -> tuple[list[str], list[str], Array]:
-    """Read a mixing or unmixing table.
+class Loadings(NamedTuple):
+    """A mixing or unmixing table."""
+
+    image_ids: list[str]  # (n_images,)
+    labels: list[str]  # (n_components,), names of the components
+    values: Array  # (n_images, n_components), or with split signs (2 * n_images, n_components)
+    is_split: bool  # whether activation and deactivation of each image are two rows, one after the other
+
+
+def read_loadings(path: str) -> Loadings:
+    """Read a mixing or unmixing table."""
+    rows = read_table(path)
+    labels = [column for column in rows[0] if column not in ("image_id", "sign")]
+    values = np.array([[row[label] for label in labels] for row in rows])
+    return Loadings(list(dict.fromkeys(row["image_id"] for row in rows)), labels, values, "sign" in rows[0])
+
+
+def join_signs(values: Real, scales: Real) -> Real:
+    """Combine covariances of activation and deactivation with components into those of the images.
+
+    Parameters
+    ----------
+    values : array of shape (2 * n_images, n_components)
+    scales : array of shape (n_images, 2)
+        From `signs.scales_of`. Empty halves add nothing.
 
     Returns
     -------
-    image_ids : list of str
-    labels : list of str
-        Component names.
-    loadings : array of shape (n_images, n_components)
+    array of shape (n_images, n_components)
     """
-    rows = read_table(path)
-    labels = [column for column in rows[0] if column != "image_id"]
-    loadings = np.array([[row[label] for label in labels] for row in rows])
-    return [row["image_id"] for row in rows], labels, loadings
+    unscaled = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
+    return unscaled[:, :1] * values[0::2] - unscaled[:, 1:] * values[1::2]
 
 
-def rows_by_image(labels: Sequence[str], values: Real, images: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Turn `values` (n_images, n_components) into rows of a table, with image ids and component labels."""
+def rows_by_image(
+    labels: Sequence[str], values: Real, images: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("image_id",)
+) -> Iterator[dict[str, Any]]:
+    """Turn `values` (n_rows, n_components) into rows of a table, with keys of the images and component labels."""
     for image, row in zip(images, values, strict=True):
-        yield {"image_id": image["image_id"]} | dict(zip(labels, row, strict=True))
+        yield {key: image[key] for key in keys} | dict(zip(labels, row, strict=True))

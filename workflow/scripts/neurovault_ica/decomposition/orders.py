@@ -7,6 +7,7 @@ import numpy as np
 
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import ImagesInAxes
+from neurovault_ica.decomposition.components import MIN_IMAGES_PER_COMPONENT
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts, many_unconverged
 from neurovault_ica.decomposition.flags import collect_measures, find_flags
 from neurovault_ica.decomposition.gram import AXES_PER_COMPONENT, MIN_AXES
@@ -15,6 +16,15 @@ from neurovault_ica.types import Real, Row
 
 # Recommend the smallest order that reproduces at least this share of the largest number of reproduced components.
 NEARLY_ALL = 0.9
+
+
+# Orders to try if the configuration names none, up to a third of the number of images (see MIN_IMAGES_PER_COMPONENT).
+USUAL_ORDERS = (4, 8, 12, 16, 20, 30, 40, 50, 70, 100)
+
+
+def derive_orders(n_images: int) -> list[int]:
+    """Return the orders to try for this number of images: those with at least three images for each component."""
+    return [order for order in USUAL_ORDERS if order * MIN_IMAGES_PER_COMPONENT <= n_images] or [2]
 
 
 def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:

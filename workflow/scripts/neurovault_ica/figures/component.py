@@ -166,12 +166,13 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
 
 
 def facts_of(stability: Mapping[str, Any], limits: Thresholds, threshold: Mapping[str, float]) -> str:
-    """Write the line below the title: variance, threshold and, if measured, stability."""
+    """Write the line below the title: variance, grey matter, threshold and, if measured, stability."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
     if stability["r_bootstraps"] is not None:
         facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
+    facts.append(f"in grey matter {100 * stability['grey_matter_share']:.0f} %")
     facts.append(f"shown: {shown_values(limits, threshold)}")
     return "   ·   ".join(facts)
 

@@ -26,7 +26,9 @@ LONGEST_TITLE, LONGEST_NAME = 40, 30
 
 
 def evidence_of(row: Row, kind: str) -> str:
-    """Write the correlation of a component with its best or matched network: ``r = 0.62   p = 0.001   q = 0.004``.
+    """Write the correlation of a component with its best or matched network.
+
+    An example: ``r = 0.62   positive side 0.66   p = 0.001   q = 0.004``.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ def evidence_of(row: Row, kind: str) -> str:
         Row of desc-ICA_networks.tsv.
     kind : {"best", "matched"}
     """
-    facts = [f"r = {with_minus(format(row[f'{kind}_r'], '.2f'))}"]
+    r, positive_r = (with_minus(format(row[f"{kind}_{name}"], ".2f")) for name in ("r", "positive_r"))
+    facts = [f"r = {r}   positive side {positive_r}"]
     if row[f"{kind}_p"] is None:
         return f"{facts[0]}   not tested"
     facts += [f"{letter} = {row[f'{kind}_{letter}']:.2g}" for letter in "pq"]

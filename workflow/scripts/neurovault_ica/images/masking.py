@@ -92,7 +92,7 @@ def mask_image(
         raise _nothing_in_mask(data)
     if extrapolate_background:
         data = extrapolate(data, data != 0)
-    values = resample(data, plans.analysis, target, round_to_integers=image.is_unsigned)
+    values = resample(data, plans.analysis, target)
     if not values.any():
         raise _nothing_in_mask(data)
     if values.min() == values.max():

@@ -12,11 +12,13 @@ from scipy import ndimage
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.resampling import Target, plan_resampling, resample
 
-# The 1 mm templates in nilearn's package.
-TEMPLATES = {
-    source: Path(nilearn.__file__).parent / f"datasets/data/mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
-    for source, tissue in (("brain", "t1"), ("gray_matter", "gm"))
-}
+
+def template_file(tissue: str) -> Path:
+    """Return the path of a 1 mm template in nilearn's package: t1, gm or wm."""
+    return Path(nilearn.__file__).parent / f"datasets/data/mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
+
+
+TEMPLATES = {"brain": template_file("t1"), "gray_matter": template_file("gm")}
 # As in nilearn: the mask is where the template is brighter than this share of its maximum, and the grey matter is
 # closed twice.
 MIN_INTENSITY = 0.2

@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.images.signs import Halves, is_split, scales_of
 from neurovault_ica.runtime.threads import in_order
-from neurovault_ica.types import Real
+from neurovault_ica.types import Real, Row
 
 # Block sizes limit the memory: 64 images of 230,000 voxels are 59 MB, and 8192 voxels of 10,000 images are 330 MB. They
 # are the same on every machine, because rounding depends on the order of sums.
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
 Matrix = npt.NDArray[np.float32]
+# Images x voxels: an array, a whole memory map, or both halves of the images.
+Rows = Matrix | Halves
 
 
 class Block(NamedTuple):
@@ -29,22 +32,44 @@ class Block(NamedTuple):
     read: Callable[[], Matrix]  # returns a copy
 
 
-def image_blocks(X: Matrix) -> Iterator[Block]:
-    """Yield the rows of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
+def open_matrix(path: str, images: Sequence[Row]) -> Rows:
+    """Open matrix.npy as the decomposition sees it.
+
+    Parameters
+    ----------
+    path : path
+        Images x voxels.
+    images : sequence of mappings
+        Rows of stack_images/images.tsv. They tell whether signs are split.
+
+    Returns
+    -------
+    memory map (n_images, n_voxels), or Halves (2 * n_images, n_voxels)
+    """
+    X = np.load(path, mmap_mode="r")
+    return Halves(X, scales_of(images)) if is_split(images) else X
+
+
+def image_blocks(X: Rows) -> Iterator[Block]:
+    """Yield the rows of `X` (n_images, n_voxels) in blocks."""
     for start in range(0, len(X), BLOCK_IMAGES):
         images = slice(start, min(start + BLOCK_IMAGES, len(X)))
         yield Block(images, partial(read_rows, X, images))
 
 
-def voxel_blocks(X: Matrix) -> Iterator[Block]:
-    """Yield the columns of `X` (n_images, n_voxels; an array or a whole memory map) in blocks."""
+def voxel_blocks(X: Rows) -> Iterator[Block]:
+    """Yield the columns of `X` (n_images, n_voxels) in blocks."""
     for start in range(0, X.shape[1], BLOCK_VOXELS):
         voxels = slice(start, min(start + BLOCK_VOXELS, X.shape[1]))
         yield Block(voxels, partial(_read_voxels, X, voxels))
 
 
-def read_rows(X: Matrix, images: slice) -> Matrix:
-    """Read some rows of `X` (n_images, n_voxels; an array or a whole memory map) into a new array."""
+def read_rows(X: Rows, images: slice) -> Matrix:
+    """Read some rows of `X` (n_images, n_voxels) into a new array."""
+    if isinstance(X, Halves):
+        whole = slice(images.start // 2, -(-images.stop // 2))
+        rows = X.split(read_rows(X.images, whole), whole)
+        return rows[images.start - 2 * whole.start :][: images.stop - images.start]
     if not isinstance(X, np.memmap):
         return X[images].copy()
     n_images, n_voxels = images.stop - images.start, X.shape[1]
@@ -52,7 +77,9 @@ def read_rows(X: Matrix, images: slice) -> Matrix:
     return np.fromfile(str(X.filename), np.float32, n_images * n_voxels, offset=offset).reshape(n_images, n_voxels)
 
 
-def _read_voxels(X: Matrix, voxels: slice) -> Matrix:
+def _read_voxels(X: Rows, voxels: slice) -> Matrix:
+    if isinstance(X, Halves):
+        return X.split(_read_voxels(X.images, voxels), slice(None))
     if not isinstance(X, np.memmap):
         return X[:, voxels].copy()
     values = np.empty((len(X), voxels.stop - voxels.start), np.float32)
@@ -65,13 +92,12 @@ def _read_voxels(X: Matrix, voxels: slice) -> Matrix:
     return values
 
 
-def image_moments(X: Matrix, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def image_moments(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Compute the mean and variance of each image over the voxels.
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
-        An array or a whole memory map.
+    X : Rows of shape (n_images, n_voxels)
     threads : int
         The result does not depend on their number.
 
@@ -91,7 +117,7 @@ def image_moments(X: Matrix, threads: int = 1) -> tuple[npt.NDArray[np.float64],
 
 
 def whiten(
-    X: Matrix,
+    X: Rows,
     mean: npt.NDArray[np.floating[Any]],
     K: npt.NDArray[np.floating[Any]],
     voxels: npt.NDArray[np.intp] | slice = slice(None),
@@ -102,8 +128,7 @@ def whiten(
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
-        An array or a whole memory map.
+    X : Rows of shape (n_images, n_voxels)
     mean : array of shape (n_images,)
         Each image's mean over all voxels.
     K : array of shape (n_axes, n_images)

@@ -1,6 +1,5 @@
 """Read NIfTI files of one volume."""
 
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,6 @@ import numpy as np
 from isal import isal_zlib
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from neurovault_ica.images.nifti_header import HEADER_BYTES, UnusableError, format_of, read_header
 from neurovault_ica.images.other_formats import GZIP_MAGIC, describe_format
@@ -26,7 +24,6 @@ class Image(NamedTuple):
     data: NDArray[np.float32]  # (nx, ny, nz), Fortran order
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
     dtype: str  # of the file
-    is_unsigned: bool  # unsigned integers without a scale factor; nilearn's resampling keeps them integers
     step: float = 0.0  # difference of neighbouring values that the file can store; 0 for floating point numbers
     notes: tuple[str, ...] = ()  # what is unusual about the file, and how it was read
 
@@ -51,14 +48,14 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
 
 def _fault_in_gzip(path: Path) -> str | None:
     """Decompress a file in pieces to check that it is complete."""
-    unpacking, size = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0
+    unpacking, size = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16), 0
     with path.open("rb") as stream:
         chunk = stream.read(CHUNK_BYTES)
         try:
             while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
                 size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
                 chunk = unpacking.unconsumed_tail or stream.read(CHUNK_BYTES)
-        except zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
             return f"gzip: {error}"
     return None if unpacking.eof or size >= MAX_UNPACKED_BYTES else "gzip: the file ends too early"
 
@@ -107,7 +104,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
         data, found = _clip(data)
         notes += found
     step = 0.0 if header.dtype.kind == "f" else abs(1.0 if header.slope is None else header.slope)
-    return Image(data, header.affine, header.dtype.name, scaled.dtype.kind == "u", step, notes)
+    return Image(data, header.affine, header.dtype.name, step, notes)
 
 
 def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -143,6 +140,9 @@ def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ..
 
 def _in_background(data: NDArray[np.float32], infinite: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which infinite voxels are in clusters that contain a corner of the volume or touch no data."""
+    # Importing this takes as long as checking fifty files, and few images need it.
+    from scipy import ndimage
+
     labels, n_clusters = ndimage.label(infinite)
     in_background = np.ones(n_clusters + 1, dtype=bool)
     beside_data = ndimage.binary_dilation(np.isfinite(data) & (data != 0)) & infinite
@@ -163,7 +163,7 @@ def _content(path: Path) -> bytes:
 def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
     """Decompress up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
 
-    Intel's library takes half the time of zlib, and decompression takes most of the time of mask_images.
+    Intel's library takes half the time of zlib.
     """
     if not content.startswith(GZIP_MAGIC):
         return content[:size]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
+from scipy import fft
 
 from neurovault_ica.images.resampling import Plan, Target, plan_resampling, read_voxels, target_of
 
@@ -19,7 +20,7 @@ class Brain(NamedTuple):
 
     target: Target  # its voxels
     surroundings: Target  # all voxels of a coarse grid around it
-    spectrum: NDArray[np.complex128]  # conjugate Fourier transform of the brain on the coarse grid
+    spectrum: NDArray[np.complex64]  # conjugate Fourier transform of the brain on the coarse grid
 
 
 def brain_of(mask_img: SpatialImage) -> Brain:
@@ -36,7 +37,7 @@ def brain_of(mask_img: SpatialImage) -> Brain:
     plan = plan_resampling(target.shape, target.affine, surroundings, "nearest")
     mask = np.asfortranarray(np.asarray(mask_img.dataobj) != 0)
     inside = read_voxels(mask, plan, surroundings).reshape(shape)
-    return Brain(target, surroundings, np.conj(np.fft.rfftn(inside)))
+    return Brain(target, surroundings, np.conj(fft.rfftn(inside.astype(np.float32))))
 
 
 def displaced_share(has_data: NDArray[np.bool_], plan: Plan, brain: Brain) -> float:
@@ -60,7 +61,8 @@ def displaced_share(has_data: NDArray[np.bool_], plan: Plan, brain: Brain) -> fl
     """
     shape = brain.surroundings.shape
     data = read_voxels(has_data, plan, brain.surroundings).reshape(shape)
-    overlaps = np.rint(np.fft.irfftn(np.fft.rfftn(data) * brain.spectrum, s=shape, axes=(0, 1, 2)))
+    # Overlaps are numbers of voxels, so single precision is enough before they are rounded.
+    overlaps = np.rint(fft.irfftn(fft.rfftn(data.astype(np.float32)) * brain.spectrum, s=shape)).astype(int)
     n_steps = LARGEST_SHIFT_MM // GRID_MM
     shifts = np.arange(-n_steps, n_steps + 1)
     largest = overlaps[np.ix_(shifts, shifts, shifts)].max()

@@ -97,16 +97,23 @@ def measure(
     # In float32, the squares of values above 1e19 would be infinite and those of values below 1e-23 would be zero.
     values = read_voxels(data, nearest, brain.target).astype(np.float64)
     n_distinct = count_distinct(values)
-    tolerance = max(HALF_STEP * step, ZERO_BACKGROUND_SD * float(values.std()))
+    sd = values.std()
+    tolerance = max(HALF_STEP * step, ZERO_BACKGROUND_SD * float(sd))
     background = constant_background(data, tolerance)
-    is_background = np.abs(values - background) <= tolerance if background else np.zeros(values.shape, dtype=bool)
-    values[is_background] = 0
-    scale = float(np.percentile(np.abs(values), SCALE_PERCENTILE))
+    n_background = 0
+    if background:
+        is_background = np.abs(values - background) <= tolerance
+        n_background = int(np.count_nonzero(is_background))
+        values[is_background] = 0
+        sd = values.std()
+    magnitudes = np.abs(values)
+    scale = percentile(magnitudes, SCALE_PERCENTILE)
     zero = max(HALF_STEP * step, ZERO * scale)
     ringing = max(zero, RINGING * scale)
-    is_zero = _share_of_zeros(values, zero, ringing)
-    mean, sd = values.mean(), values.std()
-    values[np.abs(values) <= zero] = 0
+    is_zero = _share_of_zeros(values, magnitudes, zero, ringing)
+    mean = values.mean()
+    small = magnitudes <= zero
+    values[small] = magnitudes[small] = 0
 
     magnitude = np.abs(data)
     if background:
@@ -115,14 +122,13 @@ def measure(
     has_data = magnitude > max(zero, DATA * scale)
     covered = count_within(bounding_box(has_data), data.shape, nearest, brain.target) / values.size
     holes = 1 - (1 - is_zero) / covered if covered else 1.0
-    magnitudes = np.abs(values)
     total = magnitudes.sum()
     outside = max(0.0, 1 - total * brain.target.voxel_mm3 / everywhere) if everywhere else 0.0
     n_negative, n_positive = np.count_nonzero(values < 0), np.count_nonzero(values > 0)
     measured = {
         "coverage": covered,
         "zero_fraction": is_zero,
-        "background_fraction": np.count_nonzero(is_background) / values.size,
+        "background_fraction": n_background / values.size,
         "nonfinite_fraction": 0.0
         if finite is None
         else np.count_nonzero(read_voxels(~finite, nearest, brain.target)) / values.size,
@@ -144,18 +150,34 @@ def measure(
     } | {name: _rounded(value) for name, value in measured.items()}
 
 
-def _share_of_zeros(values: NDArray[np.float64], zero: float, ringing: float) -> float:
+def percentile(values: NDArray[np.float64], percent: float) -> float:
+    """Return ``np.percentile(values, percent)`` in an eighth of the time, which is a quarter of the time of masking.
+
+    numpy selects three elements at once, and that is much slower than selecting one.
+    """
+    place = (values.size - 1) * (percent / 100)
+    below = int(place)
+    above = np.partition(values, below)[below:]
+    lower = float(above[0])
+    upper = float(above[1:].min()) if above.size > 1 else lower
+    share = place - below
+    # As in numpy, interpolate from the nearer end.
+    return lower + (upper - lower) * share if share < 0.5 else upper - (upper - lower) * (1 - share)
+
+
+def _share_of_zeros(values: NDArray[np.float64], magnitudes: NDArray[np.float64], zero: float, ringing: float) -> float:
     """Return the share of values that are zero, or were zero before splines resampled the image.
 
     In a sound map, values just above zero are about as frequent as values twice as large. Ringing around zeros adds
     values just above zero and just below it. So the excess of the rarer sign, twice, estimates the number of zeros.
     Plateaus of small values have one sign only, and do not count.
     """
-    n_zeros = np.count_nonzero(np.abs(values) <= zero)
+    small = values[magnitudes <= 2 * ringing - zero]
+    n_zeros = np.count_nonzero(np.abs(small) <= zero)
     excess: list[int] = []
-    for signed in (values, -values):
-        n_near = int(np.count_nonzero((signed > zero) & (signed <= ringing)))
-        excess.append(n_near - int(np.count_nonzero((signed > ringing) & (signed <= 2 * ringing - zero))))
+    for signed in (small[small > zero], -small[small < -zero]):
+        n_near = int(np.count_nonzero(signed <= ringing))
+        excess.append(n_near - (signed.size - n_near))
     return (n_zeros + 2 * max(min(excess), 0)) / values.size
 
 

@@ -106,7 +106,7 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
     return _plan_products(transform, order, axes, along_target, target)
 
 
-def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bool = False) -> NDArray[np.float32]:
+def resample(data: NDArray, plan: Plan, target: Target) -> NDArray[np.float32]:
     """Resample one image to the voxels of the target.
 
     The result is clipped to the range of the image and zero.
@@ -118,8 +118,6 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
     plan : Plan
         For the grid of the image.
     target : Target
-    round_to_integers : bool
-        Whether to round, halves up, as nilearn and scipy do for unsigned integer files.
 
     Returns
     -------
@@ -128,19 +126,18 @@ def resample(data: NDArray, plan: Plan, target: Target, *, round_to_integers: bo
     Notes
     -----
     For continuous interpolation, the result equals ``NiftiMasker(mask_img).transform(smooth_img(img, None))``, for the
-    others ``resample_img`` within the mask. Limit BLAS to one thread to get the same bits with any number of cores.
+    others ``resample_img`` of the data as floating point numbers, within the mask. Limit BLAS to one thread to get the
+    same bits with any number of cores.
     """
     if plan.weights is None and plan.positions is not None:
         return read_voxels(data, plan)
     # Splines spread the rounding error of the largest values over the image, so they need double precision.
-    dtype = np.float64 if plan.order == 3 or round_to_integers else np.float32
+    dtype = np.float64 if plan.order == 3 else np.float32
     if plan.positions is None or plan.weights is None:
         voxels = _resample_oblique(data.astype(dtype, copy=False), plan, target)
     else:
         product = _multiply(data[plan.used].astype(dtype, copy=False), plan.weights)
         voxels = product.ravel().take(plan.positions, mode="clip")
-    if round_to_integers:
-        voxels = np.floor(voxels + 0.5)
     return voxels.clip(min(data.min(), 0), max(data.max(), 0)).astype(np.float32, copy=False)
 
 
@@ -266,6 +263,10 @@ def _axis_weights(
     interpolate = functools.partial(
         ndimage.affine_transform, matrix=step, offset=offset, output_shape=(n_target,), order=order
     )
+    if order == 0:
+        # One call gives the number of the nearest plane, counted from 1, and 0 outside.
+        nearest = interpolate(np.arange(1.0, n_source + 1))
+        return (nearest[:, np.newaxis] == np.arange(1, n_source + 1)).astype(np.float64)
     weights = np.stack([interpolate(unit) for unit in np.eye(n_source)], axis=1)
     weights[np.abs(weights) < NEGLIGIBLE_WEIGHT] = 0
     return weights

@@ -1,13 +1,17 @@
 """Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.matrix import read_rows
+from neurovault_ica.images.signs import find_scales
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.threads import in_order
+
+Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
@@ -42,8 +46,17 @@ class StackedVoxels:
         return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
 
 
-def write_matrix(path: str, stack: StackedVoxels, rows: Sequence[int], *, scale: str) -> list[float]:
-    """Write rows of a stack to a .npy file, one at a time, and scale them.
+def write_matrix(
+    path: str,
+    stack: StackedVoxels,
+    rows: Sequence[int],
+    *,
+    scale: str,
+    signs: str = "together",
+    smooth: Smooth | None = None,
+    threads: int = 1,
+) -> list[dict[str, float]]:
+    """Write rows of a stack to a .npy file, one at a time, smoothed and scaled.
 
     Parameters
     ----------
@@ -55,19 +68,31 @@ def write_matrix(path: str, stack: StackedVoxels, rows: Sequence[int], *, scale:
     scale : {"unit_variance", "none"}
         Whether each image is divided by its standard deviation. Images come in different units (z of 5, betas of 1000),
         and without scaling the images with large numbers dominate the decomposition.
+    signs : {"together", "split"}
+        Whether to compute the scales of both halves of each image; see `signs.Halves`.
+    smooth : callable, optional
+        Smooths an image (n_voxels,), before it is scaled.
+    threads : int
+        The result does not depend on their number.
 
     Returns
     -------
-    list of float
-        The standard deviation of each row before scaling.
+    list of dict
+        For each row, columns of images.tsv: ``sd``, the standard deviation, smoothed if requested, before scaling; and
+        with split signs those of `signs.find_scales`.
     """
-    sds = []
+
+    def prepare(row: int) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        voxels = stack[row] if smooth is None else smooth(stack[row])
+        sd = float(voxels.std(dtype=np.float64))
+        if scale == "unit_variance":
+            voxels /= np.float32(sd)
+        return voxels, {"sd": sd} | (find_scales(voxels, scale=scale) if signs == "split" else {})
+
+    columns = []
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))
-        for row in rows:
-            voxels = stack[row]
-            sds.append(float(voxels.std(dtype=np.float64)))
-            if scale == "unit_variance":
-                voxels /= np.float32(sds[-1])
+        for voxels, of_row in in_order(prepare, rows, threads):
+            columns.append(of_row)
             stream.write(voxels.data)
-    return sds
+    return columns

@@ -11,17 +11,12 @@ from neurovault_ica.types import Row
 
 # A term map agrees with a component if its p is at most this, uncorrected.
 AGREEING_P = 0.05
-# Labels of noise are significant more often than the test promises, and in a run with maps, a label without one is at
-# odds with the maps more often than not. So labels name a component only if a map of their word agrees.
-NEED_AGREEMENT = {"metadata"}
 
 
 def refuse_contradicted(
     candidates: Mapping[str, Sequence[Candidate]], map_rows: Sequence[Row]
 ) -> dict[str, list[Candidate]]:
     """Let candidates give no name if term maps have their words, and none of these maps agrees with the component.
-
-    Metadata labels whose words no map has give no name either, if there are maps.
 
     Parameters
     ----------
@@ -43,21 +38,15 @@ def refuse_contradicted(
             key = row["component"], word
             agrees[key] = agrees.get(key, False) or does
 
-    with_maps = {row["component"] for row in map_rows}
-
-    def is_contradicted(candidate: Candidate, source: str) -> bool:
+    def is_contradicted(candidate: Candidate) -> bool:
         name = (candidate.name or "").casefold()
         whole = agrees.get((candidate.component, name))
         if whole is not None:
             return not whole
         found = [agrees[key] for word in name.split() if (key := (candidate.component, word)) in agrees]
-        if not found:
-            return source in NEED_AGREEMENT and candidate.component in with_maps
-        return not any(found)
+        return bool(found) and not any(found)
 
     return {
-        source: [
-            one._replace(may_name=False) if one.may_name and is_contradicted(one, source) else one for one in of_source
-        ]
+        source: [one._replace(may_name=False) if one.may_name and is_contradicted(one) else one for one in of_source]
         for source, of_source in candidates.items()
     }

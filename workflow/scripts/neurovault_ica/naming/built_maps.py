@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import SpatialImage
 
-from neurovault_ica.archive.database_files import DEMO, is_downloaded
+from neurovault_ica.archive.database_files import DEMO
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array
@@ -82,24 +82,26 @@ def write_array(path: str, maps: Sequence[npt.NDArray[np.float32]] | npt.NDArray
         np.save(temporary, np.asarray(maps, dtype=np.float32))
 
 
-def describe_maps(database: str, *, n_studies: int, n_terms: int) -> str:
-    """Write the note that accompanies the maps: what they are, where they come from, and under which licence."""
+def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms: int) -> str:
+    """Write the note that accompanies the maps: what they are, where they come from, and under which licence.
+
+    `version` is that of Neurosynth, or None for another database.
+    """
     if database == DEMO:
         origin = (
             "The studies are simulated by the workflow, as are the demo's images. The maps say nothing about brains."
         )
-    elif is_downloaded(database):
+    elif version is not None:
         origin = (
-            "They are derived from Neurosynth's database, version 7 (github.com/neurosynth/neurosynth-data), which is"
-            " made\navailable under the Open Database License (ODbL) 1.0:"
+            f"They are derived from Neurosynth's database, version {version} (github.com/neurosynth/neurosynth-data),"
+            " which is made\navailable under the Open Database License (ODbL) 1.0:"
             " https://opendatacommons.org/licenses/odbl/1-0/. Whoever\npublishes the maps must name the database and"
             " its licence. Cite Yarkoni et al. 2011, doi:10.1038/nmeth.1635."
         )
     else:
         origin = (
-            f"They are derived from the database in {database}. Its licence applies. Neurosynth's database is made"
-            " available\nunder the Open Database License (ODbL) 1.0:"
-            " https://opendatacommons.org/licenses/odbl/1-0/."
+            f"They are derived from the database in {database}. Its licence applies. If it contains Neurosynth's, that"
+            " is the\nOpen Database License (ODbL) 1.0: https://opendatacommons.org/licenses/odbl/1-0/."
         )
     return (
         f"Meta-analytic maps of {n_terms} terms, computed from the coordinates of {n_studies} studies.\n\n"

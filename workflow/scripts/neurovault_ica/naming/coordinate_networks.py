@@ -5,7 +5,6 @@ import re
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
-from scipy.spatial import KDTree
 
 from neurovault_ica.images.resampling import Target
 
@@ -57,6 +56,9 @@ def spelled_out(name: str) -> str:
 
 def _blobs(centres: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Evaluate a Gaussian of the distance in mm from each place to the nearest centre."""
+    # project_terms and plot_components import this module, too, and never call this function.
+    from scipy.spatial import KDTree
+
     sigma = FWHM_MM / np.sqrt(8 * np.log(2))
     distance, _ = KDTree(centres).query(places)
     return np.exp(-np.square(distance / sigma) / 2).astype(np.float32)

@@ -3,7 +3,9 @@
 Neurosynth: Yarkoni et al. 2011, doi:10.1038/nmeth.1635; github.com/neurosynth/neurosynth-data.
 """
 
+import functools
 import gzip
+import itertools
 import logging
 import zipfile
 import zlib
@@ -29,6 +31,13 @@ BRAIN_RESOLUTION_MM = 2
 # With more peaks outside the brain than this share, the coordinates are in another space or unit. In Neurosynth's
 # database it is below 1 %.
 MOST_OUTSIDE = 0.5
+# With more than this share, we check whether another order of the axes fits the brain. Exchanging two axes of
+# Neurosynth's coordinates puts 8 to 35 % outside.
+SUSPICIOUS_OUTSIDE = 0.05
+# If more than this share is left out for one reason, the log has a warning.
+MANY_PEAKS = 0.1
+# Peaks of a whole brain spread over more than 100 mm along each axis; in cm, over less than 20.
+SMALL_EXTENT_MM = 25
 SPACES = {"MNI": "MNI", "TAL": "TAL"}
 DAMAGED = (OSError, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, ValueError, KeyError)
 
@@ -59,6 +68,8 @@ def read_database(files: DatabaseFiles) -> Database:
     terms = _read_vocabulary(files.vocabulary)
     weights = _read_features(files, n_studies=len(metadata), n_terms=len(terms))
     ids = pd.Index(metadata["id"])
+    if n_missing := int(ids.isna().sum()):
+        raise ValueError(f"{files.metadata}: {n_missing} of {len(ids)} rows have no id; give each study an id")
     if not ids.is_unique:
         twice = ids[ids.duplicated()]
         raise ValueError(
@@ -68,7 +79,7 @@ def read_database(files: DatabaseFiles) -> Database:
     mm = coordinates[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     is_talairach = np.array([*(space == "TAL" for space in _spaces(metadata)), False])[study_of]  # -1 is the last one
     mm = np.where(is_talairach[:, None], talairach_to_mni(mm), mm)
-    kept = _usable(mm, study_of, files)
+    kept = _usable(mm, study_of, files, coordinates["id"].iloc[0])
     has_peak = np.zeros(len(ids), dtype=bool)
     has_peak[study_of[kept]] = True
     if not has_peak.all():
@@ -98,13 +109,14 @@ def _spaces(metadata: pd.DataFrame) -> list[str]:
     return known.fillna("MNI").tolist()
 
 
-def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles) -> npt.NDArray[np.bool_]:
+def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles, first_id: str) -> npt.NDArray[np.bool_]:
     """Find the peaks of known studies in or near the brain, and log the number of others."""
     n_peaks = len(mm)
     is_known, is_number = study_of >= 0, np.isfinite(mm).all(axis=1)
     if not is_known.any():
         raise ValueError(
-            f"no id of {files.coordinates} is in {files.metadata}; give the files of one database, with the same ids"
+            f"no id of {files.coordinates} (such as {first_id}) is in {files.metadata}; give the files of one database,"
+            " with the same ids"
         )
     if not is_number.any():
         raise ValueError(f"{files.coordinates}: x, y and z are not numbers; give coordinates in mm")
@@ -119,28 +131,61 @@ def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles) -> 
             f"{files.coordinates}: {n_outside} of {n_peaks} peaks lie more than {BRAIN_MARGIN_MM} mm outside the brain"
             f" ({ranges}); give MNI or Talairach coordinates in mm"
         )
+    if suspicion := _explain_axes(mm[is_number]):
+        raise ValueError(f"{files.coordinates}: {suspicion}")
     for count, problem in (
         (np.sum(~is_known), "belong to studies that the metadata do not list"),
         (np.sum(~is_number), "have no numbers as coordinates"),
         (n_outside, f"lie more than {BRAIN_MARGIN_MM} mm outside the brain"),
     ):
         if count:
-            logging.info("%d of %d peaks %s, and are left out", count, n_peaks, problem)
+            level = logging.WARNING if count > MANY_PEAKS * n_peaks else logging.INFO
+            logging.log(level, "%d of %d peaks %s, and are left out", count, n_peaks, problem)
     kept = is_known & is_near
     if not kept.any():
         raise ValueError(f"{files.coordinates}: no peak of a study in {files.metadata} lies in the brain")
     return kept
 
 
+def _explain_axes(mm: Array) -> str | None:
+    """Describe axes that are exchanged, or a unit that is not mm; None if neither is likely."""
+    n_outside = _count_outside(mm)
+    if n_outside > SUSPICIOUS_OUTSIDE * len(mm):
+        counts = {order: _count_outside(mm[:, list(order)]) for order in itertools.permutations(range(3))}
+        best = min(counts, key=lambda order: counts[order])
+        if counts[best] < n_outside / 4:
+            return (
+                f"{n_outside} of {len(mm)} peaks lie more than {BRAIN_MARGIN_MM} mm outside the brain, but"
+                f" {counts[best]} if its columns x, y, z are read as {', '.join('xyz'[axis] for axis in best)}; correct"
+                " the order of the columns"
+            )
+    extent = np.ptp(np.percentile(mm, [1, 99], axis=0), axis=0).max()
+    if extent <= SMALL_EXTENT_MM and _count_outside(10 * mm) < MOST_OUTSIDE * len(mm):
+        return f"all peaks lie within {extent:.0f} mm of each other, as if they were in cm; give coordinates in mm"
+    return None
+
+
+def _count_outside(mm: Array) -> int:
+    return int(np.sum(~_near_brain(mm)))
+
+
 def _near_brain(mm: Array) -> npt.NDArray[np.bool_]:
     """Return which points (n, 3) lie within 10 mm of the MNI152 brain."""
+    near, to_voxel = _brain_and_margin()
+    voxels = mm @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    voxels = np.rint(np.clip(voxels, 0, np.array(near.shape) - 1)).astype(int)
+    return near[tuple(voxels.T)]
+
+
+@functools.cache
+def _brain_and_margin() -> tuple[npt.NDArray[np.bool_], Array]:
+    """Return the MNI152 brain with 10 mm around it, and the affine from mm to its voxels."""
     brain_img = mni152_mask("brain", BRAIN_RESOLUTION_MM)
     margin = BRAIN_MARGIN_MM // BRAIN_RESOLUTION_MM
     brain = np.pad(np.asarray(brain_img.dataobj) > 0, margin + 1)
-    near = ndimage.distance_transform_edt(~brain) <= margin
-    voxels = mm @ np.linalg.inv(brain_img.affine)[:3, :3].T + np.linalg.inv(brain_img.affine)[:3, 3] + margin + 1
-    voxels = np.rint(np.clip(voxels, 0, np.array(near.shape) - 1)).astype(int)
-    return near[tuple(voxels.T)]
+    to_voxel = np.linalg.inv(brain_img.affine)
+    to_voxel[:3, 3] += margin + 1
+    return ndimage.distance_transform_edt(~brain) <= margin, to_voxel
 
 
 def _read_table(file: str, columns: list[str]) -> pd.DataFrame:
@@ -148,7 +193,8 @@ def _read_table(file: str, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(file, sep="\t", dtype={"id": str}, low_memory=False)
     except DAMAGED as error:
-        raise ValueError(f"{file} cannot be read as a table ({error}); replace the damaged file") from error
+        problem = " ".join(str(error).split())
+        raise ValueError(f"{file} cannot be read as a table ({problem}); replace the damaged file") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(
@@ -174,7 +220,15 @@ def _read_vocabulary(file: str) -> list[str]:
 
 def _read_features(files: DatabaseFiles, *, n_studies: int, n_terms: int) -> sparse.csc_array:
     try:
-        weights = sparse.csc_array(sparse.load_npz(files.features))
+        if not zipfile.is_zipfile(files.features):
+            raise ValueError("it is not a .npz file")
+        loaded = sparse.load_npz(files.features)
+        if loaded.format in ("csr", "csc", "bsr"):
+            # Positions outside the matrix would make scipy write outside its memory.
+            loaded.check_format(full_check=True)
+        if loaded.dtype.kind not in "biuf":
+            raise ValueError(f"its data type is {loaded.dtype}, not real numbers")
+        weights = sparse.csc_array(loaded)
     except DAMAGED as error:
         raise ValueError(
             f"{files.features} cannot be read as a sparse matrix of scipy ({error}); replace the damaged file"
@@ -189,9 +243,12 @@ def _read_features(files: DatabaseFiles, *, n_studies: int, n_terms: int) -> spa
             f"{files.features} has {weights.shape[1]} terms, but {files.vocabulary} names {n_terms}; give files of one"
             " vocabulary"
         )
+    if n_missing := int(np.isnan(weights.data).sum()):
+        logging.info("%d weights of terms in studies are not numbers and count as 0", n_missing)
     return weights
 
 
 def _smallest_weight(features: str) -> float:
     name = Path(features).name
-    return next((weight for kind, weight in SMALLEST_WEIGHT.items() if f"type-{kind}_" in name), 0.001)
+    unnamed = SMALLEST_WEIGHT["weight" if "vocab-LDA" in name else "tfidf"]
+    return next((weight for kind, weight in SMALLEST_WEIGHT.items() if f"type-{kind}_" in name), unnamed)

@@ -27,11 +27,11 @@ class Inputs(NamedTuple):
     maps_file: str  # 4-D image of the components
     mask_file: str
     matrix_file: str  # images x voxels, .npy
-    images: list[Row]  # rows of stack_images/images.tsv, in the order of the loadings
+    images: list[Row]  # rows of stack_images/images.tsv, in the order of the mixing table
     metadata: list[Row]  # rows of fetch_metadata/images.tsv for the same images
     collections: Mapping[Any, Row]  # rows of fetch_metadata/collections.tsv by id
-    loadings: Array  # (n_images, n_components), the mixing matrix
-    term_loadings: Array  # (n_images, n_components), mixing or unmixing matrix: project_terms.projection
+    loadings: Array  # (n_rows, n_components), the mixing matrix: a row for each image, or two if signs are split
+    term_loadings: Array  # (n_rows, n_components), mixing or unmixing matrix: project_terms.projection
     term_weights: TermWeights
     center_terms: bool
     term_maps: str | None  # folder or 4-D image; None if not configured
@@ -39,6 +39,7 @@ class Inputs(NamedTuple):
     n_permutations: int
     random_state: int
     threads: int
+    is_split: bool = False  # whether activation and deactivation of each image are two rows, one after the other
 
 
 def count_carriers(has_feature: npt.NDArray[np.bool_], collections: Sequence[object]) -> list[Row]:

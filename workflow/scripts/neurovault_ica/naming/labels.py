@@ -9,19 +9,32 @@ import html
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
-from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, associate
-from neurovault_ica.types import Array, Row
+from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, p_of_best
+from neurovault_ica.statistics.permuted_collections import (
+    MIN_LABEL_COLLECTIONS,
+    associate,
+    fill_missing,
+    group,
+    image_scores,
+)
+from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
+from neurovault_ica.types import Array, Real, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
+DEACTIVATION = SIGNS[1]
 # The value of the column `field` for words.
 WORDS = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
@@ -75,6 +88,20 @@ STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """.split()  # noqa: SIM905
 )
 
+# Words about licences, repositories and files, which descriptions of collections name.
+PUBLICATION_WORDS = frozenset(
+    """
+    apache api archive archived arxiv biorxiv bitbucket bsd cite cited citation code com commit copyright
+    creativecommons csv dataverse doi dryad dropbox edu email figshare folder ftp git github gitlab gnu gpl gui html
+    http https jpeg json lgpl licence licences license licensed licenses link links master matlab meta metadata mit
+    mpl neurosynth nidm online-only open-source openfmri openneuro org osf pdf php png preregistered preregistration
+    public-domain pubmed python readme release releases repo repos repositories repository svn tar terms testdata
+    toolboxes txt uploaded upload url urls version versions website wiki www xml yaml zenodo zip
+    """.split()  # noqa: SIM905
+)
+# Licences and versions with a number or clauses: gpl-3, cc-by-nc-sa-4, bsd-3-clause.
+LICENCE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
+
 
 def find_labels(inputs: Inputs) -> Found:
     """Find labels and words whose images load higher on a component than the other images."""
@@ -85,11 +112,58 @@ def find_labels(inputs: Inputs) -> Found:
         inputs.components,
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
+        loadings_of_surrogates=surrogate_loadings(inputs),
+        split=inputs.is_split,
     )
     candidates = [
-        Candidate(row["component"], row["label"], row["difference"], row["q"]) for row in table if row["difference"] > 0
+        Candidate(
+            row["component"],
+            said_label(row),
+            row["difference"],
+            row["q"],
+            # A task that deactivates a network does not describe what the network does. So this does not name it.
+            may_name=row.get("sign") != DEACTIVATION
+            and (row["p_corrected"] is None or row["p_corrected"] <= LARGEST_P_CORRECTED),
+        )
+        for row in table
+        if row["difference"] > 0
     ]
     return Found(candidates, table)
+
+
+def said_label(row: Row) -> str:
+    """Return the label of a row of desc-ICA_enrichment.tsv, and say if it is that of deactivations."""
+    return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
+
+
+def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
+    """Return a function that computes the loadings of the images on surrogates of a component; None without tests.
+
+    With split signs, the numbers of components continue with the loadings of deactivation. The products are computed at
+    the points of a grid of about 6 mm.
+    """
+    if not inputs.n_permutations:
+        return None
+    maps = read_maps(inputs.maps_file, inputs.mask_file)
+    lattice = lattice_of(maps.inside, maps.affine)
+    blocks = image_blocks(np.load(inputs.matrix_file, mmap_mode="r"))
+    images = np.concatenate([block.read()[:, lattice.points] for block in blocks])
+    sides = [images]
+    if inputs.is_split:
+        scales = [[image[column] for column in SCALE_COLUMNS] for image in inputs.images]
+        rows = Halves(images, scales).split(images, slice(None))
+        sides = [rows[place :: len(SIGNS)] for place in range(len(SIGNS))]
+    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
+    for values in sides:
+        values /= max(values.max(), -values.min()) or 1
+    n_maps = max(inputs.n_permutations, MIN_SURROGATES)
+
+    def loadings_of(number: int) -> Real:
+        side, component = divmod(number, len(maps.values))
+        rng = np.random.default_rng([inputs.random_state, component])
+        return sides[side] @ Surrogates(maps.values[component, lattice.points], lattice, rng, many=True).draw(n_maps).T
+
+    return loadings_of
 
 
 @functools.cache
@@ -100,8 +174,10 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _is_informative(word: str) -> bool:
-    """Tell whether a word is none of: stop word, number, abbreviation of one or two letters, code such as zstat1."""
-    if word in STOP_WORDS or len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
+    """Tell whether a word is none of: stop word, licence, number, abbreviation of one or two letters, code (zstat1)."""
+    if word in STOP_WORDS or word in PUBLICATION_WORDS or LICENCE.fullmatch(word):
+        return False
+    if len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False
     return all(part.isalpha() or part.isdigit() for part in word.split("-"))
 
@@ -167,8 +243,12 @@ def enrich(
     *,
     n_permutations: int,
     random_state: int,
+    loadings_of_surrogates: Callable[[int], Real] | None = None,
+    split: bool = False,
 ) -> list[Row]:
     """Test for each label and word whether images with it have higher loadings than the other images.
+
+    With split signs, the loadings of activation and of deactivation are tested one by one.
 
     Parameters
     ----------
@@ -176,9 +256,12 @@ def enrich(
         Rows of fetch_metadata/images.tsv, in the order of the loadings.
     studies : mapping of id to mapping
         Rows of fetch_metadata/collections.tsv by id.
-    loadings : array of shape (n_images, n_components)
+    loadings : array of shape (n_images, n_components), or (2 * n_images, n_components) with split signs
     components : list of str
     n_permutations, random_state : int
+    loadings_of_surrogates : callable, optional
+        See `corrected_by_surrogates`.
+    split : bool
 
     Returns
     -------
@@ -186,13 +269,26 @@ def enrich(
         Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
     labels, has_label = label_matrix(images, studies)
+    sides: list[Row] = [{"component": component} for component in components]
+    if split:
+        loadings = np.hstack([loadings[place :: len(SIGNS)] for place in range(len(SIGNS))])
+        sides = [{"component": component, "sign": sign} for sign in SIGNS for component in components]
     collections = [image["collection_id"] for image in images]
-    significance = associate(loadings, has_label, collections, n_permutations=n_permutations, random_state=random_state)
+    significance = associate(
+        loadings,
+        has_label,
+        collections,
+        n_permutations=n_permutations,
+        random_state=random_state,
+    )
+    corrected = None
+    if significance is not None and loadings_of_surrogates is not None:
+        corrected = corrected_by_surrogates(significance.r_images, has_label, collections, loadings_of_surrogates)
     counts = count_carriers(has_label == 1, collections)
     means, others = (_means_over((has_label == value).astype(np.float64), loadings) for value in (1, 0))
     rows = [
-        {
-            "component": component,
+        side
+        | {
             "field": field,
             "label": label,
             "mean_loading": means[number, column],
@@ -200,10 +296,44 @@ def enrich(
         }
         | counts[column]
         | significance_columns(significance, number, column)
+        | {"p_corrected": None if corrected is None else float(corrected[number, column])}
         for column, (field, label) in enumerate(labels)
-        for number, component in enumerate(components)
+        for number, side in enumerate(sides)
     ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
+
+
+def corrected_by_surrogates(
+    r_images: Real, has_label: Real, collections: Sequence[str], loadings_of_surrogates: Callable[[int], Real]
+) -> Array:
+    """Test labels with surrogates in place of the components, and correct for choosing among all labels.
+
+    Images with the same label are alike, and load alike on any map that they resemble. Permuting collections finds that
+    significant, although it says nothing about the component.
+
+    Parameters
+    ----------
+    r_images : array of shape (n_components, n_labels)
+        Correlations of loadings and labels over images (`associate`).
+    has_label : array of shape (n_images, n_labels)
+        NaN where it is not known.
+    collections : sequence of str
+    loadings_of_surrogates : callable
+        Returns the loadings of the images on surrogates of a component, an array of shape (n_images, n_surrogates),
+        given the number of the component.
+
+    Returns
+    -------
+    array of shape (n_components, n_labels)
+        p, corrected by the largest z of each surrogate with any label (`p_values.p_of_best`).
+    """
+    groups = group(collections)
+    y = image_scores(fill_missing(has_label.astype(np.float64)), groups).astype(np.float32)
+    p = np.empty(r_images.shape)
+    for component, r in enumerate(r_images):
+        null = image_scores(loadings_of_surrogates(component), groups).astype(np.float32).T @ y
+        p[component] = p_of_best(r, null)[1]
+    return p
 
 
 def _means_over(chosen: Array, loadings: Array) -> Array:

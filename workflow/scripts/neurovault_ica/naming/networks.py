@@ -15,6 +15,9 @@ from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.surrogates import null_correlations
 from neurovault_ica.types import Array, Real, Row
 
+# What the table says about the best and about the matched network.
+COLUMNS = ("network", "r", "positive_r", "one_signed", "p", "q")
+
 
 class Matches(NamedTuple):
     """The network of each component, arrays of shape (n_components,)."""
@@ -95,8 +98,24 @@ def p_of_largest(
     return np.stack(list(progress(in_order(p_of, range(len(x)), threads), total=len(x), unit="component")))
 
 
+def find_one_signed(networks: Real) -> npt.NDArray[np.bool_]:
+    """Tell for each network whether its values, or those left above a threshold, all have one sign.
+
+    Parameters
+    ----------
+    networks : array of shape (n_networks, n_voxels)
+    """
+    return np.asarray((networks >= 0).all(axis=1) | (networks <= 0).all(axis=1))
+
+
 def tabulate(
-    r: Array, positive_r: Array, p: Array | None, matches: Matches, labels: Sequence[str], names: Sequence[str]
+    r: Array,
+    positive_r: Array,
+    p: Array | None,
+    matches: Matches,
+    labels: Sequence[str],
+    names: Sequence[str],
+    one_signed: npt.NDArray[np.bool_],
 ) -> list[Row]:
     """Tabulate the matches for desc-ICA_networks.tsv. q is corrected over components (Benjamini and Hochberg 1995).
 
@@ -110,6 +129,8 @@ def tabulate(
     matches : Matches
     labels, names : sequence of str
         Components and networks.
+    one_signed : boolean array of shape (n_networks,)
+        From `find_one_signed`.
     """
     rows: list[Row] = [{"component": label} for label in labels]
     for kind, chosen in (("best", matches.best), ("matched", matches.matched)):
@@ -119,12 +140,13 @@ def tabulate(
         if p is not None:
             evidence = list(zip(p[pairs], false_discovery_rate(p[pairs]), strict=True))
         for row in rows:
-            row |= dict.fromkeys(f"{kind}_{column}" for column in ("network", "r", "positive_r", "p", "q"))
+            row |= dict.fromkeys(f"{kind}_{column}" for column in COLUMNS)
         for component, network, (p_value, q_value) in zip(*pairs, evidence, strict=True):
             rows[component] |= {
                 f"{kind}_network": names[network],
                 f"{kind}_r": r[component, network],
                 f"{kind}_positive_r": positive_r[component, network],
+                f"{kind}_one_signed": bool(one_signed[network]),
                 f"{kind}_p": p_value,
                 f"{kind}_q": q_value,
             }

@@ -3,6 +3,8 @@
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
 
+import difflib
+import string
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -51,3 +53,17 @@ NILEARN_ATLASES = {
         for n in (100, 200, 300, 400)
     },
 }
+
+
+def suggest_atlas(name: str) -> str:
+    """Suggest known atlases for an unknown name, as the beginning of a sentence; empty if none is similar."""
+    given = name.lower()
+    family = given.rstrip(string.digits)
+    siblings = [known for known in NILEARN_ATLASES if known.rstrip(string.digits) == family]
+    # With another number at the end, the closest spelling is no better than its siblings.
+    if siblings and family != given:
+        return f"of this atlas there is {', '.join(siblings)}; "
+    # People leave out the year and the size: yeo is yeo_2011_7.
+    near = [known for known in NILEARN_ATLASES if known.startswith(given)]
+    near = near or difflib.get_close_matches(given, NILEARN_ATLASES, n=1)
+    return f"did you mean {near[0]}? " if near else ""

@@ -164,12 +164,18 @@ def _sample_maps(data: npt.NDArray[Any], affine: Array, names: NetworkNames, tar
     n_networks = data.shape[3]
     if names and len(names) != n_networks:
         raise ValueError(f"it has {n_networks} volumes, but {len(names)} names; give one name for each volume")
-    plan = plan_resampling(data.shape[:3], affine, target, "linear")
-    maps = np.empty((n_networks, target.n_voxels), dtype=np.float32)
-    for number in range(n_networks):
-        maps[number] = resample(np.asfortranarray(data[..., number], dtype=np.float32), plan, target)
+    maps = sample_volumes(data, affine, target)
     found = [name for _, name in names] or [f"network {number}" for number in range(1, n_networks + 1)]
     return _drop_empty(Reference(found, maps))
+
+
+def sample_volumes(data: npt.NDArray[Any], affine: Array, target: Target) -> npt.NDArray[np.float32]:
+    """Resample each volume of `data` (nx, ny, nz, n_volumes) to the voxels of `target`: (n_volumes, n_voxels)."""
+    plan = plan_resampling(data.shape[:3], affine, target, "linear")
+    maps = np.empty((data.shape[3], target.n_voxels), dtype=np.float32)
+    for number, row in enumerate(maps):
+        row[:] = resample(np.asfortranarray(data[..., number], dtype=np.float32), plan, target)
+    return maps
 
 
 def _sample_labels(data: npt.NDArray[Any], affine: Array, names: NetworkNames, target: Target) -> Reference:

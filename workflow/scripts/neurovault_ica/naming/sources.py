@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from neurovault_ica.naming.evidence import Found, Inputs
 from neurovault_ica.naming.labels import find_labels
-from neurovault_ica.naming.term_maps import find_term_maps
 from neurovault_ica.naming.terms import find_terms
 
 
@@ -18,9 +17,18 @@ class Source(NamedTuple):
     may_name: bool = False  # False: its candidates are only listed as runners-up
 
 
+def find_maps(inputs: Inputs) -> Found:
+    """Find similar maps of terms, if there are any. Importing their search takes longer than the other sources."""
+    if inputs.term_maps is None and inputs.built_maps is None:
+        return Found([])
+    from neurovault_ica.naming.term_maps import find_term_maps
+
+    return find_term_maps(inputs)
+
+
 # In order of precedence.
 SOURCES = (
-    Source("term maps", find_term_maps, table="map_terms", may_name=True),
+    Source("term maps", find_maps, table="map_terms", may_name=True),
     Source("terms", find_terms, table="terms", may_name=True),
     Source("metadata", find_labels, table="enrichment", may_name=True),
 )

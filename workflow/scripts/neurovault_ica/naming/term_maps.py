@@ -28,21 +28,14 @@ from neurovault_ica.naming.term_files import find_term_files
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.statistics.lattice import Lattice, lattice_of
-from neurovault_ica.statistics.p_values import false_discovery_rate, tail_p
-from neurovault_ica.statistics.surrogates import Surrogates
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, false_discovery_rate, p_of_best
+from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
 from neurovault_ica.types import Array, Real, Row
 
-# Fewest surrogates of a component. Small p values are extrapolated from the tail of the null distribution, and of 500
-# surrogates, 25 are in the tail.
-MIN_SURROGATES = 500
 # A term names a component only if its r is at least this share of the largest r, and if it is among the first terms.
 # Otherwise a term far behind the best one could give the name, by a lucky q.
 NEAR_BEST_SHARE = 0.9
 NEAR_BEST_RANK = 10
-# A component gets a name from term maps only if the p of its best term, corrected for choosing among all terms, is at
-# most this. q does not see to that: where real components have many significant terms, the smallest p of a component
-# of noise is among them. On 40 such components beside 20 real ones, 7 had a term near the best r with q < 0.05.
-LARGEST_P_CORRECTED = 0.05
 # Shape of an image and the bytes of its affine.
 Grid = tuple[tuple[int, ...], bytes]
 # A map of a term: term, volume, affine.
@@ -158,9 +151,8 @@ def p_of_sides(
 ) -> Array:
     """Test correlations of components and maps against surrogates of the components, one-sided for each sign.
 
-    The surrogates of a component are compared with all maps in one matrix product. The corrected p of a map compares
-    its z with the largest z of each surrogate with any map (single-step maxT; Westfall and Young 1993,
-    "Resampling-based multiple testing"). z is r in units of the map's own null distribution.
+    The surrogates of a component are compared with all maps in one matrix product. The p values are those of
+    `p_values.p_of_best`.
 
     Parameters
     ----------
@@ -182,19 +174,10 @@ def p_of_sides(
         rng = np.random.default_rng([random_state, number])
         null = Surrogates(components[number], lattice, rng, many=True).draw(n_maps) @ y.T
         r = y @ standardize(components[number]).astype(np.float32)
-        return np.stack([_p_and_corrected(r, null), _p_and_corrected(-r, -null)])
+        return np.stack([p_of_best(r, null), p_of_best(-r, -null)])
 
     rows = in_order(p_of, range(len(components)), threads)
     return np.stack(list(progress(rows, total=len(components), unit="component")), axis=2)
-
-
-def _p_and_corrected(r: Real, null: Real) -> Array:
-    """Return the p values of the maps, and the p values corrected for choosing among them."""
-    p = tail_p(r, null)
-    mean, sd = null.mean(axis=0), null.std(axis=0)
-    largest = ((null - mean) / sd).max(axis=1, keepdims=True)
-    corrected = tail_p((r - mean) / sd, np.broadcast_to(largest, (len(null), len(r))))
-    return np.stack([p, np.maximum(p, corrected)])
 
 
 def _sample_own(path: str | None, target: Target, threads: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

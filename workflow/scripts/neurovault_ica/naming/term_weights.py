@@ -1,14 +1,19 @@
 """Read the term weights of images, as Neurosynth or the user's table gives them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from neurovault_ica.runtime.tables import without_guard
 from neurovault_ica.statistics.permuted_collections import fill_missing
 from neurovault_ica.types import Array, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Number of rows read at a time. It limits memory: ids are text and take 60 bytes a row until positions replace them.
 CHUNK_ROWS = 500_000
@@ -41,6 +46,12 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     image_ids : sequence
         Images of the decomposition; other images in the tables are skipped.
     """
+    tables = list(filter(_has_rows, tables))
+    if not tables:
+        return TermWeights([], [], np.empty((0, 0)))
+    # Imported here because it takes longer than the rest of project_terms, if there are no terms.
+    import pandas as pd
+
     ids = pd.Index([str(image_id) for image_id in image_ids])
     blocks = [_read_batch(table, ids) for table in tables]
     rows = sorted(number for numbers, _, _ in blocks for number in numbers)
@@ -53,8 +64,15 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     return TermWeights(rows, terms, weights)
 
 
+def _has_rows(table: str) -> bool:
+    with Path(table).open(encoding="utf-8") as lines:
+        return next(lines, "") != "" and next(lines, "") != ""
+
+
 def _read_batch(table: str, ids: pd.Index) -> tuple[list[int], list[str], Array]:
     """Read one batch: the positions of its images in `ids`, its terms, and its images x terms weights."""
+    import pandas as pd
+
     column_of: dict[str, int] = {}
     found = []
     dtype: Any = {"image_id": str, "term": "category"}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.images.signs import SIGNS, both_signs
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.permuted_collections import Significance, associate, fill_missing
@@ -25,25 +26,34 @@ def find_terms(inputs: Inputs) -> Found:
 
     `project_terms.projection` only changes the weights that rank the terms. The test always uses the mixing matrix,
     because loadings are the patterns to interpret.
+
+    With split signs, the deactivation of an image has the terms of the image's negative: its negative weights.
     """
-    rows, terms, _ = inputs.term_weights
+    rows, terms, weights_of_images = inputs.term_weights
     T = inputs.term_weights.positive()
     collections = [inputs.images[row]["collection_id"] for row in rows]
+    counts = count_carriers(~np.isnan(T), collections)
+    loading_rows = rows
+    if inputs.is_split:
+        T = np.maximum(both_signs(weights_of_images), 0)
+        collections = [collection for collection in collections for _ in SIGNS]
+        loading_rows = [2 * row + place for row in rows for place in range(len(SIGNS))]
     draw_weights = None
     if rows and inputs.n_permutations:
         mask_img = cast(SpatialImage, nib.load(inputs.mask_file))
         inside = np.asarray(mask_img.dataobj) > 0
-        draw_weights = map_weights(blob_weights(_read_images(inputs.matrix_file, rows), inside, mask_img.affine))
+        blobs = blob_weights(_read_images(inputs.matrix_file, rows), inside, mask_img.affine)
+        draw_weights = map_weights(both_signs(blobs) if inputs.is_split else blobs)
     significance = associate(
-        inputs.loadings[rows],
+        inputs.loadings[loading_rows],
         T,
         collections,
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
         draw_weights=draw_weights,
     )
-    weights = project(T, inputs.term_loadings[rows], center=inputs.center_terms)
-    table = rank_terms(weights, terms, inputs.components, count_carriers(~np.isnan(T), collections), significance)
+    weights = project(T, inputs.term_loadings[loading_rows], center=inputs.center_terms)
+    table = rank_terms(weights, terms, inputs.components, counts, significance)
     return Found(
         [
             Candidate(row["component"], row["term"], row["weight"], row["q"], row["rank"] <= NAMING_RANK)

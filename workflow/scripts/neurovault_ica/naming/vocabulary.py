@@ -40,7 +40,8 @@ def has_content(name: str) -> bool:
     term = " ".join(name.lower().split())
     if term in exceptions:
         return True
-    words = term.split()
+    # Names that several terms share end with their position: group (3).
+    words = [word.strip("()") for word in term.split()]
     return term not in listed and not all(word in listed or NUMBER.fullmatch(word) for word in words)
 
 
@@ -77,9 +78,10 @@ def choose_terms(
         logging.info("%d of %d terms left out, because %s: %s", count, len(names), reason, _listing(examples, count))
     if not chosen:
         found = "; ".join(f"{count} because {reason}" for reason, count in counts.items())
+        is_rare = any("min_studies" in reason for reason in counts)
+        lower = f"lower build_term_maps.min_studies ({min_studies}), or " if is_rare else ""
         raise ValueError(
-            f"none of {len(names)} terms can get a map: {found}; lower build_term_maps.min_studies ({min_studies}), or"
-            " give another vocabulary or database"
+            f"none of {len(names)} terms can get a map: {found}; {lower}give another vocabulary or database"
         )
     return chosen
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from neurovault_ica.archive.database_files import DEMO, is_downloaded
+from neurovault_ica.archive.database_files import DEMO, neurosynth_version
 from neurovault_ica.record.wording import cited, number
 
 
@@ -23,10 +23,10 @@ def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
     database = section["database"]
     if database == DEMO:
         source = "a simulated database of coordinates"
-    elif is_downloaded(database):
+    elif version := neurosynth_version(database, section["vocabulary"]):
         source = (
-            f"the coordinates in Neurosynth's database, version 7 {cited('yarkoni2011neurosynth')}, which is made"
-            " available under the Open Database License"
+            f"the coordinates in Neurosynth's database, version {version} {cited('yarkoni2011neurosynth')}, which is"
+            " made available under the Open Database License"
         )
     else:
         source = "a database of coordinates of many studies"

@@ -70,7 +70,8 @@ def run_facts(
 
 def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
     facts: dict[str, float | None] = {}
-    for name in ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half"):
+    measures = ("iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half")
+    for name in (*measures, "grey_matter_share"):
         values = [row[name] for row in stability if row[name] is not None]
         facts[f"mean_{name}"] = sum(values) / len(values) if values else None
         facts[f"min_{name}"] = min(values, default=None)

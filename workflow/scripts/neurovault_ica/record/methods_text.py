@@ -8,6 +8,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
+from neurovault_ica.images.tissues import RIM_MM
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.record.bibliography import cite, reference_line
 from neurovault_ica.record.database_text import database_paragraph
@@ -91,9 +92,15 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if settings["stack_images"]["scale"] == "unit_variance"
         else "The maps were not scaled"
     )
+    smoothing = (
+        f" Each map was smoothed within the mask with a Gaussian of {masking['smoothing_mm']:g} mm full width at half"
+        " maximum; weights outside the mask were set to zero, and the others scaled to a sum of 1."
+        if masking["smoothing_mm"]
+        else ""
+    )
     return (
         f"**Preparation.** {nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
-        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept. {scaling}."
+        f"{background}. The {facts['voxels']:,} voxels inside the mask were kept.{smoothing} {scaling}."
     )
 
 
@@ -107,10 +114,19 @@ def _decomposition_paragraph(
         if settings["reduce_images"]["weight_collections_equally"]
         else ""
     )
+    rows = (
+        " Activation and deactivation were separate observations: each map x gave two rows, max(x, 0) and max(-x, 0)"
+        + (", each scaled to unit variance" if settings["stack_images"]["scale"] == "unit_variance" else "")
+        + _empty_halves(decomposition["n_images_without"])
+        + "."
+        if "signs" in decomposition
+        else ""
+    )
+    matrix = "matrix of both rows of each image" if rows else "matrix of images"
     start = (
         f"The effective number of collections was {decomposition['n_effective_collections']:.1f} of"
         f" {facts['collections_used']:,} (one over the sum of their squared shares of the variance){weighting}."
-        f" The matrix of images by voxels was centred, reduced to {facts['components']} principal components"
+        f"{rows} The {matrix} by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened. It was decomposed by spatial"
         f" independent component analysis with voxels as observations: {method}, tolerance {decomposition['tol']:g},"
         f" at most {decomposition['max_iter']} {steps}, seed {decomposition['random_state']}."
@@ -137,6 +153,12 @@ def _decomposition_paragraph(
         " largest absolute value is positive."
     )
     return f"**Decomposition.** {start}{consensus}{end}{order}"
+
+
+def _empty_halves(n_images_without: Mapping[str, int]) -> str:
+    """Count the images without activation or deactivation, as an addition to a sentence."""
+    found = [f"{number(count, 'map')} had no {sign}" for sign, count in n_images_without.items() if count]
+    return f"; {' and '.join(found)}" if found else ""
 
 
 def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
@@ -167,6 +189,13 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
             f" random rotation: {facts['mean_chance_r_split_half']:.2f}). Each half contains only half of the studies,"
             " so stability with all studies is probably higher. Chance levels are benchmarks, not tests."
         )
+    if (grey := facts["mean_grey_matter_share"]) is not None:
+        parts.append(
+            f"On average, {100 * grey:.0f} % of a component's squared map was in grey matter (lowest"
+            f" {100 * facts['min_grey_matter_share']:.0f} %; of the mask"
+            f" {100 * decomposition['tissue_shares_of_mask']['grey_matter']:.0f} %), by the tissue probabilities of the"
+            f" MNI152 template {cited('fonov2011template')}."
+        )
     flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
     if flagged:
         parts.append(f"Of {number(facts['components'], 'component')}, {'; '.join(flagged)}.")
@@ -182,10 +211,18 @@ def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> I
             "min_r_split_half": "mean |r| between halves",
         },
         "one_collection": {"max_collection_share": "share of a single collection in the squared loadings"},
+        "not_grey_matter": {
+            "min_grey_matter_share": "share of the squared map in grey matter",
+            "max_outside_tissue_share": "share outside grey and white matter",
+            "max_rim_share": f"share within {RIM_MM:g} mm of the brain's surface",
+        },
     }
     for flag in (flag for flag, count in counts.items() if count):
-        side = "above" if flag == "one_collection" else "below"
-        criteria = [f"{words} {side} {limits[key]:g}" for key, words in what_raises[flag].items() if limits[key]]
+        criteria = [
+            f"{words} {'above' if key.startswith('max') else 'below'} {limits[key]:g}"
+            for key, words in what_raises[flag].items()
+            if limits[key] is not None
+        ]
         if flag == "not_reproduced":
             criteria.append("not above chance")
         yield f"{counts[flag]} {'was' if counts[flag] == 1 else 'were'} flagged as {flag} ({', or '.join(criteria)})"

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
-from neurovault_ica.naming.term_maps import LARGEST_P_CORRECTED, MIN_SURROGATES, NEAR_BEST_SHARE
+from neurovault_ica.naming.term_maps import NEAR_BEST_SHARE
 from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited, number
-from neurovault_ica.statistics.p_values import MOST_ROUNDS, SIGNIFICANT_Q
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MOST_ROUNDS, SIGNIFICANT_Q
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.random_maps import FWHM_MM
+from neurovault_ica.statistics.surrogates import MIN_SURROGATES
 
 
 def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -30,11 +31,16 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         if settings["project_terms"]["center_terms"]
         else ""
     )
+    halves = (
+        " The activation of an image had the image's weights. Its deactivation had those of the negative image."
+        if settings["stack_images"]["signs"] == "split"
+        else ""
+    )
     return (
         f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had term weights"
         f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
-        f" maps of {facts['terms']:,} terms. Negative weights were set to zero. Images without weights were left out,"
-        f" not counted as zero. The weights were projected onto the components through {through}{centred}."
+        f" maps of {facts['terms']:,} terms.{halves} Negative weights were set to zero. Images without weights were"
+        f" left out, not counted as zero. The weights were projected onto the components through {through}{centred}."
         f"{_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts, settings)}{_decision(facts)}"
     )
@@ -97,14 +103,13 @@ def _decision(facts: Mapping[str, Any]) -> str:
         else "A component is named by"
     )
     agreeing = (
-        " Terms whose own term map does not fit the component, and labels without a fitting map, give no name."
-        if facts["term_maps"]
-        else ""
+        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
     )
     rule = (
         f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference.{agreeing} The others"
-        " are unnamed, with the closest term in parentheses."
+        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference, if it also exceeds"
+        f" surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels).{agreeing}"
+        " The others are unnamed, with the closest term in parentheses."
     )
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."
@@ -119,10 +124,11 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe how metadata labels were tested and how many were significant; empty if none were tested."""
     if not facts["labels_tested"]:
         return ""
+    sides = ", separately for activation and deactivation," if settings["stack_images"]["signs"] == "split" else ""
     return (
         f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
         " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
-        " of images with a label was compared with that of the other images by permuting collections"
+        f" of images with a label was compared{sides} with that of the other images by permuting collections"
         f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         " over all components and labels for the false discovery rate."
         f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"

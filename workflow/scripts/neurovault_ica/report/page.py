@@ -74,7 +74,7 @@ def list_settings(settings: Mapping[str, Any]) -> list[Row]:
 def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
     """Render the page of a run with these settings. `contents` are the other variables of the templates."""
     scripts = read_scripts()
-    return make_template().render(
+    return load_template(TEMPLATE_FILES[0].name).render(
         scripts=scripts,
         policy=content_policy(scripts),
         style=read_style(),
@@ -90,8 +90,8 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
 
 
 @functools.cache
-def make_template() -> jinja2.Template:
-    """Load the page's template. Escaping is always on, and an undefined name is an error."""
+def load_template(name: str) -> jinja2.Template:
+    """Load a template of this folder. Escaping is always on, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE_FILES[0].parent),
         autoescape=True,
@@ -108,4 +108,4 @@ def make_template() -> jinja2.Template:
         "doi_address": doi_address,
     }
     environment.tests["significant"] = is_significant
-    return environment.get_template(TEMPLATE_FILES[0].name)
+    return environment.get_template(name)

@@ -8,6 +8,7 @@ from itertools import islice
 from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
+from neurovault_ica.naming.labels import DEACTIVATION, said_label
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.text import shorten
 from neurovault_ica.runtime.ids import natural_key
@@ -85,7 +86,11 @@ def describe_components(
     for row in stability:
         label = row["component"]
         strongest = sorted(peaks.get(label, []), key=lambda peak: -abs(peak["value"]))
-        loadings = [(entry[label], collection_of[entry["image_id"]]) for entry in mixing]
+        # With split signs, activation is on the right of the histogram and deactivation on the left.
+        loadings = [
+            (-entry[label] if entry.get("sign") == DEACTIVATION else entry[label], collection_of[entry["image_id"]])
+            for entry in mixing
+        ]
         component = row | {
             **{key: thresholds[label][0][key] for key in ("threshold", "negative_threshold", "brightest")},
             "terms": scaled_terms(terms.get(label, [])),
@@ -93,7 +98,11 @@ def describe_components(
             "maps": shown_rows(map_terms.get(label, []), "term", names[label].words, TERMS_SHOWN),
             "n_significant_maps": count_significant(map_terms.get(label, [])),
             "labels": shown_rows(
-                [entry for entry in enrichment.get(label, []) if entry["difference"] > 0],
+                [
+                    entry | {"label": said_label(entry)}
+                    for entry in enrichment.get(label, [])
+                    if entry["difference"] > 0
+                ],
                 "label",
                 names[label].words if names[label].source == "metadata" else [],
                 LABELS_SHOWN,
@@ -115,7 +124,11 @@ def describe_components(
         component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
         component["agreed"] = agreed_words(
             [term["term"] for term in ranked if is_significant(term["q"])],
-            [row["label"] for row in enrichment.get(label, []) if row["difference"] > 0 and is_significant(row["q"])],
+            [
+                row["label"]
+                for row in enrichment.get(label, [])
+                if row["difference"] > 0 and is_significant(row["q"]) and row.get("sign") != DEACTIVATION
+            ],
             [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
         )
         component["text"] = searchable(component)
@@ -171,7 +184,7 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
 
 def significant_labels(rows: Iterable[Row]) -> list[str]:
     """Return the strongest significant labels and words, each once."""
-    found = [row["label"] for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    found = [said_label(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
     return list(dict.fromkeys(found))[:SAID_SHOWN]
 
 

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
+from neurovault_ica.decomposition.components import explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
-# Warn below this number of images for each component, because many components then consist of a single image.
-FEW_IMAGES_PER_COMPONENT = 3
 # What the page calls the flags of desc-ICA_stability.tsv.
 FLAGS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
     "one_collection": "one study",
+    "not_grey_matter": "not grey matter",
 }
 UNNAMED = "name uncertain"
 EMPTY = "nothing above threshold"
@@ -33,12 +33,9 @@ def find_warnings(
     database: Sequence[Row] = (),
 ) -> list[str]:
     """List facts that a reader should know before using the results, as sentences."""
-    found = [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
-    n_components = len(components)
-    if n_images < FEW_IMAGES_PER_COMPONENT * n_components:
-        found.append(
-            f"Only {n_images} images for {n_components} components: some components may consist of a single image."
-        )
+    smallness = explain_smallness(decomposition)
+    found = [smallness] if smallness else []
+    found += [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
     found += _about_peaks(components)
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if missing := [row["reason"] for row in database if row["status"] != "ok"]:
@@ -85,6 +82,12 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
             "Not reproduced across studies (bootstrap or split-half), or no better than chance:"
             f" {_listing(flagged['not_reproduced'])}. These may not appear in other samples of studies."
         )
+    if flagged["not_grey_matter"]:
+        found.append(
+            f"Not in grey matter: {_listing(flagged['not_grey_matter'])}. Much of the squared map lies in fluid,"
+            " vessels or white matter, or at the rim of the brain. Motion, pulse or registration may be the cause,"
+            " whatever the name says."
+        )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
         f" {percent(row['largest_collection_share'])} of its squared loadings. It may be specific to that study."
@@ -128,8 +131,8 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"Unnamed, because no candidate for the name is significant (q < {SIGNIFICANT_Q}): {_listing(nameless)}."
-            " The closest terms in parentheses may be noise."
+            f"Unnamed, because no candidate passes the tests for a name (q < {SIGNIFICANT_Q}, and fits better than 95 %"
+            f" of random maps do): {_listing(nameless)}. The closest terms in parentheses may be noise."
         )
     return found + [
         f"{_listing(labels)} have the same terms; their names add where they are." for labels in _same_names(components)

@@ -34,7 +34,13 @@ HARMLESS = re.compile(r"[=+\-@]+|[+\-][\d\s.,;()+\-]*([eE][+\-]?\d+)?", re.ASCII
 GUARDED = re.compile("'+[=+\\-@]")
 
 
-def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+def write_table(
+    path: str | Path,
+    rows: Iterable[Mapping[str, Any]],
+    columns: Iterable[str] = (),
+    *,
+    described_as: str | None = None,
+) -> None:
     """Write `rows` as a TSV file and its description as a JSON sidecar.
 
     Parameters
@@ -47,6 +53,8 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
     columns : iterable of str, optional
         Names of the columns; by default, the described ones. Required if the description has a pattern such as
         ``ICA_*``.
+    described_as : str, optional
+        ``<folder>/<name>.tsv`` under which the table is described, if it has another place or name.
 
     Raises
     ------
@@ -54,7 +62,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: It
         If the table or a column has no description, or a row has other columns.
     """
     path = Path(path)
-    description = _describe(path)
+    description = _describe(Path(described_as or path))
     names = list(columns) or list(description)
     specs = {name: _column(description, name, path) for name in names}
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from neurovault_ica.images.matrix import read_rows, standardize
+from neurovault_ica.images.signs import both_signs
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.statistics.lattice import Lattice, lattice_of
 from neurovault_ica.statistics.surrogates import Surrogates
@@ -20,7 +21,7 @@ MAX_IMAGES = 500
 PERCENTILE = 95
 
 
-def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> int:
+def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator, *, split: bool = False) -> int:
     """Count the principal components that explain more variance than those of unrelated maps of the same smoothness.
 
     Parallel analysis (Horn 1965, doi:10.1007/BF02289447) with the 95th percentile (Buja and Eyuboglu 1992,
@@ -33,6 +34,8 @@ def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> i
         The images at the points of the lattice.
     lattice : Lattice
     rng : numpy.random.Generator
+    split : bool
+        Whether activation and deactivation of each image are two rows. Surrogates are split like the images.
 
     Returns
     -------
@@ -42,11 +45,19 @@ def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator) -> i
     sources = [Surrogates(image, lattice, rng) for image in progress(X, total=len(X), unit="image")]
     null = []
     for _ in range(N_DRAWS // 2):
-        pairs = np.stack([source.draw_pair() for source in sources], axis=1)
-        null += [np.linalg.eigvalsh(maps @ maps.T)[::-1] for maps in pairs.astype(np.float64)]
-    maps = standardize(X.astype(np.float64))
+        pairs = np.stack([source.draw_pair() for source in sources], axis=1).astype(np.float64)
+        if split:
+            # Surrogates are standardized, but images are split at 0.
+            centre, length = X.mean(axis=1, keepdims=True), X.std(axis=1, keepdims=True) * np.sqrt(X.shape[1])
+            pairs = np.stack([_split(maps * length + centre) for maps in pairs])
+        null += [np.linalg.eigvalsh(maps @ maps.T)[::-1] for maps in pairs]
+    maps = _split(X.astype(np.float64)) if split else standardize(X.astype(np.float64))
     below = np.linalg.eigvalsh(maps @ maps.T)[::-1] <= np.percentile(null, PERCENTILE, axis=0)
-    return int(below.argmax()) if below.any() else len(X)
+    return int(below.argmax()) if below.any() else len(maps)
+
+
+def _split(X: Real) -> Real:
+    return standardize(np.maximum(both_signs(X), 0))
 
 
 def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Real, Lattice]:

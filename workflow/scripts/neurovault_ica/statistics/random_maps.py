@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.types import Real
 
 # Smoothness of the random maps. In 53 meta-analytic maps, the median FWHM was 13 mm and the largest 20 mm. A larger
@@ -37,7 +37,7 @@ def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Re
     -------
     array of shape (n_images, n_blobs)
     """
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = bounding_box(mask)
     inside = mask[box]
     sigma_mm = FWHM_MM / np.sqrt(8 * np.log(2))
     size_mm = np.linalg.norm(affine[:3, :3], axis=0)

@@ -1,0 +1,272 @@
+"""Held-out simulated contrasts load on their planted networks; bad maps are rejected with a reason."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from build_demo_archive import ImagePlan, simulate
+from conftest import orthogonal_rows
+from made_maps import EGG, EGG_AFFINE, smooth_noise
+from neurovault_ica.archive.own_maps import OwnMap, check_maps, input_files, list_maps
+from neurovault_ica.demo.networks import NETWORK_NAMES
+from neurovault_ica.demo.studies import STUDIES
+from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
+from neurovault_ica.images.maps import place_maps, write_maps
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.naming.component_files import check_components, read_components
+from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
+from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.statistics.lattice import lattice_of
+from project_images import main
+
+SETTINGS = {"interpolation": "linear", "extrapolate_background": False, "clip_infinite": True, "smoothing_mm": None,
+            "scale": "unit_variance", "signs": "together"}  # fmt: skip
+LIMITS = {"max_zero_fraction": 0.6}
+# Networks of the run, and the planted weights of the user's maps. These images are not among those of the run.
+RUN_NETWORKS = ("visual", "default_mode", "salience", "memory")
+LABELS = [f"ICA_{number:02d}" for number in range(len(RUN_NETWORKS))]
+PLANTED = {"sub-1/con_0001": {"salience": 1.0}, "sub-2/con_0001": {"memory": -0.9, "visual": 0.8}}
+
+
+def write_run(folder, masks, rng):
+    """Write the files of a finished run that project_images reads: four networks in 30 images."""
+    mask = str(masks / "mask.nii.gz")
+    inside = np.asarray(nib.load(mask).dataobj) > 0
+    networks = render_all(inside, nib.load(mask).affine)[[NETWORK_NAMES.index(name) for name in RUN_NETWORKS]]
+    S = orthogonal_rows(networks).astype(np.float32)
+    S *= np.sign((S * networks).sum(axis=1, keepdims=True))
+    X = (rng.normal(size=(30, 4)) @ S + rng.normal(size=(30, S.shape[1]))).astype(np.float32)
+    X /= X.std(axis=1, keepdims=True)
+    for part in ("run_ica", "stack_images", "project_terms"):
+        (folder / part).mkdir(parents=True)
+    files = {
+        "components": folder / "run_ica/components.nii.gz",
+        "names": folder / "project_terms/desc-ICA_names.tsv",
+        "images": folder / "stack_images/images.tsv",
+        "matrix": folder / "stack_images/matrix.npy",
+    }
+    maps = place_maps(S, mask)
+    write_maps(files["components"], maps.header, (maps.volume(k) for k in range(4)))
+    np.save(files["matrix"], X)
+    empty = dict.fromkeys(column_names(files["names"]))
+    write_table(
+        files["names"], [empty | {"component": k, "name": n} for k, n in zip(LABELS, RUN_NETWORKS, strict=True)]
+    )
+    columns = [name for name in column_names(files["images"]) if not name.endswith("activation_scale")]
+    rows = [dict.fromkeys(columns) | {"image_id": f"i{row}", "collection_id": "c", "row": row} for row in range(30)]
+    write_table(files["images"], rows, columns)
+    return {name: str(file) for name, file in files.items()}, S, X
+
+
+def write_own_maps(folder, masks):
+    """Write two held-out contrasts with the same file name, and maps that cannot be used."""
+    brain_img = nib.load(masks / "brain.nii.gz")
+    brain = SimulatedVolume(np.asarray(brain_img.dataobj), brain_img.affine)
+    scene = make_scene("FSL 4 mm", brain, render_all(brain.data > 0, brain.affine).std(axis=1))
+    for number, (name, weights) in enumerate(PLANTED.items()):
+        (folder / name).parent.mkdir(parents=True)
+        values = simulate(ImagePlan(990_000 + number, STUDIES[number], weights), scene, 7)
+        nib.save(nib.Nifti1Image(values, scene.affine), folder / f"{name}.nii.gz")
+    nib.save(nib.Nifti1Image(np.where(values > 2, values, 0), scene.affine), folder / "sub-2/thresholded.nii")
+    (folder / "sub-2/broken.nii.gz").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no map")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden/map.nii.gz").write_bytes(b"")
+    return values, scene
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, template_file):
+    """Project the maps of a folder on the components of a run."""
+    folder, masks = tmp_path_factory.mktemp("own"), Path(template_file).parent
+    files, S, X = write_run(folder, masks, np.random.default_rng(0))
+    write_own_maps(folder / "maps", masks)
+    results = folder / "project_images"
+    outputs = {name: str(results / f"{name}.tsv") for name in ("loadings", "maps", "rejected", "similar")}
+    outputs |= {"heat_map": str(results / "heat_map.png"), "figures": str(results / "figures"),
+                "page": str(results / "projection.html")}  # fmt: skip
+    call = partial(
+        main,
+        mask=str(masks / "mask.nii.gz"),
+        brain=str(masks / "brain.nii.gz"),
+        template=template_file,
+        own_maps=str(folder / "maps"),
+        settings=SETTINGS,
+        limits=LIMITS,
+        random_state=0,
+        threads=2,
+        source=None,
+        **outputs,
+    )
+    call(**files)
+    return {"call": call, "files": files, "results": results, "folder": folder, "masks": masks, "S": S, "X": X}
+
+
+def test_held_out_contrasts_load_on_their_planted_networks(run):
+    rows = read_table(run["results"] / "loadings.tsv")
+    assert list(rows[0]) == ["map", "component", "name", "loading", "se", "p", "percentile", "r", "q"]
+    assert [(row["map"], row["component"]) for row in rows] == [(own, label) for own in PLANTED for label in LABELS]
+    for own, weights in PLANTED.items():
+        found = {row["name"]: row for row in rows if row["map"] == own}
+        assert {name for name, row in found.items() if row["q"] < 0.05} == set(weights)
+        for name, weight in weights.items():
+            assert np.sign(found[name]["loading"]) == np.sign(weight)
+            assert abs(found[name]["loading"]) > 3 * found[name]["se"]
+    most = max(rows, key=lambda row: row["loading"])
+    assert (most["map"], most["name"], most["p"]) == ("sub-1/con_0001", "salience", MIN_P)
+
+
+def test_loadings_percentiles_and_similar_images_are_those_of_least_squares(run):
+    rows = read_table(run["results"] / "loadings.tsv")
+    target = target_of(nib.load(run["masks"] / "mask.nii.gz"))
+    own = OwnMap("x", str(run["folder"] / "maps/sub-1/con_0001.nii.gz"), None)
+    brain = str(run["masks"] / "brain.nii.gz")
+    values = next(read_images([own], target, brain, treatment_of(SETTINGS), {})).values
+    design = np.vstack([np.ones(values.size), run["S"]]).T.astype(np.float64)
+    expected = np.linalg.lstsq(design, values, rcond=None)[0][1:]
+    np.testing.assert_allclose([row["loading"] for row in rows[:4]], expected, atol=1e-5)
+    of_run = np.linalg.lstsq(design, run["X"].T.astype(np.float64), rcond=None)[0][1:].T
+    shares = [100 * np.mean(of_run[:, k] < expected[k]) for k in range(4)]
+    np.testing.assert_allclose([row["percentile"] for row in rows[:4]], shares)
+    r = np.corrcoef(values, run["X"])[0, 1:]
+    first = read_table(run["results"] / "similar.tsv")[0]
+    assert (first["image_id"], first["rank"]) == (f"i{r.argmax()}", 1)
+    assert first["r"] == pytest.approx(r.max(), abs=1e-5)
+    explained = 1 - (values - design @ np.linalg.lstsq(design, values, rcond=None)[0]).var() / values.var()
+    assert read_table(run["results"] / "maps.tsv")[0]["variance_explained"] == pytest.approx(explained, abs=1e-5)
+
+
+def test_bad_maps_are_rejected_with_a_reason_and_other_files_are_left_out(run):
+    rejected = {row["map"]: row for row in read_table(run["results"] / "rejected.tsv")}
+    assert {name: row["reason"] for name, row in rejected.items()} == {
+        "broken": "damaged_file",
+        "thresholded": "thresholded",
+    }
+    assert rejected["thresholded"]["file"] == "sub-2/thresholded.nii"
+    assert rejected["thresholded"]["threshold"] == 0.6
+    assert float(rejected["thresholded"]["value"]) > 0.6
+
+
+def test_page_and_figures_are_written(run):
+    page = (run["results"] / "projection.html").read_text()
+    assert re.search(r"Loads on <strong>ICA_02.*?salience.*?more than (all|\d+ % of the) 30 images", page)
+    assert "Too much of the brain is zero" in page
+    assert not re.search("https?://", page)
+    for row in read_table(run["results"] / "maps.tsv"):
+        assert (run["results"] / row["figure"]).stat().st_size > 10_000
+        assert (run["results"] / row["figure"]).with_suffix(".pdf").is_file()
+
+
+def test_maps_that_are_all_bad_are_an_error_that_names_them(run):
+    with pytest.raises(RuntimeError, match=r"none of the 1 maps .*broken.nii.gz can be projected \(1 damaged_file\)"):
+        run["call"](**run["files"] | {"own_maps": str(run["folder"] / "maps/sub-2/broken.nii.gz")})
+
+
+def test_with_split_signs_a_map_has_two_halves(run):
+    own = [OwnMap("x", str(run["folder"] / "maps/sub-2/con_0001.nii.gz"), None)]
+    target, brain = target_of(nib.load(run["masks"] / "mask.nii.gz")), str(run["masks"] / "brain.nii.gz")
+    split = treatment_of(SETTINGS | {"signs": "split"})
+    whole = next(read_images(own, target, brain, split, {}))
+    halves = split_signs([whole], split)
+    assert [half.title for half in halves] == ["x (activation)", "x (deactivation)"]
+    for half, sign in zip(halves, (1, -1), strict=True):
+        expected = np.maximum(sign * whole.values, 0)
+        np.testing.assert_allclose(half.values, expected / expected.std(), rtol=1e-4)
+    positive = whole._replace(values=np.abs(whole.values))
+    assert [half.note for half in split_signs([positive], split)] == ["it has no deactivation"]
+
+
+def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
+    monkeypatch.setattr("neurovault_ica.naming.projection.N_SURROGATES", 208)
+    rng = np.random.default_rng(0)
+    S = np.array([smooth_noise(rng, 20, symmetry=0.3) for _ in range(10)])
+    lattice = lattice_of(EGG, EGG_AFFINE)
+    projector, on_lattice = Projector(S), Projector(S[:, lattice.points])
+    maps = [smooth_noise(rng, 15, symmetry=0.3).astype(np.float32) for _ in range(12)]
+    p = np.array([project(one, projector, on_lattice, lattice, rng).p for one in maps])
+    assert abs((p <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 120)
+    # The errors of least squares treat voxels as independent. With them, most p would be below 5 %.
+    loadings = projector.loadings(np.stack(maps))
+    naive = 1 / np.sqrt(S.shape[1]) * np.std(maps, axis=1)
+    assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5
+
+
+def test_components_that_depend_on_each_other_are_refused():
+    S = np.random.default_rng(0).normal(size=(4, 500))
+    with pytest.raises(ValueError, match=r"components 0, 1, 3 .* linearly dependent"):
+        Projector(np.vstack([S[:3], S[0] - S[1]]))
+    with pytest.raises(ValueError, match=r"component 2 .* constant"):
+        Projector(np.vstack([S[:2], np.ones(500)]))
+
+
+def test_overlapping_components_share_a_map_as_in_the_regression():
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(3, 5000))
+    S[1] += S[0]
+    S = 7 * S + 3
+    unit = (S - S.mean(axis=1, keepdims=True)) / S.std(axis=1, keepdims=True)
+    X = (np.array([[0.5, 0, -2]]) @ unit + 10).astype(np.float32)
+    found = project_run(X, Projector(S), X)
+    np.testing.assert_allclose(found.loadings, [[0.5, 0, -2]], atol=1e-4)
+    np.testing.assert_allclose(found.r, 1)
+    assert percentiles(np.array([1.0, 0]), np.array([[0.0, 0], [0.5, 1], [2, -1], [1, 2]])).tolist() == [50, 25]
+
+
+def test_maps_of_a_table_have_their_ids_and_types(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"")
+    table = tmp_path / "maps.tsv"
+    table.write_text("file\timage_id\tcollection_id\tmap_type\na.nii\t7\t1\tZ map\ngone.nii\tb\t1\tn/a\n")
+    maps, warnings = list_maps(str(table))
+    assert maps == [OwnMap("7", str(tmp_path / "a.nii"), "Z map"), OwnMap("b", str(tmp_path / "gone.nii"), None)]
+    assert "gone.nii" in warnings[0]
+    assert input_files(str(table)) == [str(table), str(tmp_path / "a.nii")]
+
+
+def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
+    for file in ("a/x.nii", "b/x.nii", "b/x.nii.gz", "b/Y.NII.GZ", "z.mgz", "b/pair.img", "b/pair.hdr", "b/x.json"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"")
+    names = [own.name for own in list_maps(str(tmp_path))[0]]
+    assert names == ["a/x", "Y", "pair", "b/x.nii", "b/x.nii.gz", "z"]
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    assert len(list_maps(str(tmp_path))[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (None, "project_images.maps is null; give a folder"),
+        ("nowhere", "there is no file or folder nowhere"),
+        (".", "no map is in the folder"),
+        ("table.tsv", "project_images.maps: table.tsv.*image_id"),
+    ],
+)
+def test_mistakes_in_the_maps_are_explained(tmp_path, monkeypatch, maps, message):
+    monkeypatch.chdir(tmp_path)
+    Path("table.tsv").write_text("file\nx.nii\n")
+    with pytest.raises(ValueError, match=message):
+        check_maps({"maps": maps})
+    assert input_files(maps) == []
+
+
+def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path):
+    volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 5), dtype=np.float32)
+    volumes[..., :4] = nib.load(run["files"]["components"]).get_fdata()
+    file = tmp_path / "networks.nii"
+    nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3]], nib.load(run["files"]["components"]).affine), file)
+    (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\n")
+    found = read_components(str(file), str(run["masks"] / "mask.nii.gz"))
+    assert found.labels == ["volume_00", "volume_02", "volume_03", "volume_04"]
+    assert found.names == ["see", "rest", "notice", "remember"]
+    np.testing.assert_allclose(found.maps.values, run["S"], atol=1e-5)
+    (tmp_path / "networks.txt").write_text("see\n")
+    with pytest.raises(ValueError, match=r"5 volumes, but .* has 1 names"):
+        read_components(str(file), str(run["masks"] / "mask.nii.gz"))
+    with pytest.raises(ValueError, match="is not a package of components, because it has no dataset_description"):
+        check_components(str(tmp_path))
+    with pytest.raises(ValueError, match="does not exist"):
+        check_components("nowhere.nii")

@@ -1,0 +1,172 @@
+"""Publishing to a loopback server: dry run, faults of the server, and nothing twice."""
+
+import gzip
+import json
+import threading
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import nibabel as nib
+import numpy as np
+import publish as tool
+import pytest
+from neurovault_ica.images.maps import place_maps, write_maps
+from neurovault_ica.naming.component_files import DESCRIPTION, TREATMENT
+from neurovault_ica.runtime.files import write_json
+from neurovault_ica.runtime.tables import write_table
+from publish import main
+
+SECRET = "0123456789abcdef"
+
+
+class NeuroVault(ThreadingHTTPServer):
+    """A NeuroVault that stores collections and images. `faults` are taken for one POST of an image each."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.collections, self.images, self.faults, self.posts = [], [], [], 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The part of NeuroVault's API that publishing needs, with its paging."""
+
+    def log_message(self, *arguments):
+        """Keep quiet."""
+
+    def answer(self, content, status=200):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def is_allowed(self):
+        if self.headers["Authorization"] == f"Token {SECRET}":
+            return True
+        self.answer({"detail": "Invalid token."}, 401)
+        return False
+
+    def do_GET(self):
+        if not self.is_allowed():
+            return
+        parts = urlsplit(self.path)
+        offset = int(parse_qs(parts.query)["offset"][0])
+        if parts.path == "/api/my_collections/":
+            rows = self.server.collections
+        else:
+            rows = [row for row in self.server.images if parts.path == f"/api/collections/{row['collection']}/images/"]
+        # Pages of two, so that the client has to follow them.
+        following = "more" if len(rows) > offset + 2 else None
+        self.answer({"count": len(rows), "next": following, "results": rows[offset : offset + 2]})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.is_allowed():
+            return None
+        if self.path == "/api/collections/":
+            record = json.loads(body) | {"id": 7 + len(self.server.collections)}
+            self.server.collections.append(record)
+            return self.answer(record, 201)
+        self.server.posts += 1
+        fault = self.server.faults.pop(0) if self.server.faults else None
+        if fault == "lost":
+            return self.answer({}, 500)
+        message = BytesParser().parsebytes(f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode() + body)
+        fields = {part.get_param("name", header="content-disposition"): part for part in message.get_payload()}
+        row = {name: part.get_payload(decode=True).decode() for name, part in fields.items() if name != "file"}
+        row |= {"file": fields["file"].get_filename(), "content": fields["file"].get_payload(decode=True).hex()}
+        self.server.images.append(row | {"collection": int(self.path.split("/")[3])})
+        return self.answer({}, 500) if fault == "stored" else self.answer({"id": len(self.server.images)}, 201)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(tool, "READ_PAUSE_S", 0)
+    monkeypatch.setattr(tool, "STORE_PAUSE_S", 0)
+    monkeypatch.setenv("NEUROVAULT_TOKEN", SECRET)
+    with NeuroVault() as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A small package of three components."""
+    folder = tmp_path / "mine"
+    (folder / "tpl-X").mkdir(parents=True)
+    mask, maps = (str(folder / f"tpl-X/tpl-X_res-2_desc-ICA_{suffix}.nii.gz") for suffix in ("mask", "probseg"))
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), mask)
+    placed = place_maps(np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32), mask)
+    write_maps(maps, placed.header, (placed.volume(k) for k in range(3)))
+    write_json(maps.replace(".nii.gz", ".json"), {TREATMENT: {}})
+    rows = [{"index": k, "name": f"name {k}", "component": f"ICA_0{k}", "source": "terms", "q": 0.01} for k in range(3)]
+    write_table(folder / "tpl-X/tpl-X_atlas-mine_dseg.tsv", rows, described_as="package/dseg.tsv")
+    dataset = {"Name": "mine", "License": "CC0-1.0", "HowToAcknowledge": "Cite", "GeneratedBy": [{"Name": "ICA"}]}
+    write_json(folder / DESCRIPTION, dataset)
+    write_json(folder / "run.json", {"configuration": {"archive": {"source": "demo"}}})
+    return folder
+
+
+def test_a_dry_run_sends_nothing_and_needs_no_token(package, server, capsys, monkeypatch):
+    monkeypatch.delenv("NEUROVAULT_TOKEN")
+    main([str(package), "--url", server.url])
+    assert "Nothing was sent" in (shown := capsys.readouterr().out)
+    assert "ICA_02: name 2" in shown
+    assert server.collections == []
+
+
+def test_a_collection_with_all_maps_is_created_once(package, server, capsys):
+    server.faults = [None, "stored", "lost"]
+    for _ in range(2):
+        main([str(package), "--upload", "--url", server.url])
+    assert [record["name"] for record in server.collections] == ["mine"]
+    assert [image["name"] for image in server.images] == ["ICA_00: name 0", "ICA_01: name 1", "ICA_02: name 2"]
+    assert server.posts == 4
+    first = server.images[0]
+    assert (first["map_type"], first["target_template_image"], first["file"]) == (
+        "Other",
+        "GenericMNI",
+        "ICA_00.nii.gz",
+    )
+    sent = nib.Nifti1Image.from_bytes(gzip.decompress(bytes.fromhex(first["content"]))).get_fdata()
+    np.testing.assert_array_equal(sent, nib.load(next(package.glob("tpl-*/*probseg.nii.gz"))).get_fdata()[..., 0])
+    assert SECRET not in capsys.readouterr().out
+
+
+def test_an_interrupted_upload_continues(package, server):
+    server.faults = [None] + ["lost"] * 6
+    with pytest.raises(SystemExit, match="2 of 3 maps are not there, such as ICA_01"):
+        main([str(package), "--upload", "--url", server.url])
+    main([str(package), "--upload", "--url", server.url])
+    assert sorted(image["file"] for image in server.images) == ["ICA_00.nii.gz", "ICA_01.nii.gz", "ICA_02.nii.gz"]
+    assert len(server.collections) == 1
+
+
+def test_other_collections_are_never_touched(package, server):
+    server.collections = [{"id": 1, "name": "mine", "description": "something else"}]
+    with pytest.raises(SystemExit, match="choose another name: --name"):
+        main([str(package), "--upload", "--url", server.url])
+    main([str(package), "--upload", "--url", server.url, "--name", "mine 2"])
+    assert {image["collection"] for image in server.images} == {8}
+
+
+def test_mistakes_are_explained(package, server, monkeypatch, tmp_path):
+    for address in ("http://neurovault.org", "ftp://127.0.0.1"):
+        with pytest.raises(SystemExit, match="the token would be sent unencrypted"):
+            main([str(package), "--upload", "--url", address])
+    with pytest.raises(SystemExit, match=r"the maps of .* are simulated"):
+        main([str(package), "--upload"])
+    monkeypatch.setenv("NEUROVAULT_TOKEN", "wrong")
+    with pytest.raises(SystemExit, match="refuses the token in NEUROVAULT_TOKEN"):
+        main([str(package), "--upload", "--url", server.url])
+    monkeypatch.setenv("NEUROVAULT_TOKEN", " ")
+    with pytest.raises(SystemExit, match="NEUROVAULT_TOKEN is not set"):
+        main([str(package), "--upload", "--url", server.url])
+    with pytest.raises(SystemExit, match="is not a folder; write a package first"):
+        main([str(tmp_path / "nothing")])
+    assert server.images == []

@@ -1,0 +1,157 @@
+"""List the user's own maps that project_images projects on components: a folder, a table, or a single file.
+
+Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from neurovault_ica.archive.own_table import read_content
+
+NIFTI = (".nii.gz", ".nii")
+# Images in other formats. They are listed, so that they are rejected with advice on how to convert them. The halves of
+# a pair are one map, which the file with the voxels stands for.
+OTHER_IMAGES = (".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
+                ".nii.zip", ".nii.xz", ".nii.zst")  # fmt: skip
+
+
+class OwnMap(NamedTuple):
+    """A map of the user.
+
+    Attributes
+    ----------
+    name : str
+        The image_id of a table, or the name of the file without extension.
+    file : str
+        Its path.
+    map_type : str or None
+        As the table says; None in a folder.
+    """
+
+    name: str
+    file: str
+    map_type: str | None
+
+
+def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
+    """List the maps of a folder and its subfolders, of a table, or of a single image file.
+
+    Hidden files and folders are left out.
+
+    Returns
+    -------
+    maps : list of OwnMap
+        Their names are unique.
+    warnings : list of str
+        What looks wrong in the table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder or file, or there are no maps in it.
+    """
+    if Path(source).is_dir():
+        files = _files_below(source)
+        if not files:
+            raise ValueError(
+                f"project_images.maps: no map is in the folder {source} or its subfolders; expected: NIfTI files (.nii,"
+                " .nii.gz)"
+            )
+        names = _names_of(files, source)
+        return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], []
+    if not Path(source).is_file():
+        raise ValueError(
+            f"project_images.maps: there is no file or folder {source} (current folder: {Path.cwd()}); give a folder of"
+            " NIfTI files, or a table as for archive.source: table"
+        )
+    if _extension(source):
+        return [OwnMap(_stem(source), source, None)], []
+    try:
+        content = read_content(source)
+    except ValueError as error:
+        raise ValueError(f"project_images.maps: {error}") from error
+    folder = Path(source).parent
+    return [
+        OwnMap(str(row["image_id"]), str(folder / row["file"]), row.get("map_type")) for row in content.rows
+    ], content.warnings
+
+
+def input_files(source: str | None) -> list[str]:
+    """List the existing files of the maps, and their table, so that changed maps are projected again.
+
+    Problems are left to the job, whose log explains them.
+    """
+    if source is None:
+        return []
+    try:
+        files = [own.file for own in list_maps(source)[0]]
+    except (ValueError, OSError):
+        return []
+    table = [] if Path(source).is_dir() or source in files else [source]
+    return [*table, *dict.fromkeys(file for file in files if Path(file).is_file())]
+
+
+def check_maps(section: Mapping[str, Any]) -> None:
+    """Check that project_images has maps. Only the names of files are read.
+
+    Raises
+    ------
+    ValueError
+        If the section ``project_images`` names no maps, or the maps cannot be listed.
+    """
+    if section["maps"] is None:
+        raise ValueError(
+            "project_images.maps is null; give a folder of NIfTI files, or a table as for archive.source: table. For"
+            " example: snakemake project_images --cores 2 --config project_images='{maps: FOLDER}'"
+        )
+    list_maps(section["maps"])
+
+
+def read_own_maps(source: str) -> list[OwnMap]:
+    """List the maps, and log what looks wrong in their table; see `list_maps`."""
+    maps, warnings = list_maps(source)
+    for warning in warnings:
+        logging.warning("%s", warning)
+    return maps
+
+
+def _files_below(folder: str) -> list[str]:
+    """List the images in a folder and its subfolders, also behind links to folders."""
+    found, seen = [], {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        shown = [name for name in folders if not name.startswith(".")]
+        places = {name: os.path.realpath(Path(parent) / name) for name in shown}
+        # A link to a folder above would be followed for ever.
+        folders[:] = sorted(name for name in shown if places[name] not in seen)
+        seen |= set(places.values())
+        found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]
+    return sorted(found)
+
+
+def _names_of(files: list[str], folder: str) -> list[str]:
+    """Name the maps after their files. If names are equal, the folders are added, and then the extensions."""
+    relative = [Path(file).relative_to(folder) for file in files]
+    stems = [_stem(file) for file in files]
+    longer = [str(path.with_name(stem)) for path, stem in zip(relative, stems, strict=True)]
+    counts, counts_of_longer = Counter(stems), Counter(longer)
+    return [
+        stem if counts[stem] == 1 else long if counts_of_longer[long] == 1 else str(path)
+        for stem, long, path in zip(stems, longer, relative, strict=True)
+    ]
+
+
+def _extension(file: str) -> str:
+    """Return the extension of an image file; empty for other files."""
+    lowered = file.lower()
+    return next((extension for extension in (*NIFTI, *OTHER_IMAGES) if lowered.endswith(extension)), "")
+
+
+def _stem(file: str) -> str:
+    name = Path(file).name
+    return name[: len(name) - len(_extension(name))]

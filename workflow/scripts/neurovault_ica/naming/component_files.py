@@ -1,0 +1,154 @@
+"""Read components from a package that `make package` wrote, or from any 4-D file of networks.
+
+Snakemake imports this module while it reads the Snakefile. So it imports only the standard library at the top.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
+
+if TYPE_CHECKING:
+    from neurovault_ica.images.maps import Maps
+    from neurovault_ica.types import Array, Row
+
+# Files of a package, in the form of BIDS derivatives. The folder and the beginning of each name are the template.
+MAPS, MASK, NAMES = "tpl-*/tpl-*_desc-ICA_probseg.nii.gz", "tpl-*/tpl-*_desc-ICA_mask.nii.gz", "tpl-*/tpl-*_dseg.tsv"
+DESCRIPTION, LOADINGS, IMAGES = "dataset_description.json", "loadings/desc-ICA_mixing.tsv", "loadings/images.tsv"
+# Key of the maps' sidecar that has the settings of mask_images and stack_images.
+TREATMENT = "Treatment"
+
+
+class Components(NamedTuple):
+    """Components to project maps on.
+
+    Attributes
+    ----------
+    labels : list of str
+        One for each component, unique.
+    names : list of str or None
+        What the components are called, if that is known.
+    maps : Maps
+    treatment : mapping or None
+        How the images behind the components were masked and scaled; None if unknown.
+    loadings : array of shape (n_images, n_components) or None
+        Loadings of these images on the components.
+    images : list of dict
+        For each of these images, its image_id, name, collection_id, collection_name and url.
+    """
+
+    labels: list[str]
+    names: list[str | None]
+    maps: Maps
+    treatment: dict[str, Any] | None
+    loadings: Array | None
+    images: list[Row]
+
+
+def component_files(source: str | None) -> list[str]:
+    """List the files of a package, or the 4-D file and its names, so that changed components are projected on again."""
+    if source is None:
+        return []
+    if Path(source).is_dir():
+        patterns = (DESCRIPTION, MAPS, MAPS.replace(".nii.gz", ".json"), MASK, NAMES, LOADINGS, IMAGES)
+        return [str(file) for pattern in patterns for file in sorted(Path(source).glob(pattern))]
+    names = names_beside(source)
+    return [file for file in (source, names) if file and Path(file).is_file()]
+
+
+def check_components(source: str | None) -> None:
+    """Check that there are components. No image is opened.
+
+    Raises
+    ------
+    ValueError
+        If the source is neither a package nor a NIfTI file.
+    """
+    if source is None or (Path(source).is_file() and is_image_file(source)):
+        return
+    if Path(source).is_dir():
+        missing = [pattern for pattern in (DESCRIPTION, MAPS, MASK, NAMES) if not list(Path(source).glob(pattern))]
+        if missing:
+            raise ValueError(
+                f"project_images.components: the folder {source} is not a package of components, because it has no"
+                f" {', '.join(missing)}; give a folder that `make package` wrote, or the path of a 4-D NIfTI file"
+            )
+        return
+    found = "is not a NIfTI file" if Path(source).exists() else f"does not exist (current folder: {Path.cwd()})"
+    raise ValueError(
+        f"project_images.components: {source} {found}; give a 4-D NIfTI file (.nii, .nii.gz), a folder that `make"
+        " package` wrote, or null for the components of the run in results/"
+    )
+
+
+def read_components(source: str, mask: str) -> Components:
+    """Read the components of a package on its own mask, or those of a 4-D file at the voxels of `mask`.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read, or are not in MNI space.
+    """
+    check_components(source)
+    try:
+        return _read_package(Path(source)) if Path(source).is_dir() else _read_file(source, mask)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"project_images.components {source}: {error}") from error
+
+
+def _read_package(folder: Path) -> Components:
+    import numpy as np
+
+    from neurovault_ica.images.maps import read_maps
+    from neurovault_ica.runtime.tables import read_table
+
+    files, mask, table = (sorted(folder.glob(pattern))[0] for pattern in (MAPS, MASK, NAMES))
+    sidecar = json.loads(Path(str(files).removesuffix(".nii.gz") + ".json").read_text(encoding="utf-8"))
+    maps = read_maps(str(files), str(mask))
+    rows = read_table(table, described_as="package/dseg.tsv")
+    if len(rows) != len(maps.values):
+        raise ValueError(f"it has {len(maps.values)} volumes, but {table.name} has {len(rows)} names")
+    labels = [row["component"] for row in rows]
+    loadings, images = None, []
+    if (folder / LOADINGS).is_file():
+        mixing = read_table(folder / LOADINGS, described_as="run_ica/desc-ICA_mixing.tsv")
+        loadings = np.array([[row[label] for label in labels] for row in mixing])
+        known = {row["image_id"]: row for row in read_table(folder / IMAGES, described_as="package/images.tsv")}
+        images = [known[row["image_id"]] | {"sign": row.get("sign")} for row in mixing]
+    return Components(labels, [row["name"] for row in rows], maps, sidecar[TREATMENT], loadings, images)
+
+
+def _read_file(source: str, mask: str) -> Components:
+    """Read a 4-D file. Volumes without a voxel in the mask are left out, with a warning."""
+    import logging
+
+    import nibabel as nib
+    import numpy as np
+
+    from neurovault_ica.images.maps import place_maps
+    from neurovault_ica.images.mni_space import read_volumes
+    from neurovault_ica.images.resampling import target_of
+    from neurovault_ica.naming.references import check_networks, is_label_image, sample_volumes
+
+    data, affine = read_volumes(source)
+    if is_label_image(data):
+        raise ValueError("it is one volume of whole numbers, as an atlas of labels; give one volume for each network")
+    data = check_networks(data, affine)
+    file = names_beside(source)
+    found = [name for _, name in read_name_file(file)] if file else []
+    if found and len(found) != data.shape[3]:
+        raise ValueError(f"it has {data.shape[3]} volumes, but {file} has {len(found)} names; give one for each volume")
+    values = sample_volumes(data, affine, target_of(nib.load(mask)))
+    kept = np.flatnonzero(values.any(axis=1)).tolist()
+    if not kept:
+        raise ValueError("none of its volumes has data in the mask; choose another file, or another mask_images.mask")
+    if len(kept) < len(values):
+        left_out = sorted(set(range(len(values))) - set(kept))
+        logging.warning("%s: volumes without data in the mask are left out: %s", source, left_out)
+    digits = max(2, len(str(len(values) - 1)))
+    labels = [f"volume_{number:0{digits}d}" for number in kept]
+    names = [found[number] if found else None for number in kept]
+    return Components(labels, names, place_maps(values[kept], mask), None, None, [])

@@ -1,0 +1,141 @@
+"""Read the user's own maps as mask_images and stack_images read the images of a run."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.spatialimages import SpatialImage
+
+from neurovault_ica.archive.image_status import check_file
+from neurovault_ica.archive.own_maps import OwnMap
+from neurovault_ica.images.criteria import Limits
+from neurovault_ica.images.masking import make_masker
+from neurovault_ica.images.nifti import Image, read_image
+from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.placement import brain_of
+from neurovault_ica.images.rejections import reject
+from neurovault_ica.images.resampling import Target
+from neurovault_ica.images.signs import SIGNS, Halves, find_scales
+from neurovault_ica.images.smoothing import Smoother
+from neurovault_ica.types import Row
+
+Masker = Callable[[Image], tuple[npt.NDArray[np.float32], dict[str, Any]]]
+
+
+class Treatment(NamedTuple):
+    """How the images of a run were masked and scaled; the settings of config.yaml with the same names."""
+
+    interpolation: str
+    extrapolate_background: bool
+    clip_infinite: bool
+    scale: str
+    # Runs of the first versions have no such settings.
+    smoothing_mm: float | None = None
+    signs: str = "together"
+
+
+class Judged(NamedTuple):
+    """A map that was read: its voxels, or why it is rejected."""
+
+    own: OwnMap
+    values: npt.NDArray[np.float32] | None  # (n_voxels,), smoothed and scaled; None if rejected
+    sd: float | None  # after smoothing and before scaling
+    rejection: Row | None  # reason, value, threshold and stage
+    note: str | None  # what is unusual about the file
+    sign: str | None = None  # the half of the map that `values` are, if signs are split
+
+    @property
+    def title(self) -> str:
+        """Name the map, and its half if signs are split."""
+        return title_of(self.own.name, self.sign)
+
+
+def treatment_of(settings: Mapping[str, Any]) -> Treatment:
+    """Take the treatment from a mapping that has its settings."""
+    return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
+
+
+def title_of(name: str, sign: str | None) -> str:
+    """Name a map, and its half if signs are split."""
+    return f"{name} ({sign})" if sign else name
+
+
+def split_signs(judged: Iterable[Judged], treatment: Treatment) -> list[Judged]:
+    """Keep the maps that are not rejected. If signs are split, make activation and deactivation of each a map.
+
+    A half with almost nothing in it cannot be projected. It is left out, and the other half has a note.
+    """
+    kept = [one for one in judged if one.values is not None]
+    if treatment.signs != "split":
+        return kept
+    halves = []
+    for one in kept:
+        voxels = cast(npt.NDArray[np.float32], one.values)
+        scales = find_scales(voxels, scale=treatment.scale)
+        empty = [sign for sign, scale in zip(SIGNS, scales.values(), strict=True) if not scale]
+        notes = [one.note] if one.note else []
+        notes += [f"it has no {sign}" for sign in empty]
+        values = Halves(voxels[None], [list(scales.values())]).split(voxels[None], slice(0, 1))
+        halves += [
+            one._replace(values=half, sign=sign, note="; ".join(notes) or None)
+            for sign, half in zip(SIGNS, values, strict=True)
+            if sign not in empty
+        ]
+    return halves
+
+
+def read_images(
+    maps: Iterable[OwnMap], target: Target, brain: str, treatment: Treatment, limits: Limits
+) -> Iterator[Judged]:
+    """Check, mask, judge, smooth and scale maps, as a run does with its images.
+
+    Parameters
+    ----------
+    maps : iterable of OwnMap
+    target : Target
+        The mask of the components.
+    brain : path
+        The brain mask on which quality is measured.
+    treatment : Treatment
+    limits : mapping
+        Section ``stack_images.quality`` of the configuration.
+    """
+    options = treatment.interpolation, treatment.extrapolate_background
+    masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), *options)
+    smooth = Smoother(target, treatment.smoothing_mm) if treatment.smoothing_mm else None
+    for own in maps:
+        judged = _read(own, masked, smooth, treatment, limits)
+        if judged.rejection is not None:
+            found = judged.rejection
+            logging.warning("map %s is rejected: %s (%s)", own.name, found["reason"], found["value"])
+        elif judged.note:
+            logging.warning("map %s: %s", own.name, judged.note)
+        yield judged
+
+
+def _read(own: OwnMap, masked: Masker, smooth: Smoother | None, treatment: Treatment, limits: Limits) -> Judged:
+    image = {"image_id": own.name, "map_type": own.map_type}
+    checked = check_file(Path(own.file), expected_bytes=None)
+    measured: dict[str, Any] = {}
+    values, notes = None, tuple[str, ...]()
+    if checked["status"] == "ok":
+        try:
+            read = read_image(Path(own.file), clip=treatment.clip_infinite)
+            values, measured = masked(read)
+            measured |= {"row": 0}
+            notes = read.notes
+        except UnusableError as error:
+            measured = {"row": None, "reason": error.reason, "value": error.found, "threshold": None}
+    verdict = reject(image, checked, measured, limits)
+    if verdict is not None or values is None:
+        return Judged(own, None, None, verdict, None)
+    if smooth is not None:
+        values = smooth(values)
+    sd = float(values.std(dtype=np.float64))
+    if treatment.scale == "unit_variance":
+        values = values / np.float32(sd)
+    return Judged(own, values, sd, None, "; ".join(notes) or None)

@@ -1,0 +1,85 @@
+"""Render the page of project_images: the user's own maps on components."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neurovault_ica.report.page import content_policy, load_template, read_style
+from neurovault_ica.report.pictures import read_figure
+from neurovault_ica.report.tables import REASONS
+from neurovault_ica.runtime.files import package_file
+from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
+from neurovault_ica.types import Row
+
+TEMPLATE_FILE = package_file("report/projection.html.jinja")
+# Figures of more maps would make the page too large for a browser, so the page links to them.
+MOST_FIGURES = 100
+# Components that are listed for each map.
+LISTED = 5
+
+
+def strongest(rows: Sequence[Row]) -> list[Row]:
+    """List the components of a map with the largest absolute loadings, at most `LISTED`."""
+    return sorted(rows, key=lambda row: -abs(row["loading"]))[:LISTED]
+
+
+def describe_percentile(row: Row, n_images: int) -> str:
+    """Say where a loading lies among the images: ``more than 94 % of the 103 images``.
+
+    For a negative loading, the images with a larger one are counted, because they load less in its direction.
+    """
+    if row["percentile"] is None:
+        return ""
+    is_negative = row["loading"] < 0
+    share = 100 - row["percentile"] if is_negative else row["percentile"]
+    direction = "more negatively" if is_negative else "more"
+    return f"{direction} than {'all' if share == 100 else f'{share:.0f} % of the'} {n_images} images"
+
+
+def render_projection(
+    *,
+    loadings: Mapping[str, Sequence[Row]],
+    maps: Sequence[Row],
+    rejected: Sequence[Row],
+    similar: Mapping[str, Sequence[Row]],
+    figures: Mapping[str, str],
+    heat_map: str,
+    **contents: Any,
+) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    loadings, similar : mapping of str to sequence of dict
+        Rows of loadings.tsv and similar.tsv by title of the map.
+    maps, rejected : sequence of dict
+        Rows of maps.tsv, each with its `title`, and of rejected.tsv.
+    figures : mapping of str to str
+        The path of the figure of each map.
+    heat_map : path
+    **contents
+        The other variables of the template: source, components, n_images, n_surrogates.
+    """
+    n_images = contents["n_images"]
+    described = [
+        row
+        | {
+            "strongest": [
+                one | {"among": describe_percentile(one, n_images)} for one in strongest(loadings[row["title"]])
+            ],
+            "n_significant": sum(is_significant(one["q"]) for one in loadings[row["title"]]),
+            "similar": similar.get(row["title"], []),
+            "picture": read_figure(figures[row["title"]]) if number < MOST_FIGURES else None,
+        }
+        for number, row in enumerate(maps)
+    ]
+    return load_template(TEMPLATE_FILE.name).render(
+        policy=content_policy([]).replace("script-src ", "script-src 'none'"),
+        style=read_style(),
+        maps=described,
+        rejected=rejected,
+        reasons=REASONS,
+        heat_map=read_figure(heat_map),
+        significant_q=SIGNIFICANT_Q,
+        studies={},
+        **contents,
+    )

@@ -1,0 +1,146 @@
+"""Project the user's own maps on the components of the run, of a package, or of a file, and test their loadings."""
+
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib as mpl
+import nibabel as nib
+import numpy as np
+from neurovault_ica.archive.own_maps import read_own_maps
+from neurovault_ica.figures.profile import draw_heat_map, plot_profile
+from neurovault_ica.figures.sheet import save_figure
+from neurovault_ica.figures.slices import read_template
+from neurovault_ica.images.criteria import Limits
+from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.matrix import open_matrix
+from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.signs import rows_of
+from neurovault_ica.naming.component_files import Components, read_components
+from neurovault_ica.naming.names import read_names
+from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
+from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
+from neurovault_ica.naming.projection_tables import (
+    columns_of,
+    comparable,
+    explain_nothing_left,
+    group_by_map,
+    loading_rows,
+    map_rows,
+    rejected_rows,
+    similar_rows,
+)
+from neurovault_ica.report.projection import render_projection
+from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.log import log_to, progress
+from neurovault_ica.runtime.processes import run_tasks
+from neurovault_ica.runtime.tables import component_labels, read_table, write_table
+from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.statistics.lattice import lattice_of
+from threadpoolctl import threadpool_limits
+
+
+def main(
+    *,
+    components: str | Sequence[str],
+    names: str | Sequence[str],
+    images: str | Sequence[str],
+    matrix: str | Sequence[str],
+    mask: str,
+    brain: str,
+    template: str,
+    loadings: str,
+    maps: str,
+    rejected: str,
+    similar: str,
+    heat_map: str,
+    figures: str,
+    page: str,
+    source: str | None,
+    own_maps: str,
+    settings: Mapping[str, Any],
+    limits: Limits,
+    random_state: int,
+    threads: int,
+) -> None:
+    """Project, tabulate, draw and render. For components from elsewhere, the inputs of the run are empty."""
+    own = read_own_maps(own_maps)
+    basis = read_components(source, mask) if source else read_run(str(components), mask, str(names), str(images))
+    target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
+    treatment = treatment_of(basis.treatment or settings)
+    judged = list(read_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
+    kept = split_signs(judged, treatment)
+    refused = rejected_rows(judged, own_maps)
+    if not kept:
+        raise RuntimeError(explain_nothing_left(refused, own_maps))
+
+    X = np.stack([cast(Any, one.values) for one in kept])
+    projector = Projector(basis.maps.values)
+    lattice = lattice_of(basis.maps.inside, basis.maps.affine)
+    on_lattice = Projector(basis.maps.values[:, lattice.points])
+    compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
+    seeds = [zlib.crc32(one.title.encode()) for one in kept]
+    results = in_order(
+        lambda n: compute(X[n], rng=np.random.default_rng([random_state, seeds[n]])), range(len(X)), threads
+    )
+    found = list(progress(results, total=len(X), unit="map"))
+    of_run, r_of_run = basis.loadings, None
+    if isinstance(matrix, str):
+        of_run, r_of_run = project_run(open_matrix(matrix, read_table(str(images))), projector, X)
+    rows = loading_rows(kept, found, basis, of_run)
+    likest = similar_rows(kept, r_of_run, basis.images)
+    of_map = map_rows(kept, found, X, likest, own_maps)
+    for path, table in ((loadings, rows), (rejected, refused), (similar, likest), (maps, of_map)):
+        write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
+
+    by_map, drawn, tasks = group_by_map(rows), read_template(template), {}
+    mpl.rcdefaults()
+    files = {one.title: str(Path(figures).parent / row["figure"]) for one, row in zip(kept, of_map, strict=True)}
+    for one, row, values in zip(kept, of_map, X, strict=True):
+        facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
+        beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
+        arguments = one.title, by_map[one.title], values, basis.maps, facts, drawn, beside
+        tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
+    run_tasks(tasks, threads)
+    names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]
+    q = np.array([row["q"] for row in rows]).reshape(len(kept), -1)
+    figure = draw_heat_map(np.array([one.loadings for one in found]), q, list(by_map), names_shown)
+    save_figure(figure, heat_map, title="Loadings of maps")
+    text = render_projection(
+        loadings=by_map,
+        maps=[row | {"title": title} for row, title in zip(of_map, by_map, strict=True)],
+        rejected=refused,
+        similar=group_by_map(likest),
+        figures=files,
+        heat_map=heat_map,
+        source=source,
+        maps_source=own_maps,
+        components=basis.labels,
+        n_maps=len({one.own.name for one in kept}),
+        n_images=len({image["image_id"] for image in basis.images}),
+        n_surrogates=N_SURROGATES,
+        median_explained=float(np.median([one.explained for one in found])),
+        is_scaled=treatment.scale == "unit_variance",
+    )
+    with replacing(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    logging.info(
+        "%d maps projected on %d components, %d rejected", len(own) - len(refused), len(basis.labels), len(refused)
+    )
+
+
+def read_run(components: str, mask: str, names: str, images: str) -> Components:
+    """Read the components of the run, with their names."""
+    maps = read_maps(components, mask)
+    labels, known = component_labels(len(maps.values)), read_names(names)
+    return Components(labels, [known[label].name for label in labels], maps, None, None, rows_of(read_table(images)))
+
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0], snakemake.config["log_level"])
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
