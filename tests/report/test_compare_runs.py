@@ -41,11 +41,12 @@ def runs(demo, tmp_path_factory):
         write_table(results / table, [rows[k] | {"component": label} for k, label in zip(ORDER, labels, strict=True)])
     rows = read_table(results / "run_ica/desc-ICA_mixing.tsv")
     mixing = [
-        {"image_id": row["image_id"]} | {label: row[f"ICA_{k:02d}"] for k, label in zip(ORDER, labels, strict=True)}
+        {key: row[key] for key in ("image_id", "sign")}
+        | {label: row[f"ICA_{k:02d}"] for k, label in zip(ORDER, labels, strict=True)}
         for row in rows
     ]
     # The image that only the first run used has other loadings in the second, which must not count.
-    mixing[0]["image_id"] = "another"
+    mixing[0]["image_id"] = mixing[1]["image_id"] = "another"
     write_table(results / "run_ica/desc-ICA_mixing.tsv", mixing, list(mixing[0]))
     lock = read_table(results / "write_lock/images.lock.tsv")
     used = [row for row in lock if row["used"]]

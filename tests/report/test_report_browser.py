@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_report import BOX, HOSTILE, PEAKS, Page, build_report
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -175,7 +175,7 @@ def test_a_peak_in_the_table_moves_the_crosshair(visit):
     page = visit(place="#ICA_00")
     place, value = PEAKS["ICA_00"][1]
     page.click(f"button.place[data-mm='{place[0]:.1f} {place[1]:.1f} {place[2]:.1f}']")
-    page.wait_for_function("document.querySelector('[data-part=place]').textContent.startsWith('x 14')")
+    expect(page.locator("[data-part=place]")).to_contain_text("x 14")
     assert read_place(page) == ("x 14, y −20, z 10 mm", f"−{-value} SD")
     assert is_cold(pixel(page, 2, place))
     page.uncheck("[data-part=negative]")
@@ -224,7 +224,7 @@ def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     assert read_place(page)[0] == "x 20, y −20, z 6 mm"
     # The wheel now changes the slice.
     page.mouse.wheel(0, -100)
-    page.wait_for_function("document.querySelector('[data-part=place]').textContent.includes('z 8 mm')")
+    expect(page.locator("[data-part=place]")).to_contain_text("z 8 mm")
 
 
 def test_outside_the_mask_there_is_no_value(visit):

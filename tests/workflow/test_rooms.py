@@ -108,21 +108,19 @@ def users_of(file):
     return {script.stem for script in SCRIPTS.glob("*.py") if all_imports_of(script.name) & {path, *readers}}
 
 
-def test_edits_rerun_the_rules_that_use_the_files_and_those_after_them(demo):
-    users = {}
-    for file in ("naming/sides.py", "report/report.css"):
-        edited = demo / "workflow/scripts" / PACKAGE / file
-        edited.write_text(edited.read_text() + "\n")
-        users[f"Updated input files: workflow/scripts/{PACKAGE}/{file}"] = users_of(file)
+@pytest.mark.parametrize("file", ["naming/sides.py", "report/report.css"])
+def test_an_edit_reruns_the_rules_that_use_the_file_and_those_after_them(demo, file):
+    edited = demo / "workflow/scripts" / PACKAGE / file
+    text = edited.read_text()
+    edited.write_text(text + "\n")
     done = snakemake(demo, "-n", "--quiet", "host")
+    edited.write_text(text)
     reasons = dict(re.findall(r"^ *(?:local)?rule (\w+):\n(?: .*\n)*? *reason: (.*)$", done.stdout, re.MULTILINE))
     assert set(reasons) == rules_run(done) | {"all"}
-    first = set()
-    for updated, rules in users.items():
-        edited = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
-        assert edited
-        assert edited <= rules
-        # These two run only if asked for.
-        assert rules - {"scan_components", "project_images"} <= set(reasons)
-        first |= edited
+    updated = f"Updated input files: workflow/scripts/{PACKAGE}/{file}"
+    first = {rule for rule, reason in reasons.items() if reason.startswith(updated)}
+    assert first
+    assert first <= users_of(file)
+    # These two run only if asked for.
+    assert users_of(file) - {"scan_components", "project_images"} <= set(reasons)
     assert all(reasons[rule].startswith("Input files updated by another job") for rule in set(reasons) - first)

@@ -154,6 +154,11 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
         " |r|. Components and networks were also matched one to one by maximising the sum of |r|. The mean |r| of"
         f" components with their best networks was {facts['mean_best_network_r']:.2f}."
     )
+    if facts["one_signed_networks"]:
+        text += (
+            " Where a network has values of one sign, the negative side of a component can only lower r. The mean r of"
+            f" the positive values alone, over the same voxels, was {facts['mean_best_network_positive_r']:.2f}."
+        )
     if facts["networks_tested"]:
         text += (
             f" Each |r| was tested with {settings['match_networks']['n_surrogates']:,} surrogates of the component: the"
