@@ -115,6 +115,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
             11,
             "run_ica.n_components: 12 components need at least as many images, but there",
         ),
+        ("scan_components.orders", [8, 101], "scan_components.orders: 101 components need at least as many images"),
         ("fetch_metadata.image_ids", [1, 2, 3], "only 3 (images in fetch_metadata.image_ids); lower n_components"),
         ("fetch_metadata.image_ids", [1, 2] * 12, "only 2 (images in fetch_metadata.image_ids)"),
         ("match_networks.reference", "difumo_1024", "of this atlas there is difumo_64, difumo_128, difumo_256;"),

@@ -135,8 +135,9 @@ def make_plan(package: Path, name: str | None = None) -> Plan:
     ValueError
         If the folder is not a package.
     """
-    if not package.is_dir():
-        raise ValueError(f"{package} is not a folder; write a package first: make package NAME=mine")
+    if not (package / DESCRIPTION).is_file():
+        found = f"lacks {DESCRIPTION}" if package.is_dir() else "is not a folder"
+        raise ValueError(f"{package} {found}; write a package first: make package NAME=mine")
     check_components(str(package))
     dataset = json.loads((package / DESCRIPTION).read_text(encoding="utf-8"))
     components = read_components(str(package), "")
@@ -144,8 +145,10 @@ def make_plan(package: Path, name: str | None = None) -> Plan:
     generator = dataset["GeneratedBy"][0]
     method = f"independent component analysis across studies ({generator['Name']} {generator.get('Version', '')})"
     link = generator.get("CodeURL", "")
+    # With signs: split, an image has two rows.
+    n_images = len({image["image_id"] for image in components.images})
     about = (
-        f"{len(components.labels)} components of {len(components.images)} statistic maps, by {method}. {link} License:"
+        f"{len(components.labels)} components of {n_images} statistic maps, by {method}. {link} License:"
         f" {dataset['License']}. {dataset['HowToAcknowledge']}. Unit variance over the mask. {MARK}{checksum}"
     )
     collection = {"name": (name or dataset["Name"])[:LONGEST_NAME], "description": " ".join(about.split())}

@@ -62,7 +62,7 @@ def test_own_maps_are_selected_and_checked_and_get_terms(write_own, tmp_path):
     ("text", "message"),
     [
         ("file\timage_id\n", "the column collection_id is missing"),
-        ("", "the column collection_id, file, image_id is missing"),
+        ("", "the columns collection_id, file, image_id are missing"),
         ("file\timage_id\tcollection_id\n", "has no rows"),
         ("file,image_id,collection_id\n", "separated by tabs"),
         ("file\timage_id\tcollection_id\na\ta/1\t1\n", "line 2: image_id 'a/1' is not valid; use up to 100 letters"),

@@ -156,7 +156,7 @@ def test_a_run_that_did_not_converge_is_reported_with_the_algorithm_s_name_and_a
     assert not summary["converged"]
     assert summary["n_restarts_converged"] == summary["n_bootstraps_converged"] == summary["n_halves_converged"] == 0
     assert "Leaning ICA did not converge within 1 sweeps" in caplog.text
-    assert "with `snakemake --cores 8 scan_components --configfile mine.yaml`" in caplog.text
+    assert "To compare numbers: snakemake --cores 8 scan_components --configfile mine.yaml" in caplog.text
 
 
 def test_orders_are_scanned_with_any_algorithm(run, leaning):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import best_match
-from neurovault_ica.decomposition.components import decompose, explain_problems, settle
+from neurovault_ica.decomposition.components import RULE, decompose, explain_problems, settle
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.flags import collect_measures, stability_rows
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
@@ -81,15 +81,15 @@ SOUND = {
             {"converged": False},
             [
                 "FastICA did not converge within 500 iterations; run_ica.algorithm: picard converges more often",
-                "lower run_ica.n_components, or compare numbers of components with `snakemake --cores 2 SCAN`",
+                f"{RULE}. To compare numbers: snakemake --cores 2 SCAN",
             ],
         ),
-        ({"n_restarts_converged": 17}, ["3 of 20 restarts did not converge", "`snakemake --cores 2 SCAN`"]),
+        ({"n_restarts_converged": 17}, ["3 of 20 restarts did not converge", "snakemake --cores 2 SCAN"]),
         (
             {"n_flagged": {"not_reproduced": 7}},
             [
                 "7 of 20 components were not reproduced across studies",
-                "lower run_ica.n_components",
+                RULE,
             ],
         ),
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.decomposition.algorithms import Settings
+from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
 from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -96,8 +97,9 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplo
     assert text.startswith("Based on 36 images of 12 collections from the cache data.\n")
     basis = "comparing numbers of components (2, 3, 6, 20) on 36 images of 12 collections from the cache data"
     assert caplog.messages.index(basis) < caplog.messages.index("2 components: 0 reproduced")
-    assert "Advice: run_ica.n_components: 3. With 3 components, 3 are reproduced" in text
-    assert "Parallel analysis: 3 principal components" in text
+    assert f"Advice: run_ica.n_components: 3, by this rule: {RULE}. With 3 components, 3 are reproduced" in text
+    assert "Parallel analysis does not decide" in text
+    assert ": 3 principal components explain more variance" in text
     assert (tmp_path / "orders.png").stat().st_size > 10_000
 
 
@@ -113,7 +115,7 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([row(10, 9), row(20, 18), row(40, 20)], "n_components: 20. With 20 components, 18 are reproduced"),
+        ([row(10, 9), row(20, 18), row(40, 20)], "no reason to lower it. With 20 components, 18 are reproduced"),
         ([row(10, 9), row(20, 18), row(40, 20)], "With more components, at most 20 are reproduced."),
         ([row(10, 9), row(20, 18), row(40, 20)], "Orders tried: 10, 20, 40."),
         ([row(10, 9), row(20, 18)], "No larger order was tried"),

@@ -32,10 +32,15 @@ def test_overview_writes_names_that_may_be_chance_in_grey():
 
 def test_overview_writes_long_names_smaller_rather_than_cutting_them():
     name = "mpfc; social cognition (both sides, posterior)"
-    sheet = draw_overview([np.zeros((40, 120, 4), np.uint8)] * 2, [f"ICA_00  {name}", "ICA_01  " + "y" * 60])
+    unnamed = "unnamed (closest: reward feedback striatum)"
+    titles = [f"ICA_00  {name}", "ICA_01  " + "y" * 60, f"ICA_02  {unnamed}", "ICA_03  motor"]
+    sheet = draw_overview([np.zeros((185, 483, 4), np.uint8)] * 4, titles)
     sizes = {text.get_text(): text.get_fontsize() for text in sheet.axes.texts}
-    assert 6.5 < sizes[name] < 9
-    assert sizes["y" * 51 + "…"] == 6.5
+    assert 6 < sizes[name] < 9
+    assert 6 <= sizes["y" * 51 + "…"] < 6.5
+    # A gap remains before the next title.
+    drawn = {text.get_text(): text.get_window_extent(sheet.canvas.get_renderer()) for text in sheet.axes.texts}
+    assert drawn[unnamed].x1 + 15 * sheet.pixels_per_mm < drawn["ICA_03"].x0
 
 
 def test_a_thumbnail_is_read_as_it_was_written(tmp_path):

@@ -41,14 +41,14 @@ def test_rows_have_the_numbers_of_their_own_pair_and_q_over_components():
     np.testing.assert_allclose([row["matched_q"] for row in rows[:2]], false_discovery_rate(np.array([0.01, 0.5])))
     assert {rows[2][f"matched_{column}"] for column in ("network", "r", "positive_r", "one_signed", "p", "q")} == {None}
     assert [rows[1][f"{kind}_one_signed"] for kind in ("best", "matched")] == [True, False]
-    assert evidence_of(rows[1], "best") == "r = \u22120.80   positive side \u22120.40   p = 0.02   q = 0.03"
+    assert evidence_of(rows[1], "best") == "r \u22120.80, of the positive side \u22120.40; p 0.02, q 0.03"
 
 
 def test_without_surrogates_nothing_is_tested():
     r = np.array([[0.9, 0.1]])
     row = tabulate(r, r, None, match_components(r), ["ICA_00"], ["motor", "visual"], SIGNS)[0]
     assert row["best_p"] is row["best_q"] is row["matched_p"] is None
-    assert evidence_of(row, "best") == "r = 0.90   positive side 0.90   not tested"
+    assert evidence_of(row, "best") == "r 0.90, of the positive side 0.90; not tested"
 
 
 def test_five_percent_of_unrelated_components_have_p_below_five_percent():
@@ -180,3 +180,17 @@ def test_a_reference_outside_the_mask_is_refused(tmp_path):
             reference=str(tmp_path / "speck.nii"), **unused, figures=[], pdfs=[], n_surrogates=0, data_dir="unused",
             random_state=0, threads=1,
         )  # fmt: skip
+
+
+def test_the_evidence_fits_above_its_map():
+    affine = np.diag([4.0, 4, 4, 1])
+    affine[:3, 3] = -100
+    volume = Volume(np.ones((50, 50, 50), np.float32), affine)
+    brain = Box((-72, -107, -72), (72, 73, 82))  # the size of the MNI152 brain
+    row = {"best_r": -0.444, "best_positive_r": -0.452, "best_p": 0.00099, "best_q": 0.0123}
+    headings = [("ICA_00", ""), *[("default mode", f"best, one to one: {evidence_of(row, 'best')}")] * 2]
+    sheet = draw_match([volume] * 3, headings, np.ones((50, 50, 50), bool), volume, brain)
+    sheet.canvas.draw()
+    first, second = (text.get_window_extent() for text in sheet.axes.texts if "positive side" in text.get_text())
+    assert first.x1 < second.x0
+    assert second.x1 < sheet.axes.get_window_extent().x1

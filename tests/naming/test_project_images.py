@@ -17,7 +17,7 @@ from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.resampling import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
-from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
+from neurovault_ica.naming.own_images import describe_rejection, read_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -164,6 +164,15 @@ def test_page_and_figures_are_written(run):
 def test_maps_that_are_all_bad_are_an_error_that_names_them(run):
     with pytest.raises(RuntimeError, match=r"none of the 1 maps .*broken.nii.gz can be projected \(1 damaged_file\)"):
         run["call"](**run["files"] | {"own_maps": str(run["folder"] / "maps/sub-2/broken.nii.gz")})
+    assert not (run["results"] / "heat_map.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "sentence"),
+    [(0.1, 0.6, "coverage (0.1, limit 0.6)"), ("3 volumes", None, "coverage (3 volumes)"), (None, None, "coverage")],
+)
+def test_a_rejection_tells_what_was_found_and_the_limit(value, threshold, sentence):
+    assert describe_rejection({"reason": "coverage", "value": value, "threshold": threshold}) == sentence
 
 
 def test_with_split_signs_a_map_has_two_halves(run):

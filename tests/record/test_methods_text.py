@@ -1,5 +1,6 @@
 """The paragraphs describe what a run did, and nothing else."""
 
+import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.record.facts import run_facts
@@ -121,7 +122,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "replaced with 250,000 Gaussian random maps (FWHM 30 mm)",
         "\n\n**Tests of terms.** We tested, one-sided,",
         "\n\n**Metadata labels.** Labels of at least 3 collections",
-        "1 of 2 pairs of component and label had q < 0.05.\n\n**Term maps.** The component",
+        "1 of 2 tests had q < 0.05.\n\n**Term maps.** The component",
         "correlated over the mask with 2 term maps. The correlations were tested one-sided against 2,500 surrogates",
         "named by the term map with the largest correlation among the significant ones (q < 0.05)",
         "(Benjamini and Hochberg 1995). 1 of 4 pairs had q < 0.05. The negative sides",
@@ -160,11 +161,16 @@ def test_methods_describe_stability_and_flags():
             dict(zip(MEASURES, values, strict=True))
             for values in ((0.9, 0.8, 0.5, 0.7, 0.3, 0.65), (0.7, 0.4, 0.6, 0.2, 0.4, 0.43))
         ],
-        networks=[{"best_r": -0.5, "best_q": 0.01}, {"best_r": 0.25, "best_q": 0.06}],
+        networks=[
+            {"best_r": -0.5, "best_q": 0.01, "best_positive_r": -0.2, "best_one_signed": True},
+            {"best_r": 0.25, "best_q": 0.06, "best_positive_r": 0.4, "best_one_signed": False},
+        ],
         mixtures=[{"positive_share": 0.0, "negative_share": 0.0}, {"positive_share": 0.0, "negative_share": 0.1}],
     )
     assert (facts["networks_tested"], facts["components_with_significant_network"]) == (2, 1)
     assert facts["mean_best_network_r"] == 0.375
+    assert facts["mean_best_network_positive_r"] == pytest.approx(0.1)
+    assert facts["one_signed_networks"] == 1
     assert facts["components_without_activation"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -185,12 +191,18 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+    # Both rows of an image give axes, except empty ones: 15 axes are all of 8 images.
+    split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
+    for n_axes, is_said in ((14, True), (15, False)):
+        text = methods_text(facts, decomposition | split | {"n_axes_of_draws": n_axes}, settings)
+        assert (f"within the {n_axes} leading principal axes" in text) is is_said
 
 
 def test_methods_name_the_reference_networks_and_count_components_with_one():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
+        "mean_best_network_positive_r": 0.4, "one_signed_networks": 2,
     }  # fmt: skip
     assert "the networks seitzman_2018 (Seitzman et al. 2020) by" in networks_paragraph(facts, settings)[0]
     assert networks_paragraph(facts, settings | {"match_networks": {"reference": None}}) == []
@@ -199,6 +211,7 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     for words in (
         "compared with the networks yeo_2011_7 (Yeo et al. 2011)",
         "with their best networks was 0.38.",
+        "The mean r of the positive values alone, over the same voxels, was 0.40.",
         "5,000 surrogates",
         "1 of 2 components had a network with q < 0.05.",
     ):

@@ -84,7 +84,17 @@ def lock(tmp_path):
             "mixture": [],
             "networks": table(
                 "match_networks/desc-ICA_networks",
-                [{"component": f"ICA_0{k}", "best_network": "visual", "best_r": 0.5, "best_q": 0.01} for k in range(2)],
+                [
+                    {
+                        "component": f"ICA_0{k}",
+                        "best_network": "visual",
+                        "best_r": 0.5,
+                        "best_q": 0.01,
+                        "best_positive_r": 0.6,
+                        "best_one_signed": True,
+                    }
+                    for k in range(2)
+                ],
             ),
         }
         main(

@@ -74,6 +74,7 @@ def test_components_are_found_again_whatever_their_place_and_sign(comparison):
     assert [row["second"] for row in rows] == ["ICA_01", "ICA_00", *(f"ICA_{k:02d}" for k in range(2, 11)), None]
     np.testing.assert_allclose([row["r"] for row in rows[:-1]], [1, 1, -1, *[1] * 8], atol=1e-6)
     np.testing.assert_allclose([row["r_loadings"] for row in rows[:-1]], 1, atol=1e-6)
+    assert max(abs(row[key]) for row in rows[:-1] for key in ("r", "r_loadings")) <= 1
     assert rows[0]["first_name"] == rows[0]["second_name"]
     assert rows[-1]["first"] == "ICA_11"
     assert rows[-1]["r"] is None

@@ -70,7 +70,7 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "−10, 12, 6 9.50 Insula 1 80",
         "Strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
         "|r| 0.57 mean when studies are resampled; lowest 0.31",
-        "Passed all stability checks.",
+        "Passed all checks.",
         "Flagged: unstable start, not reproduced, one study, not grey matter, nothing above threshold, name uncertain.",
         "0.31 too low when studies are resampled; must exceed 0.5 and chance (0.20)",
         "Effective number of collections 1.6 of 2 largest share: 80.0 %",

@@ -12,9 +12,9 @@ import numpy as np
 import publish as tool
 import pytest
 from neurovault_ica.images.maps import place_maps, write_maps
-from neurovault_ica.naming.component_files import DESCRIPTION, TREATMENT
+from neurovault_ica.naming.component_files import DESCRIPTION, IMAGES, LOADINGS, TREATMENT
 from neurovault_ica.runtime.files import write_json
-from neurovault_ica.runtime.tables import write_table
+from neurovault_ica.runtime.tables import column_names, write_table
 from publish import main
 
 SECRET = "0123456789abcdef"
@@ -138,6 +138,17 @@ def test_a_collection_with_all_maps_is_created_once(package, server, capsys):
     assert SECRET not in capsys.readouterr().out
 
 
+def test_an_image_with_two_rows_counts_once(package, capsys):
+    (package / "loadings").mkdir()
+    loadings = {f"ICA_0{k}": 0.5 for k in range(3)}
+    rows = [{"image_id": i, "sign": sign} | loadings for i in (7, 8) for sign in ("activation", "deactivation")]
+    write_table(package / LOADINGS, rows, list(rows[0]), described_as="run_ica/desc-ICA_mixing.tsv")
+    images = [dict.fromkeys(column_names("package/images.tsv")) | {"image_id": i} for i in (7, 8)]
+    write_table(package / IMAGES, images, described_as="package/images.tsv")
+    main([str(package)])
+    assert "3 components of 2 statistic maps" in capsys.readouterr().out
+
+
 def test_an_interrupted_upload_continues(package, server):
     server.faults = [None] + ["lost"] * 6
     with pytest.raises(SystemExit, match="2 of 3 maps are not there, such as ICA_01"):
@@ -169,4 +180,6 @@ def test_mistakes_are_explained(package, server, monkeypatch, tmp_path):
         main([str(package), "--upload", "--url", server.url])
     with pytest.raises(SystemExit, match="is not a folder; write a package first"):
         main([str(tmp_path / "nothing")])
+    with pytest.raises(SystemExit, match=r"lacks dataset_description.json; write a package first"):
+        main([str(tmp_path)])
     assert server.images == []

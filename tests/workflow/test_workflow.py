@@ -114,9 +114,11 @@ def test_second_run_does_nothing(demo):
 
 
 def test_only_rules_after_a_changed_setting_run_again(demo):
-    overlay = write_config(demo, plot_components={"threshold": {"z": 3}})
-    plots = {"plot_components", "plot_relations", "render_report", "write_lock"}
-    assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == plots
+    overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
+    assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == {
+        "stack_images", "reduce_images", "run_ica", "project_terms", "match_networks", "check_demo", "plot_components",
+        "plot_images", "plot_relations", "write_lock", "render_report",
+    }  # fmt: skip
 
 
 def test_tables_have_sidecars_that_describe_them(demo):

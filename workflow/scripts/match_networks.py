@@ -103,12 +103,12 @@ def draw_matches(
         peak = ", ".join(with_minus(f"{mm:.0f}") for mm in peak_of(volumes[0]))
         headings = [(row["component"], f"peak at {peak} mm")]
         best, matched = int(matches.best[number]), int(matches.matched[number])
-        shown = [("best and matched one to one" if best == matched else "best", "best", best)]
+        shown = [("best, one to one" if best == matched else "best", "best", best)]
         if matched not in (-1, best):
-            shown.append(("matched one to one", "matched", matched))
+            shown.append(("one to one", "matched", matched))
         for meaning, kind, network in shown:
             volumes.append(networks.volume(network))
-            headings.append((reference.names[network], f"{meaning}:   {evidence_of(row, kind)}"))
+            headings.append((reference.names[network], f"{meaning}: {evidence_of(row, kind)}"))
         sheet = draw_match(volumes, headings, maps.inside, brain, box)
         sheet.save(figure, title=f"{row['component']} and its networks")
 

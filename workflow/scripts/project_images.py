@@ -67,6 +67,8 @@ def main(
     threads: int,
 ) -> None:
     """Project, tabulate, draw and render. For components from elsewhere, the inputs of the run are empty."""
+    # Snakemake does not know this copy of the figure. If the maps fail, it must not remain from other maps.
+    Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
     basis = read_components(source, mask) if source else read_run(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))

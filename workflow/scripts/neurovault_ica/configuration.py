@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -293,7 +294,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
     """Find a number of components above the number of images, as far as the configuration tells it."""
-    archive, section, wanted = config["archive"], config["fetch_metadata"], config["run_ica"]["n_components"]
+    archive, section, orders = config["archive"], config["fetch_metadata"], config["scan_components"]["orders"]
+    wanted = {"run_ica.n_components": config["run_ica"]["n_components"], "scan_components.orders": max(orders or [0])}
     limits: dict[str, int] = {}
     if archive["lock"] is not None:
         if not Path(archive["lock"]).is_file():
@@ -305,11 +307,11 @@ def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
             limits["fetch_metadata.max_images"] = section["max_images"]
         if section["image_ids"] is not None and section["collection_ids"] is None:
             limits["images in fetch_metadata.image_ids"] = len(set(section["image_ids"]))
-    for name, number in limits.items():
-        if number < wanted:
+    for (name, number), (key, order) in product(limits.items(), wanted.items()):
+        if number < order:
             yield (
-                f"run_ica.n_components: {wanted} components need at least as many images, but there are only {number}"
-                f" ({name}); lower n_components"
+                f"{key}: {order} components need at least as many images, but there are only {number} ({name}); lower"
+                f" {key.partition('.')[2]}"
             )
 
 

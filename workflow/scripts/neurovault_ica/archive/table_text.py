@@ -65,8 +65,9 @@ def _check_columns(table: str, header: str, columns: list[str], required: set[st
                     f"{table}: this file looks {kind} separated; its columns must be separated by tabs. In a"
                     ' spreadsheet, save it as "Unicode text" or as "CSV UTF-8" with tabs'
                 )
+        lacking = "the column {} is missing" if len(missing) == 1 else "the columns {} are missing"
         raise ValueError(
-            f"{table}: the column {', '.join(sorted(missing))} is missing; it needs file, image_id and"
+            f"{table}: {lacking.format(', '.join(sorted(missing)))}; it needs file, image_id and"
             f" collection_id, separated by tabs, and has {', '.join(columns or ['nothing'])}"
         )
     twice = sorted({name for name in columns if columns.count(name) > 1})

@@ -16,6 +16,11 @@ from neurovault_ica.types import Real
 MIN_IMAGES = 30
 MIN_EFFECTIVE_COLLECTIONS = 10.0
 MIN_IMAGES_PER_COMPONENT = 3
+# The one rule for the number of components. Log, report and scan_components say it in the same words.
+RULE = (
+    "the best number of components is the smallest that shows nearly all networks that other studies show again; flags"
+    " and convergence alone are no reason to lower it"
+)
 
 
 class Decomposition(NamedTuple):
@@ -145,8 +150,5 @@ def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
         )
     smallness = explain_smallness(summary)
     if found:
-        found.append(
-            "the images may not support this many components: lower run_ica.n_components, or compare numbers of"
-            f" components with `{scan}`"
-        )
+        found.append(f"{RULE}. To compare numbers: {scan}")
     return [smallness, *found] if smallness else found

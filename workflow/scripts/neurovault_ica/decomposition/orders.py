@@ -7,7 +7,7 @@ import numpy as np
 
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import ImagesInAxes
-from neurovault_ica.decomposition.components import MIN_IMAGES_PER_COMPONENT
+from neurovault_ica.decomposition.components import MIN_IMAGES_PER_COMPONENT, RULE
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts, many_unconverged
 from neurovault_ica.decomposition.flags import collect_measures, find_flags
 from neurovault_ica.decomposition.gram import AXES_PER_COMPONENT, MIN_AXES
@@ -16,8 +16,6 @@ from neurovault_ica.types import Real, Row
 
 # Recommend the smallest order that reproduces at least this share of the largest number of reproduced components.
 NEARLY_ALL = 0.9
-
-
 # Orders to try if the configuration names none, up to a third of the number of images (see MIN_IMAGES_PER_COMPONENT).
 USUAL_ORDERS = (4, 8, 12, 16, 20, 30, 40, 50, 70, 100)
 
@@ -116,9 +114,9 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
         [
             _about_reproduction(rows),
             *_about_convergence(rows, n_restarts),
-            f"Parallel analysis: {n_above_chance} principal components explain more variance than those of unrelated"
-            " maps of the same smoothness. The analysis treats images of one collection as independent, so some of"
-            " these components may come from a single study.",
+            f"Parallel analysis does not decide, because it counts directions and not networks that other studies show"
+            f" again: {n_above_chance} principal components explain more variance than those of unrelated maps of the"
+            " same smoothness. Some of them may come from a single study.",
         ]
     )
 
@@ -140,7 +138,7 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
     order, reproduced = best["n_components"], best["reproduced"]
     sentences = [
-        f"Advice: run_ica.n_components: {order}.",
+        f"Advice: run_ica.n_components: {order}, by this rule: {RULE}.",
         f"With {order} components, {_are_reproduced(reproduced)} across studies (without the flag not_reproduced).",
     ]
     if best is rows[-1]:
@@ -174,7 +172,7 @@ def _about_convergence(rows: Sequence[Row], n_restarts: int) -> Iterator[str]:
             failed.append("the final run")
         if failed:
             yield (
-                f"With {row['n_components']} components, {' and '.join(failed)} did not converge. This suggests more"
-                " components than the images support."
+                f"With {row['n_components']} components, {' and '.join(failed)} did not converge. If this is the number"
+                " that you want, run_ica.algorithm: picard converges more often."
             )
             return

@@ -26,7 +26,7 @@ LONGEST_TITLE = 85
 # A longer name is cut to this number of characters in the title.
 LONGEST_NAME = 120
 # The same for names in the overview: a name that fits at full size, and the longest one that is not cut.
-OVERVIEW_NAME, LONGEST_OVERVIEW_NAME = 38, 52
+OVERVIEW_NAME, LONGEST_OVERVIEW_NAME = 35, 52
 AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
 
@@ -160,7 +160,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
         colour = FAINT if terms.startswith(UNNAMED) else INK
         size = 9 * min(1, OVERVIEW_NAME / max(len(terms), 1))
         name = shown_text(terms, LONGEST_OVERVIEW_NAME)
-        sheet.text(left + 100, bottom + tallest + 14, name, fontsize=max(size, 6.5), va="center", color=colour)
+        sheet.text(left + 100, bottom + tallest + 14, name, fontsize=max(size, 6), va="center", color=colour)
         sheet.picture(thumbnail, left, bottom, width, tallest)
     return sheet
 

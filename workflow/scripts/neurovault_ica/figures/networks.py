@@ -28,7 +28,7 @@ LONGEST_TITLE, LONGEST_NAME = 40, 30
 def evidence_of(row: Row, kind: str) -> str:
     """Write the correlation of a component with its best or matched network.
 
-    An example: ``r = 0.62   positive side 0.66   p = 0.001   q = 0.004``.
+    An example: ``r 0.62, of the positive side 0.66; p 0.001, q 0.004``.
 
     Parameters
     ----------
@@ -37,11 +37,10 @@ def evidence_of(row: Row, kind: str) -> str:
     kind : {"best", "matched"}
     """
     r, positive_r = (with_minus(format(row[f"{kind}_{name}"], ".2f")) for name in ("r", "positive_r"))
-    facts = [f"r = {r}   positive side {positive_r}"]
+    text = f"r {r}, of the positive side {positive_r}"
     if row[f"{kind}_p"] is None:
-        return f"{facts[0]}   not tested"
-    facts += [f"{letter} = {row[f'{kind}_{letter}']:.2g}" for letter in "pq"]
-    return "   ".join(facts)
+        return f"{text}; not tested"
+    return f"{text}; p {row[f'{kind}_p']:.2g}, q {row[f'{kind}_q']:.2g}"
 
 
 def draw_match(
@@ -76,7 +75,7 @@ def draw_match(
         scale = scale_of(values, Thresholds(limit, limit))
         left = float(gap + number * group)
         sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
-        sheet.text(left, tallest + 22, facts, fontsize=9, color=FAINT, va="center")
+        sheet.text(left, tallest + 22, facts, fontsize=8.5, color=FAINT, va="center")
         for axis in range(3):
             width, height = box.shape(axis)
             corner = (left, gap + (tallest - height) / 2)

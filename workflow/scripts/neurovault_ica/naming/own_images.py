@@ -111,10 +111,18 @@ def read_images(
         judged = _read(own, masked, smooth, treatment, limits)
         if judged.rejection is not None:
             found = judged.rejection
-            logging.warning("map %s is rejected: %s (%s)", own.name, found["reason"], found["value"])
+            logging.warning("map %s is rejected: %s", own.name, describe_rejection(found))
         elif judged.note:
             logging.warning("map %s: %s", own.name, judged.note)
         yield judged
+
+
+def describe_rejection(row: Mapping[str, Any]) -> str:
+    """Write a reason with what was found and the limit, where there are any: ``coverage (0.1, limit 0.6)``."""
+    value, limit = row["value"], row["threshold"]
+    facts = [] if value is None else [str(value)]
+    facts += [] if limit is None else [f"limit {limit}"]
+    return f"{row['reason']} ({', '.join(facts)})" if facts else str(row["reason"])
 
 
 def _read(own: OwnMap, masked: Masker, smooth: Smoother | None, treatment: Treatment, limits: Limits) -> Judged:

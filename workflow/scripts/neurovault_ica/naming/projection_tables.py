@@ -10,7 +10,7 @@ import numpy as np
 
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.component_files import Components
-from neurovault_ica.naming.own_images import Judged, title_of
+from neurovault_ica.naming.own_images import Judged, describe_rejection, title_of
 from neurovault_ica.naming.projection import Projected, percentiles
 from neurovault_ica.runtime.tables import column_names
 from neurovault_ica.statistics.p_values import false_discovery_rate
@@ -141,7 +141,7 @@ def explain_nothing_left(rejected: Sequence[Row], source: str) -> str:
     """Write the error for maps that are all rejected."""
     counts = Counter(row["reason"] for row in rejected)
     summary = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    examples = "; ".join(f"{row['file']}: {row['reason']} ({row['value']})" for row in rejected[:MAX_EXAMPLES])
+    examples = "; ".join(f"{row['file']}: {describe_rejection(row)}" for row in rejected[:MAX_EXAMPLES])
     more = f"; and {len(rejected) - MAX_EXAMPLES} more" if len(rejected) > MAX_EXAMPLES else ""
     return (
         f"none of the {len(rejected)} maps of project_images.maps {source} can be projected ({summary}): {examples}"

@@ -65,6 +65,10 @@ def run_facts(
         "networks_tested": sum(row["best_q"] is not None for row in networks),
         "components_with_significant_network": sum(is_significant(row["best_q"]) for row in networks),
         "mean_best_network_r": sum(abs(row["best_r"]) for row in networks) / len(networks) if networks else None,
+        "mean_best_network_positive_r": sum(row["best_positive_r"] for row in networks) / len(networks)
+        if networks
+        else None,
+        "one_signed_networks": sum(bool(row["best_one_signed"]) for row in networks),
     } | _means_and_minima(stability)
 
 

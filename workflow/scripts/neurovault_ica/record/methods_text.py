@@ -164,8 +164,10 @@ def _empty_halves(n_images_without: Mapping[str, int]) -> str:
 def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, Any]) -> list[str]:
     """Describe how stability was measured; return an empty list if it was not."""
     parts = []
-    n_axes = decomposition["n_axes_of_draws"]
-    within = f", within the {n_axes} leading principal axes of all images" if n_axes < facts["images_used"] else ""
+    n_axes, n_rows = decomposition["n_axes_of_draws"], facts["images_used"]
+    if "signs" in decomposition:
+        n_rows = 2 * n_rows - sum(decomposition["n_images_without"].values())
+    within = f", within the {n_axes} leading principal axes of all images" if n_axes < n_rows else ""
     if facts["mean_iq_restarts"] is not None:
         parts.append(
             "The estimates of each restart were matched one to one with the components. The stability index Iq of these"

@@ -124,15 +124,20 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe how metadata labels were tested and how many were significant; empty if none were tested."""
     if not facts["labels_tested"]:
         return ""
-    sides = ", separately for activation and deactivation," if settings["stack_images"]["signs"] == "split" else ""
+    is_split = settings["stack_images"]["signs"] == "split"
+    sides = ", separately for activation and deactivation," if is_split else ""
+    over, tests = (
+        ("components, labels and both signs", "tests")
+        if is_split
+        else ("components and labels", "pairs of component and label")
+    )
     return (
         f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
         " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
         f" of images with a label was compared{sides} with that of the other images by permuting collections"
         f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
-        " over all components and labels for the false discovery rate."
-        f" {facts['labels_significant']:,} of {facts['labels_tested']:,} pairs of component and label had q <"
-        f" {SIGNIFICANT_Q}."
+        f" over all {over} for the false discovery rate. {facts['labels_significant']:,} of"
+        f" {facts['labels_tested']:,} {tests} had q < {SIGNIFICANT_Q}."
     )
 
 
@@ -149,6 +154,11 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
         " |r|. Components and networks were also matched one to one by maximising the sum of |r|. The mean |r| of"
         f" components with their best networks was {facts['mean_best_network_r']:.2f}."
     )
+    if facts["one_signed_networks"]:
+        text += (
+            " Where a network has values of one sign, the negative side of a component can only lower r. The mean r of"
+            f" the positive values alone, over the same voxels, was {facts['mean_best_network_positive_r']:.2f}."
+        )
     if facts["networks_tested"]:
         text += (
             f" Each |r| was tested with {settings['match_networks']['n_surrogates']:,} surrogates of the component: the"

@@ -105,7 +105,7 @@ def read_run(folder: str | Path) -> Run:
 def compare_runs(first: Run, second: Run) -> Comparison:
     """Compare two runs. The maps of the second are resampled to the grid of the first."""
     values, inside = _on_grid_of(first, second)
-    r = correlate_maps(first.maps.values[:, inside], values[:, inside])
+    r = np.clip(correlate_maps(first.maps.values[:, inside], values[:, inside]), -1, 1)
     return Comparison(
         _compare_components(first, second, r),
         list(_compare_images(first, second)),
@@ -181,7 +181,7 @@ def _correlate_loadings(first: Run, second: Run) -> dict[tuple[str, str], float]
         return {}
     one = np.array([[row[label] for row, _ in pairs] for label in first.labels])
     other = np.array([[row[label] for _, row in pairs] for label in second.labels])
-    r = correlate_maps(one, other)
+    r = np.clip(correlate_maps(one, other), -1, 1)
     return {(x, y): float(r[k, m]) for k, x in enumerate(first.labels) for m, y in enumerate(second.labels)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.components import explain_smallness
+from neurovault_ica.decomposition.components import RULE, explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
@@ -64,7 +64,7 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
             f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
             f" {decomposition['iteration']}s: another seed may give different components."
             + (f" Set run_ica.algorithm: {alternative}, which converges more often." if alternative else "")
-            + " If that does not help, the images do not support this many components: lower run_ica.n_components."
+            + f" {RULE[0].upper()}{RULE[1:]}. scan_components compares numbers."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):
@@ -84,9 +84,9 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
         )
     if flagged["not_grey_matter"]:
         found.append(
-            f"Not in grey matter: {_listing(flagged['not_grey_matter'])}. Much of the squared map lies in fluid,"
-            " vessels or white matter, or at the rim of the brain. Motion, pulse or registration may be the cause,"
-            " whatever the name says."
+            f"Flagged not_grey_matter: {_listing(flagged['not_grey_matter'])}. More of the squared map"
+            " than the limits allow lies in fluid, vessels or white matter, or at the rim of the brain. Motion, pulse"
+            " or registration may be the cause, whatever the name says."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
