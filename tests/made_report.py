@@ -133,8 +133,12 @@ def build_report(
     tested=True,
     networks=False,
     mixtures=False,
+    scan=None,
 ):
-    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive."""
+    """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
+
+    `scan` is the advice of a scan of numbers of components.
+    """
 
     def table(place, rows, columns=()):
         names = [*columns] or column_names(folder / f"{place}.tsv")
@@ -349,6 +353,13 @@ def build_report(
         else [],
         report=str(report),
         settings=settings,
+        scan=[
+            made_file("scan_components/orders.tsv", ""),
+            picture("scan_components/orders.png"),
+            made_file("scan_components/advice.txt", scan),
+        ]
+        if scan
+        else [],
         **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
     )
     return report
