@@ -24,7 +24,7 @@ TABLES_BEGIN, TABLES_END = "<!-- tables of benchmarks/compare_example.py -->\n",
 
 
 def write_tables(rows: Sequence[Row]) -> str:
-    """Write tables of all sizes in Markdown: beside the example in ascending order, then ICASSO."""
+    """Write the tables in Markdown: first those beside the example, by size; then those of ICASSO."""
     tables: dict[tuple[bool, int, int], list[Row]] = {}
     for row in rows:
         tables.setdefault(_table_of(row), []).append(row)
