@@ -24,7 +24,7 @@ TABLES_BEGIN, TABLES_END = "<!-- tables of benchmarks/compare_example.py -->\n",
 
 
 def write_tables(rows: Sequence[Row]) -> str:
-    """Write tables of all sizes in Markdown: beside the example in ascending order, then ICASSO."""
+    """Write the tables in Markdown: first those beside the example, by size; then those of ICASSO."""
     tables: dict[tuple[bool, int, int], list[Row]] = {}
     for row in rows:
         tables.setdefault(_table_of(row), []).append(row)
@@ -119,7 +119,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 label = f"{name} ({_first(of_side[-1]['versions'])})" if side in ("example", "robustica") else name
                 axes.loglog(*zip(*points, strict=True), style, color=COLOURS[side], label=label)
         axes.set(title=title, xlabel="images")
-        axes.set_xticks(sorted({r["images"] for r in rows}))
+        # Sizes of ICASSO lie between those of the runs, and their labels would overlap.
+        runs = {row["images"] for row in rows if not _table_of(row)[0]}
+        axes.set_xticks(sorted(runs or {row["images"] for row in rows}))
         axes.xaxis.set_minor_locator(NullLocator())
         # Also label 2 and 5 within a power of ten, as plain numbers.
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

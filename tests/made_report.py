@@ -135,11 +135,12 @@ def build_report(
     tested=True,
     networks=False,
     mixtures=False,
+    scan=None,
     own=None,
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
 
-    `own` has a person's names by component.
+    `scan` is the advice of a scan of numbers of components, and `own` has a person's names by component.
     """
 
     def table(place, rows, columns=()):
@@ -359,6 +360,13 @@ def build_report(
         else [],
         report=str(report),
         settings=settings,
+        scan=[
+            made_file("scan_components/orders.tsv", ""),
+            picture("scan_components/orders.png"),
+            made_file("scan_components/advice.txt", scan),
+        ]
+        if scan
+        else [],
         **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
     )
     return report

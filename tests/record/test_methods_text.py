@@ -163,14 +163,16 @@ def test_methods_describe_stability_and_flags():
         ],
         networks=[
             {"best_r": -0.5, "best_q": 0.01, "best_positive_r": -0.2, "best_one_signed": True},
-            {"best_r": 0.25, "best_q": 0.06, "best_positive_r": 0.4, "best_one_signed": False},
+            {"best_r": 0.25, "best_q": 0.06, "best_positive_r": 0.4, "best_one_signed": True},
+            {"best_r": 0.55, "best_q": None, "best_positive_r": 0.7, "best_one_signed": True},
+            {"best_r": 0.2, "best_q": None, "best_positive_r": 0.1, "best_one_signed": False},
         ],
         mixtures=[{"positive_share": 0.0, "negative_share": 0.0}, {"positive_share": 0.0, "negative_share": 0.1}],
     )
     assert (facts["networks_tested"], facts["components_with_significant_network"]) == (2, 1)
     assert facts["mean_best_network_r"] == 0.375
-    assert facts["mean_best_network_positive_r"] == pytest.approx(0.1)
-    assert facts["one_signed_networks"] == 1
+    assert facts["components_with_one_signed_network"] == 2
+    assert (facts["mean_one_signed_r"], facts["mean_one_signed_positive_r"]) == pytest.approx((0.4, 0.55))
     assert facts["components_without_activation"] == 1
     text = methods_text(facts, decomposition, settings)
     for words in (
@@ -202,7 +204,7 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
-        "mean_best_network_positive_r": 0.4, "one_signed_networks": 2,
+        "components_with_one_signed_network": 2, "mean_one_signed_r": 0.35, "mean_one_signed_positive_r": 0.4,
     }  # fmt: skip
     assert "the networks seitzman_2018 (Seitzman et al. 2020) by" in networks_paragraph(facts, settings)[0]
     assert networks_paragraph(facts, settings | {"match_networks": {"reference": None}}) == []
@@ -211,7 +213,7 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     for words in (
         "compared with the networks yeo_2011_7 (Yeo et al. 2011)",
         "with their best networks was 0.38.",
-        "The mean r of the positive values alone, over the same voxels, was 0.40.",
+        "2 components had such a best network and a positive r: 0.35 on average, and 0.40 with negative values set",
         "5,000 surrogates",
         "1 of 2 components had a network with q < 0.05.",
     ):

@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import io
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
+from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.report.page import list_settings
+from neurovault_ica.report.pictures import read_scan
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
 from PIL import Image
@@ -137,6 +140,28 @@ def test_reference_networks_are_shown_where_there_are_any(render):
     assert "One-to-one match: visual , r 0.60, q 0.300." in text
     assert 'data-network="default mode"' in page
     assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
+
+
+def test_the_rule_for_the_number_of_components_comes_with_the_scan_if_there_is_one(render):
+    text = Page(render()).text()
+    assert f"{RULE[1:]}." in text
+    assert "scan_components --configfile mine.yaml" in text
+    page = Page(render(scan="Based on 3 images.\nAdvice: run_ica.n_components: <4>.\n"))
+    assert f"{RULE[1:]}. Based on 3 images. Advice: run_ica.n_components: <4>." in page.text()
+    assert "scan_components --configfile mine.yaml" not in page.text()
+    assert len(page.all("img")) == len(Page(render()).all("img")) + 1
+
+
+def test_a_scan_of_other_images_is_not_shown(tmp_path):
+    files = [tmp_path / name for name in ("orders.tsv", "orders.png", "advice.txt", "images.tsv")]
+    for file in files:
+        file.write_text("")
+    Image.new("RGB", (4, 4)).save(files[1])
+    os.utime(files[3], (0, 2))
+    assert read_scan(files[:3], files[3])["advice"] == []
+    os.utime(files[0], (0, 1))
+    assert read_scan(files[:3], files[3]) is None
+    assert read_scan([], files[3]) is None
 
 
 def test_images_come_with_their_glass_brains(render):

@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             rows = self.server.collections
         else:
             rows = [row for row in self.server.images if parts.path == f"/api/collections/{row['collection']}/images/"]
-        # Pages of two, so that the client has to follow them.
+        # Two records on each page, so that the client has to ask for the following pages.
         following = "more" if len(rows) > offset + 2 else None
         self.answer({"count": len(rows), "next": following, "results": rows[offset : offset + 2]})
 

@@ -151,5 +151,7 @@ rule render_report:
         runtime=growing(10),
     params:
         settings=SETTINGS,
+        # Not inputs: a scan that is out of date must not run again for the page.
+        scan=[str(file) for file in rules.scan_components.output if os.path.exists(file)],
     script:
         "../scripts/render_report.py"

@@ -93,9 +93,9 @@ def main(
     if isinstance(matrix, str):
         of_run, r_of_run = project_run(open_matrix(matrix, read_table(str(images))), projector, X)
     rows = loading_rows(kept, found, basis, of_run)
-    likest = similar_rows(kept, r_of_run, basis.images)
-    of_map = map_rows(kept, found, X, likest, own_maps)
-    for path, table in ((loadings, rows), (rejected, refused), (similar, likest), (maps, of_map)):
+    most_similar = similar_rows(kept, r_of_run, basis.images)
+    of_map = map_rows(kept, found, X, most_similar, own_maps)
+    for path, table in ((loadings, rows), (rejected, refused), (similar, most_similar), (maps, of_map)):
         write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
 
     by_map, drawn, tasks = group_by_map(rows), read_template(template), {}
@@ -115,7 +115,7 @@ def main(
         loadings=by_map,
         maps=[row | {"title": title} for row, title in zip(of_map, by_map, strict=True)],
         rejected=refused,
-        similar=group_by_map(likest),
+        similar=group_by_map(most_similar),
         figures=files,
         heat_map=heat_map,
         source=source,

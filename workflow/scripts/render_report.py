@@ -17,7 +17,7 @@ from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
-from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass
+from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass, read_scan
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
@@ -72,12 +72,10 @@ def main(
     database: str | Sequence[str] = (),
     networks: str | list[str],
     network_figures: list[str],
+    scan: Sequence[str] = (),
     **page_figures: str,
 ) -> None:
-    """Render the page.
-
-    Inputs of rules that did not run are empty. `page_figures` are all other inputs: the template shows them by name.
-    """
+    """Render the page. Inputs of rules that did not run are empty. The template shows `page_figures` by their names."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_table(recovery) if isinstance(recovery, str) else []
@@ -125,6 +123,7 @@ def main(
         ),
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
+        scan=read_scan(scan, images),
         figures={name: read_figure(figure) for name, figure in page_figures.items()},
         n_with_terms=n_with_terms,
         without_terms=without_terms,

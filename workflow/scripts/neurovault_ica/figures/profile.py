@@ -64,7 +64,7 @@ def draw_profile(
     box : Box
         The part of the brain to show.
     of_run : array of shape (n_images, n_components) or None
-        Loadings of the run's images; None if there are none.
+        Loadings of the run's images. None if the components are not those of a run.
     """
     loadings = np.array([row["loading"] for row in rows])
     shown = np.sort(np.argsort(-np.abs(loadings), kind="stable")[:MOST_COMPONENTS])

@@ -30,7 +30,7 @@ class Halves:
     images : float32 array (n_images, n_voxels)
         An array or a whole memory map.
     scales : array (n_images, 2)
-        What activation and deactivation are multiplied by; 0 for empty halves.
+        Factors of activation and deactivation; 0 for empty halves.
     """
 
     def __init__(self, images: npt.NDArray[np.float32], scales: npt.ArrayLike) -> None:
@@ -53,7 +53,7 @@ class Halves:
 
 
 def find_scales(voxels: npt.NDArray[np.float32], *, scale: str) -> dict[str, float]:
-    """Compute what activation and deactivation of an image are multiplied by.
+    """Compute the factors that scale activation and deactivation of an image.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Judged(NamedTuple):
 
 
 def treatment_of(settings: Mapping[str, Any]) -> Treatment:
-    """Take the treatment from a mapping that has its settings."""
+    """Read the treatment of images from the settings of mask_images and stack_images."""
     return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
 
 

@@ -32,44 +32,55 @@ def run_facts(
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
     tested = [row for row in terms if row["q"] is not None]
     significant = [row for row in tested if is_significant(row["q"])]
-    return {
-        "images_selected": len(selection),
-        "collections_selected": len({row["collection_id"] for row in selection}),
-        "images_used": len(images),
-        "collections_used": len(n_used),
-        "images_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
-        "images_with_terms": max((row["images"] for row in terms), default=0),
-        "terms": len({row["term"] for row in terms}),
-        "terms_tested": len(tested),
-        "terms_significant": len(significant),
-        "components_with_significant_terms": len({row["component"] for row in significant}),
-        "term_maps": len({row["term"] for row in map_terms}),
-        "term_map_pairs_tested": sum(row["q"] is not None for row in map_terms),
-        "term_map_pairs_significant": sum(is_significant(row["q"]) for row in map_terms),
-        "labels_tested": sum(row["q"] is not None for row in labels),
-        "labels_significant": sum(is_significant(row["q"]) for row in labels),
-        # Components with a significant name, by the source of the name.
-        "components_named": dict(
-            sorted(Counter(row["source"] for row in names if row["source"] and not row["mark"]).items())
-        ),
-        "map_types": dict(
-            sorted(Counter(_plain_word(known_type(row["map_type"]) or row["map_type"]) for row in images).items())
-        ),
-        "largest_collection_images": max(n_used.values(), default=0),
-        "locked_images_without_doi": len(without_doi),
-        "locked_collections_without_doi": len({row["collection_id"] for row in without_doi}),
-        "components": decomposition["n_components"],
-        "voxels": decomposition["n_voxels"],
-        "variance_explained": decomposition["variance_explained"],
-        "components_without_activation": sum(row["positive_share"] + row["negative_share"] == 0 for row in mixtures),
-        "networks_tested": sum(row["best_q"] is not None for row in networks),
-        "components_with_significant_network": sum(is_significant(row["best_q"]) for row in networks),
-        "mean_best_network_r": sum(abs(row["best_r"]) for row in networks) / len(networks) if networks else None,
-        "mean_best_network_positive_r": sum(row["best_positive_r"] for row in networks) / len(networks)
-        if networks
-        else None,
-        "one_signed_networks": sum(bool(row["best_one_signed"]) for row in networks),
-    } | _means_and_minima(stability)
+    return (
+        {
+            "images_selected": len(selection),
+            "collections_selected": len({row["collection_id"] for row in selection}),
+            "images_used": len(images),
+            "collections_used": len(n_used),
+            "images_rejected": dict(sorted(Counter(row["reason"] for row in rejected).items())),
+            "images_with_terms": max((row["images"] for row in terms), default=0),
+            "terms": len({row["term"] for row in terms}),
+            "terms_tested": len(tested),
+            "terms_significant": len(significant),
+            "components_with_significant_terms": len({row["component"] for row in significant}),
+            "term_maps": len({row["term"] for row in map_terms}),
+            "term_map_pairs_tested": sum(row["q"] is not None for row in map_terms),
+            "term_map_pairs_significant": sum(is_significant(row["q"]) for row in map_terms),
+            "labels_tested": sum(row["q"] is not None for row in labels),
+            "labels_significant": sum(is_significant(row["q"]) for row in labels),
+            # Components with a significant name, by the source of the name.
+            "components_named": dict(
+                sorted(Counter(row["source"] for row in names if row["source"] and not row["mark"]).items())
+            ),
+            "map_types": dict(
+                sorted(Counter(_plain_word(known_type(row["map_type"]) or row["map_type"]) for row in images).items())
+            ),
+            "largest_collection_images": max(n_used.values(), default=0),
+            "locked_images_without_doi": len(without_doi),
+            "locked_collections_without_doi": len({row["collection_id"] for row in without_doi}),
+            "components": decomposition["n_components"],
+            "voxels": decomposition["n_voxels"],
+            "variance_explained": decomposition["variance_explained"],
+            "components_without_activation": sum(
+                row["positive_share"] + row["negative_share"] == 0 for row in mixtures
+            ),
+            "networks_tested": sum(row["best_q"] is not None for row in networks),
+            "components_with_significant_network": sum(is_significant(row["best_q"]) for row in networks),
+            "mean_best_network_r": sum(abs(row["best_r"]) for row in networks) / len(networks) if networks else None,
+        }
+        | _about_one_sign(networks)
+        | _means_and_minima(stability)
+    )
+
+
+def _about_one_sign(networks: list[Row]) -> dict[str, float | int | None]:
+    """Describe the components with a positive r whose best network has values of one sign."""
+    rows = [row for row in networks if row["best_one_signed"] and row["best_r"] > 0]
+    means = {
+        name: sum(row[f"best_{name}"] for row in rows) / len(rows) if rows else None for name in ("r", "positive_r")
+    }
+    return {"components_with_one_signed_network": len(rows)} | {f"mean_one_signed_{k}": v for k, v in means.items()}
 
 
 def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:

@@ -154,10 +154,12 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
         " |r|. Components and networks were also matched one to one by maximising the sum of |r|. The mean |r| of"
         f" components with their best networks was {facts['mean_best_network_r']:.2f}."
     )
-    if facts["one_signed_networks"]:
+    if facts["components_with_one_signed_network"]:
         text += (
-            " Where a network has values of one sign, the negative side of a component can only lower r. The mean r of"
-            f" the positive values alone, over the same voxels, was {facts['mean_best_network_positive_r']:.2f}."
+            " If a network has values of one sign, the negative side of a component can only lower r."
+            f" {number(facts['components_with_one_signed_network'], 'component')} had such a best network and a"
+            f" positive r: {facts['mean_one_signed_r']:.2f} on average, and {facts['mean_one_signed_positive_r']:.2f}"
+            " with negative values set to 0."
         )
     if facts["networks_tested"]:
         text += (

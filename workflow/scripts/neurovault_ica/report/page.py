@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import doi_address, format_number, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
@@ -94,6 +95,7 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         significant_q=SIGNIFICANT_Q,
         min_collections=MIN_COLLECTIONS,
         reason_texts=REASONS,
+        rule=RULE[0].upper() + RULE[1:],
         **contents,
     )
 

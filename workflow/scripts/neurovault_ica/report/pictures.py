@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,21 @@ def read_figure(figure: str) -> str:
     """Read a figure as WebP. It takes a fifth of the PNG's size and half of a JPEG's, and text stays sharp."""
     with Image.open(figure) as image:
         return data_uri(image.convert("RGB"), "WEBP", quality=90, method=4)
+
+
+def read_scan(files: Sequence[str], images: str) -> Row | None:
+    """Read the figure and the advice of scan_components.
+
+    Parameters
+    ----------
+    files : sequence of path
+        orders.tsv, orders.png and advice.txt; empty if no scan was run.
+    images : path
+        stack_images/images.tsv. A scan that is older belongs to other images, and the result is None.
+    """
+    if len(files) < 3 or min(Path(file).stat().st_mtime for file in files) < Path(images).stat().st_mtime:
+        return None
+    return {"figure": read_figure(files[1]), "advice": Path(files[2]).read_text(encoding="utf-8").splitlines()}
 
 
 def embed_thumbnail(file: str) -> Row:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.components import RULE, explain_smallness
+from neurovault_ica.decomposition.components import explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
@@ -64,7 +64,6 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
             f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
             f" {decomposition['iteration']}s: another seed may give different components."
             + (f" Set run_ica.algorithm: {alternative}, which converges more often." if alternative else "")
-            + f" {RULE[0].upper()}{RULE[1:]}. scan_components compares numbers."
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):

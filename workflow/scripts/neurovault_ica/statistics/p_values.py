@@ -116,9 +116,9 @@ def tail_p(observed: Real, null: Real) -> Array:
 def p_of_best(r: Real, null: Real) -> Array:
     """Compute p values of the correlations of a map with references, and p corrected for choosing among references.
 
-    The corrected p of a reference compares its z with the largest z of each draw with any reference (single-step maxT;
-    Westfall and Young 1993, "Resampling-based multiple testing"). z is r in units of the reference's own null
-    distribution.
+    z is r in units of the reference's own null distribution. For each draw, the largest z with any reference is taken.
+    The corrected p of a reference is the share of draws whose largest z exceeds its own (single-step maxT; Westfall and
+    Young 1993, "Resampling-based multiple testing").
 
     Parameters
     ----------
