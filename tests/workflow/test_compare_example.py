@@ -111,7 +111,11 @@ def test_wall_time_counts_simultaneous_processes_once():
 def test_a_command_and_its_processes_are_measured(tmp_path):
     script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
     script.parent.mkdir(parents=True)
-    script.write_text("block = bytearray(300_000_000)\nwhile __import__('time').process_time() < 0.5: pass\n")
+    # Half a second of work follows: on a busy machine, taking the memory may last as long as the watch sleeps.
+    script.write_text(
+        "from time import process_time\nblock = bytearray(400_000_000)\nend = process_time() + 0.5\n"
+        "while process_time() < end: pass\n"
+    )
     command = f"import subprocess, sys; print('said'); subprocess.run([sys.executable, {str(script)!r}])"
     (whole, *processes), printed = watch([sys.executable, "-c", command], tmp_path)
     rows = {row["part"]: row for row in processes}
