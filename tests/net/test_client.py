@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fetching import NETWORK, Run
 from neurovault_ica.net.answers import FetchError
-from neurovault_ica.net.client import MAX_JSON_BYTES, Client, connect
+from neurovault_ica.net.client import Client, connect
 from neurovault_server import Archive, Faults, Server
 
 
@@ -101,13 +101,12 @@ def test_http_that_is_redirected_to_https(certificate, tmp_path, monkeypatch):
         assert len(server.asked) == len(secured.asked) == 8
 
 
-def test_endless_json_is_cut_off():
+def test_endless_json_is_cut_off(monkeypatch):
+    monkeypatch.setattr("neurovault_ica.net.client.MAX_JSON_BYTES", 1_000_000)
     with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
         server.misbehave("/api/images/101/", always="endless")
-        start = time.monotonic()
-        with pytest.raises(FetchError, match=f"after {MAX_JSON_BYTES} bytes"):
+        with pytest.raises(FetchError, match="after 1000000 bytes"):
             client.get_json("/api/images/101/", check=bool)
-        assert time.monotonic() - start < 20
 
 
 def test_the_client_waits_during_an_outage_if_the_server_answered_before():
