@@ -31,6 +31,7 @@ SMALL = {
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
     "project_terms": {"n_permutations": 100},
+    "match_networks": {"n_surrogates": 50},
     # The simulated maps have signal outside the brain, which these criteria would reject.
     "stack_images": {
         "quality": dict.fromkeys(
