@@ -413,12 +413,11 @@ def test_an_endless_file_is_cut_off_at_the_size_limit(serve, monkeypatch):
     assert damaged(run.download()) == {101: "bad_answer"}
 
 
-def test_the_client_waits_for_the_end_of_an_outage_at_the_start_of_a_batch(serve):
+@pytest.mark.parametrize("connections", [1, 4])
+def test_the_client_waits_for_the_end_of_an_outage_at_the_start_of_a_batch(serve, connections):
     server, run = serve(Archive.small({1: 12}))
-    server.faults.is_down = True
-    threading.Timer(1, lambda: setattr(server.faults, "is_down", False)).start()
-    for connections in (1, 4):
-        assert damaged(run.download(network={"patience_s": 60, "connections": connections})) == {}
+    server.misbehave("/", *["502"] * 10)
+    assert damaged(run.download(network={"patience_s": 60, "connections": connections})) == {}
 
 
 @pytest.mark.parametrize("fault", ["truncate", "truncate_without_length"])

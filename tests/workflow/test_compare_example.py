@@ -111,10 +111,10 @@ def test_wall_time_counts_simultaneous_processes_once():
 def test_a_command_and_its_processes_are_measured(tmp_path):
     script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
     script.parent.mkdir(parents=True)
-    # Half a second of work follows: on a busy machine, taking the memory may last as long as the watch sleeps.
+    # The work is followed by a pause, in which the watch sees all of it even on a busy machine.
     script.write_text(
-        "from time import process_time\nblock = bytearray(400_000_000)\nend = process_time() + 0.5\n"
-        "while process_time() < end: pass\n"
+        "from time import process_time, sleep\nblock = bytearray(400_000_000)\n"
+        "while process_time() < 0.4: pass\nsleep(1)\n"
     )
     command = f"import subprocess, sys; print('said'); subprocess.run([sys.executable, {str(script)!r}])"
     (whole, *processes), printed = watch([sys.executable, "-c", command], tmp_path)
