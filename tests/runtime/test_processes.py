@@ -22,9 +22,10 @@ def draw(seed):
 
 @pytest.fixture
 def alone():
-    """Check after the test that no process is left."""
+    """Check after the test that it has left no process."""
+    before = psutil.Process().children()
     yield
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
 
 
 def refuse(kind, *arguments):

@@ -47,8 +47,9 @@ def icasso(seconds):
 
 def test_new_sizes_are_added_and_repeated_sizes_replaced(tmp_path):
     (tmp_path / "scale.md").write_text(f"before\n{TABLES_BEGIN}{TABLES_END}after\n")
-    for rows in (measured(300, 7.0), icasso(9.0), measured(206, 2.0), icasso(8.0), measured(300, 5.0)):
-        save(rows, tmp_path)
+    save([*measured(300, 7.0), *icasso(9.0)], tmp_path)
+    save([*measured(206, 2.0), *icasso(8.0)], tmp_path)
+    save(measured(300, 5.0), tmp_path)
     assert read_measurements(tmp_path / "scale.tsv") == [*measured(206, 2.0), *measured(300, 5.0), *icasso(8.0)]
     text = (tmp_path / "scale.md").read_text()
     assert text.startswith(f"before\n{TABLES_BEGIN}### 206 images, 8 components: median of 3 runs\n")
