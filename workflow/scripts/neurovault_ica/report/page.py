@@ -11,7 +11,7 @@ import yaml
 
 from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import doi_address, format_number, percent, safe_address, shorten
+from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
@@ -112,6 +112,7 @@ def load_template(name: str) -> jinja2.Template:
     )
     environment.filters |= {
         "shorten": shorten,
+        "breakable": breakable,
         "number": format_number,
         "percent": percent,
         "q": written_q,
