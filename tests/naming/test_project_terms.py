@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.naming.evidence import Inputs, count_carriers
+from neurovault_ica.naming.evidence import Found, Inputs, count_carriers
 from neurovault_ica.naming.labels import enrich, said_label
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.naming.terms import find_terms, project, rank_terms
@@ -63,18 +63,29 @@ def test_a_term_that_every_image_has_names_nothing_when_centred():
     np.testing.assert_allclose(centred[:, 0], 0, atol=1e-12)
 
 
-def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
-    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+def find_split(weights, *, n_permutations=0):
+    """Find the terms of three images, each with the loadings of activation and deactivation."""
     loadings = np.array([[1.0], [2.0], [9.0], [9.0], [3.0], [4.0]])
     inputs = Inputs(
         components=["ICA_00"], maps_file="", mask_file="", matrix_file="", metadata=[], collections={},
         images=[{"collection_id": number} for number in range(3)], loadings=loadings, term_loadings=loadings,
-        term_weights=TermWeights([0, 2], ["pain", "motor"], T), center_terms=False, term_maps=None, built_maps=None,
-        n_permutations=0, random_state=0, threads=1, is_split=True,
+        term_weights=weights, center_terms=False, term_maps=None, built_maps=None,
+        n_permutations=n_permutations, random_state=0, threads=1, is_split=True,
     )  # fmt: skip
-    rows = {row["term"]: (row["weight"], row["images"]) for row in find_terms(inputs).rows}
+    return find_terms(inputs)
+
+
+def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
+    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+    found = find_split(TermWeights([0, 2], ["pain", "motor"], T))
+    rows = {row["term"]: (row["weight"], row["images"]) for row in found.rows}
     assert rows["pain"] == (pytest.approx(1 * 0.5 + 4 * 0.4), 2)
     assert rows["motor"] == (pytest.approx(2 * 0.2), 1)
+
+
+def test_split_images_need_no_terms(tmp_path):
+    none = read_term_weights([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5, 6, 7])
+    assert find_split(none, n_permutations=9) == Found([], [])
 
 
 def test_an_image_that_lacks_a_term_adds_nothing_to_it():
