@@ -10,7 +10,7 @@ import pytest
 from build_demo_archive import ImagePlan, simulate
 from conftest import orthogonal_rows
 from made_maps import EGG, EGG_AFFINE, smooth_noise
-from neurovault_ica.archive.own_maps import OwnMap, check_maps, input_files, list_maps
+from neurovault_ica.archive.own_maps import OwnMap, check_maps, files_of_maps, list_maps
 from neurovault_ica.demo.networks import NETWORK_NAMES
 from neurovault_ica.demo.studies import STUDIES
 from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
@@ -232,7 +232,7 @@ def test_maps_of_a_table_have_their_ids_and_types(tmp_path):
     maps, warnings = list_maps(str(table))
     assert maps == [OwnMap("7", str(tmp_path / "a.nii"), "Z map"), OwnMap("b", str(tmp_path / "gone.nii"), None)]
     assert "gone.nii" in warnings[0]
-    assert input_files(str(table)) == [str(table), str(tmp_path / "a.nii")]
+    assert files_of_maps(str(table)) == [str(table), str(tmp_path / "a.nii")]
 
 
 def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
@@ -259,7 +259,7 @@ def test_mistakes_in_the_maps_are_explained(tmp_path, monkeypatch, maps, message
     Path("table.tsv").write_text("file\nx.nii\n")
     with pytest.raises(ValueError, match=message):
         check_maps({"maps": maps})
-    assert input_files(maps) == []
+    assert files_of_maps(maps) == []
 
 
 def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from neurovault_ica.configuration import PATHS, replace_mappings
+from neurovault_ica.configuration.checking import PATHS, replace_mappings
 from neurovault_ica.runtime.layers import expand_paths, read_file, read_layers
 from snakemake.cli import parse_config
 from snakemake.settings.types import ConfigSettings

@@ -19,7 +19,7 @@ rule project_images:
     """Project your own maps on components. Not part of `all`: `snakemake --cores 2 project_images --configfile ...`."""
     input:
         code_of("project_images"),
-        lambda wildcards: own_maps.input_files(config["project_images"]["maps"]),
+        lambda wildcards: own_maps.files_of_maps(config["project_images"]["maps"]),
         component_files.component_files(ELSEWHERE),
         components=[] if ELSEWHERE else rules.run_ica.output.components,
         names=[] if ELSEWHERE else rules.project_terms.output.names,

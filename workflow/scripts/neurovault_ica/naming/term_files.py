@@ -35,7 +35,7 @@ def find_term_files(path: str) -> dict[str, str]:
     return dict(sorted(terms.items()))
 
 
-def input_files(path: str) -> list[str]:
+def files_of_term_maps(path: str) -> list[str]:
     """List the files to read: all maps of a folder, or a 4-D file and the file that names its volumes."""
     if Path(path).is_dir():
         return list(find_term_files(path).values())
@@ -43,7 +43,7 @@ def input_files(path: str) -> list[str]:
     return [path, names] if names else [path]
 
 
-def explain_problem(path: str) -> str | None:
+def explain_term_maps(path: str) -> str | None:
     """Describe the problem with a folder or file of term maps, or return None. No image is opened."""
     if Path(path).is_dir():
         if find_term_files(path):
