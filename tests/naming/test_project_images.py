@@ -17,7 +17,7 @@ from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.resampling import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
-from neurovault_ica.naming.own_images import describe_rejection, read_images, split_signs, treatment_of
+from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -125,7 +125,7 @@ def test_loadings_percentiles_and_similar_images_are_those_of_least_squares(run)
     target = target_of(nib.load(run["masks"] / "mask.nii.gz"))
     own = OwnMap("x", str(run["folder"] / "maps/sub-1/con_0001.nii.gz"), None)
     brain = str(run["masks"] / "brain.nii.gz")
-    values = next(read_images([own], target, brain, treatment_of(SETTINGS), {})).values
+    values = next(judge_images([own], target, brain, treatment_of(SETTINGS), {})).values
     design = np.vstack([np.ones(values.size), run["S"]]).T.astype(np.float64)
     expected = np.linalg.lstsq(design, values, rcond=None)[0][1:]
     np.testing.assert_allclose([row["loading"] for row in rows[:4]], expected, atol=1e-5)
@@ -179,7 +179,7 @@ def test_with_split_signs_a_map_has_two_halves(run):
     own = [OwnMap("x", str(run["folder"] / "maps/sub-2/con_0001.nii.gz"), None)]
     target, brain = target_of(nib.load(run["masks"] / "mask.nii.gz")), str(run["masks"] / "brain.nii.gz")
     split = treatment_of(SETTINGS | {"signs": "split"})
-    whole = next(read_images(own, target, brain, split, {}))
+    whole = next(judge_images(own, target, brain, split, {}))
     halves = split_signs([whole], split)
     assert [half.title for half in halves] == ["x (activation)", "x (deactivation)"]
     for half, sign in zip(halves, (1, -1), strict=True):

@@ -21,7 +21,7 @@ from neurovault_ica.images.resampling import target_of
 from neurovault_ica.images.signs import rows_of
 from neurovault_ica.naming.component_files import Components, read_components
 from neurovault_ica.naming.names import read_names
-from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
+from neurovault_ica.naming.own_images import judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
 from neurovault_ica.naming.projection_tables import (
     columns_of,
@@ -70,10 +70,10 @@ def main(
     # Snakemake does not know this copy of the figure. If the maps fail, it must not remain from other maps.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
-    basis = read_components(source, mask) if source else read_run(str(components), mask, str(names), str(images))
+    basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
     treatment = treatment_of(basis.treatment or settings)
-    judged = list(read_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
+    judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
     kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)
     if not kept:
@@ -134,7 +134,7 @@ def main(
     )
 
 
-def read_run(components: str, mask: str, names: str, images: str) -> Components:
+def read_basis(components: str, mask: str, names: str, images: str) -> Components:
     """Read the components of the run, with their names."""
     maps = read_maps(components, mask)
     labels, known = component_labels(len(maps.values)), read_names(names)

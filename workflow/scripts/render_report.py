@@ -25,7 +25,7 @@ from neurovault_ica.report.tables import (
     describe_selection,
     group_by_component,
 )
-from neurovault_ica.report.take import add_files, describe_run, link_to
+from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
 from neurovault_ica.report.trust import add_verdicts
 from neurovault_ica.report.viewer import pack_components
@@ -110,7 +110,7 @@ def main(
         components=components,
         decomposition=decomposed,
         chart=trust_chart(components, settings["run_ica"]["flags"]),
-        **describe_run(components, found, probe=link_to(thumbnails[0], report)),
+        **describe_files(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,

@@ -13,7 +13,7 @@ from neurovault_ica.naming.name_files import is_image_file, names_beside
 # pain_z_desc-association.
 MEASURE = re.compile(r"[_-](?:(?:association|uniformity|specificity|consistency)-test|p(?:AgF|FgA)|z|stat)(?:[_-].*)?$")
 # NiMARE may also write z.nii.gz or z_desc-association.nii.gz into a folder named after the term.
-UNNAMED = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
+WITHOUT_TERM = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
 # File names of other measures in the same folder, such as p values. They are ignored.
 OTHER_MEASURES = re.compile(r"(?:.*_)?(?:p|logp|chi2|prob|dof|se|tau2|sigma2)(?:_(?:desc|level|corr|method|diag)-.*)?$")
 
@@ -67,6 +67,6 @@ def _term_of(file: Path) -> str | None:
     stem = file.name.removesuffix(".gz").removesuffix(".nii")
     if OTHER_MEASURES.fullmatch(stem):
         return None
-    if UNNAMED.fullmatch(stem):
+    if WITHOUT_TERM.fullmatch(stem):
         stem = file.parent.name
     return " ".join(MEASURE.sub("", stem).replace("_", " ").split()) or stem

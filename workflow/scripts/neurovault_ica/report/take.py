@@ -84,7 +84,7 @@ def add_files(
         component["nilearn"] = NILEARN.format(**values, maps=maps)
 
 
-def describe_run(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
+def describe_files(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
     """Return what the scripts of the page need to know.
 
     Returns
