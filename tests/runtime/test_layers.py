@@ -5,7 +5,6 @@ import json
 import pytest
 from neurovault_ica.configuration.checking import PATHS, replace_mappings
 from neurovault_ica.runtime.layers import expand_paths, read_file, read_layers
-from snakemake.cli import parse_config
 from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 from workflow_runs import ROOT
@@ -62,6 +61,9 @@ def test_the_command_line_is_laid_over_all_files(tmp_path):
 
 
 def test_numbers_inside_a_value_of_the_command_line_are_numbers(tmp_path):
+    # This import takes a second.
+    from snakemake.cli import parse_config
+
     line = ["run_ica={n_components: 8, tol: 0.01}", "match_networks={reference: null}", "batches=2"]
     line += [
         "fetch_metadata={image_terms: {is_valid: true, map_type: {is_in: [Z map, T map]}, id: {greater_than: 10}}}"
