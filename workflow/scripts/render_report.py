@@ -17,7 +17,7 @@ from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
-from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass, read_scan
+from neurovault_ica.report.pictures import add_pictures, read_chart, read_glass, read_scan
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
@@ -124,7 +124,7 @@ def main(
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),
-        figures={name: read_figure(figure) for name, figure in page_figures.items()},
+        figures={name: read_chart(figure) for name, figure in page_figures.items()},
         n_with_terms=n_with_terms,
         without_terms=without_terms,
         vocabulary=words[:TERMS_SHOWN],

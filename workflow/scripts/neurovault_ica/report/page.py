@@ -11,8 +11,9 @@ import yaml
 
 from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import doi_address, format_number, percent, safe_address, shorten
+from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
 from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
@@ -112,8 +113,10 @@ def load_template(name: str) -> jinja2.Template:
     )
     environment.filters |= {
         "shorten": shorten,
+        "breakable": breakable,
         "number": format_number,
         "percent": percent,
+        "counted": counted,
         "q": written_q,
         "address": safe_address,
         "doi_address": doi_address,
