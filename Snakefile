@@ -53,7 +53,8 @@ COMPONENTS = component_labels(config["run_ica"]["n_components"])
 MASK_FILE = named_files.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
 DATABASE = named_files.term_database(config)
-MIXTURE = "mixture" in config["plot_components"]["threshold"]
+DISPLAY = {key: config["plot_components"][key] for key in ("threshold", "min_cluster_mm3")}
+MIXTURE = "mixture" in DISPLAY["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
 # What a person wants to see at the end, if this run writes it.

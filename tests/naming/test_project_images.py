@@ -97,6 +97,7 @@ def run(tmp_path_factory, template_file):
         own_maps=str(folder / "maps"),
         settings=SETTINGS,
         limits=LIMITS,
+        display={"threshold": {"z": 2.5}, "min_cluster_mm3": 200},
         random_state=0,
         threads=2,
         source=None,

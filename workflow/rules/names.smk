@@ -99,6 +99,7 @@ rule match_networks:
         runtime=growing(60, per_mb=0.05),
     params:
         **config["match_networks"],
+        display=DISPLAY,
         data_dir=config["archive"]["data_dir"],
         random_state=config["run_ica"]["random_state"],
     script:

@@ -51,6 +51,7 @@ rule project_images:
         source=ELSEWHERE,
         settings={**config["mask_images"], **config["stack_images"]},
         limits=config["stack_images"]["quality"] or {},
+        display=DISPLAY,
         random_state=config["run_ica"]["random_state"],
     script:
         "../scripts/project_images.py"

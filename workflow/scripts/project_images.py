@@ -13,6 +13,7 @@ import numpy as np
 from neurovault_ica.archive.own_maps import read_own_maps
 from neurovault_ica.figures.profile import draw_heat_map, plot_profile
 from neurovault_ica.figures.sheet import save_figure
+from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import read_maps
@@ -63,6 +64,7 @@ def main(
     own_maps: str,
     settings: Mapping[str, Any],
     limits: Limits,
+    display: Mapping[str, Any],
     random_state: int,
     threads: int,
 ) -> None:
@@ -104,7 +106,7 @@ def main(
     for one, row, values in zip(kept, of_map, X, strict=True):
         facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
         beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
-        arguments = one.title, by_map[one.title], values, basis.maps, facts, drawn, beside
+        arguments = one.title, by_map[one.title], values, basis.maps, facts, Display(**display), drawn, beside
         tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
     run_tasks(tasks, threads)
     names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]

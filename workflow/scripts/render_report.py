@@ -95,8 +95,11 @@ def main(
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
     add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+    extent = settings["plot_components"]["min_cluster_mm3"]
     files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    add_files(components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files)
+    add_files(
+        components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files, min_cluster_mm3=extent
+    )
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
@@ -130,7 +133,7 @@ def main(
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
-        packed=pack_components(components, found, *read_template(template)),
+        packed=pack_components(components, found, *read_template(template), extent),
         recovery=checks,
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],
         methods=read_markdown(Path(methods).read_text(encoding="utf-8")),
