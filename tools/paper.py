@@ -24,7 +24,7 @@ from rocrate.rocrate import ROCrate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
-from neurovault_ica.configuration import user_files  # noqa: E402
+from neurovault_ica.configuration.named_files import user_files  # noqa: E402
 from neurovault_ica.runtime.files import sha256_of  # noqa: E402
 from verification import RUN, TOLERANCE, compare, is_paper  # noqa: E402
 

@@ -130,7 +130,9 @@ def rerun(paper, tmp_path):
         shutil.copytree(paper / "results", old / "results")
         (old / "run.json").write_text(json.dumps(run))
         if factor != 1.0:
-            img = nib.load(paper / COMPONENTS)
+            # One component is enough.
+            img = nib.load(paper / COMPONENTS).slicer[..., :1]
+            nib.save(img, old / COMPONENTS)
             nib.save(nib.Nifti1Image(img.get_fdata(dtype=np.float32) * factor, img.affine), tmp_path / COMPONENTS)
         if processor:
             run["software"]["processor"]["model"] = processor

@@ -93,6 +93,7 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         settings=list_settings(settings),
         flags=settings["run_ica"]["flags"],
         threshold=settings["plot_components"]["threshold"],
+        min_cluster_mm3=settings["plot_components"]["min_cluster_mm3"],
         n_permutations=settings["project_terms"]["n_permutations"],
         significant_q=SIGNIFICANT_Q,
         min_collections=MIN_COLLECTIONS,
