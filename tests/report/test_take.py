@@ -19,14 +19,14 @@ PLACES = {
 FIGURES = [f"results/plot_components/ICA_0{number}.png" for number in range(2)]
 
 
-def describe(**changes):
+def describe(min_cluster_mm3=0, **changes):
     components = [
         {"component": f"ICA_0{number}", "threshold": 1.234, "negative_threshold": 1.234, "brightest": 7.891}
         | {"place": [2.0, -4.0, 6.0]}
         | changes
         for number in range(2)
     ]
-    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES)
+    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES, min_cluster_mm3=min_cluster_mm3)
     return components
 
 
@@ -36,10 +36,12 @@ def test_the_line_for_fsleyes_shows_what_the_figures_show():
     options = dict(pairwise(words))
     assert (options["--volume"], options["--displayRange"]) == ("1", "1.23")
     assert words[-1] == "7.89"
-    # One range cannot show two thresholds.
-    other = shlex.split(describe(negative_threshold=2.5)[0]["fsleyes"])
-    assert PLACES["thresholded"] in other
-    assert PLACES["maps"] not in other
+    # One range cannot show two thresholds or leave out small clusters.
+    for component, _ in (describe(negative_threshold=2.5), describe(min_cluster_mm3=200)):
+        other = shlex.split(component["fsleyes"])
+        assert PLACES["thresholded"] in other
+        assert PLACES["maps"] not in other
+        assert f'index_img("{PLACES["thresholded"]}", 0)' in component["nilearn"]
 
 
 def test_links_are_relative_to_the_page():
