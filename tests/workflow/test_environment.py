@@ -56,8 +56,8 @@ def test_conda_environment_has_the_locked_versions():
 
 
 def imports_of(path):
-    """List the top-level packages that a file imports. Two modules are imported by Snakemake's own process only."""
-    if path.stem in ("configuration", "terminal"):
+    """List the top-level packages that a file imports. Snakemake alone imports one room and one module."""
+    if path.parent.name == "configuration" or path.stem == "terminal":
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
