@@ -66,7 +66,7 @@ def test_the_lines_for_nilearn_run(tmp_path, monkeypatch):
         nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), path)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
-    exec(describe(place=[6, 8, 4])[1]["nilearn"], found := {})  # noqa: S102
+    exec(describe(place=[6, 8, 4])[1]["nilearn"], found := {})
     matplotlib.pyplot.close()
     np.testing.assert_array_equal(found["component"].get_fdata(), maps[..., 1])
     np.testing.assert_allclose(found["loadings"].ravel(), [0.5, 1], atol=1e-5)
