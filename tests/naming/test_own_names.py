@@ -28,6 +28,9 @@ def test_names_verdicts_and_remarks_are_read(tmp_path):
     assert read_own_names(save(tmp_path, "name\tcomponent\nmotor\tICA_01\n"), LABELS) == {
         "ICA_01": OwnName("motor", "", "", None)
     }
+    # Spreadsheets add empty columns and rows; people write verdicts with a capital.
+    padded = "component\tname\tverdict\t\t\nICA_01\tmotor\tAccept\t\t\n\t\t\t\t\n"
+    assert read_own_names(save(tmp_path, padded), LABELS) == {"ICA_01": OwnName("motor", "accept", "", None)}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,7 @@ def test_names_verdicts_and_remarks_are_read(tmp_path):
         ("component\tname\nICA_00\tpain\tbad\n", "line 2 has 3 columns, but the first line has 2: ICA_00 | pain | bad"),
         ("component\tname\tverdict\nICA_00\ta\tmaybe\n", "the verdict 'maybe' is not one of accept, reject, unsure"),
         ("component\tname\tpeak\nICA_00\ta\t4 5\n", "the peak '4 5' is not three numbers"),
+        ("component\tname\tpeak\nICA_00\ta\tnan 0 0\n", "the peak 'nan 0 0' is not three numbers"),
         ('component\tname\nICA_00\t"open\n', "line 2: a quote is opened"),
     ],
 )

@@ -24,7 +24,7 @@ def test_every_kind_is_found_in_the_order_of_its_evidence():
         (NAME, "component", "ICA_03", ""),
         (NAME, "name", "pain; itch", ""),
         (SIGNIFICANT, "term map", "pain", "r 0.50, q\u00a00.002"),
-        (SIGNIFICANT, "reference network", "Salience", "q\u00a00.010"),
+        (SIGNIFICANT, "reference network", "Salience", "r 0.40, q\u00a00.010"),
         (2, "metadata", "n-back", "q\u00a00.300"),
         (2, "term", "heat", ""),
         (PLACE, "region", "Insula_R", "peak of 8.0 SD"),

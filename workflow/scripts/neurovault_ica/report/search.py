@@ -56,8 +56,10 @@ def _findings(component: Row, collections: Sequence[Row]) -> Iterator[Finding]:
     for label in component["labels"]:
         yield _tested("metadata", label["label"], label["q"], label["difference"])
     if network := component["network"]:
-        yield _tested("reference network", network["best_network"], network["best_q"], network["best_r"])
-        yield _tested("reference network", network["matched_network"], network["matched_q"], network["matched_r"])
+        for kind in ("best", "matched"):
+            r = network[f"{kind}_r"]
+            said = f"r {format_number(r)}"
+            yield _tested("reference network", network[f"{kind}_network"], network[f"{kind}_q"], r, said)
     peaks = max((abs(peak["value"]) for peak in component["peaks"]), default=1.0)
     for peak in component["peaks"]:
         said = f"peak of {format_number(peak['value'], 1)} SD"

@@ -4,7 +4,8 @@
 
 const PIXELS_PER_MM = 4;
 const GAP_MM = 6;
-const FOOT_MM = 20;
+const FOOT_MM = 26;
+const BAR_MM = 90;
 const NIFTI_HEADER = 352;
 const INT8 = 256;
 const MNI152 = 4;
@@ -48,6 +49,7 @@ function plainText(element) {
 
 /** Draw the three slices of the viewer on white, with positions, sides and the scale. */
 function drawView(viewer) {
+  viewer.draw();
   const sizes = [0, 1, 2].map((axis) => IN_PLANE[axis].map((other) => viewer.shape[other]));
   const width = sizes.reduce((sum, [columns]) => sum + columns, 0) + 2 * GAP_MM;
   const height = Math.max(...sizes.map(([, rows]) => rows));
@@ -58,6 +60,9 @@ function drawView(viewer) {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height + FOOT_MM);
   context.imageSmoothingQuality = "high";
+  context.fillStyle = "#000";
+  context.font = "7px sans-serif";
+  context.textBaseline = "top";
   let left = 0;
   sizes.forEach(([columns, rows], axis) => {
     const small = document.createElement("canvas");
@@ -69,9 +74,6 @@ function drawView(viewer) {
     const [across, up] = IN_PLANE[axis];
     const place = [viewer.place[across] - viewer.low[across] + 0.5, rows - (viewer.place[up] - viewer.low[up] + 0.5)];
     viewer.drawCrosshair(context, place, [columns, rows], PIXELS_PER_MM);
-    context.fillStyle = "#000";
-    context.font = "7px sans-serif";
-    context.textBaseline = "top";
     if (axis > 0) {
       context.fillText("L", 1, 1);
       context.fillText("R", columns - 6, 1);
@@ -83,8 +85,24 @@ function drawView(viewer) {
   const { positive, negative } = viewer.thresholds;
   const shown = SIGNS.filter((sign) => viewer.shown[sign]);
   const limits = shown.map((sign) => (sign === "positive" ? `≥ ${written(positive, 2)}` : `≤ ${written(-negative, 2)}`));
-  context.fillText(`${viewer.map.label}   ${limits.join(", ")} SD, colours up to ${written(viewer.brightest(), 1)} SD`, 2, height + 12);
+  context.fillText(`${viewer.map.label}: ${limits.length ? `${limits.join(", ")} SD` : "no values shown"}`, 2, height + 15);
+  drawScale(context, viewer, width - BAR_MM - 14, height + 12);
   return canvas;
+}
+
+/** Draw the colour bar of the viewer with its ends in standard deviations. */
+function drawScale(context, viewer, left, top) {
+  const brightest = viewer.brightest();
+  for (let i = 0; i < BAR_MM * PIXELS_PER_MM; i += 1) {
+    const colour = viewer.colourOf((2 * (i + 0.5) / (BAR_MM * PIXELS_PER_MM) - 1) * brightest);
+    context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+    context.fillRect(left + i / PIXELS_PER_MM, top, 1 / PIXELS_PER_MM, 5);
+  }
+  context.fillStyle = "#000";
+  context.textAlign = "center";
+  for (const value of [-brightest, 0, brightest]) {
+    context.fillText(`${written(value, 1)}${value > 0 ? " SD" : ""}`, left + BAR_MM * (value / brightest + 1) / 2, top + 6);
+  }
 }
 
 /** Write the map that the viewer shows as a NIfTI-1 file with signed bytes and a scale factor. */
