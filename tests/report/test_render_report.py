@@ -249,7 +249,7 @@ def test_page_allows_only_its_own_scripts(render):
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
     assert len(hashes) == 5
-    assert rules["img-src"] == "data: 'self'"
+    assert rules["img-src"] == "data: 'self' file:"
 
 
 def test_links_within_the_page_have_a_target(render):
@@ -280,10 +280,10 @@ def test_a_component_links_to_its_files_and_has_its_volume_and_range(render):
     ]
     assert links[6:] == [*pictures, *maps]
     assert "volume 1 of space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz" in page.text()
-    # The two signs have other thresholds, so FSLeyes opens the thresholded map.
+    # FSLeyes opens the thresholded map, because the thresholds of the signs differ.
     assert "--name ICA_01 --volume 1 --cmap red-yellow" in page.text()
     assert "--displayRange 1.50 9.00" in page.text()
-    assert "because positive and negative values have different thresholds." in page.text()
+    assert "FSLeyes and plot_stat_map show the thresholded map, as the figures do." in page.text()
 
 
 def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.report.page import content_policy, load_template, read_style
-from neurovault_ica.report.pictures import read_figure
+from neurovault_ica.report.pictures import read_chart, read_figure
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted
@@ -79,7 +79,7 @@ def render_projection(
         maps=described,
         rejected=rejected,
         reasons=REASONS,
-        heat_map=read_figure(heat_map),
+        heat_map=read_chart(heat_map),
         significant_q=SIGNIFICANT_Q,
         studies={},
         **contents,
