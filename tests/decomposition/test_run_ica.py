@@ -88,7 +88,7 @@ SOUND = {
         (
             {"n_flagged": {"not_reproduced": 7}},
             [
-                "7 of 20 components were not reproduced across studies",
+                "components not reproduced across studies: 7 of 20",
                 RULE,
             ],
         ),

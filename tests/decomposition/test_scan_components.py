@@ -97,9 +97,9 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplo
     assert text.startswith("Based on 36 images of 12 collections from the cache data.\n")
     basis = "comparing numbers of components (2, 3, 6, 20) on 36 images of 12 collections from the cache data"
     assert caplog.messages.index(basis) < caplog.messages.index("2 components: 0 reproduced")
-    assert f"Advice: run_ica.n_components: 3, by this rule: {RULE}. With 3 components, 3 are reproduced" in text
-    assert "Parallel analysis does not decide" in text
-    assert ": 3 principal components explain more variance" in text
+    assert f"Advice: set run_ica.n_components to 3. The rule: {RULE}. With 3 components, 3 are reproduced" in text
+    assert "The advice does not use this number" in text
+    assert "Parallel analysis: 3 principal components have more variance" in text
     assert (tmp_path / "orders.png").stat().st_size > 10_000
 
 
@@ -117,13 +117,13 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
     [
         ([row(10, 9), row(20, 18), row(40, 20)], "no reason to lower it. With 20 components, 18 are reproduced"),
         ([row(10, 9), row(20, 18), row(40, 20)], "With more components, at most 20 are reproduced."),
-        ([row(10, 9), row(20, 18), row(40, 20)], "Orders tried: 10, 20, 40."),
-        ([row(10, 9), row(20, 18)], "No larger order was tried"),
-        ([row(10, 9), row(20, None)], "n_components: 10"),
-        ([row(10, 9), row(20, None)], "Larger orders have too few images for bootstrap samples or split halves."),
-        ([row(10, 0), row(20, 0)], "no component was reproduced across studies with any of them"),
+        ([row(10, 9), row(20, 18), row(40, 20)], "Numbers of components tried: 10, 20, 40."),
+        ([row(10, 9), row(20, 18)], "No larger number was tried"),
+        ([row(10, 9), row(20, None)], "n_components to 10"),
+        ([row(10, 9), row(20, None)], "With more components, bootstrap samples or split halves have too few images."),
+        ([row(10, 0), row(20, 0)], "none of these numbers gave a component that was reproduced"),
         ([row(10, None)], "could not be measured"),
-        ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; a difference of one may"),
+        ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; this difference may not"),
         ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8)], "With 20 components, 3 of 20 restarts did not"),
         ([row(10, 9), row(30, 8, converged=False)], "With 30 components, the final run did not converge"),
     ],
@@ -135,7 +135,7 @@ def test_the_advice_follows_from_the_numbers(rows, words):
 
 
 def test_an_order_without_reproduced_components_is_not_suggested():
-    assert "a difference of one" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
+    assert "this difference" not in advise([row(5, 0), row(10, 1)], 11, n_restarts=20)
 
 
 def test_orders_follow_the_number_of_images():
@@ -148,6 +148,6 @@ def test_every_order_up_to_the_number_of_axes_is_tried_once(caplog):
     assert choose_orders([5, 2, 5], 5) == [2, 5]
     assert not caplog.records
     assert choose_orders([6, 5], 5) == [5]
-    assert "orders above 5" in caplog.text
-    with pytest.raises(ValueError, match="are all above 5, the number of principal axes"):
+    assert "numbers of components above 5" in caplog.text
+    with pytest.raises(ValueError, match="all are above 5, the number of principal axes"):
         choose_orders([6, 9], 5)

@@ -1,11 +1,14 @@
 """The paragraphs describe what a run did, and nothing else."""
 
+import tomllib
+
 import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.record.facts import run_facts
-from neurovault_ica.record.methods_text import methods_text, threshold_paragraph
+from neurovault_ica.record.methods_text import WORKFLOW, methods_text, threshold_paragraph
 from neurovault_ica.record.names_text import networks_paragraph
+from neurovault_ica.record.wording import list_map_types
 
 FLAGS = {
     "min_iq_restarts": 0.6,
@@ -20,6 +23,19 @@ FLAGS = {
 MEASURES = (
     "iq_restarts", "r_bootstraps", "chance_r_bootstraps", "r_split_half", "chance_r_split_half", "grey_matter_share",
 )  # fmt: skip
+
+
+def test_the_methods_name_the_workflow_as_it_is_cited():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f"{citation['title']} {citation['version']}" == WORKFLOW
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == citation["version"]
+
+
+def test_map_types_are_in_singular_or_plural():
+    counts = {"T map": 1, "Z map": 59, "P map (given null hypothesis)": 2, "Other": 17, "variance": 3}
+    assert list_map_types(counts) == (
+        "59 Z maps, 17 maps of other types, 3 maps of type variance, 2 P maps (given null hypothesis), 1 T map"
+    )
 
 
 def test_methods_follow_the_configuration():

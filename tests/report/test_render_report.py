@@ -57,8 +57,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "9 iterations; 20 of 20 restarts converged",
         "Computed 2023-11-14 22:13 UTC",
         "Different random starts give different components: ICA_01.",
-        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
-        " do): ICA_01.",
+        "Unnamed, because no candidate passed both tests for a name (q < 0.05, and a better fit than 95 % of random"
+        " maps): ICA_01.",
         "ICA_01 unnamed (closest: ICA_01 term 1)",
         "Name from terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ;"
         " metadata: n-back task .",
@@ -77,9 +77,9 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "Flagged: unstable start, not reproduced, one study, not grey matter, nothing above threshold, name uncertain.",
         "0.31 too low when studies are resampled; must exceed 0.5 and chance (0.20)",
         "Effective number of collections 1.6 of 2 largest share: 80.0 %",
-        "In grey matter 62.0 % share of the squared map; of the mask: 52.9 %; at least 45.0 %",
-        "Outside grey and white matter 2.0 % fluid, vessels, beyond the brain; of the mask: 2.3 %",
-        "At the brain's rim 31.0 % too high outermost 3 mm; of the mask: 12.9 %; at most 25.0 %",
+        "In grey matter 62.0 % share of the squared map (mask: 52.9 %); must be at least 45.0 %",
+        "Outside grey and white matter 2.0 % fluid, vessels, outside the brain (mask: 2.3 %)",
+        "At the brain's rim 31.0 % too high outermost 3 mm (mask: 12.9 %); must be at most 25.0 %",
         "Study seven 80.0 % 0.600 2",
         "thresholded 1 " + REASONS["thresholded"],
         "thresholded 0.83 (limit 0.6 )",
@@ -120,7 +120,7 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert text.count("–: not tested in this run.") == 4
     assert "term maps: not tested ; terms: not tested ; metadata: not tested ." in text
     assert "unnamed (closest: ICA_00 term 1)" in text
-    unnamed = "no candidate passes the tests for a name"
+    unnamed = "no candidate passed both tests for a name"
     assert unnamed in Page(render()).text()
     assert unnamed not in text
     assert 'class="significant"' not in page
@@ -195,7 +195,7 @@ def decoded(text):
 def test_page_is_complete_without_demo_terms_and_peaks(render):
     page = Page(render(recovery=False, changes={"converged": False, "n_restarts": 1, "n_restarts_converged": 1}))
     assert "Demo check" not in page.text()
-    assert "FastICA did not converge in 500 iterations" in page.text()
+    assert "FastICA did not converge within 500 iterations" in page.text()
     assert "No voxel reaches the threshold." in page.text()
 
 
@@ -291,7 +291,7 @@ def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):
     text = Page(render(own=own)).text()
     assert "Name given by a person (plot_components.labels). By the evidence: unnamed (closest: ICA_01 term 1)" in text
     assert "Verdict: unsure . Remark: see p. 3" in text
-    assert "no candidate passes the tests for a name" not in text
+    assert "no candidate passed both tests for a name" not in text
 
 
 def test_figures_are_embedded_with_alternative_text(render):

@@ -27,7 +27,7 @@ def test_a_sound_run_has_no_warning():
 def test_components_of_the_same_terms_are_reported():
     components = [SOUND, SOUND | {"component": "ICA_01", "words": ["A", "b", "c"]}]
     assert warnings_of(components) == [
-        "ICA_00 and ICA_01 have the same terms; their names add where they are.",
+        "ICA_00 and ICA_01 have the same terms, so their names also state the region.",
     ]
     assert warnings_of([SOUND, SOUND | {"component": "ICA_01", "words": ["c", "b", "a"]}]) == []
 
@@ -47,15 +47,15 @@ def test_every_problem_of_a_run_gives_a_warning():
     )
     assert [line.split(":")[0] for line in found] == [
         "This run is too small for claims",
-        "FastICA did not converge in 500 iterations",
+        "FastICA did not converge within 500 iterations",
         "8 of 20 restarts did not converge.",
         "Different random starts give different components",
         "Not reproduced across studies (bootstrap or split-half), or no better than chance",
         "ICA_00 depends on one collection",
-        "Only 2 of 5 images have term weights",
-        "Unnamed, because no candidate passes the tests for a name (q < 0.05, and fits better than 95 % of random maps"
-        " do)",
-        "More images were rejected (9) than used (5); see the reasons below.",
+        "Only 2 of 5 images have term weights. The terms are based on these alone.",
+        "Unnamed, because no candidate passed both tests for a name (q < 0.05, and a better fit than 95 % of random"
+        " maps)",
+        "More images were rejected (9) than used (5). The reasons are under Images.",
     ]
     assert found[3].endswith(": ICA_00.")
     assert ": ICA_01. These may not appear in other samples" in found[4]
@@ -99,7 +99,7 @@ def test_names_from_metadata_alone_are_a_warning():
 
 def test_a_failed_demo_check_is_a_warning():
     found = warnings_of([SOUND], recovery=[{"passed": True}, {"passed": False}])
-    assert found == ["Demo check: 1 of 2 checks failed; see the table below."]
+    assert found == ["Demo check: 1 check of 2 failed; see the section Demo check."]
 
 
 def test_flags_have_short_names():

@@ -13,6 +13,7 @@ from neurovault_ica.images.signs import is_split, rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.parallel_analysis import count_above_chance, sample_images
 from threadpoolctl import threadpool_limits
 
@@ -45,7 +46,7 @@ def main(
     # run_ica needs as many images as components, even if each image has two rows.
     wanted = choose_orders(orders or derive_orders(len(used)), min(reduced["U"].shape[1], len(used)))
     X, members = open_matrix(matrix, used), [row["collection_id"] for row in rows_of(used)]
-    basis = f"{len(used)} images of {len(set(members))} collections from {archive}"
+    basis = f"{counted(len(used), 'image')} of {counted(len(set(members)), 'collection')} from {archive}"
     logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
@@ -59,7 +60,7 @@ def main(
             )  # fmt: skip
             rows.append(found | {"variance_explained": reduced["eigenvalues"][:order].sum() / total})
             known = "reproducibility unknown" if found["reproduced"] is None else f"{found['reproduced']} reproduced"
-            logging.info("%d components: %s", order, known)
+            logging.info("%s: %s", counted(order, "component"), known)
         n_above_chance = count_above_chance(
             *sample_images(matrix, mask, random_state), np.random.default_rng(random_state), split=is_split(used)
         )

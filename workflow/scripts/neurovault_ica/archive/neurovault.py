@@ -27,7 +27,7 @@ class NeuroVault(CachedArchive):
 
     name = "neurovault"
     is_fixed = False
-    sentence = "came from NeuroVault {gorgolewski2015neurovault}"
+    sentence = "were downloaded from NeuroVault {gorgolewski2015neurovault}"
 
     @property
     def identity_keys(self) -> tuple[str, ...]:

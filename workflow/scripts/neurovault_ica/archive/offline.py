@@ -10,7 +10,7 @@ class Offline(CachedArchive):
     """An existing cache in nilearn's layout. Nothing is written into it, and no stage uses the network."""
 
     name = "offline"
-    sentence = "came from NeuroVault {gorgolewski2015neurovault}"
+    sentence = "were read from a local cache in the format of NeuroVault {gorgolewski2015neurovault}"
     rerun_note = "\nThe images were read from a NeuroVault cache on disk. Name yours: add DATA=path/to/it.\n"
 
     @property

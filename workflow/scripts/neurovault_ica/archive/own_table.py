@@ -37,7 +37,7 @@ class OwnTable(Archive):
     name = "table"
     own_keys = ("table",)
     has_own_terms = True
-    sentence = "were our own"
+    sentence = "were our own, listed in a table"
     rerun_note = "\nThe images are not in this folder. Name the folder of their table: add DATA=path/to/it.\n"
 
     @property

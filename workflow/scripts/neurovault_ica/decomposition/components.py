@@ -9,6 +9,7 @@ import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.decomposition.consensus import Consensus, many_unconverged
 from neurovault_ica.decomposition.stability import Stability
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
 
 # Below these, components describe a few studies, and no stability analysis can show more. Halves of ten collections
@@ -18,7 +19,7 @@ MIN_EFFECTIVE_COLLECTIONS = 10.0
 MIN_IMAGES_PER_COMPONENT = 3
 # The one rule for the number of components. Log, report and scan_components say it in the same words.
 RULE = (
-    "the best number of components is the smallest that shows nearly all networks that other studies show again; flags"
+    "choose the smallest number of components that shows nearly all networks that are reproduced across studies; flags"
     " and convergence alone are no reason to lower it"
 )
 
@@ -109,7 +110,9 @@ def explain_smallness(summary: Mapping[str, Any]) -> str | None:
     found = []
     if n_images < max(MIN_IMAGES, MIN_IMAGES_PER_COMPONENT * n_components):
         least = max(MIN_IMAGES, MIN_IMAGES_PER_COMPONENT * n_components)
-        found.append(f"{n_images} images for {n_components} components (expected: at least {least})")
+        found.append(
+            f"{counted(n_images, 'image')} for {counted(n_components, 'component')} (expected: at least {least})"
+        )
     if n_effective < MIN_EFFECTIVE_COLLECTIONS:
         found.append(
             f"effective number of collections {n_effective:.1f} (expected: at least {MIN_EFFECTIVE_COLLECTIONS:g})"
@@ -117,8 +120,8 @@ def explain_smallness(summary: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     return (
-        f"This run is too small for claims: {'; '.join(found)}. Its components describe these studies; other studies"
-        " may show others. Add collections, or lower run_ica.n_components."
+        f"This run is too small for claims: {'; '.join(found)}. Other studies may give other components. Add"
+        " collections, or lower run_ica.n_components."
     )
 
 
@@ -138,14 +141,14 @@ def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
     if not summary["converged"]:
         alternative = ALGORITHMS[summary["algorithm"]].alternative
         found.append(
-            f"{summary['algorithm_label']} did not converge within {summary['max_iter']} {summary['iteration']}s"
+            f"{summary['algorithm_label']} did not converge within {counted(summary['max_iter'], summary['iteration'])}"
             + (f"; run_ica.algorithm: {alternative} converges more often" if alternative else "")
         )
     if many_unconverged(n_restarts, summary["n_restarts_converged"]):
         found.append(f"{n_unconverged} of {n_restarts} restarts did not converge")
     if n_lost:
         found.append(
-            f"{n_lost} of {n_components} components were not reproduced across studies (flag not_reproduced in"
+            f"components not reproduced across studies: {n_lost} of {n_components} (flag not_reproduced in"
             " desc-ICA_stability.tsv)"
         )
     smallness = explain_smallness(summary)

@@ -12,6 +12,7 @@ from neurovault_ica.decomposition.consensus import find_consensus, judge_by_rest
 from neurovault_ica.decomposition.flags import collect_measures, find_flags
 from neurovault_ica.decomposition.gram import AXES_PER_COMPONENT, MIN_AXES
 from neurovault_ica.decomposition.stability import judge_by_collections
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
 # Recommend the smallest order that reproduces at least this share of the largest number of reproduced components.
@@ -36,13 +37,13 @@ def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
     chosen = sorted({order for order in orders if order <= n_axes})
     if not chosen:
         raise ValueError(
-            f"scan_components.orders: {orders} are all above {n_axes}, the number of principal axes that reduce_images"
+            f"scan_components.orders: {orders}: all are above {n_axes}, the number of principal axes that reduce_images"
             " kept; try smaller numbers"
         )
     if max(orders) > n_axes:
         logging.warning(
-            "orders above %d were left out, because reduce_images kept %d principal axes (at most %d, or %d times"
-            " run_ica.n_components if that is more)",
+            "numbers of components above %d were left out, because reduce_images kept %d principal axes (at most %d, or"
+            " %d times run_ica.n_components if that is more)",
             n_axes,
             n_axes,
             MIN_AXES,
@@ -114,15 +115,15 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
         [
             _about_reproduction(rows),
             *_about_convergence(rows, n_restarts),
-            f"Parallel analysis does not decide, because it counts directions and not networks that other studies show"
-            f" again: {n_above_chance} principal components explain more variance than those of unrelated maps of the"
-            " same smoothness. Some of them may come from a single study.",
+            f"Parallel analysis: {counted(n_above_chance, 'principal component has', 'principal components have')} more"
+            " variance than expected from unrelated maps of the same smoothness. The advice does not use this number,"
+            " because some of these components may come from a single study.",
         ]
     )
 
 
 def _about_reproduction(rows: Sequence[Row]) -> str:
-    tried = f"Orders tried: {', '.join(str(row['n_components']) for row in rows)}."
+    tried = f"Numbers of components tried: {', '.join(str(row['n_components']) for row in rows)}."
     judged = [row for row in rows if row["reproduced"] is not None]
     if not judged:
         return (
@@ -132,34 +133,37 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
     most = max(row["reproduced"] for row in judged)
     if most == 0:
         return (
-            f"{tried} No recommendation: no component was reproduced across studies with any of them. Nothing here"
-            " suggests that other studies would show these components."
+            f"{tried} No recommendation: none of these numbers gave a component that was reproduced across studies."
+            " Other studies would probably give other components."
         )
     best = next(row for row in judged if row["reproduced"] >= NEARLY_ALL * most)
     order, reproduced = best["n_components"], best["reproduced"]
     sentences = [
-        f"Advice: run_ica.n_components: {order}, by this rule: {RULE}.",
-        f"With {order} components, {_are_reproduced(reproduced)} across studies (without the flag not_reproduced).",
+        f"Advice: set run_ica.n_components to {order}. The rule: {RULE}.",
+        f"With {counted(order, 'component')}, {_are_reproduced(reproduced)} across studies (not flagged as"
+        " not_reproduced).",
     ]
     if best is rows[-1]:
-        sentences.append("No larger order was tried: try larger ones.")
+        sentences.append("No larger number was tried: try larger ones.")
     elif best is judged[-1]:
-        sentences.append("Larger orders have too few images for bootstrap samples or split halves.")
+        sentences.append("With more components, bootstrap samples or split halves have too few images.")
     else:
         sentences.append(f"With more components, at most {_are_reproduced(most)}.")
-        sentences.append("More components may split networks more finely; then rely on those without flags.")
+        sentences.append(
+            "More components may divide networks more finely; if you choose more, rely on those without flags."
+        )
     # A difference of one component is no evidence.
     fewer = next(row for row in judged if row["reproduced"] >= reproduced - 1)
     if fewer is not best and fewer["reproduced"]:
         sentences.append(
-            f"With {fewer['n_components']} components, {_are_reproduced(fewer['reproduced'])}; a difference of one"
-            " may not hold in other studies."
+            f"With {counted(fewer['n_components'], 'component')}, {_are_reproduced(fewer['reproduced'])}; this"
+            " difference may not hold in other samples of studies."
         )
     return " ".join([*sentences, tried])
 
 
 def _are_reproduced(number: int) -> str:
-    return f"{number} {'is' if number == 1 else 'are'} reproduced"
+    return counted(number, "is reproduced", "are reproduced")
 
 
 def _about_convergence(rows: Sequence[Row], n_restarts: int) -> Iterator[str]:
@@ -172,7 +176,7 @@ def _about_convergence(rows: Sequence[Row], n_restarts: int) -> Iterator[str]:
             failed.append("the final run")
         if failed:
             yield (
-                f"With {row['n_components']} components, {' and '.join(failed)} did not converge. If this is the number"
-                " that you want, run_ica.algorithm: picard converges more often."
+                f"With {counted(row['n_components'], 'component')}, {' and '.join(failed)} did not converge. If you"
+                " want this number, set run_ica.algorithm: picard, which converges more often."
             )
             return

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurovault_ica.archive.database_files import DEMO, neurosynth_version
-from neurovault_ica.record.wording import cited, number
+from neurovault_ica.record.wording import cited
+from neurovault_ica.runtime.wording import counted
 
 
 def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
@@ -36,7 +37,7 @@ def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
         else ""
     )
     return [
-        f"**Maps of terms.** We computed meta-analytic maps of {number(n_terms, 'term')} from {source}. Talairach"
+        f"**Maps of terms.** We computed meta-analytic maps of {counted(n_terms, 'term')} from {source}. Talairach"
         f" coordinates were brought to MNI space {cited('lancaster2007icbm2tal')}. A study activates the voxels within"
         f" 10 mm of its peaks {cited('wager2007mkda')}. For each term and voxel, a chi-squared test with one degree of"
         " freedom compared the studies that use the term with all others. The map is the signed square root of"

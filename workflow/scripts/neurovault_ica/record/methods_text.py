@@ -13,8 +13,12 @@ from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.record.bibliography import cite, reference_line
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
-from neurovault_ica.record.wording import WORKS, cited, listing, number
+from neurovault_ica.record.wording import WORKS, cited, list_map_types
+from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
+
+# As in CITATION.cff and pyproject.toml, which are not part of every copy of the workflow. A test compares them.
+WORKFLOW = "NeuroVault cross-study ICA 0.1.0"
 
 
 def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -45,21 +49,21 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
     balance = (
         "without a limit on the number of images per collection"
         if limit is None
-        else f"with at most {number(limit, 'image')} per collection, drawn at random (seed {choice['random_state']}) to"
-        " limit the influence of single studies"
+        else f"with at most {counted(limit, 'image')} per collection, drawn at random (seed {choice['random_state']})"
+        " to limit the influence of single studies"
     )
     refused = sum(facts["images_rejected"].values())
     quality = (
-        f"{number(refused, 'image')} {'was' if refused == 1 else 'were'} excluded"
-        f" (by reason: {listing(facts['images_rejected'])})"
+        f"{counted(refused, 'image')} {'was' if refused == 1 else 'were'} excluded"
+        f" (by reason: {list_counts(facts['images_rejected'])})"
         if refused
         else "None failed quality control"
     )
     return (
-        f"**Data.** The statistic maps {origin}. {number(facts['images_selected'], 'image')} of"
-        f" {number(facts['collections_selected'], 'collection')} met the metadata criteria, {balance}."
-        f" {quality}. The analysis used {number(facts['images_used'], 'image')} of"
-        f" {number(facts['collections_used'], 'collection')} (by map type: {listing(facts['map_types'])};"
+        f"**Data.** The statistic maps {origin}. {counted(facts['images_selected'], 'image')} of"
+        f" {counted(facts['collections_selected'], 'collection')} met the metadata criteria, {balance}."
+        f" {quality}. The analysis used {counted(facts['images_used'], 'image')} of"
+        f" {counted(facts['collections_used'], 'collection')} (by map type: {list_map_types(facts['map_types'])};"
         f" at most {facts['largest_collection_images']} per collection)."
     )
 
@@ -143,7 +147,7 @@ def _decomposition_paragraph(
             f" centrotypes{orthogonal} initialised the final run on all voxels."
         )
     end = (
-        f" The final run converged after {number(decomposition['n_iter'], algorithm.iteration)}."
+        f" The final run converged after {counted(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
         else f" The final run did not converge within {decomposition['max_iter']} {steps}, so the components should be"
         " interpreted with caution."
@@ -157,7 +161,7 @@ def _decomposition_paragraph(
 
 def _empty_halves(n_images_without: Mapping[str, int]) -> str:
     """Count the images without activation or deactivation, as an addition to a sentence."""
-    found = [f"{number(count, 'map')} had no {sign}" for sign, count in n_images_without.items() if count]
+    found = [f"{counted(count, 'map')} had no {sign}" for sign, count in n_images_without.items() if count]
     return f"; {' and '.join(found)}" if found else ""
 
 
@@ -177,15 +181,15 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
             "To estimate how much the components depend on the choice of studies,"
-            f" {number(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections were each decomposed"
-            f" in the same way on a tenth of the voxels{within}. The components' mean absolute correlation with their"
-            f" matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest {facts['min_r_bootstraps']:.2f};"
-            f" 95th percentile under random rotation: {facts['mean_chance_r_bootstraps']:.2f}). Bootstrap samples share"
-            " images with the full data."
+            f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections were each"
+            f" decomposed in the same way on a tenth of the voxels{within}. The components' mean absolute correlation"
+            f" with their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
+            f" {facts['min_r_bootstraps']:.2f}; 95th percentile under random rotation:"
+            f" {facts['mean_chance_r_bootstraps']:.2f}). Bootstrap samples share images with the full data."
         )
     if facts["mean_r_split_half"] is not None:
         parts.append(
-            f"In {number(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
+            f"In {counted(decomposition['n_splits_used'], 'random split')} of the collections into halves, each half"
             " was decomposed separately. The mean absolute correlation between the two halves' matches of a component"
             f" was {facts['mean_r_split_half']:.2f} (lowest {facts['min_r_split_half']:.2f}; 95th percentile under"
             f" random rotation: {facts['mean_chance_r_split_half']:.2f}). Each half contains only half of the studies,"
@@ -200,7 +204,7 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
         )
     flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
     if flagged:
-        parts.append(f"Of {number(facts['components'], 'component')}, {'; '.join(flagged)}.")
+        parts.append(f"Of {counted(facts['components'], 'component')}, {'; '.join(flagged)}.")
     return [f"**Stability.** {' '.join(parts)}"] if parts else []
 
 
@@ -244,7 +248,7 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
             f" tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if the largest value"
             " exceeded the maximum expected of an equally smooth Gaussian field (expected Euler characteristic below"
             f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). In {facts['components_without_activation']} of"
-            f" {number(facts['components'], 'component')} no value did"
+            f" {counted(facts['components'], 'component')} no value did"
         )
     labelled = (
         f" Regions of peaks are those of the AAL3 atlas {cited('rolls2020aal3')}."
@@ -267,8 +271,8 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
     caution = ""
     if archive and facts["locked_images_without_doi"]:
         caution = (
-            f" {number(facts['locked_images_without_doi'], 'image')} in the lock (from"
-            f" {number(facts['locked_collections_without_doi'], 'collection')} without a DOI) may be removed from"
+            f" {counted(facts['locked_images_without_doi'], 'image')} in the lock (from"
+            f" {counted(facts['locked_collections_without_doi'], 'collection')} without a DOI) may be removed from"
             f" {archive}."
         )
     versions = ", ".join(
@@ -276,8 +280,9 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
         for name in ("nilearn", "scikit-learn", "nibabel", "numpy", "scipy")
     )
     return (
-        f"**Reproducibility.** The analysis is a Snakemake workflow {cited('moelder2021snakemake')} run with Snakemake"
-        f" {importlib.metadata.version('snakemake')}, Python {platform.python_version()}, {versions}"
+        f"**Reproducibility.** The analysis was run with the workflow {WORKFLOW}, with"
+        f" Snakemake {importlib.metadata.version('snakemake')} {cited('moelder2021snakemake')}, Python"
+        f" {platform.python_version()}, {versions}"
         f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL or path, its"
         f" size and its SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
         f" result.{caution}"

@@ -7,7 +7,8 @@ from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.naming.term_maps import NEAR_BEST_SHARE
 from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
-from neurovault_ica.record.wording import WORKS, cited, number
+from neurovault_ica.record.wording import WORKS, cited
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MOST_ROUNDS, SIGNIFICANT_Q
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.random_maps import FWHM_MM
@@ -37,7 +38,7 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else ""
     )
     return (
-        f"**Names.** {facts['images_with_terms']:,} of {number(facts['images_used'], 'image')} had term weights"
+        f"**Names.** {facts['images_with_terms']:,} of {counted(facts['images_used'], 'image')} had term weights"
         f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
         f" maps of {facts['terms']:,} terms.{halves} Negative weights were set to zero. Images without weights were"
         f" left out, not counted as zero. The weights were projected onto the components through {through}{centred}."
@@ -56,7 +57,7 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         " high weights for a term. The statistic was the correlation of mean loadings (mixing matrix) and mean term"
         " weights over collections. Means were scaled by their standard errors, so that small and large collections"
         " have similar variance. There were two null hypotheses. The first is that the term weights of collections are"
-        f" unrelated to their loadings: collections were permuted as blocks ({number(n_permutations, 'permutation')},"
+        f" unrelated to their loadings: collections were permuted as blocks ({counted(n_permutations, 'permutation')},"
         f" and up to {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
         " The second is that the term's map is a random smooth map. This test is needed because loadings and term"
         " weights come from the same voxels. The weights of any map that overlaps the component therefore correlate"
@@ -65,7 +66,7 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         " A term's p value is the larger of the two, corrected over all components and terms for the false discovery"
         f" rate {cited('benjamini1995fdr')}. {facts['terms_significant']:,} of"
         f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
-        f" {facts['components_with_significant_terms']} of {number(facts['components'], 'component')} had such a term."
+        f" {facts['components_with_significant_terms']} of {counted(facts['components'], 'component')} had such a term."
         " The test treats collections as exchangeable; collections from one lab or sample are counted separately. A"
         " significant term is not necessarily the best name, and it does not show a component's function. Terms and"
         " components come from the same images; no independent data have confirmed the names."
@@ -88,7 +89,7 @@ def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
             f" {facts['term_map_pairs_tested']:,} pairs had q < {SIGNIFICANT_Q}. The negative sides of the components"
             " were compared with the same maps, and corrected separately"
         )
-    n_maps = number(facts["term_maps"], "term map")
+    n_maps = counted(facts["term_maps"], "term map")
     return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{found}."
 
 
@@ -116,7 +117,7 @@ def _decision(facts: Mapping[str, Any]) -> str:
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
-    components = number(facts["components"], "component")
+    components = counted(facts["components"], "component")
     return f"{rule} {named} of {components} {have} a significant name ({sources})."
 
 
@@ -135,7 +136,7 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
         " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
         f" of images with a label was compared{sides} with that of the other images by permuting collections"
-        f" ({number(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
+        f" ({counted(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         f" over all {over} for the false discovery rate. {facts['labels_significant']:,} of"
         f" {facts['labels_tested']:,} {tests} had q < {SIGNIFICANT_Q}."
     )
@@ -157,7 +158,7 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
     if facts["components_with_one_signed_network"]:
         text += (
             " If a network has values of one sign, the negative side of a component can only lower r."
-            f" {number(facts['components_with_one_signed_network'], 'component')} had such a best network and a"
+            f" {counted(facts['components_with_one_signed_network'], 'component')} had such a best network and a"
             f" positive r: {facts['mean_one_signed_r']:.2f} on average, and {facts['mean_one_signed_positive_r']:.2f}"
             " with negative values set to 0."
         )
@@ -169,7 +170,7 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
             f" {cited('burt2020surrogates')}. The autocorrelation was fitted with the model of AFNI"
             f" {cited('cox2017clustering')}. The p values were corrected over components for the"
             f" false discovery rate {cited('benjamini1995fdr')}."
-            f" {facts['components_with_significant_network']} of {number(facts['components'], 'component')} had a"
+            f" {facts['components_with_significant_network']} of {counted(facts['components'], 'component')} had a"
             f" network with q < {SIGNIFICANT_Q}."
         )
     return [text]

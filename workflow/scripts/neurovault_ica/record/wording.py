@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from neurovault_ica.record.bibliography import cite, read_works
+from neurovault_ica.runtime.wording import counted
 
 WORKS = read_works()
 
@@ -12,12 +13,15 @@ def cited(*keys: str) -> str:
     return "(" + "; ".join(cite(WORKS[key]) for key in keys) + ")"
 
 
-def number(count: int, noun: str) -> str:
-    """Write a number with its noun in singular or plural: ``1 image``, ``2,000 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def list_map_types(counts: Mapping[str, int]) -> str:
+    """List numbers of maps by type, largest first: ``59 Z maps, 3 T maps, 1 map of another type``."""
+    return ", ".join(_maps_of(name, count) for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def listing(counts: Mapping[str, int]) -> str:
-    """List counts with their names, largest first: ``3 missing file, 1 thresholded``."""
-    largest_first = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in largest_first)
+def _maps_of(name: str, count: int) -> str:
+    kind, is_map, rest = name.partition(" map")
+    if is_map:
+        return f"{counted(count, f'{kind} map')}{rest}"
+    if name == "Other":
+        return counted(count, "map of another type", "maps of other types")
+    return counted(count, f"map of type {name}", f"maps of type {name}")

@@ -10,14 +10,14 @@ from neurovault_ica.types import Row
 # Measures of stability: column, name, what was done.
 STABILITY = (
     ("iq_restarts", "Iq across restarts", "agreement of random starts (ICASSO)"),
-    ("r_restarts", "|r| across restarts", "with the matching component of each start"),
+    ("r_restarts", "|r| across restarts", "correlation with the match of each random start"),
     ("r_bootstraps", "Bootstrap |r|", "when studies are resampled"),
     ("r_split_half", "Split-half |r|", "between two halves of the studies"),
 )
 # Shares of the squared map: column, name, what is meant, whether small values are the bad ones.
 TISSUES = (
     ("grey_matter", "In grey matter", "share of the squared map", True),
-    ("outside_tissue", "Outside grey and white matter", "fluid, vessels, beyond the brain", False),
+    ("outside_tissue", "Outside grey and white matter", "fluid, vessels, outside the brain", False),
     ("rim", "At the brain's rim", "outermost 3 mm", False),
 )
 
@@ -72,8 +72,8 @@ def tissue_measures(component: Row, decomposition: Mapping[str, Any]) -> Iterato
         value, of_mask = component[f"{column}_share"], decomposition["tissue_shares_of_mask"][column]
         limit = decomposition["flags"][f"{'min' if is_bad_if_small else 'max'}_{column}_share"]
         is_wrong = limit is not None and (value < limit if is_bad_if_small else value > limit)
-        about += f"; of the mask: {percent(of_mask)}"
+        about += f" (mask: {percent(of_mask)})"
         if limit is not None:
-            about += f"; {'at least' if is_bad_if_small else 'at most'} {percent(limit)}"
+            about += f"; must be {'at least' if is_bad_if_small else 'at most'} {percent(limit)}"
         fault = ("too low" if is_bad_if_small else "too high") if is_wrong else ""
         yield Measure(name, percent(value), value, limit, fault, about)

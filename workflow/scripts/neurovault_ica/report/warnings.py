@@ -8,6 +8,7 @@ from neurovault_ica.decomposition.components import explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
+from neurovault_ica.runtime.wording import counted, listed
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
@@ -40,19 +41,21 @@ def find_warnings(
     found += _about_names(components, n_images=n_images, n_with_terms=n_with_terms)
     if missing := [row["reason"] for row in database if row["status"] != "ok"]:
         found.append(
-            f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so no maps of terms name"
-            " the components. To fetch it later, run `snakemake --cores 2 update`, with the same --configfile."
+            f"Neurosynth's database could not be fetched ({', '.join(sorted(set(missing)))}), so there are no term maps"
+            " to name the components. To fetch it later, run `snakemake --cores 2 update` with the same --configfile."
         )
     elif not n_with_terms and not any(row.get("maps") for row in components):
         found.append(
-            "There are no term weights and no maps of terms, so names come from metadata alone. Set"
+            "There are no term weights and no term maps, so names come from metadata alone. Set"
             " build_term_maps.database to neurosynth, or to a folder."
         )
     if n_rejected > n_images:
-        found.append(f"More images were rejected ({n_rejected}) than used ({n_images}); see the reasons below.")
+        found.append(f"More images were rejected ({n_rejected}) than used ({n_images}). The reasons are under Images.")
     failed = [row for row in recovery if not row["passed"]]
     if failed:
-        found.append(f"Demo check: {len(failed)} of {len(recovery)} checks failed; see the table below.")
+        found.append(
+            f"Demo check: {counted(len(failed), 'check')} of {len(recovery)} failed; see the section Demo check."
+        )
     return found
 
 
@@ -61,13 +64,14 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
     if not decomposition["converged"]:
         alternative = ALGORITHMS[decomposition["algorithm"]].alternative
         found.append(
-            f"{decomposition['algorithm_label']} did not converge in {decomposition['max_iter']}"
-            f" {decomposition['iteration']}s: another seed may give different components."
+            f"{decomposition['algorithm_label']} did not converge within"
+            f" {counted(decomposition['max_iter'], decomposition['iteration'])}: another seed may give different"
+            " components."
             + (f" Set run_ica.algorithm: {alternative}, which converges more often." if alternative else "")
         )
     n_restarts, n_converged = decomposition["n_restarts"], decomposition["n_restarts_converged"]
     if many_unconverged(n_restarts, n_converged):
-        found.append(f"{n_restarts - n_converged} of {n_restarts} restarts did not converge.")
+        found.append(f"{n_restarts - n_converged} of {counted(n_restarts, 'restart')} did not converge.")
     return found
 
 
@@ -75,17 +79,17 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
     found = []
     flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAG_TEXTS}
     if flagged["start_dependent"]:
-        found.append(f"Different random starts give different components: {_listing(flagged['start_dependent'])}.")
+        found.append(f"Different random starts give different components: {listed(flagged['start_dependent'])}.")
     if flagged["not_reproduced"]:
         found.append(
             "Not reproduced across studies (bootstrap or split-half), or no better than chance:"
-            f" {_listing(flagged['not_reproduced'])}. These may not appear in other samples of studies."
+            f" {listed(flagged['not_reproduced'])}. These may not appear in other samples of studies."
         )
     if flagged["not_grey_matter"]:
         found.append(
-            f"Flagged not_grey_matter: {_listing(flagged['not_grey_matter'])}. More of the squared map"
-            " than the limits allow lies in fluid, vessels or white matter, or at the rim of the brain. Motion, pulse"
-            " or registration may be the cause, whatever the name says."
+            f"Possibly artefacts (flag not_grey_matter): {listed(flagged['not_grey_matter'])}. Too much of the squared"
+            " map is in fluid, vessels or white matter, or at the rim of the brain. Motion, pulse or registration may"
+            " be the cause, even if the component has a name."
         )
     return found + [
         f"{row['component']} depends on one collection: collection {row['largest_collection_id']} has"
@@ -116,7 +120,7 @@ def _about_peaks(components: Sequence[Row]) -> list[str]:
     if not empty:
         return []
     return [
-        f"No value reaches the threshold (plot_components.threshold): {_listing(empty)}. There are no peaks, and the"
+        f"No value reaches the threshold (plot_components.threshold): {listed(empty)}. There are no peaks, and the"
         " figures show no activation."
     ]
 
@@ -126,15 +130,19 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
     if not any(row["words"] for row in components):
         found.append("There are neither term weights nor term maps nor labels, so the components have no names.")
     elif 0 < 2 * n_with_terms < n_images:
-        found.append(f"Only {n_with_terms} of {n_images} images have term weights: the terms are based on these alone.")
+        found.append(
+            f"Only {n_with_terms} of {counted(n_images, 'image')} {'has' if n_with_terms == 1 else 'have'} term"
+            " weights. The terms are based on these alone."
+        )
     nameless = [row["component"] for row in components if is_unnamed(row)]
     if nameless:
         found.append(
-            f"Unnamed, because no candidate passes the tests for a name (q < {SIGNIFICANT_Q}, and fits better than 95 %"
-            f" of random maps do): {_listing(nameless)}. The closest terms in parentheses may be noise."
+            f"Unnamed, because no candidate passed both tests for a name (q < {SIGNIFICANT_Q}, and a better fit than"
+            f" 95 % of random maps): {listed(nameless)}. The closest terms in parentheses may be noise."
         )
     return found + [
-        f"{_listing(labels)} have the same terms; their names add where they are." for labels in _same_names(components)
+        f"{listed(labels)} have the same terms, so their names also state the region."
+        for labels in _same_names(components)
     ]
 
 
@@ -160,7 +168,3 @@ def _same_names(components: Sequence[Row]) -> list[list[str]]:
         if row["words"] and not row["mark"] and not row["evidence_name"]:
             labels.setdefault(tuple(word.casefold() for word in row["words"]), []).append(row["component"])
     return [group for group in labels.values() if len(group) > 1]
-
-
-def _listing(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
