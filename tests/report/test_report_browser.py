@@ -238,6 +238,22 @@ def test_each_sign_has_its_own_threshold(visit):
     assert is_cold(pixel(page, 2, place))
 
 
+def test_small_clusters_are_left_out_at_any_threshold(visit):
+    """The cluster around the value of -6 has about 40 mm3 beyond 5.5, and 380 mm3 beyond 4."""
+    page = visit(place="#ICA_00")
+    place, _ = PEAKS["ICA_00"][1]
+    page.click(f"button.place[data-mm='{place[0]:.1f} {place[1]:.1f} {place[2]:.1f}']")
+    page.uncheck("[data-part=together]")
+    move_slider(page, "[data-part=negative-threshold]", 5.5)
+    assert is_grey(pixel(page, 2, place))
+    move_slider(page, "[data-part=negative-threshold]", 4)
+    assert is_cold(pixel(page, 2, place))
+    # The cluster of the highest peak stays, although it is as small.
+    page.press("canvas[data-axis='2']", "Home")
+    move_slider(page, "[data-part=positive-threshold]", 9)
+    assert is_warm(pixel(page, 2, PEAKS["ICA_00"][0][0]))
+
+
 def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     page = visit(place="#ICA_00")
     box = page.locator("canvas[data-axis='2']").bounding_box()
