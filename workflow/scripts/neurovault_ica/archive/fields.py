@@ -54,7 +54,8 @@ def check_fields(section: str, fields: Iterable[str], known: Collection[str], *,
         if not is_any_left:
             raise ValueError(
                 f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and no"
-                f" {_level(section)} is left. Remove the condition, or use an existing field: {', '.join(sorted(known))}"
+                f" {_level(section)} is left. Remove the condition, or use an existing field:"
+                f" {', '.join(sorted(known))}"
             )
         logging.warning("no %s has the metadata field %r, so it counts as missing", _level(section), field)
 
