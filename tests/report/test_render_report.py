@@ -249,7 +249,7 @@ def test_page_allows_only_its_own_scripts(render):
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
     assert len(hashes) == 5
-    assert rules["img-src"] == "data: 'self'"
+    assert rules["img-src"] == "data: 'self' file:"
 
 
 def test_links_within_the_page_have_a_target(render):

@@ -49,12 +49,13 @@ def read_scripts() -> list[str]:
 def content_policy(scripts: Sequence[str]) -> str:
     """Return a content security policy: the page's own scripts (by hash), its style, embedded pictures.
 
-    ``'self'`` lets the page look whether a picture of the run is beside it, to tell whether links to files work.
+    ``'self'`` and ``file:`` let the page look whether a picture of the run is beside it, to tell whether links to files
+    work. For pages on disk, Firefox does not count files beside the page as ``'self'``.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
-        f"default-src 'none'; script-src {allowed}; img-src data: 'self'; style-src 'unsafe-inline'; base-uri 'none';"
+        f"default-src 'none'; script-src {allowed}; img-src data: 'self' file:; style-src 'unsafe-inline'; base-uri 'none';"
         " form-action 'none'"
     )
 
