@@ -55,8 +55,8 @@ def content_policy(scripts: Sequence[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
-        f"default-src 'none'; script-src {allowed}; img-src data: 'self' file:; style-src 'unsafe-inline'; base-uri 'none';"
-        " form-action 'none'"
+        f"default-src 'none'; script-src {allowed}; img-src data: 'self' file:; style-src 'unsafe-inline';"
+        " base-uri 'none'; form-action 'none'"
     )
 
 
