@@ -80,8 +80,7 @@ include: "workflow/rules/components.smk"
 include: "workflow/rules/names.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/record.smk"
-include: "workflow/rules/update.smk"
-include: "workflow/rules/projection.smk"
+include: "workflow/rules/on_request.smk"
 
 
 onstart:

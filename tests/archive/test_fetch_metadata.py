@@ -90,7 +90,7 @@ def test_a_field_that_no_record_has_counts_as_missing_with_a_warning(write_archi
     data_dir = write_archive({1: [{"id": 1}, {"id": 2}]})
     assert ids(fetch(data_dir, image_terms={"label_description_file": {"is_null": True}})[1]) == [1, 2]
     assert "no image has the metadata field 'label_description_file'" in caplog.text
-    with pytest.raises(ValueError, match=r"field 'contrast', and none is left.*existing field: .*map_type"):
+    with pytest.raises(ValueError, match=r"field 'contrast', and no image is left.*existing field: .*map_type"):
         fetch(data_dir, image_terms={"contrast": "pain"})
 
 

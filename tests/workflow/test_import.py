@@ -128,6 +128,18 @@ def test_another_workflow_imports_this_one(foreign, small_run):
     assert "Nothing to be done" in snakemake(folder).stdout
 
 
+OWN_PACKAGE = """
+import sys
+
+sys.path.insert(0, "{other}/workflow/scripts")
+
+module ica:
+    snakefile: "{folder}/Snakefile"
+
+use rule * from ica as ica_*
+"""
+
+
 def test_modules_on_the_path_do_not_matter_except_another_version_of_the_package(tmp_path, monkeypatch):
     """Scripts would import the other version, because Python searches PYTHONPATH before the folder of a script."""
     folder, other = copy_project(tmp_path / "run"), copy_project(tmp_path / "other")
@@ -135,7 +147,14 @@ def test_modules_on_the_path_do_not_matter_except_another_version_of_the_package
     assert snakemake(other, "-n").returncode == 0
     done = snakemake(folder, "-n", check=False)
     assert done.returncode != 0
-    assert f"would import: {other}/workflow/scripts/neurovault_ica/__init__.py; remove its folder" in done.stdout
+    message = f"would import: {other}/workflow/scripts/neurovault_ica/__init__.py; remove its folder"
+    assert message in done.stdout
+    # The same in another workflow, which looks for its own modules there.
+    monkeypatch.delenv("PYTHONPATH")
+    (tmp_path / "Snakefile").write_text(OWN_PACKAGE.format(other=other, folder=folder))
+    done = snakemake(tmp_path, "-n", check=False)
+    assert done.returncode != 0
+    assert message in done.stdout
 
 
 TWO_VERSIONS = """

@@ -63,6 +63,22 @@ def test_rooms_have_no_code_of_their_own():
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_the_figure_of_the_architecture_has_all_rooms_and_rules():
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", (ROOT / "docs/architecture.svg").read_text())
+    rooms = [FLOOR_OF[text] for text in texts if text in FLOOR_OF]
+    assert rooms == sorted([*FLOOR_OF.values()][:-1], reverse=True), "the highest floor comes first, without scripts"
+    # The rules of a file follow its name.
+    shown = {}
+    for text in texts:
+        if text.endswith(".smk"):
+            rules = shown[text] = set()
+        elif (SCRIPTS / f"{text}.py").is_file():
+            rules.add(text)
+    for file in set(ROOT.glob("workflow/rules/*.smk")) - {ROOT / "workflow/rules/common.smk"}:
+        scripts = set(re.findall(r'"\.\./scripts/(\w+)\.py"', file.read_text()))
+        assert shown[file.name] == scripts, file.name
+
+
 @pytest.fixture(scope="module")
 def dry_run(tmp_path_factory):
     """A dry run without the packages that only jobs need. It prints the code files of each rule."""

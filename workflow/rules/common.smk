@@ -103,12 +103,13 @@ def loaded_modules():
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
 
 
-# Python searches PYTHONPATH before the folder of the scripts, so jobs would import another version from there.
-shadow = PathFinder.find_spec(PACKAGE, list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+# Jobs search PYTHONPATH and the folders of sys.path before the folder of the scripts, so they would import another version.
+searched = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
+shadow = PathFinder.find_spec(PACKAGE, searched)
 if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workflow/scripts/{PACKAGE}/__init__.py")):
     raise WorkflowError(
-        f"PYTHONPATH has another version of this workflow's package, which the scripts would import: {shadow.origin};"
-        " remove its folder from PYTHONPATH"
+        f"Python finds another version of this workflow's package, which the scripts would import: {shadow.origin};"
+        " remove its folder from PYTHONPATH or, in a workflow that imports this one, from sys.path"
     )
 
 if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment_settings.deployment_method:

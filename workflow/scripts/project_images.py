@@ -86,10 +86,8 @@ def main(
     lattice = lattice_of(basis.maps.inside, basis.maps.affine)
     on_lattice = Projector(basis.maps.values[:, lattice.points])
     compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
-    seeds = [zlib.crc32(one.title.encode()) for one in kept]
-    results = in_order(
-        lambda n: compute(X[n], rng=np.random.default_rng([random_state, seeds[n]])), range(len(X)), threads
-    )
+    rngs = [np.random.default_rng([random_state, zlib.crc32(one.title.encode())]) for one in kept]
+    results = in_order(lambda n: compute(X[n], rng=rngs[n]), range(len(X)), threads)
     found = list(progress(results, total=len(X), unit="map"))
     of_run, r_of_run = basis.loadings, None
     if isinstance(matrix, str):

@@ -137,10 +137,10 @@ def main(
         logging.warning("%s", warning)
     logging.info(
         "%s found %d components with %.1f %% of the variance in %d images (effective number of collections: %.1f of"
-        " %d); %d of %d restarts converged; the final run took %d %ss",
+        " %d); %d of %d restarts converged; the final run took %d %s",
         summary["algorithm_label"], len(Z), 100 * summary["variance_explained"], len(used),
         summary["n_effective_collections"], summary["n_collections"], summary["n_restarts_converged"], n_restarts,
-        summary["n_iter"], summary["iteration"],
+        summary["n_iter"], summary["iteration"] + "s" * (summary["n_iter"] != 1),
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
         )
     names = _file_names(root)
     if not any(TABLE.fullmatch(name) for name in names) and (root / NEUROSYNTH).is_dir():
-        # NiMARE downloads into a folder of this name below the one that it is told.
+        # NiMARE makes a subfolder of this name in the folder for its downloads.
         root = root / NEUROSYNTH
         names = _file_names(root)
     found = {

@@ -53,8 +53,9 @@ def check_fields(section: str, fields: Iterable[str], known: Collection[str], *,
     for field in (field for field in fields if field not in known):
         if not is_any_left:
             raise ValueError(
-                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and none is"
-                f" left. Remove the condition, or use an existing field: {', '.join(sorted(known))}"
+                f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}, and no"
+                f" {_level(section)} is left. Remove the condition, or use an existing field:"
+                f" {', '.join(sorted(known))}"
             )
         logging.warning("no %s has the metadata field %r, so it counts as missing", _level(section), field)
 

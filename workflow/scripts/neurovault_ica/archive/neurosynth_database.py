@@ -58,7 +58,7 @@ It is made available under the Open Database License: https://opendatacommons.or
 individual contents of the database are licensed under the Database Contents License:
 https://opendatacommons.org/licenses/dbcl/1-0/. Cite Yarkoni et al. 2011, doi:10.1038/nmeth.1635.
 
-SHA256SUMS has the checksum of each file when it came: sha256sum --check SHA256SUMS
+SHA256SUMS has the checksum of each file as it was downloaded: sha256sum --check SHA256SUMS
 """
 
 

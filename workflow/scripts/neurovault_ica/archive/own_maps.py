@@ -127,7 +127,7 @@ def _files_below(folder: str) -> list[str]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         shown = [name for name in folders if not name.startswith(".")]
         places = {name: os.path.realpath(Path(parent) / name) for name in shown}
-        # A link to a folder above would be followed for ever.
+        # Following a link to a folder above would never end.
         folders[:] = sorted(name for name in shown if places[name] not in seen)
         seen |= set(places.values())
         found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]

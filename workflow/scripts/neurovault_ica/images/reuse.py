@@ -1,8 +1,8 @@
 """Take over the masked voxels of unchanged images from the run before, so that an update masks only new images.
 
-Snakemake deletes the outputs of a job before it runs. So each job keeps its voxels under a second name (a hard link,
-which takes no space on the disk) and a list of the images in them. The next job takes over an image if its file, the
-mask, the settings, the code and the libraries are the same, and if the voxels still have their checksum.
+Snakemake deletes the outputs of a job before it runs. So each job keeps a list of its images, and its voxels under a
+second name: a hard link, which takes no space on the disk. The next job takes over an image under two conditions. Its
+file, the mask, the settings, the code and the libraries are the same, and the voxels still have their checksum.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from typing import Any
 from snakemake.logging import LogEvent, logger
 from snakemake.settings.enums import Quietness
 
-# How lines that say nothing about the run begin.
+# Beginnings of lines that say nothing about the run.
 IDLE_LINES = (
     "\n",
     "Select jobs to execute",
