@@ -372,7 +372,9 @@ def test_measures_do_not_depend_on_the_unit(scale, z_map, place):
 
 
 @pytest.mark.skipif(not REAL_MAPS.exists(), reason="../shared/real-maps is absent")
-@pytest.mark.parametrize("load_mask", [load_mni152_brain_mask, load_mni152_gm_mask])
+@pytest.mark.parametrize(
+    "load_mask", [load_mni152_brain_mask, pytest.param(load_mni152_gm_mask, marks=pytest.mark.long)]
+)
 def test_real_maps_are_judged_as_a_person_judged_them(load_mask):
     place = brain_of(load_mni152_brain_mask(resolution=2))
     masked = make_masker(target_of(load_mask(resolution=4)), place, "linear", extrapolate_background=False)
