@@ -14,7 +14,7 @@ from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import Brain, brain_of
 from neurovault_ica.images.quality import constant_background, count_distinct, measure, percentile
 from neurovault_ica.images.resampling import plan_resampling, read_voxels

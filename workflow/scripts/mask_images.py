@@ -11,7 +11,7 @@ from isal import isal_zlib
 from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import brain_of
 from neurovault_ica.images.reuse import IDENTITY, fingerprint, keep, read_kept
 from neurovault_ica.images.stacking import write_npy_header

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurovault_ica.images.nifti import Image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import Brain
 from neurovault_ica.images.quality import measure
 from neurovault_ica.images.resampling import Plan, extrapolate, plan_resampling, read_voxels, resample

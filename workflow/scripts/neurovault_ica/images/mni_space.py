@@ -13,8 +13,8 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
-from neurovault_ica.images.nifti import find_fault
-from neurovault_ica.images.nifti_header import UnusableError, checked_affine
+from neurovault_ica.images.nifti_file import UnusableError, find_fault
+from neurovault_ica.images.nifti_header import checked_affine
 from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.images.templates import mni152_mask
 
