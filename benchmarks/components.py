@@ -27,9 +27,9 @@ from neurovault_ica.decomposition.consensus import find_consensus
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
 from neurovault_ica.decomposition.stability import draw_halves
 from neurovault_ica.images.matrix import Rows, read_rows, standardize
-from neurovault_ica.images.resampling import Target, target_of
 from neurovault_ica.images.signs import Halves, find_scales, rows_of, scales_of
 from neurovault_ica.images.smoothing import Smoother
+from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import coarse_grid, read_built_maps
 from neurovault_ica.naming.references import read_reference
 from neurovault_ica.runtime.ids import number_groups

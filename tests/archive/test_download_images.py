@@ -17,7 +17,7 @@ from fetching import Run, cached_files, ids, kept_images
 from neurovault_ica.archive.cache import read_modify_date
 from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_server import Archive, Faults, nifti
 from nilearn.datasets import fetch_neurovault
 from nilearn.datasets.neurovault import STD_AFFINE
@@ -269,7 +269,7 @@ def bomb(start, n_bytes=4_000_000_000):
 
 def test_decompression_bombs_cost_neither_time_nor_memory(serve, monkeypatch):
     """Bombs are a gzip file that decompresses to gigabytes, and a header that claims 10^12 voxels."""
-    monkeypatch.setattr("neurovault_ica.images.nifti.MAX_UNPACKED_BYTES", 50_000_000)
+    monkeypatch.setattr("neurovault_ica.images.nifti_file.MAX_UNPACKED_BYTES", 50_000_000)
     archive = Archive.small({1: 1})
     archive.add_image(150, 1, content=bomb(gzip.decompress(nifti())[:352]))
     archive.add_image(151, 1, content=nifti(claim=(10_000, 10_000, 10_000)))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from image_files import AFFINE, SHAPE, damaged, image_bytes, saved
-from neurovault_ica.images import nifti
-from neurovault_ica.images.nifti import find_fault, read_image
-from neurovault_ica.images.nifti_header import MAX_VOXELS, UnusableError
+from neurovault_ica.images import nifti_file
+from neurovault_ica.images.nifti import read_image
+from neurovault_ica.images.nifti_file import UnusableError, find_fault
+from neurovault_ica.images.nifti_header import MAX_VOXELS
 
 SCRIPTS = ROOT / "workflow/scripts"
 
@@ -126,5 +127,5 @@ def test_a_missing_end_is_found_only_by_reading_the_whole_file(tmp_path, data):
 def test_files_are_decompressed_only_up_to_the_limit(tmp_path, data, monkeypatch):
     path = saved(tmp_path / "image.nii.gz", image_bytes(data))
     path.write_bytes(path.read_bytes()[:-100])
-    monkeypatch.setattr(nifti, "MAX_UNPACKED_BYTES", 100_000)
+    monkeypatch.setattr(nifti_file, "MAX_UNPACKED_BYTES", 100_000)
     assert find_fault(path, whole=True) is None

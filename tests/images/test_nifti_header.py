@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from image_files import AFFINE, damaged, image_bytes, saved
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 
 # Small, because each variant is written and read.
 SHAPE = (32, 33, 31)

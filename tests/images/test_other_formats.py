@@ -12,7 +12,7 @@ import pytest
 from image_files import AFFINE, SHAPE, image_bytes
 from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.other_formats import describe_format
 
 

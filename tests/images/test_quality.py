@@ -14,10 +14,11 @@ from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import Brain, brain_of
 from neurovault_ica.images.quality import constant_background, count_distinct, measure, percentile
-from neurovault_ica.images.resampling import Target, plan_resampling, read_voxels, target_of
+from neurovault_ica.images.resampling import plan_resampling, read_voxels
+from neurovault_ica.images.targets import Target, target_of
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from numpy.typing import NDArray
 from scipy import ndimage

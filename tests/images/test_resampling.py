@@ -7,16 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.images.nifti import read_image
-from neurovault_ica.images.nifti_header import UnusableError
-from neurovault_ica.images.resampling import (
-    SPLINE_ORDERS,
-    Target,
-    extrapolate,
-    plan_resampling,
-    read_voxels,
-    resample,
-    target_of,
-)
+from neurovault_ica.images.nifti_file import UnusableError
+from neurovault_ica.images.resampling import SPLINE_ORDERS, extrapolate, plan_resampling, read_voxels, resample
+from neurovault_ica.images.targets import Target, target_of
 from nilearn import image
 from nilearn.datasets import load_mni152_brain_mask
 from nilearn.maskers import NiftiMasker

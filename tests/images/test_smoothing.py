@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.images.resampling import Target
 from neurovault_ica.images.smoothing import Smoother
+from neurovault_ica.images.targets import Target
 from scipy.ndimage import gaussian_filter
 
 SHAPE = (24, 20, 22)

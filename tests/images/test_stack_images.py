@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import stack_images
 from neurovault_ica.images.criteria import CRITERIA
-from neurovault_ica.images.resampling import target_of
 from neurovault_ica.images.smoothing import Smoother
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 
 # Measures of an image that meets every limit.

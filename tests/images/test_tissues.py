@@ -3,8 +3,8 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from neurovault_ica.images.masks import mni152_mask
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
+from neurovault_ica.images.templates import mni152_mask
 from neurovault_ica.images.tissues import BRAIN, limits_for_mask, share_of_tissues, shares_of_mask, tissues_of
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template

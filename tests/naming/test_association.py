@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_database import PLACES, make_tables, write_database
 from neurovault_ica.archive.database_files import find_database
-from neurovault_ica.images.masks import mni152_mask
+from neurovault_ica.images.templates import mni152_mask
 from neurovault_ica.naming.association import activated_voxels, association_maps, z_of_association
 from neurovault_ica.naming.built_maps import coarse_grid
 from neurovault_ica.naming.coordinates import read_database

@@ -5,7 +5,7 @@ import socket
 import nibabel as nib
 import numpy as np
 import pytest
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.coordinate_networks import FWHM_MM, seitzman_networks, spelled_out
 from neurovault_ica.naming.references import read_reference
 from nilearn.datasets import fetch_coords_seitzman_2018, load_mni152_brain_mask

@@ -15,7 +15,7 @@ from neurovault_ica.demo.networks import NETWORK_NAMES
 from neurovault_ica.demo.studies import STUDIES
 from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
 from neurovault_ica.images.maps import place_maps, write_maps
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run

@@ -12,7 +12,7 @@ import nilearn.datasets.atlas
 import numpy as np
 import pytest
 import requests
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES, SMITH_NAMES
 from neurovault_ica.naming.references import fetch_atlas, read_reference
 from neurovault_ica.record.bibliography import read_works

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.evidence import Inputs
 from neurovault_ica.naming.term_maps import compare_with_maps, find_term_maps, sample_maps
 from neurovault_ica.runtime.tables import write_table

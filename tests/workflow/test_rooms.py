@@ -3,6 +3,8 @@
 import ast
 import functools
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -54,6 +56,19 @@ def test_rooms_import_from_lower_floors_only(file):
 def all_imports_of(file):
     direct = imports_of(file)
     return direct.union(*(all_imports_of(module) for module in direct))
+
+
+@pytest.mark.parametrize(
+    ("scripts", "slow"),
+    [
+        ("download_images, fetch_metadata, fetch_terms", {"numpy", "nibabel"}),
+        ("build_mask, stack_images, reduce_images, run_ica, project_terms", {"scipy.linalg", "matplotlib", "pandas"}),
+    ],
+)
+def test_stages_start_without_libraries_that_few_runs_need(scripts, slow):
+    code = f"import sys, {scripts}; print(*sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_rooms_have_no_code_of_their_own():

@@ -5,7 +5,8 @@ import shutil
 
 import nibabel as nib
 import numpy as np
-from neurovault_ica.images.masks import TEMPLATES, load_mask, mni152_mask
+from neurovault_ica.images.masks import load_mask
+from neurovault_ica.images.templates import TEMPLATES, mni152_mask
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 
@@ -27,8 +28,12 @@ def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: in
     resolution_mm : int
         Voxel size of nilearn's masks; a file keeps its own.
     """
-    mask_img = mni152_mask(source, resolution_mm) if source in TEMPLATES else load_mask(source)
-    for path, img in ((mask, mask_img), (brain, mni152_mask("brain", BRAIN_MM))):
+    brain_img = mni152_mask("brain", BRAIN_MM)
+    if (source, resolution_mm) == ("brain", BRAIN_MM):
+        mask_img = brain_img
+    else:
+        mask_img = mni152_mask(source, resolution_mm) if source in TEMPLATES else load_mask(source)
+    for path, img in ((mask, mask_img), (brain, brain_img)):
         with replacing(path) as temporary:
             nib.save(img, temporary)
     with replacing(template) as temporary:

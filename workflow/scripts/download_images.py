@@ -71,7 +71,7 @@ def _resample(data_dir: Path, file: str, interpolation: str, *, clip: bool) -> s
     """Write the 3 mm copy of an image as nilearn does, and return its path; the path of the image if unreadable."""
     # These imports take two seconds, and few runs need them.
     from neurovault_ica.images.nifti import read_image
-    from neurovault_ica.images.nifti_header import UnusableError
+    from neurovault_ica.images.nifti_file import UnusableError
     from nibabel.nifti1 import Nifti1Image
     from nilearn.datasets.neurovault import STD_AFFINE
     from nilearn.image import resample_img

@@ -11,11 +11,11 @@ from isal import isal_zlib
 from neurovault_ica.archive.cache import original_of
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import brain_of
-from neurovault_ica.images.resampling import Target, target_of
 from neurovault_ica.images.reuse import IDENTITY, fingerprint, keep, read_kept
 from neurovault_ica.images.stacking import write_npy_header
+from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress

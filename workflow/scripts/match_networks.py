@@ -15,7 +15,7 @@ from neurovault_ica.figures.shown import Display, show, show_beside
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.peaks import peak_of
-from neurovault_ica.images.resampling import target_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.networks import (
     Matches,
     correlate_maps,

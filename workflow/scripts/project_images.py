@@ -18,8 +18,8 @@ from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.images.matrix import open_matrix
-from neurovault_ica.images.resampling import target_of
 from neurovault_ica.images.signs import rows_of
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import Components, read_components
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.own_images import judge_images, split_signs, treatment_of

@@ -11,10 +11,10 @@ from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
-from neurovault_ica.images.resampling import target_of
 from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.stacking import StackedVoxels, write_matrix
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table

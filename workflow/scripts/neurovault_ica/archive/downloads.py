@@ -21,7 +21,7 @@ from neurovault_ica.archive.cache import (
 from neurovault_ica.archive.cache_lock import CacheLock
 from neurovault_ica.archive.image_status import check_file, failed, status_row
 from neurovault_ica.archive.server import PROBE
-from neurovault_ica.images.nifti import find_fault, is_packed
+from neurovault_ica.images.nifti_file import find_fault, is_packed
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client, connect
 from neurovault_ica.runtime.files import naming_full_disk, replacing, temporary_path

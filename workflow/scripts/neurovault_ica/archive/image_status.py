@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurovault_ica.images.nifti import find_fault
+from neurovault_ica.images.nifti_file import find_fault
 from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.log import Meter

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurovault_ica.images.nifti import Image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import Brain
 from neurovault_ica.images.quality import measure
-from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, read_voxels, resample
+from neurovault_ica.images.resampling import Plan, extrapolate, plan_resampling, read_voxels, resample
+from neurovault_ica.images.targets import Target
 
 # Number of grids whose resampling plans stay in memory; a plan takes some MB. Images of one study share a grid and are
 # read one after the other.

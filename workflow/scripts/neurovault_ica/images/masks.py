@@ -1,59 +1,15 @@
-"""Brain masks in MNI space: nilearn's, made from its templates, or a file of the user."""
+"""Read a mask in MNI space from a file of the user."""
 
 from pathlib import Path
-from typing import cast
 
 import nibabel as nib
-import nilearn
 import numpy as np
-from nibabel.spatialimages import SpatialImage
-from scipy import ndimage
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
-from neurovault_ica.images.resampling import Target, plan_resampling, resample
+from neurovault_ica.images.templates import TEMPLATES
 
-
-def template_file(tissue: str) -> Path:
-    """Return the path of a 1 mm template in nilearn's package: t1, gm or wm."""
-    return Path(nilearn.__file__).parent / f"datasets/data/mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
-
-
-TEMPLATES = {"brain": template_file("t1"), "gray_matter": template_file("gm")}
-# As in nilearn: the mask is where the template is brighter than this share of its maximum, and the grey matter is
-# closed twice.
-MIN_INTENSITY = 0.2
-N_CLOSINGS = 2
 # Smallest share of a user's mask that must be in the MNI152 brain. Masks in another space overlap less.
 MIN_SHARE_IN_BRAIN = 0.8
-
-
-def mni152_mask(source: str, resolution_mm: int) -> nib.Nifti1Image:
-    """Make the mask that nilearn's load_mni152_brain_mask or load_mni152_gm_mask returns.
-
-    nilearn's functions are not used, because importing nilearn.datasets takes longer than masking fifty images.
-
-    Parameters
-    ----------
-    source : {"brain", "gray_matter"}
-    resolution_mm : int
-        The template is resampled to this voxel size with cubic splines, starting at its first voxel.
-
-    Returns
-    -------
-    Nifti1Image
-        uint8, 1 inside.
-    """
-    template_img = cast(SpatialImage, nib.load(TEMPLATES[source]))
-    intensity = np.asarray(template_img.dataobj, dtype=np.float32)
-    intensity /= intensity.max()
-    shape = tuple(-(-(length - 1) // resolution_mm) + 1 for length in intensity.shape)
-    affine = template_img.affine @ np.diag([resolution_mm] * 3 + [1])
-    everywhere = Target(shape, affine, tuple(map(slice, shape)), np.ones(shape, dtype=bool))
-    plan = plan_resampling(intensity.shape, template_img.affine, everywhere, "continuous")
-    inside = resample(intensity, plan, everywhere).reshape(shape) > MIN_INTENSITY
-    if source == "gray_matter":
-        inside = ndimage.binary_closing(inside, iterations=N_CLOSINGS)
-    return nib.Nifti1Image(inside.astype(np.uint8), affine)
 
 
 def load_mask(path: str) -> nib.Nifti1Image:

@@ -12,11 +12,11 @@ from nibabel.loadsave import load
 from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from neurovault_ica.images.nifti import find_fault
-from neurovault_ica.images.nifti_header import UnusableError, checked_affine
+from neurovault_ica.images.nifti_file import UnusableError, find_fault
+from neurovault_ica.images.nifti_header import checked_affine
 from neurovault_ica.images.other_formats import describe_format
+from neurovault_ica.images.templates import mni152_mask
 
 # nibabel lets errors of gzip and of headers through.
 READ_ERRORS = (ImageFileError, HeaderDataError, zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError)
@@ -142,10 +142,10 @@ def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
     affine : array of shape (4, 4)
         Voxel to mm.
     """
-    # This import takes a second, and most runs have no atlas, mask file or reference to check.
-    from nilearn.datasets import load_mni152_brain_mask
+    # Most runs have no atlas, mask file or reference to check.
+    from scipy import ndimage
 
-    brain_img = load_mni152_brain_mask(resolution=RESOLUTION_MM)
+    brain_img = mni152_mask("brain", RESOLUTION_MM)
     brain = ndimage.binary_dilation(np.asarray(brain_img.dataobj), iterations=BRAIN_MARGIN_MM // RESOLUTION_MM)
     places = np.argwhere(volume)
     values = volume[tuple(places.T)].astype(np.float64)

@@ -4,18 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from isal import isal_zlib
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
-from neurovault_ica.images.nifti_header import HEADER_BYTES, UnusableError, format_of, read_header
-from neurovault_ica.images.other_formats import GZIP_MAGIC, describe_format
-
-# Bytes of a file that are read at once. The first piece contains the whole header, even if it is compressed.
-CHUNK_BYTES = 1 << 16
-# `find_fault` decompresses at most this much of a file. Statistic maps have about a hundredth of it, but a small file
-# from a server can decompress to any size.
-MAX_UNPACKED_BYTES = 1_000_000_000
+from neurovault_ica.images.nifti_file import HEADER_BYTES, UnusableError, unpack
+from neurovault_ica.images.nifti_header import read_header
+from neurovault_ica.images.other_formats import describe_format
 
 
 class Image(NamedTuple):
@@ -26,44 +20,6 @@ class Image(NamedTuple):
     dtype: str  # of the file
     step: float = 0.0  # difference of neighbouring values that the file can store; 0 for floating point numbers
     notes: tuple[str, ...] = ()  # what is unusual about the file, and how it was read
-
-
-def find_fault(path: Path, *, whole: bool = False) -> str | None:
-    """Explain why a file cannot be a NIfTI image, compressed or not; None if there is no fault.
-
-    Parameters
-    ----------
-    path : Path
-    whole : bool
-        Whether to decompress the whole file to check that it is complete. Otherwise only the beginning is checked.
-    """
-    with path.open("rb") as stream:
-        start = stream.read(CHUNK_BYTES)
-    try:
-        format_of(_unpack(start, HEADER_BYTES, whole=False))
-    except UnusableError as error:
-        return describe_format(path) or error.found
-    return _fault_in_gzip(path) if whole and start.startswith(GZIP_MAGIC) else None
-
-
-def _fault_in_gzip(path: Path) -> str | None:
-    """Decompress a file in pieces to check that it is complete."""
-    unpacking, size = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16), 0
-    with path.open("rb") as stream:
-        chunk = stream.read(CHUNK_BYTES)
-        try:
-            while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
-                size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
-                chunk = unpacking.unconsumed_tail or stream.read(CHUNK_BYTES)
-        except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
-            return f"gzip: {error}"
-    return None if unpacking.eof or size >= MAX_UNPACKED_BYTES else "gzip: the file ends too early"
-
-
-def is_packed(path: Path) -> bool:
-    """Return whether a file is compressed with gzip, by its first bytes."""
-    with path.open("rb") as stream:
-        return stream.read(2) == GZIP_MAGIC
 
 
 def read_image(path: Path, *, clip: bool = True) -> Image:
@@ -83,13 +39,13 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
     """
     content = _content(path)
     try:
-        header = read_header(_unpack(content, HEADER_BYTES, whole=False))
+        header = read_header(unpack(content, HEADER_BYTES, whole=False))
     except UnusableError as error:
         other = describe_format(path) if error.reason == "unreadable" else None
         raise UnusableError(error.reason, other or error.found) from error
     n_voxels = int(np.prod(header.shape))
     size = header.offset + n_voxels * header.dtype.itemsize
-    raw = _unpack(content, size, whole=True)
+    raw = unpack(content, size, whole=True)
     if len(raw) < size:
         raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
     stored = np.frombuffer(raw, header.dtype, count=n_voxels, offset=header.offset).reshape(header.shape, order="F")
@@ -158,27 +114,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnusableError("unreadable", error.strerror or error) from error
-
-
-def _unpack(content: bytes, size: int, *, whole: bool) -> bytes:
-    """Decompress up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
-
-    Intel's library takes half the time of zlib.
-    """
-    if not content.startswith(GZIP_MAGIC):
-        return content[:size]
-    parts: list[bytes] = []
-    missing = size
-    try:
-        while content.startswith(GZIP_MAGIC) and missing > 0:
-            member = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16)
-            parts.append(member.decompress(content, missing))
-            missing -= len(parts[-1])
-            if whole and not member.eof:
-                member.decompress(member.unconsumed_tail, 1 << 20)
-            content = member.unused_data
-    except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
-        raise UnusableError("unreadable", f"gzip: {error}") from error
-    if whole and not member.eof and not member.unconsumed_tail:
-        raise UnusableError("unreadable", "gzip: the file ends too early")
-    return parts[0] if len(parts) == 1 else b"".join(parts)

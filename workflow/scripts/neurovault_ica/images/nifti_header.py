@@ -10,6 +10,8 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from neurovault_ica.images.nifti_file import Format, UnusableError, format_of
+
 # Limits on what a header may claim, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
 # voxels; statistic maps have voxels of 1 to 5 mm.
 MAX_VOXELS = 64_000_000
@@ -34,44 +36,14 @@ UNUSABLE_TYPES = {
 CIFTI_INTENTS = range(3000, 3013)
 
 
-class Format(NamedTuple):
-    """A version of the NIfTI format."""
-
-    header: type[Nifti1Header]
-    magic: bytes  # of a file that holds both header and voxels; the byte after it is ignored
-    place: slice  # where the magic is in the header
-    first_voxel: int  # smallest position of the voxels: header and four bytes that announce extensions
-
-
-# By the size of the header, which its first four bytes state.
-FORMATS = {
-    348: Format(Nifti1Header, b"n+1", slice(344, 348), 352),
-    540: Format(Nifti2Header, b"n+2", slice(4, 8), 544),
-}
-# Bytes that `read_header` needs: up to the first voxel, and the length and code of an extension there.
-HEADER_BYTES = max(found.first_voxel for found in FORMATS.values()) + 8
 # Codes of extensions that are in use are below 50.
 MAX_EXTENSION_CODE = 100
+# Classes that read the headers, by their length.
+HEADERS: dict[int, type[Nifti1Header]] = {348: Nifti1Header, 540: Nifti2Header}
 
 # nibabel repairs some faults and logs that; what matters here is a note of the image.
 _SILENT = logging.Logger("silent")
 _SILENT.addHandler(logging.NullHandler())
-
-
-class UnusableError(Exception):
-    """An image that cannot be used.
-
-    Attributes
-    ----------
-    reason : str
-        A key of `rejections.REASONS`.
-    found : str
-        What is wrong with this image, and what to do.
-    """
-
-    def __init__(self, reason: str, found: object) -> None:
-        super().__init__(f"{reason}: {found}")
-        self.reason, self.found = reason, str(found)
 
 
 class Header(NamedTuple):
@@ -84,27 +56,6 @@ class Header(NamedTuple):
     slope: float | None  # None: the values are not scaled
     intercept: float | None
     notes: tuple[str, ...]  # what is unusual, and how it was read
-
-
-def format_of(raw: bytes) -> Format:
-    """Return the NIfTI version of a file that begins with the bytes `raw`, in either byte order.
-
-    Raises
-    ------
-    UnusableError
-        ``unreadable``.
-    """
-    if not raw:
-        raise UnusableError("unreadable", "empty file")
-    sizes = {int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")}
-    found = next((found for size, found in FORMATS.items() if size in sizes and len(raw) >= size), None)
-    if found is None:
-        start = raw[:15].decode("latin-1")
-        raise UnusableError("unreadable", f"no NIfTI header, the file begins with {start!r}")
-    magic = raw[found.place]
-    if not magic.startswith(found.magic):
-        raise UnusableError("unreadable", f"not a NIfTI file in one piece, magic {magic!r}")
-    return found
 
 
 def read_header(raw: bytes) -> Header:
@@ -122,7 +73,7 @@ def read_header(raw: bytes) -> Header:
     """
     found, notes = format_of(raw), list[str]()
     try:
-        header = found.header(raw[: found.header.template_dtype.itemsize], check=False)
+        header = HEADERS[found.n_bytes](raw[: found.n_bytes], check=False)
         _refuse_type(header)
         shape = _volume_shape(header, notes)
         offset = _first_voxel(header, found, raw, notes)
@@ -184,7 +135,7 @@ def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[st
                 " there, too; save the file again with another program",
             )
         return int(stated)
-    if raw[found.header.template_dtype.itemsize :][:1] not in (b"", b"\0"):
+    if raw[found.n_bytes :][:1] not in (b"", b"\0"):
         raise UnusableError(
             "unreadable",
             f"header: the voxels begin at byte {stated:g} (vox_offset), which is within the header, and the header has"
@@ -204,7 +155,7 @@ def _extension_length(header: Nifti1Header, found: Format, raw: bytes) -> int:
     The byte after the header announces extensions. Some programs set it without writing one, so the extension itself
     must be plausible, too: its length is a multiple of 16, and its code an even number.
     """
-    if raw[found.header.template_dtype.itemsize :][:1] in (b"", b"\0"):
+    if raw[found.n_bytes :][:1] in (b"", b"\0"):
         return 0
     start = found.first_voxel
     order: Literal["little", "big"] = "big" if header.endianness == ">" else "little"

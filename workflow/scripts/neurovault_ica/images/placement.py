@@ -7,7 +7,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import fft
 
-from neurovault_ica.images.resampling import Plan, Target, plan_resampling, read_voxels, target_of
+from neurovault_ica.images.resampling import Plan, plan_resampling, read_voxels
+from neurovault_ica.images.targets import Target, target_of
 
 # Brain and data are compared on this grid. With 6 mm, the results on real maps are the same.
 GRID_MM = 8

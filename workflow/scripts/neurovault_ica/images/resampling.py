@@ -10,11 +10,10 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
-from neurovault_ica.images.boxes import bounding_box
+from neurovault_ica.images.targets import Target
 
 SPLINE_ORDERS = {"continuous": 3, "linear": 1, "nearest": 0}
 # Smaller weights are set to zero. Spline weights fall by a factor of 0.27 per voxel, and rounding hides smaller ones.
@@ -22,25 +21,6 @@ SPLINE_ORDERS = {"continuous": 3, "linear": 1, "nearest": 0}
 NEGLIGIBLE_WEIGHT = 1e-12
 # A rotation that moves every voxel by less than this, in voxels, is treated as a rounding error of the header.
 NEGLIGIBLE_SHIFT = 1e-6
-
-
-class Target(NamedTuple):
-    """The voxels to which images are resampled: a mask, cropped to its bounding box."""
-
-    shape: tuple[int, ...]  # of the grid before cropping
-    affine: NDArray[np.float64]  # (4, 4), mm
-    box: tuple[slice, ...]  # bounding box of the mask
-    inside: NDArray[np.bool_]  # the mask within the box, with the shape of the box
-
-    @property
-    def n_voxels(self) -> int:
-        """Count the voxels of the mask."""
-        return int(np.count_nonzero(self.inside))
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Return the volume of a voxel in mm3."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])))
 
 
 class Plan(NamedTuple):
@@ -62,13 +42,6 @@ class Plan(NamedTuple):
     # Axis of the image -> the image's plane for each plane of the box (-1: none). The entries are in the order of the
     # target's axes; there are none unless voxels are only selected.
     planes: dict[int, NDArray[np.intp]]
-
-
-def target_of(mask_img: SpatialImage) -> Target:
-    """Return the target for a 3-D mask image that is not zero inside. The target's voxels are in C order."""
-    mask = np.asarray(mask_img.dataobj) != 0
-    box = bounding_box(mask)
-    return Target(mask.shape, np.asarray(mask_img.affine, dtype=float), box, np.ascontiguousarray(mask[box]))
 
 
 def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target: Target, interpolation: str) -> Plan:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from neurovault_ica.images.resampling import Target
+from neurovault_ica.images.targets import Target
 
 # A Gaussian's full width at half maximum (FWHM) is this multiple of its standard deviation.
 FWHM_OF_SD = np.sqrt(8 * np.log(2))

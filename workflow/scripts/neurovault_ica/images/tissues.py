@@ -4,7 +4,6 @@ Head motion, blood vessels, cerebrospinal fluid and differences of registration 
 neurons are. The tissues are those of the MNI152 templates in nilearn's package.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -13,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from scipy import ndimage
-from scipy.spatial import KDTree
 
-from neurovault_ica.images.masks import mni152_mask, template_file
-from neurovault_ica.images.resampling import Target, plan_resampling, resample, target_of
+from neurovault_ica.images.targets import Target, target_of
+from neurovault_ica.images.templates import MIN_INTENSITY, TEMPLATES, read_template, template_file
 from neurovault_ica.types import Real
 
 # A voxel with less of both grey and white matter than this is outside both. nilearn's masks use the same value.
 MIN_TISSUE = 0.2
 # The rim is this deep. Motion and registration shift the edge of the brain by about one voxel of 3 mm.
-RIM_MM = 3.0
+RIM_MM = 3
 
 
 class TissueShares(NamedTuple):
@@ -41,7 +38,8 @@ BRAIN = {"grey_matter": 0.529, "outside_tissue": 0.0234, "rim": 0.1288}
 def tissues_of(target: Target) -> npt.NDArray[np.float32]:
     """Find the tissues at the voxels of a mask in MNI space.
 
-    Distances are in mm and tissues come from templates of 1 mm, so the result does not depend on the mask's resolution.
+    Each voxel gets the values of the nearest voxel of the templates of 1 mm, so they hardly depend on the mask's
+    resolution.
 
     Parameters
     ----------
@@ -51,42 +49,34 @@ def tissues_of(target: Target) -> npt.NDArray[np.float32]:
     -------
     array of shape (3, n_voxels)
         In the order of `TissueShares`: probability of grey matter; 1 outside grey and white matter; 1 at the rim, that
-        is, at most `RIM_MM` from the nearest voxel outside the MNI152 brain. Values between 0 and 1 are interpolated.
+        is, at most `RIM_MM` from the nearest voxel outside the MNI152 brain.
     """
-    templates = _read_templates()
-    shape, affine = templates.brain.shape, templates.affine
-    nearest, linear = (plan_resampling(shape, affine, target, how) for how in ("nearest", "linear"))
+    brain, affine = read_template(TEMPLATES["brain"])
     voxels = np.argwhere(target.inside) + [side.start for side in target.box]
-    # Beyond the bound, the distance is infinite. Rounding must not decide about whole planes of voxels.
-    distance, _ = templates.edge.query(apply_affine(target.affine, voxels), distance_upper_bound=RIM_MM + 1)
-    rim = (distance <= RIM_MM + 1e-3) | (resample(templates.brain, nearest, target) == 0)
-    rows = [resample(templates.grey, linear, target), resample(templates.outside, linear, target)]
-    return np.stack([*rows, rim.astype(np.float32)])
+    nearest = np.rint(apply_affine(np.linalg.inv(affine) @ target.affine, voxels)).astype(int)
+    on_grid = ((nearest >= 0) & (nearest < brain.shape)).all(axis=1)
+    places = tuple(nearest[on_grid].T)
+    grey, white = (read_template(template_file(tissue))[0][places] for tissue in ("gm", "wm"))
+    # Beyond the templates there is no tissue.
+    tissues = np.tile(np.array([[0], [1], [1]], dtype=np.float32), len(voxels))
+    tissues[:, on_grid] = grey, (grey < MIN_TISSUE) & (white < MIN_TISSUE), is_rim(brain > MIN_INTENSITY)[places]
+    return tissues
 
 
-class _Templates(NamedTuple):
-    """The templates of 1 mm, arrays of one shape (nx, ny, nz)."""
+def is_rim(brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which voxels of 1 mm (nx, ny, nz) lie outside the brain, or at most `RIM_MM` from the nearest outside it.
 
-    grey: npt.NDArray[np.float32]  # probability
-    outside: npt.NDArray[np.float32]  # 1 outside grey and white matter
-    brain: npt.NDArray[np.float32]  # 1 inside
-    edge: KDTree  # of the places in mm of the voxels around the brain
-    affine: npt.NDArray[np.float64]  # (4, 4), voxel to mm
-
-
-@functools.cache
-def _read_templates() -> _Templates:
-    grey, white = (
-        np.asarray(cast(SpatialImage, nib.load(template_file(tissue))).dataobj, dtype=np.float32)
-        for tissue in ("gm", "wm")
-    )
-    grey, white = grey / grey.max(), white / white.max()
-    outside = ((grey < MIN_TISSUE) & (white < MIN_TISSUE)).astype(np.float32)
-    brain_img = mni152_mask("brain", 1)
-    inside = np.asarray(brain_img.dataobj) > 0
-    around = np.argwhere(ndimage.binary_dilation(inside) & ~inside)
-    edge = KDTree(apply_affine(brain_img.affine, around))
-    return _Templates(grey, outside, inside.astype(np.float32), edge, brain_img.affine)
+    The squared distance is minimized along one axis after the other, as in Felzenszwalb and Huttenlocher 2012
+    (doi:10.4086/toc.2012.v008a019), but only up to `RIM_MM`.
+    """
+    # Of voxels inside, before the first minimum: any number that is larger than all distances of the rim.
+    squared = np.where(brain, np.uint8(100), np.uint8(0))
+    for axis in range(3):
+        known, nearest = np.moveaxis(squared.copy(order="K"), axis, 0), np.moveaxis(squared, axis, 0)
+        for step in range(1, RIM_MM + 1):
+            np.minimum(nearest[step:], known[:-step] + np.uint8(step**2), out=nearest[step:])
+            np.minimum(nearest[:-step], known[step:] + np.uint8(step**2), out=nearest[:-step])
+    return squared <= RIM_MM**2
 
 
 def share_of_tissues(maps: Real, tissues: npt.NDArray[np.float32]) -> TissueShares:

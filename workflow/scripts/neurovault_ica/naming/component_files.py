@@ -130,7 +130,7 @@ def _read_file(source: str, mask: str) -> Components:
 
     from neurovault_ica.images.maps import place_maps
     from neurovault_ica.images.mni_space import read_volumes
-    from neurovault_ica.images.resampling import target_of
+    from neurovault_ica.images.targets import target_of
     from neurovault_ica.naming.references import check_networks, is_label_image, sample_volumes
 
     data, affine = read_volumes(source)

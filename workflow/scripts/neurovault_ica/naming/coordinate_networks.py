@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
 
-from neurovault_ica.images.resampling import Target
+from neurovault_ica.images.targets import Target
 
 # Full width at half maximum of the blob at each region. The published regions are spheres of 8 to 10 mm diameter. Of
 # 10 to 20 mm, this is the widest that makes no real component lose its significant network (docs/methods.md).

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import ndimage, sparse
 
 from neurovault_ica.archive.database_files import DatabaseFiles
-from neurovault_ica.images.masks import mni152_mask
+from neurovault_ica.images.templates import mni152_mask
 from neurovault_ica.naming.talairach import talairach_to_mni
 from neurovault_ica.types import Array
 

@@ -20,7 +20,6 @@ from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
-from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, p_of_best
 from neurovault_ica.statistics.permuted_collections import (
     MIN_LABEL_COLLECTIONS,
@@ -29,7 +28,6 @@ from neurovault_ica.statistics.permuted_collections import (
     group,
     image_scores,
 )
-from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
 from neurovault_ica.types import Array, Real, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
@@ -144,6 +142,10 @@ def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
     """
     if not inputs.n_permutations:
         return None
+    # These imports need scipy, which takes longer than all other sources of names without tests.
+    from neurovault_ica.statistics.lattice import lattice_of
+    from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
+
     maps = read_maps(inputs.maps_file, inputs.mask_file)
     lattice = lattice_of(maps.inside, maps.affine)
     blocks = image_blocks(np.load(inputs.matrix_file, mmap_mode="r"))

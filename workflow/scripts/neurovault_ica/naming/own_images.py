@@ -15,12 +15,12 @@ from neurovault_ica.archive.own_maps import OwnMap
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
-from neurovault_ica.images.nifti_header import UnusableError
+from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import brain_of
 from neurovault_ica.images.rejections import reject
-from neurovault_ica.images.resampling import Target
 from neurovault_ica.images.signs import SIGNS, Halves, find_scales
 from neurovault_ica.images.smoothing import Smoother
+from neurovault_ica.images.targets import Target
 from neurovault_ica.types import Row
 
 Masker = Callable[[Image], tuple[npt.NDArray[np.float32], dict[str, Any]]]

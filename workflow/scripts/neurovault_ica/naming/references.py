@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
-from neurovault_ica.images.resampling import Target, plan_resampling, read_voxels, resample
+from neurovault_ica.images.resampling import plan_resampling, read_voxels, resample
+from neurovault_ica.images.targets import Target
 from neurovault_ica.naming.coordinate_networks import seitzman_networks
 from neurovault_ica.naming.name_files import is_image_file, name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES

@@ -18,7 +18,8 @@ from nibabel.spatialimages import SpatialImage
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.images.mni_space import read_volumes
-from neurovault_ica.images.resampling import Plan, Target, plan_resampling, resample, target_of
+from neurovault_ica.images.resampling import Plan, plan_resampling, resample
+from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import read_built_maps
 from neurovault_ica.naming.evidence import Found, Inputs
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file

@@ -10,7 +10,8 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.images.maps import Maps, read_maps
-from neurovault_ica.images.resampling import plan_resampling, resample, target_of
+from neurovault_ica.images.resampling import plan_resampling, resample
+from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.networks import correlate_maps, match_components
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.yaml_text import as_configured
