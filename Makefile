@@ -34,8 +34,11 @@ compare: .venv/installed ## Show two runs side by side in comparisons/NAME (FIRS
 	@test -n "$(FIRST)" -a -n "$(SECOND)" -a -n "$(NAME)" || { echo "FIRST, SECOND or NAME is missing; for example: make compare FIRST=papers/mine SECOND=. NAME=years"; exit 1; }
 	$(BIN)/python tools/compare_runs.py "$(FIRST)" "$(SECOND)" --into "comparisons/$(NAME)"
 
-test: lint ## Run all checks, and all tests except the long ones
-	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
+# The checks run beside the tests, and print what they found when they end. The target fails if either fails.
+test: .venv/installed ## Run all checks, and all tests except the long ones
+	@found=$$(mktemp); { $(MAKE) --no-print-directory lint >$$found 2>&1; code=$$?; echo; cat $$found; rm $$found; exit $$code; } & \
+	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS); tests=$$?; \
+	wait $$! && exit $$tests
 
 lint: .venv/installed ## Check style, types and the rules of the workflow
 	$(BIN)/ruff check .

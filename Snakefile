@@ -35,9 +35,9 @@ container: "neurovault_ica.sif"
 
 
 with plain_errors():
-    configuration.replace_mappings(config, layers)
-    config = configuration.complete(config, ours("config.yaml"))
-    configuration.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
+    checking.replace_mappings(config, layers)
+    config = checking.complete(config, ours("config.yaml"))
+    checking.check_configuration(config, known_file=Path(".snakemake/checked_configuration") if IS_MAIN else None)
     ARCHIVE = open_archive(config["archive"])
     if IS_MAIN and workflow.is_main_process:
         CALL = commands.describe_call(sys.argv[1:], workflow.config_settings)
@@ -50,10 +50,11 @@ LOCK = config["archive"]["lock"] or []
 DEMO = ARCHIVE.is_demo
 BATCHES = range(config["batches"])
 COMPONENTS = component_labels(config["run_ica"]["n_components"])
-MASK_FILE = configuration.mask_file(config)
+MASK_FILE = named_files.mask_file(config)
 REFERENCE = config["match_networks"]["reference"]
-DATABASE = configuration.term_database(config)
-MIXTURE = "mixture" in config["plot_components"]["threshold"]
+DATABASE = named_files.term_database(config)
+DISPLAY = {key: config["plot_components"][key] for key in ("threshold", "min_cluster_mm3")}
+MIXTURE = "mixture" in DISPLAY["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
 # What a person wants to see at the end, if this run writes it.

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 import build_mask
 import numpy as np
 import pytest
+import requests
 from fetching import Run
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
+from neurovault_ica.net.connections import CarefulAdapter
 from neurovault_server import Server, nifti
 from threadpoolctl import threadpool_limits
 from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
@@ -153,6 +155,25 @@ def serve(tmp_path):
             return server, run
 
         yield start
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Let clients neither wait for the server's fault `silence_at_once` nor as long as the fault `429` requests.
+
+    test_connections.py has a server that is really silent, and test_download_images.py a pause that is requested.
+    """
+    send = CarefulAdapter.send
+
+    def send_without_waiting(*arguments, **options):
+        answer = send(*arguments, **options)
+        if "Silence" in answer.headers:
+            answer.close()
+            raise requests.ReadTimeout("read timed out")
+        return answer
+
+    monkeypatch.setattr(CarefulAdapter, "send", send_without_waiting)
+    monkeypatch.setattr("neurovault_ica.net.retries.MAX_RETRY_AFTER_S", 0.01)
 
 
 @pytest.fixture

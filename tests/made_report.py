@@ -59,7 +59,8 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.elements, self.open, self.texts, self.isolated = [], [], [], []
-        self.feed(text)
+        # A <wbr> is a place for a line break in a long word.
+        self.feed(text.replace("<wbr>", ""))
         self.close()
         assert self.open == []
 

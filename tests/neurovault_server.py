@@ -523,6 +523,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.server_state.stopping.wait(30)
 
+    def go_wrong_silence_at_once(self):
+        """Answer with a header that stands for silence, for tests that do not wait for it (see `no_waiting`)."""
+        self.answer(200, b"", "text/html", {"Silence": "yes"})
+
     def go_wrong_redirect(self):
         """Redirect once to another address of the same file."""
         self.answer(302, b"", "text/html", {"Location": f"{self.path}?again=1"})

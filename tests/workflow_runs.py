@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import warm_snakemake
 import yaml
 from scipy import ndimage
 
@@ -29,6 +31,7 @@ SMALL = {
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 5, "n_restarts": 4, "n_bootstraps": 4},
     "project_terms": {"n_permutations": 100},
+    "match_networks": {"n_surrogates": 50},
     # The simulated maps have signal outside the brain, which these criteria would reject.
     "stack_images": {
         "quality": dict.fromkeys(
@@ -50,12 +53,16 @@ def copy_project(folder):
     return folder
 
 
+def environment_of_runs():
+    """Return the environment of this process, without what would make every job compile all packages again."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 def start_snakemake(folder, *arguments, **options):
     """Start Snakemake in `folder`, in a process group of its own, with its output as a text pipe."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=folder, env=environment_of_runs(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, **options,
     )  # fmt: skip
 
@@ -65,10 +72,16 @@ def snakemake(folder, *arguments, cores=2, check=True, **options):
 
     On a cluster, set `cores` to None.
     """
-    on_cores = [] if cores is None else ["--cores", str(cores)]
-    with start_snakemake(folder, *on_cores, *arguments, **options) as process:
-        output, _ = process.communicate()
-    done = subprocess.CompletedProcess(process.args, process.returncode, output)
+    arguments = [*([] if cores is None else ["--cores", str(cores)]), *arguments]
+    # With other modules on its path, or with options, Snakemake has to be started afresh.
+    if options or "PYTHONPATH" in os.environ:
+        with start_snakemake(folder, *arguments, **options) as process:
+            output, _ = process.communicate()
+        done = subprocess.CompletedProcess(process.args, process.returncode, output)
+    else:
+        with tempfile.NamedTemporaryFile("r") as stream:
+            code = warm_snakemake.run(arguments, folder, environment_of_runs(), stream.name)
+            done = subprocess.CompletedProcess(arguments, code, stream.read())
     if check:
         assert done.returncode == 0, done.stdout
     return done

@@ -5,7 +5,9 @@ configuration of the run and the checksums of its results.
 """
 
 import argparse
+import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,10 +24,11 @@ from rocrate.rocrate import ROCrate
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
-from neurovault_ica.configuration import user_files  # noqa: E402
+from neurovault_ica.configuration.named_files import user_files  # noqa: E402
 from neurovault_ica.runtime.files import sha256_of  # noqa: E402
 from verification import RUN, TOLERANCE, compare, is_paper  # noqa: E402
 
+PAGE = Path("results/render_report/report.html")
 BESIDE_RUN = ("images.lock.tsv", "images.lock.json", "run.json", "methods.md", "references.bib")
 ENVIRONMENT = ("requirements.lock", "requirements-uv.lock", "envs/neurovault_ica.yaml")
 # Results as large as the images. They are not packed, because they add nothing to the other results.
@@ -67,6 +70,7 @@ folder rerun, and compares the results. They are the same byte for byte on the s
 | run.json | versions, processor, seeds, counts and SHA-256 checksum of every result |
 | requirements.lock, envs/ | the software, for pip, uv and conda |
 | results/ | the results, except those as large as the images |
+| results/render_report/report.html | all of it on one page: start here |
 | sha256.txt | their checksums, for sha256sum --check |
 | ro-crate-metadata.json | this folder as RO-Crate |
 """
@@ -78,7 +82,7 @@ def pack(folder: Path) -> None:
     Raises
     ------
     ValueError
-        If there is no finished run, or if its results differ from its run.json.
+        If there is no finished run, if its results differ from its run.json, or if its page is missing.
     """
     if not RUN.is_file():
         raise ValueError(f"{RUN} not found; finish a run first: make run")
@@ -89,6 +93,9 @@ def pack(folder: Path) -> None:
     changed = [path for path, expected in hashes.items() if not Path(path).is_file() or sha256_of(path) != expected]
     if changed:
         raise ValueError(f"these results differ from {RUN}: {', '.join(changed)}; run the workflow again, then pack")
+    if not PAGE.is_file():
+        raise ValueError(f"{PAGE} not found; run the workflow again, then pack")
+    hashes |= {path: sha256_of(path) for path in [str(PAGE), *linked_files(PAGE)] if path not in hashes}
     small = [path for path in hashes if Path(path).name not in TOO_LARGE]
     for path in [*small, *sidecars(small), *files_of(run["configuration"], Path())]:
         copy(path, folder / path)
@@ -100,6 +107,13 @@ def pack(folder: Path) -> None:
     (folder / "sha256.txt").write_text("".join(f"{hashes[path]}  {path}\n" for path in small))
     (folder / "README.md").write_text(readme(folder.name, run), encoding="utf-8")
     describe_crate(folder, run)
+
+
+def linked_files(page: Path) -> list[str]:
+    """List the files of the run that a page links to, so that its links work in the packed folder."""
+    links = re.findall(r'href="(\.\./[^"#]+)"', page.read_text(encoding="utf-8"))
+    found = {Path(os.path.normpath(page.parent / html.unescape(link))) for link in links}
+    return sorted(str(path) for path in found if path.is_file() and path.parts[0] == page.parts[0])
 
 
 def sidecars(paths: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from neurovault_ica.archive.cache_lock import CacheLock
 lock = CacheLock(Path(sys.argv[1]), "images")
 with lock.held(7):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 FETCH = """
 import sys

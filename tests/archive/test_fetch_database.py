@@ -13,7 +13,7 @@ from neurovault_ica.archive.database_files import DatabaseFiles, files_of, find_
 from neurovault_ica.runtime.tables import read_table
 from workflow_runs import ROOT
 
-NETWORK = {"connections": 2, "timeout_s": 2, "attempts": 2, "backoff_s": 0.005}
+NETWORK = {"connections": 2, "timeout_s": 20, "attempts": 2, "backoff_s": 0.005}
 POINTS = np.array([[-38.0, -24, 56], [8, -92, 0], [-22, -4, -20]])
 
 

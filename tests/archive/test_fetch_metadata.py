@@ -262,6 +262,7 @@ def test_maps_of_packs_and_atlases_pass_the_same_filters(tmp_path):
     assert ids(choose(tmp_path / "b", archive, image_terms=terms, min_subjects=10)[1]) == [101, 901]
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("fault", ["refuse", "drop", "truncate", "429", "500", "502", "503", "html", "json", "form"])
 def test_a_page_that_fails_once_changes_nothing(tmp_path, fault):
     archive = Archive.small({1: 2, 2: 2})
@@ -272,11 +273,14 @@ def test_a_page_that_fails_once_changes_nothing(tmp_path, fault):
         assert without_port(Run(tmp_path / "faulty", server=server).select()) == expected
 
 
-@pytest.mark.parametrize("fault", ["500", "502", "504", "html", "silence", "refuse", "403", "404", "deep", "redirects"])
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(
+    "fault", ["500", "502", "504", "html", "silence_at_once", "refuse", "403", "404", "deep", "redirects"]
+)
 def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, caplog):
     with Server(Archive.small({1: 2, 2: 2, 3: 1})) as server:
         server.misbehave("/api/collections/2/images/", always=fault)
-        _, images, selection = Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
+        _, images, selection = Run(tmp_path, server=server).select()
         assert ids(images) == [101, 102, 301]
         assert len(server.asked) < 30
     assert [row["dropped"] for row in selection if row["criterion"] == "readable metadata"] == [0, 2]
@@ -284,12 +288,13 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
     assert "images of collection 2 (Study 2): the server cannot list them (2 times)" in caplog.text
 
 
-@pytest.mark.parametrize("fault", ["502", "html", "silence", "refuse", "404"])
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("fault", ["502", "html", "silence_at_once", "refuse", "404"])
 def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault):
     with Server(Archive.small({1: 2, 2: 2})) as server:
         server.misbehave("/api/collections/?", always=fault)
         with pytest.raises(RuntimeError, match=r"did not deliver the metadata: .* run again to continue"):
-            Run(tmp_path, server=server).select(network={"timeout_s": 0.2})
+            Run(tmp_path, server=server).select()
 
 
 def test_a_server_that_is_down_stops_the_run(tmp_path):

@@ -105,6 +105,7 @@ def test_answers_are_stored_as_by_nilearn_and_requested_once(serve):
     assert server.count("/api/decode/") == 5
 
 
+@pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("fault", ["json", "html", "502", "429", "refuse", "form"])
 def test_a_request_for_terms_that_fails_once_is_repeated(serve, fault):
     server, run = serve(Archive.small({1: 3}))
@@ -127,11 +128,12 @@ def test_missing_terms_stay_missing_and_have_a_reason(serve):
     assert server.count("neurovault=150") == 1
 
 
-@pytest.mark.parametrize("how", ["502", "silence"])
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("how", ["502", "silence_at_once"])
 def test_the_run_continues_with_a_warning_if_the_server_is_down(serve, how):
     server, run = serve(Archive.small({1: 80}))
     server.misbehave("/api/decode/", always=how)
-    terms, statuses = run.terms(network={"timeout_s": 0.2})
+    terms, statuses = run.terms()
     assert terms == []
     assert len(reasons(statuses)) == 80
     assert server.count("/api/decode/") <= 30

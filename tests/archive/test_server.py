@@ -7,14 +7,15 @@ from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import connect
 from neurovault_server import Archive, Faults, Server
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 
 @pytest.fixture
 def ask():
     """Call a function with a client whose server has these faults."""
 
     def call(archive, function, *arguments, misbehave=(), **faults):
-        network = NETWORK | {"timeout_s": 0.3} if faults.get("how_poisoned") == "silence" else NETWORK
-        with Server(archive, faults=Faults(**faults)) as server, connect(server.url, network, probe="/api/") as client:
+        with Server(archive, faults=Faults(**faults)) as server, connect(server.url, NETWORK, probe="/api/") as client:
             for address, kind in misbehave:
                 server.misbehave(address, always=kind)
             return function(client, *arguments), server
@@ -123,22 +124,21 @@ def test_a_list_with_only_unreadable_records_is_counted(ask):
     assert (ids(listing), listing.unreadable, listing.missing) == ([], 75, 0)
 
 
-@pytest.mark.parametrize("how", ["500", "502", "504", "silence", "deep", "digits", "form", "html", "refuse"])
+@pytest.mark.parametrize("how", ["500", "502", "504", "silence_at_once", "deep", "digits", "form", "html", "refuse"])
 def test_a_page_that_fails_in_any_way_is_halved(ask, how):
     listing, _ = ask(Archive.small({1: 9}), list_images, 1, poisoned_images={103}, how_poisoned=how)
     assert ids(listing) == [101, 102, *range(104, 110)]
     assert (listing.unreadable, listing.missing, listing.gaps) == (1, 0, [Gap(102, 104, 1)])
 
 
-@pytest.mark.parametrize("how", ["500", "504", "silence"])
+@pytest.mark.parametrize("how", ["500", "504", "silence_at_once"])
 @pytest.mark.parametrize(
     "passing", [["502", "502"], ["429", "429"], ["refuse", "html"], ["503", "500"], ["500", "502"]]
 )
 def test_two_passing_errors_beside_an_unreadable_record_lose_nothing(how, passing):
-    network = NETWORK | {"timeout_s": 0.3 if how == "silence" else 1}
     archive = Archive.small({1: 9})
     faults = Faults(poisoned_images={103}, how_poisoned=how)
-    with Server(archive, faults=faults) as server, connect(server.url, network, probe="/api/") as client:
+    with Server(archive, faults=faults) as server, connect(server.url, NETWORK, probe="/api/") as client:
         server.misbehave("/images/?limit=1&offset=3", *passing)
         server.misbehave("/images/?limit=4&offset=5", *passing)
         # The length of the list is requested before the page is halved.

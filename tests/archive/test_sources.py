@@ -12,7 +12,7 @@ import pytest
 from fetching import Run, ids, write_lock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from neurovault_ica.archive.own_table import read_own_table
+from neurovault_ica.archive.own_table import read_content
 from neurovault_server import nifti
 
 
@@ -80,11 +80,11 @@ def test_own_maps_are_selected_and_checked_and_get_terms(write_own, tmp_path):
 )
 def test_an_error_explains_what_is_wrong_with_a_table(write_own, text, message):
     with pytest.raises(ValueError, match=message):
-        read_own_table(write_own(text))
+        read_content(write_own(text))
 
 
 def test_a_table_from_a_spreadsheet_is_read(write_own):
-    rows = read_own_table(write_own("\ufefffile\timage_id\tcollection_id\tx\r\na b.nii\t01\t2\tTRUE\r\n"))
+    rows = read_content(write_own("\ufefffile\timage_id\tcollection_id\tx\r\na b.nii\t01\t2\tTRUE\r\n")).rows
     assert rows[0] == {"file": "a b.nii", "image_id": 1, "collection_id": 2, "x": True, "id": 1}
 
 
@@ -95,7 +95,7 @@ def test_an_absolute_path_does_not_go_into_results(write_own, tmp_path):
         f"{tmp_path}/lab/maps/a.nii.gz\t1\t1\n{tmp_path}/link/../lab/maps/b.nii\t2\t1\n{tmp_path}/link/maps/b.nii\t3\t1\n"
     )
     table = write_own(text)
-    assert [row["file"] for row in read_own_table(table)] == ["maps/a.nii.gz", "maps/b.nii", "maps/b.nii"]
+    assert [row["file"] for row in read_content(table).rows] == ["maps/a.nii.gz", "maps/b.nii", "maps/b.nii"]
     run = Run(tmp_path, source="table", table=table)
     run.select()
     assert {row["status"] for row in run.download()} == {"ok"}
@@ -154,7 +154,7 @@ HEAD = "file\timage_id\tcollection_id"
 )
 def test_a_line_that_is_wrong_is_named_and_none_is_swallowed(write_own, text, message):
     with pytest.raises(ValueError, match=message):
-        read_own_table(write_own(text))
+        read_content(write_own(text))
 
 
 def test_quotes_around_whole_fields_go_and_others_stay(write_own):
@@ -162,7 +162,7 @@ def test_quotes_around_whole_fields_go_and_others_stay(write_own):
         '"file"\t"image_id"\t"collection_id"\t"name"\n"maps/a.nii.gz"\t"1"\t"1"\t"""Faces"" > houses\ttab"\n'
         'b\t2\t1\t"Faces" > "houses"\nc\t3\t1\t5" coil\nd\t4\t1\t""\n'
     )
-    rows = read_own_table(write_own(text))
+    rows = read_content(write_own(text)).rows
     assert [row["name"] for row in rows] == ['"Faces" > houses\ttab', '"Faces" > "houses"', '5" coil', None]
     assert [(row["file"], row["id"]) for row in rows][:2] == [("maps/a.nii.gz", 1), ("b", 2)]
 
@@ -178,7 +178,7 @@ def test_what_a_spreadsheet_quotes_comes_back(write_own, quoting, names):
     stream = io.StringIO()
     writer = csv.writer(stream, dialect="excel-tab", quoting=quoting)
     writer.writerows([[*HEAD.split("\t"), "name"], *(["a", n, 1, name] for n, name in enumerate(names))])
-    assert [row["name"] for row in read_own_table(write_own(stream.getvalue()))] == names
+    assert [row["name"] for row in read_content(write_own(stream.getvalue())).rows] == names
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -186,7 +186,7 @@ def test_what_a_spreadsheet_quotes_comes_back(write_own, quoting, names):
 def test_a_table_of_any_spreadsheet_is_read(write_own, encoding, end):
     path = Path(write_own(""))
     path.write_bytes(f"{HEAD}\tname\t\t\na\t1\t1\tKöln\t\t\n\t\t\t\t\t\n".replace("\n", end).encode(encoding))
-    assert read_own_table(str(path)) == [{"file": "a", "image_id": 1, "collection_id": 1, "name": "Köln", "id": 1}]
+    assert read_content(str(path)).rows == [{"file": "a", "image_id": 1, "collection_id": 1, "name": "Köln", "id": 1}]
 
 
 TYPES = (
@@ -198,7 +198,7 @@ TYPES = (
 
 
 def test_texts_stay_texts(write_own):
-    first, second = read_own_table(write_own(TYPES))
+    first, second = read_content(write_own(TYPES)).rows
     # Fields of NeuroVault have NeuroVault's types.
     assert [first[key] for key in ("name", "contrast_definition", "collection_name")] == ["007", "1e5", "2001"]
     assert [second[key] for key in ("name", "contrast_definition", "collection_name")] == ["1.10", "true", "-5"]
@@ -264,9 +264,8 @@ def test_conditions_recognise_map_types_as_people_write_them(write_own, tmp_path
     assert [image["map_type"] for image in images if image["image_id"] == "2"] in ([], ["zstat1"])
 
 
-def test_an_unknown_map_type_is_a_warning_with_the_list(write_own, caplog):
-    read_own_table(write_own(MAP_TYPES))
-    (warning,) = [record.getMessage() for record in caplog.records]
+def test_an_unknown_map_type_is_a_warning_with_the_list(write_own):
+    (warning,) = read_content(write_own(MAP_TYPES)).warnings
     assert "the map type 'accuracy' (line 7) is not known, so the criteria for Z and T maps do not apply" in warning
     assert "Known are Z map, T map, F map, Chi squared map, P map (given null hypothesis)," in warning
 
@@ -278,17 +277,17 @@ def test_a_collection_called_by_a_year_is_kept_by_the_default_condition(write_ow
     assert [row["name"] for row in images] == ["007", "1.10"]
 
 
-def test_a_value_that_does_not_fit_its_field_is_unknown_with_a_warning(write_own, caplog):
+def test_a_value_that_does_not_fit_its_field_is_unknown_with_a_warning(write_own):
     text = (
         f"{HEAD}\tnumber_of_subjects\tage\tis_thresholded\tcollection_echo_time\n"
         "maps/a.nii.gz\t1\t1\t8 (4 f)\t31,5\tmaybe\tinf\nmaps/a.nii.gz\t2\t1\t12.5\t\tn/a\t30\n"
     )
-    rows = read_own_table(write_own(text))
+    rows, warnings = read_content(write_own(text))
     assert [rows[0][key] for key in ("number_of_subjects", "age", "is_thresholded", "collection_echo_time")] == [
         None
     ] * 4
     assert rows[1]["number_of_subjects"] is None
-    assert [record.getMessage().split("maps.tsv: ")[1] for record in caplog.records] == [
+    assert [warning.split("maps.tsv: ")[1] for warning in warnings] == [
         "age must be a number, but is '31,5' (line 2); these count as unknown. Write a number or n/a",
         "collection_echo_time must be a number, but is 'inf' (line 2); these count as unknown. Write a number or n/a",
         "is_thresholded must be true or false, but is 'maybe' (line 2); these count as unknown. Write true or false or"
@@ -298,19 +297,19 @@ def test_a_value_that_does_not_fit_its_field_is_unknown_with_a_warning(write_own
     ]  # fmt: skip
 
 
-def test_a_column_of_numbers_with_a_few_texts_is_reported(write_own, caplog):
+def test_a_column_of_numbers_with_a_few_texts_is_reported(write_own):
     rows = "".join(
         f"a\t{n}\t1\t{dose}\t00{n}\t{n}E-05\n" for n, dose in enumerate(["1.5", "2", "?", "n/a", "3"], start=1)
     )
-    found = read_own_table(write_own(f"{HEAD}\tdose\tcode\tp\n{rows}"))
+    found, warnings = read_content(write_own(f"{HEAD}\tdose\tcode\tp\n{rows}"))
     assert [row["dose"] for row in found] == ["1.5", "2", "?", None, "3"]
     assert [row["p"] < 2e-5 for row in found] == [True, False, False, False, False]
-    (warning,) = [text for record in caplog.records if "do not exist" not in (text := record.getMessage())]
+    (warning,) = [warning for warning in warnings if "do not exist" not in warning]
     assert "dose holds texts, because '?' (line 4) is no number, as the other 3 are" in warning
 
 
 def test_a_number_that_keeps_its_text_can_be_copied(write_own):
-    (row,) = read_own_table(write_own(f"{HEAD}\tdose\nmaps/a.nii.gz\t1\t1\t2.50\n"))
+    (row,) = read_content(write_own(f"{HEAD}\tdose\nmaps/a.nii.gz\t1\t1\t2.50\n")).rows
     other = pickle.loads(pickle.dumps(copy.deepcopy(row["dose"])))
     assert (str(other), other + 1, other == "2.50", other == 2.5, other != 2.5) == ("2.50", 3.5, True, True, False)
 
@@ -342,13 +341,13 @@ def test_paths_are_read_as_people_type_them(write_own, tmp_path, monkeypatch, ca
     ]  # fmt: skip
     assert [row["reason"] for row in run.terms()[1]] == [None, None, "missing_file"]
     with pytest.raises(ValueError, match=r"line 2: .*/elsewhere/a\.nii lies outside .* write \.\./elsewhere/a\.nii"):
-        read_own_table(write_own(f"{HEAD}\n~/elsewhere/a.nii\t1\t1\n"))
+        read_content(write_own(f"{HEAD}\n~/elsewhere/a.nii\t1\t1\n"))
 
 
 def test_a_file_whose_name_has_a_backslash_is_found(write_own):
     table = write_own(f"{HEAD}\na\\b.nii\t1\t1\n")
     (Path(table).parent / "a\\b.nii").write_bytes(b"")
-    assert read_own_table(table)[0]["file"] == "a\\b.nii"
+    assert read_content(table).rows[0]["file"] == "a\\b.nii"
 
 
 def test_names_that_look_like_formulas_go_through_all_tables(write_own, tmp_path):

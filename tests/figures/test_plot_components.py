@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 from made_maps import AFFINE, CEREBELLUM_MM, MOTOR_MM, SHAPE, blob
 from neurovault_ica.figures.component import facts_of, shown_values
+from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import Scale, read_template
 from neurovault_ica.images.maps import read_maps
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -74,10 +75,16 @@ def outputs_in(folder, *, mixture=False):
     }
 
 
-def plot(folder, template, *, threshold, atlas=None, threads=1, **made):
+def plot(folder, template, *, threshold, min_cluster_mm3=0, atlas=None, threads=1, **made):
     """Run the stage in a new folder; return the folder and the paths of inputs and outputs."""
     inputs, outputs = make_inputs(folder, **made), outputs_in(folder, mixture="mixture" in threshold)
-    options = {"threshold": threshold, "atlas": atlas, "atlas_names": None, "threads": threads}
+    options = {
+        "threshold": threshold,
+        "min_cluster_mm3": min_cluster_mm3,
+        "atlas": atlas,
+        "atlas_names": None,
+        "threads": threads,
+    }
     main(**inputs, **outputs, template=template, **options)
     return folder, inputs | outputs
 
@@ -170,10 +177,22 @@ def test_thresholded_maps_keep_exactly_the_voxels_that_reach_the_threshold(run, 
         np.testing.assert_allclose(kept, 0.1, atol=1e-3)  # ties
 
 
+def test_small_clusters_are_in_no_result(tmp_path, template_file):
+    """With an extent above that of the negative blob, only the positive ones are left in maps and peaks."""
+    _, paths = plot(tmp_path, template_file, threshold={"z": 3}, min_cluster_mm3=4500)
+    assert [row["value"] > 0 for row in read_table(paths["peaks"])] == [True, True]
+    kept = nib.load(paths["thresholded"]).get_fdata()
+    assert kept.min() == 0
+    assert [kept[..., number].max() for number in range(2)] == pytest.approx([10, 10], abs=1e-3)
+    pixels = np.asarray(Image.open(paths["figures"][0])).astype(int)
+    of_brains = pixels[:, : 4 * pixels.shape[1] // 5]
+    assert not (of_brains[..., 2] > of_brains[..., 0] + 40).any()
+
+
 def test_a_threshold_of_zero_keeps_everything(tmp_path):
     inputs = make_inputs(tmp_path)
     maps = read_maps(inputs["components"], inputs["mask"])
-    volumes = list(thresholded_volumes(maps, [Scale(0, 0, 9)] * 2))
+    volumes = list(thresholded_volumes(maps, [Scale(0, 0, 9)] * 2, 0))
     for number, volume in enumerate(volumes):
         np.testing.assert_array_equal(volume.data, maps.volume(number).data)
 
@@ -231,13 +250,19 @@ def test_hostile_terms_are_drawn_without_a_warning(tmp_path, template_file):
 
 def test_facts_leave_out_what_is_not_known():
     stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876, "grey_matter_share": 0.617}
-    known = facts_of(stability, Thresholds(1.537, 1.537), {"percentile": 90})
+    known = facts_of(stability, Thresholds(1.537, 1.537), Display({"percentile": 90}, 0))
     assert known.split("   ·   ") == [
         "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88", "in grey matter 62 %",
         "shown: |value| ≥ 1.54 SD (90th percentile)",
     ]  # fmt: skip
-    unknown = facts_of(stability | {"iq_restarts": None, "r_bootstraps": None}, Thresholds(3, 3), {"z": 3})
-    assert unknown.split("   ·   ") == ["8.5 % of variance", "in grey matter 62 %", "shown: |value| ≥ 3.00 SD (fixed)"]
+    unknown = facts_of(
+        stability | {"iq_restarts": None, "r_bootstraps": None}, Thresholds(3, 3), Display({"z": 3}, 200)
+    )
+    assert unknown.split("   ·   ") == [
+        "8.5 % of variance",
+        "in grey matter 62 %",
+        "shown: |value| ≥ 3.00 SD, clusters ≥ 200 mm³",
+    ]
 
 
 def test_facts_say_what_a_mixture_shows():
@@ -266,7 +291,7 @@ def test_wrong_number_of_figures_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"components\.nii\.gz has 2 maps, .* has 2 rows, but run_ica.n_components is 1"
     ):
-        main(**paths, template="unused", threshold={"z": 3}, atlas=None, atlas_names=None, threads=1)
+        main(**paths, template="unused", threshold={"z": 3}, min_cluster_mm3=0, atlas=None, atlas_names=None, threads=1)
 
 
 def test_needs_no_display_and_no_pyplot():

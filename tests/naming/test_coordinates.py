@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_database import TO_TALAIRACH, make_tables, write_database
-from neurovault_ica.archive.database_files import explain_problem, find_database
+from neurovault_ica.archive.database_files import explain_database, find_database
 from neurovault_ica.naming.coordinates import read_database
 from neurovault_ica.naming.talairach import mni_to_talairach, talairach_to_mni
 from scipy import sparse
@@ -214,8 +214,8 @@ def test_files_are_found_by_their_names(tmp_path, tables):
 )
 def test_a_folder_without_a_database_is_explained(tmp_path, tables, change, message):
     folder = write_database(tmp_path / "made", *tables)
-    assert explain_problem(str(folder), "terms") is None
-    assert "its vocabularies are: terms" in explain_problem(str(folder), "LDA50")
+    assert explain_database(str(folder), "terms") is None
+    assert "its vocabularies are: terms" in explain_database(str(folder), "LDA50")
     change(folder)
     with pytest.raises(ValueError, match=message):
         find_database(folder, "terms")

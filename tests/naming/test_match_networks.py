@@ -6,16 +6,19 @@ import pytest
 from made_maps import EGG, EGG_AFFINE, smooth_noise
 from match_networks import main
 from neurovault_ica.figures.networks import draw_match, evidence_of, networks_shown
-from neurovault_ica.figures.slices import Box
-from neurovault_ica.images.maps import Volume
+from neurovault_ica.figures.shown import Display, Shown, show, show_beside
+from neurovault_ica.figures.slices import Box, Scale
+from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.naming.networks import Matches, find_one_signed, match_components, p_of_largest, tabulate
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import false_discovery_rate
+from neurovault_ica.statistics.thresholds import Thresholds
 from nilearn.datasets import load_mni152_brain_mask
 from PIL import Image
 from scipy import ndimage
 
 # Of the networks motor, a thresholded map, and visual.
+DISPLAY = Display({"z": 2.5}, 200)
 SIGNS = find_one_signed(np.array([[0.0, 3.1, 2.4], [-1.0, 0.5, 0.0]]))
 
 
@@ -117,6 +120,7 @@ def run(tmp_path_factory, template_file):
         n_surrogates=39,
         data_dir=str(folder),
         random_state=0,
+        display=DISPLAY._asdict(),
         threads=1,
     )
     common = inside & seen
@@ -155,14 +159,26 @@ def test_maps_are_drawn_side_by_side_with_the_same_slices():
     """The same map gives the same picture on both sides."""
     rng = np.random.default_rng(3)
     affine = np.array([[4.0, 0, 0, -40], [0, 4, 0, -40], [0, 0, 4, -40], [0, 0, 0, 1]])
-    volume = Volume(ndimage.gaussian_filter(rng.standard_normal((20, 20, 20)), 2).astype(np.float32), affine)
+    data = ndimage.gaussian_filter(rng.standard_normal((20, 20, 20)), 2).astype(np.float32)
+    maps = Maps(data.reshape(1, -1), np.ones(data.shape, bool), nib.Nifti1Image(data, affine).header)
     template = Volume(np.ones((20, 20, 20), np.float32), affine)
-    inside = np.ones((20, 20, 20), dtype=bool)
-    sheet = draw_match([volume, volume], [("", "")] * 2, inside, template, Box((-30, -30, -30), (30, 30, 30)))
+    shown = show(maps, 0, Display({"percentile": 90}, 0))
+    sheet = draw_match([shown, shown], [("", "")] * 2, template, Box((-30, -30, -30), (30, 30, 30)))
     pixels = sheet.pixels()
     assert pixels.std() > 20, "there are pictures"
     half = pixels.shape[1] // 2
     assert np.abs(pixels[:, :half].astype(int) - pixels[:, half : 2 * half]).mean() < 1
+
+
+def test_as_many_voxels_are_shown_of_a_network_as_of_its_component():
+    rng = np.random.default_rng(5)
+    values = np.stack([rng.standard_normal(8000), rng.random(8000)]).astype(np.float32)
+    inside = np.ones((20, 20, 20), bool)
+    maps = Maps(values, inside, nib.Nifti1Image(np.zeros(inside.shape, np.float32), np.diag([4.0, 4, 4, 1])).header)
+    display = Display({"z": 1.5}, 0)
+    component = show(maps, 0, display)
+    network = show_beside(component, maps, 1, display)
+    assert np.count_nonzero(values[1] >= network.scale.threshold) == np.count_nonzero(np.abs(values[0]) >= 1.5)
 
 
 def test_a_reference_outside_the_mask_is_refused(tmp_path):
@@ -178,6 +194,7 @@ def test_a_reference_outside_the_mask_is_refused(tmp_path):
         main(
             components=str(tmp_path / "components.nii.gz"), mask=str(tmp_path / "mask.nii"), template="unused",
             reference=str(tmp_path / "speck.nii"), **unused, figures=[], pdfs=[], n_surrogates=0, data_dir="unused",
+            display=DISPLAY._asdict(),
             random_state=0, threads=1,
         )  # fmt: skip
 
@@ -189,7 +206,7 @@ def test_the_evidence_fits_above_its_map():
     brain = Box((-72, -107, -72), (72, 73, 82))  # the size of the MNI152 brain
     row = {"best_r": -0.444, "best_positive_r": -0.452, "best_p": 0.00099, "best_q": 0.0123}
     headings = [("ICA_00", ""), *[("default mode", f"best, one to one: {evidence_of(row, 'best')}")] * 2]
-    sheet = draw_match([volume] * 3, headings, np.ones((50, 50, 50), bool), volume, brain)
+    sheet = draw_match([Shown(volume, Scale(2, 2, 3), Thresholds(2, 2), None)] * 3, headings, volume, brain)
     sheet.canvas.draw()
     first, second = (text.get_window_extent() for text in sheet.axes.texts if "positive side" in text.get_text())
     assert first.x1 < second.x0

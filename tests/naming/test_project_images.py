@@ -10,14 +10,14 @@ import pytest
 from build_demo_archive import ImagePlan, simulate
 from conftest import orthogonal_rows
 from made_maps import EGG, EGG_AFFINE, smooth_noise
-from neurovault_ica.archive.own_maps import OwnMap, check_maps, input_files, list_maps
+from neurovault_ica.archive.own_maps import OwnMap, check_maps, files_of_maps, list_maps
 from neurovault_ica.demo.networks import NETWORK_NAMES
 from neurovault_ica.demo.studies import STUDIES
 from neurovault_ica.demo.volumes import SimulatedVolume, make_scene, render_all
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.resampling import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
-from neurovault_ica.naming.own_images import describe_rejection, read_images, split_signs, treatment_of
+from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -97,6 +97,7 @@ def run(tmp_path_factory, template_file):
         own_maps=str(folder / "maps"),
         settings=SETTINGS,
         limits=LIMITS,
+        display={"threshold": {"z": 2.5}, "min_cluster_mm3": 200},
         random_state=0,
         threads=2,
         source=None,
@@ -125,7 +126,7 @@ def test_loadings_percentiles_and_similar_images_are_those_of_least_squares(run)
     target = target_of(nib.load(run["masks"] / "mask.nii.gz"))
     own = OwnMap("x", str(run["folder"] / "maps/sub-1/con_0001.nii.gz"), None)
     brain = str(run["masks"] / "brain.nii.gz")
-    values = next(read_images([own], target, brain, treatment_of(SETTINGS), {})).values
+    values = next(judge_images([own], target, brain, treatment_of(SETTINGS), {})).values
     design = np.vstack([np.ones(values.size), run["S"]]).T.astype(np.float64)
     expected = np.linalg.lstsq(design, values, rcond=None)[0][1:]
     np.testing.assert_allclose([row["loading"] for row in rows[:4]], expected, atol=1e-5)
@@ -179,7 +180,7 @@ def test_with_split_signs_a_map_has_two_halves(run):
     own = [OwnMap("x", str(run["folder"] / "maps/sub-2/con_0001.nii.gz"), None)]
     target, brain = target_of(nib.load(run["masks"] / "mask.nii.gz")), str(run["masks"] / "brain.nii.gz")
     split = treatment_of(SETTINGS | {"signs": "split"})
-    whole = next(read_images(own, target, brain, split, {}))
+    whole = next(judge_images(own, target, brain, split, {}))
     halves = split_signs([whole], split)
     assert [half.title for half in halves] == ["x (activation)", "x (deactivation)"]
     for half, sign in zip(halves, (1, -1), strict=True):
@@ -232,7 +233,7 @@ def test_maps_of_a_table_have_their_ids_and_types(tmp_path):
     maps, warnings = list_maps(str(table))
     assert maps == [OwnMap("7", str(tmp_path / "a.nii"), "Z map"), OwnMap("b", str(tmp_path / "gone.nii"), None)]
     assert "gone.nii" in warnings[0]
-    assert input_files(str(table)) == [str(table), str(tmp_path / "a.nii")]
+    assert files_of_maps(str(table)) == [str(table), str(tmp_path / "a.nii")]
 
 
 def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
@@ -259,7 +260,7 @@ def test_mistakes_in_the_maps_are_explained(tmp_path, monkeypatch, maps, message
     Path("table.tsv").write_text("file\nx.nii\n")
     with pytest.raises(ValueError, match=message):
         check_maps({"maps": maps})
-    assert input_files(maps) == []
+    assert files_of_maps(maps) == []
 
 
 def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path):

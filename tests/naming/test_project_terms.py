@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.naming.evidence import Inputs, count_carriers
+from neurovault_ica.naming.evidence import Found, Inputs, count_carriers
 from neurovault_ica.naming.labels import enrich, said_label
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
-from neurovault_ica.naming.terms import find_terms, project, rank_terms
+from neurovault_ica.naming.terms import find_terms, project_weights, rank_terms
 from neurovault_ica.runtime.tables import write_table
 from neurovault_ica.statistics.permuted_collections import Significance
 
@@ -43,45 +43,56 @@ def test_ids_may_be_text(tmp_path):
 def test_no_weights_at_all(tmp_path):
     rows, terms, T = read_term_weights([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5])
     assert (rows, terms, T.shape) == ([], [], (0, 0))
-    assert project(T, np.zeros((0, 2)), center=True).shape == (2, 0)
+    assert project_weights(T, np.zeros((0, 2)), center=True).shape == (2, 0)
     assert vocabulary_rows(TermWeights(rows, terms, T)) == []
 
 
 def test_projection_is_the_example_s_formula():
     rng = np.random.default_rng(0)
     T, unmixing = rng.random((9, 5)), rng.normal(size=(9, 3))
-    np.testing.assert_allclose(project(T, unmixing, center=False), np.dot(T.T, unmixing).T)
+    np.testing.assert_allclose(project_weights(T, unmixing, center=False), np.dot(T.T, unmixing).T)
 
 
 def test_a_term_that_every_image_has_names_nothing_when_centred():
     loadings = np.array([[3.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
     T = np.array([[0.9, 0.4, 0.0], [0.9, 0.5, 0.0], [0.9, 0.0, 0.3]])
-    plain = project(T, loadings, center=False)
-    centred = project(T, loadings, center=True)
+    plain = project_weights(T, loadings, center=False)
+    centred = project_weights(T, loadings, center=True)
     assert plain.argmax(axis=1).tolist() == [0, 0]
     assert centred.argmax(axis=1).tolist() == [1, 2]
     np.testing.assert_allclose(centred[:, 0], 0, atol=1e-12)
 
 
-def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
-    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+def find_split(weights, *, n_permutations=0):
+    """Find the terms of three images, each with the loadings of activation and deactivation."""
     loadings = np.array([[1.0], [2.0], [9.0], [9.0], [3.0], [4.0]])
     inputs = Inputs(
         components=["ICA_00"], maps_file="", mask_file="", matrix_file="", metadata=[], collections={},
         images=[{"collection_id": number} for number in range(3)], loadings=loadings, term_loadings=loadings,
-        term_weights=TermWeights([0, 2], ["pain", "motor"], T), center_terms=False, term_maps=None, built_maps=None,
-        n_permutations=0, random_state=0, threads=1, is_split=True,
+        term_weights=weights, center_terms=False, term_maps=None, built_maps=None,
+        n_permutations=n_permutations, random_state=0, threads=1, is_split=True,
     )  # fmt: skip
-    rows = {row["term"]: (row["weight"], row["images"]) for row in find_terms(inputs).rows}
+    return find_terms(inputs)
+
+
+def test_with_split_signs_the_deactivation_has_the_terms_of_the_negative_image():
+    T = np.array([[0.5, -0.2], [-0.4, np.nan]])
+    found = find_split(TermWeights([0, 2], ["pain", "motor"], T))
+    rows = {row["term"]: (row["weight"], row["images"]) for row in found.rows}
     assert rows["pain"] == (pytest.approx(1 * 0.5 + 4 * 0.4), 2)
     assert rows["motor"] == (pytest.approx(2 * 0.2), 1)
+
+
+def test_split_images_need_no_terms(tmp_path):
+    none = read_term_weights([write_terms(tmp_path / "fetch_terms" / "terms-0.tsv", {})], [5, 6, 7])
+    assert find_split(none, n_permutations=9) == Found([], [])
 
 
 def test_an_image_that_lacks_a_term_adds_nothing_to_it():
     T = np.array([[0.2, 0.9], [0.4, np.nan], [0.0, 0.1]])
     loadings = np.array([[1.0], [2.0], [-1.0]])
-    np.testing.assert_allclose(project(T, loadings, center=True), [[0.6, 0.8]])
-    np.testing.assert_allclose(project(T, loadings, center=False), [[1.0, 0.8]])
+    np.testing.assert_allclose(project_weights(T, loadings, center=True), [[0.6, 0.8]])
+    np.testing.assert_allclose(project_weights(T, loadings, center=False), [[1.0, 0.8]])
 
 
 def test_rank_one_is_the_strongest():

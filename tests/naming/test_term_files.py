@@ -1,7 +1,7 @@
 """Terms are read from the file names that Neurosynth, NiMARE and users give."""
 
 import pytest
-from neurovault_ica.naming.term_files import explain_problem, find_term_files, input_files
+from neurovault_ica.naming.term_files import explain_term_maps, files_of_term_maps, find_term_files
 
 
 def make(folder, *names):
@@ -50,13 +50,13 @@ def test_two_maps_of_one_term_keep_their_names(tmp_path):
 def test_problems_are_explained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "terms.nii.gz", "named.nii", "named.txt", "table.tsv", "maps/pain.nii", "empty/readme.txt")
-    assert "there is no file or folder nowhere (current folder: " in explain_problem("nowhere")
-    assert "the folder empty has no map of a term; it needs files such as pain_z.nii.gz" in explain_problem("empty")
-    assert "table.tsv is neither a folder nor a NIfTI file" in explain_problem("table.tsv")
-    assert "no file names the volumes of terms.nii.gz; put terms.txt with one term per line" in explain_problem(
+    assert "there is no file or folder nowhere (current folder: " in explain_term_maps("nowhere")
+    assert "the folder empty has no map of a term; it needs files such as pain_z.nii.gz" in explain_term_maps("empty")
+    assert "table.tsv is neither a folder nor a NIfTI file" in explain_term_maps("table.tsv")
+    assert "no file names the volumes of terms.nii.gz; put terms.txt with one term per line" in explain_term_maps(
         "terms.nii.gz"
     )
-    assert explain_problem("named.nii") is None
-    assert explain_problem("maps") is None
-    assert input_files("maps") == ["maps/pain.nii"]
-    assert input_files("named.nii") == ["named.nii", "named.txt"]
+    assert explain_term_maps("named.nii") is None
+    assert explain_term_maps("maps") is None
+    assert files_of_term_maps("maps") == ["maps/pain.nii"]
+    assert files_of_term_maps("named.nii") == ["named.nii", "named.txt"]

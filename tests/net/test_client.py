@@ -2,14 +2,13 @@
 
 import shutil
 import subprocess
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fetching import NETWORK, Run
 from neurovault_ica.net.answers import FetchError
-from neurovault_ica.net.client import MAX_JSON_BYTES, Client, connect
+from neurovault_ica.net.client import Client, connect
 from neurovault_server import Archive, Faults, Server
 
 
@@ -101,13 +100,12 @@ def test_http_that_is_redirected_to_https(certificate, tmp_path, monkeypatch):
         assert len(server.asked) == len(secured.asked) == 8
 
 
-def test_endless_json_is_cut_off():
+def test_endless_json_is_cut_off(monkeypatch):
+    monkeypatch.setattr("neurovault_ica.net.client.MAX_JSON_BYTES", 1_000_000)
     with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
         server.misbehave("/api/images/101/", always="endless")
-        start = time.monotonic()
-        with pytest.raises(FetchError, match=f"after {MAX_JSON_BYTES} bytes"):
+        with pytest.raises(FetchError, match="after 1000000 bytes"):
             client.get_json("/api/images/101/", check=bool)
-        assert time.monotonic() - start < 20
 
 
 def test_the_client_waits_during_an_outage_if_the_server_answered_before():
@@ -115,8 +113,7 @@ def test_the_client_waits_during_an_outage_if_the_server_answered_before():
         patient = NETWORK | {"patience_s": 60, "attempts": 5}
         with connect(server.url, patient, probe="/api/") as client:
             client.get_json("/api/images/101/", check=bool)
-            server.faults = Faults(is_down=True)
-            threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+            server.misbehave("/", *["502"] * 10)
             answers = list(client.map_in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
             assert [answer["id"] for answer in answers] == [101] * 4
 
@@ -140,19 +137,18 @@ def test_results_come_in_order_and_few_items_are_started_ahead():
 def test_leaving_the_block_ends_pauses_and_answers(what):
     with Server(Archive.small({1: 1})) as server:
         server.misbehave("/api/", always=what)
-        start = time.monotonic()
         with ThreadPoolExecutor() as pool:
-            with connect(server.url, NETWORK | {"backoff_s": 60, "timeout_s": 60}) as client:
+            with connect(server.url, NETWORK | {"backoff_s": 600, "timeout_s": 600}) as client:
                 waiting = pool.submit(client.get_json, "/api/", check=bool)
-                time.sleep(0.1)
-            assert waiting.exception().reason == "stopped"
-        assert time.monotonic() - start < 5
+                while not server.asked:
+                    time.sleep(0.01)
+            assert waiting.exception(timeout=20).reason == "stopped"
 
 
 @pytest.mark.parametrize("connections", [1, 4])
 def test_the_client_also_waits_during_an_outage_from_the_start(connections):
-    with Server(Archive.small({1: 1}), faults=Faults(is_down=True)) as server:
-        threading.Timer(0.5, lambda: setattr(server, "faults", Faults())).start()
+    with Server(Archive.small({1: 1})) as server:
+        server.misbehave("/", *["502"] * 10)
         patient = NETWORK | {"patience_s": 60, "connections": connections}
         with connect(server.url, patient, probe="/api/", first_patience_s=20) as client:
             answers = list(client.map_in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))

@@ -136,7 +136,7 @@ def test_the_page_shows_all_and_escapes_texts(runs, tmp_path):
     write_comparison(*runs, tmp_path / "mine")
     text = (tmp_path / "mine/comparison.html").read_text()
     page = Page(text)
-    assert "11 of 11 pairs of matched components" in " ".join(" ".join(page.texts).split())
+    assert "Matched pairs with |r| of at least 0.7: 11 of 11." in " ".join(" ".join(page.texts).split())
     assert not [tag for tag, _ in page.elements if tag in ("script", "iframe")]
     assert HOSTILE[0] in page.isolated
     links = [dict(attributes)["href"] for tag, attributes in page.elements if tag == "a"]

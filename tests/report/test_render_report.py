@@ -62,8 +62,8 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "ICA_01 unnamed (closest: ICA_01 term 1)",
         "Name from terms. Significant (q < 0.05): term maps: term map ; terms: ICA_00 term 1 , ICA_00 term 2 ;"
         " metadata: n-back task .",
-        "In more than one source: term .",
-        "Based on 2 of 3 images, 1 collection.",
+        "Supported by more than one source: term .",
+        "Based on 2 of 3 images, from 1 collection.",
         "term map 0.61 0.003 *",
         "ICA_01 depends on one collection: collection 7 has 70.0 %",
         "Iq 0.93 · |r| 0.83",
@@ -71,7 +71,7 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "quality control 1 thresholded 1 3",
         "ICA_00 term 10",
         "−10, 12, 6 9.50 Insula 1 80",
-        "Strongest 15 of 32 peaks; all: desc-ICA_peaks.tsv",
+        "Showing the strongest 15 of 32 peaks; all are in desc-ICA_peaks.tsv",
         "|r| 0.57 mean when studies are resampled; lowest 0.31",
         "Passed all checks.",
         "Flagged: unstable start, not reproduced, one study, not grey matter, nothing above threshold, name uncertain.",
@@ -84,7 +84,7 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "thresholded 1 " + REASONS["thresholded"],
         "thresholded 0.83 (limit 0.6 )",
         "Demo check",
-        "1 of 1 checks passed",
+        "Checks passed: 1 of 1.",
         "Data. 3 images of 2 collections.",
         "Hyvärinen, Aapo (1999). Fast ICA. https://doi.org/10.1109/72.761722",
         "Collections without a DOI: 1 of 2",
@@ -92,7 +92,7 @@ def test_page_shows_the_numbers_of_the_tables(render):
         "archive.data_dir elsewhere data",
     ):
         assert words in text, words
-    assert re.search(r"\b1 of \d\d values differ from the defaults in the workflow's config.yaml", text)
+    assert re.search(r"Values that differ from the defaults in the workflow's config.yaml: 1 of \d\d\.", text)
     assert "ICA_00 term 11" not in text
     assert "word 10" not in text
 
@@ -133,10 +133,10 @@ def test_reference_networks_are_shown_where_there_are_any(render):
     text = Page(page).text()
     assert "network: visual (r 0.71)" in text
     assert (
-        "Most similar: visual , r 0.71 (this reference has values of one sign; positive side of the component alone"
-        " 0.76), q 0.002 *." in text
+        "Most similar: visual , r 0.71 (0.76 for the positive side of the component alone; this network has values of"
+        " one sign only), q 0.002 *." in text
     )
-    assert "Most similar: default mode , r 0.71 (positive side of the component alone 0.76), q 0.200." in text
+    assert "Most similar: default mode , r 0.71 (0.76 for the positive side of the component alone), q 0.200." in text
     assert "One-to-one match: visual , r 0.60, q 0.300." in text
     assert 'data-network="default mode"' in page
     assert "beside the reference network default mode." in {image["alt"][7:] for image in Page(page).all("img")}
@@ -249,7 +249,7 @@ def test_page_allows_only_its_own_scripts(render):
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
     assert len(hashes) == 5
-    assert rules["img-src"] == "data: 'self'"
+    assert rules["img-src"] == "data: 'self' file:"
 
 
 def test_links_within_the_page_have_a_target(render):
@@ -280,10 +280,10 @@ def test_a_component_links_to_its_files_and_has_its_volume_and_range(render):
     ]
     assert links[6:] == [*pictures, *maps]
     assert "volume 1 of space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz" in page.text()
-    # The two signs have other thresholds, so FSLeyes opens the thresholded map.
+    # FSLeyes opens the thresholded map, because the thresholds of the signs differ.
     assert "--name ICA_01 --volume 1 --cmap red-yellow" in page.text()
     assert "--displayRange 1.50 9.00" in page.text()
-    assert "FSLeyes opens the thresholded map, because the thresholds of the signs differ." in page.text()
+    assert "FSLeyes and plot_stat_map show the thresholded map, as the figures do." in page.text()
 
 
 def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):

@@ -422,7 +422,7 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     other = visit()
     assert other.inner_text("#noted") == "none"
     other.set_input_files("#import-notes", tmp_path / "notes.tsv")
-    expect(other.locator("#imported")).to_have_text("Notes on 1 components imported.")
+    expect(other.locator("#imported")).to_have_text("Imported notes on 1 component.")
     assert other.inner_text("li[data-component=ICA_01] .mine") == 'hand "area"'
     assert other.input_value("#ICA_01 [data-note=remark]") == "=see p. 3"
     wrong = tmp_path / "wrong.tsv"

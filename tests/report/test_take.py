@@ -1,13 +1,12 @@
 """The lines that a reader copies from the page open the right map."""
 
-import os
 import shlex
-import subprocess
-import sys
 from itertools import pairwise
 
+import matplotlib
 import nibabel as nib
 import numpy as np
+import pytest
 from neurovault_ica.report.take import add_files, link_to
 
 PLACES = {
@@ -20,14 +19,14 @@ PLACES = {
 FIGURES = [f"results/plot_components/ICA_0{number}.png" for number in range(2)]
 
 
-def describe(**changes):
+def describe(min_cluster_mm3=0, **changes):
     components = [
         {"component": f"ICA_0{number}", "threshold": 1.234, "negative_threshold": 1.234, "brightest": 7.891}
         | {"place": [2.0, -4.0, 6.0]}
         | changes
         for number in range(2)
     ]
-    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES)
+    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES, min_cluster_mm3=min_cluster_mm3)
     return components
 
 
@@ -37,10 +36,12 @@ def test_the_line_for_fsleyes_shows_what_the_figures_show():
     options = dict(pairwise(words))
     assert (options["--volume"], options["--displayRange"]) == ("1", "1.23")
     assert words[-1] == "7.89"
-    # One range cannot show two thresholds.
-    other = shlex.split(describe(negative_threshold=2.5)[0]["fsleyes"])
-    assert PLACES["thresholded"] in other
-    assert PLACES["maps"] not in other
+    # One range cannot show two thresholds or leave out small clusters.
+    for component, _ in (describe(negative_threshold=2.5), describe(min_cluster_mm3=200)):
+        other = shlex.split(component["fsleyes"])
+        assert PLACES["thresholded"] in other
+        assert PLACES["maps"] not in other
+        assert f'index_img("{PLACES["thresholded"]}", 0)' in component["nilearn"]
 
 
 def test_links_are_relative_to_the_page():
@@ -53,7 +54,8 @@ def test_links_are_relative_to_the_page():
     assert link_to("/a/b/c.png", "/a/d/page.html") == "../b/c.png"
 
 
-def test_the_lines_for_nilearn_run(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+def test_the_lines_for_nilearn_run(tmp_path, monkeypatch):
     """Loadings of a map that is component 1 plus half of component 0 are found again."""
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(8, 9, 7, 2)).astype(np.float32)
@@ -62,10 +64,9 @@ def test_the_lines_for_nilearn_run(tmp_path):
         path = tmp_path / PLACES.get(key, "my_map.nii.gz")
         path.parent.mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), path)
-    check = "\nimport numpy as np\nnp.savez('found.npz', component=component.get_fdata(), loadings=loadings)\n"
-    lines = describe(place=[6, 8, 4])[1]["nilearn"] + check
-    environment = os.environ | {"MPLBACKEND": "agg"}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", lines], cwd=tmp_path, check=True, env=environment)
-    with np.load(tmp_path / "found.npz") as found:
-        np.testing.assert_array_equal(found["component"], maps[..., 1])
-        np.testing.assert_allclose(found["loadings"].ravel(), [0.5, 1], atol=1e-5)
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    exec(describe(place=[6, 8, 4])[1]["nilearn"], found := {})  # noqa: S102
+    matplotlib.pyplot.close()
+    np.testing.assert_array_equal(found["component"].get_fdata(), maps[..., 1])
+    np.testing.assert_allclose(found["loadings"].ravel(), [0.5, 1], atol=1e-5)

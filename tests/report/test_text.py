@@ -1,6 +1,6 @@
 """Numbers have one format, and only safe URLs become links."""
 
-from neurovault_ica.report.text import doi_address, format_number, percent, read_markdown, safe_address
+from neurovault_ica.report.text import breakable, doi_address, format_number, percent, read_markdown, safe_address
 from neurovault_ica.statistics.p_values import written_q
 
 
@@ -17,6 +17,12 @@ def test_doi_becomes_the_address_of_its_resolver():
     assert doi_address('10.1000/a"onclick=<b>') == "https://doi.org/10.1000/a%22onclick%3D%3Cb%3E"
     assert doi_address("javascript:alert(1)") is None
     assert doi_address(None) is None
+
+
+def test_only_very_long_words_may_be_broken():
+    assert breakable("autobiographical memory: Frontal_Inf_Oper_L") == "autobiographical memory: Frontal_Inf_Oper_L"
+    assert breakable("canlab_2015_Kragel_emotionClass") == "canlab_2015_Kragel_<wbr>emotionClass"
+    assert breakable("a " + "<" * 41) == "a " + "<wbr>".join(["&lt;" * 20, "&lt;" * 20, "&lt;"])
 
 
 def test_numbers():

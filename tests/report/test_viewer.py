@@ -94,5 +94,5 @@ def test_viewer_has_all_maps_in_order_and_their_mask():
     for expected, entry in zip(values, packed["maps"], strict=True):
         found = unpack(entry["codes"]).astype(np.int8) * entry["unit"]
         np.testing.assert_allclose(found, expected, atol=entry["unit"] * 0.501)
-    assert packed["positive"][0] == "#a3000d"
+    assert packed["positive"][0] == "#c9705f"
     assert len(packed["positive"]) == len(packed["negative"]) == 64

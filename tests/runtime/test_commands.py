@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 from neurovault_ica.runtime.commands import Call, Configuration, command_for, describe_call
-from snakemake.cli import parse_args
 
 MINE = Configuration(("mine.yaml",), ())
 
@@ -34,7 +33,9 @@ MINE = Configuration(("mine.yaml",), ())
 def test_a_command_for_another_target_keeps_the_lasting_options(tmp_path, monkeypatch, arguments, command):
     monkeypatch.chdir(tmp_path)
     assert Call(arguments, str(tmp_path), MINE).for_target("SCAN") == command
-    # Snakemake itself must understand the command, also with the profile p.
+    # Snakemake itself must understand the command, also with the profile p. Its import takes a second.
+    from snakemake.cli import parse_args
+
     (tmp_path / "p").mkdir()
     (tmp_path / "p/config.yaml").write_text("{}")
     assert list(parse_args(shlex.split(command)[1:])[1].targets) == ["SCAN"]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import ROOT
-from neurovault_ica.runtime.log import Meter, progress
+from neurovault_ica.runtime.log import Meter, progress, report_error
 
 SCRIPTS = ROOT / "workflow/scripts"
 
@@ -88,3 +88,29 @@ def test_the_level_selects_messages_for_log_and_screen(tmp_path, level, in_log, 
     assert re.findall(r" (?:DEBUG|INFO|WARNING) a message at (\w+)$", log, re.MULTILINE) == in_log
     assert log.endswith(" INFO wrote a file\n")
     assert done.stderr.splitlines() == [f"stage: a message at {name}" for name in on_screen]
+
+
+RAISE = """
+def stop():
+    raise ValueError(
+        "3 images are left"
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "is_message"), [(RAISE, True), ("def stop():\n    int('x')\n", False), ("def stop():\n    [][0]\n", False)]
+)
+def test_only_an_error_that_our_code_raises_is_a_message_to_the_user(tmp_path, capfd, caplog, code, is_message):
+    """The ValueError of a compiled function is a defect, although our call is the innermost frame."""
+    file = tmp_path / ".snakemake/scripts/stage.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(code)
+    names = {}
+    exec(compile(code, file, "exec"), names)
+    with pytest.raises((ValueError, IndexError)) as caught:
+        names["stop"]()
+    report_error(caught.type, caught.value, caught.tb, sys.stderr, "stage")
+    printed = capfd.readouterr().err
+    assert [record.getMessage() for record in caplog.records] == ["3 images are left"] * is_message
+    assert ("(a defect; for the traceback, see logs/stage.log)" in printed) is not is_message

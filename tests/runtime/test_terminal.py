@@ -1,8 +1,10 @@
 """The terminal shows one line when a stage begins and one when it ends, unless the user asks for another amount."""
 
 import io
+import itertools
 import logging
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,9 @@ def terminal(monkeypatch):
     """Return a function that makes Snakemake's terminal for some settings, as Snakemake does."""
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "level", logging.INFO)
+    # The clock advances by half a minute each time it is read.
+    clock = SimpleNamespace(monotonic=itertools.count(step=30).__next__, strftime=time.strftime)
+    monkeypatch.setattr("neurovault_ica.runtime.terminal.time", clock)
 
     def start(*quiet, **options):
         settings = SimpleNamespace(
@@ -57,8 +62,8 @@ def test_a_stage_has_a_line_when_it_begins_and_when_it_ends(terminal):
     assert lines == [
         "CLOCK run_ica begins",
         "CLOCK mask_images (batch 3) begins",
-        "CLOCK mask_images (batch 3) finished after 0 s, 1 of 4 steps (25%) done",
-        "CLOCK run_ica finished after 0 s, 2 of 4 steps (50%) done",
+        "CLOCK mask_images (batch 3) finished after 60 s, 1 of 4 steps (25%) done",
+        "CLOCK run_ica finished after 2 min, 2 of 4 steps (50%) done",
         "CLOCK 4 of 4 steps (100%) done",
         "run_ica failed",
     ]

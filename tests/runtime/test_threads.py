@@ -13,7 +13,7 @@ def test_results_come_in_the_order_of_the_items(threads):
     def wait_for_a_later_item(item):
         # With more than one thread the first item is done last.
         if item == 0 and threads > 1:
-            assert later.wait(10)
+            assert later.wait(60)
         elif item == 1:
             later.set()
         return item * item
@@ -43,4 +43,4 @@ def test_an_error_is_raised_when_its_result_is_due(threads):
 def test_all_threads_work_at_the_same_time():
     together = threading.Barrier(3)
     # The barrier breaks if fewer than three threads reach it.
-    assert list(in_order(lambda _: together.wait(10) >= 0, range(3), 3)) == [True] * 3
+    assert list(in_order(lambda _: together.wait(60) >= 0, range(3), 3)) == [True] * 3

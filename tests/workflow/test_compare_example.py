@@ -47,8 +47,9 @@ def icasso(seconds):
 
 def test_new_sizes_are_added_and_repeated_sizes_replaced(tmp_path):
     (tmp_path / "scale.md").write_text(f"before\n{TABLES_BEGIN}{TABLES_END}after\n")
-    for rows in (measured(300, 7.0), icasso(9.0), measured(206, 2.0), icasso(8.0), measured(300, 5.0)):
-        save(rows, tmp_path)
+    save([*measured(300, 7.0), *icasso(9.0)], tmp_path)
+    save([*measured(206, 2.0), *icasso(8.0)], tmp_path)
+    save(measured(300, 5.0), tmp_path)
     assert read_measurements(tmp_path / "scale.tsv") == [*measured(206, 2.0), *measured(300, 5.0), *icasso(8.0)]
     text = (tmp_path / "scale.md").read_text()
     assert text.startswith(f"before\n{TABLES_BEGIN}### 206 images, 8 components: median of 3 runs\n")
@@ -111,10 +112,10 @@ def test_wall_time_counts_simultaneous_processes_once():
 def test_a_command_and_its_processes_are_measured(tmp_path):
     script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
     script.parent.mkdir(parents=True)
-    # Half a second of work follows: on a busy machine, taking the memory may last as long as the watch sleeps.
+    # The work is followed by a pause, in which the watch sees all of it even on a busy machine.
     script.write_text(
-        "from time import process_time\nblock = bytearray(400_000_000)\nend = process_time() + 0.5\n"
-        "while process_time() < end: pass\n"
+        "from time import process_time, sleep\nblock = bytearray(400_000_000)\n"
+        "while process_time() < 0.4: pass\nsleep(1)\n"
     )
     command = f"import subprocess, sys; print('said'); subprocess.run([sys.executable, {str(script)!r}])"
     (whole, *processes), printed = watch([sys.executable, "-c", command], tmp_path)

@@ -31,8 +31,7 @@ def kill_when(condition, folder, *arguments):
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments], cwd=folder, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not condition() and process.poll() is None and time.monotonic() < deadline:
+    while not condition() and process.poll() is None:
         time.sleep(0.02)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
@@ -84,7 +83,7 @@ def test_fetching_that_is_killed_at_random_gives_the_same_files(tmp_path):
     with Server(archive) as server:
         assert fetch(tmp_path / "whole", server).wait() == 0
         server.misbehave("map_103", always="slow")
-        chance, codes = random.Random(time.time()), []
+        chance, codes = random.Random(0), []
         for _ in range(4):
             server.asked.clear()
             process, after = fetch(tmp_path / "killed", server), chance.randrange(1, 15)

@@ -41,7 +41,8 @@ def test_names_are_the_same_everywhere_and_among_the_bold_terms(demo):
         assert figure.text["Title"] == f"{label}  {name}"
         assert f" {label}: {name} ({row['source']}, " in log
         card = page.partition(f'<article class="card component" id="{label}"')[2].partition("</article>")[0]
-        assert re.search(f'<h3 id="{label}-name"[^>]*>{label}&ensp;<strong><bdi>{re.escape(name)}</bdi></strong>', card)
+        heading = card.partition(f'<h2 id="{label}-name"')[2].partition("</h2>")[0]
+        assert f"<strong><bdi>{name}</bdi></strong>" in heading
         gallery = page.partition(f'<li data-component="{label}"')[2].partition("</li>")[0]
         assert f"<bdi>{name}</bdi>" in gallery
         significant = set(re.findall(r'<tr class="significant"><td[^>]*><bdi>([^<]*)</bdi>', card))
@@ -94,9 +95,12 @@ def test_demo_components_get_reference_networks_that_the_page_finds(demo):
         assert row["best_q"] < 0.05
     assert found[planted["hand_motor"]]["best_network"] == "somatomotor dorsal"
     page = (demo / "results/render_report/report.html").read_text()
-    for network in ("default mode", "somatomotor dorsal"):
-        assert re.search(f'data-network="{network}"[^>]*data-text="[^"]*{network}', page)
-    assert re.search(r'data-text="[^"]*precentral_l', page)
+    findings = json.loads(re.search(r'<script type="application/json" id="findings">(.*?)</script>', page)[1])
+    kinds = {label: {(kind, text) for _, _, kind, text, _ in rows} for label, rows in findings.items()}
+    for planted_name, network in (("default_mode", "default mode"), ("hand_motor", "somatomotor dorsal")):
+        assert f'data-network="{network}"' in page
+        assert ("reference network", network) in kinds[planted[planted_name]]
+    assert ("region", "Postcentral_L") in kinds[planted["hand_motor"]]
 
 
 def test_demo_files_of_match_networks_are_documented():

@@ -118,12 +118,13 @@ if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment
 
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
 FOR_SNAKEFILE = [
-    "configuration",
     "archive/archive",
     "archive/database_files",
     "archive/notices",
     "archive/own_maps",
     "archive/owner",
+    "configuration/checking",
+    "configuration/named_files",
     "naming/component_files",
     "runtime/commands",
     "runtime/layers",
@@ -136,10 +137,10 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
-from neurovault_ica import configuration
 from neurovault_ica.archive import notices, own_maps, owner
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
+from neurovault_ica.configuration import checking, named_files
 from neurovault_ica.naming import component_files
 from neurovault_ica.runtime import commands, recovery
 from neurovault_ica.runtime.layers import read_layers

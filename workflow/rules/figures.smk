@@ -9,7 +9,7 @@ rule plot_components:
     """Draw every component, an overview and the terms; write thresholded maps and peak tables."""
     input:
         code_of("plot_components"),
-        configuration.atlas_files(config),
+        named_files.atlas_files(config),
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,

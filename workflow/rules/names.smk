@@ -12,7 +12,7 @@ rule build_term_maps:
     """Compute meta-analytic maps of terms from a database of coordinates; only if a database is configured."""
     input:
         code_of("build_term_maps"),
-        configuration.database_files(config),
+        named_files.database_files(config),
         rules.build_demo_archive.output.database if DATABASE == "demo" else [],
         downloaded=rules.fetch_database.output.files if DATABASE and is_downloaded(DATABASE) else [],
         mask=rules.build_mask.output.mask,
@@ -75,7 +75,7 @@ rule match_networks:
     """Match the components with reference networks; only if a reference is configured."""
     input:
         code_of("match_networks"),
-        configuration.reference_files(config),
+        named_files.reference_files(config),
         components=rules.run_ica.output.components,
         mask=rules.stack_images.output.mask,
         template=rules.build_mask.output.template,
@@ -99,6 +99,7 @@ rule match_networks:
         runtime=growing(60, per_mb=0.05),
     params:
         **config["match_networks"],
+        display=DISPLAY,
         data_dir=config["archive"]["data_dir"],
         random_state=config["run_ica"]["random_state"],
     script:
@@ -109,7 +110,7 @@ rule project_terms:
     """Collect candidate names from all sources, and decide what each component is called."""
     input:
         code_of("project_terms"),
-        configuration.term_map_files(config),
+        named_files.term_map_files(config),
         rules.build_term_maps.output if DATABASE else [],
         selection=rules.fetch_metadata.output.images,
         collections=rules.fetch_metadata.output.collections,

@@ -19,7 +19,7 @@ rule project_images:
     """Project your own maps on components. Not part of `all`: `snakemake --cores 2 project_images --configfile ...`."""
     input:
         code_of("project_images"),
-        lambda wildcards: own_maps.input_files(config["project_images"]["maps"]),
+        lambda wildcards: own_maps.files_of_maps(config["project_images"]["maps"]),
         component_files.component_files(ELSEWHERE),
         components=[] if ELSEWHERE else rules.run_ica.output.components,
         names=[] if ELSEWHERE else rules.project_terms.output.names,
@@ -51,6 +51,7 @@ rule project_images:
         source=ELSEWHERE,
         settings={k: v for k, v in (config["mask_images"] | config["stack_images"]).items() if k != "keep_voxels"},
         limits=config["stack_images"]["quality"] or {},
+        display=DISPLAY,
         random_state=config["run_ica"]["random_state"],
     script:
         "../scripts/project_images.py"

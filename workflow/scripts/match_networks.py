@@ -1,9 +1,9 @@
 """Match components with reference networks, and test whether they correlate more than expected by chance."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import matplotlib as mpl
 import nibabel as nib
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from neurovault_ica.figures.networks import draw_match, draw_network_correlations, evidence_of
 from neurovault_ica.figures.sheet import with_minus
+from neurovault_ica.figures.shown import Display, show, show_beside
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.peaks import peak_of
@@ -48,6 +49,7 @@ def main(
     correlations: str,
     reference: str,
     n_surrogates: int,
+    display: Mapping[str, Any],
     data_dir: str,
     random_state: int,
     threads: int,
@@ -78,7 +80,7 @@ def main(
     write_table(correlations, pair_rows(r, positive_r, p, labels, found.names))
     mpl.rcdefaults()
     draw_network_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
-    draw_matches(maps, found, matches, rows, template, figures)
+    draw_matches(maps, found, matches, rows, Display(**display), template, figures)
     log_summary(reference, r, rows, has_data)
 
 
@@ -93,23 +95,30 @@ def pair_rows(
 
 
 def draw_matches(
-    maps: Maps, reference: Reference, matches: Matches, rows: Sequence[Row], template: str, figures: Sequence[str]
+    maps: Maps,
+    reference: Reference,
+    matches: Matches,
+    rows: Sequence[Row],
+    display: Display,
+    template: str,
+    figures: Sequence[str],
 ) -> None:
     """Draw each component beside its best network and, if that differs, its matched network."""
     brain, box = read_template(template)
     networks = maps._replace(values=reference.maps)
     for number, (row, figure) in enumerate(zip(rows, figures, strict=True)):
-        volumes = [maps.volume(number)]
-        peak = ", ".join(with_minus(f"{mm:.0f}") for mm in peak_of(volumes[0]))
+        component = show(maps, number, display)
+        drawn = [component]
+        peak = ", ".join(with_minus(f"{mm:.0f}") for mm in peak_of(component.volume))
         headings = [(row["component"], f"peak at {peak} mm")]
         best, matched = int(matches.best[number]), int(matches.matched[number])
         shown = [("best, one to one" if best == matched else "best", "best", best)]
         if matched not in (-1, best):
             shown.append(("one to one", "matched", matched))
         for meaning, kind, network in shown:
-            volumes.append(networks.volume(network))
+            drawn.append(show_beside(component, networks, network, display))
             headings.append((reference.names[network], f"{meaning}: {evidence_of(row, kind)}"))
-        sheet = draw_match(volumes, headings, maps.inside, brain, box)
+        sheet = draw_match(drawn, headings, brain, box)
         sheet.save(figure, title=f"{row['component']} and its networks")
 
 

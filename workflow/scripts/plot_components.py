@@ -15,6 +15,7 @@ from neurovault_ica.figures.component import (
     read_thumbnail,
     title_of,
 )
+from neurovault_ica.figures.shown import Display, threshold_volume
 from neurovault_ica.figures.slices import Scale, read_template
 from neurovault_ica.figures.terms import plot_terms, top_terms
 from neurovault_ica.images.maps import Maps, Volume, read_maps, write_maps
@@ -27,12 +28,10 @@ from neurovault_ica.runtime.tables import read_table, write_table
 from threadpoolctl import threadpool_limits
 
 
-def thresholded_volumes(maps: Maps, scales: Sequence[Scale]) -> Iterator[Volume]:
-    """Set all values below the thresholds to 0, one map at a time."""
+def thresholded_volumes(maps: Maps, scales: Sequence[Scale], min_cluster_mm3: float) -> Iterator[Volume]:
+    """Set all values that figures do not show to 0, one map at a time."""
     for number, scale in enumerate(scales):
-        volume = maps.volume(number)
-        volume.data[(volume.data < scale.threshold) & (volume.data > -scale.negative_threshold)] = 0
-        yield volume
+        yield threshold_volume(maps.volume(number), scale, min_cluster_mm3)
 
 
 def save_overview(overview: str, thumbnails: Sequence[str], titles: Sequence[str]) -> None:
@@ -65,6 +64,7 @@ def main(
     mixture: str | Sequence[str],
     mixture_figures: Sequence[str],
     threshold: Mapping[str, float],
+    min_cluster_mm3: float,
     atlas: str | None,
     atlas_names: str | None,
     threads: int,
@@ -83,7 +83,8 @@ def main(
             f" run_ica.n_components is {len(figures)}; delete results/run_ica and run again"
         )
     mpl.rcdefaults()
-    study = SharedInputs(maps, *read_template(template), threshold, read_regions(atlas, atlas_names) if atlas else None)
+    display = Display(threshold, min_cluster_mm3)
+    study = SharedInputs(maps, *read_template(template), display, read_regions(atlas, atlas_names) if atlas else None)
     labels = [row["component"] for row in stabilities]
     names_of = read_names(names)
     titles = [title_of(label, names_of[label]) for label in labels]
@@ -108,7 +109,7 @@ def main(
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
     last: dict[str, Task] = {
         overview: partial(save_overview, overview, thumbnails, titles),
-        thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales)),
+        thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)
     logging.info("drew %d components and found %d peaks", len(labels), len(found))

@@ -13,6 +13,7 @@ import numpy as np
 from neurovault_ica.archive.own_maps import read_own_maps
 from neurovault_ica.figures.profile import draw_heat_map, plot_profile
 from neurovault_ica.figures.sheet import save_figure
+from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.maps import read_maps
@@ -21,7 +22,7 @@ from neurovault_ica.images.resampling import target_of
 from neurovault_ica.images.signs import rows_of
 from neurovault_ica.naming.component_files import Components, read_components
 from neurovault_ica.naming.names import read_names
-from neurovault_ica.naming.own_images import read_images, split_signs, treatment_of
+from neurovault_ica.naming.own_images import judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
 from neurovault_ica.naming.projection_tables import (
     columns_of,
@@ -63,6 +64,7 @@ def main(
     own_maps: str,
     settings: Mapping[str, Any],
     limits: Limits,
+    display: Mapping[str, Any],
     random_state: int,
     threads: int,
 ) -> None:
@@ -70,10 +72,10 @@ def main(
     # Snakemake does not know this copy of the figure. If the maps fail, it must not remain from other maps.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
-    basis = read_components(source, mask) if source else read_run(str(components), mask, str(names), str(images))
+    basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
     treatment = treatment_of(basis.treatment or settings)
-    judged = list(read_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
+    judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
     kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)
     if not kept:
@@ -104,7 +106,7 @@ def main(
     for one, row, values in zip(kept, of_map, X, strict=True):
         facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
         beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
-        arguments = one.title, by_map[one.title], values, basis.maps, facts, drawn, beside
+        arguments = one.title, by_map[one.title], values, basis.maps, facts, Display(**display), drawn, beside
         tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
     run_tasks(tasks, threads)
     names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]
@@ -134,7 +136,7 @@ def main(
     )
 
 
-def read_run(components: str, mask: str, names: str, images: str) -> Components:
+def read_basis(components: str, mask: str, names: str, images: str) -> Components:
     """Read the components of the run, with their names."""
     maps = read_maps(components, mask)
     labels, known = component_labels(len(maps.values)), read_names(names)

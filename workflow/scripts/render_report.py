@@ -17,7 +17,7 @@ from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
-from neurovault_ica.report.pictures import add_pictures, read_figure, read_glass, read_scan
+from neurovault_ica.report.pictures import add_pictures, read_chart, read_glass, read_scan
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
@@ -25,7 +25,7 @@ from neurovault_ica.report.tables import (
     describe_selection,
     group_by_component,
 )
-from neurovault_ica.report.take import add_files, describe_run, link_to
+from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
 from neurovault_ica.report.trust import add_verdicts
 from neurovault_ica.report.viewer import pack_components
@@ -95,8 +95,11 @@ def main(
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
     add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+    extent = settings["plot_components"]["min_cluster_mm3"]
     files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    add_files(components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files)
+    add_files(
+        components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files, min_cluster_mm3=extent
+    )
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
@@ -110,7 +113,7 @@ def main(
         components=components,
         decomposition=decomposed,
         chart=trust_chart(components, settings["run_ica"]["flags"]),
-        **describe_run(components, found, probe=link_to(thumbnails[0], report)),
+        **describe_files(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
         warnings=find_warnings(
             components=components,
@@ -124,13 +127,13 @@ def main(
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),
-        figures={name: read_figure(figure) for name, figure in page_figures.items()},
+        figures={name: read_chart(figure) for name, figure in page_figures.items()},
         n_with_terms=n_with_terms,
         without_terms=without_terms,
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
-        packed=pack_components(components, found, *read_template(template)),
+        packed=pack_components(components, found, *read_template(template), extent),
         recovery=checks,
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],
         methods=read_markdown(Path(methods).read_text(encoding="utf-8")),

@@ -13,7 +13,7 @@ from neurovault_ica.runtime.tables import MISSING
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # Codes such as 007 and 1e5 are no plain numbers; a spreadsheet writes 1E+05. More digits do not fit into a float.
 PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-][0-9]{1,2})?")
-FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+TRUTH_VALUES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 # A warning names no more cells than these.
 MAX_EXAMPLES = 5
 
@@ -143,7 +143,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "string": str,
     "number": _number,
     "integer": _integer,
-    "boolean": lambda text: FLAGS.get(text.lower()),
+    "boolean": lambda text: TRUTH_VALUES.get(text.lower()),
     "plain number": lambda text: AsWritten(float(text), text),
     "plain flag": lambda text: AsWritten(text.lower() == "true", text),
 }

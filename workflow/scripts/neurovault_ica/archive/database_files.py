@@ -106,21 +106,21 @@ def files_of(rows: Iterable[Mapping[str, Any]]) -> DatabaseFiles | None:
     return DatabaseFiles(**found) if len(found) == len(DatabaseFiles._fields) else None
 
 
-def input_files(database: str | None, vocabulary: str) -> list[str]:
+def files_of_database(database: str | None, vocabulary: str) -> list[str]:
     """List the user's own files of a database. Downloaded files and those of the demo are not listed."""
     if database is None or database == DEMO or is_downloaded(database):
         return []
     return list(find_database(database, vocabulary))
 
 
-def explain_problem(database: str, vocabulary: str) -> str | None:
+def explain_database(database: str, vocabulary: str) -> str | None:
     """Describe what is wrong with a database, or return None. No file is opened."""
     if is_downloaded(database) and vocabulary not in VOCABULARIES:
         return f"Neurosynth has no vocabulary {vocabulary}; choose one of {', '.join(VOCABULARIES)}"
     if database == DEMO and vocabulary != "terms":
         return f"the demo's database has no vocabulary {vocabulary}; set build_term_maps.vocabulary to terms"
     try:
-        input_files(database, vocabulary)
+        files_of_database(database, vocabulary)
     except ValueError as error:
         return str(error)
     return None

@@ -82,7 +82,7 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     ], content.warnings
 
 
-def input_files(source: str | None) -> list[str]:
+def files_of_maps(source: str | None) -> list[str]:
     """List the existing files of the maps, and their table, so that changed maps are projected again.
 
     Problems are left to the job, whose log explains them.

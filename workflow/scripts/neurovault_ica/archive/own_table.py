@@ -112,14 +112,6 @@ class Content(NamedTuple):
     warnings: list[str]
 
 
-def read_own_table(table: str) -> list[Record]:
-    """Read a table of the user's own maps, and log what looks wrong in it. See `read_content`."""
-    content = read_content(table)
-    for warning in content.warnings:
-        logging.warning("%s", warning)
-    return content.rows
-
-
 def read_content(table: str) -> Content:
     """Read a table of the user's own maps.
 

@@ -22,7 +22,7 @@ from neurovault_ica.runtime.files import sha256_of, write_json
 # Results that are the same for every archive, or are no results of a real archive.
 NOT_OF_AN_ARCHIVE = {"build_mask", "build_demo_archive"}
 # Commands that neither read nor change results.
-HARMLESS = {
+READ_ONLY_OPTIONS = {
     "--unlock", "--lint", "--list", "--list-rules", "-l", "--list-target-rules", "--lt", "--print-compilation",
     "--containerize", "--conda-create-envs-only", "--conda-cleanup-envs", "--list-conda-envs", "--cleanup-shadow",
     "--container-cleanup-images",
@@ -83,7 +83,7 @@ def check_owner(archive: Archive, call: Call, results: str | Path = "results") -
     RuntimeError
         With both archives, the command for the results that are there, and how to replace them on purpose.
     """
-    if HARMLESS & set(call.arguments):
+    if READ_ONLY_OPTIONS & set(call.arguments):
         return
     results = Path(results)
     memory = read_memory(results)

@@ -11,15 +11,14 @@ from PIL import Image
 from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.figures.png import write_png
 from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, shown_text, with_minus
-from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint, scale_of
+from neurovault_ica.figures.shown import Display, show
+from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
 from neurovault_ica.naming.names import UNNAMED, Names
 from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
-from neurovault_ica.statistics.mixture import fit_mixture
-from neurovault_ica.statistics.smoothness import count_resels
-from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
+from neurovault_ica.statistics.thresholds import Thresholds
 
 # Number of characters of a title that fits at full size. A longer title is drawn smaller.
 LONGEST_TITLE = 85
@@ -165,7 +164,7 @@ def draw_overview(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[
     return sheet
 
 
-def facts_of(stability: Mapping[str, Any], limits: Thresholds, threshold: Mapping[str, float]) -> str:
+def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display) -> str:
     """Write the line below the title: variance, grey matter, threshold and, if measured, stability."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
@@ -173,15 +172,16 @@ def facts_of(stability: Mapping[str, Any], limits: Thresholds, threshold: Mappin
     if stability["r_bootstraps"] is not None:
         facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
     facts.append(f"in grey matter {100 * stability['grey_matter_share']:.0f} %")
-    facts.append(f"shown: {shown_values(limits, threshold)}")
+    shown = f"shown: {shown_values(limits, display.threshold)}"
+    facts.append(f"{shown}, clusters ≥ {display.min_cluster_mm3:g} mm³" if display.min_cluster_mm3 else shown)
     return "   ·   ".join(facts)
 
 
 def shown_values(limits: Thresholds, threshold: Mapping[str, float]) -> str:
     """Write which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
     if "mixture" not in threshold:
-        how = f"{threshold['percentile']:g}th percentile" if "percentile" in threshold else "fixed"
-        return f"|value| ≥ {limits.positive:.2f} SD ({how})"
+        how = f" ({threshold['percentile']:g}th percentile)" if "percentile" in threshold else ""
+        return f"|value| ≥ {limits.positive:.2f} SD{how}"
     parts = [f"≥ {limits.positive:.2f}"] if np.isfinite(limits.positive) else []
     parts += [f"≤ \u2212{limits.negative:.2f}"] if np.isfinite(limits.negative) else []
     if not parts:
@@ -195,7 +195,7 @@ class SharedInputs(NamedTuple):
     maps: Maps
     brain: Volume
     box: Box
-    threshold: Mapping[str, float]
+    display: Display
     regions: Regions | None
 
 
@@ -228,20 +228,18 @@ def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any
     title : str
     paths : Paths
     """
-    label, values, volume = stability["component"], study.maps.values[number], study.maps.volume(number)
-    fit = fit_mixture(values, count_resels(values, study.maps.inside)) if paths.mixture else None
+    label, values = stability["component"], study.maps.values[number]
+    shown, scale, limits, fit = show(study.maps, number, study.display)
     if fit and not fit.converged:
         logging.warning("%s: the mixture model did not converge; check the fit in its figure", label)
-    limits = thresholds_of(values, study.threshold, fit)
-    scale = scale_of(values, limits)
-    facts = facts_of(stability, limits, study.threshold)
-    draw_component(volume, study.brain, study.box, scale, title=title, facts=facts).save(paths.figure, title=title)
-    save_thumbnail(paths.thumbnail, draw_thumbnail(volume, study.brain, study.box, scale))
+    facts = facts_of(stability, limits, study.display)
+    draw_component(shown, study.brain, study.box, scale, title=title, facts=facts).save(paths.figure, title=title)
+    save_thumbnail(paths.thumbnail, draw_thumbnail(shown, study.brain, study.box, scale))
     if fit and paths.mixture:
-        drawn = draw_mixture(fit, limits, values, f"{label}: {shown_values(limits, study.threshold)}")
+        drawn = draw_mixture(fit, limits, values, f"{label}: {shown_values(limits, study.display.threshold)}")
         save_figure(drawn, paths.mixture, title=f"Mixture of {label}")
     peaks = [
         {"component": label, **row, "region": region_at(study.regions, (row["x"], row["y"], row["z"]))}
-        for row in find_peaks(volume, scale.threshold, scale.negative_threshold)
+        for row in find_peaks(shown, scale.threshold, scale.negative_threshold)
     ]
     return Drawn(scale, peaks, {"component": label, **mixture_row(fit, limits, values)} if fit else None)

@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import numpy as np
-import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text, with_minus
-from neurovault_ica.figures.slices import Box, draw_panel, scale_of
+from neurovault_ica.figures.shown import Shown
+from neurovault_ica.figures.slices import Box, draw_panel
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
-from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Array, Row
 
-# Maps are shown above this percentile of their absolute values, as components are in nilearn's example.
-SHOWN_PERCENTILE = 90
 # A matrix with more columns cannot be read. If there are more networks, only matches are shown.
 MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
@@ -44,9 +40,8 @@ def evidence_of(row: Row, kind: str) -> str:
 
 
 def draw_match(
-    volumes: Sequence[Volume],
+    maps: Sequence[Shown],
     headings: Sequence[tuple[str, str]],
-    inside: npt.NDArray[np.bool_],
     template: Volume,
     box: Box,
 ) -> Sheet:
@@ -54,12 +49,10 @@ def draw_match(
 
     Parameters
     ----------
-    volumes : sequence of Volume
+    maps : sequence of Shown
         The component, its best network, and its matched network if that differs.
     headings : sequence of (str, str)
         Title and second line of each map.
-    inside : boolean array of 3 dimensions
-        The mask.
     template : Volume
     box : Box
         The part of the brain to show.
@@ -67,19 +60,16 @@ def draw_match(
     gap, caption = 8, 62
     widths = [box.shape(axis)[0] for axis in range(3)]
     group, tallest = sum(widths) + 6 * gap, box.shape(2)[1]
-    sheet = Sheet(len(volumes) * group, tallest + caption + gap, inches=4.4 * len(volumes))
-    peak = peak_of(volumes[0])
-    for number, (volume, (title, facts)) in enumerate(zip(volumes, headings, strict=True)):
-        values = volume.data[inside]
-        limit = float(np.percentile(np.abs(values), SHOWN_PERCENTILE))
-        scale = scale_of(values, Thresholds(limit, limit))
+    sheet = Sheet(len(maps) * group, tallest + caption + gap, inches=4.4 * len(maps))
+    peak = peak_of(maps[0].volume)
+    for number, (shown, (title, facts)) in enumerate(zip(maps, headings, strict=True)):
         left = float(gap + number * group)
         sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
         sheet.text(left, tallest + 22, facts, fontsize=8.5, color=FAINT, va="center")
         for axis in range(3):
             width, height = box.shape(axis)
             corner = (left, gap + (tallest - height) / 2)
-            draw_panel(sheet, volume, template, box, scale, axis=axis, at_mm=peak[axis], corner=corner)
+            draw_panel(sheet, shown.volume, template, box, shown.scale, axis=axis, at_mm=peak[axis], corner=corner)
             left += width + gap
     return sheet
 

@@ -10,15 +10,13 @@ from matplotlib.figure import Figure
 
 from neurovault_ica.figures.relations import order_rows
 from neurovault_ica.figures.sheet import DPI, FAINT, INK, save_figure, shown_text, with_minus
-from neurovault_ica.figures.slices import Box, cut, paint, scale_of
+from neurovault_ica.figures.shown import Display, Shown, show, show_beside
+from neurovault_ica.figures.slices import Box, cut, paint
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
-from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Array, Real, Row
 
-# Brains show values above this percentile of the absolute values, as in nilearn's example.
-SHOWN_PERCENTILE = 90
 # More components would not fit on a page; those with the largest |loading| are drawn.
 MOST_COMPONENTS = 60
 # More maps would be unreadable in the heat map; those with the largest |loading| are drawn.
@@ -41,9 +39,8 @@ CELL, CHARACTER = 0.25, 0.065
 
 def draw_profile(
     rows: Sequence[Row],
-    volumes: Sequence[Volume],
+    maps: Sequence[Shown],
     headings: Sequence[tuple[str, str]],
-    inside: npt.NDArray[np.bool_],
     template: Volume,
     box: Box,
     of_run: Array | None,
@@ -54,12 +51,10 @@ def draw_profile(
     ----------
     rows : sequence of dict
         The rows of loadings.tsv for this map, one for each component.
-    volumes : sequence of Volume
+    maps : sequence of Shown
         The map and the component with the largest absolute loading.
     headings : sequence of (str, str)
         Title and second line of each of them.
-    inside : boolean array of 3 dimensions
-        The mask.
     template : Volume
     box : Box
         The part of the brain to show.
@@ -76,10 +71,10 @@ def draw_profile(
         """Add axes at a place in inches."""
         return figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, tall / height))
 
-    for number, (volume, (title, facts)) in enumerate(zip(volumes, headings, strict=True)):
+    for number, (shown_map, (title, facts)) in enumerate(zip(maps, headings, strict=True)):
         left, bottom = 0.15 + number * WIDTH / 2, BELOW + bars + ABOVE
         axes = add_axes(left, bottom, WIDTH / 2 - 0.3, BRAIN)
-        axes.imshow(paint_slices(volume, inside, template, box), interpolation="antialiased")
+        axes.imshow(paint_slices(shown_map, template, box), interpolation="antialiased")
         axes.set_anchor("W")
         axes.axis("off")
         style: dict[str, Any] = {"transform": figure.dpi_scale_trans, "parse_math": False, "va": "baseline"}
@@ -98,11 +93,10 @@ def draw_profile(
     return figure
 
 
-def paint_slices(volume: Volume, inside: npt.NDArray[np.bool_], template: Volume, box: Box) -> npt.NDArray[np.uint8]:
+def paint_slices(shown: Shown, template: Volume, box: Box) -> npt.NDArray[np.uint8]:
     """Paint the three slices through the peak of a map side by side; the first row is the highest."""
-    values = volume.data[inside]
-    limit = float(np.percentile(np.abs(values), SHOWN_PERCENTILE))
-    scale, peak = scale_of(values, Thresholds(limit, limit)), peak_of(volume)
+    volume, scale = shown.volume, shown.scale
+    peak = peak_of(volume)
     slices = [
         paint(cut(volume, box, axis, peak[axis], zoom=ZOOM), cut(template, box, axis, peak[axis], zoom=ZOOM), scale)
         for axis in range(3)
@@ -194,6 +188,7 @@ def plot_profile(
     values: Real,
     components: Maps,
     facts: str,
+    display: Display,
     template: tuple[Volume, Box],
     of_run: Array | None,
 ) -> None:
@@ -212,15 +207,17 @@ def plot_profile(
     components : Maps
     facts : str
         Line below the name of the map.
+    display : Display
+        How components are shown.
     template : Volume and Box
         From `read_template`.
     of_run : array of shape (n_images, n_components) or None
     """
     number = int(np.argmax([abs(row["loading"]) for row in rows]))
     row = rows[number]
-    own = components._replace(values=np.asarray(values, dtype=np.float32)[None]).volume(0)
+    strongest = show(components, number, display)
+    own = show_beside(strongest, components._replace(values=np.asarray(values, dtype=np.float32)[None]), 0, display)
     measures = f"loading {with_minus(format(row['loading'], '.2f'))}   r {with_minus(format(row['r'], '.2f'))}"
     headings = [(title, facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest:   {measures}")]
-    volumes = [own, components.volume(number)]
-    figure = draw_profile(rows, volumes, headings, components.inside, *template, of_run)
+    figure = draw_profile(rows, [own, strongest], headings, *template, of_run)
     save_figure(figure, path, title=f"{title} on components")

@@ -74,7 +74,7 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
     """
     order = order_by_similarity(overlap if likeness is None else (overlap + likeness) / 2)
     names = [components[number] for number in order]
-    panels = [(overlap, "viridis", 0.0, "overlap in space (Dice)")]
+    panels = [(overlap, "Greens", 0.0, "overlap in space (Dice)")]
     if likeness is not None:
         panels.append((likeness, "RdBu_r", -1.0, "correlation of the terms' weights"))
     side = 1.8 + 0.22 * len(names)

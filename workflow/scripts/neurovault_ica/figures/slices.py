@@ -23,9 +23,10 @@ from neurovault_ica.types import Real
 
 # The colour scale ends at this percentile of |map|, so that a single bright voxel does not make all others pale.
 BRIGHTEST_PERCENTILE = 99.98
-# Yellow-red and cyan-blue can be told apart by colour-blind readers.
-POSITIVE = LinearSegmentedColormap.from_list("positive", ["#a3000d", "#e3331a", "#fb8c26", "#ffe14d"])
-NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#0b2a86", "#1f62cf", "#3fa7ea", "#b4f0f5"])
+# Yellow-red and cyan-blue can be told apart by colour-blind readers. Both maps start pale and about as light as the
+# brain, so that the weakest values are the least conspicuous.
+POSITIVE = LinearSegmentedColormap.from_list("positive", ["#c9705f", "#e5401c", "#fb8c26", "#ffe65a"])
+NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#7d9fcc", "#2f74e0", "#2fb0f2", "#b4f4f5"])
 # Lookup tables of shape (256, 3) for `paint`. Calling matplotlib's colour maps instead takes twice as long.
 POSITIVE_STEPS, NEGATIVE_STEPS = (colours(np.arange(256), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE))
 # Smallest template value that counts as brain. Lower values come from interpolation at its edge. nilearn's brain mask

@@ -27,7 +27,7 @@ COUNT = Quantity("a whole number of at least 2", {"type": "integer", "minimum": 
 PERCENTILE = Quantity(
     "a percentile above 0 and below 50", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 50}, divisor=100
 )
-POSITIVE = Quantity("a positive number", {"type": "number", "exclusiveMinimum": 0})
+POSITIVE_NUMBER = Quantity("a positive number", {"type": "number", "exclusiveMinimum": 0})
 CORRELATION = Quantity("a correlation above 0 and at most 1", {"type": "number", "exclusiveMinimum": 0, "maximum": 1})
 
 
@@ -138,7 +138,7 @@ CRITERIA = (
         "magnitude",
         "The largest value is too small or too large for a Z or T map, so the map type is probably wrong.",
         ("max_abs",),
-        POSITIVE,
+        POSITIVE_NUMBER,
         lower="min_peak",
         upper="max_peak",
         map_types=Z_AND_T_MAPS,
@@ -150,7 +150,7 @@ CRITERIA = (
         "unit",
         "The values are too small for a Z or T map, so the map type is probably wrong.",
         ("rms",),
-        POSITIVE,
+        POSITIVE_NUMBER,
         lower="min_rms",
         map_types=Z_AND_T_MAPS,
         label="root mean square, judged in Z and T maps",

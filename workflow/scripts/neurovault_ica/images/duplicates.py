@@ -14,7 +14,7 @@ SUBSET_MARGIN = 0.02
 BLOCK_IMAGES = 512
 
 
-class Rows(Protocol):
+class ImageRows(Protocol):
     """Images x voxels, read one image at a time: an array, a memory map, or a `StackedVoxels`."""
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Duplicate(NamedTuple):
     correlation: float
 
 
-def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
+def find_duplicates(matrix: ImageRows, threshold: float) -> list[Duplicate]:
     """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
 
     Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000 images
@@ -71,7 +71,7 @@ def find_duplicates(matrix: Rows, threshold: float) -> list[Duplicate]:
     return duplicates
 
 
-def _standardised_subset(matrix: Rows) -> NDArray[np.float32]:
+def _standardised_subset(matrix: ImageRows) -> NDArray[np.float32]:
     """Return a random subset of voxels (n_images, n_subset), each image centred and scaled to length 1.
 
     Images without variance become 0.

@@ -10,7 +10,7 @@ from neurovault_ica.images.nifti import Image
 from neurovault_ica.images.nifti_header import UnusableError
 from neurovault_ica.images.placement import Brain
 from neurovault_ica.images.quality import measure
-from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, resample
+from neurovault_ica.images.resampling import Plan, Target, extrapolate, plan_resampling, read_voxels, resample
 
 # Number of grids whose resampling plans stay in memory; a plan takes some MB. Images of one study share a grid and are
 # read one after the other.
@@ -79,8 +79,10 @@ def mask_image(
     is_sound = finite.all()
     if not is_sound:
         data = np.where(finite, data, np.float32(0))
+    in_brain = read_voxels(data, plans.brain, brain.target)
     measured = measure(
         data,
+        in_brain,
         None if is_sound else finite,
         image.affine,
         brain,
@@ -92,7 +94,9 @@ def mask_image(
         raise _nothing_in_mask(data)
     if extrapolate_background:
         data = extrapolate(data, data != 0)
-    values = resample(data, plans.analysis, target)
+        values = resample(data, plans.analysis, target)
+    else:
+        values = in_brain if plans.analysis is plans.brain else resample(data, plans.analysis, target)
     if not values.any():
         raise _nothing_in_mask(data)
     if values.min() == values.max():

@@ -29,7 +29,8 @@ def brain_of(mask_img: SpatialImage) -> Brain:
     corners = np.array([[box.start, box.stop - 1] for box in target.box])
     corners_mm = np.sort(target.affine[:3, :3] @ corners + target.affine[:3, 3:], axis=1)
     low = corners_mm[:, 0] - LARGEST_SHIFT_MM
-    n_x, n_y, n_z = (int(n) for n in np.ceil((corners_mm[:, 1] + LARGEST_SHIFT_MM - low) / GRID_MM) + 1)
+    lengths = np.ceil((corners_mm[:, 1] + LARGEST_SHIFT_MM - low) / GRID_MM) + 1
+    n_x, n_y, n_z = (fft.next_fast_len(int(length), real=True) for length in lengths)
     affine = np.diag([float(GRID_MM)] * 3 + [1])
     affine[:3, 3] = low
     shape = (n_x, n_y, n_z)

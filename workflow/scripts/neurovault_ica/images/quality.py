@@ -46,6 +46,7 @@ HALF_STEP = 0.5 * (1 + 1e-4)
 
 def measure(
     data: NDArray[np.float32],
+    in_brain: NDArray[np.float32],
     finite: NDArray[np.bool_] | None,
     affine: NDArray[np.float64],
     brain: Brain,
@@ -60,6 +61,8 @@ def measure(
     ----------
     data : float32 array (nx, ny, nz)
         Values that are not finite are replaced by zero.
+    in_brain : float32 array (n_voxels,)
+        The data at the voxels of the brain, from `resampling.read_voxels` with the plan `nearest`.
     finite : bool array (nx, ny, nz) or None
         Where the image was finite; None if it was finite everywhere.
     affine : array (4, 4)
@@ -95,9 +98,9 @@ def measure(
     """
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
     # In float32, the squares of values above 1e19 would be infinite and those of values below 1e-23 would be zero.
-    values = read_voxels(data, nearest, brain.target).astype(np.float64)
+    values = in_brain.astype(np.float64)
     n_distinct = count_distinct(values)
-    sd = values.std()
+    sd = _standard_deviation(values)
     tolerance = max(HALF_STEP * step, ZERO_BACKGROUND_SD * float(sd))
     background = constant_background(data, tolerance)
     n_background = 0
@@ -105,15 +108,14 @@ def measure(
         is_background = np.abs(values - background) <= tolerance
         n_background = int(np.count_nonzero(is_background))
         values[is_background] = 0
-        sd = values.std()
+        sd = _standard_deviation(values)
     magnitudes = np.abs(values)
     scale = percentile(magnitudes, SCALE_PERCENTILE)
     zero = max(HALF_STEP * step, ZERO * scale)
     ringing = max(zero, RINGING * scale)
-    is_zero = _share_of_zeros(values, magnitudes, zero, ringing)
-    mean = values.mean()
-    small = magnitudes <= zero
-    values[small] = magnitudes[small] = 0
+    is_zero = _share_of_zeros(values, zero, ringing)
+    sign_share = _share_of_rarer_sign(values, magnitudes, ringing)
+    magnitudes[magnitudes <= zero] = 0
 
     magnitude = np.abs(data)
     if background:
@@ -124,7 +126,7 @@ def measure(
     holes = 1 - (1 - is_zero) / covered if covered else 1.0
     total = magnitudes.sum()
     outside = max(0.0, 1 - total * brain.target.voxel_mm3 / everywhere) if everywhere else 0.0
-    n_negative, n_positive = np.count_nonzero(values < 0), np.count_nonzero(values > 0)
+    n_negative, n_positive = np.count_nonzero(values < -zero), np.count_nonzero(values > zero)
     measured = {
         "coverage": covered,
         "zero_fraction": is_zero,
@@ -137,9 +139,9 @@ def measure(
         "displaced_fraction": displaced_share(has_data, around, brain),
         "negative_share": n_negative / values.size,
         "positive_share": n_positive / values.size,
-        "sign_share": _share_of_rarer_sign(values[magnitudes > ringing]),
+        "sign_share": sign_share,
         "max_abs": magnitudes.max(),
-        "mean": mean,
+        "mean": values.mean(),
         "sd": sd,
         "rms": np.sqrt(magnitudes @ magnitudes / max(n_negative + n_positive, 1)),
     }
@@ -165,25 +167,35 @@ def percentile(values: NDArray[np.float64], percent: float) -> float:
     return lower + (upper - lower) * share if share < 0.5 else upper - (upper - lower) * (1 - share)
 
 
-def _share_of_zeros(values: NDArray[np.float64], magnitudes: NDArray[np.float64], zero: float, ringing: float) -> float:
+def _standard_deviation(values: NDArray[np.float64]) -> float:
+    """Return ``values.std()`` in half the time, because the scalar product needs no array of squares."""
+    centred = values - values.mean()
+    return float(np.sqrt(centred @ centred / values.size))
+
+
+def _share_of_zeros(values: NDArray[np.float64], zero: float, ringing: float) -> float:
     """Return the share of values that are zero, or were zero before splines resampled the image.
 
     In a sound map, values just above zero are about as frequent as values twice as large. Ringing around zeros adds
     values just above zero and just below it. So the excess of the rarer sign, twice, estimates the number of zeros.
     Plateaus of small values have one sign only, and do not count.
     """
-    small = values[magnitudes <= 2 * ringing - zero]
-    n_zeros = np.count_nonzero(np.abs(small) <= zero)
-    excess: list[int] = []
-    for signed in (small[small > zero], -small[small < -zero]):
-        n_near = int(np.count_nonzero(signed <= ringing))
-        excess.append(n_near - (signed.size - n_near))
+    n_zeros, excess = values.size, list[int]()
+    for signed in (values, -values):
+        # Counting the values above a limit takes a fifth of the time of selecting them.
+        above_zero, above_ringing, above_both = (
+            int(np.count_nonzero(signed > limit)) for limit in (zero, ringing, 2 * ringing - zero)
+        )
+        n_zeros -= above_zero
+        excess.append((above_zero - above_ringing) - (above_ringing - above_both))
     return (n_zeros + 2 * max(min(excess), 0)) / values.size
 
 
-def _share_of_rarer_sign(values: NDArray[np.float64]) -> float:
-    total = np.abs(values).sum()
-    return float((total - abs(values.sum())) / (2 * total)) if total else 0.0
+def _share_of_rarer_sign(values: NDArray[np.float64], magnitudes: NDArray[np.float64], ringing: float) -> float:
+    """Return the share of the rarer sign in the sum of absolute values, without those that may be ringing."""
+    is_strong = (magnitudes > ringing).astype(np.float64)
+    total = magnitudes @ is_strong
+    return float((total - abs(values @ is_strong)) / (2 * total)) if total else 0.0
 
 
 def constant_background(data: NDArray[np.float32], tolerance: float = 0) -> float:

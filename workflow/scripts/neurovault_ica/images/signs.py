@@ -102,7 +102,7 @@ def count_empty(images: Sequence[Row]) -> dict[str, int]:
 
 def both_signs(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Interleave the rows of `values` (n_images, ...) with their negatives, like the rows of `Halves`."""
-    return np.stack([values, -values], axis=1).reshape(-1, *values.shape[1:])
+    return np.stack([values, -values], axis=1).reshape(2 * len(values), *values.shape[1:])
 
 
 def join_moments(mean: npt.NDArray[Any], variance: npt.NDArray[Any], scales: npt.NDArray[Any]) -> npt.NDArray[Any]:

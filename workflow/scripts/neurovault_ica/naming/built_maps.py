@@ -27,7 +27,7 @@ class BuiltMaps(NamedTuple):
     terms: list[str]
 
 
-class Grid(NamedTuple):
+class CoarseGrid(NamedTuple):
     """Every n-th voxel of an analysis mask."""
 
     points: npt.NDArray[np.bool_]  # (n_voxels_of_the_mask,), which of its voxels are kept, in C order
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     affine: Array  # (4, 4), position in the coarse grid to mm
 
 
-def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> Grid:
+def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> CoarseGrid:
     """Take every n-th voxel of a mask along each axis, so that they are about 4 mm apart.
 
     The voxels of the coarse grid are voxels of the mask, so maps need no resampling to be compared there.
@@ -54,7 +54,7 @@ def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> Grid:
             f"the mask is too small for term maps: it contains no voxel of a grid of {SPACING_MM:g} mm; use a larger"
             " mask, or set build_term_maps.database to null"
         )
-    return Grid(chosen[mask], mask[every], affine @ np.diag([*steps, 1.0]))
+    return CoarseGrid(chosen[mask], mask[every], affine @ np.diag([*steps, 1.0]))
 
 
 def read_built_maps(folder: str | Path) -> BuiltMaps:
@@ -70,7 +70,7 @@ def read_built_maps(folder: str | Path) -> BuiltMaps:
     )
 
 
-def write_mask(path: str, grid: Grid) -> None:
+def write_mask(path: str, grid: CoarseGrid) -> None:
     """Write the mask of the maps."""
     with replacing(path) as temporary:
         cast(SpatialImage, nib.Nifti1Image(grid.inside.astype(np.uint8), grid.affine)).to_filename(temporary)

@@ -17,7 +17,7 @@ MIN_REGIONS = 6
 # What nilearn calls regions of no network.
 UNASSIGNED = "unassigned"
 # Names that are not written as separate words.
-SPELLINGS = {"FrontoParietal": "frontoparietal", "CinguloOpercular": "cingulo-opercular"}
+IRREGULAR_NAMES = {"FrontoParietal": "frontoparietal", "CinguloOpercular": "cingulo-opercular"}
 
 
 def seitzman_networks(target: Target) -> tuple[list[str], npt.NDArray[np.float32]]:
@@ -51,7 +51,7 @@ def seitzman_networks(target: Target) -> tuple[list[str], npt.NDArray[np.float32
 
 def spelled_out(name: str) -> str:
     """Write the name of a network as words: ``DefaultMode`` becomes ``default mode``."""
-    return SPELLINGS.get(name) or " ".join(re.findall("[A-Z][a-z]+", name)).lower()
+    return IRREGULAR_NAMES.get(name) or " ".join(re.findall("[A-Z][a-z]+", name)).lower()
 
 
 def _blobs(centres: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

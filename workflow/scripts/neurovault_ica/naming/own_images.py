@@ -51,7 +51,7 @@ class Judged(NamedTuple):
     @property
     def title(self) -> str:
         """Name the map, and its half if signs are split."""
-        return title_of(self.own.name, self.sign)
+        return name_of(self.own.name, self.sign)
 
 
 def treatment_of(settings: Mapping[str, Any]) -> Treatment:
@@ -59,7 +59,7 @@ def treatment_of(settings: Mapping[str, Any]) -> Treatment:
     return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
 
 
-def title_of(name: str, sign: str | None) -> str:
+def name_of(name: str, sign: str | None) -> str:
     """Name a map, and its half if signs are split."""
     return f"{name} ({sign})" if sign else name
 
@@ -88,7 +88,7 @@ def split_signs(judged: Iterable[Judged], treatment: Treatment) -> list[Judged]:
     return halves
 
 
-def read_images(
+def judge_images(
     maps: Iterable[OwnMap], target: Target, brain: str, treatment: Treatment, limits: Limits
 ) -> Iterator[Judged]:
     """Check, mask, judge, smooth and scale maps, as a run does with its images.

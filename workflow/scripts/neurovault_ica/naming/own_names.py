@@ -62,6 +62,9 @@ def read_own_names(
     rows = [(number, _cells(file, number, line)) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise ValueError(f"{file} is empty; {ADVICE}")
+    # Spreadsheets write empty columns beside a table.
+    width = max(_last_filled(cells) for _, cells in rows)
+    rows = [(number, cells[:width]) for number, cells in rows]
     heading = [cell.lower() for cell in rows[0][1]]
     _check_heading(file, heading)
     found: dict[str, OwnName] = {}
@@ -74,16 +77,17 @@ def read_own_names(
         row = dict.fromkeys(COLUMNS, "") | dict(zip(heading, cells, strict=True))
         component = row["component"]
         if component not in components:
-            near = difflib.get_close_matches(component.upper(), components, n=1)
+            near = [label for label in components if _is_same(label, component)]
             advice = f"did you mean {near[0]}?" if near else f"this run has {components[0]} to {components[-1]}"
             raise ValueError(f"{file}, line {number}: there is no component {component[:80]!r}; {advice}")
         if component in found:
             raise ValueError(f"{file}, line {number}: {component} has two lines; keep one")
-        if row["verdict"] not in ("", *VERDICTS):
+        verdict = row["verdict"].lower()
+        if verdict not in ("", *VERDICTS):
             raise ValueError(
                 f"{file}, line {number}: the verdict {row['verdict'][:80]!r} is not one of {', '.join(VERDICTS)}"
             )
-        found[component] = OwnName(row["name"], row["verdict"], row["remark"], _peak(file, number, row["peak"]))
+        found[component] = OwnName(row["name"], verdict, row["remark"], _peak(file, number, row["peak"]))
     if peaks is not None:
         _check_peaks(path, found, dict(zip(components, peaks, strict=True)))
     return found
@@ -122,6 +126,17 @@ def _cells(file: str, number: int, line: str) -> list[str]:
     return ["" if cell == MISSING else without_guard(cell) for cell in cells]
 
 
+def _last_filled(cells: Sequence[str]) -> int:
+    """Return the number of cells up to the last that is not empty."""
+    return max((place for place, cell in enumerate(cells, start=1) if cell), default=0)
+
+
+def _is_same(label: str, written: str) -> bool:
+    """Tell whether a person may have written this label: ``ica_1``, ``ICA 01`` and ``1`` mean ``ICA_01``."""
+    digits = re.fullmatch(r"(?:ica)?[\s_-]*0*(\d+)", written, flags=re.IGNORECASE)
+    return digits is not None and int(digits[1]) == int(label.rpartition("_")[2])
+
+
 def _check_heading(file: str, heading: Sequence[str]) -> None:
     for column in heading:
         if column not in COLUMNS:
@@ -139,6 +154,8 @@ def _peak(file: str, number: int, text: str) -> tuple[float, ...] | None:
         return None
     try:
         x, y, z = map(float, re.split(r"[\s,;]+", text.replace("\u2212", "-")))
+        if not math.isfinite(x + y + z):
+            raise ValueError
     except ValueError as error:
         raise ValueError(
             f"{file}, line {number}: the peak {text[:80]!r} is not three numbers; write x, y and z in mm: 42 -22 54"

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.component_files import Components
-from neurovault_ica.naming.own_images import Judged, describe_rejection, title_of
+from neurovault_ica.naming.own_images import Judged, describe_rejection, name_of
 from neurovault_ica.naming.projection import Projected, percentiles
 from neurovault_ica.runtime.tables import column_names
 from neurovault_ica.statistics.p_values import false_discovery_rate
@@ -101,7 +101,7 @@ def map_rows(
         The folder, table or file of the maps.
     """
     unit = standardize(X)
-    nearest = {title_of(row["map"], row.get("sign")): row for row in similar if row["rank"] == 1}
+    nearest = {name_of(row["map"], row.get("sign")): row for row in similar if row["rank"] == 1}
     figures = _figure_names([judged.title for judged in kept])
     rows = []
     for number, (judged, one) in enumerate(zip(kept, found, strict=True)):
@@ -168,7 +168,7 @@ def group_by_map(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Group the rows of a table by the titles of their maps."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(title_of(row["map"], row.get("sign")), []).append(row)
+        groups.setdefault(name_of(row["map"], row.get("sign")), []).append(row)
     return groups
 
 

@@ -13,7 +13,7 @@ from neurovault_ica.naming.name_files import is_image_file, names_beside
 # pain_z_desc-association.
 MEASURE = re.compile(r"[_-](?:(?:association|uniformity|specificity|consistency)-test|p(?:AgF|FgA)|z|stat)(?:[_-].*)?$")
 # NiMARE may also write z.nii.gz or z_desc-association.nii.gz into a folder named after the term.
-UNNAMED = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
+WITHOUT_TERM = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
 # File names of other measures in the same folder, such as p values. They are ignored.
 OTHER_MEASURES = re.compile(r"(?:.*_)?(?:p|logp|chi2|prob|dof|se|tau2|sigma2)(?:_(?:desc|level|corr|method|diag)-.*)?$")
 
@@ -35,7 +35,7 @@ def find_term_files(path: str) -> dict[str, str]:
     return dict(sorted(terms.items()))
 
 
-def input_files(path: str) -> list[str]:
+def files_of_term_maps(path: str) -> list[str]:
     """List the files to read: all maps of a folder, or a 4-D file and the file that names its volumes."""
     if Path(path).is_dir():
         return list(find_term_files(path).values())
@@ -43,7 +43,7 @@ def input_files(path: str) -> list[str]:
     return [path, names] if names else [path]
 
 
-def explain_problem(path: str) -> str | None:
+def explain_term_maps(path: str) -> str | None:
     """Describe the problem with a folder or file of term maps, or return None. No image is opened."""
     if Path(path).is_dir():
         if find_term_files(path):
@@ -67,6 +67,6 @@ def _term_of(file: Path) -> str | None:
     stem = file.name.removesuffix(".gz").removesuffix(".nii")
     if OTHER_MEASURES.fullmatch(stem):
         return None
-    if UNNAMED.fullmatch(stem):
+    if WITHOUT_TERM.fullmatch(stem):
         stem = file.parent.name
     return " ".join(MEASURE.sub("", stem).replace("_", " ").split()) or stem

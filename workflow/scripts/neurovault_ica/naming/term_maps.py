@@ -37,12 +37,12 @@ from neurovault_ica.types import Array, Real, Row
 NEAR_BEST_SHARE = 0.9
 NEAR_BEST_RANK = 10
 # Shape of an image and the bytes of its affine.
-Grid = tuple[tuple[int, ...], bytes]
+GridKey = tuple[tuple[int, ...], bytes]
 # A map of a term: term, volume, affine.
 TermVolume = tuple[str, npt.NDArray[np.float32], Array]
 
 
-class Comparison(NamedTuple):
+class Correlations(NamedTuple):
     """Correlations of the components with the maps of terms."""
 
     terms: list[str]
@@ -102,7 +102,7 @@ def compare_with_maps(
     random_state: int,
     threads: int = 1,
     built: str | None = None,
-) -> Comparison:
+) -> Correlations:
     """Correlate the components with all maps of terms over the mask, and test the correlations with surrogates.
 
     Parameters
@@ -137,10 +137,10 @@ def compare_with_maps(
         points.append(values[lattice.points])
     r = np.array(correlations, dtype=np.float64).reshape(len(terms), len(x)).T
     if not n_permutations or not terms:
-        return Comparison(terms, r, None, None)
+        return Correlations(terms, r, None, None)
     options = {"n_permutations": n_permutations, "random_state": random_state, "threads": threads}
     positive, negative = p_of_sides(maps.values[:, lattice.points], np.array(points), lattice, **options)
-    return Comparison(
+    return Correlations(
         terms, r, positive[0], false_discovery_rate(positive[0]), positive[1],
         negative[0], false_discovery_rate(negative[0]), negative[1],
     )  # fmt: skip
@@ -215,8 +215,8 @@ def sample_maps(path: str, target: Target, threads: int = 1) -> Iterator[tuple[s
 
     Maps that are constant in the mask are dropped, with a warning.
     """
-    plans: dict[Grid, Plan] = {}
-    totals: dict[Grid, tuple[Array, Array]] = {}
+    plans: dict[GridKey, Plan] = {}
+    totals: dict[GridKey, tuple[Array, Array]] = {}
 
     def planned() -> Iterator[tuple[str, npt.NDArray[np.float32], Plan]]:
         for term, data, affine in _volumes(path):
@@ -293,12 +293,12 @@ def _clean(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.asfortranarray(np.nan_to_num(data.astype(np.float32), nan=0, posinf=0, neginf=0))
 
 
-def rank_maps(comparison: Comparison, components: list[str], counts: Row) -> list[Row]:
+def rank_maps(comparison: Correlations, components: list[str], counts: Row) -> list[Row]:
     """Tabulate the correlations of each component with the maps of terms, highest first.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : Correlations
     components : list of str
     counts : dict
         Number of ``images`` and ``collections`` of the decomposition.

@@ -52,7 +52,7 @@ def find_terms(inputs: Inputs) -> Found:
         random_state=inputs.random_state,
         draw_weights=draw_weights,
     )
-    weights = project(T, inputs.term_loadings[loading_rows], center=inputs.center_terms)
+    weights = project_weights(T, inputs.term_loadings[loading_rows], center=inputs.center_terms)
     table = rank_terms(weights, terms, inputs.components, counts, significance)
     return Found(
         [
@@ -71,7 +71,7 @@ def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.fl
         yield from (image for row, image in enumerate(block.read(), start=block.where.start) if row in wanted)
 
 
-def project(T: Array, loadings: Array, *, center: bool) -> Array:
+def project_weights(T: Array, loadings: Array, *, center: bool) -> Array:
     """Sum term weights over images, weighted by the images' loadings.
 
     Parameters

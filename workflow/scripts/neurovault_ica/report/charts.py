@@ -31,8 +31,8 @@ class Axis(NamedTuple):
     limit: str | None  # key of the limit in run_ica.flags
 
 
-BOOTSTRAP = Axis("r_bootstraps", "bootstrap |r|: with resampled studies", "min_r_bootstraps")
-SPLIT_HALF = Axis("r_split_half", "split-half |r|: between halves of the studies", "min_r_split_half")
+BOOTSTRAP = Axis("r_bootstraps", "bootstrap |r| (studies resampled)", "min_r_bootstraps")
+SPLIT_HALF = Axis("r_split_half", "split-half |r| (between halves of the studies)", "min_r_split_half")
 VARIANCE = Axis("variance_explained", "variance explained", None)
 
 

@@ -9,6 +9,21 @@ const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
 const FORMULA = /^'*[=+\-@]/;
 const TABLE_FIELD = /(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))/g;
 
+/** Decode a file as the configuration does: UTF-8, or UTF-16 with a byte order mark. */
+function decodeTable(buffer) {
+  const bytes = new Uint8Array(buffer);
+  const mark = `${bytes[0]},${bytes[1]}`;
+  const encoding = { "255,254": "utf-16le", "254,255": "utf-16be" }[mark] ?? "utf-8";
+  if (mark === "80,75") throw new Error("it is a workbook or a zip file, not text; save it as text with tabs");
+  try {
+    const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
+    if (!text.includes("\0")) return text;
+  } catch {
+    // The message below says what to do.
+  }
+  throw new Error("it is not a text file in UTF-8; save it as UTF-8");
+}
+
 /** Write a cell: without line breaks, and so that a spreadsheet does not run it. */
 function toCell(text) {
   const plain = text.replace(CONTROL_CHARACTERS, " ").trim();
@@ -75,19 +90,28 @@ class Notes {
   /** Read a table of notes. Throw an error that says what is wrong; then nothing is changed. */
   fromTable(text) {
     const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/).map((line, at) => [at + 1, line]).filter(([, line]) => line.trim());
+    for (const [number, line] of lines) {
+      if ([...line.matchAll(TABLE_FIELD)].some(([, quoted, plain]) => quoted === undefined && plain.startsWith('"') && plain.split('"').length % 2 === 0)) {
+        throw new Error(`line ${number}: a quote is opened and not closed in the same field; remove it, or the line break within the cell`);
+      }
+    }
     const cellsOf = (line) => [...line.matchAll(TABLE_FIELD)].map(([, quoted, plain]) => fromCell(quoted?.replaceAll('""', '"') ?? plain));
     if (!lines.length) throw new Error("the file is empty");
-    const heading = cellsOf(lines[0][1]).map((cell) => cell.toLowerCase());
+    // Spreadsheets write empty columns beside a table.
+    const rows = lines.map(([number, line]) => [number, cellsOf(line)]);
+    const width = Math.max(...rows.map(([, cells]) => cells.findLastIndex((cell) => cell) + 1));
+    const heading = rows[0][1].slice(0, width).map((cell) => cell.toLowerCase());
     const unknown = heading.filter((column) => !NOTE_COLUMNS.includes(column));
     if (unknown.length) throw new Error(`unknown column ${unknown[0].slice(0, 40)}; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
     for (const column of ["component", "name"]) {
       if (!heading.includes(column)) throw new Error(`the column ${column} is missing`);
     }
     const found = new Map();
-    for (const [number, line] of lines.slice(1)) {
-      const cells = cellsOf(line);
+    for (const [number, all] of rows.slice(1)) {
+      const cells = all.slice(0, width);
       if (cells.length !== heading.length) throw new Error(`line ${number} has ${cells.length} columns, but the first line has ${heading.length}`);
       const row = Object.fromEntries(heading.map((column, at) => [column, cells[at]]));
+      row.verdict = row.verdict?.toLowerCase();
       if (!this.rows.has(row.component)) throw new Error(`line ${number}: this run has no component ${row.component.slice(0, 40)}`);
       if (found.has(row.component)) throw new Error(`line ${number}: ${row.component} has two lines`);
       if (row.verdict && !VERDICTS.includes(row.verdict)) throw new Error(`line ${number}: the verdict ${row.verdict.slice(0, 40)} is not one of ${VERDICTS.join(", ")}`);
@@ -118,6 +142,8 @@ function showNote(notes, label) {
     const input = article.querySelector(`[data-note="${field}"]`);
     if (input.value !== note[field]) input.value = note[field];
   }
+  const written = [["Verdict", note.verdict], ["Remark", note.remark.trim()]].filter(([, text]) => text);
+  article.querySelector(".noted").textContent = written.map(([field, text]) => `${field}: ${text}`).join(". ");
   const kept = notes.isKept ? "Kept in this browser." : "This browser does not keep them: export them before you close the page.";
   article.querySelector(".kept").textContent = notes.isEmpty(label) ? "" : kept;
   const count = notes.count();
@@ -146,7 +172,8 @@ function listenToNotes(notes) {
     const [file] = event.target.files;
     if (!file) return;
     try {
-      said.textContent = `Notes on ${notes.fromTable(await file.text())} components imported.`;
+      const count = notes.fromTable(decodeTable(await file.arrayBuffer()));
+      said.textContent = `Imported notes on ${count} component${count === 1 ? "" : "s"}.`;
     } catch (error) {
       said.textContent = `Nothing imported from ${file.name}: ${error.message}.`;
     }

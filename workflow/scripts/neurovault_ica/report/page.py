@@ -11,8 +11,9 @@ import yaml
 
 from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import doi_address, format_number, percent, safe_address, shorten
+from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
 from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
@@ -48,12 +49,13 @@ def read_scripts() -> list[str]:
 def content_policy(scripts: Sequence[str]) -> str:
     """Return a content security policy: the page's own scripts (by hash), its style, embedded pictures.
 
-    ``'self'`` lets the page look whether a picture of the run is beside it, to tell whether links to files work.
+    ``'self'`` and ``file:`` let the page look whether a picture of the run is beside it, to tell whether links to files
+    work. For pages on disk, Firefox does not count files beside the page as ``'self'``.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return (
-        f"default-src 'none'; script-src {allowed}; img-src data: 'self'; style-src 'unsafe-inline'; base-uri 'none';"
+        f"default-src 'none'; script-src {allowed}; img-src data: 'self' file:; style-src 'unsafe-inline'; base-uri 'none';"
         " form-action 'none'"
     )
 
@@ -91,6 +93,7 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         settings=list_settings(settings),
         flags=settings["run_ica"]["flags"],
         threshold=settings["plot_components"]["threshold"],
+        min_cluster_mm3=settings["plot_components"]["min_cluster_mm3"],
         n_permutations=settings["project_terms"]["n_permutations"],
         significant_q=SIGNIFICANT_Q,
         min_collections=MIN_COLLECTIONS,
@@ -112,8 +115,10 @@ def load_template(name: str) -> jinja2.Template:
     )
     environment.filters |= {
         "shorten": shorten,
+        "breakable": breakable,
         "number": format_number,
         "percent": percent,
+        "counted": counted,
         "q": written_q,
         "address": safe_address,
         "doi_address": doi_address,

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.report.page import content_policy, load_template, read_style
-from neurovault_ica.report.pictures import read_figure
+from neurovault_ica.report.pictures import read_chart, read_figure
 from neurovault_ica.report.tables import REASONS
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Row
 
@@ -32,7 +33,7 @@ def describe_percentile(row: Row, n_images: int) -> str:
     is_negative = row["loading"] < 0
     share = 100 - row["percentile"] if is_negative else row["percentile"]
     direction = "more negatively" if is_negative else "more"
-    return f"{direction} than {'all' if share == 100 else f'{share:.0f} % of the'} {n_images} images"
+    return f"{direction} than {'all' if share == 100 else f'{share:.0f} % of the'} {counted(n_images, 'image')}"
 
 
 def render_projection(
@@ -78,7 +79,7 @@ def render_projection(
         maps=described,
         rejected=rejected,
         reasons=REASONS,
-        heat_map=read_figure(heat_map),
+        heat_map=read_chart(heat_map),
         significant_q=SIGNIFICANT_Q,
         studies={},
         **contents,

@@ -169,8 +169,9 @@ function moveByKey(event) {
     location.hash = "#components";
   } else if (article && event.key in MOVES) {
     const scrolls = event.key.startsWith("Arrow") && event.target.closest(".scroll, pre");
+    const turns = event.key.startsWith("Arrow") && event.target.matches("canvas, [role=application]");
     const link = article.querySelector(`a.${MOVES[event.key]}`);
-    if (!link.hidden && !(scrolls && scrolls.scrollWidth > scrolls.clientWidth)) link.click();
+    if (!link.hidden && !turns && !(scrolls && scrolls.scrollWidth > scrolls.clientWidth)) link.click();
   }
 }
 

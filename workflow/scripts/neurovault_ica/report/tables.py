@@ -50,7 +50,7 @@ NO_TERMS = {
 }
 # What the page calls the rules that reject images, and some criteria of selection.tsv.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
-CRITERIA = {READ: "collections read", LISTED_TWICE: "duplicates across collections"}
+STEP_LABELS = {READ: "collections read", LISTED_TWICE: "duplicates across collections"}
 
 
 def count_significant(rows: Sequence[Row]) -> int | None:
@@ -246,7 +246,7 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
     """Append the rejections of later stages to the steps of the selection, with the length of each bar (``share``)."""
     steps = [
-        step | {"criterion": CRITERIA.get(step["criterion"], step["criterion"]), "reasons": []} for step in selection
+        step | {"criterion": STEP_LABELS.get(step["criterion"], step["criterion"]), "reasons": []} for step in selection
     ]
     remaining = steps[-1]["kept"] if steps else len(rejected)
     reasons = explain_rejections(rejected)

@@ -20,7 +20,7 @@ from nilearn.image import index_img
 from nilearn.maskers import NiftiMapsMasker
 from nilearn.plotting import plot_stat_map
 
-component = index_img("{maps}", {volume})  # {label}
+component = index_img("{shown}", {volume})  # {label}
 plot_stat_map(component, threshold={low:.2f}, vmax={high:.2f}, cut_coords={place})
 loadings = NiftiMapsMasker("{maps}", mask_img="{mask}").fit_transform("my_map.nii.gz")
 """
@@ -44,6 +44,7 @@ def add_files(
     figures: Sequence[str],
     networks: Sequence[str],
     mixtures: Sequence[str],
+    min_cluster_mm3: float,
 ) -> None:
     """Add to each component the links to its files (``files``) and its lines (``fsleyes`` and ``nilearn``).
 
@@ -55,6 +56,8 @@ def add_files(
         Paths of the page, the 4-D maps, the mask, the template and the 4-D thresholded maps.
     figures, networks, mixtures : sequence of str
         PNG files of each component; the PDF has the same name. The last two may be empty.
+    min_cluster_mm3 : float
+        Smallest cluster that figures show.
     """
     none: list[str] = [""] * len(components)
     rows = zip(components, figures, networks or none, mixtures or none, strict=True)
@@ -77,14 +80,15 @@ def add_files(
             "mask": mask,
             "place": tuple(round(mm) for mm in component["place"]),
         }
-        # If the thresholds differ, values below them are 0 in the thresholded maps.
-        shown = maps if is_same else thresholded
+        # A single range cannot show two thresholds or leave out small clusters. The thresholded maps do both.
+        component["opens_thresholded"] = not is_same or min_cluster_mm3 > 0
+        shown = thresholded if component["opens_thresholded"] else maps
         paths = {"maps": shlex.quote(shown), "template": shlex.quote(template)}
         component["fsleyes"] = FSLEYES.format(**values | paths)
-        component["nilearn"] = NILEARN.format(**values, maps=maps)
+        component["nilearn"] = NILEARN.format(**values, maps=maps, shown=shown)
 
 
-def describe_run(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
+def describe_files(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
     """Return what the scripts of the page need to know.
 
     Returns

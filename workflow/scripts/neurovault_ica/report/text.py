@@ -4,11 +4,18 @@ import re
 import urllib.parse
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.tables import DIRECTIONS
 
 # Longer texts are cut to this number of characters, unless the caller gives another limit.
 LONGEST_TEXT = 240
+# The page never breaks words of up to this length. "autobiographical" has 16 letters.
+LONGEST_WORD = 20
+LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+# Places where a longer word may be broken: after a mark, as in the name of a file, or else after LONGEST_WORD letters.
+PART_OF_WORD = re.compile(rf".{{2,{LONGEST_WORD - 1}}}[_./:;,|+-]+|.{{1,{LONGEST_WORD}}}", re.DOTALL)
 
 
 def safe_address(address: Any) -> str | None:
@@ -33,6 +40,12 @@ def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
     """Shorten text and drop characters that change the writing direction. The tables have the full text."""
     text = "" if text is None else DIRECTIONS.sub("", str(text))
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def breakable(text: str) -> Markup:
+    """Escape a text for the page, with places for line breaks in its very long words."""
+    marked = LONG_WORD.sub(lambda word: "\0".join(PART_OF_WORD.findall(word.group())), text.replace("\0", ""))
+    return Markup("<wbr>").join(escape(part) for part in marked.split("\0"))
 
 
 def format_number(value: Any, digits: int = 2) -> str:

@@ -45,7 +45,7 @@ def add_verdicts(
     for component in components:
         component["warnings"] = flags_of(component)
         component["stability"] = list(judge_stability(component, flags))
-        component["tissues"] = list(judge_tissues(component, decomposition))
+        component["tissues"] = list(tissue_measures(component, decomposition))
 
 
 def judge_stability(component: Row, flags: Mapping[str, float | None]) -> Iterator[Measure]:
@@ -66,7 +66,7 @@ def judge_stability(component: Row, flags: Mapping[str, float | None]) -> Iterat
         yield Measure(name, shown, max(value or 0.0, 0.0), least, "too low" if is_low else "", about)
 
 
-def judge_tissues(component: Row, decomposition: Mapping[str, Any]) -> Iterator[Measure]:
+def tissue_measures(component: Row, decomposition: Mapping[str, Any]) -> Iterator[Measure]:
     """Judge where the squared map of a component is, by limits that are adapted to the mask."""
     for column, name, about, is_bad_if_small in TISSUES:
         value, of_mask = component[f"{column}_share"], decomposition["tissue_shares_of_mask"][column]

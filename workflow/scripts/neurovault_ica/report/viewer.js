@@ -80,6 +80,7 @@ class Viewer {
       }
     }
     this.map = map;
+    this.strong = null;
     for (const sign of SIGNS) this.parts[`${sign}-threshold`].max = (Math.ceil(largest * 20) / 20).toFixed(2);
     this.element.dataset.component = map.label;
     this.resetThresholds();
@@ -97,7 +98,50 @@ class Viewer {
       this.thresholds[sign] = Math.max(thresholds[sign], 0);
       this.parts[`${sign}-threshold`].value = this.thresholds[sign];
     }
+    this.strong = null;
     this.redraw();
+  }
+
+  /** Return the values with small clusters just below the threshold, as in the figures (images/clusters.py). */
+  withoutSmallClusters() {
+    const { grid, min_cluster_mm3: least } = this.packed;
+    const mm3 = Math.abs(grid.step[0] * grid.step[1] * grid.step[2]);
+    const steps = [grid.shape[1] * grid.shape[2], grid.shape[2], 1];
+    const result = Float32Array.from(this.values);
+    let hasPeak = false;
+    for (const [sign, threshold] of [[1, this.thresholds.positive], [-1, this.thresholds.negative]]) {
+      const seen = new Uint8Array(this.values.length);
+      const small = [];
+      let highest = 0;
+      let top = null;
+      for (let start = 0; start < seen.length; start += 1) {
+        if (seen[start] || sign * this.values[start] < threshold || sign * this.values[start] <= 0) continue;
+        seen[start] = 1;
+        const cluster = [start];
+        let peak = 0;
+        for (let next = 0; next < cluster.length; next += 1) {
+          const at = cluster[next];
+          peak = Math.max(peak, sign * this.values[at]);
+          // The voxels outside the mask are 0, so no cluster reaches the border of the grid.
+          for (const step of steps) {
+            for (const other of [at - step, at + step]) {
+              if (seen[other] || !(sign * this.values[other] >= threshold && sign * this.values[other] > 0)) continue;
+              seen[other] = 1;
+              cluster.push(other);
+            }
+          }
+        }
+        const isSmall = cluster.length * mm3 < least - 1e-3;
+        if (isSmall) small.push(cluster);
+        if (peak > highest) [highest, top] = [peak, cluster];
+      }
+      for (const cluster of small) {
+        if (cluster === top && !hasPeak) continue;
+        for (const at of cluster) result[at] = sign * 0.9999 * threshold;
+      }
+      hasPeak ||= top !== null;
+    }
+    return result;
   }
 
   resetThresholds() {
@@ -132,6 +176,7 @@ class Viewer {
   }
 
   draw() {
+    this.strong ??= this.packed.min_cluster_mm3 > 0 ? this.withoutSmallClusters() : this.values;
     const ink = getComputedStyle(this.element).color;
     for (let axis = 0; axis < 3; axis += 1) this.drawCut(axis, ink);
     this.drawBar(ink);
@@ -153,11 +198,11 @@ class Viewer {
     const nearest = [0, 1, 2].map((axis) => Math.round((this.place[axis] - grid.origin[axis]) / grid.step[axis]));
     if (nearest.some((at, axis) => at < 0 || at >= grid.shape[axis])) return null;
     if (!this.mask[(nearest[0] * grid.shape[1] + nearest[1]) * grid.shape[2] + nearest[2]]) return null;
-    return this.sample(2, [this.place[0], this.place[1]], [1, 1])[0];
+    return this.sample(this.values, 2, [this.place[0], this.place[1]], [1, 1])[0];
   }
 
   /** Interpolate a slice perpendicular to `axis` at every mm, starting at `low`. Values outside the grid are 0. */
-  sample(axis, low, count) {
+  sample(values, axis, low, count) {
     const { grid } = this.packed;
     const stride = [grid.shape[1] * grid.shape[2], grid.shape[2], 1];
     const [across, up] = IN_PLANE[axis];
@@ -167,7 +212,6 @@ class Viewer {
     const plane = new Float32Array(count[0] * count[1]);
     for (const [index, share] of [[fixed.first[0], 1 - fixed.weight[0]], [fixed.second[0], fixed.weight[0]]]) {
       if (index < 0 || share === 0) continue;
-      const values = this.values;
       const at = (i, j) => (i < 0 || j < 0 ? 0 : values[index * stride[axis] + i * stride[across] + j * stride[up]]);
       for (let j = 0; j < count[1]; j += 1) {
         const [below, above, upper] = [y.first[j], y.second[j], y.weight[j]];
@@ -197,7 +241,7 @@ class Viewer {
   paint(axis) {
     const [across, up] = IN_PLANE[axis];
     const [columns, rows] = [this.shape[across], this.shape[up]];
-    const plane = this.sample(axis, [this.low[across], this.low[up]], [columns, rows]);
+    const plane = this.sample(this.strong, axis, [this.low[across], this.low[up]], [columns, rows]);
     const stride = [this.shape[1] * this.shape[2], this.shape[2], 1];
     const start = Math.round(this.place[axis] - this.low[axis]) * stride[axis];
     const picture = new ImageData(columns, rows);

@@ -106,12 +106,14 @@ def pack_viewer(maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
     }
 
 
-def pack_components(components: Sequence[Row], maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
+def pack_components(
+    components: Sequence[Row], maps: Maps, template: Volume, box: Box, min_cluster_mm3: float
+) -> dict[str, Any]:
     """Pack the components' maps for the viewer, each with its first thresholds and crosshair position.
 
     The map itself goes into the component as ``codes``; the page stores it in an element of its own.
     """
-    packed = pack_viewer(maps, template, box)
+    packed = pack_viewer(maps, template, box) | {"min_cluster_mm3": min_cluster_mm3}
     for component, entry in zip(components, packed["maps"], strict=True):
         component["codes"] = entry.pop("codes")
         entry |= {key: component[key] for key in ("threshold", "negative_threshold", "brightest", "place")}

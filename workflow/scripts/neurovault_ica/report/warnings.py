@@ -12,13 +12,13 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
 # What the page calls the flags of desc-ICA_stability.tsv.
-FLAGS = {
+FLAG_TEXTS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
     "one_collection": "one study",
     "not_grey_matter": "not grey matter",
 }
-UNNAMED = "name uncertain"
+NAME_UNCERTAIN = "name uncertain"
 EMPTY = "nothing above threshold"
 
 
@@ -73,7 +73,7 @@ def _about_convergence(decomposition: Mapping[str, Any]) -> list[str]:
 
 def _about_flags(components: Sequence[Row]) -> list[str]:
     found = []
-    flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAGS}
+    flagged = {flag: [row["component"] for row in components if flag in flags_in(row)] for flag in FLAG_TEXTS}
     if flagged["start_dependent"]:
         found.append(f"Different random starts give different components: {_listing(flagged['start_dependent'])}.")
     if flagged["not_reproduced"]:
@@ -140,8 +140,8 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
 
 def flags_of(component: Row) -> list[str]:
     """List a component's warnings for its card, each in two or three words."""
-    found = [FLAGS.get(flag, flag) for flag in flags_in(component)]
-    return found + [EMPTY] * (not component["n_peaks"]) + [UNNAMED] * is_unnamed(component)
+    found = [FLAG_TEXTS.get(flag, flag) for flag in flags_in(component)]
+    return found + [EMPTY] * (not component["n_peaks"]) + [NAME_UNCERTAIN] * is_unnamed(component)
 
 
 def is_unnamed(component: Row) -> bool:

@@ -16,7 +16,7 @@ LASTING = re.compile(
     r"--(cores|jobs|snakefile|directory|profile|workflow-profile|executor|sdm|software-deployment-method)(=|$)|-[cjsde]"
 )
 # These are repeated, too, but have no value.
-FLAGS = {"--replace-workflow-config", "--use-conda", "--use-apptainer", "--use-singularity"}
+LASTING_FLAGS = {"--replace-workflow-config", "--use-conda", "--use-apptainer", "--use-singularity"}
 # This option takes all words after it as its values.
 SEVERAL = re.compile(r"--(sdm|software-deployment-method)$")
 # Without a number, these options mean all cores. Before a target the word must be written.
@@ -73,7 +73,7 @@ class Call(NamedTuple):
         The target stands before ``--configfile``, because Snakemake would take it for one more file.
         """
         given = list(_options(self._split()[0]))
-        lasting = [words for words in given if LASTING.match(words[0]) or words[0] in FLAGS]
+        lasting = [words for words in given if LASTING.match(words[0]) or words[0] in LASTING_FLAGS]
         # An option with several values comes first, because it would take the target for one more value.
         lasting.sort(key=lambda words: not SEVERAL.match(words[0]))
         options = [word for words in lasting for word in _with_values(words)]
@@ -163,7 +163,7 @@ def _without(option: re.Pattern[str], arguments: Sequence[str], *, n_values: int
 
 def _with_values(words: Sequence[str]) -> Sequence[str]:
     """Return an option with its values, without the targets after them."""
-    if _has_value(words[0]) or words[0] in FLAGS:
+    if _has_value(words[0]) or words[0] in LASTING_FLAGS:
         return words[:1]
     if SEVERAL.match(words[0]):
         return words

@@ -36,7 +36,7 @@ def read_file(file: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not YAML (with file, line and column), has a key twice, or is not a mapping of sections.
+        If it is not YAML (with file and line), has a key twice, or is not a mapping of sections.
     """
     try:
         text = Path(file).read_bytes()
@@ -46,7 +46,8 @@ def read_file(file: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror}; give the path of a YAML file") from None
     if content is None:
-        return {}
+        # Snakemake refuses such a file, but its message names the Snakefile.
+        raise ValueError(f"{file}: no settings found; write a section such as `archive:`, or remove the file")
     if not isinstance(content, dict):
         raise ValueError(f"{file}: no sections found; a configuration is written as `section:` and its keys below it")
     return content
@@ -57,10 +58,13 @@ def _explain(error: yaml.YAMLError, text: bytes) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
     if mark is None:
         return f": {' '.join(problem.split())}; save the file as UTF-8 text"
-    # An error may be noticed one line after its cause.
+    # A tab is noticed in its own line or in the next one.
     lines = text.splitlines()[max(mark.line - 1, 0) : mark.line + 1]
     if any(line[: len(line) - len(line.lstrip())].count(b"\t") for line in lines):
         problem = "a line is indented with a tab; YAML accepts only spaces"
+    elif problem.startswith("did not find expected"):
+        # YAML notices a mistake where it can read no further, which may be several lines below it.
+        problem += "; here or some lines above, a colon, quote or bracket is missing, or the indentation is wrong"
     return f", line {mark.line + 1}: {problem}"
 
 

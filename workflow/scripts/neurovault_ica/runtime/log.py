@@ -46,7 +46,7 @@ def log_to(log_file: str, level: str) -> None:
     logging.getLogger("py.warnings").propagate = False
     logging.getLogger("py.warnings").addHandler(to_file)
 
-    sys.excepthook = lambda kind, error, trace: _report(kind, error, trace, screen, stage)
+    sys.excepthook = lambda kind, error, trace: report_error(kind, error, trace, screen, stage)
 
 
 def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
@@ -124,7 +124,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _report(
+def report_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, screen: IO[str], stage: str
 ) -> None:
     """Log the error that ends a job."""
@@ -136,12 +136,19 @@ def _report(
         logging.error("%s: %s. Fix this and run again; finished results are kept.", error.strerror, place)
         return
     frames = traceback.extract_tb(trace)
-    # Snakemake runs a copy of the script in .snakemake/scripts. The package is imported from its own folder.
-    raised_by_us = bool(frames) and (
-        Path(frames[-1].filename).is_relative_to(PACKAGE) or ".snakemake" in Path(frames[-1].filename).parts
-    )
-    if isinstance(error, ValueError | RuntimeError) and raised_by_us:
+    if isinstance(error, ValueError | RuntimeError) and frames and _is_raised_by_us(frames[-1]):
         logging.error("%s", error)
         return
     traceback.print_exception(kind, error, trace)
     print(f"{stage}: {kind.__name__}: {error} (a defect; for the traceback, see logs/{stage}.log)", file=screen)
+
+
+def _is_raised_by_us(frame: traceback.FrameSummary) -> bool:
+    """Return whether the innermost frame of an error is a ``raise`` in our own code.
+
+    Compiled functions, such as those of numpy, have no frame of their own: the innermost one is our call.
+    """
+    file = Path(frame.filename)
+    # Snakemake runs a copy of the script in .snakemake/scripts. The package is imported from its own folder.
+    is_ours = file.is_relative_to(PACKAGE) or ".snakemake" in file.parts
+    return is_ours and (frame.line or "").startswith("raise ")

@@ -29,7 +29,7 @@ DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 # A spreadsheet runs text that begins with one of these signs as a formula.
 FORMULA = re.compile(r"[=+\-@]")
 # Signs alone, numbers, and coordinates such as "-10 -94 2 (+1)" contain no function and no cell, so they are harmless.
-HARMLESS = re.compile(r"[=+\-@]+|[+\-][\d\s.,;()+\-]*([eE][+\-]?\d+)?", re.ASCII)
+NO_FORMULA = re.compile(r"[=+\-@]+|[+\-][\d\s.,;()+\-]*([eE][+\-]?\d+)?", re.ASCII)
 # Text that looks as if `write_table` had set its apostrophe.
 GUARDED = re.compile("'+[=+\\-@]")
 
@@ -132,7 +132,7 @@ def _to_cell(value: Any) -> str:
     text = to_text(value)
     if not isinstance(value, str):
         return text
-    is_formula = FORMULA.match(text) and not HARMLESS.fullmatch(text)
+    is_formula = FORMULA.match(text) and not NO_FORMULA.fullmatch(text)
     # Text that looks like guarded text gets an apostrophe too, so that `read_table` returns it unchanged.
     return f"'{text}" if is_formula or GUARDED.match(text) else text
 

@@ -18,7 +18,7 @@ N_DRAWS = 20
 # of images, and eigenvalues in proportion to its third power.
 MAX_IMAGES = 500
 # A component is above chance if its eigenvalue exceeds this percentile of the surrogates' eigenvalues.
-PERCENTILE = 95
+CHANCE_PERCENTILE = 95
 
 
 def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator, *, split: bool = False) -> int:
@@ -52,7 +52,7 @@ def count_above_chance(X: Real, lattice: Lattice, rng: np.random.Generator, *, s
             pairs = np.stack([_split(maps * length + centre) for maps in pairs])
         null += [np.linalg.eigvalsh(maps @ maps.T)[::-1] for maps in pairs]
     maps = _split(X.astype(np.float64)) if split else standardize(X.astype(np.float64))
-    below = np.linalg.eigvalsh(maps @ maps.T)[::-1] <= np.percentile(null, PERCENTILE, axis=0)
+    below = np.linalg.eigvalsh(maps @ maps.T)[::-1] <= np.percentile(null, CHANCE_PERCENTILE, axis=0)
     return int(below.argmax()) if below.any() else len(maps)
 
 

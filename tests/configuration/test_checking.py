@@ -6,13 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.configuration import (
-    atlas_files,
-    check_configuration,
-    complete,
-    reference_files,
-    term_database,
-)
+from neurovault_ica.configuration.checking import check_configuration, complete
+from neurovault_ica.configuration.named_files import atlas_files, reference_files, term_database
 
 
 @pytest.fixture
@@ -276,7 +271,8 @@ def test_a_known_configuration_is_not_compared_with_the_schema_again(config, tmp
     known.write_bytes(b"\xff damaged")
     check_configuration(config, known_file=known)
     compared = []
-    monkeypatch.setattr("neurovault_ica.configuration._schema_mistakes", lambda given: compared.append(given) or [])
+    checking = "neurovault_ica.configuration.checking"
+    monkeypatch.setattr(f"{checking}._schema_mistakes", lambda given: compared.append(given) or [])
     check_configuration(config, known_file=known)
     assert compared == []
     config["mask_images"]["mask"] = "nowhere.nii.gz"

@@ -1,0 +1,159 @@
+"""Complete and check the configuration before any job runs.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from neurovault_ica.archive.archive import ARCHIVES
+from neurovault_ica.configuration.contradictions import find_mistakes
+from neurovault_ica.images.criteria import quality_schema
+from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.layers import expand_paths, fill_in, lay_over, merge, read_file
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+SCHEMA_FILE = package_file("../../schemas/config.schema.yaml")
+
+# The user chooses the keys in these sections, so each file replaces the whole section. Merging {z: 3} into
+# {percentile: 90} would set two thresholds, and image_terms could not be set to {}.
+REPLACED_WHOLE = (
+    ("fetch_metadata", "collection_terms"),
+    ("fetch_metadata", "image_terms"),
+    ("plot_components", "threshold"),
+)
+# Keys whose values may be paths. Other values of these keys, such as the name of an atlas, do not begin with ~.
+PATHS = (
+    ("archive", "data_dir"),
+    ("archive", "table"),
+    ("archive", "lock"),
+    ("fetch_metadata", "collection_filter"),
+    ("fetch_metadata", "image_filter"),
+    ("mask_images", "mask"),
+    ("build_term_maps", "database"),
+    ("project_terms", "term_maps"),
+    ("match_networks", "reference"),
+    ("project_images", "maps"),
+    ("project_images", "components"),
+    ("plot_components", "atlas"),
+    ("plot_components", "atlas_names"),
+    ("plot_components", "labels"),
+)
+
+
+def replace_mappings(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Let each layer replace the sections with free keys in `config` whole, in place; see `lay_over`."""
+    if layers:
+        # Snakemake has merged --config with numbers as text.
+        merge(config, layers[-1])
+    lay_over(config, layers, REPLACED_WHOLE)
+
+
+def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
+    """Return a copy of `config` with missing keys filled in from `defaults_file`, the config.yaml of this workflow.
+
+    A ``~`` at the beginning of a path becomes the home folder.
+    """
+    filled = fill_in(config, read_file(defaults_file), REPLACED_WHOLE)
+    expand_paths(filled, PATHS)
+    return filled
+
+
+def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = None) -> None:
+    """Check the whole configuration: against the schema, for contradictions and for missing files.
+
+    Parameters
+    ----------
+    config : mapping
+    known_file : Path, optional
+        Keeps the checksum of the last configuration that matched the schema. The same configuration is not compared
+        with the schema again, because importing jsonschema would add a tenth of a second to every start.
+
+    Raises
+    ------
+    ValueError
+        With one line for each mistake: the key, the value found, and what is expected.
+    """
+    checksum = _checksum(config)
+    # Bytes, because a damaged file must not stop the run: it only differs.
+    is_known = known_file is not None and known_file.is_file() and known_file.read_bytes() == checksum.encode()
+    lines = [] if is_known else [*_schema_mistakes(config), *_find_nan(config)]
+    if known_file is not None and not lines and not is_known:
+        # Without it, the next start only takes longer.
+        with contextlib.suppress(OSError):
+            known_file.parent.mkdir(exist_ok=True)
+            known_file.write_text(checksum, encoding="utf-8")
+    if not lines:
+        lines = list(find_mistakes(config))
+    if lines:
+        raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _checksum(config: Mapping[str, Any]) -> str:
+    """Compute a checksum of the configuration and of all that its schema is made of."""
+    compared = repr((config, quality_schema(), list(ARCHIVES))).encode("utf-8", errors="backslashreplace")
+    return hashlib.sha256(compared + SCHEMA_FILE.read_bytes()).hexdigest()
+
+
+def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
+    """Compare the configuration with the schema, and describe each mistake in a line."""
+    from jsonschema import Draft202012Validator
+
+    schema = read_file(SCHEMA_FILE)
+    schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
+    *others, last = ARCHIVES
+    source = {"description": f"{', '.join(others)} or {last}", "enum": list(ARCHIVES)}
+    schema["properties"]["archive"]["properties"]["source"] = source
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
+    )
+    return [line for error in errors for line in _explain(error)]
+
+
+def _find_nan(value: Any, place: str = "") -> Iterator[str]:
+    """Find values that are NaN. The schema accepts them, because NaN is not below or above any limit."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _find_nan(inner, _join(place, key))
+    elif isinstance(value, float) and math.isnan(value):
+        yield f"{place}: NaN is not valid; expected: a number"
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """Describe an error of the schema: one line for each key that is wrong, unknown or missing."""
+    schema = cast(Mapping[str, Any], error.schema)
+    found = cast(Any, error.instance)
+    place = ".".join(str(key) for key in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(schema.get("properties", {}))
+        for key in sorted(set(found) - set(known), key=str):
+            near = difflib.get_close_matches(str(key), known, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(known)}"
+            yield f"{_join(place, key)}: unknown key; {advice}"
+    elif error.validator == "required":
+        for key in sorted(set(schema["required"]) - set(found)):
+            yield f"{_join(place, key)}: this key is missing; see config.yaml for its default"
+    else:
+        value = json.dumps(found, default=str)
+        yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}"
+
+
+def _join(place: str, key: Any) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _expected(error: ValidationError) -> str:
+    schema = cast(Mapping[str, Any], error.schema)
+    if "description" in schema:
+        return f"expected: {schema['description']}"
+    return f"expected: {error.validator} {error.validator_value}"

@@ -1,0 +1,29 @@
+"""Write counts and lists in sentences."""
+
+from collections.abc import Mapping, Sequence
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a number with its noun in singular or plural: ``1 image``, ``2,000 images``.
+
+    Parameters
+    ----------
+    count : int
+        The number.
+    noun : str
+        The words after the number if it is 1.
+    plural : str or None
+        The words after any other number. By default, `noun` with an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def list_counts(counts: Mapping[str, int]) -> str:
+    """List counts with their names, largest first: ``3 missing file, 1 thresholded``."""
+    largest_first = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in largest_first)
