@@ -20,7 +20,7 @@ from compare_example import ROOT, SHIPPED, cache_of, new_folder, positive
 from watching import Row, add_up, watch
 
 # No image of the benchmark is left out because of its metadata.
-EVERY_IMAGE = {
+EVERY_IMAGE: dict[str, Any] = {
     "image_terms": {}, "max_images": None, "max_images_per_collection": None, "min_subjects": None,
 }  # fmt: skip
 
