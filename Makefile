@@ -57,7 +57,7 @@ lock: .venv/installed ## Update all lock files from pyproject.toml
 	$(LOCK) --group pyproject.toml:nilearn --output-file benchmarks/nilearn.lock
 	$(LOCK) --group pyproject.toml:robustica --output-file benchmarks/robustica.lock
 
-clean: ## Remove the environment and all results, but keep downloaded images
+clean: ## Remove the environment and all results, but keep downloaded images, packages/, papers/ and comparisons/
 	rm -rf .venv .snakemake results/*/ results/archive.json logs benchmarks/*.tsv
 
 # Snakemake does not quote the path of Python when it starts a script, and fails with a traceback without a cache folder.

@@ -220,3 +220,21 @@ def test_without_a_run_json_the_images_tell_the_demo(folder, planted, is_demo):
 def test_a_disk_that_cannot_be_written_is_reported_by_the_first_job(folder):
     (folder / "results").touch()
     remember(archive(), call())
+
+
+def test_a_projection_of_own_maps_is_not_remembered_as_the_configuration_of_the_run(folder):
+    projection = call("project_images", files=["mine.yaml", "maps.yaml"])
+    remember(archive(**OFFLINE), projection)
+    memory = folder / "results/archive.json"
+    assert json.loads(memory.read_text())["configfiles"] == ["mine.yaml", "maps.yaml"], "it also makes the run"
+    remember(archive(**OFFLINE), call(files=["mine.yaml"]))
+    before = memory.read_bytes()
+    remember(archive(**OFFLINE), projection)
+    assert memory.read_bytes() == before
+
+
+def test_a_projection_on_other_components_does_not_claim_the_folder_for_an_archive(folder):
+    (folder / "results/project_images").mkdir(parents=True)
+    (folder / "results/project_images/loadings.tsv").write_text(HEADER)
+    assert not is_refused(archive())
+    assert not is_refused(archive(**OFFLINE))

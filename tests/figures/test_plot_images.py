@@ -96,7 +96,9 @@ def test_coverage_does_not_fade_at_the_border_of_the_mask():
     assert [text.get_text() for text in sheet.axes.texts][-4:] == ["0", "4", "8", "images"]
 
 
-def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
+@pytest.mark.parametrize("keep_voxels", [True, False])
+def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, keep_voxels):
+    """Without voxels of the batches, there are no pictures of rejected images."""
     inside = np.zeros(SHAPE, np.uint8)
     inside[10:-10, 10:-10, 5:-5] = 1
     nib.save(nib.Nifti1Image(inside, AFFINE), tmp_path / "mask.nii.gz")
@@ -123,7 +125,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
         rejected=table("stack_images/rejected.tsv", [{"image_id": 3, "reason": "coverage"}]),
         quality=table("stack_images/quality.tsv", [row | {"used": row["image_id"] < 3} for row in rows]),
         qualities=[table("mask_images/quality-0.tsv", [row | {"row": row["image_id"] - 1} for row in rows])],
-        voxels=[str(tmp_path / "voxels-0.npy")],
+        voxels=[str(tmp_path / "voxels-0.npy")] if keep_voxels else [],
         coverage=str(tmp_path / "plot/coverage.nii.gz"),
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
@@ -138,8 +140,8 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file):
         {"collection_id": "2", "image_id": "2", "r_1": pytest.approx(r), "r_2": 1},
     ]
     glass = np.load(tmp_path / "plot/glass.npz")
-    assert glass["image_ids"].tolist() == [1, 2, 3]
-    assert glass["pictures"].shape == (3, *glass["outline"].shape)
+    assert glass["image_ids"].tolist() == ([1, 2, 3] if keep_voxels else [1, 2])
+    assert glass["pictures"].shape == (len(glass["image_ids"]), *glass["outline"].shape)
     for path in paths.values():
         assert Image.open(path).size[0] > 1000
         assert (tmp_path / path.replace(".png", ".pdf")).read_bytes().startswith(b"%PDF")

@@ -1,8 +1,11 @@
 """The matrix has the wanted rows of the batches in the given order, scaled as configured."""
 
+import os
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
-from neurovault_ica.images.stacking import StackedVoxels, write_matrix, write_npy_header
+from neurovault_ica.images.stacking import StackedVoxels, require_voxels, write_matrix, write_npy_header
 
 PLACES = [(1, 2), (0, 0), (1, 0), (2, 1)]
 
@@ -46,6 +49,38 @@ def test_unit_variance_divides_by_the_standard_deviation_and_keeps_the_mean(stac
     np.testing.assert_allclose(matrix, images / images.std(axis=1, keepdims=True), rtol=1e-6)
     assert sds == pytest.approx(images.std(axis=1), rel=1e-12)
     assert sds[2] > 1.4 * sds[0], "the images differ in scale"
+
+
+def test_taken_rows_give_the_same_matrix_and_are_never_twice_on_the_disk(stack, tmp_path):
+    """The space of each row is free before the matrix grows by the next one."""
+    paths = [str(tmp_path / f"{name}.npy") for name in ("kept", "taken")]
+    options = {"scale": "unit_variance", "signs": "split"}
+    rows = [0, 2, 3]  # two of file 1, and one of file 2; file 0 is not needed
+    expected = write_matrix(paths[0], stack, rows, **options)
+    with ExitStack() as files:
+        opened = [files.enter_context((tmp_path / f"voxels-{number}.npy").open("rb")) for number in range(3)]
+        sizes = []
+
+        def watched(voxels):
+            sizes.append([(os.fstat(file.fileno()).st_size - 128) // voxels.nbytes for file in opened])
+            return voxels
+
+        assert write_matrix(paths[1], stack, rows, **options, smooth=watched, take=True) == expected
+    assert sizes == [[4, 4, 1], [4, 2, 1], [4, 0, 1]]
+    assert (tmp_path / "taken.npy").read_bytes() == (tmp_path / "kept.npy").read_bytes()
+    assert [path.name for path in tmp_path.glob("voxels-*")] == ["voxels-0.npy"]
+
+
+def test_a_run_killed_while_rows_are_taken_leaves_whole_files_or_none(stack, batches, tmp_path):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_matrix(str(tmp_path / "matrix.npy"), stack, [0, 1, 2, 3], scale="none", smooth=stop, take=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["voxels-0.npy", "voxels-1.npy"]
+    np.testing.assert_array_equal(np.load(tmp_path / "voxels-1.npy"), batches[1])
+    with pytest.raises(RuntimeError, match=r"1 of 3 files of voxels are missing, such as .*voxels-2\.npy: .*run again"):
+        require_voxels([str(tmp_path / f"voxels-{number}.npy") for number in range(3)])
 
 
 def test_a_matrix_that_fails_leaves_no_file(stack, tmp_path):

@@ -7,7 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
+from neurovault_ica.archive.disk_space import needed, used_bytes
 from neurovault_ica.runtime.tables import read_table
 from PIL import Image
 from workflow_runs import digest, rules_run, snakemake, write_config
@@ -66,6 +68,20 @@ def test_every_selected_image_is_used_or_rejected(demo):
     assert sorted(selected) == sorted(used + [row["image_id"] for row in rejected])
     assert all(row["reason"] and row["stage"] for row in rejected)
     assert len(selected) == len(set(selected))
+
+
+def test_demo_takes_the_space_on_the_disk_that_is_said_before(demo):
+    """Both folders also have small tables."""
+    results = demo / "results"
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    rows = [row for table in (results / "mask_images").glob("quality-*.tsv") for row in read_table(table)]
+    readable = needed(config, sum(row["row"] is not None for row in rows), results)
+    used = needed(config, len(read_table(results / "stack_images/images.tsv")), results)
+    masked, stacked = used_bytes(results / "mask_images"), used_bytes(results / "stack_images")
+    assert readable.mask_images == pytest.approx(masked, rel=0.01)
+    assert used.stack_images == pytest.approx(stacked, rel=0.01)
+    others = used_bytes(results) - masked - stacked - used_bytes(results / "build_demo_archive")
+    assert 0.8 * others < used.others < 1.5 * others
 
 
 def test_demo_writes_the_listed_files(demo):

@@ -9,6 +9,9 @@ Downloaded files go to the cache.
 if IS_MAIN and workflow.is_main_process and ARCHIVE.asks_server and not LOCK:
     print(*notices.last_look(ARCHIVE, CALL), sep="", end="", file=sys.stderr)
 
+if IS_MAIN and workflow.is_main_process:
+    print(*disk_space.notice(config), sep="", end="", file=sys.stderr)
+
 
 rule build_demo_archive:
     """Simulate a small NeuroVault with planted networks, and a database of coordinates."""

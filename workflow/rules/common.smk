@@ -121,6 +121,7 @@ if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment
 FOR_SNAKEFILE = [
     "archive/archive",
     "archive/database_files",
+    "archive/disk_space",
     "archive/notices",
     "archive/own_maps",
     "archive/owner",
@@ -138,7 +139,7 @@ NEEDED = [file for module in FOR_SNAKEFILE for file in code_of(f"{PACKAGE}/{modu
 # Another workflow in this process may use another version of the package. Set it aside here and restore it below.
 theirs = {name: sys.modules.pop(name) for name in loaded_modules()}
 sys.path.insert(0, os.path.abspath(ours("workflow/scripts")))
-from neurovault_ica.archive import notices, own_maps, owner
+from neurovault_ica.archive import disk_space, notices, own_maps, owner
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.database_files import DEMO_FILES, is_downloaded
 from neurovault_ica.configuration import checking, named_files

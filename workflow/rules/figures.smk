@@ -62,7 +62,7 @@ rule plot_images:
         rejected=rules.stack_images.output.rejected,
         quality=rules.stack_images.output.quality,
         qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
-        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES),
+        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES) if config["mask_images"]["keep_voxels"] else [],
     output:
         "results/plot_images/quality.pdf",
         "results/plot_images/coverage.pdf",

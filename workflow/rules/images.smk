@@ -41,7 +41,8 @@ rule mask_images:
         mask=rules.build_mask.output.mask,
         brain=rules.build_mask.output.brain,
     output:
-        voxels="results/mask_images/voxels-{batch}.npy",
+        # Snakemake does not make temporary files again for stages that are up to date.
+        voxels=(str if config["mask_images"]["keep_voxels"] else temp)("results/mask_images/voxels-{batch}.npy"),
         quality="results/mask_images/quality-{batch}.tsv",
     log:
         "logs/mask_images-{batch}.log",
@@ -67,6 +68,12 @@ rule stack_images:
     """Join the batches into one matrix, without the images that quality control rejects; smooth and scale them."""
     input:
         code_of("stack_images"),
+        # Without keep_voxels, stack_images removes the voxels, so fetch_terms must read them before.
+        lambda wildcards: (
+            ancient(expand(rules.fetch_terms.output.status, batch=BATCHES))
+            if maps_for_images() and not config["mask_images"]["keep_voxels"]
+            else []
+        ),
         selection=rules.fetch_metadata.output.images,
         downloads=expand(rules.download_images.output.status, batch=BATCHES),
         qualities=expand(rules.mask_images.output.quality, batch=BATCHES),

@@ -102,7 +102,7 @@ rule project_images:
     params:
         own_maps=config["project_images"]["maps"],
         source=ELSEWHERE,
-        settings={**config["mask_images"], **config["stack_images"]},
+        settings={k: v for k, v in (config["mask_images"] | config["stack_images"]).items() if k != "keep_voxels"},
         limits=config["stack_images"]["quality"] or {},
         display=DISPLAY,
         random_state=config["run_ica"]["random_state"],

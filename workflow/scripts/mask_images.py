@@ -13,7 +13,7 @@ from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
 from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import brain_of
-from neurovault_ica.images.reuse import IDENTITY, fingerprint, keep, read_kept
+from neurovault_ica.images.reuse import IDENTITY, fingerprint, forget, keep, read_kept
 from neurovault_ica.images.stacking import write_npy_header
 from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.runtime.commands import command_for
@@ -37,6 +37,7 @@ def main(
     extrapolate_background: bool,
     clip: bool = True,
     resampled: bool = False,
+    keep_voxels: bool = True,
 ) -> None:
     """Write the voxels and the quality table of one batch.
 
@@ -75,7 +76,9 @@ def main(
         stream.seek(0)
         write_npy_header(stream, (n_usable, target.n_voxels))
     write_table(quality, rows)
-    if not resampled:
+    if not keep_voxels:
+        forget(voxels, quality)
+    elif not resampled:
         keep(voxels, quality, code, known)
     if n_kept:
         logging.info("%d of %d images are unchanged; their voxels are those of the run before", n_kept, len(images))
@@ -137,4 +140,6 @@ def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) ->
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    # Not a parameter: another value must not mask the images again.
+    keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
+    main(**snakemake.input, **snakemake.output, **snakemake.params, keep_voxels=keep_voxels)

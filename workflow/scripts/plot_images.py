@@ -100,7 +100,13 @@ def main(
 
     step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))
     brain = inside[bounding_box(inside)]
-    ids, pictures = glass_brains(qualities, voxels, brain, step)
+    # Every readable image, used or rejected. Without mask_images.keep_voxels, only the used ones are left.
+    batches = [
+        (np.load(file, mmap_mode="r"), [row["image_id"] for row in read_table(table) if row["row"] is not None])
+        for table, file in zip(qualities, voxels, strict=bool(voxels))
+    ]
+    used_alone = [(X, [row["image_id"] for row in used])]
+    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
     logging.info("%d images drawn, %d of them used", len(ids), len(used))

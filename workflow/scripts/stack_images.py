@@ -11,9 +11,10 @@ from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
+from neurovault_ica.images.reuse import forget
 from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
-from neurovault_ica.images.stacking import StackedVoxels, write_matrix
+from neurovault_ica.images.stacking import StackedVoxels, require_voxels, write_matrix
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
@@ -41,6 +42,7 @@ def main(
     limits: Limits,
     max_failed_fraction: float,
     threads: int,
+    keep_voxels: bool = True,
 ) -> None:
     """Judge every image of the selection, and write the matrix of those that are kept.
 
@@ -49,8 +51,9 @@ def main(
     Raises
     ------
     RuntimeError
-        If too many downloads failed, no image is left, or an image was selected twice.
+        If too many downloads failed, no image is left, an image was selected twice, or a killed run took voxels away.
     """
+    require_voxels(voxels)
     wanted = read_table(selection)
     download_of = {row["image_id"]: row for table in downloads for row in read_table(table)}
     measured_of = {
@@ -91,10 +94,15 @@ def main(
             " reasons, and relax stack_images.quality or select other images"
         )
 
+    if not keep_voxels:
+        for files in zip(voxels, qualities, strict=True):
+            forget(*files)
     smooth = Smoother(target_of(cast(SpatialImage, nib.load(brain_mask))), smoothing_mm) if smoothing_mm else None
     # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
     with threadpool_limits(1):
-        scales = write_matrix(matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads)
+        scales = write_matrix(
+            matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads, take=not keep_voxels
+        )
     kept = [candidates[row] for row in rows]
     numbered = enumerate(zip(kept, scales, strict=True))
     used = [image | {"row": row} | columns for row, (image, columns) in numbered]
@@ -137,4 +145,6 @@ def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> No
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    # Not a parameter: another value must not run this stage again.
+    keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads, keep_voxels=keep_voxels)

@@ -179,6 +179,11 @@ class Archive(ABC):
         """
         del images, batch, locked
 
+    def bytes_to_download(self, images: Sequence[Row], locked: Mapping[Any, Row]) -> int:
+        """Return how much the cache will grow; parameters as in `announce_downloads`."""
+        del images, locked
+        return 0
+
     @contextmanager
     def get_images(
         self,

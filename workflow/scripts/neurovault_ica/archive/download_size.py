@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.cache import image_files, read_modify_date
+from neurovault_ica.archive.disk_space import existing_folder
 from neurovault_ica.net.client import MAX_FILE_BYTES
 from neurovault_ica.runtime.tables import to_text
 from neurovault_ica.types import Row
@@ -38,17 +39,25 @@ def announce(
     missing = [image for image in asked if _is_missing(image, data_dir, locked, refresh=refresh)]
     if not missing:
         return
-    free = shutil.disk_usage(_existing(Path(data_dir).absolute())).free
+    free = shutil.disk_usage(existing_folder(data_dir)).free
     here = [image for image in missing if image["batch"] == batch]
     rest = "" if len(here) == len(missing) else f"; with all other batches {_size(missing)}"
     logging.info("to download from %s: %s%s; %.0f MB are free", url, _size(here), rest, free / 1e6)
-    # A new file replaces an older one of the same image.
-    needed = sum(max(0, (image["file_size"] or 0) - sum(_sizes(image, data_dir))) for image in missing)
-    if needed > free:
+    if _growth(missing, data_dir) > free:
         raise RuntimeError(
             f"the disk of {Path(data_dir).absolute()} has {free / 1e6:.1f} MB free, but {_size(missing)} are still to"
             " be downloaded; make space, move archive.data_dir to a larger disk, or select fewer images"
         )
+
+
+def bytes_to_download(images: Sequence[Row], data_dir: str, locked: Mapping[Any, Row], *, refresh: bool) -> int:
+    """Return how many bytes the cache will grow by; parameters as in `announce`."""
+    return _growth([image for image in images if _is_missing(image, data_dir, locked, refresh=refresh)], data_dir)
+
+
+def _growth(missing: Sequence[Row], data_dir: str) -> int:
+    """Add up the sizes of missing files. A new file replaces an older one of the same image."""
+    return sum(max(0, (image["file_size"] or 0) - sum(_sizes(image, data_dir))) for image in missing)
 
 
 def _is_missing(image: Row, data_dir: str, locked: Mapping[Any, Row], *, refresh: bool) -> bool:
@@ -80,8 +89,3 @@ def _size(images: Sequence[Row]) -> str:
     sizes = [image["file_size"] for image in images if image["file_size"]]
     unknown = len(images) - len(sizes)
     return f"{len(images)} files, {sum(sizes) / 1e6:.1f} MB" + (f" and {unknown} of unknown size" if unknown else "")
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder itself or, if it does not exist yet, the one in which it will be made."""
-    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -109,6 +109,14 @@ class NeuroVault(CachedArchive):
 
             announce(images, batch, self.data_dir, self.settings["url"], locked, refresh=self._refresh)
 
+    def bytes_to_download(self, images: Sequence[Row], locked: Mapping[Any, Row]) -> int:
+        """Return how much the cache will grow."""
+        if not self.asks_server:
+            return 0
+        from neurovault_ica.archive.download_size import bytes_to_download
+
+        return bytes_to_download(images, self.data_dir, locked, refresh=self._refresh)
+
     @contextmanager
     def get_images(
         self, wanted: Sequence[Row], network: Mapping[str, Any], locked: Mapping[Any, Row]

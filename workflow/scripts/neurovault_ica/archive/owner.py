@@ -20,7 +20,7 @@ from neurovault_ica.runtime.commands import MEMORY_FILE, TARGET, Call, Configura
 from neurovault_ica.runtime.files import sha256_of, write_json
 
 # Results that are the same for every archive, or are no results of a real archive.
-NOT_OF_AN_ARCHIVE = {"build_mask", "build_demo_archive"}
+NOT_OF_AN_ARCHIVE = {"build_mask", "build_demo_archive", "project_images"}
 # Commands that neither read nor change results.
 READ_ONLY_OPTIONS = {
     "--unlock", "--lint", "--list", "--list-rules", "-l", "--list-target-rules", "--lt", "--print-compilation",
@@ -60,7 +60,12 @@ def identify(archive: Archive) -> Identity:
 
 
 def remember(archive: Archive, call: Call, results: str | Path = "results") -> None:
-    """Write which archive makes the results of this folder, with which configuration. Jobs quote the command."""
+    """Write which archive makes the results of this folder, with which configuration. Jobs quote the command.
+
+    A projection of the user's own maps on a run does not change what is known about that run.
+    """
+    if "project_images" in call.arguments and read_memory(Path(results)) is not None:
+        return
     identity, lock = identify(archive), archive.settings.get("lock")
     # If the disk is full or not writable, the first job says so.
     with contextlib.suppress(OSError):

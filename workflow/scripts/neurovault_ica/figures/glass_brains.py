@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.runtime.log import progress
-from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Real
 
 # The colour scale ends at this percentile of the absolute values; otherwise, a few extreme voxels would make all others
@@ -66,15 +65,22 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 
 def glass_brains(
-    qualities: Iterable[str], voxels: Iterable[str], inside: npt.NDArray[np.bool_], step: int
+    batches: Iterable[tuple[npt.NDArray[np.float32], Sequence[Any]]], inside: npt.NDArray[np.bool_], step: int
 ) -> tuple[list[Any], list[npt.NDArray[np.int8]]]:
-    """Draw every readable image, used or rejected, up to `MOST_GLASS_BRAINS`; return their ids and pictures."""
+    """Draw images up to `MOST_GLASS_BRAINS`; return their ids and pictures.
+
+    Parameters
+    ----------
+    batches : iterable
+        Images (n_images, n_voxels), mapped, and the id of each.
+    inside, step
+        As in `glass_brain`.
+    """
     ids: list[Any] = []
     pictures: list[npt.NDArray[np.int8]] = []
-    for table, file in zip(qualities, voxels, strict=True):
-        readable = [row["image_id"] for row in read_table(table) if row["row"] is not None]
-        images = (image for block in image_blocks(np.load(file, mmap_mode="r")) for image in block.read())
-        for image_id, values in zip(readable, progress(images, total=len(readable), unit="image"), strict=True):
+    for voxels, image_ids in batches:
+        images = (image for block in image_blocks(voxels) for image in block.read())
+        for image_id, values in zip(image_ids, progress(images, total=len(image_ids), unit="image"), strict=True):
             if len(ids) == MOST_GLASS_BRAINS:
                 return ids, pictures
             ids.append(image_id)

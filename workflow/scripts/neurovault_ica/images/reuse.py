@@ -126,6 +126,12 @@ def keep(voxels: str | Path, quality: str | Path, code: str, images: Mapping[str
     write_json(_list_of(voxels), {"fingerprint": code, "images": images})
 
 
+def forget(voxels: str | Path, quality: str | Path) -> None:
+    """Remove what `keep` has kept of the same outputs, if anything."""
+    for file in (_kept(voxels), _kept(quality), _list_of(voxels)):
+        file.unlink(missing_ok=True)
+
+
 def _kept(file: str | Path) -> Path:
     """Return the second name of an output."""
     return Path(file).parent / FOLDER / Path(file).name

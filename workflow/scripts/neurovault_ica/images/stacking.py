@@ -1,6 +1,8 @@
 """Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -17,6 +19,22 @@ Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
     """Write the header of a float32 .npy file. The header can be overwritten with a larger number of rows later."""
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+def require_voxels(files: Sequence[str]) -> None:
+    """Stop if voxels are missing, because a killed attempt at this job had begun to take them.
+
+    Raises
+    ------
+    RuntimeError
+    """
+    missing = [file for file in files if not Path(file).exists()]
+    if missing:
+        raise RuntimeError(
+            f"{len(missing)} of {len(files)} files of voxels are missing, such as {missing[0]}: with"
+            " mask_images.keep_voxels: false, an earlier attempt at this job removed them while it wrote the matrix;"
+            " run again, which masks these images again"
+        )
 
 
 class StackedVoxels:
@@ -45,6 +63,33 @@ class StackedVoxels:
         # Opened for each row, because there can be more files than a process may keep open.
         return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
 
+    def from_the_end(self, numbers: Sequence[int]) -> list[int]:
+        """Return the indices of `numbers` in the order for `take`: file by file, the last row of each file first."""
+        return sorted(range(len(numbers)), key=lambda index: self._places[numbers[index]], reverse=True)
+
+    def take(self, numbers: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
+        """Read rows, and free their space on the disk.
+
+        Each file loses its name before its first row is read. So a run that is killed here leaves no half file, and
+        the next run masks the images of these files again.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Rows in the order of `from_the_end`. Other rows of the files are lost.
+        """
+        for file, group in groupby(numbers, key=lambda number: self._places[number][0]):
+            path = Path(self._files[file])
+            start = np.load(path, mmap_mode="r").offset
+            with path.open("r+b") as stream:
+                path.unlink()
+                for number in group:
+                    end = start + self._places[number][1] * self.shape[1] * np.dtype(np.float32).itemsize
+                    stream.seek(end)
+                    voxels = np.fromfile(stream, np.float32, self.shape[1])
+                    stream.truncate(end)
+                    yield voxels
+
 
 def write_matrix(
     path: str,
@@ -55,6 +100,7 @@ def write_matrix(
     signs: str = "together",
     smooth: Smooth | None = None,
     threads: int = 1,
+    take: bool = False,
 ) -> list[dict[str, float]]:
     """Write rows of a stack to a .npy file, one at a time, smoothed and scaled.
 
@@ -74,6 +120,8 @@ def write_matrix(
         Smooths an image (n_voxels,), before it is scaled.
     threads : int
         The result does not depend on their number.
+    take : bool
+        Whether to remove the files of the stack while they are read, so that the images are never on the disk twice.
 
     Returns
     -------
@@ -82,17 +130,23 @@ def write_matrix(
         with split signs those of `signs.find_scales`.
     """
 
-    def prepare(row: int) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
-        voxels = stack[row] if smooth is None else smooth(stack[row])
+    def prepare(voxels: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        if smooth is not None:
+            voxels = smooth(voxels)
         sd = float(voxels.std(dtype=np.float64))
         if scale == "unit_variance":
             voxels /= np.float32(sd)
         return voxels, {"sd": sd} | (find_scales(voxels, scale=scale) if signs == "split" else {})
 
-    columns = []
+    order = stack.from_the_end(rows) if take else list(range(len(rows)))
+    wanted = [rows[place] for place in order]
+    images = stack.take(wanted) if take else (stack[row] for row in wanted)
+    columns: list[dict[str, float]] = [{} for _ in rows]
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))
-        for voxels, of_row in in_order(prepare, rows, threads):
-            columns.append(of_row)
+        start = stream.tell()
+        for place, (voxels, of_row) in zip(order, in_order(prepare, images, threads), strict=True):
+            columns[place] = of_row
+            stream.seek(start + place * voxels.nbytes)
             stream.write(voxels.data)
     return columns

@@ -1,0 +1,64 @@
+"""The space that a run needs is said before it starts, and is what its files then take."""
+
+import pytest
+import yaml
+from conftest import ROOT
+from neurovault_ica.archive.disk_space import check, needed, notice, used_bytes
+
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+FREE = 40_000_000_000
+
+
+@pytest.fixture
+def disk(monkeypatch, tmp_path):
+    """A disk with 40 GB free."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": FREE}))
+    return tmp_path / "results"
+
+
+def settings(**masking):
+    return CONFIG | {"mask_images": CONFIG["mask_images"] | masking}
+
+
+@pytest.mark.parametrize(
+    ("masking", "voxels"), [({}, 235_375), ({"resolution_mm": 4}, 29_398), ({"mask": "gray_matter"}, 204_492)]
+)
+def test_before_the_mask_is_made_its_size_is_estimated(disk, masking, voxels):
+    need = needed(settings(**masking), 1000, disk)
+    assert 4000 * voxels <= need.mask_images == need.stack_images < 1.2 * 4000 * voxels
+    assert needed(settings(mask="mine.nii.gz"), 1000, disk) is None
+
+
+def test_a_disk_that_is_too_small_stops_the_run_with_numbers_and_advice(disk):
+    text = (
+        r"is too small: 28000 images need at most 53\.3 GB in results/: mask_images 26\.4 GB, stack_images 26\.4 GB,"
+        r" other stages 0\.5 GB\. 40\.0 GB are free, 13\.3 GB too few\. Make space, set mask_images\.keep_voxels: false"
+        r" \(26\.4 GB less\)"
+    )
+    with pytest.raises(RuntimeError, match=text):
+        list(check(CONFIG, 28000, disk))
+    [said] = check(settings(keep_voxels=False), 28000, disk)
+    assert said.startswith("28000 images need at most 26.9 GB in results/")
+    with pytest.raises(RuntimeError, match=r"14\.0 GB are still to be downloaded.* 0\.9 GB too few"):
+        list(check(settings(keep_voxels=False), 28000, disk, to_download=14_000_000_000))
+    assert list(check(CONFIG, 100, disk)) == [], "little"
+
+
+def test_before_the_selection_the_largest_number_of_images_counts(disk):
+    large = CONFIG | {"fetch_metadata": CONFIG["fetch_metadata"] | {"max_images": 28000}}
+    [line] = notice(large, disk)
+    assert line.startswith("Disk: the disk of ")
+    (disk / "fetch_metadata").mkdir(parents=True)
+    (disk / "fetch_metadata/images.tsv").write_text("image_id\n" + "1\n" * 10000)
+    [line] = notice(large, disk)
+    assert line.startswith("Disk: 10000 images need at most 19.1 GB in results/")
+    (disk / "stack_images").mkdir()
+    (disk / "stack_images/matrix.npy").touch()
+    assert list(notice(large, disk)) == []
+
+
+def test_a_file_with_two_names_counts_once(tmp_path):
+    (tmp_path / "voxels.npy").write_bytes(bytes(1_000_000))
+    once = used_bytes(tmp_path)
+    (tmp_path / "kept.npy").hardlink_to(tmp_path / "voxels.npy")
+    assert once == used_bytes(tmp_path) >= 1_000_000

@@ -1,0 +1,166 @@
+"""Say how much disk space a run needs, stage by stage, before it starts.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
+"""
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Volume inside nilearn's two masks, or a little more.
+MASK_MM3 = 1_887_000
+HEADER_BYTES = 352
+BYTES_PER_VALUE = 4
+# What a component adds beyond two maps in float32 (white data and the component itself): figures and thresholded map.
+COMPONENT_BYTES = 1_500_000
+# Maps of terms, template, page, figures of the images.
+FIXED_BYTES = 30_000_000
+# Leading axes of two rows, and a row in each table.
+IMAGE_BYTES = 15_000
+# Smaller needs are mentioned only if the disk is too small for them.
+WORTH_SAYING_BYTES = 1e9
+
+
+class Need(NamedTuple):
+    """Bytes that stages write, at most: images that quality control rejects are not in the matrix."""
+
+    mask_images: int  # all batches
+    stack_images: int
+    others: int
+    keeps_voxels: bool
+
+    @property
+    def largest(self) -> int:
+        """Largest number of bytes on the disk at the same time."""
+        images = self.mask_images + self.stack_images * self.keeps_voxels
+        return images + self.others
+
+
+def needed(config: Mapping[str, Any], n_images: int, results: str | Path = "results") -> Need | None:
+    """Estimate what a run needs; None if the number of voxels of a mask file is not known yet.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration.
+    n_images : int
+        Number of selected images.
+    results : path
+        Where build_mask may have written the mask.
+    """
+    n_voxels = _count_voxels(config["mask_images"], Path(results))
+    if n_voxels is None:
+        return None
+    images = n_images * n_voxels * BYTES_PER_VALUE
+    maps = config["run_ica"]["n_components"] * (2 * n_voxels * BYTES_PER_VALUE + COMPONENT_BYTES)
+    others = maps + FIXED_BYTES + n_images * IMAGE_BYTES
+    return Need(images, images, others, config["mask_images"]["keep_voxels"])
+
+
+def _count_voxels(settings: Mapping[str, Any], results: Path) -> int | None:
+    """Return the number of voxels of the mask, from the mask itself if there is one."""
+    mask = results / "build_mask/mask.nii.gz"
+    try:
+        # build_mask writes ones and zeros, in one byte each.
+        return gzip.decompress(mask.read_bytes())[HEADER_BYTES:].count(1)
+    except (OSError, EOFError):
+        is_ours = settings["mask"] in ("brain", "gray_matter")
+        return round(MASK_MM3 / settings["resolution_mm"] ** 3) if is_ours else None
+
+
+def still_needed(need: Need, results: str | Path = "results") -> int:
+    """Return the bytes that a run will add to the disk: what it needs without what it has already written."""
+    have = {name: used_bytes(Path(results) / name) for name in ("mask_images", "stack_images")}
+    masked = max(0, need.mask_images - have["mask_images"])
+    stacked = max(0, need.stack_images - have["stack_images"])
+    if not need.keeps_voxels:
+        # The matrix takes the place of the voxels.
+        return (0 if have["stack_images"] else masked) + need.others
+    return masked + stacked + need.others
+
+
+def used_bytes(folder: Path) -> int:
+    """Return the space that the files of a folder take on the disk. A file with several names counts once."""
+    found = [path.lstat() for path in folder.rglob("*")] if folder.is_dir() else []
+    return 512 * sum({status.st_ino: status.st_blocks for status in found}.values())
+
+
+def describe(need: Need, n_images: int | str, to_download: int = 0) -> str:
+    """Describe what a run needs, stage by stage."""
+    place = "" if need.keeps_voxels else ", which stack_images removes while it writes the matrix"
+    stages = [
+        f"mask_images {need.mask_images / 1e9:.1f} GB{place}",
+        f"stack_images {need.stack_images / 1e9:.1f} GB",
+        f"other stages {need.others / 1e9:.1f} GB",
+    ]
+    downloads = f"; {to_download / 1e9:.1f} GB are still to be downloaded" if to_download else ""
+    return f"{n_images} images need at most {need.largest / 1e9:.1f} GB in results/: {', '.join(stages)}{downloads}"
+
+
+def check(
+    config: Mapping[str, Any], n_images: int, results: str | Path = "results", *, to_download: int = 0
+) -> Iterator[str]:
+    """Say what a run of so many images needs and what is free, if it is much.
+
+    Parameters
+    ----------
+    config, n_images, results
+        As in `needed`.
+    to_download : int
+        Bytes that will be downloaded to the same disk.
+
+    Raises
+    ------
+    RuntimeError
+        If the disk is too small.
+    """
+    need = needed(config, n_images, results)
+    if need is None:
+        return
+    free = shutil.disk_usage(existing_folder(results)).free
+    more = still_needed(need, results) + to_download
+    text = f"{describe(need, n_images, to_download)}. {free / 1e9:.1f} GB are free"
+    if more > free:
+        less = need.largest - need._replace(keeps_voxels=False).largest
+        advice = f"set mask_images.keep_voxels: false ({less / 1e9:.1f} GB less), " if less else ""
+        raise RuntimeError(
+            f"the disk of {Path(results).absolute()} is too small: {text}, {(more - free) / 1e9:.1f} GB too few. Make"
+            f" space, {advice}select fewer images, raise mask_images.resolution_mm, or run in a folder on a larger disk"
+        )
+    if more > WORTH_SAYING_BYTES:
+        yield text
+
+
+def count_selected(config: Mapping[str, Any], results: str | Path = "results") -> int | None:
+    """Return the number of selected images. Before the selection, it is the largest number; None without a limit."""
+    try:
+        with (Path(results) / "fetch_metadata/images.tsv").open("rb") as table:
+            return max(0, sum(1 for _ in table) - 1)
+    except OSError:
+        limit = config["fetch_metadata"]["max_images"]
+        return None if limit is None or config["archive"]["lock"] else int(limit)
+
+
+def notice(config: Mapping[str, Any], results: str | Path = "results") -> Iterator[str]:
+    """Say before the first job what the run needs; nothing if it needs little, or the matrix is there already."""
+    n_images = count_selected(config, results)
+    if n_images is None or (Path(results) / "stack_images/matrix.npy").exists():
+        return
+    try:
+        yield from (f"Disk: {line}.\n" for line in check(config, n_images, results))
+    except RuntimeError as error:
+        yield f"Disk: {error}.\n"
+
+
+def is_same_disk(one: str | Path, other: str | Path) -> bool:
+    """Return whether two folders, which need not exist yet, are on the same file system."""
+    return existing_folder(one).stat().st_dev == existing_folder(other).stat().st_dev
+
+
+def existing_folder(folder: str | Path) -> Path:
+    """Return the folder itself or, if it does not exist yet, the one in which it will be made."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100  links must not be resolved
+    return next(parent for parent in (place, *place.parents) if parent.exists())
