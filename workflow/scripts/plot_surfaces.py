@@ -20,7 +20,7 @@ from neurovault_ica.figures.surface_sheets import (
     pixels_of,
     surface_thumbnail,
 )
-from neurovault_ica.figures.surfaces import VIEWS, Canvas, GlassBrain, draw_canvas, show_on_cortex
+from neurovault_ica.figures.surfaces import VIEWS, Canvas, GlassBrain, OnCortex, draw_canvas, show_on_cortex
 from neurovault_ica.images.cortex import Cortex, load_cortex, places_of, share_in_mask
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.surface_files import write_mesh, write_surface_maps
@@ -53,8 +53,8 @@ class Paths(NamedTuple):
     glass: str
 
 
-def plot_component(shared: Shared, number: int, scale: Scale, title: str, paths: Paths) -> tuple[Real, str]:
-    """Draw one component; return its values at the vertices (n_vertices,) and a note for the log."""
+def plot_component(shared: Shared, number: int, scale: Scale, title: str, paths: Paths) -> tuple[OnCortex, str]:
+    """Draw one component; return it on the cortex, and a note for the log."""
     volume, thresholded = shared.maps.volume(number), shared.thresholded.volume(number)
     found = show_on_cortex(volume.data, thresholded.data, scale, shared.share, shared.places)
     drawn = found.drawn(scale)
@@ -64,12 +64,13 @@ def plot_component(shared: Shared, number: int, scale: Scale, title: str, paths:
     draw_surfaces(pictures, scale, title=title, note=note).save(paths.figure, title=title)
     save_thumbnail(paths.surface, surface_thumbnail(pictures.views))
     save_thumbnail(paths.glass, glass_thumbnail(pictures.glass))
-    return found.values, note
+    return found, note
 
 
-def save_gallery(gallery: str, surfaces: Sequence[str], titles: Sequence[str]) -> None:
+def save_gallery(gallery: str, surfaces: Sequence[str], titles: Sequence[str], found: Sequence[OnCortex]) -> None:
     """Draw the surfaces of all components on one sheet."""
-    sheet = draw_gallery([read_thumbnail(path) for path in surfaces], titles)
+    are_on_cortex = [one.is_on_cortex for one in found]
+    sheet = draw_gallery([read_thumbnail(path) for path in surfaces], titles, are_on_cortex)
     sheet.save(gallery, title="All components on the cortex")
 
 
@@ -92,8 +93,8 @@ def main(
 ) -> None:
     """Draw every component and the gallery, and write the values on both hemispheres.
 
-    `figures`, `surfaces` and `glass` are the figure and the two small pictures of each component. `mesh` is for the
-    page.
+    `figures`, `surfaces` and `glass` are the figure and the two small pictures of each component. `mesh` has the
+    meshes to which the values belong.
     """
     for pattern in ("ICA_*.png", "ICA_*.pdf"):
         remove_stale(gallery, pattern, keep=[*figures, *surfaces, *glass, *pdfs])
@@ -114,15 +115,16 @@ def main(
     for number, (row, *paths) in enumerate(zip(rows, figures, surfaces, glass, strict=True)):
         scale = Scale(row["threshold"], row["negative_threshold"], row["brightest"])
         tasks[labels[number]] = partial(plot_component, shared, number, scale, titles[number], Paths(*paths))
-    done: dict[str, tuple[Real, str]] = run_tasks(tasks, threads)
+    done: dict[str, tuple[OnCortex, str]] = run_tasks(tasks, threads)
     for label, (_, note) in done.items():
         if note:
             logging.info("%s: %s", label, note)
-    values = np.stack([done[label][0] for label in labels])
+    found = [done[label][0] for label in labels]
+    values = np.stack([one.values for one in found])
     for hemisphere, path in (("left", left), ("right", right)):
         write_surface_maps(path, values[:, cortex.part(hemisphere)], labels, hemisphere)
     write_mesh(mesh, **cortex._asdict())
-    save_gallery(gallery, surfaces, titles)
+    save_gallery(gallery, surfaces, titles, found)
     logging.info("drew %d components on the cortex", len(labels))
 
 

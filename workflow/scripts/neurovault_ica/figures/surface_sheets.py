@@ -106,8 +106,10 @@ def _padded(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]
     return np.pad(picture, ((0, 0), (before, after), (0, 0)), constant_values=255)
 
 
-def draw_gallery(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Sheet:
-    """Draw the surfaces of all components with their titles, in two columns."""
+def draw_gallery(
+    thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str], are_on_cortex: Sequence[bool]
+) -> Sheet:
+    """Draw the surfaces of all components with their titles, in two columns, and say which are not on the cortex."""
     columns, caption = 2, 5.0
     cell = (WIDTH_MM - 2 * MARGIN_MM - 4.0) / columns
     height = cell * thumbnails[0].shape[0] / thumbnails[0].shape[1]
@@ -124,6 +126,9 @@ def draw_gallery(thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[s
         name = shown_text(name, LONGEST_GALLERY_NAME)
         sheet.text(left + 14, bottom + height + 2, name, fontsize=SMALL + 0.5, va="center", color=colour)
         sheet.picture(thumbnail, left, bottom, cell, height)
+        if not are_on_cortex[number]:
+            place = (left + cell, bottom + height + 2)
+            sheet.text(*place, "(hardly on the cortex)", fontsize=SMALL, ha="right", va="center", color=FAINT)
     lines = (
         "From left to right: left hemisphere, lateral and medial; right hemisphere, medial and lateral.",
         "Red to yellow: positive; blue to light blue: negative. Colours start at the threshold of each component.",

@@ -35,6 +35,8 @@ GYRUS, SULCUS, NO_DATA = 207, 145, 244
 # Hidden values end at this share of the threshold. Cortex outside the mask is noted from this share on; a brain mask
 # leaves out single vertices.
 BELOW, LEAST_NOTED = 0.999, 0.01
+# Fewer vertices are hardly visible: this share of both hemispheres is 100 vertices, or about 8 cm2.
+LEAST_ON_CORTEX = 0.005
 # Number of colours of a glass brain.
 N_COLOURS = 512
 
@@ -188,10 +190,16 @@ class OnCortex(NamedTuple):
         hidden = np.clip(self.values, -BELOW * scale.negative_threshold, BELOW * scale.threshold)
         return np.where(self.is_shown, self.values, hidden)
 
+    @property
+    def is_on_cortex(self) -> bool:
+        """Whether more is shown than a few vertices, which may be out of sight."""
+        return float(self.is_shown.mean()) >= LEAST_ON_CORTEX
+
     def note(self, cortex: Cortex) -> str:
         """Say what the surfaces cannot show; empty if there is nothing to say."""
         outside = float(np.isnan(self.values[cortex.is_cortex]).mean())
-        notes = [] if self.is_shown.any() else ["no part of the cortex reaches the threshold; see the glass brain"]
+        shown = "hardly any" if self.is_shown.any() else "no"
+        notes = [] if self.is_on_cortex else [f"{shown} part of the cortex reaches the threshold; see the glass brain"]
         notes += [f"{100 * outside:.0f} % of the cortex is outside the mask (pale)"] if outside >= LEAST_NOTED else []
         return "; ".join(notes)
 
@@ -220,9 +228,9 @@ class GlassBrain:
 
     def __init__(self, height_mm: float, dpi: int) -> None:
         """Draw the outlines in this height."""
-        inches = height_mm / 25.4
-        # Wide enough for all views at this height.
-        figure = Figure(figsize=(4.5 * inches, inches), dpi=dpi, facecolor="none")
+        # Twice as large with half the resolution, so that the lines are half as thick. Wide enough for all views.
+        inches = 2 * height_mm / 25.4
+        figure = Figure(figsize=(4.5 * inches, inches), dpi=dpi / 2, facecolor="none")
         self.canvas = FigureCanvasAgg(figure)
         self.display = plot_glass_brain(None, display_mode=GLASS_VIEWS, figure=figure, plot_abs=False, annotate=False)
         self.outlines = self._pixels()

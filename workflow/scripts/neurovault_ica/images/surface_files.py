@@ -1,4 +1,4 @@
-"""Write and read values on the cortical surface, and the meshes for the page."""
+"""Write and read values on the cortical surface, and their meshes."""
 
 from collections.abc import Sequence
 
