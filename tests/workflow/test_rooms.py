@@ -115,7 +115,7 @@ def dry_run(tmp_path_factory):
 
 
 def test_dry_run_needs_snakemake_alone(dry_run):
-    assert len(rules_run(dry_run)) == 18
+    assert len(rules_run(dry_run)) == 19
     assert "is not for a dry run" not in dry_run.stdout
 
 

@@ -46,7 +46,7 @@ rule plot_components:
         mem_mb=growing(1000, per_mb=4),
         runtime=growing(30, per_mb=0.05),
     params:
-        **{key: value for key, value in config["plot_components"].items() if key != "labels"},
+        **{key: value for key, value in config["plot_components"].items() if key not in {"labels", "surfaces"}},
     script:
         "../scripts/plot_components.py"
 
@@ -130,3 +130,6 @@ rule plot_relations:
         algorithm=config["run_ica"]["algorithm"],
     script:
         "../scripts/plot_relations.py"
+
+
+include: "surfaces.smk"

@@ -69,6 +69,7 @@ rule write_lock:
             rules.project_terms.output,
             rules.match_networks.output if REFERENCE else [],
             rules.plot_components.output,
+            rules.plot_surfaces.output if SURFACES else [],
             rules.plot_images.output,
             rules.plot_relations.output,
             rules.check_demo.output if DEMO else [],

@@ -255,6 +255,12 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
         if settings["plot_components"]["atlas"] == AAL3
         else ""
     )
+    surfaces = (
+        f" Maps were drawn on the cortical surface fsaverage5 {cited('fischl1999surface')}, averaged between the white"
+        f" and the pial surface, and in glass brains of nilearn {cited('abraham2014nilearn')}."
+        if settings["plot_components"]["surfaces"]
+        else ""
+    )
     min_mm3 = settings["plot_components"]["min_cluster_mm3"]
     extent = f"of at least {min_mm3:g} mm³ are shown" if min_mm3 else "of any size are shown"
     if min_mm3 < MIN_CLUSTER_MM3:
@@ -263,7 +269,7 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
         f"**Thresholds and peaks.** Component maps were thresholded {shown}. A cluster is a set of voxels connected by"
         f" their faces. Clusters {extent}; the cluster with the highest peak is kept even if it is smaller."
         f" Peaks within a cluster are at least {MIN_PEAK_DISTANCE_MM:g} mm apart. Coordinates are in MNI"
-        f" space.{labelled} The threshold is for display; it is not a voxelwise test."
+        f" space.{labelled} The threshold is for display; it is not a voxelwise test.{surfaces}"
     )
 
 

@@ -1,0 +1,101 @@
+"""The stage draws made components on the cortex: where they are shown, their sides, and what is said of empty ones."""
+
+import logging
+
+import nibabel as nib
+import numpy as np
+import pytest
+from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from neurovault_ica.images.surface_files import read_surface_maps
+from neurovault_ica.runtime.tables import column_names, write_table
+from nilearn.datasets import load_fsaverage
+from PIL import Image
+from plot_surfaces import main
+
+# Below the cortex: the left putamen.
+PUTAMEN_MM = (-26, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Draw a component of the left motor cortex and one of the putamen; return the folder and the log."""
+    folder = tmp_path_factory.mktemp("surfaces") / "plot_surfaces"
+    folder.mkdir()
+    maps = np.stack([blob(MOTOR_MM), blob(PUTAMEN_MM, width_mm=4)], axis=-1)
+    nib.save(nib.Nifti1Image(maps, AFFINE), folder.parent / "components.nii.gz")
+    nib.save(nib.Nifti1Image(np.where(maps >= 2.5, maps, 0), AFFINE), folder.parent / "thresholded.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), AFFINE), folder.parent / "mask.nii.gz")
+    labels = ["ICA_00", "ICA_01"]
+    scale = {"threshold": 2.5, "negative_threshold": 2.5, "brightest": 8.0}
+    thresholds = folder.parent / "plot_components/desc-ICA_thresholds.tsv"
+    names = folder.parent / "project_terms/desc-ICA_names.tsv"
+    write_table(thresholds, [{"component": label, **scale} for label in labels])
+    empty = dict.fromkeys(column_names(names))
+    write_table(names, [{**empty, "component": label, "name": name} for label, name in zip(labels, "ab", strict=True)])
+    (folder / "ICA_07.png").touch()
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    main(
+        components=str(folder.parent / "components.nii.gz"),
+        mask=str(folder.parent / "mask.nii.gz"),
+        thresholded=str(folder.parent / "thresholded.nii.gz"),
+        thresholds=str(thresholds),
+        names=str(names),
+        figures=[str(folder / f"{label}.png") for label in labels],
+        surfaces=[str(folder / f"{label}_surface.png") for label in labels],
+        glass=[str(folder / f"{label}_glass.png") for label in labels],
+        gallery=str(folder / "surfaces.png"),
+        pdfs=[str(folder / f"{name}.pdf") for name in (*labels, "surfaces")],
+        left=str(folder / "left.func.gii"),
+        right=str(folder / "right.func.gii"),
+        mesh=str(folder / "mesh.npz"),
+        threads=2,
+    )
+    logging.getLogger().removeHandler(handler)
+    return folder, records
+
+
+def coloured(picture):
+    """Return which pixels are neither grey nor transparent."""
+    pixels = np.asarray(Image.open(picture).convert("RGBA")).astype(int)
+    return (np.ptp(pixels[..., :3], axis=2) > 40) & (pixels[..., 3] > 128)
+
+
+def test_values_on_the_surface_are_highest_at_the_peak(drawn):
+    folder, _ = drawn
+    left, right = read_surface_maps(folder / "left.func.gii"), read_surface_maps(folder / "right.func.gii")
+    assert left.shape == right.shape == (2, 10242)
+    pial = load_fsaverage("fsaverage5")["pial"].parts["left"].coordinates
+    assert np.linalg.norm(pial[np.nanargmax(left[0])] - MOTOR_MM) < 10
+    assert np.nanmax(right[0]) < 0.1 < 2.5 < np.nanmax(left[0])
+    # The medial wall has no values.
+    assert 0.04 < np.isnan(left).mean() < 0.1
+
+
+def test_colour_is_in_the_left_lateral_view_only(drawn):
+    folder, _ = drawn
+    views = np.array_split(coloured(folder / "ICA_00_surface.png"), 4, axis=1)
+    assert views[0].mean() > 0.005
+    assert not views[1].any()
+    assert not views[2].any()
+    assert not views[3].any()
+    assert coloured(folder / "ICA_00_glass.png").any()
+
+
+def test_component_below_the_cortex_is_said_to_be_there_and_drawn_in_the_glass_brain(drawn):
+    folder, records = drawn
+    assert not coloured(folder / "ICA_01_surface.png").any()
+    assert coloured(folder / "ICA_01_glass.png").any()
+    assert next(record for record in records if "cortex reaches the threshold" in record).startswith("ICA_01")
+
+
+def test_all_figures_are_written_and_older_ones_removed(drawn):
+    folder, _ = drawn
+    assert not (folder / "ICA_07.png").exists()
+    with Image.open(folder / "ICA_00.png") as figure:
+        assert figure.width / figure.info["dpi"][0] == pytest.approx(180 / 25.4, rel=0.01)
+        assert figure.info["Title"] == "ICA_00  a"
+    assert {"ICA_00.pdf", "ICA_01.pdf", "surfaces.png", "surfaces.pdf"} <= {file.name for file in folder.iterdir()}
