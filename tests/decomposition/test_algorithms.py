@@ -155,7 +155,7 @@ def test_a_run_that_did_not_converge_is_reported_with_the_algorithm_s_name_and_a
         summary = decompose(run, algorithm=leaning, max_iter=1)[-1]
     assert not summary["converged"]
     assert summary["n_restarts_converged"] == summary["n_bootstraps_converged"] == summary["n_halves_converged"] == 0
-    assert "Leaning ICA did not converge within 1 sweeps" in caplog.text
+    assert "Leaning ICA did not converge within 1 sweep" in caplog.text
     assert "To compare numbers: snakemake --cores 8 scan_components --configfile mine.yaml" in caplog.text
 
 

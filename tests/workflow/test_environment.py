@@ -72,6 +72,7 @@ def test_conda_environment_has_what_the_scripts_import():
         "sklearn": "scikit-learn",
         "yaml": "pyyaml",
         "PIL": "pillow",
+        "mpl_toolkits": "matplotlib-base",
         "isal": "python-isal",
         "picard": "python-picard",
     }

@@ -78,6 +78,8 @@ def test_demo_takes_the_space_on_the_disk_that_is_said_before(demo):
     readable = needed(config, sum(row["row"] is not None for row in rows), results)
     used = needed(config, len(read_table(results / "stack_images/images.tsv")), results)
     masked, stacked = used_bytes(results / "mask_images"), used_bytes(results / "stack_images")
+    # In a run, kept/ has a second name of the same voxels; in this copy of the run, it has copies.
+    masked -= used_bytes(results / "mask_images/kept")
     assert readable.mask_images == pytest.approx(masked, rel=0.01)
     assert used.stack_images == pytest.approx(stacked, rel=0.01)
     others = used_bytes(results) - masked - stacked - used_bytes(results / "build_demo_archive")
@@ -137,7 +139,7 @@ def test_only_rules_after_a_changed_setting_run_again(demo):
     overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == {
         "stack_images", "reduce_images", "run_ica", "project_terms", "match_networks", "check_demo", "plot_components",
-        "plot_images", "plot_relations", "write_lock", "render_report",
+        "plot_surfaces", "plot_images", "plot_relations", "write_lock", "render_report",
     }  # fmt: skip
 
 
