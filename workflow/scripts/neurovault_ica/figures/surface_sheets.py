@@ -20,6 +20,8 @@ GLASS_MM = 38.0
 SMALL, TITLE = 7, 9
 # A title with more characters is drawn smaller, and a name with more is cut.
 LONGEST_TITLE, LONGEST_GALLERY_NAME = 95, 44
+# A name in the gallery beside the note that hardly any of the cortex is shown.
+LONGEST_NAME_BEFORE_NOTE = 27
 # Width in pixels of one view in the small pictures of the gallery.
 THUMBNAIL = 230
 GLASS_NAMES = {"l": "from the left", "y": "from behind", "r": "from the right", "z": "from above"}
@@ -123,7 +125,7 @@ def draw_gallery(
         label, _, name = title.partition("  ")
         sheet.text(left, bottom + height + 2, label, fontsize=SMALL + 0.5, fontweight="bold", va="center")
         colour = FAINT if name.startswith(UNNAMED) else INK
-        name = shown_text(name, LONGEST_GALLERY_NAME)
+        name = shown_text(name, LONGEST_GALLERY_NAME if are_on_cortex[number] else LONGEST_NAME_BEFORE_NOTE)
         sheet.text(left + 14, bottom + height + 2, name, fontsize=SMALL + 0.5, va="center", color=colour)
         sheet.picture(thumbnail, left, bottom, cell, height)
         if not are_on_cortex[number]:
