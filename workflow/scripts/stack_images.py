@@ -65,10 +65,9 @@ def main(
     rejection_of: dict[Any, Row] = {}
     candidates = []
     for image in wanted:
-        image_id = image["image_id"]
-        verdict = reject(image, download_of[image_id], measured_of.get(image_id), limits)
+        verdict = reject(image, download_of[image["image_id"]], measured_of.get(image["image_id"]), limits)
         if verdict:
-            rejection_of[image_id] = verdict
+            rejection_of[image["image_id"]] = verdict
         else:
             candidates.append(image)
 
