@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 MASK_MM3 = 1_887_000
 HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
-# What a component adds beyond two maps in float32 (white data and the component itself): figures and thresholded map.
-COMPONENT_BYTES = 1_500_000
+# What a component adds beyond two maps in float32 (white data and the component itself): figures, surfaces and the
+# thresholded map.
+COMPONENT_BYTES = 2_100_000
 # Maps of terms, template, page, figures of the images.
 FIXED_BYTES = 30_000_000
 # Leading axes of two rows, and a row in each table.
