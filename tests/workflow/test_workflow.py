@@ -172,7 +172,7 @@ def test_snakemake_makes_a_report_of_its_own(demo):
     (demo / "run.zip").unlink()
     categories = json.loads(re.search(r"var categories = (\{.*\});", page)[1])
     results = json.loads(re.search(r"var results = (\{.*\});", page)[1])
-    assert set(categories) == {"Components", "Images", "Page", "Relations"}
+    assert set(categories) == {"Components", "Images", "Page", "Relations", "Surfaces"}
     shown = {(result["labels"]["shows"], result["labels"]["kind"]): result for result in results.values()}
     assert len(shown) == len(results)
     assert {("terms", "table"), ("terms", "figure"), ("peaks", "table"), ("report of the run", "page")} <= set(shown)
