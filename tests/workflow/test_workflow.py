@@ -173,8 +173,14 @@ def test_snakemake_makes_a_report_of_its_own(demo):
     categories = json.loads(re.search(r"var categories = (\{.*\});", page)[1])
     results = json.loads(re.search(r"var results = (\{.*\});", page)[1])
     assert set(categories) == {"Components", "Images", "Page", "Relations", "Surfaces"}
-    shown = {(result["labels"]["shows"], result["labels"]["kind"]): result for result in results.values()}
+    shown = {
+        (category, results[file]["labels"]["shows"], results[file]["labels"]["kind"]): results[file]
+        for category, groups in categories.items()
+        for file in groups["Other"]
+    }
     assert len(shown) == len(results)
-    assert {("terms", "table"), ("terms", "figure"), ("peaks", "table"), ("report of the run", "page")} <= set(shown)
-    assert "12 independent components" in shown["ICA_00", "figure"]["caption"]
+    for what, kind in (("terms", "table"), ("terms", "figure"), ("peaks", "table")):
+        assert ("Components", what, kind) in shown
+    assert ("Page", "report of the run", "page") in shown
+    assert "12 independent components" in shown["Components", "ICA_00", "figure"]["caption"]
     assert all(result["caption"] for result in results.values())
