@@ -159,9 +159,17 @@ def test_a_small_disk_is_reported_and_the_next_run_continues(fresh, small_run):
     with mounted(folder / "results", "-o", "size=2m"):
         done = snakemake(folder, TERMS, *SMALL, check=False)
         assert done.returncode != 0
+        assert f"the disk of {folder / 'results'} is too small" in done.stdout
+        subprocess.run(["mount", "-o", "remount,size=100m", str(folder / "results")], check=True)
+        snakemake(folder, "results/fetch_metadata/images.tsv", *SMALL)
+        # Something else fills the disk meanwhile.
+        other = folder / "results/other"
+        other.write_bytes(bytes(shutil.disk_usage(folder / "results").free - 1_000_000))
+        done = snakemake(folder, TERMS, *SMALL, check=False)
+        assert done.returncode != 0
         assert "No space left on device: results/" in done.stdout
         assert "Traceback" not in done.stdout
-        subprocess.run(["mount", "-o", "remount,size=100m", str(folder / "results")], check=True)
+        other.unlink()
         snakemake(folder, TERMS, *SMALL)
         same_as(folder, small_run)
 
