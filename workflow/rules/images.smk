@@ -68,7 +68,7 @@ rule stack_images:
     """Join the batches into one matrix, without the images that quality control rejects; smooth and scale them."""
     input:
         code_of("stack_images"),
-        # Without keep_voxels, stack_images removes the voxels, so fetch_terms must read them before.
+        # Without keep_voxels, stack_images removes the voxels. Until then fetch_terms must have read them.
         lambda wildcards: (
             ancient(expand(rules.fetch_terms.output.status, batch=BATCHES))
             if maps_for_images() and not config["mask_images"]["keep_voxels"]

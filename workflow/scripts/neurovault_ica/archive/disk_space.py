@@ -136,7 +136,7 @@ def check(
 
 
 def count_selected(config: Mapping[str, Any], results: str | Path = "results") -> int | None:
-    """Return the number of selected images. Before the selection, it is the largest number; None without a limit."""
+    """Return the number of selected images; before the selection, `max_images`, which is None without a limit."""
     try:
         with (Path(results) / "fetch_metadata/images.tsv").open("rb") as table:
             return max(0, sum(1 for _ in table) - 1)
