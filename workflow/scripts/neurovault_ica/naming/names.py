@@ -181,7 +181,7 @@ def log_names(names: Sequence[Row]) -> None:
         by_person = f"{row['name']} (plot_components.labels); evidence: " if row["evidence_name"] else ""
         logging.info("%s: %s%s%s", row["component"], by_person, row["evidence_name"] or row["name"], evidence)
     logging.info(
-        "%d of %d components have a significant name",
+        "components with a significant name: %d of %d",
         sum(bool(row["source"]) and not row["mark"] for row in names),
         len(names),
     )
