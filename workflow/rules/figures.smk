@@ -81,7 +81,7 @@ rule plot_images:
         "report"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(1500, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
