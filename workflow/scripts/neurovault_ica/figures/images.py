@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
-from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
+from neurovault_ica.figures.slices import AXIAL_CUTS_MM, LEAST_BRAIN, Box, cut
 from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
@@ -22,7 +22,6 @@ PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
 # If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
 # ticks per decade, and the labels would overlap.
 NARROW = 100
-AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Names of collections are cut to this number of characters, to leave room for the matrix.
 LONGEST_NAME = 44
 # With more images than this, dots are drawn smaller, so that they do not merge.
