@@ -60,6 +60,29 @@ def embed_thumbnail(file: str) -> Row:
         return {"picture": data_uri(image.convert("RGBA"), "WEBP", quality=80, method=2), "size": image.size}
 
 
+def embed_views(file: str) -> Row:
+    """Read a small picture of four views side by side (plot_surfaces); put lateral views above, medial ones below."""
+    with Image.open(file) as image:
+        width = image.width // 4
+        views = [image.crop((k * width, 0, (k + 1) * width, image.height)) for k in range(4)]
+        both = Image.new("RGBA", (2 * width, 2 * image.height))
+        for k, place in enumerate(((0, 0), (0, image.height), (width, image.height), (width, 0))):
+            both.paste(views[k], place)
+        return {"picture": data_uri(both, "WEBP", quality=80, method=2), "size": both.size}
+
+
+def add_surface_pictures(
+    components: Sequence[Row], figures: Sequence[str], surfaces: Sequence[str], glass: Sequence[str]
+) -> None:
+    """Add to each component the pictures of plot_surfaces; all three are empty if it did not run."""
+    none = [""] * len(components)
+    rows = zip(components, figures or none, surfaces or none, glass or none, strict=True)
+    for component, figure, surface, brain in rows:
+        component["surface_figure"] = figure and read_figure(figure)
+        if figure:
+            component |= {"surface_views": embed_views(surface), "glass_brain": embed_thumbnail(brain)}
+
+
 def add_pictures(
     components: Sequence[Row],
     *,
