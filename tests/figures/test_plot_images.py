@@ -35,7 +35,7 @@ def test_quality_shows_each_image_and_the_limits():
     assert [line.get_xdata()[0] for line in coverage.lines if line.get_linestyle() == "--"] == [0.6]
     assert not [line for line in peak.lines if line.get_linestyle() == "--"]
     assert peak.get_xlabel() == "no limit"
-    assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
+    assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "rejected\n2"]
 
 
 def test_an_image_is_marked_only_where_it_breaks_a_limit():

@@ -103,7 +103,7 @@ def _draw_criterion(
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
-    axes.set_yticklabels([f"used\n{n_used}", f"refused\n{len(rows) - n_used}"], fontsize=8.5)
+    axes.set_yticklabels([f"used\n{n_used}", f"rejected\n{len(rows) - n_used}"], fontsize=8.5)
     axes.tick_params(labelsize=8)
     axes.axhline(1, color="#d8dde3", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
