@@ -10,7 +10,7 @@ from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from PIL import Image
-from plot_images import main
+from plot_images import largest_collections, main
 
 COLUMNS = [criterion.columns[0] for criterion in panels()]
 
@@ -35,7 +35,7 @@ def test_quality_shows_each_image_and_the_limits():
     assert [line.get_xdata()[0] for line in coverage.lines if line.get_linestyle() == "--"] == [0.6]
     assert not [line for line in peak.lines if line.get_linestyle() == "--"]
     assert peak.get_xlabel() == "no limit"
-    assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "refused\n2"]
+    assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "rejected\n2"]
 
 
 def test_an_image_is_marked_only_where_it_breaks_a_limit():
@@ -130,6 +130,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
         limits={"min_coverage": 0.6},
+        threads=2,
         **paths,
     )
     counts = nib.load(tmp_path / "plot/coverage.nii.gz").get_fdata()[inside > 0]
@@ -146,3 +147,12 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         assert Image.open(path).size[0] > 1000
         assert (tmp_path / path.replace(".png", ".pdf")).read_bytes().startswith(b"%PDF")
     assert read_table(tmp_path / "stack_images/rejected.tsv")[0]["reason"] == "coverage"
+
+
+def test_only_the_largest_collections_are_correlated(caplog):
+    with caplog.at_level("INFO"):
+        assert largest_collections(list("abbcccdd"), 3) == {"b", "c", "d"}
+        assert "only the 3 collections with most images are correlated, of 4" in caplog.text
+    caplog.clear()
+    assert largest_collections(list("abb"), 2) == {"a", "b"}
+    assert not caplog.text

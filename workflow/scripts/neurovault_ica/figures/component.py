@@ -12,7 +12,7 @@ from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.figures.png import write_png
 from neurovault_ica.figures.sheet import FAINT, INK, Place, Sheet, save_figure, shown_text, with_minus
 from neurovault_ica.figures.shown import Display, show
-from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint
+from neurovault_ica.figures.slices import AXIAL_CUTS_MM, Box, Scale, cut, draw_panel, in_plane, paint
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
 from neurovault_ica.naming.names import UNNAMED, Names
@@ -26,7 +26,6 @@ LONGEST_TITLE = 85
 LONGEST_NAME = 120
 # The same for names in the overview: a name that fits at full size, and the longest one that is not cut.
 OVERVIEW_NAME, LONGEST_OVERVIEW_NAME = 35, 52
-AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
 
 

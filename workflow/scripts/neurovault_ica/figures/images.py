@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
-from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
+from neurovault_ica.figures.slices import AXIAL_CUTS_MM, LEAST_BRAIN, Box, cut
 from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
@@ -22,7 +22,6 @@ PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
 # If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
 # ticks per decade, and the labels would overlap.
 NARROW = 100
-AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Names of collections are cut to this number of characters, to leave room for the matrix.
 LONGEST_NAME = 44
 # With more images than this, dots are drawn smaller, so that they do not merge.
@@ -104,7 +103,7 @@ def _draw_criterion(
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
-    axes.set_yticklabels([f"used\n{n_used}", f"refused\n{len(rows) - n_used}"], fontsize=8.5)
+    axes.set_yticklabels([f"used\n{n_used}", f"rejected\n{len(rows) - n_used}"], fontsize=8.5)
     axes.tick_params(labelsize=8)
     axes.axhline(1, color="#d8dde3", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neurovault_ica.images.maps import read_maps
-from neurovault_ica.images.matrix import image_blocks
-from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
+from neurovault_ica.images.signs import SIGNS
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
+from neurovault_ica.naming.label_surrogates import surrogate_loadings
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, p_of_best
 from neurovault_ica.statistics.permuted_collections import (
@@ -132,40 +131,6 @@ def find_labels(inputs: Inputs) -> Found:
 def said_label(row: Row) -> str:
     """Return the label of a row of desc-ICA_enrichment.tsv, and say if it is that of deactivations."""
     return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
-
-
-def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
-    """Return a function that computes the loadings of the images on surrogates of a component; None without tests.
-
-    With split signs, the numbers of components continue with the loadings of deactivation. The products are computed at
-    the points of a grid of about 6 mm.
-    """
-    if not inputs.n_permutations:
-        return None
-    # These imports need scipy, which takes longer than all other sources of names without tests.
-    from neurovault_ica.statistics.lattice import lattice_of
-    from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
-
-    maps = read_maps(inputs.maps_file, inputs.mask_file)
-    lattice = lattice_of(maps.inside, maps.affine)
-    blocks = image_blocks(np.load(inputs.matrix_file, mmap_mode="r"))
-    images = np.concatenate([block.read()[:, lattice.points] for block in blocks])
-    sides = [images]
-    if inputs.is_split:
-        scales = [[image[column] for column in SCALE_COLUMNS] for image in inputs.images]
-        rows = Halves(images, scales).split(images, slice(None))
-        sides = [rows[place :: len(SIGNS)] for place in range(len(SIGNS))]
-    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
-    for values in sides:
-        values /= max(values.max(), -values.min()) or 1
-    n_maps = max(inputs.n_permutations, MIN_SURROGATES)
-
-    def loadings_of(number: int) -> Real:
-        side, component = divmod(number, len(maps.values))
-        rng = np.random.default_rng([inputs.random_state, component])
-        return sides[side] @ Surrogates(maps.values[component, lattice.points], lattice, rng, many=True).draw(n_maps).T
-
-    return loadings_of
 
 
 @functools.cache
