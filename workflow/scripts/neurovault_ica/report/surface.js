@@ -9,10 +9,11 @@ const TURNS = {
   top: ["from above", ["left", "right"], -90, 90], front: ["from the front", ["left", "right"], 90, 0],
   back: ["from behind", ["left", "right"], -90, 0], below: ["from below", ["left", "right"], 90, -90],
 };
-const SINGLE_VIEWS = ["left-lateral", "right-lateral", "left-medial", "right-medial"];
 /* Length and height of the picture. An inflated hemisphere is 216 mm long and 147 mm high; two are drawn side by side. */
 const PICTURE_MM = [226, 156];
 const HALF_WIDTH_MM = 43;
+/* Both hemispheres from above fill the height of the picture, so each has about half of the area of a single one. */
+const AREA_OF_BOTH = 0.5;
 const DEGREES_PER_PIXEL = 0.5;
 const DEGREES_PER_KEY = 10;
 const ZOOM_STEP = 1.2;
@@ -109,17 +110,19 @@ class Surface {
     this.parts.note.textContent = notes.join(" ");
   }
 
-  /** Return the lateral or medial view that shows most of the map. */
+  /** Return the view that shows most of the map: the sum of what is shown, as large as it is in the picture. */
   bestView() {
-    let [best, most] = [SINGLE_VIEWS[0], 0];
-    for (const name of SINGLE_VIEWS) {
-      const [, [side], azimuth] = TURNS[name];
-      const towards = azimuth ? -1 : 1;
-      const first = side === "left" ? 0 : this.meshes.half;
+    const { count, half, normals } = this.meshes;
+    let [best, most] = ["left-lateral", 0];
+    for (const [name, [, sides, azimuth, elevation]] of Object.entries(TURNS)) {
+      const { towards } = directions(azimuth, elevation);
       let seen = 0;
-      for (let v = first; v < first + this.meshes.half; v += 1) {
-        if (this.shown[v]) seen += Math.max(0, towards * this.meshes.normals[v]) * Math.abs(this.values[v]);
+      for (let v = sides[0] === "left" ? 0 : half; v < (sides.at(-1) === "left" ? half : count); v += 1) {
+        if (!this.shown[v]) continue;
+        const facing = [0, 1, 2].reduce((sum, axis) => sum + towards[axis] * normals[axis * count + v], 0);
+        seen += Math.max(0, facing) * Math.abs(this.values[v]);
       }
+      if (sides.length === 2) seen *= AREA_OF_BOTH;
       if (seen > most) [best, most] = [name, seen];
     }
     return best;
