@@ -18,7 +18,6 @@ from neurovault_ica.statistics.p_values import p_of_best
 from neurovault_ica.statistics.permuted_collections import fill_missing, group, image_scores
 from neurovault_ica.types import Array, Real
 
-
 # Loadings on surrogates, (n_images, n_surrogates). The argument has the shape (n_surrogates, n_points).
 Multiply = Callable[[Real], Real]
 # Number of images that are multiplied at a time. It limits memory.
