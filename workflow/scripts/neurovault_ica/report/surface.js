@@ -375,13 +375,14 @@ class Surface {
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.meshes || event.button) return;
       canvas.setPointerCapture(event.pointerId);
-      from = { x: event.clientX, y: event.clientY, moved: 0 };
+      const { view, said, azimuth, elevation, isTurned } = this;
+      from = { x: event.clientX, y: event.clientY, moved: 0, before: { view, said, azimuth, elevation, isTurned } };
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!from) return;
       const [right, down] = [event.clientX - from.x, event.clientY - from.y];
       const moved = from.moved + Math.hypot(right, down);
-      from = { x: event.clientX, y: event.clientY, moved };
+      from = { ...from, x: event.clientX, y: event.clientY, moved };
       this.isDragged = moved >= CLICK_PIXELS;
       if (this.isDragged) this.turn((right * DEGREES_PER_PIXEL) / this.zoom, (down * DEGREES_PER_PIXEL) / this.zoom);
     });
@@ -390,7 +391,11 @@ class Surface {
       drop();
       if (vertex >= 0) this.viewer.moveTo(this.meshes.middle(vertex).map(Math.round));
     });
-    canvas.addEventListener("pointercancel", drop);
+    // The browser takes a finger's movement over if it scrolls the page.
+    canvas.addEventListener("pointercancel", () => {
+      if (from) Object.assign(this, from.before);
+      drop();
+    });
     canvas.addEventListener("keydown", (event) => this.turnByKey(event));
     // The wheel scrolls the page until the surface has the focus.
     canvas.addEventListener("wheel", (event) => {
