@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 from neurovault_ica.figures.glass_brains import glass_brains, glass_outline
@@ -68,7 +67,6 @@ def main(
     limits: Limits,
 ) -> None:
     """Draw the figures and write the numbers behind them."""
-    mpl.rcdefaults()
     used = read_table(images)
     reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
     figure = draw_quality(read_table(quality), reasons, limits)
