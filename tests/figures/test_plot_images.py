@@ -20,7 +20,7 @@ from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from PIL import Image
-from plot_images import main
+from plot_images import largest_collections, main
 
 COLUMNS = [criterion.columns[0] for criterion in panels()]
 
@@ -151,6 +151,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
         limits={"min_coverage": 0.6},
+        threads=2,
         **paths,
     )
     counts = nib.load(tmp_path / "plot/coverage.nii.gz").get_fdata()[inside > 0]
@@ -167,3 +168,12 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         assert Image.open(path).size[0] > 1000
         assert (tmp_path / path.replace(".png", ".pdf")).read_bytes().startswith(b"%PDF")
     assert read_table(tmp_path / "stack_images/rejected.tsv")[0]["reason"] == "coverage"
+
+
+def test_only_the_largest_collections_are_correlated(caplog):
+    with caplog.at_level("INFO"):
+        assert largest_collections(list("abbcccdd"), 3) == {"b", "c", "d"}
+        assert "only the 3 collections with most images are correlated, of 4" in caplog.text
+    caplog.clear()
+    assert largest_collections(list("abb"), 2) == {"a", "b"}
+    assert not caplog.text

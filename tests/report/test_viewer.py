@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box
 from neurovault_ica.images.maps import Maps, Volume
-from neurovault_ica.report.viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample
+from neurovault_ica.report.viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample_grid
 
 BOX = Box((-20, -30, -10), (20, 26, 30))
 
@@ -50,7 +50,7 @@ def test_maps_of_2_mm_and_coarser_are_shown_at_their_own_voxels():
         volume = volume_of((7, 8, 9), (step,) * 3, (-6, -8, 0))
         grid = grid_of(volume.data.shape, volume.affine, BOX)
         assert grid == Grid((7, 8, 9), (-6.0, -8.0, 0.0), (step,) * 3)
-        assert sample(volume, grid, order=1) is volume.data
+        assert sample_grid(volume, grid, order=1) is volume.data
 
 
 @pytest.mark.parametrize("kind", ["finer", "flipped", "oblique"])
@@ -69,7 +69,7 @@ def test_other_maps_are_sampled_every_2_mm(kind):
     grid = grid_of(shape, affine, BOX)
     assert grid == Grid((21, 29, 21), (-20.0, -30.0, -10.0), (2.0, 2.0, 2.0))
     x, y, z = np.meshgrid(*(o + 2 * np.arange(n) for o, n in zip(grid.origin, grid.shape, strict=True)), indexing="ij")
-    np.testing.assert_allclose(sample(volume, grid, order=1), x + 2 * y + 3 * z, atol=1e-3)
+    np.testing.assert_allclose(sample_grid(volume, grid, order=1), x + 2 * y + 3 * z, atol=1e-3)
 
 
 def test_template_is_cut_to_the_box_in_64_greys():

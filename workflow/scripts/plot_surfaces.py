@@ -126,7 +126,7 @@ def main(
     values = np.stack([one.values for one in found])
     for hemisphere, path in (("left", left), ("right", right)):
         write_surface_maps(path, values[:, cortex.part(hemisphere)], labels, hemisphere)
-    write_mesh(mesh, **cortex._asdict())
+    write_mesh(mesh, cortex)
     save_gallery(gallery, surfaces, titles, scales, found)
     logging.info("drew %d components on the cortex", len(labels))
 

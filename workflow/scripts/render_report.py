@@ -14,10 +14,12 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.surface_files import read_mesh
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
-from neurovault_ica.report.pictures import add_pictures, read_chart, read_glass, read_scan
+from neurovault_ica.report.pictures import add_pictures, add_surface_pictures, read_chart, read_glass, read_scan
+from neurovault_ica.report.surface_viewer import pack_surface
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
@@ -72,6 +74,11 @@ def main(
     database: str | Sequence[str] = (),
     networks: str | list[str],
     network_figures: list[str],
+    surface_figures: Sequence[str] = (),
+    surface_views: Sequence[str] = (),
+    glass_brains: Sequence[str] = (),
+    hemispheres: Sequence[str] = (),
+    mesh: str | Sequence[str] = (),
     scan: Sequence[str] = (),
     **page_figures: str,
 ) -> None:
@@ -95,10 +102,18 @@ def main(
         networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
     )
     add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+    add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
     files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
     add_files(
-        components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files, min_cluster_mm3=extent
+        components,
+        figures=figures,
+        surfaces=surface_figures,
+        hemispheres=hemispheres,
+        networks=network_figures,
+        mixtures=mixture_figures,
+        **files,
+        min_cluster_mm3=extent,
     )
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
     found = read_maps(maps, mask)
@@ -133,6 +148,7 @@ def main(
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
+        surface=pack_surface(read_mesh(mesh)) if isinstance(mesh, str) else None,
         packed=pack_components(components, found, *read_template(template), extent),
         recovery=checks,
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],

@@ -13,7 +13,7 @@ from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.figures.png import write_png
 from neurovault_ica.figures.sheet import Place, Sheet, save_figure, shown_text, with_minus
 from neurovault_ica.figures.shown import Display, Shown, show
-from neurovault_ica.figures.slices import Box, Scale, cut, draw_panel, in_plane, paint
+from neurovault_ica.figures.slices import AXIAL_CUTS_MM, Box, Scale, cut, draw_panel, in_plane, paint
 from neurovault_ica.figures.style import FAINT, LINE_MM, TITLE, WIDE_MM, shorten, text_mm
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
@@ -24,7 +24,6 @@ from neurovault_ica.statistics.thresholds import Thresholds
 
 # A longer name is cut to this number of characters in the title of the file.
 LONGEST_NAME = 120
-AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 LINE = "#2f9e44"
 # mm of the page: between slices, and at the right for the colour bar.
 GAP, BAR = 1.2, 18.0

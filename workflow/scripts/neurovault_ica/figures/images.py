@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from neurovault_ica.figures.component import draw_sides
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
-from neurovault_ica.figures.slices import LEAST_BRAIN, Box, cut
+from neurovault_ica.figures.slices import AXIAL_CUTS_MM, LEAST_BRAIN, Box, cut
 from neurovault_ica.figures.style import (
     FAINT,
     HEADING,
@@ -37,7 +37,6 @@ PANEL_MM, TITLE_MM = 36.0, 46.0  # height of a panel, width of its title
 # If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
 # ticks per decade, and the labels would overlap.
 NARROW = 100
-AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 # Names are cut to this number of characters, or to the width of their place.
 LONGEST_NAME = 200
 # mm: longest name beside the matrix of correlations, side of the matrix, their distance, and space below for the bar.

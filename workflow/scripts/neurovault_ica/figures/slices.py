@@ -37,6 +37,8 @@ POSITIVE_STEPS, NEGATIVE_STEPS = (
 # Smallest template value that counts as brain. Lower values come from interpolation at its edge. nilearn's brain mask
 # uses the same limit.
 LEAST_BRAIN = 0.2
+# Heights of the axial slices: from below the temporal lobes to the top of the motor cortex.
+AXIAL_CUTS_MM = (-40, -26, -12, 2, 16, 30, 44, 58)
 
 
 class Box(NamedTuple):
