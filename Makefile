@@ -35,8 +35,10 @@ compare: .venv/installed ## Show two runs side by side in comparisons/NAME (FIRS
 	$(BIN)/python tools/compare_runs.py "$(FIRST)" "$(SECOND)" --into "comparisons/$(NAME)"
 
 # The checks run beside the tests, and print what they found when they end. The target fails if either fails.
+# `make lint test` has run the checks before the tests.
+CHECKS = $(if $(filter lint,$(MAKECMDGOALS)),true,$(MAKE) --no-print-directory lint)
 test: .venv/installed ## Run all checks, and all tests except the long ones
-	@found=$$(mktemp); { $(MAKE) --no-print-directory lint >$$found 2>&1; code=$$?; echo; cat $$found; rm $$found; exit $$code; } & \
+	@found=$$(mktemp); { $(CHECKS) >$$found 2>&1; code=$$?; echo; cat $$found; rm $$found; exit $$code; } & \
 	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS); tests=$$?; \
 	wait $$! && exit $$tests
 

@@ -79,6 +79,7 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/components.smk"
 include: "workflow/rules/names.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/relations.smk"
 include: "workflow/rules/record.smk"
 include: "workflow/rules/on_request.smk"
 

@@ -20,8 +20,9 @@ sys.path.append(str(Path(__file__).parent.parent / "workflow" / "scripts"))
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.images.matrix import standardize
+from neurovault_ica.naming.chance import run_tests
 from neurovault_ica.naming.networks import p_of_largest
-from neurovault_ica.naming.term_maps import p_of_sides
+from neurovault_ica.naming.term_maps import sides_test
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.permuted_collections import associate
@@ -153,7 +154,9 @@ def term_maps(rng: Rng, repeats: int) -> Result:
     for kind, draw in KINDS.items():
         components, maps = (np.array([draw(rng) for _ in range(n)])[:, lattice.points] for n in (repeats, N_TERMS))
         seed = int(rng.integers(2**31))
-        (p, corrected), _ = p_of_sides(components, maps, lattice, n_permutations=N_SURROGATES, random_state=seed)
+        options = {"n_permutations": N_SURROGATES, "random_state": seed}
+        (found,) = run_tests(components, lattice, [sides_test(components, maps)], **options)
+        p, corrected = np.moveaxis(found[:, 0], 0, 1)
         yield kind, list(p)
         yield f"{kind}; best of {N_TERMS}, corrected", list(corrected.min(axis=1, keepdims=True))
 

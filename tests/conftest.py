@@ -27,12 +27,21 @@ def single_blas_thread():
         yield
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Start with the tests that run the whole workflow, so that no process runs a slow file alone at the end.
+    """Order the files so that no process waits for another one, or runs a slow file alone at the end.
 
-    The first file makes the demo, while the other processes start with other runs instead of waiting for it.
+    The first file makes the demo. Other processes run whole workflows and the page in a browser meanwhile. Files that
+    need the finished demo come last. Long tests that are not run have been removed before.
     """
-    items.sort(key=lambda item: (item.path.name != "test_workflow.py", "workflow" not in item.path.parts))
+    need_demo = {item.path for item in items if "demo" in item.fixturenames}
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_workflow.py",
+            item.path in need_demo,
+            not {"workflow", "report"} & set(item.path.parts),
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +67,22 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def demo(made_once, tmp_path_factory):
+def demo_archive(made_once):
+    """A run of the demo that has made its archive and nothing else. Tests may read or copy it."""
+
+    def run(folder):
+        snakemake(copy_project(folder), "build_demo_archive")
+        return folder
+
+    return made_once("demo_archive", run)
+
+
+@pytest.fixture(scope="session")
+def demo(made_once, demo_archive, tmp_path_factory):
     """A finished run of the demo, as `make run` does it. Each test process has a copy."""
 
     def run(folder):
-        done = snakemake(copy_project(folder))
+        done = snakemake(shutil.copytree(demo_archive, folder))
         (folder / "terminal.txt").write_text(done.stdout)
         return folder
 

@@ -10,7 +10,9 @@ import numpy as np
 import yaml
 from conftest import ROOT
 from neurovault_ica.figures.slices import Box
+from neurovault_ica.images.cortex import Cortex
 from neurovault_ica.images.maps import Volume
+from neurovault_ica.images.surface_files import write_mesh
 from neurovault_ica.naming.names import Candidate, apply_own_names, name_components
 from neurovault_ica.report.page import TEMPLATE_FILES
 from neurovault_ica.runtime.files import write_json
@@ -116,6 +118,32 @@ def save_maps(folder):
     return [str(folder / name) for name in names]
 
 
+def made_cortex():
+    """Make a cortex of two ellipsoids of 1026 vertices, with a wall in the middle of the head and stripes of sulci."""
+    points = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)], dtype=float)
+    faces = np.array([(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2), (1, 0, 5), (3, 1, 5), (4, 3, 5), (0, 4, 5)])
+    for _ in range(4):
+        edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]], axis=2)
+        pairs, number = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
+        a, b, c = faces.T
+        ab, bc, ca = len(points) + number.reshape(-1, 3).T
+        faces = np.concatenate([np.stack(one, axis=1) for one in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+        middles = points[pairs].mean(axis=1)
+        points = np.concatenate([points, middles / np.linalg.norm(middles, axis=1, keepdims=True)])
+    both = np.concatenate([points, points])
+    is_left = np.arange(len(both)) < len(points)
+    centre = np.where(is_left[:, None], (-13, 0, 4), (13, 0, 4))
+    pial, white = (centre + both * size for size in ((11, 28, 17), (9, 25, 14)))
+    is_cortex = np.where(is_left, both[:, 0] < 0.9, both[:, 0] > -0.9)
+    floats = (one.astype(np.float32) for one in (pial, white, both * (40, 105, 70), np.sin(9 * both[:, 1])))
+    return Cortex(*floats, is_cortex, faces.astype(np.int32))
+
+
+def save_cortex(path):
+    write_mesh(str(path), made_cortex())
+    return str(path)
+
+
 def save_glass(path):
     """Save glass brains of two images, a positive one and a negative one."""
     outline = np.zeros((8, 20), bool)
@@ -136,6 +164,7 @@ def build_report(
     tested=True,
     networks=False,
     mixtures=False,
+    surfaces=False,
     scan=None,
     own=None,
 ):
@@ -347,6 +376,11 @@ def build_report(
         if networks
         else [],
         network_figures=[picture(f"match_networks/{label}.png") for label in labels] if networks else [],
+        surface_figures=[picture(f"plot_surfaces/{label}.png") for label in labels] if surfaces else [],
+        surface_views=[picture(f"plot_surfaces/{label}_surface.png") for label in labels] if surfaces else [],
+        glass_brains=[picture(f"plot_surfaces/{label}_glass.png") for label in labels] if surfaces else [],
+        hemispheres=[str(folder / f"plot_surfaces/hemi-{side}.func.gii") for side in "LR"] if surfaces else [],
+        mesh=save_cortex(folder / "plot_surfaces/fsaverage5.npz") if surfaces else [],
         run=made_file(
             "write_lock/run.json",
             '{"software": {"python": "3.12.1", "packages": {"numpy": "2.0"}, "system": "Linux", "machine": "x86_64"}}',

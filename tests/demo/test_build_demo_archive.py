@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from neurovault_ica.archive.database_files import DEMO_FILES, find_database
+from neurovault_ica.archive.database_files import find_database
 from neurovault_ica.demo import dirt, networks, records, studies, volumes
 from neurovault_ica.demo.score import match_planted
 from neurovault_ica.demo.volumes import SimulatedVolume
@@ -23,16 +23,14 @@ RECORDED = Path(__file__).parents[3] / "shared" / "neurovault" / "recorded"
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def home(demo_archive):
     """Folder with the demo archive and its truth."""
-    folder = tmp_path_factory.mktemp("demo")
-    build(folder, random_state=0)
-    return folder
+    return demo_archive / "results/build_demo_archive"
 
 
 @pytest.fixture(scope="module")
-def truth(demo):
-    return {row["image_id"]: row for row in read_table(demo / "truth" / "images.tsv")}
+def truth(home):
+    return {row["image_id"]: row for row in read_table(home / "truth" / "images.tsv")}
 
 
 @pytest.fixture(scope="module")
@@ -48,43 +46,32 @@ def sd(brain):
     return volumes.render_all(brain.data > 0, brain.affine).std(axis=1)
 
 
-def build(folder, random_state):
-    build_demo_archive.main(
-        archive=str(folder / "archive"),
-        database=[str(folder / "database" / Path(file).name) for file in DEMO_FILES],
-        networks_img=str(folder / "truth" / "networks.nii.gz"),
-        networks=str(folder / "truth" / "networks.tsv"),
-        images=str(folder / "truth" / "images.tsv"),
-        random_state=random_state,
-    )
-
-
 def of_kind(truth, kind):
     """Return the row of the only image with this fault."""
     (row,) = [row for row in truth.values() if row["dirt"] == kind]
     return row
 
 
-def file_of(demo, row, name="image_{}.nii.gz"):
-    return demo / "archive" / "neurovault" / f"collection_{row['collection_id']}" / name.format(row["image_id"])
+def file_of(home, row, name="image_{}.nii.gz"):
+    return home / "archive" / "neurovault" / f"collection_{row['collection_id']}" / name.format(row["image_id"])
 
 
-def record_of(demo, row):
-    return json.loads(file_of(demo, row, "image_{}_metadata.json").read_text())
+def record_of(home, row):
+    return json.loads(file_of(home, row, "image_{}_metadata.json").read_text())
 
 
-def voxels(demo, row):
-    return np.asarray(nib.load(file_of(demo, row)).dataobj)
+def voxels(home, row):
+    return np.asarray(nib.load(file_of(home, row)).dataobj)
 
 
 # --- the archive as a whole
 
 
-def test_nilearn_reads_the_archive_offline(demo, truth, tmp_path):
+def test_nilearn_reads_the_archive_offline(home, truth, tmp_path):
     from nilearn.datasets import fetch_neurovault
 
     # Use a copy, because nilearn writes its own paths into the records even offline.
-    shutil.copytree(demo / "archive", tmp_path / "archive")
+    shutil.copytree(home / "archive", tmp_path / "archive")
     bunch = fetch_neurovault(
         mode="offline",
         data_dir=tmp_path / "archive",
@@ -96,7 +83,7 @@ def test_nilearn_reads_the_archive_offline(demo, truth, tmp_path):
     assert {str(meta["id"]) for meta in bunch.images_meta} == set(truth) - {of_kind(truth, "file missing")["image_id"]}
 
 
-def test_the_archive_has_many_images_grids_and_map_types(demo, truth):
+def test_the_archive_has_many_images_grids_and_map_types(home, truth):
     fates = Counter(row["expected_fate"] for row in truth.values())
     assert fates["used"] >= 60
     assert fates.total() - fates["used"] >= 25
@@ -105,12 +92,12 @@ def test_the_archive_has_many_images_grids_and_map_types(demo, truth):
     map_types = Counter()
     for row in truth.values():
         if row["expected_fate"] == "used":
-            image = nib.load(file_of(demo, row))
+            image = nib.load(file_of(home, row))
             grids.add((image.shape[:3], image.affine.round(2).tobytes()))
-            map_types[record_of(demo, row)["map_type"]] += 1
+            map_types[record_of(home, row)["map_type"]] += 1
     assert len(grids) >= 9
     assert min(map_types[kind] for kind in ("Z map", "T map", "univariate-beta map")) >= 10
-    assert sum(path.stat().st_size for path in demo.rglob("*") if path.is_file()) < 60e6
+    assert sum(path.stat().st_size for path in home.rglob("*") if path.is_file()) < 60e6
 
 
 def test_every_kind_of_fault_occurs(truth):
@@ -122,15 +109,15 @@ def test_no_collection_exceeds_the_default_limit(truth):
     assert max(Counter(row["collection_id"] for row in truth.values()).values()) <= 10
 
 
-def test_the_same_seed_gives_the_same_bytes(demo, truth, brain, sd):
+def test_the_same_seed_gives_the_same_bytes(home, truth, brain, sd):
     for plan in build_demo_archive.plan_archive(0)[::11]:
         scene = volumes.make_scene((plan.origin or plan).study.grid, brain, sd)
         made = build_demo_archive.make_image(plan, scene, 0)
         row = truth[str(plan.id)]
-        assert (made.content or b"") == (file_of(demo, row).read_bytes() if made.content else b"")
-        assert made.record == record_of(demo, row)
+        assert (made.content or b"") == (file_of(home, row).read_bytes() if made.content else b"")
+        assert made.record == record_of(home, row)
         if made.terms:
-            assert made.terms == file_of(demo, row, "neurosynth_words_for_image_{}.json").read_text()
+            assert made.terms == file_of(home, row, "neurosynth_words_for_image_{}.json").read_text()
 
 
 def test_another_seed_plants_the_same_networks_in_other_images(brain, sd):
@@ -146,15 +133,15 @@ def test_another_seed_plants_the_same_networks_in_other_images(brain, sd):
 # --- the planted networks
 
 
-def test_planted_networks_have_unit_variance_in_the_brain_and_are_zero_outside(demo, brain):
-    data = np.asarray(nib.load(demo / "truth" / "networks.nii.gz").dataobj)
+def test_planted_networks_have_unit_variance_in_the_brain_and_are_zero_outside(home, brain):
+    data = np.asarray(nib.load(home / "truth" / "networks.nii.gz").dataobj)
     assert data.shape == (*brain.data.shape, 12)
     assert data[brain.data > 0].std(axis=0, dtype=np.float64) == pytest.approx(1, abs=1e-3)
     assert not data[brain.data == 0].any()
 
 
-def test_networks_are_nearly_uncorrelated_and_peak_positive_at_a_focus(demo, brain):
-    image = nib.load(demo / "truth" / "networks.nii.gz")
+def test_networks_are_nearly_uncorrelated_and_peak_positive_at_a_focus(home, brain):
+    image = nib.load(home / "truth" / "networks.nii.gz")
     data = np.asarray(image.dataobj)
     r = np.corrcoef(data[brain.data > 0].T) - np.eye(12)
     assert np.abs(r).max() < 0.2
@@ -166,8 +153,8 @@ def test_networks_are_nearly_uncorrelated_and_peak_positive_at_a_focus(demo, bra
         assert min(distances) < 5, network.name
 
 
-def test_the_table_of_networks_is_in_the_order_of_the_volumes(demo):
-    rows = read_table(demo / "truth" / "networks.tsv")
+def test_the_table_of_networks_is_in_the_order_of_the_volumes(home):
+    rows = read_table(home / "truth" / "networks.tsv")
     assert [row["network"] for row in rows] == list(networks.NETWORK_NAMES)
     assert all(len(row["terms"].split(", ")) >= 3 and "doi:" in row["source"] for row in rows)
 
@@ -260,44 +247,44 @@ def test_integer_files_keep_values_and_a_background_of_zero():
 # --- the faults
 
 
-def test_damaged_files_have_their_fault(demo, truth):
-    assert not file_of(demo, of_kind(truth, "file missing")).exists()
-    assert file_of(demo, of_kind(truth, "HTML page saved as image")).read_bytes().startswith(b"<!DOCTYPE html>")
+def test_damaged_files_have_their_fault(home, truth):
+    assert not file_of(home, of_kind(truth, "file missing")).exists()
+    assert file_of(home, of_kind(truth, "HTML page saved as image")).read_bytes().startswith(b"<!DOCTYPE html>")
     with pytest.raises((EOFError, zlib.error)):
-        gzip.decompress(file_of(demo, of_kind(truth, "truncated gzip")).read_bytes())
+        gzip.decompress(file_of(home, of_kind(truth, "truncated gzip")).read_bytes())
 
 
-def test_exact_duplicate_has_the_same_bytes_in_another_collection(demo, truth):
+def test_exact_duplicate_has_the_same_bytes_in_another_collection(home, truth):
     copy = of_kind(truth, "exact duplicate")
     original = truth[copy["copy_of"]]
     assert copy["collection_id"] != original["collection_id"]
-    assert file_of(demo, copy).read_bytes() == file_of(demo, original).read_bytes()
+    assert file_of(home, copy).read_bytes() == file_of(home, original).read_bytes()
 
 
 @pytest.mark.parametrize(("kind", "factor"), [("sign-flipped copy", -1), ("duplicate in another unit", 250)])
-def test_other_copies_are_multiples_of_the_original(kind, factor, demo, truth):
+def test_other_copies_are_multiples_of_the_original(kind, factor, home, truth):
     copy = of_kind(truth, kind)
-    np.testing.assert_allclose(voxels(demo, copy), factor * voxels(demo, truth[copy["copy_of"]]), rtol=1e-5)
+    np.testing.assert_allclose(voxels(home, copy), factor * voxels(home, truth[copy["copy_of"]]), rtol=1e-5)
 
 
-def test_backgrounds_are_nan_or_infinite_as_planned(demo, truth):
-    infinite = voxels(demo, of_kind(truth, "infinite background"))
+def test_backgrounds_are_nan_or_infinite_as_planned(home, truth):
+    infinite = voxels(home, of_kind(truth, "infinite background"))
     assert np.isposinf(infinite).any()
     assert np.isneginf(infinite).any()
     with_nan = [row for row in truth.values() if row["background"] == "NaN" and row["dirt"] == "none"]
-    assert all(np.isnan(voxels(demo, row)).mean() > 0.3 for row in with_nan)
+    assert all(np.isnan(voxels(home, row)).mean() > 0.3 for row in with_nan)
 
 
-def test_four_dimensional_files_have_the_planned_number_of_volumes(demo, truth):
-    assert voxels(demo, of_kind(truth, "4-D with one volume")).shape[3:] == (1,)
-    assert voxels(demo, of_kind(truth, "4-D with several volumes")).shape[3:] == (3,)
+def test_four_dimensional_files_have_the_planned_number_of_volumes(home, truth):
+    assert voxels(home, of_kind(truth, "4-D with one volume")).shape[3:] == (1,)
+    assert voxels(home, of_kind(truth, "4-D with several volumes")).shape[3:] == (3,)
 
 
-def test_faulty_images_have_the_values_of_their_fault(demo, truth):
+def test_faulty_images_have_the_values_of_their_fault(home, truth):
     def values(kind):
-        return np.nan_to_num(voxels(demo, of_kind(truth, kind)))
+        return np.nan_to_num(voxels(home, of_kind(truth, kind)))
 
-    assert np.isnan(voxels(demo, of_kind(truth, "all NaN"))).all()
+    assert np.isnan(voxels(home, of_kind(truth, "all NaN"))).all()
     assert not values("all zero").any()
     assert len(np.unique(values("constant"))) == 2
     assert len(np.unique(values("binary mask called Z map"))) == 2
@@ -305,7 +292,7 @@ def test_faulty_images_have_the_values_of_their_fault(demo, truth):
     assert values("one sign").min() == 0
     assert np.abs(values("beta called Z map")).max() > 1000
     assert np.abs(values("effect size called T map")).max() == pytest.approx(1)
-    assert not nib.load(file_of(demo, of_kind(truth, "affine of zeros"))).affine[:3, :3].any()
+    assert not nib.load(file_of(home, of_kind(truth, "affine of zeros"))).affine[:3, :3].any()
     threshold = dirt.DIRT["thresholded"].voxels
     scattered = np.random.default_rng(0).normal(size=(10, 10, 10))
     left = threshold(SimulatedVolume(scattered, np.eye(4)), np.ones((10, 10, 10), dtype=bool)).data
@@ -324,7 +311,7 @@ def test_cut_fields_of_view_keep_voxels_in_place(brain, sd):
 # --- the records
 
 
-def test_records_have_the_keys_of_the_real_archive(demo, truth):
+def test_records_have_the_keys_of_the_real_archive(home, truth):
     if not RECORDED.is_dir():
         pytest.skip("needs the recorded answers in ../shared/neurovault")
     real = json.loads((RECORDED / "neurostore_nv_02_collections_1039_images_format_json.json").read_text())["results"][
@@ -333,41 +320,41 @@ def test_records_have_the_keys_of_the_real_archive(demo, truth):
     built_in = set(real) - {"CIAS", "type"}
     for row in truth.values():
         if row["dirt"] != "atlas":
-            assert built_in <= set(record_of(demo, row))
-    atlas = record_of(demo, of_kind(truth, "atlas"))
+            assert built_in <= set(record_of(home, row))
+    atlas = record_of(home, of_kind(truth, "atlas"))
     assert atlas["image_type"] == "atlas"
     assert "map_type" not in atlas
     real = json.loads((RECORDED / "neurostore_nv_00_collections_json.json").read_text())["results"][0]
-    for path in demo.rglob("collection_metadata.json"):
+    for path in home.rglob("collection_metadata.json"):
         assert set(json.loads(path.read_text())) == set(real) | {"relative_path"}
 
 
-def test_file_sizes_are_those_of_whole_files(demo, truth):
+def test_file_sizes_are_those_of_whole_files(home, truth):
     for row in truth.values():
-        size = record_of(demo, row)["file_size"]
+        size = record_of(home, row)["file_size"]
         if row["dirt"] == "file missing":
             assert size == 0
         elif row["dirt"] in ("truncated gzip", "HTML page saved as image"):
-            assert size > file_of(demo, row).stat().st_size
+            assert size > file_of(home, row).stat().st_size
         else:
-            assert size == file_of(demo, row).stat().st_size
+            assert size == file_of(home, row).stat().st_size
 
 
-def test_flags_are_computed_from_the_voxels(demo, truth):
-    thresholded = record_of(demo, of_kind(truth, "thresholded"))
+def test_flags_are_computed_from_the_voxels(home, truth):
+    thresholded = record_of(home, of_kind(truth, "thresholded"))
     assert thresholded["is_thresholded"] is True
-    assert record_of(demo, of_kind(truth, "no mask"))["perc_voxels_outside"] > 50
-    ordinary = [record_of(demo, row) for row in truth.values() if row["dirt"] == "none"]
+    assert record_of(home, of_kind(truth, "no mask"))["perc_voxels_outside"] > 50
+    ordinary = [record_of(home, row) for row in truth.values() if row["dirt"] == "none"]
     assert all(not record["is_thresholded"] and record["brain_coverage"] > 99 for record in ordinary)
 
 
-def test_names_with_markup_and_unicode_are_stored_unchanged(demo, truth):
-    assert "<script>" in record_of(demo, of_kind(truth, "name with markup"))["name"]
-    assert "右手" in record_of(demo, of_kind(truth, "Unicode name"))["name"]
+def test_names_with_markup_and_unicode_are_stored_unchanged(home, truth):
+    assert "<script>" in record_of(home, of_kind(truth, "name with markup"))["name"]
+    assert "右手" in record_of(home, of_kind(truth, "Unicode name"))["name"]
 
 
-def test_links_point_to_a_reserved_domain(demo, truth):
-    assert all(".invalid/" in record_of(demo, row)["url"] for row in truth.values())
+def test_links_point_to_a_reserved_domain(home, truth):
+    assert all(".invalid/" in record_of(home, row)["url"] for row in truth.values())
 
 
 def test_a_negative_weight_is_named_by_the_opposite_contrast():
@@ -383,13 +370,13 @@ def test_a_negative_weight_is_named_by_the_opposite_contrast():
 # --- the terms
 
 
-def weights_of(demo, row):
-    return json.loads(file_of(demo, row, "neurosynth_words_for_image_{}.json").read_text())["data"]["values"]
+def weights_of(home, row):
+    return json.loads(file_of(home, row, "neurosynth_words_for_image_{}.json").read_text())["data"]["values"]
 
 
-def test_term_weights_follow_the_network_and_generic_terms_do_not(demo, truth):
+def test_term_weights_follow_the_network_and_generic_terms_do_not(home, truth):
     used = [row for row in truth.values() if row["expected_fate"] == "used" and row["terms"] == "known"]
-    weights = [weights_of(demo, row) for row in used]
+    weights = [weights_of(home, row) for row in used]
     assert all(len(values) >= 150 for values in weights)
     assert all(round(value, 3) == value for values in weights for value in values.values())
 
@@ -408,10 +395,10 @@ def test_term_weights_follow_the_network_and_generic_terms_do_not(demo, truth):
     assert min(min(values.values()) for values in weights) < -0.1
 
 
-def test_term_files_are_missing_or_malformed_as_planned(demo, truth):
+def test_term_files_are_missing_or_malformed_as_planned(home, truth):
     kinds = Counter()
     for row in truth.values():
-        path = file_of(demo, row, "neurosynth_words_for_image_{}.json")
+        path = file_of(home, row, "neurosynth_words_for_image_{}.json")
         kinds[row["terms"]] += 1
         if row["terms"] == "absent":
             assert not path.exists()
@@ -421,7 +408,7 @@ def test_term_files_are_missing_or_malformed_as_planned(demo, truth):
         elif row["terms"] == "error answer":
             assert "values" not in json.loads(path.read_text())["data"]
         else:
-            assert weights_of(demo, row)
+            assert weights_of(home, row)
     assert kinds["absent"] >= 5
     assert kinds["truncated"] == kinds["error answer"] == 1
 
@@ -434,11 +421,11 @@ def test_an_image_without_contrast_has_no_terms():
     assert records.term_weights(np.zeros((4, 4, 4, 3)), mask, maps, rng) is None
 
 
-def test_the_database_has_peaks_and_terms_of_each_network(demo):
+def test_the_database_has_peaks_and_terms_of_each_network(home):
     """Studies with a network's first term report peaks near its foci several times as often as others."""
-    database = read_database(find_database(demo / "database", "terms"))
+    database = read_database(find_database(home / "database", "terms"))
     assert len(database.studies) == 600
-    spaces = pd.read_csv(demo / "database/data-demo_version-1_metadata.tsv.gz", sep="\t")["space"].value_counts()
+    spaces = pd.read_csv(home / "database/data-demo_version-1_metadata.tsv.gz", sep="\t")["space"].value_counts()
     assert {"MNI", "TAL", "UNKNOWN"} == set(spaces.index)
     assert spaces["TAL"] > 60
     for network in networks.NETWORKS:

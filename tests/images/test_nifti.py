@@ -124,6 +124,25 @@ def test_a_missing_end_is_found_only_by_reading_the_whole_file(tmp_path, data):
     assert find_fault(path, whole=True) == "gzip: the file ends too early"
 
 
+def test_a_fault_in_any_gzip_member_is_found(tmp_path, data, monkeypatch):
+    content = image_bytes(data)
+    members = [gzip.compress(part) for part in (content[:1000], content[1000:60_000], content[60_000:], b"")]
+    path = tmp_path / "image.nii.gz"
+    # With these sizes, a piece that is read ends within, at the end of, or one byte after the first member.
+    for n_bytes in (997, len(members[0]), len(members[0]) + 1, 1 << 16):
+        monkeypatch.setattr(nifti_file, "CHUNK_BYTES", n_bytes)
+        # Zeros that fill the last block of a tape are no fault.
+        path.write_bytes(b"".join(members) + bytes(100))
+        assert find_fault(path, whole=True) is None
+        for number in (1, 2):
+            before, member, after = b"".join(members[:number]), members[number], b"".join(members[number + 1 :])
+            path.write_bytes(before + damaged(member, len(member) - 6, b"!!") + after)  # its checksum
+            assert "gzip: " in str(find_fault(path, whole=True))
+        for n_left in (1, 5, len(members[1]) // 2):
+            path.write_bytes(members[0] + members[1][:n_left])
+            assert (find_fault(path, whole=True) == "gzip: the file ends too early") == (n_left > 1)
+
+
 def test_files_are_decompressed_only_up_to_the_limit(tmp_path, data, monkeypatch):
     path = saved(tmp_path / "image.nii.gz", image_bytes(data))
     path.write_bytes(path.read_bytes()[:-100])

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, smooth_noise
+from neurovault_ica.naming.chance import run_tests
+from neurovault_ica.naming.label_test import label_test
 from neurovault_ica.naming.labels import (
     ENGLISH_STOP_WORDS,
     LABEL_FIELDS,
     MIN_LETTERS,
     TEXT_FIELDS,
-    corrected_by_surrogates,
     label_matrix,
     words_of,
 )
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.permuted_collections import associate
-from neurovault_ica.statistics.surrogates import Surrogates
 from sklearn.feature_extraction import text as sklearn_text
 
 
@@ -85,15 +85,11 @@ def test_labels_of_images_that_are_alike_name_no_random_map():
     images = has_label @ shared + np.array([0.3 * smooth_noise(rng, 8) for _ in range(60)])
     maps = np.array([shared[0], *(smooth_noise(rng, 15) for _ in range(12))])
     lattice = lattice_of(EGG, EGG_AFFINE)
-
-    def loadings_of_surrogates(component):
-        values = maps[component, lattice.points]
-        drawn = Surrogates(values, lattice, np.random.default_rng(component), many=True).draw(300)
-        return images[:, lattice.points] @ drawn.T
-
+    points = maps[:, lattice.points]
     permuted = associate(images @ maps.T, has_label, collections, n_permutations=40, random_state=0)
     assert (permuted.q.min(axis=1) < 0.05)[1:].mean() > 0.3
-    p = corrected_by_surrogates(permuted.r_images, has_label, collections, loadings_of_surrogates)
+    test = label_test(permuted.r_images, has_label, collections, [lambda maps: images[:, lattice.points] @ maps.T])
+    p = run_tests(points, lattice, [test], n_permutations=0, random_state=0)[0][:, 0]
     assert p[0].argmin() == 0
     assert p[0, 0] <= 0.05
     assert (p.min(axis=1) <= 0.05)[1:].sum() <= 2

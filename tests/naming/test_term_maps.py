@@ -4,11 +4,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
+from neurovault_ica.images.maps import read_maps
 from neurovault_ica.images.targets import target_of
+from neurovault_ica.naming.chance import run_tests
 from neurovault_ica.naming.evidence import Inputs
-from neurovault_ica.naming.term_maps import compare_with_maps, find_term_maps, sample_maps
+from neurovault_ica.naming.sources import Source, find_all
+from neurovault_ica.naming.term_maps import compare_with_maps, correlations_of, find_term_maps, sample_maps, sides_test
 from neurovault_ica.runtime.tables import write_table
+from neurovault_ica.statistics.lattice import lattice_of
 
+SOURCE = Source("maps", find_term_maps)
 MASK_IMG = nib.Nifti1Image(EGG.astype(np.uint8), EGG_AFFINE)
 
 
@@ -22,6 +27,19 @@ def save(path, data, affine=EGG_AFFINE):
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(data, affine), path)
     return str(path)
+
+
+def compare(path, images, *, n_permutations, built=None, threads=1):
+    """Correlate and test as project_terms does."""
+    maps = read_maps(**images)
+    compared = compare_with_maps(path, maps, images["mask"], threads=threads, built=built)
+    if not n_permutations or not compared.terms:
+        return correlations_of(compared, None)
+    tests = [sides_test(compared.component_points, compared.points)]
+    options = {"n_permutations": n_permutations, "random_state": 0, "threads": threads}
+    return correlations_of(
+        compared, *run_tests(compared.component_points, lattice_of(EGG, maps.affine), tests, **options)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +61,7 @@ def run(tmp_path_factory):
 
 def test_only_the_term_of_a_component_is_significant_not_random_smooth_maps(run):
     folder, images, components, maps = run
-    found = compare_with_maps(str(folder / "maps"), **images, n_permutations=100, random_state=0)
+    found = compare(str(folder / "maps"), images, n_permutations=100)
     assert found.terms == sorted(maps)
     expected = [[np.corrcoef(component, maps[term])[0, 1] for term in found.terms] for component in components]
     np.testing.assert_allclose(found.r, expected, atol=1e-5)
@@ -52,9 +70,9 @@ def test_only_the_term_of_a_component_is_significant_not_random_smooth_maps(run)
     assert [(int(k), found.terms[m]) for k, m in np.argwhere(found.p_corrected < 0.05)] == [(0, "pain"), (1, "warmth")]
     assert (found.p_corrected >= found.p).all()
     assert not (found.q_negative < 0.05).any()
-    together = compare_with_maps(str(folder / "maps"), **images, n_permutations=100, random_state=0, threads=2)
+    together = compare(str(folder / "maps"), images, n_permutations=100, threads=2)
     np.testing.assert_array_equal(together.p, found.p)
-    again = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
+    again = compare(str(folder / "maps"), images, n_permutations=0)
     assert again.p is None
     np.testing.assert_array_equal(again.r, found.r)
 
@@ -65,8 +83,8 @@ def test_a_file_of_all_maps_gives_the_same_as_a_folder(run, tmp_path, names):
     path = save(tmp_path / "terms.nii.gz", np.stack([volume(values) for values in maps.values()], axis=-1))
     heading = "name\n" if names.endswith(".tsv") else ""
     (tmp_path / names).write_text(heading + "\n".join(maps) + "\n")
-    one = compare_with_maps(path, **images, n_permutations=0, random_state=0)
-    other = compare_with_maps(str(folder / "maps"), **images, n_permutations=0, random_state=0)
+    one = compare(path, images, n_permutations=0)
+    other = compare(str(folder / "maps"), images, n_permutations=0)
     assert one.terms == list(maps)
     np.testing.assert_allclose(one.r[:, np.argsort(one.terms)], other.r, atol=1e-6)
 
@@ -89,12 +107,11 @@ def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
 
 def test_maps_that_cannot_be_used_are_refused(run, tmp_path):
     _, images, _, maps = run
-    options = images | {"n_permutations": 0, "random_state": 0}
     pain = volume(maps["pain"])
 
     def refused(path, message):
         with pytest.raises(ValueError, match=r"project_terms\.term_maps") as caught:
-            compare_with_maps(str(path), **options)
+            compare(str(path), images, n_permutations=0)
         assert message in str(caught.value)
 
     save(tmp_path / "four" / "pain.nii", np.stack([pain, pain], axis=-1))
@@ -125,7 +142,7 @@ def test_maps_outside_the_mask_are_dropped_with_a_warning(run, caplog):
     corner[0, 0, 0] = 1
     save(folder / "some" / "corner.nii", corner)
     save(folder / "some" / "pain.nii", volume(maps["pain"]))
-    found = compare_with_maps(str(folder / "some"), **images, n_permutations=0, random_state=0)
+    found = compare(str(folder / "some"), images, n_permutations=0)
     assert found.terms == ["pain"]
     assert "dropped the term maps without data in the mask: corner" in caplog.text
 
@@ -141,30 +158,30 @@ def save_built(folder, terms, maps):
 
 def test_built_maps_give_the_same_as_the_same_files(run, tmp_path):
     folder, images, _, maps = run
-    options = images | {"n_permutations": 500, "random_state": 0}
+    options = {"images": images, "n_permutations": 500}
     built = save_built(tmp_path / "one" / "build_term_maps", sorted(maps), [maps[term] for term in sorted(maps)])
-    one, other = compare_with_maps(None, **options, built=built), compare_with_maps(str(folder / "maps"), **options)
+    one, other = compare(None, **options, built=built), compare(str(folder / "maps"), **options)
     assert one.terms == other.terms
     np.testing.assert_allclose(one.r, other.r, atol=1e-5)
     np.testing.assert_allclose(one.p, other.p, atol=0.01)
     # The user's own map of a term takes the place of the built one.
     save(tmp_path / "own" / "Pain.nii", volume(maps["warmth"]))
-    both = compare_with_maps(str(tmp_path / "own"), **options, built=built)
+    both = compare(str(tmp_path / "own"), **options, built=built)
     assert both.terms == ["Pain", *(term for term in sorted(maps) if term != "pain")]
     assert both.r[1, 0] == pytest.approx(one.r[1, one.terms.index("warmth")], abs=1e-5)
 
 
 def test_without_maps_nothing_is_found(run, tmp_path):
     _, images, _, _ = run
-    options = images | {"n_permutations": 500, "random_state": 0}
+    options = {"images": images, "n_permutations": 500}
     for built in (None, save_built(tmp_path / "none" / "build_term_maps", [], [])):
-        found = compare_with_maps(None, **options, built=built)
+        found = compare(None, **options, built=built)
         assert (found.terms, found.r.shape, found.p) == ([], (2, 0), None)
 
 
 def inputs_of(images, built):
     known = dict.fromkeys(Inputs._fields)
-    known |= {"components": ["ICA_00", "ICA_01"], "maps_file": images["components"], "mask_file": images["mask"]}
+    known |= {"components": ["ICA_00", "ICA_01"], "maps": read_maps(**images), "mask_file": images["mask"]}
     known |= {"images": [{"collection_id": 1}], "built_maps": built}
     return Inputs(**known | {"n_permutations": 500, "random_state": 0, "threads": 1})
 
@@ -180,7 +197,9 @@ def test_only_terms_near_the_largest_r_may_name_and_the_negative_side_has_its_ow
     }
     terms = [*planted, *(f"noise{n:02d}" for n in range(14))]
     every = [*planted.values(), *(maps[term] for term in terms[4:])]
-    found = find_term_maps(inputs_of(images, save_built(tmp_path / "one" / "build_term_maps", terms, every)))
+    found = find_all([SOURCE], inputs_of(images, save_built(tmp_path / "one" / "build_term_maps", terms, every)))[
+        "maps"
+    ]
     first = [candidate for candidate in found.candidates if candidate.component == "ICA_00"]
     assert [candidate.name for candidate in first[:3]] == ["best", "near", "lucky"]
     assert all(candidate.q < 0.05 for candidate in first[:3])
@@ -206,7 +225,7 @@ def test_components_of_noise_get_no_name_from_the_significance_of_others(tmp_pat
         "mask": save(tmp_path / "mask.nii.gz", EGG.astype(np.uint8)),
     }
     built = save_built(tmp_path / "one" / "build_term_maps", [f"term {k}" for k in range(40)], terms)
-    found = find_term_maps(inputs_of(images, built)._replace(components=labels))
+    found = find_all([SOURCE], inputs_of(images, built)._replace(components=labels))["maps"]
     named = {one.component for one in found.candidates if one.may_name and one.q < 0.05}
     assert "ICA_00" in named
     assert len(named) <= 1 + 4

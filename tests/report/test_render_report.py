@@ -248,7 +248,7 @@ def test_page_allows_only_its_own_scripts(render):
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].split() == [f"'sha256-{found}'" for found in hashes]
-    assert len(hashes) == 5
+    assert len(hashes) == 7
     assert rules["img-src"] == "data: 'self' file:"
 
 

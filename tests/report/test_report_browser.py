@@ -8,7 +8,12 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from made_report import BOX, HOSTILE, PEAKS, SPACE, Page, build_report
+from made_report import BOX, HOSTILE, PEAKS, SPACE, Page, build_report, made_cortex
+from neurovault_ica.figures.slices import Scale, paint
+from neurovault_ica.figures.surfaces import show_on_cortex
+from neurovault_ica.images.clusters import drop_small_clusters
+from neurovault_ica.images.cortex import places_of, share_in_mask
+from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.own_names import OwnName, read_own_names
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -16,6 +21,8 @@ from playwright.sync_api import expect, sync_playwright
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 DESKTOP, TABLET, TELEPHONE = ({"width": w, "height": h} for w, h in ((1440, 900), (800, 1000), (390, 844)))
+
+MAP_FILES = (f"run_ica/{SPACE}_components.nii.gz", "stack_images/mask.nii.gz")
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="needs chromium, chromium-browser or google-chrome on the PATH; none is there"
@@ -33,8 +40,8 @@ def pages(tmp_path_factory):
     """Render the synthetic report with harmless and with hostile texts; return the paths."""
     folder = tmp_path_factory.mktemp("reports")
     return {
-        "honest": build_report(folder / "honest"),
-        "hostile": build_report(folder / "hostile", word=hostile_words()),
+        "honest": build_report(folder / "honest", surfaces=True),
+        "hostile": build_report(folder / "hostile", word=hostile_words(), surfaces=True),
     }
 
 
@@ -132,7 +139,11 @@ def test_gallery_has_every_component_and_hides_their_pages(visit):
     page = visit()
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
     assert page.locator("article:visible").count() == 0
-    assert page.locator("#gallery img").evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+    for pictures, kind in (("slices", ":not(.surface, .glass)"), ("surface", ".surface"), ("glass", ".glass")):
+        page.select_option("#pictures", pictures)
+        assert page.locator("#gallery img:visible").count() == 2
+        expect(page.locator(f"#gallery img{kind}").first).to_be_visible()
+        page.locator("#gallery img:visible").evaluate_all("all => Promise.all(all.map(image => image.decode()))")
 
 
 def test_gallery_sorts(visit):
@@ -266,6 +277,130 @@ def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     expect(page.locator("[data-part=place]")).to_contain_text("z 8 mm")
 
 
+def see_surface(page, label="ICA_00"):
+    """Scroll to the surface, wait until it is drawn, and return its state."""
+    page.locator("#surface").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#surface[data-component='{label}']")
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(
+        "(({ azimuth, elevation, sides, zoom }) => ({ azimuth, elevation, sides, zoom }))(page.surface)"
+    )
+
+
+def colour_at(page, vertex):
+    """Read the colour of a vertex, or nothing if the reader does not see it."""
+    return page.evaluate(
+        """vertex => {
+          const { surface } = page;
+          const place = [0, 1, 2].map(axis => surface.mm(surface.meshes.inflated, axis, vertex));
+          place[0] += surface.shift(vertex < surface.meshes.half ? "left" : "right");
+          const [x, y, z] = surface.project(place);
+          const [column, row] = [Math.floor(x), Math.floor(y)];
+          if (z < surface.picture.depths[row * surface.size[0] + column] - 3) return null;
+          const copy = new OffscreenCanvas(1, 1).getContext("2d");
+          copy.drawImage(surface.canvas, -column, -row);
+          return [...copy.getImageData(0, 0, 1, 1).data];
+        }""",
+        vertex,
+    )
+
+
+@pytest.fixture(scope="module")
+def on_cortex(pages):
+    """ICA_00 on the made cortex, as plot_surfaces shows it, and its scale."""
+    maps = read_maps(*(str(pages["honest"].parents[1] / name) for name in MAP_FILES))
+    cortex, scale = made_cortex(), Scale(1.5, 2.5, 9.0)
+    volume, places = maps.volume(0), places_of(maps.affine, cortex)
+    share = share_in_mask(maps.inside, places, cortex)
+    dropped = drop_small_clusters(volume, scale.threshold, scale.negative_threshold, 200)
+    is_kept = (dropped.data >= scale.threshold) | (dropped.data <= -scale.negative_threshold)
+    return show_on_cortex(volume.data, np.where(is_kept, volume.data, 0), scale, share, places), scale
+
+
+def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
+    page = visit(place="#ICA_00")
+    found, scale = on_cortex
+    # The peak of 9.5 is on the left, the peak of -6 on the right.
+    assert see_surface(page)["sides"] == ["left"]
+    values = page.evaluate("[...page.surface.values].map(one => Number.isNaN(one) ? null : one)")
+    values = np.array(values, dtype=float)
+    assert 100 < np.isnan(values).sum() < 1000
+    # The page's values have 8 bits, and its coordinates 0.05 mm. The map changes by up to 1.2 per mm.
+    np.testing.assert_allclose(values, found.values, atol=9.5 / 127 / 2 + 0.06)
+    shown = np.array(page.evaluate("[...page.surface.shown]"), dtype=bool)
+    limits = np.where(found.values > 0, scale.threshold, scale.negative_threshold)
+    is_clear = ~(np.abs(np.abs(found.values) - limits) < 0.1)
+    np.testing.assert_array_equal(shown[is_clear], found.is_shown[is_clear])
+    highest, lowest = int(np.nanargmax(found.values)), int(np.nanargmin(found.values))
+    for vertex, is_right in ((highest, False), (lowest, True)):
+        colours = []
+        for side in ("lateral", "medial"):
+            page.click(f"button[data-turn={'right' if is_right else 'left'}-{side}]")
+            see_surface(page)
+            colours.append(colour_at(page, vertex))
+        (seen,) = filter(None, colours)
+        expected = paint(found.values[[vertex], None], np.ones((1, 1)), scale)[0, 0]
+        np.testing.assert_allclose(seen[:3], expected, atol=12)
+    # The surface follows the slices: the other vertex is hidden by a threshold, and this one with its sign.
+    move_slider(page, "[data-part=negative-threshold]", -float(found.values[lowest]) + 0.3)
+    see_surface(page)
+    assert not any(map(is_cold, filter(None, [colour_at(page, lowest)])))
+    page.click("[data-part=reset]")
+    page.uncheck("[data-part=negative]")
+    see_surface(page)
+    assert not any(map(is_cold, filter(None, [colour_at(page, lowest)])))
+
+
+def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
+    page = visit(place="#ICA_00")
+    see_surface(page)
+    page.click("button[data-turn=left-lateral]")
+    assert see_surface(page) == {"azimuth": 180, "elevation": 0, "sides": ["left"], "zoom": 1}
+    canvas = page.locator("canvas[data-part=surface]")
+    read = "canvas => canvas.toDataURL()"
+    before, box = canvas.evaluate(read), canvas.bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
+    page.mouse.up()
+    # Half a degree per pixel: the side that the reader sees follows the pointer.
+    assert see_surface(page) == {"azimuth": 150, "elevation": 10, "sides": ["left"], "zoom": 1}
+    assert canvas.evaluate(read) != before
+    assert page.locator("button[aria-pressed=true]").count() == 0
+    canvas.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowUp", "+", "-"):
+        page.keyboard.press(key)
+    assert see_surface(page) == {"azimuth": 180, "elevation": 0, "sides": ["left"], "zoom": 1}
+    # Arrows on the surface do not open another component.
+    assert page.url.endswith("#ICA_00")
+    assert canvas.evaluate(read) == before
+    page.click("button[data-turn=top]")
+    assert see_surface(page)["sides"] == ["left", "right"]
+    assert page.locator("button[aria-pressed=true]").all_inner_texts() == ["top"]
+    # From above, left is left. A click moves the crosshair into the cortex; a click beside the brain does nothing.
+    for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
+        canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
+        expect(page.locator("[data-part=place]")).to_contain_text(said)
+    # The reader's view stays when another component is opened.
+    page.keyboard.press("n")
+    page.wait_for_selector("#viewer[data-component='ICA_01']")
+    assert see_surface(page, "ICA_01")["elevation"] == 90
+    file = saved(page, lambda: page.click("[data-part=save-surface]"))
+    assert file.suggested_filename == "ICA_01_surface_view.png"
+
+
+def test_if_the_surface_fails_its_figure_is_shown(browser, pages):
+    context = browser.new_context(offline=True)
+    context.add_init_script("delete window.IntersectionObserver")
+    page = context.new_page()
+    page.goto(f"{pages['honest'].as_uri()}#ICA_00")
+    page.wait_for_selector("#ICA_00 .on-cortex img:visible")
+    page.wait_for_selector("#viewer[data-component='ICA_00']")
+    assert not page.is_visible("#surface")
+    context.close()
+
+
 def test_outside_the_mask_there_is_no_value(visit):
     page = visit(place="#ICA_00")
     move_slider(page, "#viewer input[data-axis='0']", BOX.low[0])
@@ -347,9 +482,9 @@ def test_the_check_detects_a_page_that_is_too_wide(visit, tmp_path):
 
 
 def wait_for_figures(page):
-    """Wait for both static figures. A browser loads a figure, and knows its size, only when it is near the window."""
+    """Wait for the static figures. A browser loads a figure, and knows its size, only when it is near the window."""
     figures = page.locator("article .static img")
-    assert figures.count() == 2
+    assert figures.count() == 4
     for figure in figures.all():
         figure.evaluate("image => image.scrollIntoView()")
         figure.wait_for(state="visible")
@@ -359,7 +494,7 @@ def test_without_scripts_all_components_are_there_with_their_figures(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("article:visible").count() == 2
     wait_for_figures(page)
-    assert page.locator("#viewer:visible, .js-only:visible").count() == 0
+    assert page.locator("#viewer:visible, #surface:visible, .js-only:visible").count() == 0
 
 
 def test_without_decompression_the_figure_stays(browser, pages):
@@ -368,7 +503,7 @@ def test_without_decompression_the_figure_stays(browser, pages):
     page = context.new_page()
     page.goto(f"{pages['honest'].as_uri()}#ICA_00")
     page.wait_for_selector("#ICA_00 .static img:visible")
-    assert not page.is_visible("#viewer")
+    assert page.locator("#viewer:visible, #surface:visible").count() == 0
     context.close()
 
 
@@ -377,12 +512,12 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
     page.emulate_media(media="print")
     assert page.locator("article:visible").count() == 2
     wait_for_figures(page)
-    assert page.locator("nav:visible, .tools:visible, #viewer:visible, .moves:visible").count() == 0
+    assert page.locator("nav:visible, .tools:visible, #viewer:visible, #surface:visible, .moves:visible").count() == 0
     page = visit(place="#ICA_01")
     page.emulate_media(media="print")
     assert page.locator("article:visible").evaluate_all("found => found.map(article => article.id)") == ["ICA_01"]
-    assert page.is_visible("#ICA_01 .static img")
-    assert not page.is_visible("#viewer")
+    assert [one.is_visible() for one in page.locator("#ICA_01 .static img").all()] == [True, True]
+    assert page.locator("#viewer:visible, #surface:visible").count() == 0
 
 
 def test_pdf_has_pages_of_text_and_figures(visit):

@@ -19,14 +19,15 @@ PLACES = {
 FIGURES = [f"results/plot_components/ICA_0{number}.png" for number in range(2)]
 
 
-def describe(min_cluster_mm3=0, **changes):
+def describe(min_cluster_mm3=0, surfaces=(), hemispheres=(), **changes):
     components = [
         {"component": f"ICA_0{number}", "threshold": 1.234, "negative_threshold": 1.234, "brightest": 7.891}
         | {"place": [2.0, -4.0, 6.0]}
         | changes
         for number in range(2)
     ]
-    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES, min_cluster_mm3=min_cluster_mm3)
+    more = {"surfaces": surfaces, "hemispheres": hemispheres, "min_cluster_mm3": min_cluster_mm3}
+    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES, **more)
     return components
 
 
@@ -42,6 +43,21 @@ def test_the_line_for_fsleyes_shows_what_the_figures_show():
         assert PLACES["thresholded"] in other
         assert PLACES["maps"] not in other
         assert f'index_img("{PLACES["thresholded"]}", 0)' in component["nilearn"]
+
+
+def test_surfaces_are_linked_with_their_values():
+    places = [f"results/plot_surfaces/hemi-{side}.func.gii" for side in "LR"]
+    figures = [f"results/plot_surfaces/ICA_0{number}.png" for number in range(2)]
+    files = {one["title"]: one["links"] for one in describe(surfaces=figures, hemispheres=places)[1]["files"]}
+    assert files["Surfaces and glass brain"] == [
+        ("PNG", "../plot_surfaces/ICA_01.png"), ("PDF", "../plot_surfaces/ICA_01.pdf"),
+    ]  # fmt: skip
+    assert files["Values on fsaverage5"] == [
+        (f"data array 1 of hemi-{side}.func.gii", f"../plot_surfaces/hemi-{side}.func.gii") for side in "LR"
+    ]
+    assert {"Surfaces and glass brain", "Values on fsaverage5"}.isdisjoint(
+        one["title"] for one in describe()[1]["files"]
+    )
 
 
 def test_links_are_relative_to_the_page():

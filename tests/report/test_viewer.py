@@ -6,9 +6,11 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from made_report import made_cortex
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box
 from neurovault_ica.images.maps import Maps, Volume
-from neurovault_ica.report.viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample
+from neurovault_ica.report.surface_viewer import pack_surface
+from neurovault_ica.report.viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample_grid
 
 BOX = Box((-20, -30, -10), (20, 26, 30))
 
@@ -16,6 +18,12 @@ BOX = Box((-20, -30, -10), (20, 26, 30))
 def unpack(text):
     """Undo `pack` as the page does."""
     return np.cumsum(np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8), dtype=np.uint8)
+
+
+def unpack_words(text):
+    """Undo `pack_words` as the page does."""
+    low, high = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8).reshape(2, -1).astype(np.uint16)
+    return np.cumsum(low + 256 * high, dtype=np.uint16)
 
 
 def volume_of(shape, step, origin, seed=0):
@@ -28,6 +36,20 @@ def test_packing_keeps_every_byte():
     codes = np.random.default_rng(0).integers(-127, 128, 5000).astype(np.int8)
     np.testing.assert_array_equal(unpack(pack(codes)).astype(np.int8), codes)
     assert pack(codes) == pack(codes)
+
+
+def test_meshes_come_back():
+    cortex = made_cortex()
+    packed = pack_surface(cortex)
+    for name in ("inflated", "pial", "white"):
+        found = unpack_words(packed[name]).astype(np.int16).reshape(3, -1).T * packed["unit"]
+        np.testing.assert_allclose(found, getattr(cortex, name), atol=packed["unit"] * 0.501)
+    np.testing.assert_array_equal(unpack_words(packed["faces"]).reshape(-1, 3), cortex.faces)
+    np.testing.assert_array_equal(unpack(packed["cortex"]), cortex.is_cortex)
+    # The sign of the depth tells sulci from gyri.
+    is_clear = np.abs(cortex.sulcal_depth) > 0.01
+    depth = unpack(packed["sulcal_depth"]).astype(np.int8)
+    np.testing.assert_array_equal(depth[is_clear] > 0, cortex.sulcal_depth[is_clear] > 0)
 
 
 def test_map_comes_back_inside_the_mask():
@@ -50,7 +72,7 @@ def test_maps_of_2_mm_and_coarser_are_shown_at_their_own_voxels():
         volume = volume_of((7, 8, 9), (step,) * 3, (-6, -8, 0))
         grid = grid_of(volume.data.shape, volume.affine, BOX)
         assert grid == Grid((7, 8, 9), (-6.0, -8.0, 0.0), (step,) * 3)
-        assert sample(volume, grid, order=1) is volume.data
+        assert sample_grid(volume, grid, order=1) is volume.data
 
 
 @pytest.mark.parametrize("kind", ["finer", "flipped", "oblique"])
@@ -69,7 +91,7 @@ def test_other_maps_are_sampled_every_2_mm(kind):
     grid = grid_of(shape, affine, BOX)
     assert grid == Grid((21, 29, 21), (-20.0, -30.0, -10.0), (2.0, 2.0, 2.0))
     x, y, z = np.meshgrid(*(o + 2 * np.arange(n) for o, n in zip(grid.origin, grid.shape, strict=True)), indexing="ij")
-    np.testing.assert_allclose(sample(volume, grid, order=1), x + 2 * y + 3 * z, atol=1e-3)
+    np.testing.assert_allclose(sample_grid(volume, grid, order=1), x + 2 * y + 3 * z, atol=1e-3)
 
 
 def test_template_is_cut_to_the_box_in_64_greys():

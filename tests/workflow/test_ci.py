@@ -1,8 +1,11 @@
 """The continuous integration on GitHub runs the checks of the Makefile on every supported Python."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 
+import pytest
 import yaml
 from conftest import ROOT
 
@@ -18,10 +21,22 @@ def test_ci_uses_the_pythons_of_the_classifiers():
 
 def test_ci_calls_make_with_the_python_that_it_has_set_up():
     commands = [step["run"] for step in STEPS if "run" in step]
-    assert commands == ["make lint PYTHON=python", "make test PYTHON=python"]
+    assert commands == ["make lint test PYTHON=python"]
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(r"^PYTHON \?=", makefile, re.MULTILINE)
-    assert {"lint", "test"} <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("goals", [["test"], ["lint", "test"]])
+def test_make_runs_the_checks_once(goals, tmp_path):
+    """`make test` runs them beside the tests, and `make lint test` before them."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    # An environment that counts as installed, whose programs only print what they are called with.
+    for name in ("requirements.lock", "requirements-uv.lock", ".venv/installed"):
+        (tmp_path / name).touch()
+    arguments = ["make", "--silent", *goals, "BIN=echo x"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.count("x/mypy ") == done.stdout.count("x/pytest ") == 1
 
 
 def test_ci_pins_actions_to_major_versions():

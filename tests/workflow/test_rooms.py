@@ -78,6 +78,17 @@ def test_rooms_have_no_code_of_their_own():
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_a_public_name_has_one_meaning():
+    """Functions of one name take the same parameters, as those of the algorithms do."""
+    meanings = {}
+    for file in set(FILES) - {path.name for path in SCRIPTS.glob("*.py")}:
+        for node in ast.parse((SCRIPTS / file).read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                meaning = ast.unparse(node.args) if isinstance(node, ast.FunctionDef) else file
+                meanings.setdefault(node.name, {})[meaning] = file
+    assert {name: homes for name, homes in meanings.items() if len(homes) > 1} == {}
+
+
 def test_the_figure_of_the_architecture_has_all_rooms_and_rules():
     texts = re.findall(r"<text[^>]*>([^<]+)</text>", (ROOT / "docs/architecture.svg").read_text())
     rooms = [FLOOR_OF[text] for text in texts if text in FLOOR_OF]

@@ -1,8 +1,12 @@
-"""Draw components, images and relations; write thresholded maps and peak tables.
+"""Draw the components in slices, on the cortical surface and in a glass brain; write thresholded maps and peak tables.
 
-Reads: results/run_ica, results/project_terms, results/stack_images, results/mask_images and results/reduce_images.
-Writes: results/plot_components, results/plot_images and results/plot_relations, each figure as PNG and PDF.
+Reads: results/run_ica, results/project_terms, results/stack_images and results/build_mask; the atlas that config.yaml
+names.
+Writes: results/plot_components, and results/plot_surfaces (not with `plot_components.surfaces: false`), each figure as
+PNG and PDF.
 """
+
+SURFACES = config["plot_components"]["surfaces"]
 
 
 rule plot_components:
@@ -51,85 +55,36 @@ rule plot_components:
         "../scripts/plot_components.py"
 
 
-rule plot_images:
-    """Draw the quality, coverage and correlations of the images, and a glass brain of each image."""
+rule plot_surfaces:
+    """Draw every component on fsaverage5 and in a glass brain, and a gallery; write the values on the surface."""
     input:
-        code_of("plot_images"),
-        matrix=rules.stack_images.output.matrix,
-        mask=rules.stack_images.output.mask,
-        template=rules.build_mask.output.template,
-        images=rules.stack_images.output.images,
-        rejected=rules.stack_images.output.rejected,
-        quality=rules.stack_images.output.quality,
-        qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
-        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES) if config["mask_images"]["keep_voxels"] else [],
-    output:
-        "results/plot_images/quality.pdf",
-        "results/plot_images/coverage.pdf",
-        "results/plot_images/correlation.pdf",
-        quality_figure=shown("results/plot_images/quality.png", "quality", "Images", "quality"),
-        coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
-        coverage="results/plot_images/coverage.nii.gz",
-        correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
-        correlation="results/plot_images/correlation.tsv",
-        glass="results/plot_images/glass_brains.npz",
-    log:
-        "logs/plot_images.log",
-    benchmark:
-        "benchmarks/plot_images.tsv"
-    group:
-        "report"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(1500, per_mb=0.05),
-        runtime=growing(30, per_mb=0.05),
-    params:
-        limits=config["stack_images"]["quality"] or {},
-    script:
-        "../scripts/plot_images.py"
-
-
-rule plot_relations:
-    """Draw loadings of collections, and similarity of components in space and in terms."""
-    input:
-        code_of("plot_relations"),
+        code_of("plot_surfaces"),
         components=rules.run_ica.output.components,
-        thresholded=rules.plot_components.output.thresholded,
         mask=rules.stack_images.output.mask,
-        mixing=rules.run_ica.output.mixing,
-        reduction=rules.reduce_images.output.reduction,
-        images=rules.stack_images.output.images,
-        terms=rules.project_terms.output.terms,
+        thresholded=rules.plot_components.output.thresholded,
+        thresholds=rules.plot_components.output.thresholds,
         names=rules.project_terms.output.names,
     output:
-        "results/plot_relations/loadings.pdf",
-        "results/plot_relations/similarity.pdf",
-        loadings_figure=shown(
-            "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
-        ),
-        loadings="results/plot_relations/loadings.tsv",
-        similarity_figure=shown(
-            "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
-        ),
-        similarity="results/plot_relations/similarity.tsv",
+        figures=[
+            shown(f"results/plot_surfaces/{component}.png", "surface", "Surfaces", component)
+            for component in COMPONENTS
+        ],
+        surfaces=expand("results/plot_surfaces/{component}_surface.png", component=COMPONENTS),
+        glass=expand("results/plot_surfaces/{component}_glass.png", component=COMPONENTS),
+        gallery=shown("results/plot_surfaces/surfaces.png", "surface", "Surfaces", "all components"),
+        pdfs=expand("results/plot_surfaces/{figure}.pdf", figure=[*COMPONENTS, "surfaces"]),
+        left="results/plot_surfaces/hemi-L_space-fsaverage5_desc-ICA_components.func.gii",
+        right="results/plot_surfaces/hemi-R_space-fsaverage5_desc-ICA_components.func.gii",
+        mesh="results/plot_surfaces/fsaverage5.npz",
     log:
-        "logs/plot_relations.log",
+        "logs/plot_surfaces.log",
     benchmark:
-        "benchmarks/plot_relations.tsv"
-    group:
-        "report"
+        "benchmarks/plot_surfaces.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=growing(1500, per_mb=2),
-        runtime=growing(10),
-    params:
-        algorithm=config["run_ica"]["algorithm"],
+        mem_mb=growing(1800, per_mb=4),
+        runtime=growing(30, per_mb=0.05),
     script:
-        "../scripts/plot_relations.py"
-
-
-include: "surfaces.smk"
+        "../scripts/plot_surfaces.py"

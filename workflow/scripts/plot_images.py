@@ -1,9 +1,9 @@
 """Draw the images: quality measures, coverage, correlations, and a glass brain of each image."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 from neurovault_ica.figures.glass_brains import glass_brains, glass_outline
@@ -23,7 +23,7 @@ from neurovault_ica.types import Real
 
 # Pixel size of the glass brains. The report shows them as small thumbnails, and it contains one for each image.
 GLASS_MM = 4.0
-# With more images, the figure shows correlations of collections. At this number, it has about one pixel per image.
+# With more images, the figure shows correlations of collections, at most as many. It has about one pixel for each.
 MOST_CORRELATED = 1000
 
 
@@ -50,6 +50,14 @@ def tabulate_correlations(
     write_table(path, rows, ["collection_id", "image_id", *columns])
 
 
+def largest_collections(of_images: Sequence[str], n: int) -> frozenset[str]:
+    """Return the `n` collections with most images, given the collection of each image."""
+    sizes = Counter(of_images)
+    if len(sizes) > n:
+        logging.info("only the %d collections with most images are correlated, of %d", n, len(sizes))
+    return frozenset(one for one, _ in sizes.most_common(n))
+
+
 def main(
     *,
     matrix: str,
@@ -67,9 +75,9 @@ def main(
     correlation: str,
     glass: str,
     limits: Limits,
+    threads: int,
 ) -> None:
     """Draw the figures and write the numbers behind them."""
-    mpl.rcdefaults()
     used = read_table(images)
     reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
     figure = draw_quality(read_table(quality), reasons, limits)
@@ -79,7 +87,7 @@ def main(
     inside = np.asarray(mask_img.dataobj) > 0
     counts = np.zeros(inside.shape, np.int32)
     X = np.load(matrix, mmap_mode="r")
-    counts[inside] = count_images(X)
+    counts[inside] = count_images(X, threads)
     with replacing(coverage) as temporary:
         nib.save(nib.Nifti1Image(counts, mask_img.affine), temporary)
     coverage_map, masked = (Volume(data.astype(np.float32), mask_img.affine) for data in (counts, inside))
@@ -90,10 +98,11 @@ def main(
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
     image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
-        correlations = correlate_images(X, [collection_id for collection_id, _ in collections])
-        collections, image_ids = list(dict(collections).items()), []
+        largest = largest_collections([collection_id for collection_id, _ in collections], MOST_CORRELATED)
+        correlations = correlate_images(X, [one if one in largest else None for one, _ in collections], threads=threads)
+        collections, image_ids = [one for one in dict(collections).items() if one[0] in largest], []
     else:
-        correlations = correlate_images(X, range(len(used)))
+        correlations = correlate_images(X, range(len(used)), threads=threads)
         np.fill_diagonal(correlations, 1)
     tabulate_correlations(correlation, correlations, [collection_id for collection_id, _ in collections], image_ids)
     figure = draw_image_correlations(correlations, collections)
@@ -107,7 +116,7 @@ def main(
         for table, file in zip(qualities, voxels, strict=bool(voxels))
     ]
     used_alone = [(X, [row["image_id"] for row in used])]
-    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step)
+    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step, threads)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
     logging.info("drew %s; %d used, the others rejected", counted(len(ids), "image"), len(used))
@@ -115,4 +124,4 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params)
+    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

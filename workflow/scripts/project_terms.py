@@ -13,7 +13,7 @@ from neurovault_ica.naming.evidence import Inputs
 from neurovault_ica.naming.names import apply_own_names, log_names, name_components
 from neurovault_ica.naming.own_names import read_own_names
 from neurovault_ica.naming.sides import tell_apart
-from neurovault_ica.naming.sources import SOURCES
+from neurovault_ica.naming.sources import SOURCES, find_all
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
@@ -84,10 +84,11 @@ def main(
     save_weights(matrix, weights, image_ids)
     frequent = vocabulary_rows(weights)
     write_table(vocabulary, frequent)
+    maps = read_maps(components, mask)
     metadata = {row["image_id"]: row for row in read_table(selection)}
     inputs = Inputs(
         components=labels,
-        maps_file=components,
+        maps=maps,
         mask_file=mask,
         matrix_file=voxels,
         images=read_table(images),
@@ -106,7 +107,7 @@ def main(
     )
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
-        found = {source.name: source.find(inputs) for source in SOURCES}
+        found = find_all(SOURCES, inputs)
     for source in SOURCES:
         if source.table:
             path, of_source = tables[source.table], found[source.name].rows
@@ -116,7 +117,6 @@ def main(
     candidates = refuse_contradicted(candidates, found["term maps"].rows)
     negative = [candidate for one in found.values() for candidate in one.negative]
     named = name_components(labels, candidates, [source.name for source in SOURCES if source.may_name], negative)
-    maps = read_maps(components, mask)
     named = tell_apart(named, maps)
     if isinstance(own_names, str):
         named = apply_own_names(named, read_own_names(own_names, labels, peaks_mm(maps)))

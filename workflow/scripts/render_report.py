@@ -14,16 +14,19 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.surface_files import read_mesh
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.report.charts import trust_chart
 from neurovault_ica.report.page import render_page
-from neurovault_ica.report.pictures import add_pictures, read_chart, read_glass, read_scan
+from neurovault_ica.report.pictures import add_pictures, add_surface_pictures, read_chart, read_glass, read_scan
+from neurovault_ica.report.surface_viewer import pack_surface
 from neurovault_ica.report.tables import (
     TERMS_SHOWN,
     count_missing_terms,
     describe_components,
     describe_selection,
-    group_by_component,
+    read_by_component,
+    read_optional,
 )
 from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
@@ -73,39 +76,43 @@ def main(
     database: str | Sequence[str] = (),
     networks: str | list[str],
     network_figures: list[str],
+    surface_figures: Sequence[str] = (),
+    surface_views: Sequence[str] = (),
+    glass_brains: Sequence[str] = (),
+    hemispheres: Sequence[str] = (),
+    mesh: str | Sequence[str] = (),
     scan: Sequence[str] = (),
     **page_figures: str,
 ) -> None:
     """Render the page. Inputs of rules that did not run are empty. The template shows `page_figures` by their names."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
-    checks = read_table(recovery) if isinstance(recovery, str) else []
+    checks = read_optional(recovery)
     decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
     components = describe_components(
-        stability=read_table(stability),
-        thresholds=group_by_component(read_table(thresholds)),
-        mixing=read_table(mixing),
+        stability=read_table(stability), mixing=read_table(mixing), names=read_names(names),
         collection_of={row["image_id"]: row["collection_id"] for row in used},
-        images=group_by_component(read_table(top_images)),
-        collections=group_by_component(read_table(top_collections)),
-        terms=group_by_component(read_table(terms)),
-        enrichment=group_by_component(read_table(enrichment)),
-        map_terms=group_by_component(read_table(map_terms)),
-        names=read_names(names),
-        peaks=group_by_component(read_table(peaks)),
-        networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
-    )
-    add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+        **read_by_component(
+            thresholds=thresholds, images=top_images, collections=top_collections, terms=terms, enrichment=enrichment,
+            map_terms=map_terms, peaks=peaks, networks=networks,
+        ),
+    )  # fmt: skip
+    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "mixtures": mixture_figures}
+    add_pictures(components, thumbnails=thumbnails, **pictures)
+    add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
     files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    add_files(
-        components, figures=figures, networks=network_figures, mixtures=mixture_figures, **files, min_cluster_mm3=extent
-    )
+    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres}
+    add_files(components, **pictures, **files, min_cluster_mm3=extent)
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
+    warnings = find_warnings(
+        components=components, decomposition=decomposed, n_images=len(used), n_rejected=len(refused),
+        n_with_terms=n_with_terms, recovery=checks, database=read_optional(database),
+    )  # fmt: skip
     words = read_table(vocabulary)
     page = render_page(
         settings,
@@ -116,15 +123,7 @@ def main(
         chart=trust_chart(components, settings["run_ica"]["flags"]),
         **describe_files(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
-        warnings=find_warnings(
-            components=components,
-            decomposition=decomposed,
-            n_images=len(used),
-            n_rejected=len(refused),
-            n_with_terms=n_with_terms,
-            recovery=checks,
-            database=read_table(database) if isinstance(database, str) else [],
-        ),
+        warnings=warnings,
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),
@@ -134,6 +133,7 @@ def main(
         vocabulary=words[:TERMS_SHOWN],
         n_vocabulary=len(words),
         variance=read_table(variance),
+        surface=pack_surface(read_mesh(mesh)) if isinstance(mesh, str) else None,
         packed=pack_components(components, found, *read_template(template), extent),
         recovery=checks,
         software=json.loads(Path(run).read_text(encoding="utf-8"))["software"],

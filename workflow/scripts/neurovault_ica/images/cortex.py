@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
-from nilearn.datasets import fetch_surf_fsaverage
-from nilearn.surface import load_surf_data, load_surf_mesh
 from scipy import ndimage
 
 from neurovault_ica.types import Real
@@ -49,6 +47,10 @@ class Cortex(NamedTuple):
 
 def load_cortex() -> Cortex:
     """Read the meshes from nilearn's package. Needs no network."""
+    # The page needs the rest of this module, but not nilearn, which takes 1.5 s to import.
+    from nilearn.datasets import fetch_surf_fsaverage
+    from nilearn.surface import load_surf_data, load_surf_mesh
+
     files = fetch_surf_fsaverage(MESH)
     pial, white, inflated = (
         np.concatenate([load_surf_mesh(files[f"{kind}_{hemisphere}"]).coordinates for hemisphere in HEMISPHERES])

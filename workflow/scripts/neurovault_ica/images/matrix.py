@@ -20,6 +20,8 @@ from neurovault_ica.types import Real, Row
 # are the same on every machine, because rounding depends on the order of sums.
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
+# Largest number of values in the sums over images of groups: 256 MB.
+MOST_SUMS = 2**26
 Matrix = npt.NDArray[np.float32]
 # Images x voxels: an array, a whole memory map, or both halves of the images.
 Rows = Matrix | Halves
@@ -77,15 +79,16 @@ def read_rows(X: Rows, images: slice) -> Matrix:
     return np.fromfile(str(X.filename), np.float32, n_images * n_voxels, offset=offset).reshape(n_images, n_voxels)
 
 
-def _read_voxels(X: Rows, voxels: slice) -> Matrix:
+def _read_voxels(X: Rows, voxels: slice, images: slice = slice(None)) -> Matrix:
     if isinstance(X, Halves):
-        return X.split(_read_voxels(X.images, voxels), slice(None))
+        return X.split(_read_voxels(X.images, voxels), slice(None))[images]
     if not isinstance(X, np.memmap):
-        return X[:, voxels].copy()
-    values = np.empty((len(X), voxels.stop - voxels.start), np.float32)
+        return X[images, voxels].copy()
+    rows = range(len(X))[images]
+    values = np.empty((len(rows), voxels.stop - voxels.start), np.float32)
     file = os.open(str(X.filename), os.O_RDONLY)
     try:
-        for number, row in enumerate(values):
+        for number, row in zip(rows, values, strict=True):
             os.preadv(file, [row], X.offset + (number * X.shape[1] + voxels.start) * X.itemsize)
     finally:
         os.close(file)
@@ -167,25 +170,26 @@ def standardize(maps: Real) -> Real:
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 
-def count_images(X: Matrix) -> npt.NDArray[np.int32]:
+def count_images(X: Matrix, threads: int = 1) -> npt.NDArray[np.int32]:
     """Count the images that are not exactly zero at each voxel.
 
     Parameters
     ----------
     X : array of shape (n_images, n_voxels)
         An array or a whole memory map.
+    threads : int
 
     Returns
     -------
     int32 array of shape (n_voxels,)
     """
     counts = np.zeros(X.shape[1], dtype=np.int32)
-    for block in image_blocks(X):
-        counts += np.count_nonzero(block.read(), axis=0)
+    for part in in_order(lambda block: np.count_nonzero(block.read(), axis=0), image_blocks(X), threads):
+        counts += part
     return counts
 
 
-def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
+def correlate_images(X: Matrix, groups: Sequence[Hashable | None], *, threads: int = 1) -> Real:
     """Compute the mean Pearson correlation over voxels between the images of each pair of groups.
 
     Correlations of an image with itself are left out. Standardized images are summed by group before they are
@@ -196,25 +200,42 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable]) -> Real:
     X : array of shape (n_images, n_voxels)
         An array or a whole memory map.
     groups : sequence
-        The group of each image.
+        The group of each image. None leaves an image out.
+    threads : int
+        The result does not depend on their number.
 
     Returns
     -------
     array of shape (n_groups, n_groups)
         Groups are in the order of their first image. On the diagonal, NaN for a group of one image.
     """
-    members: dict[Hashable, list[int]] = {}
-    for image, group in enumerate(groups):
-        members.setdefault(group, []).append(image)
-    mean, variance = image_moments(X)
+    number_of: dict[Hashable, int] = {}
+    for group in groups:
+        if group is not None:
+            number_of.setdefault(group, len(number_of))
+    members = np.array([-1 if group is None else number_of[group] for group in groups])
+    sizes = np.bincount(members[members >= 0], minlength=len(number_of)).astype(float)
+    blocks = [block for block in image_blocks(X) if (members[block.where] >= 0).any()]
+    mean, variance = image_moments(X, threads)
     centre, scale = mean[:, None].astype(np.float32), np.sqrt(variance)[:, None].astype(np.float32)
-    products = np.zeros((len(members), len(members)))
-    for block in voxel_blocks(X):
-        values = block.read()
-        values -= centre
-        values /= scale
-        sums = np.stack([values[images].sum(axis=0) for images in members.values()])
-        products += sums @ sums.T
-    sizes = np.array([len(images) for images in members.values()], dtype=float)
+    products = np.zeros((len(sizes), len(sizes)))
+    step = BLOCK_VOXELS * max(1, MOST_SUMS // (len(sizes) * BLOCK_VOXELS))
+    for start in range(0, X.shape[1], step):
+        voxels = slice(start, min(start + step, X.shape[1]))
+
+        def standardized(block: Block, voxels: slice = voxels) -> tuple[Block, Matrix]:
+            values = _read_voxels(X, voxels, block.where)
+            values -= centre[block.where]
+            values /= scale[block.where]
+            return block, values
+
+        sums = np.zeros((len(sizes), voxels.stop - start), np.float32)
+        for block, values in in_order(standardized, blocks, threads):
+            for member, image in zip(members[block.where], values, strict=True):
+                if member >= 0:
+                    sums[member] += image
+        for part in range(0, sums.shape[1], BLOCK_VOXELS):
+            columns = sums[:, part : part + BLOCK_VOXELS]
+            products += columns @ columns.T
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return (products / X.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)

@@ -88,17 +88,25 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
 
 
 def _fault_in_gzip(path: Path) -> str | None:
-    """Decompress a file in pieces to check that it is complete."""
-    unpacking, size = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16), 0
+    """Decompress a file in pieces to check that all its gzip members are complete. What follows them is ignored."""
+    size = 0
     with path.open("rb") as stream:
         chunk = stream.read(CHUNK_BYTES)
         try:
-            while chunk and not unpacking.eof and size < MAX_UNPACKED_BYTES:
-                size += len(unpacking.decompress(chunk, 16 * CHUNK_BYTES))
-                chunk = unpacking.unconsumed_tail or stream.read(CHUNK_BYTES)
+            while chunk.startswith(GZIP_MAGIC):
+                member = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16)
+                while chunk and not member.eof:
+                    size += len(member.decompress(chunk, 16 * CHUNK_BYTES))
+                    if size >= MAX_UNPACKED_BYTES:
+                        return None
+                    chunk = member.unconsumed_tail or member.unused_data or stream.read(CHUNK_BYTES)
+                if not member.eof:
+                    return "gzip: the file ends too early"
+                if len(chunk) < len(GZIP_MAGIC):
+                    chunk += stream.read(CHUNK_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc]  # a class, but its stub says otherwise
             return f"gzip: {error}"
-    return None if unpacking.eof or size >= MAX_UNPACKED_BYTES else "gzip: the file ends too early"
+    return None
 
 
 def is_packed(path: Path) -> bool:

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.images.cortex import Cortex
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.types import Real
 
@@ -35,7 +36,13 @@ def read_surface_maps(path: str) -> npt.NDArray[np.float32]:
     return np.stack([array.data for array in nib.load(path).darrays])
 
 
-def write_mesh(path: str, **parts: Real) -> None:
-    """Write arrays of a mesh to one compressed file."""
+def write_mesh(path: str, cortex: Cortex) -> None:
+    """Write the meshes to one compressed file."""
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **parts)
+        np.savez_compressed(temporary, allow_pickle=False, **cortex._asdict())
+
+
+def read_mesh(path: str) -> Cortex:
+    """Read what `write_mesh` wrote."""
+    with np.load(path) as parts:
+        return Cortex(**parts)

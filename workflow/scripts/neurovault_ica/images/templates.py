@@ -22,7 +22,7 @@ MIN_INTENSITY = 0.2
 N_CLOSINGS = 2
 
 
-def read_template(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def read_nilearn_template(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Read a 1 mm template as a share of its maximum (nx, ny, nz), and its affine (4, 4)."""
     img = cast(SpatialImage, nib.load(file))
     intensity = np.asarray(img.dataobj, dtype=np.float32)
@@ -46,7 +46,7 @@ def mni152_mask(source: str, resolution_mm: int) -> nib.Nifti1Image:
     Nifti1Image
         uint8, 1 inside.
     """
-    intensity, affine = read_template(TEMPLATES[source])
+    intensity, affine = read_nilearn_template(TEMPLATES[source])
     shape = tuple(-(-(length - 1) // resolution_mm) + 1 for length in intensity.shape)
     # The last plane of an axis may lie beyond the template.
     inside = np.zeros(shape, dtype=bool)

@@ -14,7 +14,7 @@ from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.images.targets import Target, target_of
-from neurovault_ica.images.templates import MIN_INTENSITY, TEMPLATES, read_template, template_file
+from neurovault_ica.images.templates import MIN_INTENSITY, TEMPLATES, read_nilearn_template, template_file
 from neurovault_ica.types import Real
 
 # A voxel with less of both grey and white matter than this is outside both. nilearn's masks use the same value.
@@ -51,12 +51,12 @@ def tissues_of(target: Target) -> npt.NDArray[np.float32]:
         In the order of `TissueShares`: probability of grey matter; 1 outside grey and white matter; 1 at the rim, that
         is, at most `RIM_MM` from the nearest voxel outside the MNI152 brain.
     """
-    brain, affine = read_template(TEMPLATES["brain"])
+    brain, affine = read_nilearn_template(TEMPLATES["brain"])
     voxels = np.argwhere(target.inside) + [side.start for side in target.box]
     nearest = np.rint(apply_affine(np.linalg.inv(affine) @ target.affine, voxels)).astype(int)
     on_grid = ((nearest >= 0) & (nearest < brain.shape)).all(axis=1)
     places = tuple(nearest[on_grid].T)
-    grey, white = (read_template(template_file(tissue))[0][places] for tissue in ("gm", "wm"))
+    grey, white = (read_nilearn_template(template_file(tissue))[0][places] for tissue in ("gm", "wm"))
     # Beyond the templates there is no tissue.
     tissues = np.tile(np.array([[0], [1], [1]], dtype=np.float32), len(voxels))
     tissues[:, on_grid] = grey, (grey < MIN_TISSUE) & (white < MIN_TISSUE), is_rim(brain > MIN_INTENSITY)[places]

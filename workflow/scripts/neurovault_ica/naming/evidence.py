@@ -1,15 +1,20 @@
 """Inputs and results of a source of names, and table columns that several sources share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from neurovault_ica.images.maps import Maps
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.naming.term_weights import TermWeights
 from neurovault_ica.statistics.permuted_collections import Significance
-from neurovault_ica.types import Array, Row
+from neurovault_ica.types import Array, Real, Row
+
+# Tests one component. Its arguments are the number of the component and its surrogates, (n_surrogates, n_points) at the
+# points of a lattice. It returns p values, an array of the same shape for every component.
+SurrogateTest = Callable[[int, Real], Array]
 
 
 class Found(NamedTuple):
@@ -20,11 +25,18 @@ class Found(NamedTuple):
     negative: Sequence[Candidate] = ()  # candidates for the negative side of the components, strongest first
 
 
+class Pending(NamedTuple):
+    """What a source found, before it is tested with surrogates of the components."""
+
+    test: SurrogateTest
+    finish: Callable[[Array], Found]  # takes the p values of all components, stacked
+
+
 class Inputs(NamedTuple):
     """Inputs that every source of names gets."""
 
     components: list[str]  # ICA_00, ICA_01, ...
-    maps_file: str  # 4-D image of the components
+    maps: Maps  # of the components
     mask_file: str
     matrix_file: str  # images x voxels, .npy
     images: list[Row]  # rows of stack_images/images.tsv, in the order of the mixing table

@@ -4,31 +4,23 @@ Labels are the Cognitive Atlas paradigm and contrast, and the contrast definitio
 descriptions. These fields may contain any text, so they are only split into words and never interpreted.
 """
 
-import functools
 import html
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neurovault_ica.images.maps import read_maps
-from neurovault_ica.images.matrix import image_blocks
-from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
-from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
+from neurovault_ica.images.signs import SIGNS
+from neurovault_ica.naming.evidence import Found, Inputs, Pending, count_carriers, significance_columns
 from neurovault_ica.naming.names import Candidate
-from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, p_of_best
-from neurovault_ica.statistics.permuted_collections import (
-    MIN_LABEL_COLLECTIONS,
-    associate,
-    fill_missing,
-    group,
-    image_scores,
-)
-from neurovault_ica.types import Array, Real, Row
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED
+from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, Significance, associate
+from neurovault_ica.types import Array, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
@@ -101,18 +93,43 @@ PUBLICATION_WORDS = frozenset(
 LICENCE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
 
 
-def find_labels(inputs: Inputs) -> Found:
+class Enrichment(NamedTuple):
+    """Labels and words of the images, and the test of their association with the loadings."""
+
+    sides: list[Row]  # component, and sign if signs are split, of each column of `loadings`
+    loadings: Array  # (n_images, n_sides)
+    collections: list[str]  # of the images
+    labels: list[tuple[str, str]]  # field, label
+    has_label: npt.NDArray[np.float32]  # (n_images, n_labels), see `label_matrix`
+    significance: Significance | None
+
+
+def find_labels(inputs: Inputs) -> Found | Pending:
     """Find labels and words whose images load higher on a component than the other images."""
-    table = enrich(
+    enrichment = enrich(
         inputs.metadata,
         inputs.collections,
         inputs.loadings,
         inputs.components,
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
-        loadings_of_surrogates=surrogate_loadings(inputs),
         split=inputs.is_split,
     )
+    if enrichment.significance is None:
+        return _found(enrichment, None)
+    # This import needs scipy, which takes longer than all other sources of names without tests.
+    from neurovault_ica.naming.label_test import label_test, products_with_images
+
+    products = products_with_images(inputs)
+    test = label_test(enrichment.significance.r_images, enrichment.has_label, enrichment.collections, products)
+    return Pending(test, partial(_found, enrichment))
+
+
+def _found(enrichment: Enrichment, p: Array | None) -> Found:
+    """Make the table and the candidates, given the p values of `label_test` for all components."""
+    # Sides are sorted by sign, then by component.
+    corrected = None if p is None else np.concatenate(np.swapaxes(p, 0, 1))
+    table = tabulate_labels(enrichment, corrected)
     candidates = [
         Candidate(
             row["component"],
@@ -134,41 +151,7 @@ def said_label(row: Row) -> str:
     return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
 
 
-def surrogate_loadings(inputs: Inputs) -> Callable[[int], Real] | None:
-    """Return a function that computes the loadings of the images on surrogates of a component; None without tests.
-
-    With split signs, the numbers of components continue with the loadings of deactivation. The products are computed at
-    the points of a grid of about 6 mm.
-    """
-    if not inputs.n_permutations:
-        return None
-    # These imports need scipy, which takes longer than all other sources of names without tests.
-    from neurovault_ica.statistics.lattice import lattice_of
-    from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
-
-    maps = read_maps(inputs.maps_file, inputs.mask_file)
-    lattice = lattice_of(maps.inside, maps.affine)
-    blocks = image_blocks(np.load(inputs.matrix_file, mmap_mode="r"))
-    images = np.concatenate([block.read()[:, lattice.points] for block in blocks])
-    sides = [images]
-    if inputs.is_split:
-        scales = [[image[column] for column in SCALE_COLUMNS] for image in inputs.images]
-        rows = Halves(images, scales).split(images, slice(None))
-        sides = [rows[place :: len(SIGNS)] for place in range(len(SIGNS))]
-    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
-    for values in sides:
-        values /= max(values.max(), -values.min()) or 1
-    n_maps = max(inputs.n_permutations, MIN_SURROGATES)
-
-    def loadings_of(number: int) -> Real:
-        side, component = divmod(number, len(maps.values))
-        rng = np.random.default_rng([inputs.random_state, component])
-        return sides[side] @ Surrogates(maps.values[component, lattice.points], lattice, rng, many=True).draw(n_maps).T
-
-    return loadings_of
-
-
-@functools.cache
+@cache
 def words_of(text: str) -> frozenset[str]:
     """Split a text into lower-case words, without markup, addresses, numbers, codes and stop words."""
     plain = unicodedata.normalize("NFKC", MARKUP.sub(" ", html.unescape(text))).casefold()
@@ -245,9 +228,8 @@ def enrich(
     *,
     n_permutations: int,
     random_state: int,
-    loadings_of_surrogates: Callable[[int], Real] | None = None,
     split: bool = False,
-) -> list[Row]:
+) -> Enrichment:
     """Test for each label and word whether images with it have higher loadings than the other images.
 
     With split signs, the loadings of activation and of deactivation are tested one by one.
@@ -261,14 +243,7 @@ def enrich(
     loadings : array of shape (n_images, n_components), or (2 * n_images, n_components) with split signs
     components : list of str
     n_permutations, random_state : int
-    loadings_of_surrogates : callable, optional
-        See `corrected_by_surrogates`.
     split : bool
-
-    Returns
-    -------
-    list of dict
-        Rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
     """
     labels, has_label = label_matrix(images, studies)
     sides: list[Row] = [{"component": component} for component in components]
@@ -283,9 +258,19 @@ def enrich(
         n_permutations=n_permutations,
         random_state=random_state,
     )
-    corrected = None
-    if significance is not None and loadings_of_surrogates is not None:
-        corrected = corrected_by_surrogates(significance.r_images, has_label, collections, loadings_of_surrogates)
+    return Enrichment(sides, loadings, collections, labels, has_label, significance)
+
+
+def tabulate_labels(enrichment: Enrichment, corrected: Array | None = None) -> list[Row]:
+    """Make the rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
+
+    Parameters
+    ----------
+    enrichment : Enrichment
+    corrected : array of shape (n_sides, n_labels), optional
+        p corrected for choosing among all labels, from `label_test.label_test`.
+    """
+    sides, loadings, collections, labels, has_label, significance = enrichment
     counts = count_carriers(has_label == 1, collections)
     means, others = (_means_over((has_label == value).astype(np.float64), loadings) for value in (1, 0))
     rows = [
@@ -303,39 +288,6 @@ def enrich(
         for number, side in enumerate(sides)
     ]
     return sorted(rows, key=lambda row: (row["component"], -row["difference"], row["field"], row["label"]))
-
-
-def corrected_by_surrogates(
-    r_images: Real, has_label: Real, collections: Sequence[str], loadings_of_surrogates: Callable[[int], Real]
-) -> Array:
-    """Test labels with surrogates in place of the components, and correct for choosing among all labels.
-
-    Images with the same label are alike, and load alike on any map that they resemble. Permuting collections finds that
-    significant, although it says nothing about the component.
-
-    Parameters
-    ----------
-    r_images : array of shape (n_components, n_labels)
-        Correlations of loadings and labels over images (`associate`).
-    has_label : array of shape (n_images, n_labels)
-        NaN where it is not known.
-    collections : sequence of str
-    loadings_of_surrogates : callable
-        Returns the loadings of the images on surrogates of a component, an array of shape (n_images, n_surrogates),
-        given the number of the component.
-
-    Returns
-    -------
-    array of shape (n_components, n_labels)
-        p, corrected by the largest z of each surrogate with any label (`p_values.p_of_best`).
-    """
-    groups = group(collections)
-    y = image_scores(fill_missing(has_label.astype(np.float64)), groups).astype(np.float32)
-    p = np.empty(r_images.shape)
-    for component, r in enumerate(r_images):
-        null = image_scores(loadings_of_surrogates(component), groups).astype(np.float32).T @ y
-        p[component] = p_of_best(r, null)[1]
-    return p
 
 
 def _means_over(chosen: Array, loadings: Array) -> Array:

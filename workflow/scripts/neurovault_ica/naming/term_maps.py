@@ -6,6 +6,7 @@ that build_term_maps computed, the user's own, or both. A component's negative s
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
@@ -15,33 +16,36 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
-from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.maps import Maps
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.images.mni_space import read_volumes
 from neurovault_ica.images.resampling import Plan, plan_resampling, resample
 from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import read_built_maps
-from neurovault_ica.naming.evidence import Found, Inputs
+from neurovault_ica.naming.evidence import Found, Inputs, Pending, SurrogateTest
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
-from neurovault_ica.naming.names import Candidate
+from neurovault_ica.naming.names import NEAR_BEST_RANK, NEAR_BEST_SHARE, Candidate
 from neurovault_ica.naming.references import check_networks
 from neurovault_ica.naming.term_files import find_term_files
-from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.runtime.wording import counted
-from neurovault_ica.statistics.lattice import Lattice, lattice_of
+from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, false_discovery_rate, p_of_best
-from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
 from neurovault_ica.types import Array, Real, Row
 
-# A term names a component only if its r is at least this share of the largest r, and if it is among the first terms.
-# Otherwise a term far behind the best one could give the name, by a lucky q.
-NEAR_BEST_SHARE = 0.9
-NEAR_BEST_RANK = 10
 # Shape of an image and the bytes of its affine.
 GridKey = tuple[tuple[int, ...], bytes]
 # A map of a term: term, volume, affine.
 TermVolume = tuple[str, npt.NDArray[np.float32], Array]
+
+
+class Compared(NamedTuple):
+    """Correlations of the components with the term maps, and what a test needs."""
+
+    terms: list[str]
+    r: Array  # (n_components, n_terms), Pearson correlation over the mask
+    component_points: Real  # (n_components, n_points), at the points of the lattice
+    points: Real  # (n_terms, n_points)
 
 
 class Correlations(NamedTuple):
@@ -58,24 +62,26 @@ class Correlations(NamedTuple):
     p_corrected_negative: Array | None = None
 
 
-def find_term_maps(inputs: Inputs) -> Found:
+def find_term_maps(inputs: Inputs) -> Found | Pending:
     """Find the term maps that are most similar to the positive and to the negative side of each component."""
-    comparison = compare_with_maps(
-        inputs.term_maps,
-        inputs.maps_file,
-        inputs.mask_file,
-        built=inputs.built_maps,
-        n_permutations=inputs.n_permutations,
-        random_state=inputs.random_state,
-        threads=inputs.threads,
+    compared = compare_with_maps(
+        inputs.term_maps, inputs.maps, inputs.mask_file, threads=inputs.threads, built=inputs.built_maps
     )
+    finish = partial(_rank, inputs, compared)
+    if not inputs.n_permutations or not compared.terms:
+        return finish(None)
+    return Pending(sides_test(compared.component_points, compared.points), finish)
+
+
+def _rank(inputs: Inputs, compared: Compared, p: Array | None) -> Found:
+    """Make the table and the candidates, given the p values of `sides_test` for all components."""
     collections = {image["collection_id"] for image in inputs.images}
     counts = {"images": len(inputs.images), "collections": len(collections)}
-    table = rank_maps(comparison, inputs.components, counts)
+    table = rank_maps(correlations_of(compared, p), inputs.components, counts)
     positive: list[Candidate] = []
     negative: list[Candidate] = []
-    for start in range(0, len(table), len(comparison.terms) or 1):
-        rows = table[start : start + len(comparison.terms)]
+    for start in range(0, len(table), len(compared.terms) or 1):
+        rows = table[start : start + len(compared.terms)]
         positive += _candidates(rows, 1, "")
         negative += _candidates(rows[::-1], -1, "_negative")
     return Found(positive, table, negative)
@@ -96,29 +102,21 @@ def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate
 
 
 def compare_with_maps(
-    path: str | None,
-    components: str,
-    mask: str,
-    *,
-    n_permutations: int,
-    random_state: int,
-    threads: int = 1,
-    built: str | None = None,
-) -> Correlations:
-    """Correlate the components with all term maps over the mask, and test the correlations with surrogates.
+    path: str | None, maps: Maps, mask: str, *, threads: int = 1, built: str | None = None
+) -> Compared:
+    """Correlate the components with all term maps over the mask.
 
     Parameters
     ----------
     path : path or None
         The user's maps: a folder (see `term_files.find_term_files`), or a 4-D file with the names of its volumes
         beside it.
-    components, mask : path
-        4-D and 3-D image on the same grid.
-    n_permutations : int
-        Number of surrogates of each component, at least `MIN_SURROGATES`. 0: no test.
-    random_state : int
+    maps : Maps
+        The components.
+    mask : path
+        3-D image on the same grid.
     threads : int
-        Maps and components are divided among threads. The number of threads does not change the result.
+        Maps are divided among threads. The number of threads does not change the result.
     built : path, optional
         Folder of the maps that build_term_maps made. Terms that the user's maps have, too, are left out.
 
@@ -127,7 +125,6 @@ def compare_with_maps(
     ValueError
         If a map cannot be read, the user's maps are not in MNI space, or none of them has data in the mask.
     """
-    maps = read_maps(components, mask)
     lattice = lattice_of(maps.inside, maps.affine)
     target = target_of(cast(SpatialImage, nib.load(mask)))
     x = standardize(maps.values)
@@ -138,20 +135,11 @@ def compare_with_maps(
         correlations.append(x @ standardize(values))
         points.append(values[lattice.points])
     r = np.array(correlations, dtype=np.float64).reshape(len(terms), len(x)).T
-    if not n_permutations or not terms:
-        return Correlations(terms, r, None, None)
-    options = {"n_permutations": n_permutations, "random_state": random_state, "threads": threads}
-    positive, negative = p_of_sides(maps.values[:, lattice.points], np.array(points), lattice, **options)
-    return Correlations(
-        terms, r, positive[0], false_discovery_rate(positive[0]), positive[1],
-        negative[0], false_discovery_rate(negative[0]), negative[1],
-    )  # fmt: skip
+    return Compared(terms, r, maps.values[:, lattice.points], np.array(points))
 
 
-def p_of_sides(
-    components: Real, maps: Real, lattice: Lattice, *, n_permutations: int, random_state: int, threads: int = 1
-) -> Array:
-    """Test correlations of components and maps against surrogates of the components, one-sided for each sign.
+def sides_test(components: Real, maps: Real) -> SurrogateTest:
+    """Make a test of correlations of components and maps, one-sided for each sign.
 
     The surrogates of a component are compared with all maps in one matrix product. The p values are those of
     `p_values.p_of_best`.
@@ -160,26 +148,32 @@ def p_of_sides(
     ----------
     components : array of shape (n_components, n_points)
     maps : array of shape (n_maps, n_points)
-    lattice : Lattice
-        Where the points are.
-    n_permutations, random_state, threads : int
 
     Returns
     -------
-    array of shape (2, 2, n_components, n_maps)
-        First axis: positive and negative r. Second axis: p, and p corrected for choosing among the maps.
+    SurrogateTest
+        Returns an array of shape (2, 2, n_maps). First axis: positive and negative r. Second axis: p, and p corrected
+        for choosing among the maps.
     """
     y = standardize(maps).astype(np.float32)
-    n_maps = max(n_permutations, MIN_SURROGATES)
 
-    def p_of(number: int) -> Array:
-        rng = np.random.default_rng([random_state, number])
-        null = Surrogates(components[number], lattice, rng, many=True).draw(n_maps) @ y.T
+    def test(number: int, surrogates: Real) -> Array:
+        null = surrogates @ y.T
         r = y @ standardize(components[number]).astype(np.float32)
         return np.stack([p_of_best(r, null), p_of_best(-r, -null)])
 
-    rows = in_order(p_of, range(len(components)), threads)
-    return np.stack(list(progress(rows, total=len(components), unit="component")), axis=2)
+    return test
+
+
+def correlations_of(compared: Compared, p: Array | None) -> Correlations:
+    """Combine correlations with the p values of `sides_test`, stacked over components; None without tests."""
+    if p is None:
+        return Correlations(compared.terms, compared.r, None, None)
+    (positive, corrected), (negative, corrected_negative) = np.moveaxis(p, 0, 2)
+    return Correlations(
+        compared.terms, compared.r, positive, false_discovery_rate(positive), corrected,
+        negative, false_discovery_rate(negative), corrected_negative,
+    )  # fmt: skip
 
 
 def _sample_own(path: str | None, target: Target, threads: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

@@ -28,6 +28,8 @@ TEMPLATE_FILES = [
 STYLE_FILE = package_file("report/report.css")
 SCRIPT_FILES = [
     package_file("report/viewer.js"),
+    package_file("report/surface_mesh.js"),
+    package_file("report/surface.js"),
     package_file("report/search.js"),
     package_file("report/take.js"),
     package_file("report/notes.js"),

@@ -17,6 +17,8 @@ from neurovault_ica.types import Row
 GLASS_THRESHOLD = 0.3
 # Number of colours for each sign. With 16, a picture has 34 colours, and its PNG stays small.
 GLASS_LEVELS = 16
+# Wider figures of components are scaled down to this number of pixels: for print they have more than a screen shows.
+MOST_PIXELS = 1650
 GLASS_GREY = (0.5, 0.53, 0.57, 0.27)  # RGBA of the outline
 
 
@@ -30,7 +32,9 @@ def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
 def read_figure(figure: str) -> str:
     """Read a figure as WebP. It takes a fifth of the PNG's size and half of a JPEG's, and text stays sharp."""
     with Image.open(figure) as image:
-        return data_uri(image.convert("RGB"), "WEBP", quality=90, method=4)
+        shown = image.convert("RGB")
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS), Image.Resampling.LANCZOS)
+    return data_uri(shown, "WEBP", quality=90, method=4)
 
 
 def read_chart(figure: str) -> str:
@@ -58,6 +62,29 @@ def embed_thumbnail(file: str) -> Row:
     """Read a thumbnail (transparent around the brain) and its size in pixels."""
     with Image.open(file) as image:
         return {"picture": data_uri(image.convert("RGBA"), "WEBP", quality=80, method=2), "size": image.size}
+
+
+def embed_views(file: str) -> Row:
+    """Read a small picture of four views side by side (plot_surfaces); put lateral views above, medial ones below."""
+    with Image.open(file) as image:
+        width = image.width // 4
+        views = [image.crop((k * width, 0, (k + 1) * width, image.height)) for k in range(4)]
+        both = Image.new("RGBA", (2 * width, 2 * image.height))
+        for k, place in enumerate(((0, 0), (0, image.height), (width, image.height), (width, 0))):
+            both.paste(views[k], place)
+        return {"picture": data_uri(both, "WEBP", quality=80, method=2), "size": both.size}
+
+
+def add_surface_pictures(
+    components: Sequence[Row], figures: Sequence[str], surfaces: Sequence[str], glass: Sequence[str]
+) -> None:
+    """Add to each component the pictures of plot_surfaces; all three are empty if it did not run."""
+    none = [""] * len(components)
+    rows = zip(components, figures or none, surfaces or none, glass or none, strict=True)
+    for component, figure, surface, brain in rows:
+        component["surface_figure"] = figure and read_figure(figure)
+        if figure:
+            component |= {"surface_views": embed_views(surface), "glass_brain": embed_thumbnail(brain)}
 
 
 def add_pictures(

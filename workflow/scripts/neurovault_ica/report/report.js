@@ -98,6 +98,28 @@ function makeTablesSortable() {
   }
 }
 
+/** Show slices, surfaces or glass brains in the gallery. */
+function choosePictures() {
+  document.getElementById("gallery").dataset.pictures = document.getElementById("pictures").value;
+}
+
+/** Move the surface into an article, beside its glass brain. It follows the slices. If it fails, the figure stays. */
+function showSurface(article) {
+  const element = document.getElementById("surface");
+  if (!element) return;
+  try {
+    page.surface ??= new Surface(element, readJson("packed-surface"), page.viewer);
+    article.querySelector(".viewer-place").append(element);
+    const glass = element.querySelector("[data-part=glass]");
+    glass.src = document.querySelector(`#gallery > li[data-component="${article.id}"] img.glass`).src;
+    glass.alt = `Glass brain of ${article.id}`;
+    element.hidden = false;
+  } catch (error) {
+    console.error(error);
+    document.documentElement.classList.add("no-surface");
+  }
+}
+
 /** Move the viewer into an article and show its component. If the viewer fails, the static figure stays. */
 async function showInViewer(article) {
   try {
@@ -108,6 +130,7 @@ async function showInViewer(article) {
     }
     article.querySelector(".viewer-place").append(page.viewer.element);
     page.viewer.element.hidden = false;
+    showSurface(article);
     const map = page.maps.get(article.id);
     await page.viewer.show({ ...map, codes: document.getElementById(`codes-${article.id}`).textContent });
   } catch (error) {
@@ -186,6 +209,7 @@ function start() {
   listenToNotes(page.notes);
   listenToTools(() => page.viewer);
   document.getElementById("sort").addEventListener("change", sortGallery);
+  document.getElementById("pictures")?.addEventListener("change", choosePictures);
   document.getElementById("search").addEventListener("input", filterGallery);
   document.getElementById("search").addEventListener("keydown", openFirst);
   for (const button of document.querySelectorAll("button.place")) {

@@ -82,12 +82,17 @@ function drawView(viewer) {
     context.fillText(`${"xyz"[axis]} = ${written(viewer.place[axis], 0)} mm`, left + 2, height + 3);
     left += columns + GAP_MM;
   });
+  context.fillText(`${viewer.map.label}: ${shownLimits(viewer)}`, 2, height + 15);
+  drawScale(context, viewer, width - BAR_MM - 14, height + 12);
+  return canvas;
+}
+
+/** Say which values the viewer shows. */
+function shownLimits(viewer) {
   const { positive, negative } = viewer.thresholds;
   const shown = SIGNS.filter((sign) => viewer.shown[sign]);
   const limits = shown.map((sign) => (sign === "positive" ? `≥ ${written(positive, 2)}` : `≤ ${written(-negative, 2)}`));
-  context.fillText(`${viewer.map.label}: ${limits.length ? `${limits.join(", ")} SD` : "no values shown"}`, 2, height + 15);
-  drawScale(context, viewer, width - BAR_MM - 14, height + 12);
-  return canvas;
+  return limits.length ? `${limits.join(", ")} SD` : "no values shown";
 }
 
 /** Draw the colour bar of the viewer with its ends in standard deviations. */

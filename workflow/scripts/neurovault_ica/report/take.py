@@ -45,6 +45,8 @@ def add_files(
     networks: Sequence[str],
     mixtures: Sequence[str],
     min_cluster_mm3: float,
+    surfaces: Sequence[str] = (),
+    hemispheres: Sequence[str] = (),
 ) -> None:
     """Add to each component the links to its files (``files``) and its lines (``fsleyes`` and ``nilearn``).
 
@@ -56,19 +58,25 @@ def add_files(
         Paths of the page, the 4-D maps, the mask, the template and the 4-D thresholded maps.
     figures, networks, mixtures : sequence of str
         PNG files of each component; the PDF has the same name. The last two may be empty.
+    surfaces, hemispheres : sequence of str
+        PNG files of each component, and the GIFTI files of the left and right hemisphere; empty without surfaces.
     min_cluster_mm3 : float
         Smallest cluster that figures show.
     """
     none: list[str] = [""] * len(components)
-    rows = zip(components, figures, networks or none, mixtures or none, strict=True)
+    rows = zip(components, figures, surfaces or none, networks or none, mixtures or none, strict=True)
+    titles = ("Figure", "Surfaces and glass brain", "With its reference network", "Mixture")
     for volume, (component, *pictures) in enumerate(rows):
         files = [
             {"title": title, "links": [(kind, link_to(_other_kind(file, kind), report)) for kind in ("PNG", "PDF")]}
-            for title, file in zip(("Figure", "With its reference network", "Mixture"), pictures, strict=True)
+            for title, file in zip(titles, pictures, strict=True)
             if file
         ]
         for title, file in (("Map", maps), ("Thresholded map", thresholded)):
             files.append({"title": title, "links": [(f"volume {volume} of {Path(file).name}", link_to(file, report))]})
+        if hemispheres:
+            links = [(f"data array {volume} of {Path(file).name}", link_to(file, report)) for file in hemispheres]
+            files.append({"title": "Values on fsaverage5", "links": links})
         component["files"] = files
         low, high = sorted((component["threshold"], component["negative_threshold"]))
         is_same = high - low < SAME_THRESHOLD

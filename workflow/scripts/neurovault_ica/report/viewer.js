@@ -49,6 +49,7 @@ class Viewer {
     this.place = [0, 0, 0];
     this.thresholds = { positive: 0, negative: 0 };
     this.shown = { positive: true, negative: true };
+    this.followers = []; // functions to call after each drawing
     this.canvases = [0, 1, 2].map((axis) => element.querySelector(`canvas[data-axis="${axis}"]`));
     this.sliders = [0, 1, 2].map((axis) => element.querySelector(`input[data-axis="${axis}"]`));
     this.parts = Object.fromEntries([...element.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
@@ -190,6 +191,7 @@ class Viewer {
       slider.value = this.place[axis];
       slider.setAttribute("aria-valuetext", `${"xyz"[axis]} = ${place[axis]} mm`);
     });
+    for (const follow of this.followers) follow();
   }
 
   /** Interpolate the map at the crosshair; null outside the mask. */

@@ -49,7 +49,7 @@ def grid_of(shape: Sequence[int], affine: npt.NDArray[np.floating[Any]], box: Bo
     return Grid(tuple(n_points), tuple(map(float, box.low)), (FINEST_MM,) * 3)
 
 
-def sample(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
+def sample_grid(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
     """Interpolate a volume on the grid, or return it unchanged if the grid is its own."""
     points = np.diag([*grid.step, 1.0])
     points[:3, 3] = grid.origin
@@ -67,7 +67,7 @@ def pack(codes: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> str:
 
 def pack_map(volume: Volume, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Pack the values inside the mask in C order; ``unit`` is the value of one code."""
-    values = sample(volume, grid, order=1)[inside]
+    values = sample_grid(volume, grid, order=1)[inside]
     unit = float(np.abs(values).max()) / LARGEST_CODE or 1.0
     return {"unit": unit, "codes": pack(np.round(values / unit).astype(np.int8))}
 
@@ -76,7 +76,7 @@ def pack_template(template: Volume, box: Box) -> dict[str, Any]:
     """Pack the part of the template inside the box, at its own resolution of 1 mm."""
     x, y, z = (high - low + 1 for low, high in zip(box.low, box.high, strict=True))
     grid = Grid((x, y, z), tuple(map(float, box.low)), (1.0,) * 3)
-    grey = sample(template, grid, order=0)
+    grey = sample_grid(template, grid, order=0)
     grey = np.where(grey > LEAST_BRAIN, grey, 0)
     return {**grid.describe(), "levels": LARGEST_GREY, "codes": pack(np.round(LARGEST_GREY * grey).astype(np.uint8))}
 
@@ -95,7 +95,7 @@ def pack_viewer(maps: Maps, template: Volume, box: Box) -> dict[str, Any]:
         ``grid`` of the maps, ``mask``, ``maps`` in order, ``template``, ``positive`` and ``negative`` colours.
     """
     grid = grid_of(maps.inside.shape, maps.affine, box)
-    inside = sample(Volume(maps.inside.astype(np.float32), maps.affine), grid, order=0) > 0
+    inside = sample_grid(Volume(maps.inside.astype(np.float32), maps.affine), grid, order=0) > 0
     return {
         "grid": grid.describe(),
         "mask": pack(inside),

@@ -1,0 +1,87 @@
+"""Draw the images, and how the components relate to collections and to one another.
+
+Reads: results/stack_images, results/mask_images, results/build_mask, results/reduce_images, results/run_ica,
+results/project_terms and results/plot_components.
+Writes: results/plot_images and results/plot_relations, each figure as PNG and PDF.
+"""
+
+
+rule plot_images:
+    """Draw the quality, coverage and correlations of the images, and a glass brain of each image."""
+    input:
+        code_of("plot_images"),
+        matrix=rules.stack_images.output.matrix,
+        mask=rules.stack_images.output.mask,
+        template=rules.build_mask.output.template,
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+        quality=rules.stack_images.output.quality,
+        qualities=expand(rules.mask_images.output.quality, batch=BATCHES),
+        voxels=expand(rules.mask_images.output.voxels, batch=BATCHES) if config["mask_images"]["keep_voxels"] else [],
+    output:
+        "results/plot_images/quality.pdf",
+        "results/plot_images/coverage.pdf",
+        "results/plot_images/correlation.pdf",
+        quality_figure=shown("results/plot_images/quality.png", "quality", "Images", "quality"),
+        coverage_figure=shown("results/plot_images/coverage.png", "coverage", "Images", "coverage"),
+        coverage="results/plot_images/coverage.nii.gz",
+        correlation_figure=shown("results/plot_images/correlation.png", "correlation", "Images", "correlation"),
+        correlation="results/plot_images/correlation.tsv",
+        glass="results/plot_images/glass_brains.npz",
+    log:
+        "logs/plot_images.log",
+    benchmark:
+        "benchmarks/plot_images.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(1500, per_mb=0.05),
+        runtime=growing(30, per_mb=0.05),
+    params:
+        limits=config["stack_images"]["quality"] or {},
+    script:
+        "../scripts/plot_images.py"
+
+
+rule plot_relations:
+    """Draw loadings of collections, and similarity of components in space and in terms."""
+    input:
+        code_of("plot_relations"),
+        components=rules.run_ica.output.components,
+        thresholded=rules.plot_components.output.thresholded,
+        mask=rules.stack_images.output.mask,
+        mixing=rules.run_ica.output.mixing,
+        reduction=rules.reduce_images.output.reduction,
+        images=rules.stack_images.output.images,
+        terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
+    output:
+        "results/plot_relations/loadings.pdf",
+        "results/plot_relations/similarity.pdf",
+        loadings_figure=shown(
+            "results/plot_relations/loadings.png", "loadings", "Relations", "collections and components"
+        ),
+        loadings="results/plot_relations/loadings.tsv",
+        similarity_figure=shown(
+            "results/plot_relations/similarity.png", "similarity", "Relations", "components and components"
+        ),
+        similarity="results/plot_relations/similarity.tsv",
+    log:
+        "logs/plot_relations.log",
+    benchmark:
+        "benchmarks/plot_relations.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(10),
+    params:
+        algorithm=config["run_ica"]["algorithm"],
+    script:
+        "../scripts/plot_relations.py"

@@ -1,0 +1,81 @@
+"""Test labels of images with surrogates in place of a component.
+
+Images with the same label are alike, and load alike on any map that they resemble. Permuting collections finds that
+significant, although it says nothing about the component.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import numpy as np
+
+from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
+from neurovault_ica.naming.evidence import Inputs, SurrogateTest
+from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.p_values import p_of_best
+from neurovault_ica.statistics.permuted_collections import fill_missing, group, image_scores
+from neurovault_ica.types import Array, Real
+
+# Loadings on surrogates, (n_images, n_surrogates). The argument has the shape (n_surrogates, n_points).
+Multiply = Callable[[Real], Real]
+# Number of images that are multiplied at a time. It limits memory.
+BLOCK_IMAGES = 1024
+
+
+def products_with_images(inputs: Inputs) -> list[Multiply]:
+    """Read the images at the points of a grid of about 6 mm. Return a function that multiplies maps by them.
+
+    With split signs, the first function takes the activation of the images, and the second their deactivation.
+    """
+    lattice = lattice_of(inputs.maps.inside, inputs.maps.affine)
+    matrix = np.load(inputs.matrix_file, mmap_mode="r")
+    images = np.empty((len(matrix), np.count_nonzero(lattice.points)), np.float32)
+    for block in image_blocks(matrix):
+        images[block.where] = block.read()[:, lattice.points]
+    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
+    images /= max(images.max(), -images.min()) or 1
+    blocks = [slice(start, start + BLOCK_IMAGES) for start in range(0, len(images), BLOCK_IMAGES)]
+    if not inputs.is_split:
+        return [lambda maps: np.concatenate([images[block] @ maps.T for block in blocks])]
+    halves = Halves(images, [[cast(float, image[column]) for column in SCALE_COLUMNS] for image in inputs.images])
+
+    def multiply(side: int, maps: Real) -> Real:
+        # The halves are made anew for each product, because together they are twice as large as the images.
+        rows = (halves.split(images[block], block)[side :: len(SIGNS)] for block in blocks)
+        return np.concatenate([half @ maps.T for half in rows])
+
+    return [partial(multiply, side) for side in range(len(SIGNS))]
+
+
+def label_test(
+    r_images: Real, has_label: Real, collections: Sequence[str], products: Sequence[Multiply]
+) -> SurrogateTest:
+    """Make a test of labels that corrects for choosing among all labels.
+
+    Parameters
+    ----------
+    r_images : array of shape (n_sides * n_components, n_labels)
+        Correlations of loadings and labels over images (`permuted_collections.associate`), sorted by side.
+    has_label : array of shape (n_images, n_labels)
+        NaN where it is not known.
+    collections : sequence of str
+    products : sequence of callable
+        For each side, the loadings of the images on surrogates, from `products_with_images`.
+
+    Returns
+    -------
+    SurrogateTest
+        Returns p, corrected by the largest z of each surrogate with any label (`p_values.p_of_best`), as an array of
+        shape (n_sides, n_labels).
+    """
+    groups = group(collections)
+    y = image_scores(fill_missing(has_label.astype(np.float64)), groups).astype(np.float32)
+    r = r_images.reshape(len(products), -1, r_images.shape[1])
+
+    def test(number: int, surrogates: Real) -> Array:
+        nulls = (image_scores(loadings(surrogates), groups).astype(np.float32).T @ y for loadings in products)
+        return np.stack([p_of_best(observed, null)[1] for observed, null in zip(r[:, number], nulls, strict=True)])
+
+    return test
