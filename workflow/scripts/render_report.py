@@ -36,7 +36,6 @@ from neurovault_ica.report.warnings import find_warnings
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
-from neurovault_ica.runtime.wording import counted
 
 
 def main(
@@ -142,7 +141,7 @@ def main(
     )
     with replacing(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    logging.info("page with %s, %.1f MB", counted(len(components), "component"), len(page) / 1e6)
+    logging.info("wrote the page, %.1f MB", len(page) / 1e6)
 
 
 if __name__ == "__main__":
