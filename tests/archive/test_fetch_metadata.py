@@ -353,7 +353,7 @@ def test_an_image_in_two_collections_of_a_cache_is_used_once_in_its_latest_versi
     ]
     dropped = [(row["criterion"], row["tested"], row["dropped"]) for row in selection if row["dropped"]]
     assert dropped == [("listed in another collection too", 8, 4)]
-    # The newest record is refused, and the older record is not used instead.
+    # The newest record fails a criterion, and the older record is not used instead.
     _, images, selection = fetch(data_dir, random_state=seed, image_terms={"map_type": "Z map"})
     assert ids(images) == [9, 8, 10]
     assert [row["kept"] for row in selection if row["criterion"] == "map_type = Z map"] == [3]

@@ -1,4 +1,4 @@
-"""Planted maps of terms are significant for their component, and random smooth maps are not."""
+"""Planted term maps are significant for their component, and random smooth maps are not."""
 
 import nibabel as nib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Look at the archive again: select anew, and retry images and terms that were missing. Unchanged tables are kept."""
+"""Look at the archive again: select again, and retry images and terms that were missing. Unchanged tables are kept."""
 
 import logging
 from collections.abc import Mapping, Sequence

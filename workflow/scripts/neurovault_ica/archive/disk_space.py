@@ -104,7 +104,7 @@ def describe(need: Need, n_images: int | str, to_download: int = 0) -> str:
 def check(
     config: Mapping[str, Any], n_images: int, results: str | Path = "results", *, to_download: int = 0
 ) -> Iterator[str]:
-    """Say what a run of so many images needs and what is free, if it is much.
+    """Say how much disk space a run of `n_images` needs and how much is free; nothing if it needs little.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from neurovault_ica.types import Row
 
 
 def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
-    """Select the images anew, and replace the tables that differ. Snakemake then reruns what depends on them.
+    """Select the images again, and replace the tables that differ. Snakemake then reruns what depends on them.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from neurovault_ica.types import Row
 
 # Words in a name. More do not fit into a title. A first term that has more is kept whole.
 MOST_WORDS = 3
-# Words of a name that begin with the same letters, this many or one whole word, are forms of one word: pain and
+# Two words are forms of one word if they share this many first letters, or if one begins with the other: pain and
 # painful, categories and categorization. Shorter words must be equal.
 SAME_LETTERS = 5
 SHORTEST_STEM = 4
