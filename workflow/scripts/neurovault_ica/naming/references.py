@@ -136,7 +136,7 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
 
 
 def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
-    """Say that a volume counts as one network, and raise an error for labels that were interpolated or stored too coarsely."""
+    """Say that a volume counts as one network. Raise an error if labels were interpolated or stored too coarsely."""
     filled = data[data != 0]
     is_whole = filled == np.rint(filled)
     if is_whole.mean() > 0.5 and np.unique(filled[is_whole]).size > 1:

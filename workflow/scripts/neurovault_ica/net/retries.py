@@ -20,8 +20,8 @@ MAX_RETRY_AFTER_S = 300.0
 # After this many consecutive failures across all connections, probe whether the server is reachable. Fewer failures may
 # be chance.
 FAILURES_BEFORE_PROBE = 8
-# The tries of a request are counted from zero after an outage. A request that fails in this many outages may cause them, so
-# its tries then count as usual.
+# The tries of a request are counted from zero after an outage. A request that fails in this many outages may
+# cause them, so its tries then count as usual.
 MAX_OUTAGES = 5
 
 
