@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.figures.component import draw_overview, read_thumbnail, save_thumbnail, title_of
-from neurovault_ica.figures.sheet import FAINT, INK
+from neurovault_ica.figures.component import read_thumbnail, save_thumbnail, title_of
+from neurovault_ica.figures.overview import draw_overview, meaning_of
+from neurovault_ica.figures.shown import Display
+from neurovault_ica.figures.slices import Box, Scale
+from neurovault_ica.figures.style import FAINT, INK
 from neurovault_ica.naming.names import Names
 
 
@@ -22,25 +25,45 @@ def test_titles(name, title):
     assert title_of("ICA_03", Names(name, [], "", "", [], "")) == title
 
 
+BOX = Box((0, 0, 0), (139, 172, 152))
+
+
+def overview_of(titles):
+    small = np.zeros((173, 173 + 140 + 140, 4), np.uint8)
+    return draw_overview([small] * len(titles), titles, [Scale(2.5, 2.5, 8.0)] * len(titles), BOX, "t: 2.5 SD")
+
+
 def test_overview_writes_names_that_may_be_chance_in_grey():
-    small = np.zeros((40, 120, 4), np.uint8)
-    sheet = draw_overview([small, small], ["ICA_00  motor", "ICA_01  unnamed (closest: task)"])
+    sheet = overview_of(["ICA_00  motor", "ICA_01  unnamed (closest: task)"])
     colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
     assert colours["motor"] == INK
     assert colours["unnamed (closest: task)"] == FAINT
 
 
-def test_overview_writes_long_names_smaller_rather_than_cutting_them():
-    name = "mpfc; social cognition (both sides, posterior)"
-    unnamed = "unnamed (closest: reward feedback striatum)"
-    titles = [f"ICA_00  {name}", "ICA_01  " + "y" * 60, f"ICA_02  {unnamed}", "ICA_03  motor"]
-    sheet = draw_overview([np.zeros((185, 483, 4), np.uint8)] * 4, titles)
-    sizes = {text.get_text(): text.get_fontsize() for text in sheet.axes.texts}
-    assert 6 < sizes[name] < 9
-    assert 6 <= sizes["y" * 51 + "…"] < 6.5
-    # A gap remains before the next title.
-    drawn = {text.get_text(): text.get_window_extent(sheet.canvas.get_renderer()) for text in sheet.axes.texts}
-    assert drawn[unnamed].x1 + 15 * sheet.pixels_per_mm < drawn["ICA_03"].x0
+def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
+    sheet = overview_of([f"ICA_{number:02d}  motor" for number in range(60)])
+    texts = [text.get_text() for text in sheet.axes.texts]
+    assert texts.count("L") == texts.count("R") == 120
+    assert {"±t", "−end", "end", "t: 2.5 SD"} <= set(texts)
+    assert min(text.get_fontsize() for text in sheet.axes.texts) >= 7
+    assert sheet.figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
+    assert meaning_of(Display({"z": 2.5}, 200)).startswith("t: 2.5 SD, clusters ≥ 200 mm³")
+    assert meaning_of(Display({"percentile": 90}, 0)).startswith("t: 90th percentile;")
+
+
+def test_overview_breaks_long_names_into_lines():
+    sheet = overview_of(
+        ["ICA_00  mpfc; social cognition (both sides, posterior)", "ICA_01  " + "y" * 60, "ICA_02  motor"]
+    )
+    sheet.canvas.draw()
+    box = {text.get_text(): text.get_window_extent() for text in sheet.axes.texts}
+    first = next(text for text in box if text.startswith("mpfc"))
+    second = next(text for text in box if text.endswith("posterior)"))
+    assert f"{first} {second}" == "mpfc; social cognition (both sides, posterior)"
+    assert box[first].y0 > box[second].y0
+    cut = next(text for text in box if text.startswith("yy"))
+    assert cut.endswith("y…")
+    assert box[cut].x1 < box["ICA_02"].x0
 
 
 def test_a_thumbnail_is_read_as_it_was_written(tmp_path):

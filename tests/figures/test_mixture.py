@@ -22,8 +22,9 @@ def test_a_row_describes_only_the_fitted_tail():
 
 
 def test_the_figure_shows_densities_and_thresholds():
-    (axes,) = draw_mixture(FIT, Thresholds(3, np.inf), VALUES, "ICA_00: $x$").axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    figure = draw_mixture(FIT, Thresholds(3, np.inf), VALUES, "ICA_00: $x$")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "voxels of the mask", "sum", "noise: mean 0.00, SD 0.80", "positive: 5.0 %, shape 6.00, scale 0.60",
     ]  # fmt: skip
     total, noise, positive, threshold = axes.lines

@@ -4,8 +4,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, SHAPE
-from neurovault_ica.figures.images import OTHERS, REJECTED, USED, draw_coverage, draw_image_correlations, draw_quality
+from neurovault_ica.figures.images import (
+    MATRIX_MM,
+    OTHERS,
+    REJECTED,
+    USED,
+    draw_coverage,
+    draw_image_correlations,
+    draw_quality,
+    spread,
+)
 from neurovault_ica.figures.slices import Box
+from neurovault_ica.figures.style import LINE_MM
 from neurovault_ica.images.criteria import panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -50,14 +60,14 @@ def test_an_image_is_marked_only_where_it_breaks_a_limit():
     assert colours["misplaced_fraction"] == [OTHERS]
 
 
-@pytest.mark.parametrize(("n_panels", "shape"), [(4, (2, 2)), (9, (3, 3)), (10, (3, 4)), (13, (4, 4)), (17, (4, 5))])
+@pytest.mark.parametrize(("n_panels", "shape"), [(4, (2, 3)), (9, (3, 3)), (10, (4, 3))])
 def test_the_grid_of_quality_follows_the_number_of_criteria(n_panels, shape, monkeypatch):
     shown = [panels()[number % 9]._replace(label=f"criterion {number}") for number in range(n_panels)]
     monkeypatch.setattr("neurovault_ica.figures.images.panels", lambda: shown)
     figure = draw_quality([measured(1, True)], {}, {})
     assert [axes.get_title() for axes in figure.axes] == [f"criterion {number}" for number in range(n_panels)]
     assert figure.axes[0].get_gridspec().get_geometry() == shape
-    assert figure.get_size_inches().tolist() == pytest.approx([4.5 * shape[1], 8.2 / 3 * shape[0]])
+    assert figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
 
 
 def test_the_axes_of_quality_have_no_room_for_negative_values():
@@ -72,14 +82,24 @@ def test_the_axes_of_quality_have_no_room_for_negative_values():
 def test_correlations_have_lines_between_collections_and_their_names():
     figure = draw_image_correlations(np.eye(5), [(7, "$a_b$"), (7, "$a_b$"), (3, "b"), (3, "b"), (9, "c")])
     axes = figure.axes[0]
-    assert [line.get_ydata()[0] for line in axes.lines[::2]] == [1.5, 3.5]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["$a_b$", "b", "c"]
+    assert [line.get_ydata()[0] for line in axes.lines[:4:2]] == [1.5, 3.5]
+    assert [text.get_text() for text in axes.texts] == ["$a_b$", "b", "c"]
 
 
-def test_correlations_of_many_collections_have_no_lines():
-    axes = draw_image_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
-    assert len(axes.lines) == 0
-    assert 40 < len(axes.get_yticklabels()) < 70
+def test_all_collections_are_named_or_none():
+    named = draw_image_correlations(np.eye(70), [(number, f"study {number}") for number in range(70)]).axes[0]
+    assert [text.get_text() for text in named.texts] == [f"study {number}" for number in range(70)]
+    heights = -np.diff([text.get_position()[1] * MATRIX_MM for text in named.texts])
+    assert heights.min() == pytest.approx(LINE_MM)
+    crowded = draw_image_correlations(np.eye(400), [(number, f"study {number}") for number in range(400)]).axes[0]
+    assert len(crowded.lines) == len(crowded.texts) == 0
+    assert crowded.get_ylabel().startswith("400 rows of 400 collections")
+
+
+def test_names_are_moved_apart_but_not_more_than_needed():
+    assert spread([2, 20, 60], 3, 50) == pytest.approx([2, 20, 60])
+    assert spread([10, 10, 10, 60], 4, 50) == pytest.approx([6, 10, 14, 60])
+    assert spread([50] * 3, 4, 50) == pytest.approx([46, 50, 54])
 
 
 def test_coverage_does_not_fade_at_the_border_of_the_mask():
@@ -88,7 +108,8 @@ def test_coverage_does_not_fade_at_the_border_of_the_mask():
     inside[10:-10, 10:-10, 2:-2] = 1
     volumes = [Volume(data, AFFINE) for data in (8 * inside, inside, np.full_like(inside, 0.5))]
     sheet = draw_coverage(*volumes, box, 8)
-    middle = sheet.axes.images[3].get_array()
+    rows, columns = sheet.placed[3]
+    middle = sheet.background[::-1][rows, columns]
     yellow, grey = middle[middle.shape[0] // 2, middle.shape[1] // 2].tolist(), middle[3, 3].tolist()
     assert yellow[0] > 200 > 100 > yellow[2]
     assert len(set(grey)) == 1

@@ -71,6 +71,7 @@ def test_conda_environment_has_what_the_scripts_import():
     module_of = {
         "sklearn": "scikit-learn",
         "yaml": "pyyaml",
+        "fontTools": "fonttools",
         "PIL": "pillow",
         "mpl_toolkits": "matplotlib-base",
         "isal": "python-isal",

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +77,6 @@ def main(
     rows = tabulate(r, positive_r, p, matches, labels, found.names, find_one_signed(found.maps))
     write_table(networks, rows)
     write_table(correlations, pair_rows(r, positive_r, p, labels, found.names))
-    mpl.rcdefaults()
     draw_network_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
     draw_matches(maps, found, matches, rows, Display(**display), template, figures)
     log_summary(reference, r, rows, has_data)

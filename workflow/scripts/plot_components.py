@@ -5,16 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 
-import matplotlib as mpl
 from neurovault_ica.figures.component import (
     Drawn,
     Paths,
     SharedInputs,
-    draw_overview,
     plot_component,
     read_thumbnail,
     title_of,
 )
+from neurovault_ica.figures.overview import draw_overview, meaning_of
 from neurovault_ica.figures.shown import Display, threshold_volume
 from neurovault_ica.figures.slices import Scale, read_template
 from neurovault_ica.figures.terms import plot_terms, top_terms
@@ -34,9 +33,12 @@ def thresholded_volumes(maps: Maps, scales: Sequence[Scale], min_cluster_mm3: fl
         yield threshold_volume(maps.volume(number), scale, min_cluster_mm3)
 
 
-def save_overview(overview: str, thumbnails: Sequence[str], titles: Sequence[str]) -> None:
+def save_overview(
+    overview: str, thumbnails: Sequence[str], titles: Sequence[str], scales: Sequence[Scale], study: SharedInputs
+) -> None:
     """Draw the thumbnails of all components on one sheet."""
-    draw_overview([read_thumbnail(path) for path in thumbnails], titles).save(overview, title="All components")
+    pictures = [read_thumbnail(path) for path in thumbnails]
+    draw_overview(pictures, titles, scales, study.box, meaning_of(study.display)).save(overview, title="All components")
 
 
 def remove_older(overview: str, *, keep: Sequence[str]) -> None:
@@ -82,7 +84,6 @@ def main(
             f"{components} has {len(maps.values)} maps, {stability} has {len(stabilities)} rows, but"
             f" run_ica.n_components is {len(figures)}; delete results/run_ica and run again"
         )
-    mpl.rcdefaults()
     display = Display(threshold, min_cluster_mm3)
     study = SharedInputs(maps, *read_template(template), display, read_regions(atlas, atlas_names) if atlas else None)
     labels = [row["component"] for row in stabilities]
@@ -108,7 +109,7 @@ def main(
     if isinstance(mixture, str):
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
     last: dict[str, Task] = {
-        overview: partial(save_overview, overview, thumbnails, titles),
+        overview: partial(save_overview, overview, thumbnails, titles, scales, study),
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)

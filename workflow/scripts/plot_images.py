@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 from neurovault_ica.figures.glass_brains import glass_brains, glass_outline
@@ -78,7 +77,6 @@ def main(
     threads: int,
 ) -> None:
     """Draw the figures and write the numbers behind them."""
-    mpl.rcdefaults()
     used = read_table(images)
     reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
     figure = draw_quality(read_table(quality), reasons, limits)

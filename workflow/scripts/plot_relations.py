@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
@@ -69,7 +68,6 @@ def main(
     algorithm: str,
 ) -> None:
     """Draw both figures, and write their numbers as tables."""
-    mpl.rcdefaults()
     used = {row["image_id"]: row for row in read_table(images)}
     image_ids, labels, A, is_split = read_loadings(mixing)
     of_images = [used[image_id] for image_id in image_ids]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
+from neurovault_ica.figures.brain_bar import ends_of
 from neurovault_ica.figures.component import read_thumbnail, save_thumbnail, title_of
-from neurovault_ica.figures.sheet import DPI
 from neurovault_ica.figures.slices import Scale
+from neurovault_ica.figures.style import DPI
 from neurovault_ica.figures.surface_sheets import (
     GLASS_MM,
     VIEW_MM,
@@ -61,16 +61,20 @@ def plot_component(shared: Shared, number: int, scale: Scale, title: str, paths:
     views = [canvas.paint(drawn, scale) for canvas in shared.canvases]
     pictures = Pictures(views, shared.glass.draw(thresholded, scale))
     note = found.note(shared.cortex)
-    draw_surfaces(pictures, scale, title=title, note=note).save(paths.figure, title=title)
+    draw_surfaces(pictures, scale, ends_of(thresholded.data, scale), title=title, note=note).save(
+        paths.figure, title=title
+    )
     save_thumbnail(paths.surface, surface_thumbnail(pictures.views))
     save_thumbnail(paths.glass, glass_thumbnail(pictures.glass))
     return found, note
 
 
-def save_gallery(gallery: str, surfaces: Sequence[str], titles: Sequence[str], found: Sequence[OnCortex]) -> None:
+def save_gallery(
+    gallery: str, surfaces: Sequence[str], titles: Sequence[str], scales: Sequence[Scale], found: Sequence[OnCortex]
+) -> None:
     """Draw the surfaces of all components on one sheet."""
     are_on_cortex = [one.is_on_cortex for one in found]
-    sheet = draw_gallery([read_thumbnail(path) for path in surfaces], titles, are_on_cortex)
+    sheet = draw_gallery([read_thumbnail(path) for path in surfaces], titles, scales, are_on_cortex)
     sheet.save(gallery, title="All components on the cortex")
 
 
@@ -98,7 +102,6 @@ def main(
     """
     for pattern in ("ICA_*.png", "ICA_*.pdf"):
         remove_stale(gallery, pattern, keep=[*figures, *surfaces, *glass, *pdfs])
-    mpl.rcdefaults()
     rows = read_table(thresholds)
     labels = [row["component"] for row in rows]
     names_of = read_names(names)
@@ -112,9 +115,9 @@ def main(
     canvases = list(run_tasks(views, threads).values())
     shared = Shared(maps, read_maps(thresholded, mask), cortex, places, share, canvases, GlassBrain(GLASS_MM, DPI))
     tasks: dict[str, Task] = {}
-    for number, (row, *paths) in enumerate(zip(rows, figures, surfaces, glass, strict=True)):
-        scale = Scale(row["threshold"], row["negative_threshold"], row["brightest"])
-        tasks[labels[number]] = partial(plot_component, shared, number, scale, titles[number], Paths(*paths))
+    scales = [Scale(row["threshold"], row["negative_threshold"], row["brightest"]) for row in rows]
+    for number, paths in enumerate(zip(figures, surfaces, glass, strict=True)):
+        tasks[labels[number]] = partial(plot_component, shared, number, scales[number], titles[number], Paths(*paths))
     done: dict[str, tuple[OnCortex, str]] = run_tasks(tasks, threads)
     for label, (_, note) in done.items():
         if note:
@@ -124,7 +127,7 @@ def main(
     for hemisphere, path in (("left", left), ("right", right)):
         write_surface_maps(path, values[:, cortex.part(hemisphere)], labels, hemisphere)
     write_mesh(mesh, cortex)
-    save_gallery(gallery, surfaces, titles, found)
+    save_gallery(gallery, surfaces, titles, scales, found)
     logging.info("drew %d components on the cortex", len(labels))
 
 

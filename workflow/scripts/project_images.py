@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import matplotlib as mpl
 import nibabel as nib
 import numpy as np
 from neurovault_ica.archive.own_maps import read_own_maps
@@ -99,7 +98,6 @@ def main(
         write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
 
     by_map, drawn, tasks = group_by_map(rows), read_template(template), {}
-    mpl.rcdefaults()
     files = {one.title: str(Path(figures).parent / row["figure"]) for one, row in zip(kept, of_map, strict=True)}
     for one, row, values in zip(kept, of_map, X, strict=True):
         facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,26 +11,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text
+from neurovault_ica.figures.component import draw_sides
+from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
 from neurovault_ica.figures.slices import AXIAL_CUTS_MM, LEAST_BRAIN, Box, cut
+from neurovault_ica.figures.style import (
+    FAINT,
+    HEADING,
+    INK,
+    LINE_MM,
+    TALLEST_MM,
+    WIDE_MM,
+    add_axes,
+    add_bar,
+    new_figure,
+    shorten,
+    wrap,
+)
 from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
 
 # Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
 USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
-PANEL_INCHES = (13.5 / 3, 8.2 / 3)  # width and height
+PANEL_MM, TITLE_MM = 36.0, 46.0  # height of a panel, width of its title
 # If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
 # ticks per decade, and the labels would overlap.
 NARROW = 100
-# Names of collections are cut to this number of characters, to leave room for the matrix.
-LONGEST_NAME = 44
+# Names are cut to this number of characters, or to the width of their place.
+LONGEST_NAME = 200
+# mm: longest name beside the matrix of correlations, side of the matrix, their distance, and space below for the bar.
+NAME_MM, MATRIX_MM, LEADER_MM, FOOT_MM = 62.0, 112.0, 4.0, 15.0
 # With more images than this, dots are drawn smaller, so that they do not merge.
 FULL_SIZE_DOTS = 1500
 # With more collections than this, no lines are drawn between them, because lines would hide the correlations.
 MOST_LINES = 100
-# Largest number of names that fit beside the matrix.
-NAMES_SHOWN = 60
 
 
 def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits: Limits) -> Figure:
@@ -45,10 +60,9 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         Section ``stack_images.quality`` of the configuration.
     """
     shown = panels()
-    n_columns = math.ceil(math.sqrt(len(shown)))
+    n_columns = 3
     n_rows = math.ceil(len(shown) / n_columns)
-    width, height = PANEL_INCHES
-    figure = Figure(figsize=(n_columns * width, n_rows * height), facecolor="white", layout="constrained")
+    figure = new_figure(n_rows * PANEL_MM, layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
     for axes in grid[len(shown) :]:
         axes.remove()
@@ -56,15 +70,15 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         _draw_criterion(axes, criterion, quality, reasons, limits)
         for key in criterion.keys:
             if (limit := limits.get(key)) is not None:
-                axes.axvline(limit, color=INK, linewidth=1.2, linestyle="--")
+                axes.axvline(limit, color=INK, linewidth=1, linestyle="--")
         # No measure is negative. A small margin below 0 keeps dots at 0 from being cut in half.
         left, right = axes.get_xlim()
         axes.set_xlim(left=max(left, -0.03 * right))
         if criterion.is_log and right < NARROW * left:
             axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.set_title(criterion.label, fontsize=9, color=INK)
+        axes.set_title("\n".join(wrap(criterion.label or "", TITLE_MM, 2, HEADING)))
         texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
-        axes.set_xlabel(", ".join(texts) or "no limit", fontsize=8.5, color=FAINT)
+        axes.set_xlabel(", ".join(texts) or "no limit", color=FAINT)
     return figure
 
 
@@ -97,14 +111,13 @@ def _draw_criterion(
         values = [values_of[row["image_id"]] for row in shown]
         # Multiples of the golden ratio spread the dots evenly and are the same in each run.
         heights = [level + 0.15 + 0.7 * (0.618034 * number % 1) for number in range(len(shown))]
-        size = (26 if marker == "X" else 14) * min(1, FULL_SIZE_DOTS / max(1, len(rows)))
-        axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.8, rasterized=True)
+        size = (14 if marker == "X" else 7) * min(1, FULL_SIZE_DOTS / max(1, len(rows)))
+        axes.scatter(values, heights, size, color=colour, marker=marker, alpha=0.75, linewidths=0.6, rasterized=True)
     if criterion.is_log:
         axes.set_xscale("log")
     axes.set(ylim=(0, 2), yticks=(0.5, 1.5))
     n_used = len(kinds[2][3])
-    axes.set_yticklabels([f"used\n{n_used}", f"rejected\n{len(rows) - n_used}"], fontsize=8.5)
-    axes.tick_params(labelsize=8)
+    axes.set_yticklabels([f"used\n{n_used}", f"rejected\n{len(rows) - n_used}"])
     axes.axhline(1, color="#d8dde3", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -121,32 +134,34 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
     n_images : int
     """
     width, height = box.shape(2)
-    gap, bar_mm = 6, 60
-    sheet_mm = len(AXIAL_CUTS_MM) * (width + gap) + gap + bar_mm
-    sheet = Sheet(sheet_mm, height + 46, inches=13)
+    gap, bar_mm = 1.0, 12.0
+    zoom = ((WIDE_MM - bar_mm) / len(AXIAL_CUTS_MM) - gap) / width
+    bottom, top = LINE_MM + 0.8, LINE_MM + 0.8 + height * zoom
+    sheet = Sheet(top + 1.5 * LINE_MM)
     colours = mpl.colormaps["viridis"]
     for number, height_mm in enumerate(AXIAL_CUTS_MM):
-        left = gap + number * (width + gap)
-        values, anatomy = cut(counts, box, 2, height_mm), cut(template, box, 2, height_mm)
-        inside = cut(mask, box, 2, height_mm)
+        left = gap + number * (width * zoom + gap)
+        scaled = zoom * sheet.pixels_per_mm
+        values, anatomy, inside = (cut(volume, box, 2, height_mm, zoom=scaled) for volume in (counts, template, mask))
         grey = np.where(anatomy > LEAST_BRAIN, 0.55 + 0.4 * anatomy, 1.0)[..., None].repeat(3, axis=2)
         # At the border, interpolation lowers counts and mask by the same factor, so their quotient does not fade there.
         share = values / np.maximum(inside, 0.5) / n_images
         painted = np.where(inside[..., None] >= 0.5, colours(share)[..., :3], grey)
-        sheet.picture(np.round(255 * painted).astype(np.uint8), left, 22, width, height)
-        place = f"z = {height_mm}".replace("-", "\u2212")
-        sheet.text(left + width / 2, 17, place, fontsize=9, ha="center", va="top")
+        sheet.place(np.round(255 * painted).astype(np.uint8), left, bottom)
+        draw_sides(sheet, 2, (left, bottom), (width * zoom, height * zoom))
+        place = f"z = {with_minus(str(height_mm))}"
+        sheet.text(left + width * zoom / 2, LINE_MM + 0.3, place, ha="center", va="top")
     bar = np.round(255 * colours(np.linspace(0, 1, 256))[:, None, :3]).astype(np.uint8)
-    left = sheet_mm - bar_mm + 4
-    sheet.picture(bar, left, 32, 12, height - 24)
+    left = WIDE_MM - bar_mm + 2
+    sheet.picture(bar, left, bottom + 1, 3, height * zoom - 3)
     for part in (0, 0.5, 1):
-        sheet.text(left + 16, 32 + part * (height - 24), f"{part * n_images:.0f}", fontsize=9, va="center")
-    sheet.text(left, height + 22, "images", fontsize=9, va="center", color=FAINT)
+        sheet.text(left + 4, bottom + 1 + part * (height * zoom - 3), f"{part * n_images:.0f}", va="center")
+    sheet.text(left - 1, top + 0.7 * LINE_MM, "images", va="center", color=FAINT)
     return sheet
 
 
 def draw_image_correlations(correlations: Real, collections: Sequence[tuple[Hashable, str]]) -> Figure:
-    """Draw the correlations of images or of collections, with the names of the collections.
+    """Draw the correlations of images or of collections, with the names of all collections if there is room for them.
 
     Parameters
     ----------
@@ -155,29 +170,67 @@ def draw_image_correlations(correlations: Real, collections: Sequence[tuple[Hash
         Id and name of the collection of each row. The rows of a collection are adjacent.
     """
     starts = [0, *(at for at, (one, other) in enumerate(pairwise(collections), 1) if one != other), len(collections)]
-    figure = Figure(figsize=(12.4, 7.6), facecolor="white", layout="constrained")
-    axes = figure.add_subplot()
+    names = [shorten(shown_text(collections[start][1], LONGEST_NAME), NAME_MM) for start in starts[:-1]]
+    is_named = len(names) * LINE_MM <= TALLEST_MM - FOOT_MM
+    height = max(MATRIX_MM, len(names) * LINE_MM) if is_named else MATRIX_MM
+    figure = new_figure(height + FOOT_MM)
+    axes = add_axes(figure, WIDE_MM - MATRIX_MM - 1, FOOT_MM - 2 + (height - MATRIX_MM) / 2, MATRIX_MM, MATRIX_MM)
     picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
     borders = starts[1:-1]
     for start in borders if len(borders) <= MOST_LINES else ():
-        axes.axhline(start - 0.5, color=INK, linewidth=0.4)
-        axes.axvline(start - 0.5, color=INK, linewidth=0.4)
-    _name_collections(axes, starts, [name for _, name in collections])
-    bar = figure.colorbar(picture, ax=axes, shrink=0.6, label="correlation over voxels")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+        axes.axhline(start - 0.5, color=INK, linewidth=0.3)
+        axes.axvline(start - 0.5, color=INK, linewidth=0.3)
+    axes.set(xticks=[], yticks=[])
+    if is_named:
+        # From the top of the figure, in mm.
+        middles = [(start + end) / 2 / len(collections) * MATRIX_MM for start, end in pairwise(starts)]
+        _name_collections(axes, middles, names)
+    else:
+        n_rows, n_collections = len(collections), len(names)
+        axes.set_ylabel(f"{n_rows} rows of {n_collections} collections, in the order of correlation.tsv")
+    add_bar(figure, picture, "correlation over voxels", left=WIDE_MM - 64, top=FOOT_MM - 3, length=60)
     return figure
 
 
-def _name_collections(axes: Axes, starts: Sequence[int], names: Sequence[str]) -> None:
-    """Write the names of the collections next to their rows. Names that do not fit are left out."""
-    line = len(names) / NAMES_SHOWN
-    ticks, free = [], -line
-    for start, end in pairwise(starts):
-        middle = (start + end - 1) / 2
-        if middle - free >= line:
-            ticks.append((middle, shown_text(names[start], LONGEST_NAME)))
-            free = middle
-    axes.set_yticks([middle for middle, _ in ticks])
-    axes.set_yticklabels([text for _, text in ticks], fontsize=7.5, parse_math=False)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
+def _name_collections(axes: Axes, middles: Sequence[float], names: Sequence[str]) -> None:
+    """Write the names of all collections beside the matrix, with lines to the middle of their rows (mm from its top).
+
+    Names are moved so that they do not overlap.
+    """
+    places = spread(middles, LINE_MM, MATRIX_MM / 2)
+    transform = axes.transAxes
+    for middle, place, name in zip(middles, places, names, strict=True):
+        x, y = (0, -LEADER_MM / MATRIX_MM), (1 - middle / MATRIX_MM, 1 - place / MATRIX_MM)
+        axes.plot(x, y, color=FAINT, linewidth=0.4, transform=transform, clip_on=False)
+        style: dict[str, Any] = {
+            "ha": "right",
+            "va": "center",
+            "color": INK,
+            "parse_math": False,
+            "transform": transform,
+        }
+        axes.text(-(LEADER_MM + 0.7) / MATRIX_MM, y[1], name, **style)
+
+
+def spread(middles: Sequence[float], distance: float, centre: float) -> list[float]:
+    """Move places (ascending) as little as needed to be at least `distance` apart, and keep them around `centre`."""
+    n = len(middles)
+    offsets = np.arange(n) * distance
+    # Least squares for ascending places: places without their minimal distances must not descend.
+    moved = _ascending(np.asarray(middles) - offsets) + offsets
+    half = max((n - 1) * distance / 2, centre - distance / 2)
+    lowest = centre - half + offsets
+    highest = centre + half - offsets[::-1]
+    return np.clip(moved, lowest, highest).tolist()
+
+
+def _ascending(values: Real) -> Real:
+    """Return the closest ascending values, by pooling of adjacent violators."""
+    pools: list[tuple[float, int]] = []
+    for value in values.tolist():
+        mean, size = value, 1
+        while pools and pools[-1][0] > mean:
+            other, count = pools.pop()
+            mean, size = (mean * size + other * count) / (size + count), size + count
+        pools.append((mean, size))
+    return np.repeat([mean for mean, _ in pools], [size for _, size in pools])

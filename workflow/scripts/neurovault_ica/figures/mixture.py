@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from neurovault_ica.figures.sheet import DPI, FAINT, INK, with_minus
+from neurovault_ica.figures.sheet import with_minus
+from neurovault_ica.figures.style import FAINT, HEADING, INK, NARROW_MM, new_figure, shorten
 from neurovault_ica.statistics.mixture import Mixture
 from neurovault_ica.statistics.thresholds import Thresholds
 from neurovault_ica.types import Real
@@ -43,22 +44,22 @@ def draw_mixture(fit: Mixture, limits: Thresholds, values: Real, title: str) -> 
 
     The scale is logarithmic, because the values in the tails are rare. Parameters are those of `mixture_row`.
     """
-    figure = Figure(figsize=(7.2, 3.9), dpi=DPI, facecolor="white", layout="constrained")
+    figure = new_figure(72, width_mm=NARROW_MM, layout="constrained")
     axes = figure.add_subplot()
     counts, edges = np.histogram(values, HISTOGRAM_BINS, density=True)
     axes.stairs(counts, edges, fill=True, color="#d5dae0", label="voxels of the mask")
     x = np.linspace(edges[0], edges[-1], 1200)
     noise, positive, negative = fit.densities(x)
-    axes.plot(x, noise + positive + negative, color=INK, linewidth=0.9, linestyle=":", label="sum")
+    axes.plot(x, noise + positive + negative, color=INK, linewidth=0.8, linestyle=":", label="sum")
     mean = with_minus(f"{round(fit.mean, 2) + 0.0:.2f}")
-    axes.plot(x, noise, color=FAINT, linewidth=1.6, label=f"noise: mean {mean}, SD {fit.sd:.2f}")
+    axes.plot(x, noise, color=FAINT, linewidth=1.2, label=f"noise: mean {mean}, SD {fit.sd:.2f}")
     for name, tail, density, colour in (
         ("positive", fit.positive, positive, POSITIVE_LINE),
         ("negative", fit.negative, negative, NEGATIVE_LINE),
     ):
         if tail.weight:
             label = f"{name}: {100 * tail.weight:.1f} %, shape {tail.shape:.2f}, scale {tail.scale:.2f}"
-            axes.plot(x, density, color=colour, linewidth=1.6, label=label)
+            axes.plot(x, density, color=colour, linewidth=1.2, label=label)
     for limit, colour in ((limits.positive, POSITIVE_LINE), (-limits.negative, NEGATIVE_LINE)):
         if np.isfinite(limit):
             axes.axvline(limit, color=colour, linewidth=1, linestyle="--")
@@ -67,7 +68,7 @@ def draw_mixture(fit: Mixture, limits: Thresholds, values: Real, title: str) -> 
     axes.set(yscale="log", ylim=(lowest, 3 * max(counts.max(), noise.max())), xlim=(edges[0], edges[-1]))
     axes.set_xlabel("value of the component (SD)")
     axes.set_ylabel("density")
-    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.set_title(shorten(title, NARROW_MM - 12, HEADING), loc="left", parse_math=False)
+    figure.legend(loc="outside lower left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

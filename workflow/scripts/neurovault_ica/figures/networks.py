@@ -1,13 +1,16 @@
 """Draw components beside reference networks, and the matrix of their correlations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
-from matplotlib.patches import Rectangle
+import numpy as np
 
-from neurovault_ica.figures.sheet import FAINT, INK, Sheet, shown_text, with_minus
+from neurovault_ica.figures.component import draw_sides
+from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
 from neurovault_ica.figures.shown import Shown
 from neurovault_ica.figures.slices import Box, draw_panel
+from neurovault_ica.figures.style import FAINT, INK, LINE_MM, TITLE, WIDE_MM, shorten, text_mm, wrap
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
@@ -17,8 +20,12 @@ from neurovault_ica.types import Array, Row
 # A matrix with more columns cannot be read. If there are more networks, only matches are shown.
 MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
-# Titles above maps, and names of networks above the matrix, are cut to these numbers of characters.
-LONGEST_TITLE, LONGEST_NAME = 40, 30
+# Names are cut to this number of characters, or to the width of their place.
+LONGEST = 80
+# mm: longest name above the matrix, labels at its left, and between slices.
+NAME_MM, LABEL_MM, GAP = 42.0, 12.0, 1.2
+# mm: largest cell of the matrix, and the smallest one that has room for a number.
+LARGEST_CELL, CELL_OF_NUMBER = 8.0, 5.6
 
 
 def evidence_of(row: Row, kind: str) -> str:
@@ -57,20 +64,27 @@ def draw_match(
     box : Box
         The part of the brain to show.
     """
-    gap, caption = 8, 62
+    group = WIDE_MM / max(len(maps), 2)
+    facts_of = [wrap(facts, group - 2 * GAP, 2) for _, facts in headings]
     widths = [box.shape(axis)[0] for axis in range(3)]
-    group, tallest = sum(widths) + 6 * gap, box.shape(2)[1]
-    sheet = Sheet(len(maps) * group, tallest + caption + gap, inches=4.4 * len(maps))
+    zoom = (group - 4 * GAP) / sum(widths)
+    tallest = box.shape(2)[1] * zoom
+    caption = 5.5 + LINE_MM * max(map(len, facts_of))
+    sheet = Sheet(tallest + caption + 2 * GAP)
     peak = peak_of(maps[0].volume)
-    for number, (shown, (title, facts)) in enumerate(zip(maps, headings, strict=True)):
-        left = float(gap + number * group)
-        sheet.text(left, tallest + 46, shown_text(title, LONGEST_TITLE), fontsize=11, fontweight="bold", va="center")
-        sheet.text(left, tallest + 22, facts, fontsize=8.5, color=FAINT, va="center")
+    for number, (shown, (title, _), facts) in enumerate(zip(maps, headings, facts_of, strict=True)):
+        left, top = GAP + number * group, tallest + caption + GAP
+        name = shorten(shown_text(title, LONGEST), group - 2 * GAP, TITLE, bold=True)
+        sheet.text(left, top - 2, name, fontsize=TITLE, fontweight="bold", va="center")
+        for order, line in enumerate(facts):
+            sheet.text(left, top - 5.5 - LINE_MM * order, line, color=FAINT, va="center")
         for axis in range(3):
-            width, height = box.shape(axis)
-            corner = (left, gap + (tallest - height) / 2)
-            draw_panel(sheet, shown.volume, template, box, shown.scale, axis=axis, at_mm=peak[axis], corner=corner)
-            left += width + gap
+            width, height = (length * zoom for length in box.shape(axis))
+            corner = (left, GAP + (tallest - height) / 2)
+            options: dict[str, Any] = {"axis": axis, "at_mm": peak[axis], "corner": corner, "magnification": zoom}
+            draw_panel(sheet, shown.volume, template, box, shown.scale, **options)
+            draw_sides(sheet, axis, corner, (width, height))
+            left += width + GAP
     return sheet
 
 
@@ -87,30 +101,47 @@ def networks_shown(matches: Matches, n_networks: int) -> list[int]:
 def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
     """Draw |r| of components and networks as a matrix. Matched pairs have a frame, significant best pairs are bold."""
     shown = networks_shown(matches, r.shape[1])
-    cell, left, bottom = 24, 70, 44
-    top = 12 + 5.6 * min(LONGEST_NAME, max(len(names[network]) for network in shown))
-    width, height = max(len(shown), 16) * cell, len(rows) * cell
-    sheet = Sheet(left + width + 30, bottom + height + top, inches=(left + width + 30) / 75)
-    sheet.text(left, 24, "|r| over the common mask.   Frame: matched one to one.", fontsize=9, color=FAINT, va="center")
+    cell = min(LARGEST_CELL, (WIDE_MM - LABEL_MM - 1) / len(shown))
+    tall = max(cell if cell < CELL_OF_NUMBER else 4.0, LINE_MM)
+    labels = [shorten(shown_text(names[network], LONGEST), NAME_MM) for network in shown]
+    has_numbers = cell >= CELL_OF_NUMBER
+    best = "Bold" if has_numbers else "Dot"
+    foot, top = 3 * LINE_MM, 1.5 + max(map(text_mm, labels))
+    height = len(rows) * tall
+    sheet = Sheet(foot + height + top)
+    sheet.text(1, 1.6 * LINE_MM, "|r| over the common mask. Frame: matched one to one.", color=FAINT, va="center")
     sheet.text(
-        left, 8, f"Bold: best network of the component, q < {SIGNIFICANT_Q}.", fontsize=9, color=FAINT, va="center"
+        1, 0.6 * LINE_MM, f"{best}: best network of the component, q < {SIGNIFICANT_Q}.", color=FAINT, va="center"
     )
-    for column, network in enumerate(shown):
-        x = left + (column + 0.5) * cell
-        name = shown_text(names[network], LONGEST_NAME)
-        sheet.text(x, bottom + height + 5, name, fontsize=8.5, rotation=90, ha="center", va="bottom")
+    for column, label in enumerate(labels):
+        x = LABEL_MM + (column + 0.5) * cell
+        if cell >= LINE_MM:
+            sheet.text(x, foot + height + 0.8, label, rotation=90, ha="center", va="bottom")
     for number, row in enumerate(rows):
-        y = bottom + height - (number + 1) * cell
-        sheet.text(left - 5, y + cell / 2, row["component"], fontsize=8.5, ha="right", va="center")
+        y = foot + height - (number + 1) * tall
+        sheet.text(LABEL_MM - 1, y + tall / 2, row["component"], ha="right", va="center")
         for column, network in enumerate(shown):
             size = float(abs(r[number, network]))
-            x = left + column * cell
-            sheet.axes.add_patch(Rectangle((x, y), cell, cell, facecolor=MATRIX_COLOURS(size), edgecolor="white"))
+            x = LABEL_MM + column * cell
+            sheet.bar(x, y, cell, tall, facecolor=MATRIX_COLOURS(size), edgecolor="white", linewidth=0.3)
             if matches.matched[number] == network:
-                frame = Rectangle((x + 1, y + 1), cell - 2, cell - 2, fill=False, edgecolor=INK, linewidth=1.4)
-                sheet.axes.add_patch(frame)
-            bold = "bold" if is_significant(row["best_q"]) and matches.best[number] == network else "normal"
+                sheet.bar(x + 0.2, y + 0.2, cell - 0.4, tall - 0.4, fill=False, edgecolor=INK, linewidth=0.8)
+            is_best = is_significant(row["best_q"]) and matches.best[number] == network
             ink = "white" if size > 0.55 else INK
-            style = {"fontsize": 7, "ha": "center", "va": "center", "color": ink, "fontweight": bold}
-            sheet.text(x + cell / 2, y + cell / 2, f"{size:.2f}", **style)
+            style = {"ha": "center", "va": "center", "color": ink, "fontweight": "bold" if is_best else "normal"}
+            if has_numbers:
+                sheet.text(x + cell / 2, y + tall / 2, f"{size:.2f}", **style)
+            elif is_best:
+                sheet.bar(x + cell / 2 - 0.4, y + tall / 2 - 0.4, 0.8, 0.8, facecolor=ink)
+    if not has_numbers:
+        _draw_bar(sheet, float(np.abs(r).max()), right=WIDE_MM - 8, bottom=LINE_MM)
     return sheet
+
+
+def _draw_bar(sheet: Sheet, highest: float, *, right: float, bottom: float) -> None:
+    """Draw the colour bar of the matrix, from 0 to the largest |r|."""
+    length = 40.0
+    colours = MATRIX_COLOURS(np.linspace(0, highest, 200), bytes=True)[None, :, :3]
+    sheet.picture(colours, right - length, bottom, length, 2.5)
+    sheet.text(right - length - 1, bottom + 1.2, "|r| 0", ha="right", va="center", color=FAINT)
+    sheet.text(right + 1, bottom + 1.2, f"{highest:.2f}", va="center", color=FAINT)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from neurovault_ica.figures.style import DPI, new_figure
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.types import Row
 
@@ -25,7 +25,7 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     path : path
         The PNG file to write.
     """
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = new_figure(78, layout="constrained")
     FigureCanvasAgg(figure)
     stability, number, variance = figure.subplots(1, 3)
     orders = [row["n_components"] for row in rows]
@@ -35,27 +35,27 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
         if not np.isnan(values).all():
             axes.plot(orders, values, label=label, **style)
 
-    draw(stability, "iq_restarts", "restarts, Iq", color="C0", marker="o")
-    draw(stability, "iq_bootstraps", "bootstraps, Iq", color="C1", marker="o")
-    draw(stability, "r_bootstraps", "bootstraps, |r|", color="C2", marker="o")
+    draw(stability, "iq_restarts", "restarts, Iq", color="C0", marker="o", markersize=3)
+    draw(stability, "iq_bootstraps", "bootstraps, Iq", color="C1", marker="o", markersize=3)
+    draw(stability, "r_bootstraps", "bootstraps, |r|", color="C2", marker="o", markersize=3)
     draw(stability, "chance_r_bootstraps", "chance", color="C2", linestyle=":")
-    draw(stability, "r_split_half", "halves, |r|", color="C3", marker="o")
+    draw(stability, "r_split_half", "halves, |r|", color="C3", marker="o", markersize=3)
     draw(stability, "chance_r_split_half", "chance", color="C3", linestyle=":")
     stability.set(ylabel="mean over components", ylim=(0, 1.02))
-    stability.legend(fontsize="x-small")
+    stability.legend(loc="lower left", bbox_to_anchor=(0, 1))
     number.plot(orders, orders, color="0.7", linestyle="--", label="all components")
-    draw(number, "reproduced", "reproduced across studies", color="C3", marker="o")
+    draw(number, "reproduced", "reproduced across studies", color="C3", marker="o", markersize=3)
     number.axvline(n_above_chance, color="0.4", linestyle=":", label="above chance (parallel analysis)")
     number.set(ylabel="components", ylim=(0, None))
-    number.legend(fontsize="x-small")
-    draw(variance, "variance_explained", "variance explained", color="C4", marker="o")
+    number.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    draw(variance, "variance_explained", "variance explained", color="C4", marker="o", markersize=3)
     share = [row["restarts_converged"] / n_restarts for row in rows]
-    variance.plot(orders, share, color="C0", marker="s", label="converged restarts")
+    variance.plot(orders, share, color="C0", marker="s", markersize=3, label="converged restarts")
     variance.set(ylabel="share", ylim=(0, 1.02))
-    variance.legend(fontsize="x-small")
+    variance.legend(loc="lower left", bbox_to_anchor=(0, 1))
     for axes in (stability, number, variance):
         axes.set_xlabel("number of components")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     number.yaxis.set_major_locator(MaxNLocator(integer=True))
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, metadata={"Software": None})
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})

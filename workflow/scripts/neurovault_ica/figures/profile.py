@@ -4,14 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurovault_ica.figures.relations import order_rows
-from neurovault_ica.figures.sheet import DPI, FAINT, INK, save_figure, shown_text, with_minus
+from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of
+from neurovault_ica.figures.component import draw_sides
+from neurovault_ica.figures.relations import label_mm, names_of, order_rows, write_labels
+from neurovault_ica.figures.sheet import Place, Sheet, shown_text, with_minus
 from neurovault_ica.figures.shown import Display, Shown, show, show_beside
-from neurovault_ica.figures.slices import Box, cut, paint
+from neurovault_ica.figures.slices import Box, draw_panel
+from neurovault_ica.figures.style import (
+    FAINT,
+    INK,
+    LINE_MM,
+    TITLE,
+    WIDE_MM,
+    add_axes,
+    add_bar,
+    new_figure,
+    shorten,
+    text_mm,
+)
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
@@ -21,20 +34,19 @@ from neurovault_ica.types import Array, Real, Row
 MOST_COMPONENTS = 60
 # More maps would be unreadable in the heat map; those with the largest |loading| are drawn.
 MOST_MAPS = 80
-LONGEST_NAME, LONGEST_TITLE = 40, 50
+# Names are cut to this number of characters, or to the width of their place.
+LONGEST = 200
 # 95 % of the surrogates have a loading within this number of standard errors.
 BAND_SE = 1.96
 # Percentiles of the run's images that are drawn as a line and as a box.
 LINE, BOX = (5, 95), (25, 75)
 MAP_COLOUR, RUN_COLOUR, BAND_COLOUR = "#c2410c", "#8594a6", "#e9ecf0"
-# Pixels per mm of the slices, and white columns between them.
-ZOOM, GAP = 1.5, 12
-# Inches: width of the figure and of the names; height of a component, of the brains, and of the space above and below
-# the components.
-WIDTH, NAMES = 8.8, 2.9
-ROW, BRAIN, ABOVE, BELOW = 0.19, 1.3, 0.35, 0.95
-# Inches: side of a cell of the heat map, and mean width of a character of its labels.
-CELL, CHARACTER = 0.25, 0.065
+# mm: between slices; width of names and of the values behind the loadings; height of a component, and of the space
+# above and below the components.
+GAP, NAMES, VALUES = 1.2, 62.0, 16.0
+ROW, ABOVE, BELOW = 3.6, 7.0, 17.0
+# mm: largest side of a cell of the heat map, a colour bar with its labels, and a margin.
+CELL, BAR_MM, MARGIN = 7.0, 12.0, 1.5
 
 
 def draw_profile(
@@ -44,7 +56,7 @@ def draw_profile(
     template: Volume,
     box: Box,
     of_run: Array | None,
-) -> Figure:
+) -> Sheet:
     """Draw slices of a map and of its strongest component, and the loadings of the map on all components.
 
     Parameters
@@ -64,50 +76,41 @@ def draw_profile(
     loadings = np.array([row["loading"] for row in rows])
     shown = np.sort(np.argsort(-np.abs(loadings), kind="stable")[:MOST_COMPONENTS])
     bars = ROW * len(shown)
-    height = BELOW + bars + ABOVE + BRAIN + 0.6
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-
-    def add_axes(left: float, bottom: float, width: float, tall: float) -> Axes:
-        """Add axes at a place in inches."""
-        return figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, tall / height))
-
+    room = WIDE_MM / 2 - 2 * GAP
+    zoom = (room - BAR_MM - 3 * GAP) / sum(box.shape(axis)[0] for axis in range(3))
+    bottom = BELOW + bars + ABOVE
+    top = bottom + box.shape(2)[1] * zoom
+    sheet = Sheet(top + 9)
     for number, (shown_map, (title, facts)) in enumerate(zip(maps, headings, strict=True)):
-        left, bottom = 0.15 + number * WIDTH / 2, BELOW + bars + ABOVE
-        axes = add_axes(left, bottom, WIDTH / 2 - 0.3, BRAIN)
-        axes.imshow(paint_slices(shown_map, template, box), interpolation="antialiased")
-        axes.set_anchor("W")
-        axes.axis("off")
-        style: dict[str, Any] = {"transform": figure.dpi_scale_trans, "parse_math": False, "va": "baseline"}
-        title = shown_text(title, LONGEST_TITLE)
-        figure.text(left, bottom + BRAIN + 0.32, title, fontsize=10, fontweight="bold", color=INK, **style)
-        figure.text(left, bottom + BRAIN + 0.12, shown_text(facts, 80), fontsize=8.5, color=FAINT, **style)
-    axes = add_axes(NAMES, BELOW, WIDTH - NAMES - 0.75, bars)
+        left = GAP + number * WIDE_MM / 2
+        # The map may have any unit.
+        unit = "SD" if number else ""
+        _draw_slices(sheet, shown_map, template, box, (left, bottom), zoom, unit)
+        title = shorten(shown_text(title, LONGEST), room, TITLE, bold=True)
+        sheet.text(left, top + 6.5, title, fontsize=TITLE, fontweight="bold", va="center")
+        sheet.text(left, top + 2.5, shorten(shown_text(facts, LONGEST), room), color=FAINT, va="center")
+    axes = add_axes(sheet.figure, NAMES, BELOW, WIDE_MM - NAMES - VALUES, bars)
     _draw_bars(axes, [rows[number] for number in shown], None if of_run is None else of_run[:, shown])
     handles, labels = axes.get_legend_handles_labels()
-    place: dict[str, Any] = {
-        "loc": "lower center",
-        "bbox_to_anchor": (0.5, 0.03 / height),
-        "bbox_transform": figure.transFigure,
-    }
-    figure.legend(handles, labels, ncols=2, fontsize=8, frameon=False, labelcolor=INK, **place)
-    return figure
+    sheet.figure.legend(handles, labels, ncols=2, loc="lower center", labelcolor=INK)
+    return sheet
 
 
-def paint_slices(shown: Shown, template: Volume, box: Box) -> npt.NDArray[np.uint8]:
-    """Paint the three slices through the peak of a map side by side; the first row is the highest."""
+def _draw_slices(sheet: Sheet, shown: Shown, template: Volume, box: Box, corner: Place, zoom: float, unit: str) -> None:
+    """Draw the three slices through the peak of a map side by side, with sides and colour bar."""
     volume, scale = shown.volume, shown.scale
     peak = peak_of(volume)
-    slices = [
-        paint(cut(volume, box, axis, peak[axis], zoom=ZOOM), cut(template, box, axis, peak[axis], zoom=ZOOM), scale)
-        for axis in range(3)
-    ]
-    tallest = max(len(painted) for painted in slices)
-    columns = []
-    for painted in slices:
-        below = (tallest - len(painted)) // 2
-        missing = ((below, tallest - len(painted) - below), (GAP // 2, GAP // 2), (0, 0))
-        columns.append(np.pad(painted, missing, constant_values=255))
-    return np.concatenate(columns, axis=1)[::-1]
+    tallest = box.shape(2)[1] * zoom
+    left = corner[0]
+    for axis in range(3):
+        width, height = (length * zoom for length in box.shape(axis))
+        place = left, corner[1] + (tallest - height) / 2
+        options: dict[str, Any] = {"axis": axis, "at_mm": peak[axis], "corner": place, "magnification": zoom}
+        draw_panel(sheet, volume, template, box, scale, **options)
+        draw_sides(sheet, axis, place, (width, height))
+        left += width + GAP
+    ends = ends_of(volume.data, scale)
+    draw_brain_bar(sheet, scale, ends, left=left, bottom=corner[1] + 0.15 * tallest, height=0.55 * tallest, unit=unit)
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Row], of_run: Array | None) -> None:
@@ -132,21 +135,21 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], of_run: Array | None) -> None:
         axes.scatter(
             loadings[chosen], places[chosen], s=28, c=face, edgecolors=MAP_COLOUR, linewidths=1.3, zorder=3, label=label
         )
-    names = [shown_text(f"{row['component']}  {row['name'] or ''}".rstrip(), LONGEST_NAME) for row in rows]
-    axes.set_yticks(places, names, fontsize=8, color=INK, parse_math=False)
+    names = [shown_text(f"{row['component']}  {row['name'] or ''}".rstrip(), LONGEST) for row in rows]
+    axes.set_yticks(places, [shorten(name, NAMES - 2) for name in names], color=INK, parse_math=False)
     axes.set(ylim=(len(rows) - 0.5, -0.5))
-    axes.set_xlabel("loading", fontsize=8.5, color=INK)
-    axes.tick_params(axis="x", labelsize=8, color=FAINT)
+    axes.set_xlabel("loading")
+    axes.tick_params(axis="x", color=FAINT)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     right = axes.secondary_yaxis("right")
     values = [f"{row['percentile']:.0f} %" if row["percentile"] is not None else f"{row['p']:.2g}" for row in rows]
-    right.set_yticks(places, values, fontsize=8, color=INK)
+    right.set_yticks(places, values, color=INK)
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
     meaning = "p" if of_run is None else "images with a smaller loading"
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "bottom"}
-    axes.annotate(meaning, (1, 1), (34, 4), fontsize=8, color=FAINT, **place)
+    axes.annotate(meaning, (1, 1), (34, 4), color=FAINT, **place)
 
 
 def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Sequence[str]) -> Figure:
@@ -159,25 +162,22 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     """
     strongest = np.sort(np.argsort(-np.abs(loadings).max(axis=1), kind="stable")[:MOST_MAPS])
     chosen = strongest[order_rows(loadings[strongest])]
-    names = [shown_text(name, LONGEST_NAME) for name in components]
-    wide, tall = CELL * len(components), CELL * len(chosen)
-    below = 0.2 + CHARACTER * max(map(len, names))
-    width, height = NAMES + max(wide, 3.0) + 0.2, below + tall + 0.75
-    figure = Figure(figsize=(width, height), facecolor="white")
-    axes = figure.add_axes((NAMES / width, below / height, wide / width, tall / height))
+    columns = names_of(components, NAMES)
+    names = names_of([maps[row] for row in chosen], NAMES)
+    left = 2 * MARGIN + max(map(text_mm, names))
+    cell = min(CELL, (WIDE_MM - left - MARGIN) / len(columns))
+    line = max(cell, LINE_MM)
+    tall = line * len(chosen)
+    figure = new_figure(label_mm(columns, cell) + tall + BAR_MM + MARGIN)
+    axes = add_axes(figure, left, BAR_MM, cell * len(columns), tall)
     limit = float(np.abs(loadings).max()) or 1.0
     picture = axes.imshow(loadings[chosen], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
-    rows, columns = np.nonzero(q[chosen] < SIGNIFICANT_Q)
-    dark = np.abs(loadings[chosen])[rows, columns] > 0.6 * limit
-    axes.scatter(columns, rows, s=6, c=np.where(dark, "white", INK), linewidths=0)
-    style: dict[str, Any] = {"fontsize": 8, "color": INK, "parse_math": False}
-    axes.set_yticks(range(len(chosen)), [shown_text(maps[row], LONGEST_NAME) for row in chosen], **style)
-    axes.set_xticks(range(len(components)), names, rotation=90, **style)
-    axes.tick_params(length=0)
-    place = figure.add_axes((NAMES / width, (below + tall + 0.12) / height, 2.5 / width, 0.12 / height))
-    bar = figure.colorbar(picture, cax=place, orientation="horizontal", ticklocation="top")
-    bar.set_label(f"loading (dot: q < {SIGNIFICANT_Q})", fontsize=8.5, color=INK)
-    bar.ax.tick_params(labelsize=8)
+    rows, places = np.nonzero(q[chosen] < SIGNIFICANT_Q)
+    dark = np.abs(loadings[chosen])[rows, places] > 0.6 * limit
+    axes.scatter(places, rows, s=4, c=np.where(dark, "white", INK), linewidths=0)
+    write_labels(axes, rows=names, columns=columns, cell=cell, line=line)
+    length = min(60.0, WIDE_MM - left - MARGIN)
+    add_bar(figure, picture, f"loading (dot: q < {SIGNIFICANT_Q})", left=left, top=BAR_MM, length=length)
     return figure
 
 
@@ -219,5 +219,5 @@ def plot_profile(
     own = show_beside(strongest, components._replace(values=np.asarray(values, dtype=np.float32)[None]), 0, display)
     measures = f"loading {with_minus(format(row['loading'], '.2f'))}   r {with_minus(format(row['r'], '.2f'))}"
     headings = [(title, facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest:   {measures}")]
-    figure = draw_profile(rows, [own, strongest], headings, *template, of_run)
-    save_figure(figure, path, title=f"{title} on components")
+    sheet = draw_profile(rows, [own, strongest], headings, *template, of_run)
+    sheet.save(path, title=f"{title} on components")

@@ -1,8 +1,7 @@
 """A figure of a fixed size in mm, written as PNG and PDF."""
 
-import functools
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,28 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from neurovault_ica.figures.fonts import known_characters
 from neurovault_ica.figures.png import write_png
+from neurovault_ica.figures.style import DPI, INK, MM_PER_INCH, TEXT, WIDE_MM, new_figure, use_style
 from neurovault_ica.runtime.files import replacing
 
 Place = tuple[float, float]  # on a sheet, mm
-DPI = 150
-# Resolution of brain slices in PDFs. matplotlib compresses them slowly, so PDFs have fewer pixels than PNGs. In the
-# figure of a component, small slices still have about 1 pixel per mm, like the template, and large slices have 2.
-PDF_DPI = 100
-INK, FAINT = "#1b1f24", "#5b6570"
 
 
 class Sheet:
-    """A figure with a single axes in mm; the origin is the lower left corner."""
+    """A figure with a single axes in mm of the printed page; the origin is the lower left corner."""
 
-    def __init__(self, width_mm: float, height_mm: float, *, inches: float) -> None:
-        self.figure = Figure(figsize=(inches, inches * height_mm / width_mm), dpi=DPI, facecolor="none")
+    def __init__(self, height_mm: float, *, width_mm: float = WIDE_MM) -> None:
+        self.figure = new_figure(height_mm, width_mm=width_mm, face="none")
         self.canvas = FigureCanvasAgg(self.figure)
         width, height = self.canvas.get_width_height()
-        self.pixels_per_mm = width / width_mm
+        self.pixels_per_mm = DPI / MM_PER_INCH
         self.background = np.full((height, width, 3), 255, dtype=np.uint8)
+        self.placed: list[tuple[slice, slice]] = []  # rows and columns of the background, the first row is the lowest
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width_mm), ylim=(0, height_mm))
         self.axes.axis("off")
@@ -44,18 +40,15 @@ class Sheet:
         """Place pixels behind all lines and text, unscaled; their lower left corner goes to the nearest pixel."""
         x, y = (round(place * self.pixels_per_mm) for place in (left, bottom))
         height, width = painted.shape[:2]
-        self.background[::-1][y : y + height, x : x + width] = painted
+        place = slice(y, y + height), slice(x, x + width)
+        self.background[::-1][place] = painted
+        self.placed.append(place)
 
     def picture(self, painted: npt.NDArray[np.uint8], left: float, bottom: float, width: float, height: float) -> None:
         """Place a picture, scaled to a size in mm. The first row of pixels is the lowest."""
-        self.axes.imshow(
-            painted,
-            origin="lower",
-            extent=(left, left + width, bottom, bottom + height),
-            interpolation="bilinear",
-            aspect="auto",
-            zorder=1,
-        )
+        size = [max(1, round(length * self.pixels_per_mm)) for length in (width, height)]
+        scaled = Image.fromarray(painted).resize((size[0], size[1]), Image.Resampling.BOX)
+        self.place(np.asarray(scaled), left, bottom)
 
     def lines(self, ends: Iterable[tuple[Place, Place]], **style: Any) -> None:
         """Draw straight lines between pairs of places (mm), as a single matplotlib artist to save time."""
@@ -69,7 +62,7 @@ class Sheet:
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text literally, because terms may contain ``$`` and ``_``."""
-        self.axes.text(x, y, text, parse_math=False, **{"color": INK, "zorder": 4, **style})
+        self.axes.text(x, y, text, parse_math=False, **{"color": INK, "fontsize": TEXT, "zorder": 4, **style})
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Draw the sheet as an array of shape (height, width, 3); the first row is the highest."""
@@ -86,12 +79,21 @@ class Sheet:
     def save(self, path: str, *, title: str) -> None:
         """Write the sheet as PNG and PDF."""
         _save_pixels(self.pixels(), path, title)
-        if (self.background != 255).any():
-            size = [round(length * PDF_DPI / DPI) for length in self.background.shape[1::-1]]
-            brains = Image.fromarray(self.background).resize(size, Image.Resampling.BILINEAR)
-            extent = (*self.axes.get_xlim(), *self.axes.get_ylim())
-            self.axes.imshow(np.asarray(brains), extent=extent, aspect="auto", zorder=0)
+        for rows, columns in self.placed:
+            self._add_picture(rows, columns)
         _save_pdf(self.figure, path, title)
+
+    def _add_picture(self, rows: slice, columns: slice) -> None:
+        """Add a part of the background to the axes, without its white border."""
+        painted = self.background[::-1][rows, columns]
+        is_drawn = (painted != 255).any(axis=2)
+        up, across = (np.flatnonzero(is_drawn.any(axis=axis)) for axis in (1, 0))
+        if not len(up):
+            return
+        bottom, top, left, right = up[0], up[-1] + 1, across[0], across[-1] + 1
+        corners = (columns.start + left, columns.start + right, rows.start + bottom, rows.start + top)
+        extent: Any = [pixel / self.pixels_per_mm for pixel in corners]
+        self.axes.imshow(painted[bottom:top, left:right], origin="lower", extent=extent, aspect="auto", zorder=0)
 
 
 def save_figure(figure: Figure, path: str, *, title: str) -> None:
@@ -114,12 +116,13 @@ def _save_pdf(figure: Figure, path: str, title: str) -> None:
             picture.set_interpolation("none")
     with replacing(Path(path).with_suffix(".pdf")) as temporary:
         metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
+        use_style()
         figure.savefig(temporary, format="pdf", metadata=metadata)
 
 
 def shown_text(text: str, longest: int) -> str:
     """Prepare text from the archive for drawing: drop control characters, replace unknown glyphs, and shorten."""
-    known = _font_characters()
+    known = known_characters()
     kept = "".join(
         (character if ord(character) in known else "\ufffd")
         for character in " ".join(text.split())
@@ -131,8 +134,3 @@ def shown_text(text: str, longest: int) -> str:
 def with_minus(number: str) -> str:
     """Write a number with a true minus sign."""
     return number.replace("-", "\u2212")
-
-
-@functools.cache
-def _font_characters() -> Mapping[int, int]:
-    return get_font(findfont("DejaVu Sans")).get_charmap()

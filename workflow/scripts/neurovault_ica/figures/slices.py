@@ -1,8 +1,9 @@
 """Draw brain slices: interpolate them from volumes, colour them and place them on a sheet.
 
-The unit of a sheet is the millimetre of brain; a panel may be magnified. Slices are interpolated and coloured here at
-the figure's final resolution, and matplotlib adds only lines and text. A figure then takes a sixth of a second instead
-of two. Template and map are interpolated in the slice only, so neither volume is resampled.
+The unit of a sheet is the millimetre of the page; `magnification` is the size of a mm of brain there. Slices are
+interpolated and coloured here at the figure's final resolution, and matplotlib adds only lines and text. A figure then
+takes a sixth of a second instead of two. Template and map are interpolated in the slice only, so neither volume is
+resampled.
 """
 
 from collections.abc import Sequence
@@ -27,8 +28,12 @@ BRIGHTEST_PERCENTILE = 99.98
 # brain, so that the weakest values are the least conspicuous.
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#c9705f", "#e5401c", "#fb8c26", "#ffe65a"])
 NEGATIVE = LinearSegmentedColormap.from_list("negative", ["#7d9fcc", "#2f74e0", "#2fb0f2", "#b4f4f5"])
-# Lookup tables of shape (256, 3) for `paint`. Calling matplotlib's colour maps instead takes twice as long.
-POSITIVE_STEPS, NEGATIVE_STEPS = (colours(np.arange(256), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE))
+# Lookup tables of shape (64, 3) for `paint`. Calling matplotlib's colour maps instead takes twice as long. Greys and
+# colours together are fewer than 256, so a PDF stores one byte per pixel; with three, writing it takes thrice as long.
+COLOUR_STEPS, GREY_STEPS = 64, 100
+POSITIVE_STEPS, NEGATIVE_STEPS = (
+    colours(np.linspace(0, 1, COLOUR_STEPS), bytes=True)[:, :3] for colours in (POSITIVE, NEGATIVE)
+)
 # Smallest template value that counts as brain. Lower values come from interpolation at its edge. nilearn's brain mask
 # uses the same limit.
 LEAST_BRAIN = 0.2
@@ -170,7 +175,8 @@ def paint(values: Real, anatomy: Real, scale: Scale) -> npt.NDArray[np.uint8]:
     -------
     array of shape (height, width, 3)
     """
-    grey = np.round(255 * np.where(anatomy > LEAST_BRAIN, 0.12 + 0.8 * anatomy, 1.0)).astype(np.uint8)
+    tissue = np.round(GREY_STEPS * anatomy) / GREY_STEPS
+    grey = np.round(255 * np.where(anatomy > LEAST_BRAIN, 0.12 + 0.8 * tissue, 1.0)).astype(np.uint8)
     painted = np.repeat(grey[..., None], 3, axis=2)
     for sizes, threshold, steps in (
         (values, scale.threshold, POSITIVE_STEPS),
@@ -193,7 +199,7 @@ def draw_panel(
     axis: int,
     at_mm: float,
     corner: Place,
-    magnification: float = 1,
+    magnification: float,
 ) -> None:
     """Draw one slice with its lower left corner at `corner`."""
     zoom = sheet.pixels_per_mm * magnification

@@ -7,21 +7,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from neurovault_ica.figures.sheet import DPI, FAINT, INK, Sheet, shown_text, with_minus
-from neurovault_ica.figures.slices import Scale, paint
+from neurovault_ica.figures.brain_bar import draw_brain_bar, draw_shared_bar
+from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.slices import Scale
+from neurovault_ica.figures.style import DPI, FAINT, HEADING, INK, TITLE, WIDE_MM, shorten, text_mm
 from neurovault_ica.figures.surfaces import GLASS_VIEWS, HEIGHT_MM, LENGTH_MM, VIEWS, on_white
 from neurovault_ica.naming.names import UNNAMED
 
-# Two columns of a journal. All lengths are in mm at print size, and fonts in points.
-WIDTH_MM = 180.0
+# All lengths are in mm at print size.
 MARGIN_MM, GAP_MM, LINE_MM = 2.0, 2.0, 4.0
 VIEW_MM = 39.0
 GLASS_MM = 38.0
-SMALL, TITLE = 7, 9
-# A title with more characters is drawn smaller, and a name with more is cut.
-LONGEST_TITLE, LONGEST_GALLERY_NAME = 95, 44
-# A name in the gallery beside the note that hardly any of the cortex is shown.
-LONGEST_NAME_BEFORE_NOTE = 27
+# Longer names are cut to the width of their place; this number of characters is more than fits.
+LONGEST = 200
 # Width in pixels of one view in the small pictures of the gallery.
 THUMBNAIL = 230
 GLASS_NAMES = {"l": "from the left", "y": "from behind", "r": "from the right", "z": "from above"}
@@ -39,20 +37,23 @@ class Pictures(NamedTuple):
     glass: dict[str, npt.NDArray[np.uint8]]  # by GLASS_VIEWS, each (height, width, 3)
 
 
-def draw_surfaces(pictures: Pictures, scale: Scale, *, title: str, note: str) -> Sheet:
-    """Draw four views of the cortex above the glass brain, with sides, colour bar and note."""
+def draw_surfaces(pictures: Pictures, scale: Scale, ends: tuple[float, float], *, title: str, note: str) -> Sheet:
+    """Draw four views of the cortex above the glass brain, with sides, colour bar and note.
+
+    `ends` are the lowest and the highest value that is shown, from `ends_of`.
+    """
     view_height = VIEW_MM * HEIGHT_MM / LENGTH_MM
     note_height = LINE_MM if note else 0.0
     glass_bottom = MARGIN_MM + LINE_MM + note_height
     views_bottom = glass_bottom + GLASS_MM + GAP_MM
     top = views_bottom + view_height + LINE_MM
-    sheet = Sheet(WIDTH_MM, top + 8, inches=WIDTH_MM / 25.4)
-    size = min(TITLE, TITLE * LONGEST_TITLE / len(title))
-    sheet.text(MARGIN_MM, top + 4.5, title, fontsize=max(size, SMALL), fontweight="bold", va="center")
+    sheet = Sheet(top + 8)
+    title = shorten(title, WIDE_MM - 2 * MARGIN_MM, TITLE, bold=True)
+    sheet.text(MARGIN_MM, top + 4.5, title, fontsize=TITLE, fontweight="bold", va="center")
     left = MARGIN_MM
     for (hemisphere, side), picture in zip(VIEWS, pictures.views, strict=True):
         sheet.place(on_white(picture), left, views_bottom)
-        sheet.text(left + VIEW_MM / 2, top - 1.5, f"{hemisphere}, {side}", fontsize=SMALL, ha="center", va="center")
+        sheet.text(left + VIEW_MM / 2, top - 1.5, f"{hemisphere}, {side}", ha="center", va="center")
         left += VIEW_MM + GAP_MM
     bar_left = left
     widths = [pictures.glass[name].shape[1] / sheet.pixels_per_mm for name in GLASS_VIEWS]
@@ -60,30 +61,16 @@ def draw_surfaces(pictures: Pictures, scale: Scale, *, title: str, note: str) ->
     left = MARGIN_MM
     for name, width in zip(GLASS_VIEWS, widths, strict=True):
         sheet.place(pictures.glass[name], left, glass_bottom)
-        sheet.text(left + width / 2, glass_bottom - 2, GLASS_NAMES[name], fontsize=SMALL, ha="center", va="center")
+        sheet.text(left + width / 2, glass_bottom - 2, GLASS_NAMES[name], ha="center", va="center")
         if name in "yz":
             for x, letter, at in ((left, "L", "left"), (left + width, "R", "right")):
-                sheet.text(x, glass_bottom + GLASS_MM - 2, letter, fontsize=SMALL, ha=at, va="center", color=FAINT)
+                sheet.text(x, glass_bottom + GLASS_MM - 2, letter, ha=at, va="center", color=FAINT)
         left += width + gap
     bar_height = views_bottom + view_height - glass_bottom - 14
-    draw_bar(sheet, scale, left=bar_left + 0.5, bottom=glass_bottom + 4, height=bar_height)
+    draw_brain_bar(sheet, scale, ends, left=bar_left + 0.5, bottom=glass_bottom + 4, height=bar_height)
     if note:
-        sheet.text(MARGIN_MM, MARGIN_MM + 0.5, f"Note: {note}.", fontsize=SMALL, va="center", color=FAINT)
+        sheet.text(MARGIN_MM, MARGIN_MM + 0.5, f"Note: {note}.", va="center", color=FAINT)
     return sheet
-
-
-def draw_bar(sheet: Sheet, scale: Scale, *, left: float, bottom: float, height: float) -> None:
-    """Draw the colour bar with thresholds and ends. Values that are not shown are grey."""
-    levels = np.linspace(-scale.brightest, scale.brightest, 401)
-    painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
-    sheet.picture(painted, left, bottom, 2.5, height)
-    marked = (-scale.brightest, -scale.negative_threshold, scale.threshold, scale.brightest)
-    values = [value for value in marked if abs(value) <= scale.brightest]
-    heights = [bottom + height * (value + scale.brightest) / (2 * scale.brightest) for value in values]
-    sheet.lines([((left + 2.5, y), (left + 3.2, y)) for y in heights], color=INK, linewidth=0.6)
-    for value, y in zip(values, heights, strict=True):
-        sheet.text(left + 3.8, y, with_minus(f"{value:.1f}"), fontsize=SMALL, va="center")
-    sheet.text(left, bottom + height + 3, "SD", fontsize=SMALL, va="center", color=FAINT)
 
 
 def surface_thumbnail(views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
@@ -109,32 +96,45 @@ def _padded(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]
 
 
 def draw_gallery(
-    thumbnails: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str], are_on_cortex: Sequence[bool]
+    thumbnails: Sequence[npt.NDArray[np.uint8]],
+    titles: Sequence[str],
+    scales: Sequence[Scale],
+    are_on_cortex: Sequence[bool],
 ) -> Sheet:
     """Draw the surfaces of all components with their titles, in two columns, and say which are not on the cortex."""
     columns, caption = 2, 5.0
-    cell = (WIDTH_MM - 2 * MARGIN_MM - 4.0) / columns
+    cell = (WIDE_MM - 2 * MARGIN_MM - 4.0) / columns
     height = cell * thumbnails[0].shape[0] / thumbnails[0].shape[1]
     n_rows = -(-len(thumbnails) // columns)
-    foot = MARGIN_MM + 2 * LINE_MM
-    sheet = Sheet(WIDTH_MM, n_rows * (height + caption) + foot + MARGIN_MM, inches=WIDTH_MM / 25.4)
-    for number, (thumbnail, title) in enumerate(zip(thumbnails, titles, strict=True)):
+    foot, head = MARGIN_MM + 2 * LINE_MM + 1, 2 * LINE_MM + 1
+    cells_mm = n_rows * (height + caption)
+    sheet = Sheet(foot + cells_mm + head)
+    for column in range(columns):
+        for number, (hemisphere, side) in enumerate(VIEWS):
+            middle = MARGIN_MM + column * (cell + 4.0) + (number + 0.5) * cell / len(VIEWS)
+            for line, text in enumerate((side, hemisphere)):
+                place = foot + cells_mm + 2 + line * 3
+                sheet.text(middle, place, text, ha="center", va="center", color=FAINT)
+    for number, (thumbnail, title, scale) in enumerate(zip(thumbnails, titles, scales, strict=True)):
         row, column = divmod(number, columns)
         left = MARGIN_MM + column * (cell + 4.0)
         bottom = foot + (n_rows - 1 - row) * (height + caption)
         label, _, name = title.partition("  ")
-        sheet.text(left, bottom + height + 2, label, fontsize=SMALL + 0.5, fontweight="bold", va="center")
+        sheet.text(left, bottom + height + 2, label, fontsize=HEADING, fontweight="bold", va="center")
         colour = FAINT if name.startswith(UNNAMED) else INK
-        name = shown_text(name, LONGEST_GALLERY_NAME if are_on_cortex[number] else LONGEST_NAME_BEFORE_NOTE)
-        sheet.text(left + 14, bottom + height + 2, name, fontsize=SMALL + 0.5, va="center", color=colour)
-        sheet.picture(thumbnail, left, bottom, cell, height)
-        if not are_on_cortex[number]:
-            place = (left + cell, bottom + height + 2)
-            sheet.text(*place, "(hardly on the cortex)", fontsize=SMALL, ha="right", va="center", color=FAINT)
-    lines = (
-        "From left to right: left hemisphere, lateral and medial; right hemisphere, medial and lateral.",
-        "Red to yellow: positive; blue to light blue: negative. Colours start at the threshold of each component.",
-    )
-    for number, line in enumerate(lines):
-        sheet.text(MARGIN_MM, MARGIN_MM + (1 - number) * 3.5, line, fontsize=SMALL, va="center", color=FAINT)
+        end = f"end {scale.brightest:.1f}"
+        right = end if are_on_cortex[number] else f"(hardly on the cortex)  {end}"
+        room = cell - 14 - text_mm(right) - 3
+        name = shorten(shown_text(name, LONGEST), room, HEADING)
+        sheet.text(left + 14, bottom + height + 2, name, fontsize=HEADING, va="center", color=colour)
+        sheet.picture(on_white(thumbnail), left, bottom, cell, height)
+        sheet.text(left + cell, bottom + height + 2, right, ha="right", va="center", color=FAINT)
+    draw_shared_bar(sheet, left=MARGIN_MM, bottom=MARGIN_MM, limits=_meaning_of(scales))
     return sheet
+
+
+def _meaning_of(scales: Sequence[Scale]) -> str:
+    """Write what the shared colour bar means: ``t: 2.5 SD; end: SD at the end of the scale``."""
+    limits = [min(limit, scale.brightest) for scale in scales for limit in (scale.threshold, scale.negative_threshold)]
+    low, high = (with_minus(f"{round(limit, 2):g}") for limit in (min(limits), max(limits)))
+    return f"t: {low if low == high else f'{low} to {high}'} SD; end: SD at the end of the scale"

@@ -18,6 +18,7 @@ from nilearn.plotting import plot_glass_brain, plot_surf
 from nilearn.surface import InMemoryMesh
 
 from neurovault_ica.figures.slices import Scale, paint
+from neurovault_ica.figures.style import use_style
 from neurovault_ica.figures.surface_colours import BELOW, GYRUS, LEAST_NOTED, LEAST_ON_CORTEX, NO_DATA, SULCUS
 from neurovault_ica.images.cortex import LEAST_SHARE, Cortex, sample_map
 from neurovault_ica.images.maps import Volume
@@ -64,6 +65,7 @@ def draw_view(cortex: Cortex, hemisphere: str, side: str, width: int) -> View:
     width : int
         In pixels. The view is drawn `SUPERSAMPLED` times as large.
     """
+    use_style()
     shape = round(width * HEIGHT_MM / LENGTH_MM), width
     n_rows, n_columns = (SUPERSAMPLED * length for length in shape)
     figure = Figure(figsize=(n_columns / 100, n_rows / 100), dpi=100, facecolor="black")
@@ -222,6 +224,7 @@ class GlassBrain:
 
     def __init__(self, height_mm: float, dpi: int) -> None:
         """Draw the outlines in this height."""
+        use_style()
         # Twice as large with half the resolution, so that the lines are half as thick. Wide enough for all views.
         inches = 2 * height_mm / 25.4
         figure = Figure(figsize=(4.5 * inches, inches), dpi=dpi / 2, facecolor="none")

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neurovault_ica.figures.sheet import FAINT, Sheet, shown_text, with_minus
+from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.style import FAINT, HEADING, TALLEST_MM, WIDE_MM, shorten, text_mm, wrap
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
-# Number of terms drawn for each component.
-TERMS_IN_BARS = 6
-# Titles are cut to this number of characters.
-LONGEST_TITLE = 46
-# A title of this length fits above its bars. Longer ones get smaller letters.
-FITTING_TITLE = 31
+# Number of terms drawn for each component, if there is room on a page, and the smallest number.
+TERMS_IN_BARS, FEWEST_TERMS = 6, 3
+# Longer terms and titles are cut to the width of their place; this number of characters is more than fits.
+LONGEST = 80
+# Number of columns: the first one with which all terms fit on a page, or else the last.
+COLUMNS = (3, 4, 5)
+# mm: between columns, line of a term, space between rows, legend.
+GAP, LINE, BELOW, LEGEND = 3.0, 3.1, 2.2, 6.0
+BAR, NUMBER = 2.0, 9.0  # height of a bar, and width of the number behind it
 # Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -43,39 +47,50 @@ def draw_terms(
 
     Bar lengths are relative to the strongest term of the component, so they compare only within a component.
     """
-    columns, cell_width, line, head, legend = 4, 300, 17, 30, 30
-    cell_height = head + TERMS_IN_BARS * line + 16
-    n_rows = -(-len(labels) // columns)
-    width, height = columns * cell_width, n_rows * cell_height + 10 + legend
-    sheet = Sheet(width, height, inches=13)
+    for columns in COLUMNS:
+        cell_width, n_rows = WIDE_MM / columns, -(-len(labels) // columns)
+        width = cell_width - GAP
+        headings = [
+            wrap(shown_text((titles or {}).get(label, label), LONGEST), width, 2, HEADING, bold=True)
+            for label in labels
+        ]
+        head = LINE * max(map(len, headings)) + 1.5
+        room = (TALLEST_MM - LEGEND) / n_rows - head - BELOW
+        if room >= TERMS_IN_BARS * LINE:
+            break
+    n_terms = max(FEWEST_TERMS, min(TERMS_IN_BARS, int(room / LINE)))
+    cell_height = head + n_terms * LINE + BELOW
+    sheet = Sheet(n_rows * cell_height + LEGEND)
     drawn: set[str] = set()
     for number, label in enumerate(labels):
         row, column = divmod(number, columns)
-        left, top = column * cell_width + 12, height - 8 - row * cell_height
-        title = shown_text((titles or {}).get(label, label), LONGEST_TITLE)
-        size = 10.5 * min(1, FITTING_TITLE / len(title))
-        sheet.text(left, top - 12, title, fontsize=size, fontweight="bold", va="center")
-        shown = terms.get(label, [])[:TERMS_IN_BARS]
+        left, top = column * cell_width + GAP / 2, n_rows * cell_height + LEGEND - row * cell_height
+        lines = headings[number]
+        for order, line in enumerate(reversed(lines)):
+            y = top - head + 1.2 + (order + 0.5) * LINE
+            sheet.text(left, y, line, fontsize=HEADING, fontweight="bold", va="center")
+        shown = terms.get(label, [])[:n_terms]
         if not shown:
-            sheet.text(left, top - head - 8, "no terms", fontsize=9.5, va="center", color=FAINT)
+            sheet.text(left, top - head - LINE / 2, "no terms", va="center", color=FAINT)
             continue
         longest = max(max(term.weight for term in shown), 0)
-        middle, room = left + 140, cell_width - 24 - 140 - 34
-        for order, term in enumerate(shown):
-            y = top - head - 8 - order * line
-            sheet.text(middle - 6, y, shown_text(term.name, 24), fontsize=9.5, va="center", ha="right")
-            length = room * term.weight / longest if longest and term.weight > 0 else 0
+        names = [shorten(shown_text(term.name, LONGEST), 0.62 * width) for term in shown]
+        middle = left + max(map(text_mm, names)) + 1
+        for order, (term, name) in enumerate(zip(shown, names, strict=True)):
+            y = top - head - (order + 0.5) * LINE
+            sheet.text(middle - 1, y, name, va="center", ha="right")
+            length = (left + width - middle - NUMBER) * term.weight / longest if longest and term.weight > 0 else 0
             kind = kind_of(term.q)
             drawn.add(kind)
             _draw_bar(sheet, middle, y, length, kind)
             number_text = with_minus(f"{term.weight:.3g}") + (" *" if kind == "significant" else "")
-            sheet.text(middle + length + 4, y, number_text, fontsize=8, va="center", color=FAINT)
-    place = 12
+            sheet.text(middle + length + 0.7, y, number_text, va="center", color=FAINT)
+    place = GAP / 2
     for kind, meaning in BARS.items():
         if kind in drawn:
-            _draw_bar(sheet, place, legend / 2, 26, kind)
-            sheet.text(place + 32, legend / 2, meaning, fontsize=9.5, va="center", color=FAINT)
-            place += cell_width
+            _draw_bar(sheet, place, LEGEND / 2, 4, kind)
+            sheet.text(place + 5, LEGEND / 2, meaning, va="center", color=FAINT)
+            place += 5 + text_mm(meaning) + 6
     return sheet
 
 
@@ -90,7 +105,7 @@ def _draw_bar(sheet: Sheet, left: float, middle: float, length: float, kind: str
     """Draw a bar: filled if significant, hollow if not, grey if not tested."""
     colour = "#aab2bb" if kind == "untested" else "#3b6fb6"
     fill = "none" if kind == "chance" else colour
-    sheet.bar(left, middle - 5.5, length, 11, facecolor=fill, edgecolor=colour, linewidth=1)
+    sheet.bar(left, middle - BAR / 2, length, BAR, facecolor=fill, edgecolor=colour, linewidth=0.6)
 
 
 def plot_terms(titles: Mapping[str, str], terms: Mapping[str, Sequence[Term]], path: str) -> None:

@@ -1,0 +1,28 @@
+"""Colour bars end where the values end, and are pointed where values go beyond the colours."""
+
+import numpy as np
+import pytest
+from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of, spread
+from neurovault_ica.figures.sheet import Sheet
+from neurovault_ica.figures.slices import Scale
+
+
+@pytest.mark.parametrize(
+    ("values", "texts", "n_points"),
+    [
+        ([-1.0, 5.0], ["0.0", "2.5", "5.0", "SD"], 0),
+        ([-1.0, 9.0], ["0.0", "2.5", "8.0", "SD"], 1),
+        ([-4.0, 2.0], ["−4.0", "−3.0", "0.0", "SD"], 0),
+        ([-9.0, 9.0], ["−8.0", "−3.0", "2.5", "8.0", "SD"], 2),
+        ([-1.0, 1.0], [], 0),
+    ],
+)
+def test_a_bar_ends_where_the_values_end(values, texts, n_points):
+    scale, sheet = Scale(2.5, 3.0, 8.0), Sheet(40)
+    draw_brain_bar(sheet, scale, ends_of(np.array(values), scale), left=5, bottom=5, height=25)
+    assert [text.get_text() for text in sheet.axes.texts] == texts
+    assert len(sheet.axes.patches) == n_points
+
+
+def test_labels_of_a_bar_do_not_overlap():
+    assert spread([0, 1, 20, 21]) == [pytest.approx(-1.9), 1, 20, pytest.approx(22.9)]

@@ -1,0 +1,98 @@
+"""Draw the overview of all components."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from neurovault_ica.figures.brain_bar import draw_shared_bar
+from neurovault_ica.figures.component import draw_sides
+from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.shown import Display
+from neurovault_ica.figures.slices import Box, Scale
+from neurovault_ica.figures.style import FAINT, HEADING, INK, LINE_MM, TALLEST_MM, WIDE_MM, text_mm, wrap
+from neurovault_ica.naming.names import UNNAMED
+
+# Number of columns: the first one with which the sheet fits on a page, or else the last.
+COLUMNS = (4, 5, 6, 7, 8)
+# mm: between cells, between slices, between the lines of text and the brains, and below all cells for the colour bar.
+GAP, BETWEEN, SPACE, FOOT = 3.6, 1.6, 1.0, 8.3
+
+
+def draw_overview(
+    thumbnails: Sequence[npt.NDArray[np.uint8]],
+    titles: Sequence[str],
+    scales: Sequence[Scale],
+    box: Box,
+    meaning: str,
+) -> Sheet:
+    """Draw the thumbnails of all components with their names and the ends of their colour scales.
+
+    Parameters
+    ----------
+    thumbnails : sequence of array (height, width, 4)
+        From `draw_thumbnail`: three slices side by side, the lowest row first.
+    titles : sequence of str
+        Label, two spaces, and name.
+    scales : sequence of Scale
+    box : Box
+        The part of the brain in the thumbnails.
+    meaning : str
+        What is shown, written beside the colour bar.
+    """
+    tallest, width = thumbnails[0].shape[:2]
+    for columns in COLUMNS:
+        cell = WIDE_MM / columns
+        zoom = (cell - GAP - 2 * BETWEEN) / width
+        names = [wrap(shown_text(title.partition("  ")[2], 200), cell - GAP, 2) for title in titles]
+        head = LINE_MM * (1 + max(map(len, names))) + SPACE
+        row_mm = head + tallest * zoom + 1.5
+        height = -(-len(titles) // columns) * row_mm + FOOT
+        if height <= TALLEST_MM:
+            break
+    sheet = Sheet(height)
+    for number, (thumbnail, title, lines, scale) in enumerate(zip(thumbnails, titles, names, scales, strict=True)):
+        row, column = divmod(number, columns)
+        left, top = GAP / 2 + column * cell, height - 0.8 - row * row_mm
+        label = title.partition("  ")[0]
+        sheet.text(left, top - LINE_MM / 2 - 0.4, label, fontsize=HEADING, fontweight="bold", va="center")
+        range_end = f"end {with_minus(f'{scale.brightest:.1f}')}"
+        if text_mm(label, HEADING, bold=True) + text_mm(range_end) + 1 < cell - GAP:
+            sheet.text(left + cell - GAP, top - LINE_MM / 2 - 0.4, range_end, ha="right", va="center", color=FAINT)
+        colour = FAINT if " ".join(lines).startswith(UNNAMED) else INK
+        for order, line in enumerate(lines):
+            sheet.text(left, top - LINE_MM * (order + 1.5) - 0.4, line, va="center", color=colour)
+        corner = (left, top - head - tallest * zoom)
+        start = 0
+        for axis in range(3):
+            end = start + box.shape(axis)[0]
+            _place(sheet, thumbnail[:, start:end], corner, zoom)
+            size = (box.shape(axis)[0] * zoom, tallest * zoom)
+            draw_sides(sheet, axis, corner, size)
+            corner, start = (corner[0] + size[0] + BETWEEN, corner[1]), end
+    draw_shared_bar(sheet, left=GAP / 2, bottom=1.5, limits=meaning)
+    return sheet
+
+
+def meaning_of(display: Display) -> str:
+    """Write what the shared colour bar means: ``t: 2.5 SD. Clusters from 200 mm³. ...``."""
+    threshold = display.threshold
+    if "z" in threshold:
+        start = f"t: {threshold['z']:g} SD"
+    elif "percentile" in threshold:
+        start = f"t: {threshold['percentile']:g}th percentile"
+    else:
+        start = f"t: P(active) > {threshold['mixture']:g}"
+    extent = f", clusters ≥ {display.min_cluster_mm3:g} mm³" if display.min_cluster_mm3 else ""
+    return f"{start}{extent}; end: SD at the end of the scale"
+
+
+def _place(sheet: Sheet, thumbnail: npt.NDArray[np.uint8], corner: tuple[float, float], zoom: float) -> None:
+    """Place a thumbnail on white, at the resolution of the sheet."""
+    is_brain = thumbnail[..., 3:] > 0
+    picture = Image.fromarray(np.where(is_brain, thumbnail[..., :3], 255).astype(np.uint8))
+    size = [round(length * zoom * sheet.pixels_per_mm) for length in (picture.width, picture.height)]
+    if size != [picture.width, picture.height]:
+        picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    sheet.place(np.asarray(picture), *corner)

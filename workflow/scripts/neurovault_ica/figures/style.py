@@ -1,0 +1,100 @@
+"""The size, resolution and text of all figures: two widths of a journal's page, TrueType fonts, no text below 7 pt."""
+
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from neurovault_ica.figures.fonts import add_fonts, advance
+
+MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
+# Widths of one and of two columns of a journal's page.
+NARROW_MM, WIDE_MM = 85.0, 180.0
+# Figures are planned to fit on a page of A4 with its caption, as far as the number of components allows.
+TALLEST_MM = 240.0
+DPI = 300
+# Sizes in points. Journals ask for at least 7 pt.
+TEXT, HEADING, TITLE = 7.0, 7.5, 9.0
+# Distance between lines of text of 7 pt.
+LINE_MM = 2.9
+INK, FAINT = "#1b1f24", "#5b6570"
+STYLE: dict[str, Any] = {
+    # TrueType: many journals refuse matplotlib's default, Type 3.
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "font.size": TEXT,
+    "axes.titlesize": HEADING,
+    "axes.labelsize": TEXT,
+    "xtick.labelsize": TEXT,
+    "ytick.labelsize": TEXT,
+    "legend.fontsize": TEXT,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "axes.labelpad": 2,
+    "axes.titlepad": 4,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+}
+
+
+def use_style() -> None:
+    """Set the style of all figures. A matplotlibrc file has no effect."""
+    mpl.rcdefaults()
+    settings: Any = STYLE | {"font.family": add_fonts()}
+    mpl.rcParams.update(settings)
+
+
+def new_figure(
+    height_mm: float, *, width_mm: float = WIDE_MM, layout: Literal["constrained"] | None = None, face: str = "white"
+) -> Figure:
+    """Make a figure of an exact size, after setting the style."""
+    use_style()
+    return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=DPI, facecolor=face, layout=layout)
+
+
+def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add axes to a figure, at a place and with a size in mm."""
+    wide, tall = (MM_PER_INCH * length for length in figure.get_size_inches())
+    return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall))
+
+
+def add_bar(figure: Figure, picture: Any, label: str, *, left: float, top: float, length: float) -> None:
+    """Add a horizontal colour bar with its label, 12 mm high in all, below `top` (mm)."""
+    place = add_axes(figure, left, top - 4.0, length, 2.2)
+    bar = figure.colorbar(picture, cax=place, orientation="horizontal", label=label, ticks=MaxNLocator(4))
+    bar.outline.set_visible(False)
+
+
+def text_mm(text: str, size: float = TEXT, *, bold: bool = False) -> float:
+    """Measure the width of a text in mm, at a size in points."""
+    return sum(advance(character, bold) for character in text) * size / POINTS_PER_INCH * MM_PER_INCH
+
+
+def shorten(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> str:
+    """Shorten a text to a width in mm. A shortened text ends in an ellipsis."""
+    if text_mm(text, size, bold=bold) <= width_mm:
+        return text
+    room, kept = width_mm - text_mm("…", size, bold=bold), 0
+    while kept < len(text) and text_mm(text[: kept + 1], size, bold=bold) <= room:
+        kept += 1
+    return text[:kept].rstrip() + "…"
+
+
+def wrap(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> list[str]:
+    """Break a text between words into at most so many lines of a width in mm; the last line is shortened."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if not lines[-1] or len(lines) == most_lines or text_mm(longer, size, bold=bold) <= width_mm:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [shorten(line, width_mm, size, bold=bold) for line in lines]
