@@ -1,4 +1,4 @@
-"""Two runs that share a cache do not download the same file twice."""
+"""Two runs that share a cache do not download the same file twice, and share the number of requests."""
 
 import os
 import signal
@@ -17,6 +17,7 @@ with lock.held(7):
     print("held", flush=True)
     time.sleep(600)
 """
+REQUEST = HOLD.replace("lock.held(7)", "lock.requests(2)()")
 FETCH = """
 import sys
 from pathlib import Path
@@ -61,6 +62,30 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path, monkeypatch):
     lock.close()
 
 
+def test_processes_share_the_number_of_requests(tmp_path, monkeypatch):
+    holder = start(REQUEST, tmp_path, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    waits = []
+
+    def wait(_):
+        waits.append(holder.poll())
+        holder.kill()
+        holder.wait()
+
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.time.sleep", wait)
+    lock = CacheLock(tmp_path, "images")
+    request = lock.requests(2)
+    # Of two requests, the other process makes one until it is killed.
+    with request():
+        assert waits == []
+        with request():
+            assert waits == [None]
+    # Finished requests make room for others, and ids are locked independently.
+    with request(), lock.held(2**62 + 1), request():
+        assert waits == [None]
+    lock.close()
+
+
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise OSError(37, "No locks available")
@@ -71,7 +96,8 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, caplo
     for number in (1, 2**63):
         with lock.held(number) as has_waited:
             assert not has_waited
-    assert caplog.text.count("No locks available") == 1
+    with lock.requests(1)():
+        assert caplog.text.count("No locks available") == 1
 
 
 def test_a_cache_that_cannot_be_written_is_read_without_locks(serve, caplog):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers
-from neurovault_ica.naming.labels import enrich, said_label, tabulate
+from neurovault_ica.naming.labels import enrich, said_label, tabulate_labels
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.naming.terms import find_terms, project_weights, rank_terms
 from neurovault_ica.runtime.tables import write_table
@@ -113,7 +113,7 @@ def test_the_label_of_images_with_high_loadings_comes_first():
     images[4]["name"] = "dogs"
     studies = {c: {"description": "Cats" if c < 4 else None} for c in (1, 2, 3, 4)}
     loadings = np.array([[2.0], [4.0], [3.0], [0.0], [1.0]])
-    rows = tabulate(enrich(images, studies, loadings, ["ICA_00"], n_permutations=9, random_state=0))
+    rows = tabulate_labels(enrich(images, studies, loadings, ["ICA_00"], n_permutations=9, random_state=0))
     found = [(row["field"], row["label"], row["images"], row["collections"]) for row in rows]
     assert found == [("cognitive_paradigm_cogatlas", "n-back", 3, 3), ("words", "cats", 4, 3)]
     assert rows[0]["mean_loading"] == pytest.approx(3)
@@ -122,7 +122,7 @@ def test_the_label_of_images_with_high_loadings_comes_first():
     assert rows[0]["q"] is None, "four collections are too few for a test"
 
     halves = np.stack([loadings, loadings[::-1]], axis=1).reshape(-1, 1)
-    rows = tabulate(enrich(images, studies, halves, ["ICA_00"], n_permutations=9, random_state=0, split=True))
+    rows = tabulate_labels(enrich(images, studies, halves, ["ICA_00"], n_permutations=9, random_state=0, split=True))
     found = {(row["sign"], row["label"]): row["mean_loading"] for row in rows}
     assert found["activation", "n-back"] == pytest.approx(3)
     assert found["deactivation", "n-back"] == pytest.approx(4 / 3)

@@ -6,8 +6,10 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from made_report import made_cortex
 from neurovault_ica.figures.slices import LEAST_BRAIN, Box
 from neurovault_ica.images.maps import Maps, Volume
+from neurovault_ica.report.surface_viewer import pack_surface
 from neurovault_ica.report.viewer import Grid, grid_of, pack, pack_map, pack_template, pack_viewer, sample_grid
 
 BOX = Box((-20, -30, -10), (20, 26, 30))
@@ -16,6 +18,12 @@ BOX = Box((-20, -30, -10), (20, 26, 30))
 def unpack(text):
     """Undo `pack` as the page does."""
     return np.cumsum(np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8), dtype=np.uint8)
+
+
+def unpack_words(text):
+    """Undo `pack_words` as the page does."""
+    low, high = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8).reshape(2, -1).astype(np.uint16)
+    return np.cumsum(low + 256 * high, dtype=np.uint16)
 
 
 def volume_of(shape, step, origin, seed=0):
@@ -28,6 +36,20 @@ def test_packing_keeps_every_byte():
     codes = np.random.default_rng(0).integers(-127, 128, 5000).astype(np.int8)
     np.testing.assert_array_equal(unpack(pack(codes)).astype(np.int8), codes)
     assert pack(codes) == pack(codes)
+
+
+def test_meshes_come_back():
+    cortex = made_cortex()
+    packed = pack_surface(cortex)
+    for name in ("inflated", "pial", "white"):
+        found = unpack_words(packed[name]).astype(np.int16).reshape(3, -1).T * packed["unit"]
+        np.testing.assert_allclose(found, getattr(cortex, name), atol=packed["unit"] * 0.501)
+    np.testing.assert_array_equal(unpack_words(packed["faces"]).reshape(-1, 3), cortex.faces)
+    np.testing.assert_array_equal(unpack(packed["cortex"]), cortex.is_cortex)
+    # The sign of the depth tells sulci from gyri.
+    is_clear = np.abs(cortex.sulcal_depth) > 0.01
+    depth = unpack(packed["sulcal_depth"]).astype(np.int8)
+    np.testing.assert_array_equal(depth[is_clear] > 0, cortex.sulcal_depth[is_clear] > 0)
 
 
 def test_map_comes_back_inside_the_mask():

@@ -87,11 +87,12 @@ rule download_images:
     localrule: True  # compute nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
+    # Jobs that wait for a server need no core, if their number is limited.
+    threads: 0 if ARCHIVE.asks_server and "neurovault" in workflow.global_resources else 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(240),
-        neurovault=int(ARCHIVE.asks_server),  # one batch at a time asks a server; local files are read in parallel
+        neurovault=int(ARCHIVE.asks_server),
     params:
         archive=archive_without("neurosynth_url"),
         max_failed_fraction=config["download_images"]["max_failed_fraction"],

@@ -7,6 +7,8 @@ results/match_networks (only if a reference is configured), results/project_term
 and the names).
 """
 
+ASKS_NEUROSYNTH = ARCHIVE.asks_server and config["fetch_terms"]["source"] == "server"
+
 
 rule build_term_maps:
     """Compute meta-analytic maps of terms from a database of coordinates; only if a database is configured."""
@@ -58,11 +60,12 @@ rule fetch_terms:
     localrule: config["fetch_terms"]["source"] != "database"  # compute nodes often have no internet
     conda:
         ENVIRONMENT
-    threads: 1
+    # As in download_images: jobs that wait for a server need no core, if their number is limited.
+    threads: 0 if ASKS_NEUROSYNTH and "neurosynth" in workflow.global_resources else 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(240),
-        neurosynth=int(ARCHIVE.asks_server and config["fetch_terms"]["source"] == "server"),
+        neurosynth=int(ASKS_NEUROSYNTH),
     params:
         archive=archive_without("url"),
         source=config["fetch_terms"]["source"],

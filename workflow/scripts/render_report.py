@@ -25,7 +25,8 @@ from neurovault_ica.report.tables import (
     count_missing_terms,
     describe_components,
     describe_selection,
-    group_by_component,
+    read_by_component,
+    read_optional,
 )
 from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
@@ -85,41 +86,32 @@ def main(
     """Render the page. Inputs of rules that did not run are empty. The template shows `page_figures` by their names."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
-    checks = read_table(recovery) if isinstance(recovery, str) else []
+    checks = read_optional(recovery)
     decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
     components = describe_components(
-        stability=read_table(stability),
-        thresholds=group_by_component(read_table(thresholds)),
-        mixing=read_table(mixing),
+        stability=read_table(stability), mixing=read_table(mixing), names=read_names(names),
         collection_of={row["image_id"]: row["collection_id"] for row in used},
-        images=group_by_component(read_table(top_images)),
-        collections=group_by_component(read_table(top_collections)),
-        terms=group_by_component(read_table(terms)),
-        enrichment=group_by_component(read_table(enrichment)),
-        map_terms=group_by_component(read_table(map_terms)),
-        names=read_names(names),
-        peaks=group_by_component(read_table(peaks)),
-        networks=group_by_component(read_table(networks) if isinstance(networks, str) else []),
-    )
-    add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, mixtures=mixture_figures)
+        **read_by_component(
+            thresholds=thresholds, images=top_images, collections=top_collections, terms=terms, enrichment=enrichment,
+            map_terms=map_terms, peaks=peaks, networks=networks,
+        ),
+    )  # fmt: skip
+    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "mixtures": mixture_figures}
+    add_pictures(components, thumbnails=thumbnails, **pictures)
     add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
     files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    add_files(
-        components,
-        figures=figures,
-        surfaces=surface_figures,
-        hemispheres=hemispheres,
-        networks=network_figures,
-        mixtures=mixture_figures,
-        **files,
-        min_cluster_mm3=extent,
-    )
+    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres}
+    add_files(components, **pictures, **files, min_cluster_mm3=extent)
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
     )
+    warnings = find_warnings(
+        components=components, decomposition=decomposed, n_images=len(used), n_rejected=len(refused),
+        n_with_terms=n_with_terms, recovery=checks, database=read_optional(database),
+    )  # fmt: skip
     words = read_table(vocabulary)
     page = render_page(
         settings,
@@ -130,15 +122,7 @@ def main(
         chart=trust_chart(components, settings["run_ica"]["flags"]),
         **describe_files(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
-        warnings=find_warnings(
-            components=components,
-            decomposition=decomposed,
-            n_images=len(used),
-            n_rejected=len(refused),
-            n_with_terms=n_with_terms,
-            recovery=checks,
-            database=read_table(database) if isinstance(database, str) else [],
-        ),
+        warnings=warnings,
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),

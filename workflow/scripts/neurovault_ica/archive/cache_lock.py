@@ -1,11 +1,12 @@
-"""Let two runs that share a cache not download the same file at the same time."""
+"""Let processes that share a cache not download the same file at the same time, and share the connections."""
 
 import fcntl
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +14,11 @@ from typing import IO
 MAX_WAIT_S = 900.0
 # Longest pause between two tries, in seconds.
 MAX_PAUSE_S = 1.0
-# Ids are positions in the lock file. Larger ones share a position, which only makes a run wait.
+# Ids are positions in the lock file. Larger ones share a position, which only makes a run wait. The positions of
+# requests come after those of ids.
 MAX_POSITION = 2**62
+# Pause of a request that waits for another process, in seconds. An answer of a server takes longer.
+REQUEST_PAUSE_S = 0.01
 
 
 class CacheLock:
@@ -55,7 +59,7 @@ class CacheLock:
         After `MAX_WAIT_S`, or if the cache cannot be locked, the block runs without the lock.
         """
         start, pause_s, has_waited = time.monotonic(), 0.05, False
-        while not (is_held := self._take(number)) and self._stream:
+        while not (is_held := self._take(number % MAX_POSITION)) and self._stream:
             if time.monotonic() - start > MAX_WAIT_S:
                 logging.warning("another run has been downloading file %d for %.0f s; not waiting", number, MAX_WAIT_S)
                 break
@@ -67,17 +71,53 @@ class CacheLock:
         try:
             yield has_waited
         finally:
-            stream = self._stream
-            if is_held and stream:
-                fcntl.lockf(stream, fcntl.LOCK_UN, 1, number % MAX_POSITION, os.SEEK_SET)
+            if is_held:
+                self._release(number % MAX_POSITION)
 
-    def _take(self, number: int) -> bool:
-        """Try to take the lock of one id."""
+    def requests(self, limit: int) -> Callable[[], AbstractContextManager[None]]:
+        """Return a function that limits the number of requests at the same time, over all processes with this cache.
+
+        Make each request inside a ``with`` block of its result. One process must not make more than `limit` requests at
+        the same time itself. If the cache cannot be locked, only this limit of each process is left.
+        """
+        own: set[int] = set()
+        changing = threading.Lock()
+
+        def take() -> int | None:
+            with changing:
+                for position in range(MAX_POSITION, MAX_POSITION + limit):
+                    # The kernel does not tell the threads of a process apart.
+                    if position not in own and self._take(position):
+                        own.add(position)
+                        return position
+            return None
+
+        @contextmanager
+        def request() -> Iterator[None]:
+            while (position := take()) is None and self._stream:
+                time.sleep(REQUEST_PAUSE_S)
+            try:
+                yield
+            finally:
+                if position is not None:
+                    with changing:
+                        own.discard(position)
+                        self._release(position)
+
+        return request
+
+    def _release(self, position: int) -> None:
+        stream = self._stream
+        if stream and not stream.closed:
+            fcntl.lockf(stream, fcntl.LOCK_UN, 1, position, os.SEEK_SET)
+
+    def _take(self, position: int) -> bool:
+        """Try to lock one position."""
         stream = self._stream
         if not stream:
             return False
         try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number % MAX_POSITION, os.SEEK_SET)
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position, os.SEEK_SET)
         except (BlockingIOError, PermissionError):
             return False
         except OSError as error:

@@ -70,7 +70,7 @@ def download_images(
     _write_collections(data_dir, wanted)
     with (
         closing(CacheLock(Path(data_dir) / "neurovault", "images")) as lock,
-        connect(url, network, probe=PROBE) as client,
+        connect(url, network, probe=PROBE, request=lock.requests(network["connections"])) as client,
     ):
         get = _getter(client, data_dir, locked, lock, meter, refresh=refresh)
         try:

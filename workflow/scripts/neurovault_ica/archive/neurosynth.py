@@ -52,6 +52,8 @@ def fetch_missing(
         return {image_id: "not_asked" for image_id, path in places.items() if path is None or not path.is_file()}
     reasons: dict[Any, str] = {}
     asked = []
+    # Looked up before the files are read, so that an answer that another run writes meanwhile is noticed.
+    before = {image_id: _changed_at(path) for image_id, path in places.items()}
     for image in wanted:
         path = places[image["image_id"]]
         weights = {} if refresh else read_answer(path).weights
@@ -66,8 +68,11 @@ def fetch_missing(
     if asked:
         # Do not wait for the server: when Neurosynth is down, it is down for weeks, and terms are optional.
         folder = Path(data_dir) / "neurovault"
-        with closing(CacheLock(folder, "terms")) as lock, connect(url, network, patience_s=0) as client:
-            ask = _asker(client, places, lock, Meter(len(asked), unit="term file"))
+        with (
+            closing(CacheLock(folder, "terms")) as lock,
+            connect(url, network, patience_s=0, request=lock.requests(network["connections"])) as client,
+        ):
+            ask = _asker(client, places, before, lock, Meter(len(asked), unit="term file"))
             for image, reason in zip(asked, client.map_in_order(ask, asked, ahead=len(asked)), strict=True):
                 if reason:
                     reasons[image["image_id"]] = reason
@@ -77,10 +82,9 @@ def fetch_missing(
 
 
 def _asker(
-    client: Client, places: Mapping[Any, Path | None], lock: CacheLock, meter: Meter
+    client: Client, places: Mapping[Any, Path | None], before: Mapping[Any, int | None], lock: CacheLock, meter: Meter
 ) -> Callable[[Row], str | None]:
     """Make the function that downloads the answer for one image and returns why that failed, or None."""
-    before = {image_id: _changed_at(path) for image_id, path in places.items()}
 
     def ask(image: Row) -> str | None:
         path = places[image["image_id"]]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
-from scipy import ndimage
 
 from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.maps import Volume
@@ -81,6 +80,9 @@ def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, lis
         return []
     # Values outside the box are below the threshold, so the neighbours of a maximum need not be looked up there.
     box = bounding_box(above)
+    # Importing this takes half a second, and the methods text needs only the limits above.
+    from scipy import ndimage
+
     labels, n_clusters = ndimage.label(above[box])
     voxels = np.argwhere(labels)
     label_of, value_of = labels[tuple(voxels.T)], data[box][tuple(voxels.T)]

@@ -11,7 +11,8 @@ from neurovault_ica.naming.evidence import SurrogateTest
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.statistics.lattice import Lattice
-from neurovault_ica.statistics.surrogates import MIN_SURROGATES, Surrogates
+from neurovault_ica.statistics.p_values import MIN_SURROGATES
+from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real
 
 

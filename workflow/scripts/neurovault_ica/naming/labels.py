@@ -129,7 +129,7 @@ def _found(enrichment: Enrichment, p: Array | None) -> Found:
     """Make the table and the candidates, given the p values of `label_test` for all components."""
     # Sides are sorted by sign, then by component.
     corrected = None if p is None else np.concatenate(np.swapaxes(p, 0, 1))
-    table = tabulate(enrichment, corrected)
+    table = tabulate_labels(enrichment, corrected)
     candidates = [
         Candidate(
             row["component"],
@@ -261,7 +261,7 @@ def enrich(
     return Enrichment(sides, loadings, collections, labels, has_label, significance)
 
 
-def tabulate(enrichment: Enrichment, corrected: Array | None = None) -> list[Row]:
+def tabulate_labels(enrichment: Enrichment, corrected: Array | None = None) -> list[Row]:
     """Make the rows of desc-ICA_enrichment.tsv, sorted by component and by decreasing difference.
 
     Parameters

@@ -23,6 +23,13 @@ SHORTEST_STEM = 4
 RUNNERS_UP_PER_SOURCE = 2
 # Longer terms of a name, and longer runners-up, are cut to this number of characters. Figures and report cut more.
 LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
+# A term map names a component only if its r is at least this share of the largest r, and if it is among the first.
+# Otherwise a term far behind the best one could give the name, by a lucky q.
+NEAR_BEST_SHARE = 0.9
+NEAR_BEST_RANK = 10
+# Only this many terms with the largest weights may name a component. Terms further down can be significant, too, but
+# others describe the component better.
+NAMING_RANK = 10
 # Separates the terms of a name. Not a comma, because labels of NeuroVault often contain commas.
 SEPARATOR = "; "
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"

@@ -24,7 +24,7 @@ from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import read_built_maps
 from neurovault_ica.naming.evidence import Found, Inputs, Pending, SurrogateTest
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
-from neurovault_ica.naming.names import Candidate
+from neurovault_ica.naming.names import NEAR_BEST_RANK, NEAR_BEST_SHARE, Candidate
 from neurovault_ica.naming.references import check_networks
 from neurovault_ica.naming.term_files import find_term_files
 from neurovault_ica.runtime.threads import in_order
@@ -32,10 +32,6 @@ from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, false_discovery_rate, p_of_best
 from neurovault_ica.types import Array, Real, Row
 
-# A term names a component only if its r is at least this share of the largest r, and if it is among the first terms.
-# Otherwise a term far behind the best one could give the name, by a lucky q.
-NEAR_BEST_SHARE = 0.9
-NEAR_BEST_RANK = 10
 # Shape of an image and the bytes of its affine.
 GridKey = tuple[tuple[int, ...], bytes]
 # A map of a term: term, volume, affine.

@@ -11,14 +11,10 @@ from nibabel.spatialimages import SpatialImage
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.images.signs import SIGNS, both_signs
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
-from neurovault_ica.naming.names import Candidate
+from neurovault_ica.naming.names import NAMING_RANK, Candidate
 from neurovault_ica.statistics.permuted_collections import Significance, associate, fill_missing
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from neurovault_ica.types import Array, Real, Row
-
-# Only this many terms with the largest weights may name a component. Terms further down can be significant, too, but
-# others describe the component better.
-NAMING_RANK = 10
 
 
 def find_terms(inputs: Inputs) -> Found:

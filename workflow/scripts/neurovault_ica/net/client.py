@@ -8,7 +8,7 @@ as 404, are not repeated.
 import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -92,6 +92,8 @@ class Client:
         Longest wait for a server that is down, in seconds.
     first_patience_s : float, optional
         Longest wait before the server's first answer, in seconds; at most `patience_s`.
+    request : function, optional
+        Returns a context for one request. It may wait for other processes.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Client:
         backoff_s: float = 1.0,
         patience_s: float = 600.0,
         first_patience_s: float | None = None,
+        request: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.url = url.rstrip("/")
         self.connections, self.timeout_s = connections, timeout_s
@@ -117,6 +120,7 @@ class Client:
             backoff_s=backoff_s,
             patience_s=patience_s,
             first_patience_s=patience_s if first_patience_s is None else min(first_patience_s, patience_s),
+            request=request,
         )
         self._session = _Session()
         home = urlsplit(self.url).hostname or ""

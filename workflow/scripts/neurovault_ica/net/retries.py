@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from neurovault_ica.net.answers import FetchError
@@ -43,6 +44,8 @@ class Retries:
         Longest wait for a server that is down, in seconds.
     first_patience_s : float
         Longest wait before the server's first answer, in seconds.
+    request : function
+        Returns a context for one request. It may wait for other processes.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class Retries:
         backoff_s: float,
         patience_s: float,
         first_patience_s: float,
+        request: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._url, self._is_alive = url, is_alive
         self._attempts, self._backoff_s = attempts, backoff_s
         self._patience_s, self._first_patience_s = patience_s, first_patience_s
+        self._request = request
         self._slots = threading.BoundedSemaphore(connections)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -100,7 +105,7 @@ class Retries:
             self._require_up()
             n_outages = self._n_outages
             try:
-                with self._slots:
+                with self._slots, self._request():
                     start = time.monotonic()
                     result = once()
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))

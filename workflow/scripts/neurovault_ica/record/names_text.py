@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from neurovault_ica.naming.names import NAMING_RANK, NEAR_BEST_SHARE
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
-from neurovault_ica.naming.term_maps import NEAR_BEST_SHARE
-from neurovault_ica.naming.terms import NAMING_RANK
 from neurovault_ica.record.bibliography import cite
 from neurovault_ica.record.wording import WORKS, cited
 from neurovault_ica.runtime.wording import counted
-from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MOST_ROUNDS, SIGNIFICANT_Q
+from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MIN_SURROGATES, MOST_ROUNDS, SIGNIFICANT_Q
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS
 from neurovault_ica.statistics.random_maps import FWHM_MM
-from neurovault_ica.statistics.surrogates import MIN_SURROGATES
 
 
 def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ const TURNS = {
 /* Length and height of the picture. An inflated hemisphere is 216 mm long and 147 mm high; two are drawn side by side. */
 const PICTURE_MM = [226, 156];
 const HALF_WIDTH_MM = 43;
+const MARGIN_MM = 4;
 /* Both hemispheres from above fill the height of the picture, so each has about half of the area of a single one. */
 const AREA_OF_BOTH = 0.5;
 const DEGREES_PER_PIXEL = 0.5;
@@ -168,29 +169,32 @@ class Surface {
     if (this.key === key) return;
     this.key = key;
     const { count, half, inflated } = this.meshes;
+    const { unit } = this.packed;
     this.seen = directions(this.azimuth, this.elevation);
     this.size = [width, height];
-    const coordinates = [0, 1, 2].map(() => new Float32Array(count));
-    this.scale = 1;
+    const [x, y, z] = [0, 1, 2].map(() => new Float32Array(count));
+    const { towards, right, up } = this.seen;
     let highest = PICTURE_MM[1] / 2;
     for (const side of this.sides) {
       const first = side === "left" ? 0 : half;
+      const shift = this.shift(side);
       for (let v = first; v < first + half; v += 1) {
-        const place = [this.meshes.mm(inflated, 0, v) + this.shift(side), this.meshes.mm(inflated, 1, v), this.meshes.mm(inflated, 2, v)];
-        const { towards, right, up } = this.seen;
-        coordinates[0][v] = right[0] * place[0] + right[1] * place[1] + right[2] * place[2];
-        coordinates[1][v] = up[0] * place[0] + up[1] * place[1] + up[2] * place[2];
-        coordinates[2][v] = towards[0] * place[0] + towards[1] * place[1] + towards[2] * place[2];
-        highest = Math.max(highest, Math.abs(coordinates[1][v]) + 4);
+        const px = inflated[v] * unit + shift;
+        const py = inflated[count + v] * unit;
+        const pz = inflated[2 * count + v] * unit;
+        x[v] = right[0] * px + right[1] * py + right[2] * pz;
+        y[v] = up[0] * px + up[1] * py + up[2] * pz;
+        z[v] = towards[0] * px + towards[1] * py + towards[2] * pz;
+        highest = Math.max(highest, Math.abs(y[v]) + MARGIN_MM);
       }
     }
     this.scale = this.zoom * Math.min(width / PICTURE_MM[0], height / 2 / highest);
     for (let v = 0; v < count; v += 1) {
-      coordinates[0][v] = width / 2 + this.scale * coordinates[0][v];
-      coordinates[1][v] = height / 2 - this.scale * coordinates[1][v];
+      x[v] = width / 2 + this.scale * x[v];
+      y[v] = height / 2 - this.scale * y[v];
     }
     this.picture = new Picture(width, height);
-    for (const side of this.sides) this.picture.draw(this.meshes.faces, side === "left" ? 0 : half, coordinates);
+    for (const side of this.sides) this.picture.draw(this.meshes.faces, side === "left" ? 0 : half, [x, y, z]);
   }
 
   /** Return the corners of a triangle of both hemispheres. */
@@ -217,7 +221,8 @@ class Surface {
     for (let at = 0; at < pixels.length; at += 1) {
       const triangle = triangles[at];
       if (triangle < 0) continue;
-      const [first, f] = triangle < faces.length ? [0, triangle] : [half, triangle - faces.length];
+      const first = triangle < faces.length ? 0 : half;
+      const f = triangle < faces.length ? triangle : triangle - faces.length;
       const a = faces[f] + first;
       const b = faces[f + 1] + first;
       const c = faces[f + 2] + first;
@@ -256,7 +261,8 @@ class Surface {
     context.putImageData(this.image, 0, 0);
     this.drawLetters(context, ratio);
     this.drawMark(context, ratio);
-    this.parts.said.textContent = this.said;
+    // Screen readers read each change aloud.
+    if (this.parts.said.textContent !== this.said) this.parts.said.textContent = this.said;
     for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.dataset.turn === this.view));
     this.element.dataset.component = this.map.label;
   }
@@ -369,13 +375,14 @@ class Surface {
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.meshes || event.button) return;
       canvas.setPointerCapture(event.pointerId);
-      from = { x: event.clientX, y: event.clientY, moved: 0 };
+      const { view, said, azimuth, elevation, isTurned } = this;
+      from = { x: event.clientX, y: event.clientY, moved: 0, before: { view, said, azimuth, elevation, isTurned } };
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!from) return;
       const [right, down] = [event.clientX - from.x, event.clientY - from.y];
       const moved = from.moved + Math.hypot(right, down);
-      from = { x: event.clientX, y: event.clientY, moved };
+      from = { ...from, x: event.clientX, y: event.clientY, moved };
       this.isDragged = moved >= CLICK_PIXELS;
       if (this.isDragged) this.turn((right * DEGREES_PER_PIXEL) / this.zoom, (down * DEGREES_PER_PIXEL) / this.zoom);
     });
@@ -384,7 +391,11 @@ class Surface {
       drop();
       if (vertex >= 0) this.viewer.moveTo(this.meshes.middle(vertex).map(Math.round));
     });
-    canvas.addEventListener("pointercancel", drop);
+    // The browser takes a finger's movement over if it scrolls the page.
+    canvas.addEventListener("pointercancel", () => {
+      if (from) Object.assign(this, from.before);
+      drop();
+    });
     canvas.addEventListener("keydown", (event) => this.turnByKey(event));
     // The wheel scrolls the page until the surface has the focus.
     canvas.addEventListener("wheel", (event) => {

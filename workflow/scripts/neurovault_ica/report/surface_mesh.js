@@ -63,21 +63,26 @@ class Meshes {
     return normals;
   }
 
-  /** Call `use(vertex, voxel, weight)` for the voxels around each sample of a vertex between pial and white surface. */
+  /** Call `use(voxel, weight)` for the voxels around each sample of a vertex between pial and white surface. */
   forSamples(grid, vertex, use) {
     const [nx, ny, nz] = grid.shape;
     const last = this.packed.n_depths - 1;
+    const [from, to] = [this.pial, this.white].map((points) => (
+      [0, 1, 2].map((axis) => (this.mm(points, axis, vertex) - grid.origin[axis]) / grid.step[axis])
+    ));
     for (let k = 0; k <= last; k += 1) {
-      const at = [0, 1, 2].map((axis) => {
-        const pial = this.mm(this.pial, axis, vertex);
-        return (pial + (k / last) * (this.mm(this.white, axis, vertex) - pial) - grid.origin[axis]) / grid.step[axis];
-      });
-      const [i, j, l] = at.map(Math.floor);
-      const [x, y, z] = [at[0] - i, at[1] - j, at[2] - l];
+      const x = from[0] + (k / last) * (to[0] - from[0]);
+      const y = from[1] + (k / last) * (to[1] - from[1]);
+      const z = from[2] + (k / last) * (to[2] - from[2]);
+      const i = Math.floor(x);
+      const j = Math.floor(y);
+      const l = Math.floor(z);
       for (let corner = 0; corner < 8; corner += 1) {
-        const [ii, jj, ll] = [i + (corner >> 2), j + ((corner >> 1) & 1), l + (corner & 1)];
+        const ii = i + (corner >> 2);
+        const jj = j + ((corner >> 1) & 1);
+        const ll = l + (corner & 1);
         if (ii < 0 || jj < 0 || ll < 0 || ii >= nx || jj >= ny || ll >= nz) continue;
-        const weight = (corner & 4 ? x : 1 - x) * (corner & 2 ? y : 1 - y) * (corner & 1 ? z : 1 - z);
+        const weight = (1 - Math.abs(x - ii)) * (1 - Math.abs(y - jj)) * (1 - Math.abs(z - ll));
         if (weight > 0) use((ii * ny + jj) * nz + ll, weight);
       }
     }
@@ -120,8 +125,15 @@ class Picture {
   draw(faces, first, [x, y, z]) {
     const { width, height, triangles, second, third, depths } = this;
     for (let f = 0; f < faces.length; f += 3) {
-      const [a, b, c] = [faces[f] + first, faces[f + 1] + first, faces[f + 2] + first];
-      const [ax, ay, bx, by, cx, cy] = [x[a], y[a], x[b] - x[a], y[b] - y[a], x[c] - x[a], y[c] - y[a]];
+      const a = faces[f] + first;
+      const b = faces[f + 1] + first;
+      const c = faces[f + 2] + first;
+      const ax = x[a];
+      const ay = y[a];
+      const bx = x[b] - ax;
+      const by = y[b] - ay;
+      const cx = x[c] - ax;
+      const cy = y[c] - ay;
       // y points down, so a triangle that faces the reader has a negative area.
       const area = bx * cy - by * cx;
       if (area >= -1e-9) continue;
@@ -129,6 +141,8 @@ class Picture {
       const bottom = Math.min(Math.floor(ay + Math.max(0, by, cy) - 0.5), height - 1);
       const left = Math.max(Math.ceil(ax + Math.min(0, bx, cx) - 0.5), 0);
       const right = Math.min(Math.floor(ax + Math.max(0, bx, cx) - 0.5), width - 1);
+      const [deeperB, deeperC] = [z[b] - z[a], z[c] - z[a]];
+      const index = f + (first ? faces.length : 0);
       for (let row = top; row <= bottom; row += 1) {
         const dy = row + 0.5 - ay;
         for (let column = left; column <= right; column += 1) {
@@ -136,11 +150,11 @@ class Picture {
           const v = (dx * cy - dy * cx) / area;
           const w = (bx * dy - by * dx) / area;
           if (v < -1e-6 || w < -1e-6 || v + w > 1 + 1e-6) continue;
-          const depth = z[a] + v * (z[b] - z[a]) + w * (z[c] - z[a]);
+          const depth = z[a] + v * deeperB + w * deeperC;
           const at = row * width + column;
           if (depth <= depths[at]) continue;
           depths[at] = depth;
-          triangles[at] = f + (first ? faces.length : 0);
+          triangles[at] = index;
           second[at] = v;
           third[at] = w;
         }

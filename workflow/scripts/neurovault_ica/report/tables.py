@@ -13,6 +13,7 @@ from neurovault_ica.naming.labels import DEACTIVATION, said_label
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
+from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
@@ -59,12 +60,19 @@ def count_significant(rows: Sequence[Row]) -> int | None:
     return sum(is_significant(q) for q in tested) if tested else None
 
 
-def group_by_component(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Group rows by component, in their order."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["component"], []).append(row)
-    return groups
+def read_optional(file: str | Sequence[str]) -> list[Row]:
+    """Read a table; no rows if its rule did not run, so that there is no file."""
+    return read_table(file) if isinstance(file, str) else []
+
+
+def read_by_component(**files: str | Sequence[str]) -> dict[str, dict[str, list[Row]]]:
+    """Read tables, and group the rows of each by component, in their order."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for name, file in files.items():
+        groups = found.setdefault(name, {})
+        for row in read_optional(file):
+            groups.setdefault(row["component"], []).append(row)
+    return found
 
 
 def describe_components(

@@ -26,6 +26,8 @@ ROUNDING = 1e-9
 # Share of the null values that the tail is fitted to. In calibrations, p values of 0.01 to 0.0002 were on average right
 # to conservative with 5 %, and more conservative with 10 %.
 TAIL_SHARE = 0.05
+# Fewest surrogates of a component, so that 25 of them are in the tail.
+MIN_SURROGATES = 500
 # Limits of the tail's shape. Below 0 the tail would end, and an observed value beyond its end would have p = 0.
 TAIL_SHAPES = (1e-6, 0.5)
 

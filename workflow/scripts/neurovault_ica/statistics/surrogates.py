@@ -20,9 +20,6 @@ from neurovault_ica.statistics.autocorrelation import Autocorrelation, fit_autoc
 from neurovault_ica.statistics.lattice import Lattice, mirror_points, wrapped_distance
 from neurovault_ica.types import Array, Real
 
-# Fewest surrogates of a component. Small p values are extrapolated from the tail of the null distribution, and of 500
-# surrogates, 25 are in the tail.
-MIN_SURROGATES = 500
 # Surrogates are drawn in a periodic box. It exceeds the brain by the distance at which correlations fall below this.
 NEGLIGIBLE_CORRELATION = 0.01
 # Degree of the Hermite series that describes how the map's values change correlations. Even for maps with very long
