@@ -1,6 +1,6 @@
 """Compare loadings of held-out images with those that they have when they take part in the decomposition.
 
-The collections of a finished run are dealt to folds. For each fold, the images of the other collections are decomposed,
+The collections of a finished run are split into folds. For each fold, the images of the other collections are decomposed,
 and the images of this fold are projected on these components, as project_images does with a user's maps. Components are
 matched one to one with those of the run by their absolute correlation over voxels. The script prints, over all folds,
 the correlation of projected loadings with the run's loadings.

@@ -89,9 +89,9 @@ License of the maps and loadings: {license}.
 Please cite the works in references.bib. It has the collections that the images come from.
 """
 ODBL = """\
-Names come from term weights or maps of terms of Neurosynth. Its database is available under the Open Database License
-(ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1.0/. If you publish the names, say so, and cite Yarkoni et al.
-2011 (doi:10.1038/nmeth.1635)."""
+Names come from Neurosynth's term weights or from term maps made of its data. Its database is available under the Open
+Database License (ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1.0/. If you publish the names, say so, and cite
+Yarkoni et al. 2011 (doi:10.1038/nmeth.1635)."""
 OTHER_NAMES = "Names come from sources that {names} lists, none of which has the Open Database License."
 
 

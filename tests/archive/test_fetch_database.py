@@ -90,12 +90,12 @@ def test_a_file_with_a_wrong_checksum_is_refused_and_not_kept(tmp_path, publishe
     wrong = contents[name][:-8] + b"12345678"
     contents[name] = wrong
     with pytest.raises(
-        RuntimeError, match=rf"{name} is refused.*checksum is {hashlib.sha256(wrong).hexdigest()}.*null"
+        RuntimeError, match=rf"{name} was not accepted.*checksum is {hashlib.sha256(wrong).hexdigest()}.*null"
     ):
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
     contents[name] = wrong + b"longer"
-    with pytest.raises(RuntimeError, match=f"{name} is refused.*{len(wrong) + 6} bytes announced, {len(wrong)} stated"):
+    with pytest.raises(RuntimeError, match=f"not accepted.*{len(wrong) + 6} bytes announced, {len(wrong)} stated"):
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
 
@@ -104,7 +104,7 @@ def test_a_file_with_a_wrong_checksum_is_refused_and_not_kept(tmp_path, publishe
 def test_a_file_without_a_known_checksum_must_at_least_be_complete(tmp_path, published, content):
     url, contents, _ = published
     contents[neurosynth_names("terms").features] = content
-    with pytest.raises(RuntimeError, match=r"features.npz is refused.*not a complete .npz file"):
+    with pytest.raises(RuntimeError, match=r"features.npz was not accepted.*not a complete .npz file"):
         fetch(tmp_path, url)
     assert neurosynth_names("terms").features not in kept(tmp_path)
 
@@ -153,7 +153,7 @@ def test_without_network_the_run_goes_on(tmp_path, caplog):
 
 def test_an_address_without_the_files_is_an_error(tmp_path, published):
     url, _, _ = published
-    with pytest.raises(RuntimeError, match=r"coordinates.tsv.gz is refused.*status 404.*build_term_maps.database"):
+    with pytest.raises(RuntimeError, match=r"coordinates.tsv.gz was not acc.*status 404.*build_term_maps.database"):
         fetch(tmp_path, url.replace("mirror", "elsewhere"))
 
 

@@ -68,9 +68,9 @@ def test_strings_that_mean_no_value_are_null(write_archive, fetch):
 
 def test_a_criterion_that_leaves_nothing_is_named(write_archive, fetch):
     data_dir = write_archive({1: [{"id": 1}]})
-    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 1 of 1 collections'):
+    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 1 collection;'):
         fetch(data_dir, collection_terms={"DOI": "10.1/nobody"})
-    with pytest.raises(RuntimeError, match='"map_type not_equal Z map" dropped the last 1 of 1 images'):
+    with pytest.raises(RuntimeError, match='"map_type not_equal Z map" dropped the last 1 image;'):
         fetch(data_dir, image_terms={"map_type": {"not_equal": "Z map"}})
     with pytest.raises(ValueError, match=r"no image has the value F map; values that there are: Z map \(1\)"):
         fetch(data_dir, image_terms={"map_type": "F map"})
@@ -303,7 +303,7 @@ def test_a_server_that_is_down_stops_the_run(tmp_path):
 
 
 def test_an_unknown_doi_is_reported(tmp_path):
-    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 2 of 2 collections'):
+    with pytest.raises(RuntimeError, match=r'"DOI = 10\.1/nobody" dropped the last 2 collections;'):
         choose(tmp_path, Archive.small({1: 2, 2: 1}), collection_terms={"DOI": "10.1/nobody"})
 
 
@@ -353,7 +353,7 @@ def test_an_image_in_two_collections_of_a_cache_is_used_once_in_its_latest_versi
     ]
     dropped = [(row["criterion"], row["tested"], row["dropped"]) for row in selection if row["dropped"]]
     assert dropped == [("listed in another collection too", 8, 4)]
-    # The newest record is refused, and the older record is not used instead.
+    # The newest record fails a criterion, and the older record is not used instead.
     _, images, selection = fetch(data_dir, random_state=seed, image_terms={"map_type": "Z map"})
     assert ids(images) == [9, 8, 10]
     assert [row["kept"] for row in selection if row["criterion"] == "map_type = Z map"] == [3]

@@ -65,7 +65,7 @@ def test_new_changed_and_removed_images_are_selected(serve, look, caplog):
     changed, _, _ = look(run)
     assert {"images", "collections"} <= set(changed)
     assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150, 201, 202]
-    assert "1 images are new, 1 were modified, 1 are no longer in it" in caplog.text
+    assert "images in the selection: 1 new, 1 modified, 1 no longer in it" in caplog.text
     rows = run.download()
     assert (run.data_dir / rows[4]["file"]).read_bytes() == nifti(999)
 

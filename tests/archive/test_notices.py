@@ -24,13 +24,13 @@ def fetched(tmp_path, monkeypatch):
 
 def test_maps_that_only_the_demo_has_are_explained():
     [note] = missing_maps("demo", None, CALL)
-    assert note.startswith("No maps of terms: build_term_maps.database is demo, which is only for simulated images.")
+    assert note.startswith("No term maps: build_term_maps.database is demo, which is only for simulated images.")
 
 
 def test_a_database_that_could_not_be_fetched_is_named_with_its_reasons(fetched):
     fetched(None, "no_connection", "no_connection")
     [note] = missing_maps("neurosynth", "neurosynth", CALL)
-    assert note.startswith("No maps of terms: Neurosynth's database could not be fetched (no_connection).")
+    assert note.startswith("No term maps: Neurosynth's database could not be fetched (no_connection).")
     assert "To fetch it later: snakemake --cores 2 update --configfile mine.yaml" in note
 
 

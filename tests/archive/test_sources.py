@@ -387,7 +387,7 @@ def test_a_limit_that_cuts_the_only_collection_is_reported(write_own, tmp_path, 
         "all 3 images that meet the criteria are in one collection (1), so fetch_metadata.max_images_per_collection"
     )
     assert (f"{message} takes 2 of 3. Set it to null" in caplog.text) == is_told
-    assert (f"max_images_per_collection {limit}: 1 of 3 images dropped" in caplog.text) == (limit < 3)
+    assert (f"max_images_per_collection {limit}: dropped 1 of 3 images" in caplog.text) == (limit < 3)
 
 
 def test_an_error_for_missing_maps_names_a_file(write_own, tmp_path):

@@ -78,6 +78,6 @@ def test_more_components_than_rank_is_refused():
     gram = gram_matrix(X)[1]
     principal_axes(gram, 5)
     with pytest.raises(
-        ValueError, match=r"the images have 5 independent directions and run_ica\.n_components is 6; lower"
+        ValueError, match=r"the images have 5 independent directions, but run_ica\.n_components is 6; lower"
     ):
         principal_axes(gram, 6)

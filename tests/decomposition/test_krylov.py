@@ -24,6 +24,6 @@ def test_axes_without_the_gram_matrix_are_the_same(many):
 def test_too_many_components_are_refused_without_the_gram_matrix_too():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 5)) @ rng.normal(size=(5, 2000))
-    message = r"the images have 5 independent directions and run_ica\.n_components is 6"
+    message = r"the images have 5 independent directions, but run_ica\.n_components is 6"
     with threadpool_limits(1), pytest.raises(ValueError, match=message):
         leading_axes(X, X.mean(axis=1), np.ones(50), 6)

@@ -204,7 +204,7 @@ def test_main_logs_what_failed(run, caplog):
 
 
 def test_names_of_other_networks_fail(run, caplog):
-    """So do components without a name. Without maps of terms, none are scored."""
+    """So do components without a name. Without term maps, none are scored."""
     table(run["names"], [{"component": "ICA_00", "name": "a; d"}, {"component": "ICA_01", "name": None}])
     table(run["map_terms"], [])
     check_demo.main(**run)

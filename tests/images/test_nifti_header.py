@@ -1,4 +1,4 @@
-"""Unusual headers are read right, read with a note, or refused with what was found and what to do."""
+"""Unusual headers are read correctly, read with a note, or rejected with what was found and what to do."""
 
 import re
 

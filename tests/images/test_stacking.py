@@ -79,7 +79,7 @@ def test_a_run_killed_while_rows_are_taken_leaves_whole_files_or_none(stack, bat
         write_matrix(str(tmp_path / "matrix.npy"), stack, [0, 1, 2, 3], scale="none", smooth=stop, take=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["voxels-0.npy", "voxels-1.npy"]
     np.testing.assert_array_equal(np.load(tmp_path / "voxels-1.npy"), batches[1])
-    with pytest.raises(RuntimeError, match=r"1 of 3 files of voxels are missing, such as .*voxels-2\.npy: .*run again"):
+    with pytest.raises(RuntimeError, match=r"missing \(1 of 3\), such as .*voxels-2\.npy\. .*Run again"):
         require_voxels([str(tmp_path / f"voxels-{number}.npy") for number in range(3)])
 
 

@@ -66,10 +66,10 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path, tables, caplog):
     assert database.studies == [str(study) for study in metadata["id"][1:]]
     np.testing.assert_array_equal(database.has_term.toarray(), weights[1:] >= 0.001)
     assert database.study_of.max() == 28
-    assert f"{len(of_first)} of {n_peaks} peaks lie more than 10 mm outside the brain" in caplog.text
-    assert f"1 of {n_peaks} peaks have no numbers" in caplog.text
-    assert f"2 of {n_peaks} peaks belong to studies that the metadata do not list" in caplog.text
-    assert "1 of 30 studies have no usable peak" in caplog.text
+    assert f"left out {len(of_first)} of {n_peaks} peaks: more than 10 mm outside the brain" in caplog.text
+    assert f"left out 1 of {n_peaks} peaks: without numbers" in caplog.text
+    assert f"2 of {n_peaks} peaks: not of a study in the metadata" in caplog.text
+    assert "left out 1 of 30 studies, without a usable peak" in caplog.text
 
 
 def test_ids_may_be_text(tmp_path, tables):
@@ -135,7 +135,10 @@ def spoil_rows(tables):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_coordinates, r"peaks lie more than 10 mm outside the brain \(x -\d+ to \d+, .*MNI or Talairach"),
+        (
+            spoil_coordinates,
+            r"too many peaks \(\d+ of \d+\) lie more than 10 mm outside the brain \(x -\d+ to \d+, .*MNI or Talairach",
+        ),
         (spoil_ids, r"no id of .*coordinates.tsv.gz \(such as 10000001\) is in .*metadata.tsv.gz"),
         (spoil_numbers, "x, y and z are not numbers"),
         (spoil_columns, "has no column x; it has id, peak_id, X, y, z"),
@@ -143,7 +146,7 @@ def spoil_rows(tables):
         (spoil_unit, "all peaks lie within 1[0-9] mm of each other, as if they were in cm"),
         (spoil_ids_of_metadata, "2 of 30 rows have no id"),
         (spoil_data_type, "its data type is complex128"),
-        (spoil_metadata, "1 ids occur more than once, such as 9000001"),
+        (spoil_metadata, "the same id has several rows, such as 9000001"),
         (spoil_features, "features of 27 studies, but .*metadata.tsv.gz lists 30"),
         (spoil_terms, "has 5 terms, but .*vocabulary.txt names 4"),
         (spoil_vocabulary, "has no term"),

@@ -1,4 +1,4 @@
-"""Images are decoded with the maps of terms: weights are Pearson's r, in the format of Neurosynth's answers."""
+"""Images are decoded with the term maps: weights are Pearson's r, in the format of Neurosynth's answers."""
 
 import fetch_terms
 import nibabel as nib

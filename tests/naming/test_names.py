@@ -209,7 +209,7 @@ def test_term_maps_name_first_and_refuse_terms_that_contradict_them(stage, tmp_p
     assert [(row["network"], row["network_r"]) for row in rows] == [(None, None), ("pain network", 0.5)]
     assert "pain (terms, q" in rows[0]["runners_up"]
     assert "ICA_00: heat (term maps, 1.00, q" in caplog.text
-    assert "2 of 2 components have a significant name" in caplog.text
+    assert "components with a significant name: 2 of 2" in caplog.text
     # Without the map of heat, ICA_00 is not called pain, although this is its only significant term.
     mixed[0] = noise[0]
     np.save(built / "term_maps.npy", np.array(mixed, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Planted maps of terms are significant for their component, and random smooth maps are not."""
+"""Planted term maps are significant for their component, and random smooth maps are not."""
 
 import nibabel as nib
 import numpy as np
@@ -144,7 +144,7 @@ def test_maps_outside_the_mask_are_dropped_with_a_warning(run, caplog):
     save(folder / "some" / "pain.nii", volume(maps["pain"]))
     found = compare(str(folder / "some"), images, n_permutations=0)
     assert found.terms == ["pain"]
-    assert "maps of terms without data in the mask are dropped: corner" in caplog.text
+    assert "dropped the term maps without data in the mask: corner" in caplog.text
 
 
 def save_built(folder, terms, maps):

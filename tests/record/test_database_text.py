@@ -1,4 +1,4 @@
-"""The methods text names the database that the maps of terms come from, and its licence."""
+"""The methods text names the database that the term maps come from, and its licence."""
 
 import pytest
 import yaml

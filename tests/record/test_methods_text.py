@@ -73,7 +73,7 @@ def test_methods_follow_the_configuration():
     text = methods_text(facts, decomposition, settings)
     for words in (
         "without a limit on the number of images per collection",
-        "None failed quality control",
+        "No image was rejected",
         "third-order spline interpolation",
         "extrapolation from the edge of the data",
         "Non-finite values were set to zero.",

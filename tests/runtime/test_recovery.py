@@ -70,7 +70,7 @@ def test_results_with_another_size_than_in_their_log_are_reported(tmp_path, monk
     with pytest.raises(RuntimeError) as stopped:
         check_results("logs", call)
     assert str(stopped.value).splitlines()[1:] == [
-        "  results/b: has 0 bytes, but logs/two-3.log says that 1 were written",
+        "  results/b has 0 bytes, but 1 according to logs/two-3.log",
         "To compute them again: rm results/b; snakemake --cores 2 --forcerun two --configfile mine.yaml",
         "To keep them as they are: rm logs/two-3.log",
     ]

@@ -197,4 +197,9 @@ def test_truncated_results_stop_the_run(tmp_path, small_run):
     done = snakemake(folder, TERMS, "-n", *SMALL, check=False)
     assert done.returncode != 0
     assert "these results were truncated or edited after they were written" in done.stdout
-    assert re.findall(r"^  (\S+): has \d+ bytes, but logs/stack_images.log says", done.stdout, re.MULTILINE) == cut
+    assert (
+        re.findall(
+            r"^  (\S+) has [\d,]+ bytes?, but [\d,]+ according to logs/stack_images.log", done.stdout, re.MULTILINE
+        )
+        == cut
+    )

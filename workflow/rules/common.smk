@@ -65,7 +65,7 @@ def archive_without(*unused):
 
 
 def maps_for_images():
-    """Return the inputs of fetch_terms that it needs to decode images with the maps of terms; none for other sources."""
+    """Return the inputs of fetch_terms that it needs to decode images with the term maps; none for other sources."""
     if config["fetch_terms"]["source"] != "database":
         return {}
     return {

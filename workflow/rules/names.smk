@@ -1,4 +1,4 @@
-"""Get maps of terms and the term weights of images, match the components with reference networks, and name them.
+"""Get term maps and the term weights of images, match the components with reference networks, and name them.
 
 Reads: results/run_ica, results/stack_images, results/mask_images and results/fetch_metadata; the database of
 coordinates, the term maps and the reference networks that config.yaml names.
@@ -11,7 +11,7 @@ ASKS_NEUROSYNTH = ARCHIVE.asks_server and config["fetch_terms"]["source"] == "se
 
 
 rule build_term_maps:
-    """Compute meta-analytic maps of terms from a database of coordinates; only if a database is configured."""
+    """Compute meta-analytic term maps from a database of coordinates; only if a database is configured."""
     input:
         code_of("build_term_maps"),
         named_files.database_files(config),
@@ -42,7 +42,7 @@ rule build_term_maps:
 
 
 rule fetch_terms:
-    """Get the term weights of the images of one batch: from Neurosynth's server, or with the maps of terms."""
+    """Get the term weights of the images of one batch: from Neurosynth's server, or with the term maps."""
     input:
         code_of("fetch_terms"),
         list(ARCHIVE.files.values()),
@@ -132,7 +132,7 @@ rule project_terms:
         matrix="results/project_terms/term_weights.npz",
         vocabulary="results/project_terms/vocabulary.tsv",
         enrichment=shown("results/project_terms/desc-ICA_enrichment.tsv", "table", "Components", "metadata"),
-        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "maps of terms"),
+        map_terms=shown("results/project_terms/desc-ICA_termmaps.tsv", "table", "Components", "term maps"),
         names=shown("results/project_terms/desc-ICA_names.tsv", "table", "Components", "names"),
     log:
         "logs/project_terms.log",

@@ -32,6 +32,7 @@ from neurovault_ica.demo.volumes import (
 from neurovault_ica.runtime.files import replacing, write_json
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import write_table
+from neurovault_ica.runtime.wording import counted
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
@@ -277,11 +278,11 @@ def main(
     write_table(images, image_rows(plans, terms))
     n_dirty = sum(DIRT[plan.dirt].fate != "used" for plan in plans)
     logging.info(
-        "simulated %d images in %d collections on %d grids with %d planted networks; %d images should be excluded",
-        len(plans),
-        len(STUDIES),
-        len({study.grid for study in STUDIES}),
-        len(NETWORKS),
+        "simulated %s in %s, on %s, with %s; %d should be rejected",
+        counted(len(plans), "image"),
+        counted(len(STUDIES), "collection"),
+        counted(len({study.grid for study in STUDIES}), "grid"),
+        counted(len(NETWORKS), "planted network"),
         n_dirty,
     )
 

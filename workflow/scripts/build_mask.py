@@ -9,6 +9,7 @@ from neurovault_ica.images.masks import load_mask
 from neurovault_ica.images.templates import TEMPLATES, mni152_mask
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.wording import counted
 
 # Voxel size of the brain mask on which quality is measured. It is fixed, so that quality does not depend on the grid
 # of the analysis.
@@ -40,7 +41,10 @@ def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: in
         shutil.copyfile(TEMPLATES["brain"], temporary)
     inside = np.asarray(mask_img.dataobj)
     logging.info(
-        "mask %s: %d voxels in a grid of %s", source, np.count_nonzero(inside), "x".join(map(str, inside.shape))
+        "mask %s: %s in a grid of %s",
+        source,
+        counted(int(np.count_nonzero(inside)), "voxel"),
+        "x".join(map(str, inside.shape)),
     )
 
 

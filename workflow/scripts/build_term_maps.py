@@ -1,4 +1,4 @@
-"""Compute meta-analytic maps of terms from a database of coordinates."""
+"""Compute meta-analytic term maps from a database of coordinates."""
 
 import logging
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from neurovault_ica.naming.vocabulary import choose_terms, titles_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 from nibabel.spatialimages import SpatialImage
 
@@ -74,9 +75,14 @@ def main(
         text = describe_maps(database, version=version, n_studies=n_studies, n_terms=len(rows))
         temporary.write_text(text, encoding="utf-8")
     if files is None:
-        logging.warning("no maps of terms, because the database could not be fetched: see %s", downloaded)
+        logging.warning("no term maps, because the database could not be fetched: see %s", downloaded)
     else:
-        logging.info("maps of %d terms from %d studies, at %d voxels", len(rows), n_studies, maps.shape[1])
+        logging.info(
+            "%s from %s, with %s each",
+            counted(len(rows), "term map"),
+            counted(n_studies, "study", "studies"),
+            counted(maps.shape[1], "voxel"),
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 
 
@@ -60,9 +61,9 @@ def main(
     write_table(status, rows)
     usable = [row for row in rows if row["status"] == "ok"]
     logging.info(
-        "%d of %d images present and intact, %.0f MB",
+        "%d of %s present and intact, %.0f MB",
         len(usable),
-        len(rows),
+        counted(len(rows), "image"),
         sum(row["bytes"] for row in usable) / 1e6,
     )
 

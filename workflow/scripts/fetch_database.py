@@ -22,15 +22,15 @@ def main(
     if missing:
         reasons = ", ".join(sorted({row["reason"] for row in missing}))
         logging.warning(
-            "%d of %d files of Neurosynth's database could not be fetched (%s): no maps of terms name the components."
-            " To fetch them later: %s",
+            "%d of %d files of Neurosynth's database could not be fetched (%s), so there are no term maps to name the"
+            " components. To fetch them later: %s",
             len(missing),
             len(rows),
             reasons,
             command_for("update", results=Path(files).parents[1]),
         )
     else:
-        logging.info("%d of %d files of Neurosynth's database in %s", len(rows), len(rows), folder)
+        logging.info("all %d files of Neurosynth's database are in %s", len(rows), folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Get the term weights of the images of one batch. Weights that cannot be had stay missing.
 
-They come from Neurosynth's server, or from the maps of terms that were computed on this machine.
+They come from Neurosynth's server, or from the term maps that were computed on this machine.
 """
 
 import logging
@@ -14,6 +14,7 @@ from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.types import Row
 
 
@@ -90,13 +91,14 @@ def main(
         raise RuntimeError(list_changed(changed, lock))
     if incomplete:
         logging.warning(
-            "%d terms of %d images ignored: they have no name, or no weight between -1 and 1",
-            sum(incomplete),
-            len(incomplete),
+            "ignored %s of %s: without a name, or without a weight between -1 and 1",
+            counted(sum(incomplete), "term"),
+            counted(len(incomplete), "image"),
         )
     without = Counter(row["reason"] for row in statuses if row["reason"])
-    missing = "; ".join(f"{count} {reason}" for reason, count in sorted(without.items())) or "none missing"
-    logging.info("%d of %d images have term weights (%s)", len(statuses) - without.total(), len(statuses), missing)
+    missing = list_counts(without) or "none"
+    n_images = counted(len(statuses), "image")
+    logging.info("term weights found for %d of %s (others: %s)", len(statuses) - without.total(), n_images, missing)
 
 
 def not_requested(image_id: Any) -> Row:

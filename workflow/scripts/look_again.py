@@ -1,4 +1,4 @@
-"""Look at the archive again: select anew, and retry images and terms that were missing. Unchanged tables are kept."""
+"""Look at the archive again: select again, and retry images and terms that were missing. Unchanged tables are kept."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from neurovault_ica.archive.looking_again import (
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.wording import counted
 
 
 def main(
@@ -63,8 +64,8 @@ def main(
         if found_images or found_terms or incomplete:
             remove_outdated([*found_images, *found_terms, *incomplete], last)
         logging.info(
-            "available now, but missing before: %d images, and the terms of %d images",
-            sum(found_images.values()), sum(found_terms.values()),
+            "available now, but missing before: %s, and the terms of %s",
+            counted(sum(found_images.values()), "image"), counted(sum(found_terms.values()), "image"),
         )  # fmt: skip
         if not (changed or found_images or found_terms or incomplete):
             logging.info("%s has nothing new", opened.label)

@@ -20,6 +20,7 @@ from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -81,7 +82,8 @@ def main(
     elif not resampled:
         keep(voxels, quality, code, known)
     if n_kept:
-        logging.info("%d of %d images are unchanged; their voxels are those of the run before", n_kept, len(images))
+        n_images = counted(len(images), "image")
+        logging.info("voxels kept from the last run, because the image is unchanged: %d of %s", n_kept, n_images)
     _report(rows, n_usable, target)
 
 
@@ -124,13 +126,14 @@ def _check_cache(images: Sequence[Mapping[str, Any]], data_dir: Path, *, resampl
             changed.append(row["file"])
     if changed:
         raise RuntimeError(
-            f"{len(changed)} of {len(images)} images in {data_dir} were deleted or changed since download_images"
-            f" checked them, such as {changed[0]}: run `{again}` to check again"
+            f"images in {data_dir} were deleted or changed since download_images checked them ({len(changed)} of"
+            f" {len(images)}), such as {changed[0]}; run `{again}` to check again"
         )
 
 
 def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) -> None:
-    logging.info("%d of %d images masked, %d voxels each", n_usable, len(rows), target.n_voxels)
+    voxels = counted(target.n_voxels, "voxel")
+    logging.info("masked %d of %s, with %s each", n_usable, counted(len(rows), "image"), voxels)
     for row in rows:
         if row["reason"]:
             logging.warning("image %s cannot be used: %s (%s)", row["image_id"], row["reason"], row["value"])

@@ -27,6 +27,7 @@ from neurovault_ica.naming.references import Reference, read_reference
 from neurovault_ica.runtime.files import remove_stale, sha256_of
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Array, Row
 from nibabel.spatialimages import SpatialImage
@@ -123,17 +124,17 @@ def draw_matches(
 def log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDArray[np.bool_]) -> None:
     """Log the reference, how much of the mask it covers, and how well components and networks match."""
     sha256 = f" (SHA-256 {sha256_of(reference)})" if Path(reference).is_file() else ""
-    logging.info("%s%s: %d networks cover %.0f %% of the mask", reference, sha256, r.shape[1], 100 * has_data.mean())
+    networks, covered = counted(r.shape[1], "network"), 100 * has_data.mean()
+    logging.info("%s%s: %s; the networks' data cover %.0f %% of the mask", reference, sha256, networks, covered)
     size = np.abs(r)
     tested = [row["best_q"] for row in rows if row["best_q"] is not None]
-    significant = (
-        f"{sum(map(is_significant, tested))} of {len(tested)} components have a network with q < {SIGNIFICANT_Q}"
-    )
+    n_significant = sum(map(is_significant, tested))
+    significant = f"components with a significant network (q < {SIGNIFICANT_Q}): {n_significant} of {len(tested)}"
     logging.info(
-        "mean |r| of components with their best network %.2f, of networks with their best component %.2f; %s",
+        "mean |r| of each component with its best network: %.2f; of each network with its best component: %.2f; %s",
         size.max(axis=1).mean(),
         size.max(axis=0).mean(),
-        significant if tested else "not tested",
+        significant if tested else "significance not tested",
     )
 
 

@@ -24,6 +24,7 @@ from neurovault_ica.runtime.files import remove_stale
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.processes import Task, run_tasks
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from threadpoolctl import threadpool_limits
 
 
@@ -81,8 +82,9 @@ def main(
     maps, stabilities = read_maps(components, mask), read_table(stability)
     if not len(maps.values) == len(figures) == len(stabilities):
         raise ValueError(
-            f"{components} has {len(maps.values)} maps, {stability} has {len(stabilities)} rows, but"
-            f" run_ica.n_components is {len(figures)}; delete results/run_ica and run again"
+            f"{components} has {counted(len(maps.values), 'map')} and {stability} has"
+            f" {counted(len(stabilities), 'row')}, but run_ica.n_components is {len(figures)}; delete results/run_ica"
+            " and run again"
         )
     display = Display(threshold, min_cluster_mm3)
     study = SharedInputs(maps, *read_template(template), display, read_regions(atlas, atlas_names) if atlas else None)
@@ -113,7 +115,7 @@ def main(
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)
-    logging.info("drew %d components and found %d peaks", len(labels), len(found))
+    logging.info("drew %s and found %s", counted(len(labels), "component"), counted(len(found), "peak"))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
 
 # Pixel size of the glass brains. The report shows them as small thumbnails, and it contains one for each image.
@@ -89,9 +90,9 @@ def main(
     counts[inside] = count_images(X, threads)
     with replacing(coverage) as temporary:
         nib.save(nib.Nifti1Image(counts, mask_img.affine), temporary)
-    counted, masked = (Volume(data.astype(np.float32), mask_img.affine) for data in (counts, inside))
+    coverage_map, masked = (Volume(data.astype(np.float32), mask_img.affine) for data in (counts, inside))
     anatomy, box = read_template(template)
-    sheet = draw_coverage(counted, masked, anatomy, box, len(used))
+    sheet = draw_coverage(coverage_map, masked, anatomy, box, len(used))
     sheet.save(coverage_figure, title="Coverage of the images")
 
     collections = [(row["collection_id"], row["collection_name"] or str(row["collection_id"])) for row in used]
@@ -118,7 +119,7 @@ def main(
     ids, pictures = glass_brains(batches if voxels else used_alone, brain, step, threads)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
-    logging.info("%d images drawn, %d of them used", len(ids), len(used))
+    logging.info("drew %s; %d used, the others rejected", counted(len(ids), "image"), len(used))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.terms import term_profiles
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
 
@@ -101,7 +102,8 @@ def main(
     overlap = overlaps(read_maps(thresholded, mask).values != 0)
     write_table(similarity, pairs_of(labels, overlap, likeness))
     save_figure(draw_similarity(overlap, likeness, axis), similarity_figure, title="Similarity of components")
-    logging.info("drew loadings of %d collections on %d components and their similarity", len(ids), len(labels))
+    n_collections, n_components = counted(len(ids), "collection"), counted(len(labels), "component")
+    logging.info("drew the loadings of %s on %s, and the components' similarity", n_collections, n_components)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from neurovault_ica.runtime.files import remove_stale
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.processes import Task, run_tasks
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
 from threadpoolctl import threadpool_limits
 
@@ -128,7 +129,7 @@ def main(
         write_surface_maps(path, values[:, cortex.part(hemisphere)], labels, hemisphere)
     write_mesh(mesh, cortex)
     save_gallery(gallery, surfaces, titles, scales, found)
-    logging.info("drew %d components on the cortex", len(labels))
+    logging.info("drew %s on the cortical surface and in glass brains", counted(len(labels), "component"))
 
 
 if __name__ == "__main__":

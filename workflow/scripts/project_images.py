@@ -39,6 +39,7 @@ from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.processes import run_tasks
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.lattice import lattice_of
 from threadpoolctl import threadpool_limits
 
@@ -127,9 +128,8 @@ def main(
     )
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    logging.info(
-        "%d maps projected on %d components, %d rejected", len(own) - len(refused), len(basis.labels), len(refused)
-    )
+    n_maps, n_components = counted(len(own) - len(refused), "map"), counted(len(basis.labels), "component")
+    logging.info("projected %s on %s; rejected %d", n_maps, n_components, len(refused))
 
 
 def read_basis(components: str, mask: str, names: str, images: str) -> Components:

@@ -19,6 +19,7 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 from threadpoolctl import threadpool_limits
 
@@ -123,10 +124,10 @@ def main(
     log_names(named)
     if weights.rows:
         logging.info(
-            "%d of %d images have term weights, for %d terms; projected through the %s matrix",
+            "projected the weights of %s of %d of %s through the %s matrix",
+            counted(len(weights.terms), "term"),
             len(weights.rows),
-            len(image_ids),
-            len(weights.terms),
+            counted(len(image_ids), "image"),
             projection,
         )
         logging.info("terms with the highest mean weights: %s", ", ".join(row["term"] for row in frequent[:10]))

@@ -10,6 +10,7 @@ from neurovault_ica.images.signs import rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 from threadpoolctl import threadpool_limits
 
 # With more rows, use block Krylov iteration: computing the Gram matrix and its eigenvectors would take longer than the
@@ -41,8 +42,9 @@ def main(
     n_rows, n_images = len(collections), len(used)
     if n_images < n_components:
         raise ValueError(
-            f"{n_images} images are left, but run_ica.n_components is {n_components}; lower n_components, or select"
-            " more images (results/fetch_metadata/selection.tsv and results/stack_images/rejected.tsv explain losses)"
+            f"{counted(n_images, 'image is', 'images are')} left, but run_ica.n_components is {n_components}; lower"
+            " n_components, or select more images (results/fetch_metadata/selection.tsv and"
+            " results/stack_images/rejected.tsv say why images were dropped)"
         )
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
@@ -67,11 +69,11 @@ def main(
     rows = variance_rows(eigenvalues, float(weights @ image_variance), n_components)
     write_table(variance, rows)
     logging.info(
-        "reduced %d images%s x %d voxels to %d principal components with %.1f %% of the variance (%s)",
-        n_images,
+        "reduced %s%s of %s to %s with %.1f %% of the variance (%s)",
+        counted(n_images, "image"),
         " (two rows each)" if n_rows > n_images else "",
-        X.shape[1],
-        n_components,
+        counted(X.shape[1], "voxel"),
+        counted(n_components, "principal component"),
         100 * rows[n_components - 1]["cumulative_variance_explained"],
         method,
     )

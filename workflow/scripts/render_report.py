@@ -141,7 +141,7 @@ def main(
     )
     with replacing(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    logging.info("page of %d components written, %.1f MB", len(components), len(page) / 1e6)
+    logging.info("wrote the page, %.1f MB", len(page) / 1e6)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
 from neurovault_ica.decomposition.axes import express_in_axes
-from neurovault_ica.decomposition.components import count_runs, decompose, explain_problems
+from neurovault_ica.decomposition.components import count_runs, decompose, describe_result, explain_problems
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
 from neurovault_ica.decomposition.flags import FLAGS, collect_measures, find_flags, stability_rows
 from neurovault_ica.decomposition.loadings import (
@@ -132,16 +132,11 @@ def main(
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)
-    scan = command_for("scan_components", results=Path(decomposition).parents[1])
-    for warning in explain_problems(summary, scan=scan):
+    for warning in explain_problems(
+        summary, scan=command_for("scan_components", results=Path(decomposition).parents[1])
+    ):
         logging.warning("%s", warning)
-    logging.info(
-        "%s found %d components with %.1f %% of the variance in %d images (effective number of collections: %.1f of"
-        " %d); %d of %d restarts converged; the final run took %d %s",
-        summary["algorithm_label"], len(Z), 100 * summary["variance_explained"], len(used),
-        summary["n_effective_collections"], summary["n_collections"], summary["n_restarts_converged"], n_restarts,
-        summary["n_iter"], summary["iteration"] + "s" * (summary["n_iter"] != 1),
-    )  # fmt: skip
+    logging.info("%s", describe_result(summary))
 
 
 if __name__ == "__main__":

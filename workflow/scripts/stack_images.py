@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import nibabel as nib
+from neurovault_ica.archive.download_reasons import WORDS
 from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
@@ -19,6 +20,7 @@ from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.types import Row
 from nibabel.spatialimages import SpatialImage
 from threadpoolctl import threadpool_limits
@@ -80,17 +82,16 @@ def main(
         value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
         rejection_of[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
     rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejection_of]
-    counts = Counter(row["reason"] for row in rejection_of.values())
-    summary = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), WORDS)
     if len(rows) + len(rejection_of) != len(wanted):
         raise RuntimeError(
-            f"{len(wanted)} images were selected, but {len(rows)} are kept and {len(rejection_of)} rejected, so an"
-            f" image_id occurs twice in {selection}; delete results/fetch_metadata and run again"
+            f"an image_id occurs twice in {selection}: {len(wanted)} selected, {len(rows)} kept, {len(rejection_of)}"
+            " rejected; delete results/fetch_metadata and run again"
         )
     if not rows:
         raise RuntimeError(
-            f"none of {len(wanted)} images is left after quality control ({summary}); see docs/methods.md for the"
-            " reasons, and relax stack_images.quality or select other images"
+            f"none of {counted(len(wanted), 'image')} is left after quality control ({summary}); see docs/methods.md"
+            " for the reasons, and relax stack_images.quality or select other images"
         )
 
     if not keep_voxels:
@@ -119,17 +120,16 @@ def main(
     with replacing(mask) as temporary:
         shutil.copyfile(brain_mask, temporary)
     logging.info(
-        "kept %d images of %d collections, rejected %d%s%s",
-        len(kept),
-        len({image["collection_id"] for image in kept}),
+        "kept %s of %s, rejected %d%s%s",
+        counted(len(kept), "image"),
+        counted(len({image["collection_id"] for image in kept}), "collection"),
         len(rejection_of),
         f" ({summary})" if rejection_of else "",
-        f"; smoothed them with {smoothing_mm:g} mm FWHM" if smoothing_mm else "",
+        f"; smoothed the kept images with {smoothing_mm:g} mm FWHM" if smoothing_mm else "",
     )
     if signs == "split":
-        empty = count_empty(used)
         logging.info("split each image into activation and deactivation")
-        for sign, count in empty.items():
+        for sign, count in count_empty(used).items():
             if count:
                 logging.info(
                     "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_SHARE, count

@@ -19,6 +19,7 @@ from neurovault_ica.record.methods_text import methods_text
 from neurovault_ica.runtime.files import replacing, sha256_of, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.wording import counted
 
 
 def main(
@@ -101,8 +102,8 @@ def main(
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     logging.info(
-        "%d images in the lock; %d papers of collections to cite; %d collections have no DOI",
-        len(chosen), len(entries), len(without),
+        "%s in the lock; %s of collections to cite; %s without a DOI",
+        counted(len(chosen), "image"), counted(len(entries), "paper"), counted(len(without), "collection"),
     )  # fmt: skip
 
 

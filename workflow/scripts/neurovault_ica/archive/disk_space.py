@@ -17,7 +17,7 @@ BYTES_PER_VALUE = 4
 # What a component adds beyond two maps in float32 (white data and the component itself): figures, surfaces and the
 # thresholded map.
 COMPONENT_BYTES = 2_100_000
-# Maps of terms, template, page, figures of the images.
+# Term maps, template, page, figures of the images.
 FIXED_BYTES = 30_000_000
 # Leading axes of two rows, and a row in each table.
 IMAGE_BYTES = 15_000
@@ -104,7 +104,7 @@ def describe(need: Need, n_images: int | str, to_download: int = 0) -> str:
 def check(
     config: Mapping[str, Any], n_images: int, results: str | Path = "results", *, to_download: int = 0
 ) -> Iterator[str]:
-    """Say what a run of so many images needs and what is free, if it is much.
+    """Say how much disk space a run of `n_images` needs and how much is free; nothing if it needs little.
 
     Parameters
     ----------

@@ -3,6 +3,8 @@
 The reasons come from the HTTP client (net) and from the checks of files and of the lock (archive).
 """
 
+from neurovault_ica.images.rejections import WORDS as IMAGE_WORDS
+
 REASONS = {
     "missing_file": "The archive has no file for this image.",
     "damaged_file": "The file is not a complete gzipped NIfTI: it is truncated, its size differs from the one in the"
@@ -19,4 +21,21 @@ REASONS = {
     "file_too_large": "The server states more bytes than any image has.",
     "bad_answer": "The server sent something other than the file at each attempt.",
     "changed": "The file differs from the one in the lock of the earlier run.",
+}
+# Reason -> words after a number of rejected images, for all reasons: 2 without a file.
+WORDS = {
+    **IMAGE_WORDS,
+    "missing_file": "without a file",
+    "damaged_file": "with a damaged file",
+    "other_format": "in another file format",
+    "not_found": "not found on the server",
+    "refused": "with access denied",
+    "server_error": "not downloaded because of server errors",
+    "timeout": "not downloaded in time",
+    "no_connection": "not downloaded because the connection was lost",
+    "bad_address": "with an invalid address",
+    "private_address": "with an address in a private network",
+    "file_too_large": "with a file that is too large",
+    "bad_answer": "with an unusable answer of the server",
+    "changed": "changed since the lock was written",
 }

@@ -9,6 +9,7 @@ from neurovault_ica.images.nifti_file import find_fault
 from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.log import Meter
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 
 
@@ -157,7 +158,7 @@ def require_enough(failures: Sequence[Row], *, selected: int, max_failed_fractio
         if missing is not None:
             listing += f". The first missing file is {missing}"
         raise RuntimeError(
-            f"{len(failures)} of {selected} images could not be read or downloaded, which is more than"
+            f"{len(failures)} of {counted(selected, 'image')} could not be read or downloaded, which is more than"
             f" download_images.max_failed_fraction {max_failed_fraction} allows; run again, or raise that limit."
             f" Failed: {listing}"
         )

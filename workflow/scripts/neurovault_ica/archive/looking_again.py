@@ -16,7 +16,7 @@ from neurovault_ica.types import Row
 
 
 def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
-    """Select the images anew, and replace the tables that differ. Snakemake then reruns what depends on them.
+    """Select the images again, and replace the tables that differ. Snakemake then reruns what depends on them.
 
     Parameters
     ----------
@@ -117,6 +117,6 @@ def _log_difference(before: str, after: Path) -> None:
     old, new = ({row["image_id"]: row for row in read_table(path)} for path in (before, after))
     changed = [number for number in new if number in old and new[number]["modify_date"] != old[number]["modify_date"]]
     logging.info(
-        "selection: %d images are new, %d were modified, %d are no longer in it",
+        "images in the selection: %d new, %d modified, %d no longer in it",
         len(new.keys() - old.keys()), len(changed), len(old.keys() - new.keys()),
     )  # fmt: skip

@@ -155,7 +155,7 @@ def _download(client: Client, path: Path, expected: str | None) -> tuple[str | N
     except FetchError as error:
         if error.reason in FINAL:
             raise RuntimeError(
-                f"{url} is refused, and nothing of it is kept: {error}. Run again; if it fails again, set"
+                f"{url} was not accepted, and nothing of it is kept: {error}. Run again; if it fails again, set"
                 " build_term_maps.database to a folder with the files, to the address of a mirror, or to null"
             ) from error
         if error.reason != "server_down":

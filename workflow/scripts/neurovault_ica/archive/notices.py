@@ -26,7 +26,7 @@ def last_look(archive: Archive, call: Call) -> Iterator[str]:
 
 
 def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterator[str]:
-    """Say at the end of a run that it has no maps of terms although it could have some.
+    """Say at the end of a run that it has no term maps although it could have some.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterat
     """
     if wanted is not None and database is None:
         yield (
-            "No maps of terms: build_term_maps.database is demo, which is only for simulated images. Names come from"
-            " term weights and metadata. To name components by maps of terms, set it to neurosynth or to a folder.\n"
+            "No term maps: build_term_maps.database is demo, which is only for simulated images. Names come from term"
+            " weights and metadata. To name components by term maps, set it to neurosynth or to a folder.\n"
         )
     table = Path("results/fetch_database/files.tsv")
     if database is None or not is_downloaded(database) or not table.is_file():
@@ -47,6 +47,6 @@ def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterat
     reasons = sorted({row["reason"] for row in read_table(table) if row["status"] != "ok"})
     if reasons:
         yield (
-            f"No maps of terms: Neurosynth's database could not be fetched ({', '.join(reasons)}). Names come from"
+            f"No term maps: Neurosynth's database could not be fetched ({', '.join(reasons)}). Names come from"
             f" metadata. To fetch it later: {call.for_target('update')}\n"
         )

@@ -1,4 +1,4 @@
-"""Remember which archive made the results of a folder, and refuse to replace them by those of another one.
+"""Remember which archive made the results of a folder, and stop a run that would replace them by another archive's.
 
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """

@@ -15,6 +15,7 @@ from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.selection import choose, select_images
 from neurovault_ica.archive.steps import Step, count_damaged, log_steps, require_images, step
 from neurovault_ica.runtime.tables import write_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Record
 
 
@@ -51,7 +52,7 @@ def write_selection(
     n_collections = write_collections(collections, selected, by_id)
     write_table(selection, ({"step": number, **row} for number, row in enumerate(steps)))
     log_steps(steps)
-    logging.info("%d images of %d collections selected", len(selected), n_collections)
+    logging.info("selected %s of %s", counted(len(selected), "image"), counted(n_collections, "collection"))
 
 
 def select(

@@ -18,6 +18,7 @@ from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client
 from neurovault_ica.net.retries import MostTries
 from neurovault_ica.runtime.log import Meter
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Record
 
 # A list is scanned until it is complete, each time with different pages: (rows per page, rows to the next page). The
@@ -175,16 +176,14 @@ class _List:
             fruitless = fruitless + 1 if len(found) == n_found else 0
             if not missing or fruitless == MAX_FRUITLESS_SCANS:
                 break
-            logging.info(
-                "%s: %d of %d rows are missing, because pages repeat rows of other pages; reading the list again",
-                self.path,
-                missing,
-                n_stated,
-            )
+            text = "%s: pages repeat rows of other pages, so %d of %s are missing; reading the list again"
+            logging.info(text, self.path, missing, counted(n_stated, "row"))
         if missing:
-            logging.warning("%s: the server counts %d rows but shows only %d", self.path, n_stated, len(found))
+            logging.warning(
+                "%s: the server counts %s but shows only %d", self.path, counted(n_stated, "row"), len(found)
+            )
         if unreadable:
-            logging.warning("%s: %d of %d records are unreadable", self.path, unreadable, n_stated)
+            logging.warning("%s: %d of %s unreadable", self.path, unreadable, counted(n_stated, "record"))
         return Listing([found[number] for number in sorted(found)], unreadable, missing, gaps)
 
     def _scan_into(self, found: dict[int, Record], size: int, step: int) -> tuple[int, int, list[Gap]]:
@@ -202,7 +201,7 @@ class _List:
                 stale = stale + 1 if len(seen) == n_seen else 0
                 is_beyond = number * step > n_stated
                 if stale >= (MAX_STALE_PAGES_BEYOND if is_beyond else MAX_STALE_PAGES) or n_rows > MAX_ROWS:
-                    logging.warning("%s: stopped after %d rows: further pages have no new records", self.path, n_rows)
+                    logging.warning("%s: stopped, because pages after row %d have no new records", self.path, n_rows)
                     unreadable += max(0, n_stated - number * step) if not seen else 0
                     break
         return n_stated, unreadable + ids.count(None), _find_gaps(ids)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Record
 
 Step = dict[str, Any]
@@ -25,7 +26,7 @@ def step_of_counts(level: str, criterion: str, tested: int, kept: int) -> Step:
 def count_damaged(level: str, n_read: int, damaged: Mapping[str, int]) -> Step:
     """Count the metadata that could not be read, and log each problem."""
     for line, number in damaged.items():
-        logging.warning("metadata that cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
+        logging.warning("metadata cannot be read: %s%s", line, f" ({number} times)" if number > 1 else "")
     return step_of_counts(level, READABLE, n_read + sum(damaged.values()), n_read)
 
 
@@ -54,16 +55,16 @@ def require_images(selected: list[Record], steps: Iterable[Step], label: str) ->
     if emptied is None:
         read = next(row["kept"] for row in steps if row["criterion"] == READ)
         raise RuntimeError(
-            f"{label} has no images in the {read} collections that meet the collection criteria of fetch_metadata;"
-            " relax these criteria"
+            f"{label} has no images in the {counted(read, 'collection')} meeting the collection criteria of"
+            " fetch_metadata; relax these criteria"
         )
     if emptied["criterion"] == READABLE:
         raise RuntimeError(
-            f"{label}: none of {emptied['tested']} {emptied['level']}s can be read; see the log for the reasons"
+            f"{label}: none of {counted(emptied['tested'], emptied['level'])} can be read; see the log for the reasons"
         )
     raise RuntimeError(
-        f'no image is left: "{emptied["criterion"]}" dropped the last {emptied["dropped"]} of'
-        f" {emptied['tested']} {emptied['level']}s; relax this criterion of fetch_metadata in the configuration"
+        f'no image is left: "{emptied["criterion"]}" dropped the last {counted(emptied["dropped"], emptied["level"])};'
+        " relax this criterion of fetch_metadata in the configuration"
     )
 
 
@@ -71,6 +72,8 @@ def log_steps(steps: Iterable[Step]) -> None:
     """Log what each criterion dropped."""
     for row in steps:
         if row["dropped"] and row["criterion"] == READ:
-            logging.info("%d of %d collections were enough; the others were not read", row["kept"], row["tested"])
+            read = counted(row["tested"], "collection")
+            logging.info("read %d of %s; these had enough images, so the others were not read", row["kept"], read)
         elif row["dropped"]:
-            logging.info("%s: %d of %d %ss dropped", row["criterion"], row["dropped"], row["tested"], row["level"])
+            tested = counted(row["tested"], row["level"])
+            logging.info("%s: dropped %d of %s", row["criterion"], row["dropped"], tested)

@@ -68,7 +68,7 @@ def find_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     if config["fetch_terms"]["source"] == "database" and database is None:
         found = json.dumps(config["build_term_maps"]["database"])
         yield (
-            f'fetch_terms.source: "database" needs maps of terms, but build_term_maps.database is {found}; expected:'
+            f'fetch_terms.source: "database" needs term maps, but build_term_maps.database is {found}; expected:'
             " neurosynth or a folder there, or server or null here"
         )
     if config["download_images"]["resample"] and not open_archive(archive).may_write:

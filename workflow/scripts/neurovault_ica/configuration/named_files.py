@@ -52,7 +52,7 @@ def term_database(config: Mapping[str, Any]) -> str | None:
 
 
 def database_files(config: Mapping[str, Any]) -> list[str]:
-    """List the user's own files of the database of coordinates, so that changed files give new maps of terms."""
+    """List the user's own files of the database of coordinates, so that changed files give new term maps."""
     return files_of_database(term_database(config), config["build_term_maps"]["vocabulary"])
 
 

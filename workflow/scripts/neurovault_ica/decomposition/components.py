@@ -125,6 +125,17 @@ def explain_smallness(summary: Mapping[str, Any]) -> str | None:
     )
 
 
+def describe_result(summary: Mapping[str, Any]) -> str:
+    """Say in one sentence of the log what was found; `summary` is the content of desc-ICA_decomposition.json."""
+    return (
+        f"{summary['algorithm_label']} found {counted(summary['n_components'], 'component')} with"
+        f" {100 * summary['variance_explained']:.1f} % of the variance of {counted(summary['n_images'], 'image')}"
+        f" (effective number of collections: {summary['n_effective_collections']:.1f} of {summary['n_collections']});"
+        f" {summary['n_restarts_converged']} of {counted(summary['n_restarts'], 'restart')} converged; the final run"
+        f" took {counted(summary['n_iter'], summary['iteration'])}"
+    )
+
+
 def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
     """Return warnings about a decomposition from its summary, with advice.
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from neurovault_ica.images.matrix import Block, Rows, voxel_blocks
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.wording import counted
 
 # Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes. More axes
 # take more time. With 300 axes, 20 components of 1,950 images spanned nearly the same subspaces as with all axes: the
@@ -155,7 +156,7 @@ def leading(
     rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
-            f"the images have {rank} independent directions and run_ica.n_components is {n_components};"
+            f"the images have {counted(rank, 'independent direction')}, but run_ica.n_components is {n_components};"
             f" lower n_components to at most {rank}, or select more images"
         )
     U = eigenvectors[:, : min(rank, n_axes_kept(n_components))]

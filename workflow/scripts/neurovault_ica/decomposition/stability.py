@@ -17,6 +17,7 @@ from neurovault_ica.decomposition.interface import orthogonalize
 from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
 
 # With fewer collections, a third of the bootstrap samples would contain the same two or three studies.
@@ -197,8 +198,8 @@ def judge_by_collections(
     n_collections = len(set(images.collections))
     if n_collections < MIN_RESAMPLED_COLLECTIONS and n_bootstraps + n_splits:
         logging.warning(
-            "stability across studies was not measured: %d collections are too few to resample, %d are needed",
-            n_collections,
+            "stability across studies was not measured: %s found, but resampling needs at least %d",
+            counted(n_collections, "collection"),
             MIN_RESAMPLED_COLLECTIONS,
         )
         return None, None
@@ -208,10 +209,10 @@ def judge_by_collections(
     for kind, requested, found in (("bootstrap", n_bootstraps, bootstraps), ("half", n_splits, halves)):
         if requested and not found:
             logging.warning(
-                "almost no %s of the collections has enough images for %d components, so we cannot say whether other"
-                " studies would show them; lower run_ica.n_components",
+                "almost no %s of the collections has enough images for %s, so we cannot say whether other studies would"
+                " show them; lower run_ica.n_components",
                 kind,
-                len(R),
+                counted(len(R), "component"),
             )
     return bootstraps, halves
 

@@ -41,6 +41,7 @@ class Criterion(NamedTuple):
     lower: str | None = None  # key of the lower limit in stack_images.quality
     upper: str | None = None  # key of the upper limit
     map_types: tuple[str, ...] | None = None  # map types that are judged, in lower case; None: all
+    words: str | None = None  # after a number of rejected images in a sentence; None: the reason
     label: str | None = None  # title of its panel in the figure; None: no panel
     panel: int = 100  # position of the panel; equal numbers keep the order of the table
     is_log: bool = False  # whether the axis of the panel is logarithmic
@@ -62,6 +63,7 @@ CRITERIA = (
         ("coverage",),
         SHARE,
         lower="min_coverage",
+        words="with data in too little of the brain",
         label="share of the brain inside the data's box",
         panel=1,
     ),
@@ -71,6 +73,7 @@ CRITERIA = (
         ("background_fraction",),
         SHARE,
         upper="max_background_fraction",
+        words="with a background that is not zero",
         label="constant background in the brain",
         panel=5,
     ),
@@ -80,6 +83,7 @@ CRITERIA = (
         ("distinct_values",),
         COUNT,
         lower="min_distinct_values",
+        words="with few different values",
         label="different values, counted up to 100",
         panel=7,
     ),
@@ -98,6 +102,7 @@ CRITERIA = (
         ("outside_fraction",),
         SHARE,
         upper="max_outside_fraction",
+        words="with much signal outside the brain",
         label="share of the signal outside the brain",
         panel=3,
     ),
@@ -123,6 +128,7 @@ CRITERIA = (
         ("sign_share",),
         SHARE,
         lower="min_sign_share",
+        words="with values of almost only one sign",
         label="share of the rarer sign",
         panel=6,
     ),
@@ -141,6 +147,7 @@ CRITERIA = (
         POSITIVE_NUMBER,
         lower="min_peak",
         upper="max_peak",
+        words="with an implausible maximum for their map type",
         map_types=Z_AND_T_MAPS,
         label="largest |value|, judged in Z and T maps",
         panel=8,
@@ -152,6 +159,7 @@ CRITERIA = (
         ("rms",),
         POSITIVE_NUMBER,
         lower="min_rms",
+        words="with values too small for their map type",
         map_types=Z_AND_T_MAPS,
         label="root mean square, judged in Z and T maps",
         panel=9,

@@ -25,6 +25,20 @@ REASONS = {
 }
 
 
+# Reason -> words after a number of rejected images: 2 without exactly one volume.
+WORDS = {
+    "not_3d": "without exactly one volume",
+    "not_numeric": "without numbers as voxels",
+    "bad_affine": "without a usable position",
+    "too_large": "with too many voxels",
+    "empty": "without data",
+    "outside_template": "without data in the mask",
+    "duplicate": "almost identical to an earlier image",
+    "inverted_contrast": "almost identical to an earlier image with inverted sign",
+    **{criterion.reason: criterion.words for criterion in CRITERIA if criterion.words},
+}
+
+
 def reject(
     image: Mapping[str, Any], download: Mapping[str, Any], measured: Mapping[str, Any] | None, limits: Limits
 ) -> dict[str, Any] | None:

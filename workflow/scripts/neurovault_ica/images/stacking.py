@@ -31,9 +31,9 @@ def require_voxels(files: Sequence[str]) -> None:
     missing = [file for file in files if not Path(file).exists()]
     if missing:
         raise RuntimeError(
-            f"{len(missing)} of {len(files)} files of voxels are missing, such as {missing[0]}: with"
-            " mask_images.keep_voxels: false, an earlier attempt at this job removed them while it wrote the matrix;"
-            " run again, which masks these images again"
+            f"files of voxels are missing ({len(missing)} of {len(files)}), such as {missing[0]}. With"
+            " mask_images.keep_voxels: false, an earlier attempt at this job removed them while it wrote the matrix."
+            " Run again; this masks their images again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Compute meta-analytic maps of terms from the coordinates of many studies.
+"""Compute meta-analytic term maps from the coordinates of many studies.
 
 A study activates a voxel if it reports a peak within 10 mm of it (multilevel kernel density analysis; Wager et al.
 2007, doi:10.1093/scan/nsm015). For each term and voxel, a chi-squared test compares the studies that have the term with

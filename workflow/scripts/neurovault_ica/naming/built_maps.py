@@ -12,6 +12,7 @@ from nibabel.spatialimages import SpatialImage
 from neurovault_ica.archive.database_files import DEMO
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
 # Distance between the voxels of term maps. The spheres of 10 mm are much larger. From 4 to 2 mm, the correlations of 20
@@ -20,7 +21,7 @@ SPACING_MM = 4.0
 
 
 class BuiltMaps(NamedTuple):
-    """Meta-analytic maps of terms."""
+    """Meta-analytic term maps."""
 
     maps: npt.NDArray[np.float32]  # (n_terms, n_voxels), z of the association test
     mask_img: nib.Nifti1Image  # 3-D; the columns are its voxels that are not zero, in C order
@@ -104,7 +105,8 @@ def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms
             " is the\nOpen Database License (ODbL) 1.0: https://opendatacommons.org/licenses/odbl/1-0/."
         )
     return (
-        f"Meta-analytic maps of {n_terms} terms, computed from the coordinates of {n_studies} studies.\n\n"
+        f"{counted(n_terms, 'meta-analytic term map')}, computed from the coordinates of"
+        f" {counted(n_studies, 'study', 'studies')}.\n\n"
         "term_maps.npy  z of the association test, terms x voxels\n"
         "mask.nii.gz    the voxels, in C order\n"
         "terms.tsv      the terms, in the order of the rows\n\n"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
+from neurovault_ica.runtime.wording import counted
 
 if TYPE_CHECKING:
     from neurovault_ica.images.maps import Maps
     from neurovault_ica.types import Array, Row
 
-# Files of a package, named as BIDS derivatives. `tpl-` stands before the name of the space.
+# Files of a package, named as BIDS derivatives. `tpl-` precedes the name of the space.
 MAPS, MASK, NAMES = "tpl-*/tpl-*_desc-ICA_probseg.nii.gz", "tpl-*/tpl-*_desc-ICA_mask.nii.gz", "tpl-*/tpl-*_dseg.tsv"
 DESCRIPTION, LOADINGS, IMAGES = "dataset_description.json", "loadings/desc-ICA_mixing.tsv", "loadings/images.tsv"
 # Key of the maps' sidecar that has the settings of mask_images and stack_images.
@@ -110,7 +111,9 @@ def _read_package(folder: Path) -> Components:
     maps = read_maps(str(files), str(mask))
     rows = read_table(table, described_as="package/dseg.tsv")
     if len(rows) != len(maps.values):
-        raise ValueError(f"it has {len(maps.values)} volumes, but {table.name} has {len(rows)} names")
+        raise ValueError(
+            f"it has {counted(len(maps.values), 'volume')}, but {table.name} has {counted(len(rows), 'name')}"
+        )
     labels = [row["component"] for row in rows]
     loadings, images = None, []
     if (folder / LOADINGS).is_file():
@@ -140,14 +143,17 @@ def _read_file(source: str, mask: str) -> Components:
     file = names_beside(source)
     found = [name for _, name in read_name_file(file)] if file else []
     if found and len(found) != data.shape[3]:
-        raise ValueError(f"it has {data.shape[3]} volumes, but {file} has {len(found)} names; give one for each volume")
+        raise ValueError(
+            f"it has {counted(data.shape[3], 'volume')}, but {file} has {counted(len(found), 'name')}; give one name"
+            " for each volume"
+        )
     values = sample_volumes(data, affine, target_of(nib.load(mask)))
     kept = np.flatnonzero(values.any(axis=1)).tolist()
     if not kept:
         raise ValueError("none of its volumes has data in the mask; choose another file, or another mask_images.mask")
     if len(kept) < len(values):
         left_out = sorted(set(range(len(values))) - set(kept))
-        logging.warning("%s: volumes without data in the mask are left out: %s", source, left_out)
+        logging.warning("%s: left out the volumes without data in the mask: %s", source, left_out)
     digits = max(2, len(str(len(values) - 1)))
     labels = [f"volume_{number:0{digits}d}" for number in kept]
     names = [found[number] if found else None for number in kept]

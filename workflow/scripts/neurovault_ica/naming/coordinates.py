@@ -20,6 +20,7 @@ from scipy import ndimage, sparse
 from neurovault_ica.archive.database_files import DatabaseFiles
 from neurovault_ica.images.templates import mni152_mask
 from neurovault_ica.naming.talairach import talairach_to_mni
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
 # Smallest weight with which a study has a term, by the part of the file name that names the kind of weights. tf-idf: as
@@ -73,7 +74,8 @@ def read_database(files: DatabaseFiles) -> Database:
     if not ids.is_unique:
         twice = ids[ids.duplicated()]
         raise ValueError(
-            f"{files.metadata}: {len(twice)} ids occur more than once, such as {twice[0]}; keep one row for each study"
+            f"{files.metadata}: the same id has several rows, such as {twice[0]} ({len(twice)} rows too many); keep one"
+            " row for each study"
         )
     study_of = ids.get_indexer(coordinates["id"])
     mm = coordinates[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
@@ -83,10 +85,13 @@ def read_database(files: DatabaseFiles) -> Database:
     has_peak = np.zeros(len(ids), dtype=bool)
     has_peak[study_of[kept]] = True
     if not has_peak.all():
-        logging.info("%d of %d studies have no usable peak and are left out", np.sum(~has_peak), len(ids))
+        logging.info(
+            "left out %d of %s, without a usable peak", np.sum(~has_peak), counted(len(ids), "study", "studies")
+        )
     renumbered = np.cumsum(has_peak) - 1
     has_term = sparse.csc_array((weights >= _smallest_weight(files.features))[has_peak])
-    logging.info("%d peaks of %d studies, %d terms", np.sum(kept), np.sum(has_peak), len(terms))
+    n_studies = counted(int(np.sum(has_peak)), "study", "studies")
+    logging.info("%s of %s, %s", counted(int(np.sum(kept)), "peak"), n_studies, counted(len(terms), "term"))
     return Database(ids[has_peak].tolist(), mm[kept], renumbered[study_of[kept]], has_term, terms)
 
 
@@ -96,14 +101,13 @@ def _spaces(metadata: pd.DataFrame) -> list[str]:
     As in Neurosynth, a study whose space is not known counts as MNI.
     """
     if "space" not in metadata:
-        logging.warning("the metadata have no column space, so all coordinates are taken to be in MNI space")
+        logging.warning("the metadata have no column space, so all coordinates are taken as MNI")
         return ["MNI"] * len(metadata)
     stated = metadata["space"].fillna("").astype(str).str.strip().str.upper()
     known = stated.str[:3].map(SPACES)
     counts = {space: int((known == space).sum()) for space in SPACES.values()}
     logging.info(
-        "coordinates of %d studies in MNI space, of %d in Talairach space, of %d in a space that is not known and taken"
-        " to be MNI",
+        "studies by the space of their coordinates: %d MNI, %d Talairach, %d unknown (taken as MNI)",
         counts["MNI"], counts["TAL"], int(known.isna().sum()),
     )  # fmt: skip
     return known.fillna("MNI").tolist()
@@ -128,19 +132,19 @@ def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles, fir
             f"{axis} {lowest:.0f} to {highest:.0f}" for axis, lowest, highest in zip("xyz", low, high, strict=True)
         )
         raise ValueError(
-            f"{files.coordinates}: {n_outside} of {n_peaks} peaks lie more than {BRAIN_MARGIN_MM} mm outside the brain"
-            f" ({ranges}); give MNI or Talairach coordinates in mm"
+            f"{files.coordinates}: too many peaks ({n_outside} of {n_peaks}) lie more than {BRAIN_MARGIN_MM} mm outside"
+            f" the brain ({ranges}); give MNI or Talairach coordinates in mm"
         )
     if suspicion := _explain_axes(mm[is_number]):
         raise ValueError(f"{files.coordinates}: {suspicion}")
     for count, problem in (
-        (np.sum(~is_known), "belong to studies that the metadata do not list"),
-        (np.sum(~is_number), "have no numbers as coordinates"),
-        (n_outside, f"lie more than {BRAIN_MARGIN_MM} mm outside the brain"),
+        (np.sum(~is_known), "not of a study in the metadata"),
+        (np.sum(~is_number), "without numbers as coordinates"),
+        (n_outside, f"more than {BRAIN_MARGIN_MM} mm outside the brain"),
     ):
         if count:
             level = logging.WARNING if count > MANY_PEAKS * n_peaks else logging.INFO
-            logging.log(level, "%d of %d peaks %s, and are left out", count, n_peaks, problem)
+            logging.log(level, "left out %d of %s: %s", count, counted(n_peaks, "peak"), problem)
     kept = is_known & is_near
     if not kept.any():
         raise ValueError(f"{files.coordinates}: no peak of a study in {files.metadata} lies in the brain")
@@ -235,16 +239,16 @@ def _read_features(files: DatabaseFiles, *, n_studies: int, n_terms: int) -> spa
         ) from error
     if weights.shape[0] != n_studies:
         raise ValueError(
-            f"{files.features} has features of {weights.shape[0]} studies, but {files.metadata} lists {n_studies};"
-            " give files of one version of the database"
+            f"{files.features} has features of {counted(weights.shape[0], 'study', 'studies')}, but {files.metadata}"
+            f" lists {n_studies}; give files of one version of the database"
         )
     if weights.shape[1] != n_terms:
         raise ValueError(
-            f"{files.features} has {weights.shape[1]} terms, but {files.vocabulary} names {n_terms}; give files of one"
-            " vocabulary"
+            f"{files.features} has {counted(weights.shape[1], 'term')}, but {files.vocabulary} names {n_terms}; give"
+            " files of one vocabulary"
         )
     if n_missing := int(np.isnan(weights.data).sum()):
-        logging.info("%d weights of terms in studies are not numbers and count as 0", n_missing)
+        logging.info("set %s of terms in studies to 0, because they are not numbers", counted(n_missing, "weight"))
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Decode images: correlate each image with the maps of terms that build_term_maps made."""
+"""Decode images: correlate each image with the term maps that build_term_maps made."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from neurovault_ica.archive.term_answers import CheckedTerms
 from neurovault_ica.images.matrix import image_blocks, standardize
 from neurovault_ica.naming.built_maps import coarse_grid, read_built_maps
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
 # Digits after the point. More would make the tables larger, and the fourth digit is already below chance.
@@ -55,8 +56,8 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
     points = coarse_grid(np.asarray(mask_img.dataobj) > 0, np.asarray(mask_img.affine, dtype=np.float64)).points
     if np.count_nonzero(points) != built.maps.shape[1]:
         raise RuntimeError(
-            f"the maps in {maps} have {built.maps.shape[1]} voxels, but {np.count_nonzero(points)} are expected in"
-            f" {mask}; run snakemake --forcerun build_term_maps"
+            f"the maps in {maps} have {counted(built.maps.shape[1], 'voxel')}, but {mask} has"
+            f" {np.count_nonzero(points)}; run snakemake --forcerun build_term_maps"
         )
     X = np.load(voxels, mmap_mode="r")
     r = np.empty((len(X), len(built.terms)), dtype=np.float64)

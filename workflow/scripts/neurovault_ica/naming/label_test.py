@@ -42,7 +42,7 @@ def products_with_images(inputs: Inputs) -> list[Multiply]:
     halves = Halves(images, [[cast(float, image[column]) for column in SCALE_COLUMNS] for image in inputs.images])
 
     def multiply(side: int, maps: Real) -> Real:
-        # The halves are made anew for each product, because together they are twice as large as the images.
+        # The halves are made again for each product, because together they are twice as large as the images.
         rows = (halves.split(images[block], block)[side :: len(SIGNS)] for block in blocks)
         return np.concatenate([half @ maps.T for half in rows])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
+from neurovault_ica.runtime.wording import counted
 
 # Columns that may hold the names.
 NAME_COLUMNS = ("name", "network")
@@ -85,7 +86,9 @@ def _names_of_table(path: str) -> list[tuple[int | None, str]]:
     names = []
     for number, row in rows:
         if len(row) != len(heading):
-            raise ValueError(f"line {number} has {len(row)} columns, expected {len(heading)}: {' | '.join(row)[:80]}")
+            raise ValueError(
+                f"line {number} has {counted(len(row), 'column')}, expected {len(heading)}: {' | '.join(row)[:80]}"
+            )
         names.append((None if index is None else _index(number, row[index]), row[name]))
     return names
 

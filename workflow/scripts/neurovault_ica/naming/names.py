@@ -15,7 +15,7 @@ from neurovault_ica.types import Row
 
 # Words in a name. More do not fit into a title. A first term that has more is kept whole.
 MOST_WORDS = 3
-# Words of a name that begin with the same letters, this many or one whole word, are forms of one word: pain and
+# Two words are forms of one word if they share this many first letters, or if one begins with the other: pain and
 # painful, categories and categorization. Shorter words must be equal.
 SAME_LETTERS = 5
 SHORTEST_STEM = 4
@@ -188,7 +188,7 @@ def log_names(names: Sequence[Row]) -> None:
         by_person = f"{row['name']} (plot_components.labels); evidence: " if row["evidence_name"] else ""
         logging.info("%s: %s%s%s", row["component"], by_person, row["evidence_name"] or row["name"], evidence)
     logging.info(
-        "%d of %d components have a significant name",
+        "components with a significant name: %d of %d",
         sum(bool(row["source"]) and not row["mark"] for row in names),
         len(names),
     )

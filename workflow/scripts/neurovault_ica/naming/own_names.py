@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from neurovault_ica.runtime.tables import CONTROLS, DIRECTIONS, MISSING, component_labels, without_guard
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
+from neurovault_ica.runtime.wording import counted
 
 REQUIRED = ("component", "name")
 COLUMNS = (*REQUIRED, "verdict", "remark", "peak")
@@ -71,7 +72,7 @@ def read_own_names(
     for number, cells in rows[1:]:
         if len(cells) != len(heading):
             raise ValueError(
-                f"{file}, line {number} has {len(cells)} columns, but the first line has {len(heading)}:"
+                f"{file}, line {number} has {counted(len(cells), 'column')}, but the first line has {len(heading)}:"
                 f" {' | '.join(cells)[:80]}"
             )
         row = dict.fromkeys(COLUMNS, "") | dict(zip(heading, cells, strict=True))

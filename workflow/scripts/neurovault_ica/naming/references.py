@@ -16,6 +16,7 @@ from neurovault_ica.images.targets import Target
 from neurovault_ica.naming.coordinate_networks import seitzman_networks
 from neurovault_ica.naming.name_files import is_image_file, name_by_value, names_beside, read_name_file
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
 # Smallest share of the summed absolute values in the MNI152 brain. Maps in another space overlap with it by chance, but
@@ -135,7 +136,7 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
 
 
 def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
-    """Say that a volume counts as one network, and refuse labels that were interpolated or stored too coarsely."""
+    """Say that a volume counts as one network, and raise an error for labels that were interpolated or stored too coarsely."""
     filled = data[data != 0]
     is_whole = filled == np.rint(filled)
     if is_whole.mean() > 0.5 and np.unique(filled[is_whole]).size > 1:
@@ -144,7 +145,7 @@ def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
             " with nearest neighbours, or give one volume for each network"
         )
     logging.warning(
-        "the reference is one volume and not a label image (%s). It counts as one network", describe_fractions(data)
+        "the reference is one volume and not a label image (%s), so it counts as one network", describe_fractions(data)
     )
 
 
@@ -164,7 +165,9 @@ def _sample_maps(data: npt.NDArray[Any], affine: Array, names: NetworkNames, tar
     """Resample each volume to the voxels of `target`."""
     n_networks = data.shape[3]
     if names and len(names) != n_networks:
-        raise ValueError(f"it has {n_networks} volumes, but {len(names)} names; give one name for each volume")
+        raise ValueError(
+            f"it has {counted(n_networks, 'volume')}, but {counted(len(names), 'name')}; give one name for each volume"
+        )
     maps = sample_volumes(data, affine, target)
     found = [name for _, name in names] or [f"network {number}" for number in range(1, n_networks + 1)]
     return _drop_empty(Reference(found, maps))
@@ -199,6 +202,6 @@ def _drop_empty(reference: Reference) -> Reference:
         )
     dropped = [name for name, keep in zip(reference.names, kept, strict=True) if not keep]
     if dropped:
-        logging.warning("networks without a voxel in the mask are dropped: %s", ", ".join(dropped))
+        logging.warning("dropped the networks without a voxel in the mask: %s", ", ".join(dropped))
     names = [name for name, keep in zip(reference.names, kept, strict=True) if keep]
     return Reference(names, reference.maps[kept])

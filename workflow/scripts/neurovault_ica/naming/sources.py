@@ -18,7 +18,7 @@ class Source(NamedTuple):
 
 
 def find_maps(inputs: Inputs) -> Found | Pending:
-    """Find similar maps of terms, if there are any. Importing their search takes longer than the other sources."""
+    """Find similar term maps, if there are any. Importing their search takes longer than the other sources."""
     if inputs.term_maps is None and inputs.built_maps is None:
         return Found([])
     from neurovault_ica.naming.term_maps import find_term_maps

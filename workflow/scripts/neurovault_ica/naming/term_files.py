@@ -1,4 +1,4 @@
-"""Find the maps of terms in a folder or a 4-D file, and read the terms from the names of the files.
+"""Find the term maps in a folder or a 4-D file, and read the terms from the names of the files.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
@@ -19,7 +19,7 @@ OTHER_MEASURES = re.compile(r"(?:.*_)?(?:p|logp|chi2|prob|dof|se|tau2|sigma2)(?:
 
 
 def find_term_files(path: str) -> dict[str, str]:
-    """Find the maps of terms in a folder and its subfolders.
+    """Find the term maps in a folder and its subfolders.
 
     Returns
     -------

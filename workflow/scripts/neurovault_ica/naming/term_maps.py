@@ -1,4 +1,4 @@
-"""Source of names: maps of terms that correlate with a component more than chance.
+"""Source of names: term maps that correlate with a component more than expected by chance.
 
 Chance is estimated from surrogates of the component, which are random maps of the same smoothness. The maps are those
 that build_term_maps computed, the user's own, or both. A component's negative side is compared with the same maps.
@@ -28,6 +28,7 @@ from neurovault_ica.naming.names import NEAR_BEST_RANK, NEAR_BEST_SHARE, Candida
 from neurovault_ica.naming.references import check_networks
 from neurovault_ica.naming.term_files import find_term_files
 from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, false_discovery_rate, p_of_best
 from neurovault_ica.types import Array, Real, Row
@@ -39,7 +40,7 @@ TermVolume = tuple[str, npt.NDArray[np.float32], Array]
 
 
 class Compared(NamedTuple):
-    """Correlations of the components with the maps of terms, and what a test needs."""
+    """Correlations of the components with the term maps, and what a test needs."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
@@ -48,7 +49,7 @@ class Compared(NamedTuple):
 
 
 class Correlations(NamedTuple):
-    """Correlations of the components with the maps of terms."""
+    """Correlations of the components with the term maps."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
@@ -103,7 +104,7 @@ def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate
 def compare_with_maps(
     path: str | None, maps: Maps, mask: str, *, threads: int = 1, built: str | None = None
 ) -> Compared:
-    """Correlate the components with all maps of terms over the mask.
+    """Correlate the components with all term maps over the mask.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ def sample_maps(path: str, target: Target, threads: int = 1) -> Iterator[tuple[s
     if not n_terms:
         raise ValueError("none of its maps has data in the mask of the components; give maps in MNI space")
     if dropped:
-        logging.warning("maps of terms without data in the mask are dropped: %s", ", ".join(dropped))
+        logging.warning("dropped the term maps without data in the mask: %s", ", ".join(dropped))
 
 
 def _volumes(path: str) -> Iterator[TermVolume]:
@@ -270,7 +271,9 @@ def _open_volumes(path: str, n_names: int) -> SpatialImage:
             f"its shape is {img.shape} and its data type is {img.get_data_dtype()}; give a 4-D image of numbers"
         )
     if img.shape[3] != n_names:
-        raise ValueError(f"it has {img.shape[3]} volumes, but {n_names} names; give one name for each volume")
+        raise ValueError(
+            f"it has {counted(img.shape[3], 'volume')}, but {counted(n_names, 'name')}; give one name for each volume"
+        )
     if not np.isfinite(img.affine).all() or not np.linalg.det(img.affine[:3, :3]):
         raise ValueError("its affine is singular or not finite; correct the header")
     return img
@@ -289,7 +292,7 @@ def _clean(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def rank_maps(comparison: Correlations, components: list[str], counts: Row) -> list[Row]:
-    """Tabulate the correlations of each component with the maps of terms, highest first.
+    """Tabulate the correlations of each component with the term maps, highest first.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.wording import counted
 
 # Neurosynth labels a topic with its number and its most frequent words: 32_pain_somatosensory_stimulation.
 TOPIC = re.compile(r"\d+_(.+)")
@@ -75,13 +76,14 @@ def choose_terms(
     counts = Counter(reason for reason in reasons if reason)
     for reason, count in counts.items():
         examples = [name for name, other in zip(names, reasons, strict=True) if other == reason][:MOST_LISTED]
-        logging.info("%d of %d terms left out, because %s: %s", count, len(names), reason, _listing(examples, count))
+        n_terms = counted(len(names), "term")
+        logging.info("left out %d of %s, because %s: %s", count, n_terms, reason, _listing(examples, count))
     if not chosen:
         found = "; ".join(f"{count} because {reason}" for reason, count in counts.items())
         is_rare = any("min_studies" in reason for reason in counts)
         lower = f"lower build_term_maps.min_studies ({min_studies}), or " if is_rare else ""
         raise ValueError(
-            f"none of {len(names)} terms can get a map: {found}; {lower}give another vocabulary or database"
+            f"none of {counted(len(names), 'term')} can get a map: {found}; {lower}give another vocabulary or database"
         )
     return chosen
 

@@ -20,7 +20,7 @@ MAX_RETRY_AFTER_S = 300.0
 # After this many consecutive failures across all connections, probe whether the server is reachable. Fewer failures may
 # be chance.
 FAILURES_BEFORE_PROBE = 8
-# The tries of a request are counted anew after an outage. A request that fails in this many outages may cause them, so
+# The tries of a request are counted from zero after an outage. A request that fails in this many outages may cause them, so
 # its tries then count as usual.
 MAX_OUTAGES = 5
 
@@ -73,7 +73,7 @@ class Retries:
         self._down_since: FetchError | None = None
 
     def stop(self) -> None:
-        """End every pause, and refuse further requests."""
+        """End every pause, and allow no further requests."""
         self._stop.set()
 
     def require_running(self) -> None:
@@ -119,7 +119,7 @@ class Retries:
                 verdict = error.verdict
                 self._count_failure(error, is_last=is_last)
                 if not is_final and n_outages != self._n_outages and outages < MAX_OUTAGES:
-                    # A failure during an outage says nothing about the request, so count its tries anew.
+                    # A failure during an outage says nothing about the request, so count its tries from zero.
                     tries, limited, outages = 0, 0, outages + 1
                 elif is_final or is_last:
                     self._require_up()

@@ -8,6 +8,7 @@ from pathlib import Path
 from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.ids import natural_key
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
@@ -105,7 +106,7 @@ def collection_entries(
             papers.setdefault(doi.lower(), []).append(collection | {"doi": doi})
         elif count:
             name = escape_bibtex(collection["name"] or "")
-            images = f"{count:,} image{'' if count == 1 else 's'}"
+            images = counted(count, "image")
             without.append(f"% {kind_of_collection} {collection['collection_id']}, {images}: {name}")
     entries = []
     for group in papers.values():

@@ -1,4 +1,4 @@
-"""Write the paragraph on the maps of terms of the methods section."""
+"""Write the paragraph of the methods section on how term maps were computed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from neurovault_ica.runtime.wording import counted
 
 
 def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
-    """Describe how maps of terms were computed from a database of coordinates; empty if there are none.
+    """Describe how term maps were computed from a database of coordinates; empty if there are none.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
         else ""
     )
     return [
-        f"**Maps of terms.** We computed meta-analytic maps of {counted(n_terms, 'term')} from {source}. Talairach"
-        f" coordinates were brought to MNI space {cited('lancaster2007icbm2tal')}. A study activates the voxels within"
-        f" 10 mm of its peaks {cited('wager2007mkda')}. For each term and voxel, a chi-squared test with one degree of"
-        " freedom compared the studies that use the term with all others. The map is the signed square root of"
-        f" chi-squared. Terms of fewer than {section['min_studies']} studies had no map, nor had terms that name"
+        f"**Meta-analytic maps.** We computed {counted(n_terms, 'meta-analytic term map')} from {source}. Talairach"
+        f" coordinates were transformed to MNI space {cited('lancaster2007icbm2tal')}. A study activates the voxels"
+        f" within 10 mm of its peaks {cited('wager2007mkda')}. For each term and voxel, a chi-squared test with one"
+        " degree of freedom compared the studies that use the term with all others. The map is the signed square root"
+        f" of chi-squared. Terms of fewer than {section['min_studies']} studies were left out. So were terms that name"
         f" neither a mental function nor a place in the brain.{decoded}"
     ]

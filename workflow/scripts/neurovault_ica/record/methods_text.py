@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.download_reasons import WORDS as REASON_WORDS
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.images.tissues import RIM_MM
@@ -52,12 +53,12 @@ def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else f"with at most {counted(limit, 'image')} per collection, drawn at random (seed {choice['random_state']})"
         " to limit the influence of single studies"
     )
-    refused = sum(facts["images_rejected"].values())
+    n_rejected = sum(facts["images_rejected"].values())
+    reasons = list_counts(facts["images_rejected"], REASON_WORDS)
     quality = (
-        f"{counted(refused, 'image')} {'was' if refused == 1 else 'were'} excluded"
-        f" (by reason: {list_counts(facts['images_rejected'])})"
-        if refused
-        else "None failed quality control"
+        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons})"
+        if n_rejected
+        else "No image was rejected"
     )
     return (
         f"**Data.** The statistic maps {origin}. {counted(facts['images_selected'], 'image')} of"

@@ -18,7 +18,7 @@ from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Array, Row
 
 # Beside its match, a component may resemble others, as when one component splits into two. These are listed from this
-# |r| on, the strongest first and at most so many.
+# |r| on, at most this many, the strongest first.
 ALSO_FROM, MOST_ALSO = 0.25, 3
 USED, NOT_SELECTED = "used", "not selected"
 LOCK = "write_lock/images.lock.tsv"

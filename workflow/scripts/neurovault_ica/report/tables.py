@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
+from neurovault_ica.archive.download_reasons import WORDS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
 from neurovault_ica.naming.labels import DEACTIVATION, said_label
@@ -14,6 +15,7 @@ from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.wording import list_counts
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
@@ -268,7 +270,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
                 "tested": remaining,
                 "dropped": dropped,
                 "kept": remaining - dropped,
-                "reasons": [f"{row['count']} {row['reason'].replace('_', ' ')}" for row in of_stage],
+                "reasons": [list_counts({row["reason"]: row["count"]}, WORDS) for row in of_stage],
             }
         )
         remaining -= dropped

@@ -70,7 +70,7 @@ class Call(NamedTuple):
     def for_target(self, *target: str) -> str:
         """Write the command for another target, in the same folder and with the same configuration.
 
-        The target stands before ``--configfile``, because Snakemake would take it for one more file.
+        The target precedes ``--configfile``. After it, Snakemake would take the target for one more file.
         """
         given = list(_options(self._split()[0]))
         lasting = [words for words in given if LASTING.match(words[0]) or words[0] in LASTING_FLAGS]

@@ -15,7 +15,7 @@ FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depends on the machine
-    """Refuses a mapping with the same key twice. Plain YAML would keep the last value in silence."""
+    """Raises an error if a mapping has a key twice. Plain YAML would keep the last value without a message."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Build a mapping; raise `yaml.YAMLError` at the second of two equal keys."""

@@ -14,6 +14,7 @@ from typing import IO
 
 from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.wording import counted
 
 # Files that stay open until this process ends, because closing them releases the kernel lock.
 _running: list[IO[str]] = []
@@ -82,7 +83,7 @@ def check_results(folder: str | Path, call: Call) -> None:
     }
     if damaged:
         lines = [
-            f"  {path}: has {Path(path).stat().st_size} bytes, but {log} says that {size} were written"
+            f"  {path} has {counted(Path(path).stat().st_size, 'byte')}, but {size:,} according to {log}"
             for path, (size, log) in damaged.items()
         ]
         rules = sorted({re.sub(r"-\d+$", "", log.stem) for _, log in damaged.values()})

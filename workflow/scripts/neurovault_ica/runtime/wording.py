@@ -23,7 +23,15 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def list_counts(counts: Mapping[str, int]) -> str:
-    """List counts with their names, largest first: ``3 missing file, 1 thresholded``."""
+def list_counts(counts: Mapping[str, int], words: Mapping[str, str] | None = None) -> str:
+    """List counts with their names, largest first: ``3 unreadable, 1 thresholded``.
+
+    Parameters
+    ----------
+    counts : mapping
+        Numbers by name.
+    words : mapping or None
+        What to write for a name. Other names are written with spaces for underscores.
+    """
     largest_first = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in largest_first)
+    return ", ".join(f"{count:,} {(words or {}).get(name, name.replace('_', ' '))}" for name, count in largest_first)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from neurovault_ica.types import Array, Real
 
 # Term maps and labels name a component only if the p of its best one, corrected for choosing among all, is at most
-# this. q does not see to that: where real components have many significant terms, the smallest p of a component of
+# this. q does not ensure this: where real components have many significant terms, the smallest p of a component of
 # noise is among them. On 40 such components beside 20 real ones, 7 had a term near the best r with q < 0.05.
 LARGEST_P_CORRECTED = 0.05
 Draw = Callable[[int, npt.NDArray[np.intp]], Real]

@@ -8,6 +8,7 @@ import numpy as np
 from neurovault_ica.images.matrix import read_rows, standardize
 from neurovault_ica.images.signs import both_signs
 from neurovault_ica.runtime.log import progress
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.lattice import Lattice, lattice_of
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Real
@@ -67,6 +68,6 @@ def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Real, Latt
     X = np.load(matrix, mmap_mode="r")
     size = min(len(X), MAX_IMAGES)
     if size < len(X):
-        logging.warning("parallel analysis uses %d of the %d images, drawn at random", size, len(X))
+        logging.warning("parallel analysis uses a random sample of %d of %s", size, counted(len(X), "image"))
     chosen = np.sort(np.random.default_rng(random_state).choice(len(X), size=size, replace=False))
     return np.stack([read_rows(X, slice(row, row + 1))[0, lattice.points] for row in chosen.tolist()]), lattice
