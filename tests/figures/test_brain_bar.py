@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of, spread
+from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of, spread_numbers
 from neurovault_ica.figures.sheet import Sheet
 from neurovault_ica.figures.slices import Scale
 
@@ -25,4 +25,4 @@ def test_a_bar_ends_where_the_values_end(values, texts, n_points):
 
 
 def test_labels_of_a_bar_do_not_overlap():
-    assert spread([0, 1, 20, 21]) == [pytest.approx(-1.9), 1, 20, pytest.approx(22.9)]
+    assert spread_numbers([0, 1, 20, 21]) == [pytest.approx(-1.9), 1, 20, pytest.approx(22.9)]

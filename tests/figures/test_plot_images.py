@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, SHAPE
+from matplotlib.text import Text
 from neurovault_ica.figures.images import (
     MATRIX_MM,
     OTHERS,
@@ -45,6 +46,9 @@ def test_quality_shows_each_image_and_the_limits():
     assert [line.get_xdata()[0] for line in coverage.lines if line.get_linestyle() == "--"] == [0.6]
     assert not [line for line in peak.lines if line.get_linestyle() == "--"]
     assert peak.get_xlabel() == "no limit"
+    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
+    # An exponent would be smaller than 7 pt.
+    assert not [label for label in peak.get_xticklabels() if "^" in label.get_text()]
     assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "rejected\n2"]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from neurovault_ica.decomposition.loadings import mean_correlations
 from neurovault_ica.figures.relations import (
     axis_labels,
@@ -92,6 +93,7 @@ def test_similarity_has_a_panel_for_terms_where_there_are_any(with_terms):
     figure = draw_similarity(overlap, -overlap if with_terms else None, ["ICA_00", "ICA_01", "ICA_02"])
     panels = [axes for axes in figure.axes if axes.get_xticklabels()[0].get_text().startswith("ICA")]
     assert len(panels) == 1 + with_terms
+    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
     shown = panels[0].images[0].get_array()
     order = [int(label.get_text()[-1]) for label in panels[0].get_xticklabels()]
     expected = overlap[np.ix_(order, order)]

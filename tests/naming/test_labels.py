@@ -16,6 +16,7 @@ from neurovault_ica.naming.labels import (
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.permuted_collections import associate
 from sklearn.feature_extraction import text as sklearn_text
+from threadpoolctl import threadpool_info, threadpool_limits
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,18 @@ def test_labels_of_images_that_are_alike_name_no_random_map():
     assert p[0].argmin() == 0
     assert p[0, 0] <= 0.05
     assert (p.min(axis=1) <= 0.05)[1:].sum() <= 2
+
+
+def test_every_blas_library_has_one_thread_while_components_are_tested():
+    """Otherwise the last digits of p would depend on the number of cores."""
+    lattice = lattice_of(EGG, EGG_AFFINE)
+    component = smooth_noise(np.random.default_rng(0), 15)[lattice.points]
+    seen = []
+
+    def count_threads(_number, _surrogates):
+        seen.append({library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"})
+        return np.zeros(1)
+
+    with threadpool_limits(2):
+        run_tests(component[None], lattice, [count_threads], n_permutations=0, random_state=0)
+    assert seen == [{1}]

@@ -15,7 +15,7 @@ from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.report.page import list_settings
 from neurovault_ica.report.pictures import read_scan
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten
+from neurovault_ica.report.text import LONGEST_TEXT, safe_address, shorten_text
 from PIL import Image
 
 HOSTILE_ADDRESSES = [
@@ -205,13 +205,15 @@ def test_hostile_text_adds_no_element_and_no_attribute(render, hostile):
     page = Page(render(word=lambda text: f"{hostile} {text}"))
     assert page.names() == honest.names()
     for shown in ("map 0", "Study seven", "refused map", "n-back task", "0.83", "visual", "term map", "Insula"):
-        assert {shorten(f"{hostile} {shown}", longest) for longest in (LONGEST_TEXT, 90, 80, 60)} & set(page.isolated)
+        assert {shorten_text(f"{hostile} {shown}", longest) for longest in (LONGEST_TEXT, 90, 80, 60)} & set(
+            page.isolated
+        )
 
 
 def test_long_text_is_cut_and_direction_marks_are_dropped(render):
-    assert shorten("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
-    assert shorten("a\u202eb\u2066c\u2069d\u200ee\u061c") == "abcde"
-    assert shorten(None) == ""
+    assert shorten_text("y" * 5000) == "y" * (LONGEST_TEXT - 1) + "…"
+    assert shorten_text("a\u202eb\u2066c\u2069d\u200ee\u061c") == "abcde"
+    assert shorten_text(None) == ""
     assert "y" * LONGEST_TEXT not in re.sub(
         r"<pre[^>]*>.*?</pre>", "", render(word=lambda _: "y" * 5000), flags=re.DOTALL
     )

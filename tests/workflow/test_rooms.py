@@ -103,6 +103,7 @@ def test_the_figure_of_the_architecture_has_all_rooms_and_rules():
     for file in set(ROOT.glob("workflow/rules/*.smk")) - {ROOT / "workflow/rules/common.smk"}:
         scripts = set(re.findall(r'"\.\./scripts/(\w+)\.py"', file.read_text()))
         assert shown[file.name] == scripts, file.name
+        assert 60 <= len(file.read_text().splitlines()) <= 160, file.name
 
 
 @pytest.fixture(scope="module")

@@ -1,43 +1,11 @@
-"""Write the lock, the methods text and the page; score the demo.
+"""Write the lock, the methods text and the page.
 
 Reads: the results of all other rules.
-Writes: results/check_demo/recovery.tsv (demo only), results/write_lock (images.lock.tsv, run.json, methods.md,
-references.bib), results/render_report/report.html.
+Writes: results/write_lock (images.lock.tsv, run.json, methods.md, references.bib), results/render_report/report.html.
 """
 
 # Settings of the run. Other maps to project do not change a run.
 SETTINGS = {key: value for key, value in config.items() if key != "project_images"}
-
-
-rule check_demo:
-    """Demo only: compare the results with the planted networks, terms and faulty images."""
-    input:
-        code_of("check_demo"),
-        networks_img=rules.build_demo_archive.output.networks_img,
-        networks=rules.build_demo_archive.output.networks,
-        truth_images=rules.build_demo_archive.output.images,
-        components=rules.run_ica.output.components,
-        terms=rules.project_terms.output.terms,
-        names=rules.project_terms.output.names,
-        map_terms=rules.project_terms.output.map_terms,
-        images=rules.stack_images.output.images,
-        rejected=rules.stack_images.output.rejected,
-    output:
-        recovery="results/check_demo/recovery.tsv",
-    log:
-        "logs/check_demo.log",
-    benchmark:
-        "benchmarks/check_demo.tsv"
-    group:
-        "report"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    script:
-        "../scripts/check_demo.py"
 
 
 rule write_lock:

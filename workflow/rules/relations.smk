@@ -1,8 +1,8 @@
-"""Draw the images, and how the components relate to collections and to one another.
+"""Draw the images, and how the components relate to collections, to one another and, in the demo, to planted networks.
 
 Reads: results/stack_images, results/mask_images, results/build_mask, results/reduce_images, results/run_ica,
-results/project_terms and results/plot_components.
-Writes: results/plot_images and results/plot_relations, each figure as PNG and PDF.
+results/project_terms and results/plot_components; in the demo, results/build_demo_archive/truth.
+Writes: results/plot_images and results/plot_relations, each figure as PNG and PDF; in the demo, results/check_demo.
 """
 
 
@@ -85,3 +85,34 @@ rule plot_relations:
         algorithm=config["run_ica"]["algorithm"],
     script:
         "../scripts/plot_relations.py"
+
+
+rule check_demo:
+    """Demo only: compare the results with the planted networks, terms and faulty images."""
+    input:
+        code_of("check_demo"),
+        networks_img=rules.build_demo_archive.output.networks_img,
+        networks=rules.build_demo_archive.output.networks,
+        truth_images=rules.build_demo_archive.output.images,
+        components=rules.run_ica.output.components,
+        terms=rules.project_terms.output.terms,
+        names=rules.project_terms.output.names,
+        map_terms=rules.project_terms.output.map_terms,
+        images=rules.stack_images.output.images,
+        rejected=rules.stack_images.output.rejected,
+    output:
+        recovery="results/check_demo/recovery.tsv",
+    log:
+        "logs/check_demo.log",
+    benchmark:
+        "benchmarks/check_demo.tsv"
+    group:
+        "report"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    script:
+        "../scripts/check_demo.py"

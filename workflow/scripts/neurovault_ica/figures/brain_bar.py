@@ -54,12 +54,12 @@ def draw_brain_bar(
     marked += [end]
     heights = [bottom + height * (value - start) / (end - start) for value in marked]
     sheet.lines([((left + width, y), (left + width + 0.8, y)) for y in heights], color=INK, linewidth=0.6)
-    for value, y in zip(marked, spread(heights), strict=True):
+    for value, y in zip(marked, spread_numbers(heights), strict=True):
         sheet.text(left + width + 1.3, y, with_minus(f"{value:.1f}"), va="center")
     sheet.text(left + width / 2, bottom + height + TIP_MM + 0.8, unit, ha="center", va="bottom", color=FAINT)
 
 
-def spread(heights: Sequence[float]) -> list[float]:
+def spread_numbers(heights: Sequence[float]) -> list[float]:
     """Move the labels at both ends away from their neighbours, so that they do not overlap."""
     places = list(heights)
     for end, inner, sign in ((0, 1, -1), (-1, -2, 1)):

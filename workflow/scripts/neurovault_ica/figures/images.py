@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from neurovault_ica.figures.component import draw_sides
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
@@ -74,8 +74,13 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         # No measure is negative. A small margin below 0 keeps dots at 0 from being cut in half.
         left, right = axes.get_xlim()
         axes.set_xlim(left=max(left, -0.03 * right))
-        if criterion.is_log and right < NARROW * left:
-            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        if criterion.is_log:
+            # Exponents would be smaller than other text.
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            if right < NARROW * left:
+                axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+                axes.xaxis.set_minor_formatter("{x:g}")
         axes.set_title("\n".join(wrap(criterion.label or "", TITLE_MM, 2, HEADING)))
         texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
         axes.set_xlabel(", ".join(texts) or "no limit", color=FAINT)

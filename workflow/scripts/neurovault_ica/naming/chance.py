@@ -6,6 +6,7 @@ Drawing the surrogates of a component takes longer than any test with them, so t
 from collections.abc import Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from neurovault_ica.naming.evidence import SurrogateTest
 from neurovault_ica.runtime.log import progress
@@ -26,8 +27,6 @@ def run_tests(
     threads: int = 1,
 ) -> list[Array]:
     """Run all tests with the surrogates of each component.
-
-    Call it with BLAS limited to one thread to get the same bytes on every machine.
 
     Parameters
     ----------
@@ -52,9 +51,11 @@ def run_tests(
         rng = np.random.default_rng([random_state, number])
         return Surrogates(components[number], lattice, rng, many=True).draw(n_maps)
 
-    drawn = in_order(draw, range(len(components)), threads)
-    rows = [
-        [test(number, surrogates) for test in tests]
-        for number, surrogates in enumerate(progress(drawn, total=len(components), unit="component"))
-    ]
+    # A limit that was set before this module was imported does not hold for the BLAS library of scipy.
+    with threadpool_limits(1):
+        drawn = in_order(draw, range(len(components)), threads)
+        rows = [
+            [test(number, surrogates) for test in tests]
+            for number, surrogates in enumerate(progress(drawn, total=len(components), unit="component"))
+        ]
     return [np.stack(p) for p in zip(*rows, strict=True)]

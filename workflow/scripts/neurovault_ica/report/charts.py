@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from neurovault_ica.report.text import format_number, percent, shorten
+from neurovault_ica.report.text import format_number, percent, shorten_text
 from neurovault_ica.report.trust import limit_in_force
 from neurovault_ica.types import Row
 
@@ -134,7 +134,7 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 
 def describe_point(row: Mapping[str, Any]) -> str:
     """Describe a point for its tooltip and for screen readers."""
-    called = shorten(row["name"], 120)
+    called = shorten_text(row["name"], 120)
     said = [
         f"{name} {format_number(row[column])}"
         for column, name in (("r_bootstraps", "bootstrap |r|"), ("r_split_half", "split-half |r|"))

@@ -11,7 +11,7 @@ import yaml
 
 from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.tables import REASONS
-from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten
+from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
@@ -116,7 +116,7 @@ def load_template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "shorten": shorten,
+        "shorten": shorten_text,
         "breakable": breakable,
         "number": format_number,
         "percent": percent,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from neurovault_ica.report.text import format_number, percent, shorten
+from neurovault_ica.report.text import format_number, percent, shorten_text
 from neurovault_ica.statistics.p_values import is_significant, written_q
 from neurovault_ica.types import Row
 
@@ -84,4 +84,4 @@ def _tested(kind: str, text: str | None, q: float | None, value: float | None, m
 
 
 def _finding(tier: int, strength: float, kind: str, text: str | None, evidence: str = "") -> Finding:
-    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten(text or "", LONGEST), evidence)
+    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten_text(text or "", LONGEST), evidence)

@@ -36,7 +36,7 @@ def doi_address(doi: Any) -> str | None:
     return f"https://doi.org/{found}" if found else None
 
 
-def shorten(text: Any, longest: int = LONGEST_TEXT) -> str:
+def shorten_text(text: Any, longest: int = LONGEST_TEXT) -> str:
     """Shorten text and drop characters that change the writing direction. The tables have the full text."""
     text = "" if text is None else DIRECTIONS.sub("", str(text))
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
