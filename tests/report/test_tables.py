@@ -28,7 +28,12 @@ def test_funnel_ends_with_the_images_of_the_matrix():
     assert [(step["tested"], step["dropped"], step["kept"]) for step in steps] == [
         (30, 10, 20), (20, 1, 19), (19, 2, 17), (17, 3, 14),
     ]  # fmt: skip
-    assert [step["reasons"] for step in steps] == [[], ["1 timeout"], ["2 empty"], ["3 few values"]]
+    assert [step["reasons"] for step in steps] == [
+        [],
+        ["1 not downloaded in time"],
+        ["2 without data"],
+        ["3 with few different values"],
+    ]
 
 
 def test_missing_terms_are_counted_over_the_used_images():
