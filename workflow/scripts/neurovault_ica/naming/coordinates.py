@@ -74,7 +74,8 @@ def read_database(files: DatabaseFiles) -> Database:
     if not ids.is_unique:
         twice = ids[ids.duplicated()]
         raise ValueError(
-            f"{files.metadata}: the same id has several rows, such as {twice[0]} ({counted(len(twice), 'row')} too many); keep one"
+            f"{files.metadata}: the same id has several rows, such as {twice[0]}"
+            f" ({counted(len(twice), 'row')} too many); keep one"
             " row for each study"
         )
     study_of = ids.get_indexer(coordinates["id"])
