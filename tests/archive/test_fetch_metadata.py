@@ -102,7 +102,7 @@ def test_an_id_that_the_server_does_not_have_is_named(tmp_path):
 def test_collections_without_images_are_reported(tmp_path):
     archive = Archive.small({1: 2, 2: 0})
     archive.collections[2]["DOI"] = "10.1/empty"
-    with pytest.raises(RuntimeError, match=r"has no images in the 1 collections that meet the collection criteria"):
+    with pytest.raises(RuntimeError, match=r"has no images in the 1 collection meeting the collection criteria"):
         choose(tmp_path, archive, collection_terms={"DOI": "10.1/empty"})
     with pytest.raises(RuntimeError, match="has no collections"):
         choose(tmp_path, Archive())
@@ -213,10 +213,10 @@ def test_an_unreadable_record_does_not_affect_other_records(tmp_path, caplog):
     assert ids(images) == [201, 202, *(number for number in range(1001, 1131) if number != 1017)]
     unreadable = [(row["level"], row["dropped"]) for row in selection if row["criterion"] == "readable metadata"]
     assert unreadable == [("collection", 1), ("image", 1)]
-    lost = {line for line in caplog.messages if line.startswith("metadata that cannot be read")}
+    lost = {line for line in caplog.messages if line.startswith("metadata cannot be read")}
     assert lost == {
-        "metadata that cannot be read: collection, listed after collection 2: the server cannot show it",
-        "metadata that cannot be read: image of collection 10 (Study 10), listed after image 1016 and before image"
+        "metadata cannot be read: collection, listed after collection 2: the server cannot show it",
+        "metadata cannot be read: image of collection 10 (Study 10), listed after image 1016 and before image"
         " 1018: the server cannot show it",
     }
 

@@ -181,4 +181,4 @@ def test_one_invalid_weight_does_not_affect_the_others(serve, caplog):
     _, run = serve(archive)
     caplog.set_level("INFO")
     assert run.terms()[0] == [{"image_id": "101", "term": "good", "weight": 0.1}]
-    assert "2 terms of 1 images" in caplog.text
+    assert "2 terms of 1 image:" in caplog.text

@@ -289,7 +289,7 @@ def test_wrong_number_of_figures_is_refused(tmp_path):
     paths = make_inputs(tmp_path) | outputs_in(tmp_path)
     paths["figures"] = paths["figures"][:1]
     with pytest.raises(
-        ValueError, match=r"components\.nii\.gz has 2 maps, .* has 2 rows, but run_ica.n_components is 1"
+        ValueError, match=r"components\.nii\.gz has 2 maps and .* has 2 rows, but run_ica.n_components is 1"
     ):
         main(**paths, template="unused", threshold={"z": 3}, min_cluster_mm3=0, atlas=None, atlas_names=None, threads=1)
 

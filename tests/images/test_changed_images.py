@@ -31,5 +31,5 @@ def test_a_users_own_map_is_never_treated_as_a_copy(tmp_path, masks, resampled):
         run()
         assert read_table(quality)[0]["reason"] is None
     else:
-        with pytest.raises(RuntimeError, match=r"1 of 1 images .* such as face_resampled\.nii\.gz"):
+        with pytest.raises(RuntimeError, match=r"deleted or changed .*\(1 of 1\), such as face_resampled\.nii\.gz"):
             run()

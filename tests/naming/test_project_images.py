@@ -274,7 +274,7 @@ def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path):
     assert found.names == ["see", "rest", "notice", "remember"]
     np.testing.assert_allclose(found.maps.values, run["S"], atol=1e-5)
     (tmp_path / "networks.txt").write_text("see\n")
-    with pytest.raises(ValueError, match=r"5 volumes, but .* has 1 names"):
+    with pytest.raises(ValueError, match=r"5 volumes, but .* has 1 name;"):
         read_components(str(file), str(run["masks"] / "mask.nii.gz"))
     with pytest.raises(ValueError, match="is not a package of components, because it has no dataset_description"):
         check_components(str(tmp_path))

@@ -119,7 +119,7 @@ def test_networks_outside_the_mask_are_left_out(tmp_path, mask_img, caplog):
     data[..., 1] = 0
     found = read(saved(tmp_path, nib.Nifti1Image(data, img.affine)), mask_img)
     assert found.names == ["network 1", "network 3"]
-    assert "networks without a voxel in the mask are dropped: network 2" in caplog.text
+    assert "dropped the networks without a voxel in the mask: network 2" in caplog.text
 
 
 BROKEN = {

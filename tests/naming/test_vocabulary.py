@@ -40,11 +40,11 @@ def test_terms_of_few_studies_or_of_all_are_left_out_and_counted(caplog):
         chosen = choose_terms(names, np.array([20, 50, 19, 0, 100, 30]), 100, 20)
     assert [names[place] for place in chosen] == ["pain"]
     for line in (
-        "2 of 6 terms left out, because they name no mental function and no place in the brain (docs/methods.md):"
+        "left out 2 of 6 terms, because they name no mental function and no place in the brain (docs/methods.md):"
         " group, 2001",
-        "1 of 6 terms left out, because fewer than 20 studies have them (min_studies): fear",
-        "1 of 6 terms left out, because no study has them: reward",
-        "1 of 6 terms left out, because every study has them: vision",
+        "left out 1 of 6 terms, because fewer than 20 studies have them (min_studies): fear",
+        "left out 1 of 6 terms, because no study has them: reward",
+        "left out 1 of 6 terms, because every study has them: vision",
     ):
         assert line in caplog.text
     with pytest.raises(ValueError, match=r"none of 2 terms can get a map: 2 because fewer than 20.*min_studies \(20\)"):

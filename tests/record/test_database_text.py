@@ -14,8 +14,8 @@ from neurovault_ica.record.database_text import database_paragraph
             "Neurosynth's database, version 7 (Yarkoni et al. 2011), which is made available under the Open",
         ),
         ("https://mirror.example/neurosynth", "Neurosynth's database, version 7 (Yarkoni et al. 2011)"),
-        ("my/folder", "782 terms from a database of coordinates of many studies. Talairach"),
-        ("demo", "782 terms from a simulated database of coordinates. Talairach"),
+        ("my/folder", "782 meta-analytic term maps from a database of coordinates of many studies. Talairach"),
+        ("demo", "782 meta-analytic term maps from a simulated database of coordinates. Talairach"),
     ],
 )
 def test_the_source_of_the_maps_is_named(database, words):
