@@ -148,7 +148,7 @@ def test_leaving_the_block_ends_pauses_and_answers(what):
 @pytest.mark.parametrize("connections", [1, 4])
 def test_the_client_also_waits_during_an_outage_from_the_start(connections):
     with Server(Archive.small({1: 1})) as server:
-        server.misbehave("/", *["502"] * 10)
+        server.misbehave("/", *["502"] * 16)
         patient = NETWORK | {"patience_s": 60, "connections": connections}
         with connect(server.url, patient, probe="/api/", first_patience_s=20) as client:
             answers = list(client.map_in_order(lambda _: client.get_json("/api/images/101/", check=bool), range(4)))
