@@ -40,7 +40,7 @@ def log_to(log_file: str, level: str) -> None:
     to_screen.addFilter(lambda record: record.name != "written")
     logging.getLogger("written").setLevel(logging.INFO)
     logging.basicConfig(level=level.upper(), handlers=[to_file, to_screen], force=True)
-    for library in ("urllib3", "nilearn", "matplotlib"):
+    for library in ("urllib3", "nilearn", "matplotlib", "fontTools"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").propagate = False
