@@ -265,9 +265,7 @@ def test_images_that_disappeared_after_the_download_stop_the_run(batch, data):
     kept, cut, deleted = (batch.add(number, image_bytes(data)) for number in range(3))
     cut.write_bytes(cut.read_bytes()[:-1])
     deleted.unlink()
-    with pytest.raises(
-        RuntimeError, match=r"\(2 of 3\), such as \S+image_1.nii.gz; .* --forcerun download_images"
-    ):
+    with pytest.raises(RuntimeError, match=r"\(2 of 3\), such as \S+image_1.nii.gz; .* --forcerun download_images"):
         batch.run()
     assert kept.exists()
 
@@ -398,5 +396,7 @@ def test_an_image_that_was_deleted_or_changed_since_its_check_stops_the_run(batc
         path.write_bytes(content)
     else:
         path.unlink()
-    with pytest.raises(RuntimeError, match=r"images in .* were deleted or changed .*\(1 of 1\).*--forcerun download_images"):
+    with pytest.raises(
+        RuntimeError, match=r"images in .* were deleted or changed .*\(1 of 1\).*--forcerun download_images"
+    ):
         batch.run()
