@@ -36,7 +36,7 @@ rule plot_images:
         "report"
     conda:
         ENVIRONMENT
-    threads: 4
+    threads: 1  # jobs of a group run side by side, so a cluster adds up their cores
     resources:
         mem_mb=growing(1500, per_mb=0.05),
         runtime=growing(30, per_mb=0.05),
