@@ -155,7 +155,6 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
         limits={"min_coverage": 0.6},
-        threads=2,
         **paths,
     )
     counts = nib.load(tmp_path / "plot/coverage.nii.gz").get_fdata()[inside > 0]

@@ -15,7 +15,7 @@ def test_bars_and_legend_show_which_terms_are_significant():
     # Bars of the terms, then those of the legend; a filled bar is opaque, a hollow one is not.
     assert [bar.get_facecolor()[3] for bar in sheet.axes.patches] == [1, 0, 0, 1, 0]
     shown = [text.get_text() for text in sheet.axes.texts]
-    assert [text for text in shown if text.endswith("*")] == ["1 *"]
+    assert [text for text in shown if text.endswith("*")] == ["1.00 *"]
     assert shown[-2:] == [BARS["significant"], BARS["chance"]]
     assert "no terms" in shown
     assert {"ICA_00", "ICA_01", "ICA_02"} <= set(shown)

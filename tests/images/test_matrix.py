@@ -64,7 +64,7 @@ def test_images_are_counted_where_they_are_not_zero(tmp_path):
     X = np.array([[1, 0, -2], [3, 0, 0]], np.float32)
     np.save(tmp_path / "matrix.npy", X)
     for matrix in (X, np.load(tmp_path / "matrix.npy", mmap_mode="r")):
-        assert count_images(matrix, threads=2).tolist() == [2, 0, 1]
+        assert count_images(matrix).tolist() == [2, 0, 1]
 
 
 def test_correlations_of_images_and_of_collections():
@@ -83,8 +83,7 @@ def test_correlations_of_images_and_of_collections():
     np.testing.assert_allclose(mixed, found, atol=1e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_correlations_do_not_depend_on_blocks_and_threads(tmp_path, monkeypatch, threads):
+def test_correlations_do_not_depend_on_blocks(tmp_path, monkeypatch):
     np.save(tmp_path / "X.npy", np.random.default_rng(0).normal(size=(9, 500)).astype(np.float32))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     groups = ["b", None, "a", "a", None, "b", "c", None, None]
@@ -92,7 +91,7 @@ def test_correlations_do_not_depend_on_blocks_and_threads(tmp_path, monkeypatch,
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_IMAGES", 2)
     monkeypatch.setattr("neurovault_ica.images.matrix.BLOCK_VOXELS", 70)
     monkeypatch.setattr("neurovault_ica.images.matrix.MOST_SUMS", 3 * 150)
-    np.testing.assert_allclose(correlate_images(X, groups, threads=threads), expected, atol=1e-5)
+    np.testing.assert_allclose(correlate_images(X, groups), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("blocks", [image_blocks, voxel_blocks])

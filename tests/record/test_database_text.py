@@ -1,4 +1,4 @@
-"""The methods text names the database that the term maps come from, and its licence."""
+"""The methods text names the database behind the term maps, and the licence of the database."""
 
 import pytest
 import yaml

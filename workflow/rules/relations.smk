@@ -47,7 +47,7 @@ rule plot_images:
 
 
 rule plot_relations:
-    """Draw loadings of collections, and similarity of components in space and in terms."""
+    """Draw how collections load on the components, and how similar components are in space and in their terms."""
     input:
         code_of("plot_relations"),
         components=rules.run_ica.output.components,

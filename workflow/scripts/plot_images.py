@@ -75,7 +75,6 @@ def main(
     correlation: str,
     glass: str,
     limits: Limits,
-    threads: int,
 ) -> None:
     """Draw the figures and write the numbers behind them."""
     used = read_table(images)
@@ -87,7 +86,7 @@ def main(
     inside = np.asarray(mask_img.dataobj) > 0
     counts = np.zeros(inside.shape, np.int32)
     X = np.load(matrix, mmap_mode="r")
-    counts[inside] = count_images(X, threads)
+    counts[inside] = count_images(X)
     with replacing(coverage) as temporary:
         nib.save(nib.Nifti1Image(counts, mask_img.affine), temporary)
     coverage_map, masked = (Volume(data.astype(np.float32), mask_img.affine) for data in (counts, inside))
@@ -99,10 +98,10 @@ def main(
     image_ids = [row["image_id"] for row in used]
     if len(used) > MOST_CORRELATED:
         largest = largest_collections([collection_id for collection_id, _ in collections], MOST_CORRELATED)
-        correlations = correlate_images(X, [one if one in largest else None for one, _ in collections], threads=threads)
+        correlations = correlate_images(X, [one if one in largest else None for one, _ in collections])
         collections, image_ids = [one for one in dict(collections).items() if one[0] in largest], []
     else:
-        correlations = correlate_images(X, range(len(used)), threads=threads)
+        correlations = correlate_images(X, range(len(used)))
         np.fill_diagonal(correlations, 1)
     tabulate_correlations(correlation, correlations, [collection_id for collection_id, _ in collections], image_ids)
     figure = draw_image_correlations(correlations, collections)
@@ -116,7 +115,7 @@ def main(
         for table, file in zip(qualities, voxels, strict=bool(voxels))
     ]
     used_alone = [(X, [row["image_id"] for row in used])]
-    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step, threads)
+    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
     logging.info("drew %s; %d used, the others rejected", counted(len(ids), "image"), len(used))
@@ -124,4 +123,4 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    main(**snakemake.input, **snakemake.output, **snakemake.params)

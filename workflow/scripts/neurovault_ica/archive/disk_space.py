@@ -16,7 +16,7 @@ HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
 # What a component adds beyond two maps in float32 (white data and the component itself): figures, surfaces and the
 # thresholded map.
-COMPONENT_BYTES = 2_100_000
+COMPONENT_BYTES = 3_400_000
 # Term maps, template, page, figures of the images.
 FIXED_BYTES = 30_000_000
 # Leading axes of two rows, and a row in each table.

@@ -22,7 +22,7 @@ from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.thresholds import Thresholds
 
-# A longer name is cut to this number of characters in the title of the file.
+# Largest number of characters of a name in a title. A longer name is shortened.
 LONGEST_NAME = 120
 LINE = "#2f9e44"
 # mm of the page: between slices, and at the right for the colour bar.

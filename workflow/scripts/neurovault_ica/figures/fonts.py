@@ -5,6 +5,7 @@ figure; from this small one, a hundredth. Other characters come from the whole f
 """
 
 import functools
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,8 +27,8 @@ CHARACTERS = (
 )
 # Tables with kerning and ligatures, and those of the editor.
 UNUSED = ("GDEF", "GPOS", "GSUB", "kern", "FFTM", "PfEd")
-# Changes whenever the small fonts do, because they stay in matplotlib's cache.
-VERSION = f"{mpl.__version__}-2"
+# Part of the name of the small fonts, which stay in matplotlib's cache: it changes whenever they do.
+VERSION = f"{mpl.__version__}-{zlib.crc32(repr((CHARACTERS, UNUSED)).encode()):08x}"
 
 
 @functools.cache

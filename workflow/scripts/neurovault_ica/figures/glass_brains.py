@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.runtime.log import progress
-from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
 
 # The colour scale ends at this percentile of the absolute values; otherwise, a few extreme voxels would make all others
@@ -66,10 +65,7 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 
 def glass_brains(
-    batches: Iterable[tuple[npt.NDArray[np.float32], Sequence[Any]]],
-    inside: npt.NDArray[np.bool_],
-    step: int,
-    threads: int = 1,
+    batches: Iterable[tuple[npt.NDArray[np.float32], Sequence[Any]]], inside: npt.NDArray[np.bool_], step: int
 ) -> tuple[list[Any], list[npt.NDArray[np.int8]]]:
     """Draw images up to `MOST_GLASS_BRAINS`; return their ids and pictures.
 
@@ -79,16 +75,14 @@ def glass_brains(
         Images (n_images, n_voxels), mapped, and the id of each.
     inside, step
         As in `glass_brain`.
-    threads : int
     """
     ids: list[Any] = []
     pictures: list[npt.NDArray[np.int8]] = []
     for voxels, image_ids in batches:
         images = (image for block in image_blocks(voxels) for image in block.read())
-        drawn = in_order(lambda values: glass_brain(values, inside, step), images, threads)
-        for image_id, picture in zip(image_ids, progress(drawn, total=len(image_ids), unit="image"), strict=True):
+        for image_id, values in zip(image_ids, progress(images, total=len(image_ids), unit="image"), strict=True):
             if len(ids) == MOST_GLASS_BRAINS:
                 return ids, pictures
             ids.append(image_id)
-            pictures.append(picture)
+            pictures.append(glass_brain(values, inside, step))
     return ids, pictures

@@ -10,7 +10,7 @@ from neurovault_ica.figures.component import draw_sides
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
 from neurovault_ica.figures.shown import Shown
 from neurovault_ica.figures.slices import Box, draw_panel
-from neurovault_ica.figures.style import FAINT, INK, LINE_MM, TITLE, WIDE_MM, shorten, text_mm, wrap
+from neurovault_ica.figures.style import FAINT, INK, LINE_MM, NARROW_MM, TITLE, WIDE_MM, shorten, text_mm, wrap
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
@@ -101,14 +101,16 @@ def networks_shown(matches: Matches, n_networks: int) -> list[int]:
 def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, names: Sequence[str]) -> Sheet:
     """Draw |r| of components and networks as a matrix. Matched pairs have a frame, significant best pairs are bold."""
     shown = networks_shown(matches, r.shape[1])
-    cell = min(LARGEST_CELL, (WIDE_MM - LABEL_MM - 1) / len(shown))
+    fits = (NARROW_MM - LABEL_MM - 1) / len(shown) >= CELL_OF_NUMBER
+    width = NARROW_MM if fits else WIDE_MM
+    cell = min(LARGEST_CELL, (width - LABEL_MM - 1) / len(shown))
     tall = max(cell if cell < CELL_OF_NUMBER else 4.0, LINE_MM)
     labels = [shorten(shown_text(names[network], LONGEST), NAME_MM) for network in shown]
     has_numbers = cell >= CELL_OF_NUMBER
     best = "Bold" if has_numbers else "Dot"
-    foot, top = 3 * LINE_MM, 1.5 + max(map(text_mm, labels))
+    foot, top = 3 * LINE_MM, 2.5 + max(map(text_mm, labels))
     height = len(rows) * tall
-    sheet = Sheet(foot + height + top)
+    sheet = Sheet(foot + height + top, width_mm=width)
     sheet.text(1, 1.6 * LINE_MM, "|r| over the common mask. Frame: matched one to one.", color=FAINT, va="center")
     sheet.text(
         1, 0.6 * LINE_MM, f"{best}: best network of the component, q < {SIGNIFICANT_Q}.", color=FAINT, va="center"

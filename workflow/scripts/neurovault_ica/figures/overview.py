@@ -27,7 +27,7 @@ def draw_overview(
     box: Box,
     meaning: str,
 ) -> Sheet:
-    """Draw the thumbnails of all components with their names and the ends of their colour scales.
+    """Draw the thumbnails of all components. Each has its name and the end of its colour scale.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def draw_overview(
 
 
 def meaning_of(display: Display) -> str:
-    """Write what the shared colour bar means: ``t: 2.5 SD. Clusters from 200 mm³. ...``."""
+    """Write what the shared colour bar means: ``t: 2.5 SD, clusters ≥ 200 mm³; end: ...``."""
     threshold = display.threshold
     if "z" in threshold:
         start = f"t: {threshold['z']:g} SD"

@@ -74,7 +74,7 @@ def add_bar(figure: Figure, picture: Any, label: str, *, left: float, top: float
 
 
 def text_mm(text: str, size: float = TEXT, *, bold: bool = False) -> float:
-    """Measure the width of a text in mm, at a size in points."""
+    """Return the width of a text in mm. `size` is in points."""
     return sum(advance(character, bold) for character in text) * size / POINTS_PER_INCH * MM_PER_INCH
 
 

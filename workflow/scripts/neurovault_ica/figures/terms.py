@@ -83,7 +83,7 @@ def draw_terms(
             kind = kind_of(term.q)
             drawn.add(kind)
             _draw_bar(sheet, middle, y, length, kind)
-            number_text = with_minus(f"{term.weight:.3g}") + (" *" if kind == "significant" else "")
+            number_text = with_minus(f"{term.weight:#.3g}".rstrip(".")) + (" *" if kind == "significant" else "")
             sheet.text(middle + length + 0.7, y, number_text, va="center", color=FAINT)
     place = GAP / 2
     for kind, meaning in BARS.items():

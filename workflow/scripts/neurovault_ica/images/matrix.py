@@ -170,26 +170,25 @@ def standardize(maps: Real) -> Real:
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 
-def count_images(X: Matrix, threads: int = 1) -> npt.NDArray[np.int32]:
+def count_images(X: Matrix) -> npt.NDArray[np.int32]:
     """Count the images that are not exactly zero at each voxel.
 
     Parameters
     ----------
     X : array of shape (n_images, n_voxels)
         An array or a whole memory map.
-    threads : int
 
     Returns
     -------
     int32 array of shape (n_voxels,)
     """
     counts = np.zeros(X.shape[1], dtype=np.int32)
-    for part in in_order(lambda block: np.count_nonzero(block.read(), axis=0), image_blocks(X), threads):
-        counts += part
+    for block in image_blocks(X):
+        counts += np.count_nonzero(block.read(), axis=0)
     return counts
 
 
-def correlate_images(X: Matrix, groups: Sequence[Hashable | None], *, threads: int = 1) -> Real:
+def correlate_images(X: Matrix, groups: Sequence[Hashable | None]) -> Real:
     """Compute the mean Pearson correlation over voxels between the images of each pair of groups.
 
     Correlations of an image with itself are left out. Standardized images are summed by group before they are
@@ -201,8 +200,6 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable | None], *, threads: i
         An array or a whole memory map.
     groups : sequence
         The group of each image. None leaves an image out.
-    threads : int
-        The result does not depend on their number.
 
     Returns
     -------
@@ -216,21 +213,17 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable | None], *, threads: i
     members = np.array([-1 if group is None else number_of[group] for group in groups])
     sizes = np.bincount(members[members >= 0], minlength=len(number_of)).astype(float)
     blocks = [block for block in image_blocks(X) if (members[block.where] >= 0).any()]
-    mean, variance = image_moments(X, threads)
+    mean, variance = image_moments(X)
     centre, scale = mean[:, None].astype(np.float32), np.sqrt(variance)[:, None].astype(np.float32)
     products = np.zeros((len(sizes), len(sizes)))
     step = BLOCK_VOXELS * max(1, MOST_SUMS // (len(sizes) * BLOCK_VOXELS))
     for start in range(0, X.shape[1], step):
         voxels = slice(start, min(start + step, X.shape[1]))
-
-        def standardized(block: Block, voxels: slice = voxels) -> tuple[Block, Matrix]:
+        sums = np.zeros((len(sizes), voxels.stop - start), np.float32)
+        for block in blocks:
             values = _read_voxels(X, voxels, block.where)
             values -= centre[block.where]
             values /= scale[block.where]
-            return block, values
-
-        sums = np.zeros((len(sizes), voxels.stop - start), np.float32)
-        for block, values in in_order(standardized, blocks, threads):
             for member, image in zip(members[block.where], values, strict=True):
                 if member >= 0:
                     sums[member] += image

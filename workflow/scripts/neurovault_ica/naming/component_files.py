@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurovault_ica.images.maps import Maps
     from neurovault_ica.types import Array, Row
 
-# Files of a package, named as BIDS derivatives. `tpl-` precedes the name of the space.
+# Files of a package. Their names follow BIDS derivatives: `tpl-` comes first, then the name of the space.
 MAPS, MASK, NAMES = "tpl-*/tpl-*_desc-ICA_probseg.nii.gz", "tpl-*/tpl-*_desc-ICA_mask.nii.gz", "tpl-*/tpl-*_dseg.tsv"
 DESCRIPTION, LOADINGS, IMAGES = "dataset_description.json", "loadings/desc-ICA_mixing.tsv", "loadings/images.tsv"
 # Key of the maps' sidecar that has the settings of mask_images and stack_images.

@@ -75,8 +75,7 @@ def read_database(files: DatabaseFiles) -> Database:
         twice = ids[ids.duplicated()]
         raise ValueError(
             f"{files.metadata}: the same id has several rows, such as {twice[0]}"
-            f" ({counted(len(twice), 'row')} too many); keep one"
-            " row for each study"
+            f" ({counted(len(twice), 'row')} too many); keep one row for each study"
         )
     study_of = ids.get_indexer(coordinates["id"])
     mm = coordinates[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)

@@ -12,7 +12,7 @@ from neurovault_ica.types import Array, Row
 PEAK_SHARE = 0.05
 # A component is on one side if at least this share of its largest values is there. The midline counts half for each.
 ONE_SIDED_SHARE = 0.75
-# Names of components say where they are along an axis of the brain only if their centres differ by this distance.
+# Components with the same name are told apart along an axis only if their centres are this far apart.
 MIN_DISTANCE_MM = 8.0
 # The ends of the axes: from the midline outwards, back to front, bottom to top.
 ENDS = (("medial", "lateral"), ("posterior", "anterior"), ("ventral", "dorsal"))

@@ -17,7 +17,7 @@ from neurovault_ica.images.cortex import LEAST_SHARE, N_DEPTHS, Cortex
 from neurovault_ica.report.viewer import LARGEST_CODE, pack
 from neurovault_ica.types import Real
 
-# Coordinates are rounded to this length, a fortieth of a voxel.
+# Precision of the coordinates: a fortieth of a voxel of 2 mm.
 UNIT_MM = 0.05
 
 
