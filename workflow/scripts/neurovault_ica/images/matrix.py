@@ -79,12 +79,12 @@ def read_rows(X: Rows, images: slice) -> Matrix:
     return np.fromfile(str(X.filename), np.float32, n_images * n_voxels, offset=offset).reshape(n_images, n_voxels)
 
 
-def _read_voxels(X: Rows, voxels: slice, images: slice = slice(None)) -> Matrix:
+def _read_voxels(X: Rows, voxels: slice, images: slice | npt.NDArray[np.intp] = slice(None)) -> Matrix:
     if isinstance(X, Halves):
         return X.split(_read_voxels(X.images, voxels), slice(None))[images]
     if not isinstance(X, np.memmap):
         return X[images, voxels].copy()
-    rows = range(len(X))[images]
+    rows = np.arange(len(X))[images].tolist()
     values = np.empty((len(rows), voxels.stop - voxels.start), np.float32)
     file = os.open(str(X.filename), os.O_RDONLY)
     try:
@@ -108,15 +108,16 @@ def image_moments(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], n
     -------
     mean, variance : arrays of shape (n_images,)
     """
-
-    def moments(block: Block) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        values = block.read()
-        mean = values.mean(axis=1, dtype=np.float64)
-        values -= mean[:, None].astype(np.float32)
-        return mean, np.square(values, out=values).mean(axis=1, dtype=np.float64)
-
-    mean, variance = zip(*in_order(moments, image_blocks(X), threads), strict=True)
+    parts = in_order(lambda block: _moments_of(block.read()), image_blocks(X), threads)
+    mean, variance = zip(*parts, strict=True)
     return np.concatenate(mean), np.concatenate(variance)
+
+
+def _moments_of(values: Matrix) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute mean and variance of each row. Overwrites `values`."""
+    mean = values.mean(axis=1, dtype=np.float64)
+    values -= mean[:, None].astype(np.float32)
+    return mean, np.square(values, out=values).mean(axis=1, dtype=np.float64)
 
 
 def whiten(
@@ -212,23 +213,22 @@ def correlate_images(X: Matrix, groups: Sequence[Hashable | None]) -> Real:
             number_of.setdefault(group, len(number_of))
     members = np.array([-1 if group is None else number_of[group] for group in groups])
     sizes = np.bincount(members[members >= 0], minlength=len(number_of)).astype(float)
-    blocks = [block for block in image_blocks(X) if (members[block.where] >= 0).any()]
-    mean, variance = image_moments(X)
-    centre, scale = mean[:, None].astype(np.float32), np.sqrt(variance)[:, None].astype(np.float32)
+    wanted = np.flatnonzero(members >= 0)
+    parts = [wanted[start : start + BLOCK_IMAGES] for start in range(0, len(wanted), BLOCK_IMAGES)]
+    moments = [_moments_of(_read_voxels(X, slice(0, X.shape[1]), part)) for part in parts]
     products = np.zeros((len(sizes), len(sizes)))
     step = BLOCK_VOXELS * max(1, MOST_SUMS // (len(sizes) * BLOCK_VOXELS))
     for start in range(0, X.shape[1], step):
         voxels = slice(start, min(start + step, X.shape[1]))
         sums = np.zeros((len(sizes), voxels.stop - start), np.float32)
-        for block in blocks:
-            values = _read_voxels(X, voxels, block.where)
-            values -= centre[block.where]
-            values /= scale[block.where]
-            for member, image in zip(members[block.where], values, strict=True):
-                if member >= 0:
-                    sums[member] += image
-        for part in range(0, sums.shape[1], BLOCK_VOXELS):
-            columns = sums[:, part : part + BLOCK_VOXELS]
+        for part, (mean, variance) in zip(parts, moments, strict=True):
+            values = _read_voxels(X, voxels, part)
+            values -= mean[:, None].astype(np.float32)
+            values /= np.sqrt(variance)[:, None].astype(np.float32)
+            for member, image in zip(members[part], values, strict=True):
+                sums[member] += image
+        for first in range(0, sums.shape[1], BLOCK_VOXELS):
+            columns = sums[:, first : first + BLOCK_VOXELS]
             products += columns @ columns.T
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return (products / X.shape[1] - np.diag(sizes)) / np.where(pairs > 0, pairs, np.nan)
