@@ -263,7 +263,7 @@ class _QuietServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # gunicorn does the same. Otherwise a body waits 40 ms for the acknowledgement of the headers.
+    # Without this, a body waits 40 ms for the acknowledgement of the headers. gunicorn does the same.
     disable_nagle_algorithm = True
     server_state: Server
 

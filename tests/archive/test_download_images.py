@@ -177,7 +177,7 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
 )  # fmt: skip
 def test_a_download_that_always_fails_has_a_reason_in_the_table(serve, fault, reason, tmp_path):
     server, run = serve(Archive.small({1: 3}))
-    # The other images are there before the timeout is so short that it may end any answer of a busy machine.
+    # Download the other images first: on a busy machine, the short time-out below may end any answer.
     server.misbehave("/media/images/1/map_103.nii.gz", always="404")
     assert damaged(run.download()) == {103: "not_found"}
     server.misbehave("/media/images/1/map_103.nii.gz", always=fault)

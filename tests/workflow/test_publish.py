@@ -21,7 +21,7 @@ SECRET = "0123456789abcdef"
 
 
 class NeuroVault(ThreadingHTTPServer):
-    """A NeuroVault that stores collections and images. `faults` are taken for one POST of an image each."""
+    """A NeuroVault that stores collections and images. Each of the `faults` makes one POST of an image fail."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
