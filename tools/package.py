@@ -92,7 +92,7 @@ ODBL = """\
 Names come from Neurosynth's term weights or from term maps made of its data. Its database is available under the Open
 Database License (ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1.0/. If you publish the names, say so, and cite
 Yarkoni et al. 2011 (doi:10.1038/nmeth.1635)."""
-OTHER_NAMES = "Names come from sources that {names} lists, none of which has the Open Database License."
+OTHER_NAMES = "{names} lists the sources of the names. None of them has the Open Database License."
 
 
 class Run(NamedTuple):

@@ -227,7 +227,8 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
     missing = [image["name"] for image in plan.images if label_of(image) not in present]
     if missing:
         raise OSError(
-            f"{len(missing)} of {len(plan.images)} maps are not there, such as {missing[0]}; run again to continue"
+            f"{len(missing)} of {len(plan.images)} maps are not on the server, such as {missing[0]}; run this again to"
+            " continue"
         )
     return number
 

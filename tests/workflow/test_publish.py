@@ -151,7 +151,7 @@ def test_an_image_with_two_rows_counts_once(package, capsys):
 
 def test_an_interrupted_upload_continues(package, server):
     server.faults = [None] + ["lost"] * 6
-    with pytest.raises(SystemExit, match="2 of 3 maps are not there, such as ICA_01"):
+    with pytest.raises(SystemExit, match="2 of 3 maps are not on the server, such as ICA_01"):
         main([str(package), "--upload", "--url", server.url])
     main([str(package), "--upload", "--url", server.url])
     assert sorted(image["file"] for image in server.images) == ["ICA_00.nii.gz", "ICA_01.nii.gz", "ICA_02.nii.gz"]

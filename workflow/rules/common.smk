@@ -114,7 +114,7 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
 
 if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment_settings.deployment_method:
     sys.exit(
-        f"Snakemake cannot start scripts with {sys.executable}, because its path has a space; install it elsewhere"
+        f"Snakemake cannot start scripts with {sys.executable}, because this path has a space; install Python elsewhere"
     )
 
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.
