@@ -1,7 +1,7 @@
-"""Compare the loadings of held-out images with the loadings of the same images in the whole decomposition.
+"""Compare loadings of held-out images with those that they have when they take part in the decomposition.
 
 The collections of a finished run are split into folds. For each fold, the images of the other collections are
-decomposed. The images of the fold are then projected on these components, as project_images does with a user's maps.
+decomposed. The images of this fold are projected on these components, as project_images does with a user's maps.
 Components are matched one to one with those of the run by their absolute correlation over voxels. The script
 prints, over all folds, the correlation of projected loadings with the run's loadings.
 
@@ -19,24 +19,22 @@ sys.path.append(str(Path(__file__).parent.parent / "workflow" / "scripts"))
 import numpy as np
 import reduce_images
 import run_ica
-import yaml
 from neurovault_ica.images.maps import read_maps
-from neurovault_ica.images.matrix import read_rows, standardize
-from neurovault_ica.images.signs import Halves, is_split, scales_of
+from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.projection import Projector
-from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.tables import component_labels, read_table, write_table
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-CONFIG = Path(__file__).parent.parent / "config.yaml"
-# No flags, because only maps and loadings are compared.
-FLAGS = dict.fromkeys(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["run_ica"]["flags"])
-# Two matched components with a smaller |r| are different components.
+FLAGS = dict.fromkeys(
+    ("min_iq_restarts", "min_r_restarts", "min_r_bootstraps", "min_r_split_half", "max_collection_share")
+)
+# Components with a smaller |r| with their match are not the same component.
 SAME = 0.7
 
 
 def decompose(results: Path, X: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """Decompose the images of a run that `rows` (a boolean array) selects; return the maps (n, n_voxels)."""
+    """Decompose some images of a run and return the component maps (n, n_voxels)."""
     images = [image for number, image in enumerate(read_table(results / "stack_images/images.tsv")) if rows[number]]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -75,11 +73,10 @@ def main() -> None:
     results = options.results
     images = read_table(results / "stack_images/images.tsv")
     mixing = read_table(results / "run_ica/desc-ICA_mixing.tsv")
-    labels = [column for column in mixing[0] if column.startswith("ICA_")]
+    labels = component_labels(len(mixing[0]) - 1)
     A = np.array([[row[label] for label in labels] for row in mixing])
     S = read_maps(next((results / "run_ica").glob("*_components.nii.gz")), results / "stack_images/mask.nii.gz").values
     X = np.load(results / "stack_images/matrix.npy", mmap_mode="r")
-    n_halves = 2 if is_split(images) else 1
     members = np.array([image["collection_id"] for image in images])
     collections = np.random.default_rng(options.seed).permutation(np.unique(members))
     projected, of_run, alike = [], [], []
@@ -89,13 +86,10 @@ def main() -> None:
         r = standardize(S.astype(np.float64)) @ standardize(found.astype(np.float64)).T
         mine, theirs = linear_sum_assignment(np.abs(r), maximize=True)
         matched = r[mine, theirs]
-        chosen = [image for image, is_held in zip(images, held, strict=True) if is_held]
-        of_fold = np.asarray(X[held])
-        held_out = Halves(of_fold, scales_of(chosen)) if is_split(images) else of_fold
-        loadings = Projector(found).loadings(read_rows(held_out, slice(0, len(held_out))))
-        projected.append((loadings[:, theirs] * np.sign(matched)).ravel())
-        of_run.append(A[np.repeat(held, n_halves)][:, mine].ravel())
-        alike.append(np.tile(np.abs(matched), len(held_out)))
+        loadings = Projector(found).loadings(np.asarray(X[held]))[:, theirs] * np.sign(matched)
+        projected.append(loadings.ravel())
+        of_run.append(A[held][:, mine].ravel())
+        alike.append(np.tile(np.abs(matched), held.sum()))
     one, other, size = map(np.concatenate, (projected, of_run, alike))
     same = size >= SAME
     print(f"{len(X)} images, {len(collections)} collections, {options.folds} folds, {len(labels)} components")

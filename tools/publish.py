@@ -5,8 +5,8 @@ collection and uploads one map for each component, with the token in the environ
 interrupted upload continues where it stopped. Nothing is sent twice: before each request that creates something, the
 server is asked whether it is there already.
 
-The package pynv makes the same requests. But it has no time limits, and does not check whether a failed upload was
-stored. NeuroVault stores some images although it answers with an error, so we look before repeating.
+The package pynv has the same requests, but no time limits, and it leaves open whether a failed upload was stored.
+NeuroVault stores some images although it answers with an error, so we look before repeating.
 """
 
 import argparse
@@ -36,8 +36,8 @@ SERVER = "https://neurovault.org"
 TIMEOUT_S = (20, 120)
 ATTEMPTS = 3
 READ_PAUSE_S = 5.0
-# Pause after a failure. NeuroVault's proxy answers with an error after one minute, but its worker may go on for another
-# minute. Only then does the server tell whether it has stored the image.
+# After a failure, the server may still be storing what we sent: its workers have two minutes, and the proxy gives up
+# after one. Only then can we see whether it is there.
 STORE_PAUSE_S = 60.0
 PAGE = 100
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -219,7 +219,7 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
                 _upload(server, number, maps.volume(place), image)
                 print(f"uploaded {image['name']}")
             except OSError as error:
-                # The server may have stored the image nevertheless, so the next attempt looks first.
+                # It may have been stored nevertheless, so the next attempt looks first.
                 print(f"{image['name']}: {error}")
                 if attempt < ATTEMPTS:
                     time.sleep(STORE_PAUSE_S)
@@ -227,8 +227,7 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
     missing = [image["name"] for image in plan.images if label_of(image) not in present]
     if missing:
         raise OSError(
-            f"{len(missing)} of {len(plan.images)} maps are not on the server, such as {missing[0]}; run this again to"
-            " continue"
+            f"{len(missing)} of {len(plan.images)} maps are not there, such as {missing[0]}; run again to continue"
         )
     return number
 

@@ -21,7 +21,7 @@ SECRET = "0123456789abcdef"
 
 
 class NeuroVault(ThreadingHTTPServer):
-    """A NeuroVault that stores collections and images. Each of the `faults` makes one POST of an image fail."""
+    """A NeuroVault that stores collections and images. `faults` are taken for one POST of an image each."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -151,7 +151,7 @@ def test_an_image_with_two_rows_counts_once(package, capsys):
 
 def test_an_interrupted_upload_continues(package, server):
     server.faults = [None] + ["lost"] * 6
-    with pytest.raises(SystemExit, match="2 of 3 maps are not on the server, such as ICA_01"):
+    with pytest.raises(SystemExit, match="2 of 3 maps are not there, such as ICA_01"):
         main([str(package), "--upload", "--url", server.url])
     main([str(package), "--upload", "--url", server.url])
     assert sorted(image["file"] for image in server.images) == ["ICA_00.nii.gz", "ICA_01.nii.gz", "ICA_02.nii.gz"]
