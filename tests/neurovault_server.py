@@ -524,7 +524,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.stopping.wait(30)
 
     def go_wrong_silence_at_once(self):
-        """Answer with a header that stands for silence, for tests that do not wait for it (see `no_waiting`)."""
+        """Answer with a header that `no_waiting` turns into a time-out, so that tests need not wait for a silent server."""
         self.answer(200, b"", "text/html", {"Silence": "yes"})
 
     def go_wrong_redirect(self):

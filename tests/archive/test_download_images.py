@@ -341,7 +341,7 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_run_continues(serve)
         run.download()
     for thread in threading.enumerate():
         if thread.name.startswith("connection"):
-            thread.join(30)  # let the other threads finish their downloads
+            thread.join(30)  # wait until the other threads have finished their downloads
     kept = kept_images(run.data_dir)
     assert 5 < len(kept) < 20
     assert len(server.images_asked()) < 40

@@ -1,4 +1,4 @@
-"""Configuration files are laid over each other in their order, and a broken file is named."""
+"""Later configuration files replace settings of earlier ones, and the message about a broken file names it."""
 
 import json
 
