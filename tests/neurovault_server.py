@@ -524,7 +524,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.stopping.wait(30)
 
     def go_wrong_silence_at_once(self):
-        """Answer with a header that `no_waiting` turns into a time-out, so that tests need not wait for a silent server."""
+        """Answer with a header that `no_waiting` turns into a time-out, so that tests need not wait."""
         self.answer(200, b"", "text/html", {"Silence": "yes"})
 
     def go_wrong_redirect(self):
