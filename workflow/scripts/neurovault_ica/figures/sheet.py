@@ -86,7 +86,8 @@ class Sheet:
     def _add_picture(self, rows: slice, columns: slice) -> None:
         """Add a part of the background to the axes, without its white border."""
         painted = self.background[::-1][rows, columns]
-        is_drawn = (painted != 255).any(axis=2)
+        red, green, blue = np.moveaxis(painted, 2, 0)
+        is_drawn = (red & green & blue) != 255
         up, across = (np.flatnonzero(is_drawn.any(axis=axis)) for axis in (1, 0))
         if not len(up):
             return
