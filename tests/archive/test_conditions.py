@@ -32,7 +32,7 @@ def test_null_comparisons(value):
     assert compile_term("field", {"is_null": False})(value) == compile_term("field", {"not_null": True})(value)
 
 
-# A list is an error as a value, because people mean is_in.
+# A list without a comparison is an error, because people mean is_in.
 @given(VALUES, VALUES.filter(lambda value: not isinstance(value, list)))
 def test_equality(value, other):
     assert compile_term("field", other)(value) == (value == other)

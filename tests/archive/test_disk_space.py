@@ -1,4 +1,4 @@
-"""The space that a run needs is said before it starts, and is what its files then take."""
+"""The disk space that is announced before a run equals the size of the files that it writes."""
 
 import pytest
 import yaml

@@ -188,7 +188,7 @@ def test_reading_stops_when_there_are_enough_images(tmp_path):
         run = Run(tmp_path, server=server)
         _, images, selection = run.select(max_images=6, max_images_per_collection=1)
         assert len(images) == 6
-        # Six collections are needed. The four connections may have read one more each.
+        # Six collections are needed. Each of the four connections may have read one more.
         assert server.count("/images/") <= 10
         assert server.most_at_once <= 4
     assert ("read until there were enough images", 100, 6) in [

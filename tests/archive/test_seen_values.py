@@ -1,4 +1,4 @@
-"""A condition that asks for a value that no record has is explained with the values that there are."""
+"""If no record has the value that a condition asks for, the message lists the values that exist."""
 
 import logging
 

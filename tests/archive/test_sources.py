@@ -204,7 +204,7 @@ def test_texts_stay_texts(write_own):
     assert [second[key] for key in ("name", "contrast_definition", "collection_name")] == ["1.10", "true", "-5"]
     assert [first[key] for key in ("age", "number_of_subjects", "is_thresholded")] == [10.0, 8, True]
     assert [second[key] for key in ("age", "number_of_subjects", "is_thresholded")] == [None, 31, False]
-    # One code that is no plain number makes a text of its column; plain numbers keep their text.
+    # A single code that is not a plain number makes its whole column text. Plain numbers keep their text.
     assert [row["code"] for row in (first, second)] == ["007", "1e5"]
     assert [str(row[key]) for row in (first, second) for key in ("study", "version", "patient", "dose")] == [
         "2001", "1.10", "true", "2.50", "2002", "1.9", "false", "-1",

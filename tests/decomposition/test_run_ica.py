@@ -1,4 +1,4 @@
-"""Maps, loadings and weights fit together, order and sign follow their rules, and warnings appear when they should."""
+"""Maps, loadings and weights agree. Components have the right order and sign, and warnings the right occasion."""
 
 import numpy as np
 import pytest

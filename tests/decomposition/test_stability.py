@@ -125,9 +125,9 @@ def smooth_noise(n_images, fwhm_voxels, seed=0):
 
 
 def test_components_of_smooth_noise_are_as_stable_as_chance(read):
-    """Random starts may agree on components of noise, other collections do not.
+    """Random starts may agree on components of noise, but other collections do not reproduce them.
 
-    In Gaussian noise every rotation is as good as any other, so rounding decides which is found. In eight sets of
+    In Gaussian noise every rotation is as good as any other, so rounding decides which one is found. In eight sets of
     noise, 78 % of the components were below the chance level.
     """
     below = []

@@ -1,4 +1,4 @@
-"""The stage draws made components on the cortex: where they are shown, their sides, and what is said of empty ones."""
+"""The stage draws made-up components on the cortex, at the right places and sides. Empty ones get a note."""
 
 import logging
 

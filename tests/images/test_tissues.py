@@ -1,4 +1,4 @@
-"""Maps in grey matter, white matter, ventricles and at the rim of the brain are told apart, on any grid."""
+"""The shares distinguish maps in grey matter, white matter, ventricles and at the rim of the brain, on any grid."""
 
 import nibabel as nib
 import numpy as np

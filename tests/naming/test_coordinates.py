@@ -195,7 +195,7 @@ def test_files_are_found_by_their_names(tmp_path, tables):
     folder = write_database(tmp_path / "made", *tables)
     start = folder / "data-made_version-1_"
     assert find_database(folder, "terms").coordinates == f"{start}coordinates.tsv.gz"
-    # A user's own files: not compressed, and nothing before the names.
+    # Files of a user may be uncompressed, and their names may lack a prefix.
     own = tmp_path / "own"
     own.mkdir()
     for kind in ("coordinates", "metadata"):

@@ -26,7 +26,7 @@ from project_images import main
 SETTINGS = {"interpolation": "linear", "extrapolate_background": False, "clip_infinite": True, "smoothing_mm": None,
             "scale": "unit_variance", "signs": "together"}  # fmt: skip
 LIMITS = {"max_zero_fraction": 0.6}
-# Networks of the run, and the planted weights of the user's maps. These images are not among those of the run.
+# Networks of the run, and their planted weights in the user's maps, which are not images of the run.
 RUN_NETWORKS = ("visual", "default_mode", "salience", "memory")
 LABELS = [f"ICA_{number:02d}" for number in range(len(RUN_NETWORKS))]
 PLANTED = {"sub-1/con_0001": {"salience": 1.0}, "sub-2/con_0001": {"memory": -0.9, "visual": 0.8}}
@@ -199,7 +199,7 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
     maps = [smooth_noise(rng, 15, symmetry=0.3).astype(np.float32) for _ in range(12)]
     p = np.array([project(one, projector, on_lattice, lattice, rng).p for one in maps])
     assert abs((p <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 120)
-    # The errors of least squares treat voxels as independent. With them, most p would be below 5 %.
+    # Standard errors of least squares treat voxels as independent. With them, more than half of p would be below 5 %.
     loadings = projector.loadings(np.stack(maps))
     naive = 1 / np.sqrt(S.shape[1]) * np.std(maps, axis=1)
     assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5

@@ -91,7 +91,7 @@ def test_a_file_of_all_maps_gives_the_same_as_a_folder(run, tmp_path, names):
 
 def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
     mm = np.moveaxis(np.indices((50, 60, 50)), 0, -1) * 4.0 - [98, 130, 90]
-    # Data some millimetres beyond the mask, because linear interpolation at its border needs them.
+    # The maps extend some millimetres beyond the mask, because linear interpolation at its border needs these values.
     near = np.square((mm - [0, -15, 0]) / (78, 96, 76)).sum(axis=-1) < 1
     slope = np.where(near, mm[..., 0] + 2 * mm[..., 2], 0).astype(np.float32)
     slope[:, 0] = np.nan

@@ -209,7 +209,7 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
-    # Both rows of an image give axes, except empty ones: 15 axes are all of 8 images.
+    # Eight images have 16 rows, and one row is empty. So 15 axes are all axes, and the text does not mention them.
     split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
     for n_axes, is_said in ((14, True), (15, False)):
         text = methods_text(facts, decomposition | split | {"n_axes_of_draws": n_axes}, settings)

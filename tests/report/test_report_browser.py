@@ -78,7 +78,7 @@ def visit(browser, pages):
 
 
 def allowed(request):
-    """Return the URL of a request for data within the page, or for the picture beside it that the page looks for."""
+    """Return the URL of an allowed request: for data within the page, or for the picture beside the page."""
     is_inside = request.url.startswith(("data:", "blob:"))
     return {request.url} if is_inside or request.url.endswith("plot_components/ICA_00_thumbnail.png") else set()
 
@@ -225,7 +225,7 @@ def limits(page):
 
 def test_thresholds_change_what_is_shown(visit):
     page = visit(place="#ICA_00")
-    beside = (-4, 12, 12)  # 8.5 mm from the peak of 9.5, that is 2.3
+    beside = (-4, 12, 12)  # 8.5 mm from the peak of 9.5, where the value is 2.3
     assert limits(page) == ["≥ 1.50 SD", "≤ −2.50 SD"]
     assert is_warm(pixel(page, 1, beside))
     move_slider(page, "[data-part=positive-threshold]", 5)
@@ -259,7 +259,7 @@ def test_small_clusters_are_left_out_at_any_threshold(visit):
     assert is_grey(pixel(page, 2, place))
     move_slider(page, "[data-part=negative-threshold]", 4)
     assert is_cold(pixel(page, 2, place))
-    # The cluster of the highest peak stays, although it is as small.
+    # The cluster of the highest peak is always shown, however small.
     page.press("canvas[data-axis='2']", "Home")
     move_slider(page, "[data-part=positive-threshold]", 9)
     assert is_warm(pixel(page, 2, PEAKS["ICA_00"][0][0]))
@@ -307,7 +307,7 @@ def colour_at(page, vertex):
 
 @pytest.fixture(scope="module")
 def on_cortex(pages):
-    """ICA_00 on the made cortex, as plot_surfaces shows it, and its scale."""
+    """ICA_00 on the made-up cortex, as plot_surfaces shows it, and its scale."""
     maps = read_maps(*(str(pages["honest"].parents[1] / name) for name in MAP_FILES))
     cortex, scale = made_cortex(), Scale(1.5, 2.5, 9.0)
     volume, places = maps.volume(0), places_of(maps.affine, cortex)
@@ -325,7 +325,8 @@ def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
     values = page.evaluate("[...page.surface.values].map(one => Number.isNaN(one) ? null : one)")
     values = np.array(values, dtype=float)
     assert 100 < np.isnan(values).sum() < 1000
-    # The page's values have 8 bits, and its coordinates 0.05 mm. The map changes by up to 1.2 per mm.
+    # Tolerance: the page's values have 8 bits. Its coordinates are rounded to 0.05 mm, and the map changes by up to 1.2
+    # per mm.
     np.testing.assert_allclose(values, found.values, atol=9.5 / 127 / 2 + 0.06)
     shown = np.array(page.evaluate("[...page.surface.shown]"), dtype=bool)
     limits = np.where(found.values > 0, scale.threshold, scale.negative_threshold)
@@ -341,7 +342,7 @@ def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
         (seen,) = filter(None, colours)
         expected = paint(found.values[[vertex], None], np.ones((1, 1)), scale)[0, 0]
         np.testing.assert_allclose(seen[:3], expected, atol=12)
-    # The surface follows the slices: the other vertex is hidden by a threshold, and this one with its sign.
+    # The surface follows the slices: the lowest vertex is hidden by the threshold, and by switching off its sign.
     move_slider(page, "[data-part=negative-threshold]", -float(found.values[lowest]) + 0.3)
     see_surface(page)
     assert not any(map(is_cold, filter(None, [colour_at(page, lowest)])))
@@ -364,7 +365,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     page.mouse.down()
     page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
     page.mouse.up()
-    # Half a degree per pixel: the side that the reader sees follows the pointer.
+    # The surface follows the pointer, by half a degree per pixel.
     assert see_surface(page) == {"azimuth": 150, "elevation": 10, "sides": ["left"], "zoom": 1}
     assert canvas.evaluate(read) != before
     assert page.locator("button[aria-pressed=true]").count() == 0
@@ -378,7 +379,8 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     page.click("button[data-turn=top]")
     assert see_surface(page)["sides"] == ["left", "right"]
     assert page.locator("button[aria-pressed=true]").all_inner_texts() == ["top"]
-    # From above, left is left. A click moves the crosshair into the cortex; a click beside the brain does nothing.
+    # From above, the left hemisphere is on the left. A click moves the crosshair into the cortex. A click beside the
+    # brain does nothing.
     for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
         canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
         expect(page.locator("[data-part=place]")).to_contain_text(said)
@@ -526,7 +528,7 @@ def test_pdf_has_pages_of_text_and_figures(visit):
     wait_for_figures(page)
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
-    # Two thumbnails and two figures, lazily loaded ones too.
+    # The thumbnails and figures of two components, lazily loaded ones included.
     assert pdf.count(b"/Subtype /Image") >= 4
     assert len(re.findall(rb"/Type /Page\b", pdf)) >= 3
 
@@ -537,7 +539,7 @@ def test_the_page_is_not_blank(visit, tmp_path, kind, viewport):
     file = tmp_path / "page.png"
     visit(kind, viewport=viewport).screenshot(path=file)
     grey = np.asarray(Image.open(file).convert("L"), dtype=float)
-    # Text in the upper and in the lower half: the picture is neither blank nor torn off.
+    # Both halves of the picture have text.
     for half in np.split(grey, 2):
         assert (abs(half - np.median(half)) > 100).mean() > 0.005
 
@@ -611,7 +613,7 @@ def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
     assert view.suggested_filename == "ICA_00_view.png"
     view.save_as(tmp_path / "view.png")
     with Image.open(tmp_path / "view.png") as image:
-        # Four pixels per mm: the sagittal, coronal and axial slices with gaps of 6 mm, and 26 mm below them.
+        # The picture has four pixels per mm: sagittal, coronal and axial slice with gaps of 6 mm, and 26 mm below them.
         width, depth, height = (high - low + 1 for low, high in zip(BOX.low, BOX.high, strict=True))
         assert image.size == (4 * (depth + 2 * width + 12), 4 * (depth + 26))
         (_, y, z), _ = PEAKS["ICA_00"][0]
@@ -655,7 +657,7 @@ def test_lines_and_texts_are_copied(visit):
 )
 def test_axe_finds_no_barrier_and_targets_have_24_pixels(visit, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    # The page's own policy allows no other script. The component is checked in the other colours.
+    # bypass_csp: the page's own policy forbids the script of axe.
     page = visit(viewport=viewport, bypass_csp=True, color_scheme=scheme)
     options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
     for place in ("", "#ICA_00"):

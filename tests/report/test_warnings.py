@@ -112,7 +112,7 @@ def test_flags_have_short_names():
 def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
     unsure = SOUND | {"mark": "n.s.", "n_significant_terms": 0}
     assert flags_of(unsure) == ["name uncertain"]
-    # A significant label may be unsuitable as a name.
+    # A label can be significant and still give no name.
     assert flags_of(unsure | {"n_significant_labels": 2}) == ["name uncertain"]
     assert flags_of(unsure | {"mark": "untested"}) == []
     assert flags_of(unsure | {"evidence_name": "unnamed (closest: a)"}) == []

@@ -1,4 +1,4 @@
-"""Configuration files are laid over each other in their order, and a broken file is named."""
+"""Later configuration files replace settings of earlier ones, and the message about a broken file names it."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_file_replaces_sections_with_free_keys(tmp_path):
 
 def test_the_users_file_replaces_the_sections_of_a_preset(tmp_path):
     preset = read_file(PRESET)
-    assert preset["fetch_metadata"]["image_terms"], "the preset has conditions to replace"
+    assert preset["fetch_metadata"]["image_terms"], "the preset has no conditions to replace"
     found = merged(
         tmp_path, PRESET, "fetch_metadata: {image_terms: {}}\nplot_components: {threshold: {z: 3}}\nbatches: 2"
     )
