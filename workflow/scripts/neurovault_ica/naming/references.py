@@ -145,7 +145,7 @@ def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
             " with nearest neighbours, or give one volume for each network"
         )
     logging.warning(
-        "the reference is one volume and not a label image (%s), so it counts as one network", describe_fractions(data)
+        "the file has one volume, which is not a label image (%s), so it is one network", describe_fractions(data)
     )
 
 
