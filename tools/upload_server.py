@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import requests.auth
 
 TOKEN = "NEUROVAULT_TOKEN"
 # NeuroVault checks an image while it answers, which takes up to a minute. Its proxy gives up after a minute.
@@ -23,6 +24,18 @@ MOST_QUOTED = 500
 
 class RefusedError(Exception):
     """The server refuses a request for good."""
+
+
+class TokenAuth(requests.auth.AuthBase):
+    """Add a token to a request. A password in ~/.netrc or in the address would replace a plain header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the token."""
+        request.headers["Authorization"] = f"Token {self._token}"
+        return request
 
 
 class Server:
@@ -52,9 +65,9 @@ class Server:
         self.url = url.rstrip("/")
         self._token = token
         self.session = requests.Session()
-        # Otherwise a ~/.netrc would replace the token.
-        self.session.trust_env = False
-        self.session.headers["Authorization"] = f"Token {token}"
+        # Use the proxies and certificates of the environment, except for a server on this machine.
+        self.session.trust_env = parts.scheme == "https"
+        self.session.auth = TokenAuth(token)
 
     def ask(self, method: str, path: str, **content: Any) -> Any:
         """Send one request and return its JSON answer.

@@ -64,6 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"detail": "Invalid token."}, 401)
         return False
 
+    def do_CONNECT(self):
+        self.server.tokens.append(self.headers["Authorization"])
+        self.answer({}, 403)
+
     def do_GET(self):
         if not self.is_allowed():
             return
@@ -226,12 +230,20 @@ def test_a_list_whose_pages_repeat_records_is_read_again(package, server):
         main([str(package), "--upload", "--url", server.url])
 
 
-def test_the_token_goes_to_no_other_server_and_into_no_message(package, server, capsys):
+def test_the_token_goes_to_no_other_server_and_into_no_message(package, server, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else")
     with NeuroVault() as other:
         server.odd = [("GET", 301, b"", {"Location": f"{other.url}/api/my_collections/?token={SECRET}"})]
         with pytest.raises(SystemExit, match=r"redirects to .*give it with --url") as stopped:
             main([str(package), "--upload", "--url", server.url])
         assert other.tokens == []
+        threading.Thread(target=other.handle_request).start()
+        monkeypatch.setenv("HTTPS_PROXY", other.url)
+        monkeypatch.setattr(upload_server, "ATTEMPTS", 1)
+        with pytest.raises(OSError, match=r"[Pp]roxy"):
+            upload_server.Server("https://neurovault.invalid", SECRET).list_all("my_collections/")
+        assert other.tokens == [None]
     server.odd = [("POST", 403, f"<pre>Authorization: Token {SECRET}</pre>".encode(), {})]
     with pytest.raises(SystemExit, match=r"answered 403: <pre>Authorization: Token \[token\]") as refused:
         main([str(package), "--upload", "--url", server.url])
