@@ -53,7 +53,7 @@ def main(
     _check_cache(images, Path(data_dir), resampled=resampled, again=again)
     masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), interpolation, extrapolate_background)
     settings = {"interpolation": interpolation, "extrapolate_background": extrapolate_background, "clip": clip}
-    code = fingerprint(settings, [mask, brain], main)
+    code = fingerprint(settings, [mask, brain], [main, _mask])
     # The checksums of resampled copies are not known.
     kept = None if resampled else read_kept(voxels, quality, code)
     empty_row = dict.fromkeys(column_names(quality))

@@ -40,7 +40,7 @@ from neurovault_ica.runtime.processes import run_tasks
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.runtime.wording import counted
-from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM, lattice_of
 from threadpoolctl import threadpool_limits
 
 
@@ -82,9 +82,10 @@ def main(
         raise RuntimeError(explain_nothing_left(refused, own_maps))
 
     X = np.stack([cast(Any, one.values) for one in kept])
-    projector = Projector(basis.maps.values)
+    projector = Projector(basis.maps.values, basis.labels)
     lattice = lattice_of(basis.maps.inside, basis.maps.affine)
-    on_lattice = Projector(basis.maps.values[:, lattice.points])
+    place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
+    on_lattice = Projector(basis.maps.values[:, lattice.points], basis.labels, place)
     compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
     rngs = [np.random.default_rng([random_state, zlib.crc32(one.title.encode())]) for one in kept]
     results = in_order(lambda n: compute(X[n], rng=rngs[n]), range(len(X)), threads)

@@ -54,8 +54,34 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     Raises
     ------
     ValueError
-        If there is no such folder or file, or there are no maps in it.
+        If there is no such folder or file, there are no maps in it, or Snakemake cannot handle a path.
     """
+    maps, warnings = _list_maps(source)
+    for path in (source, *(own.file for own in maps)):
+        refuse_unusable_path(path, "project_images.maps")
+    return maps, warnings
+
+
+def refuse_unusable_path(path: str, key: str) -> None:
+    """Raise a ValueError for a path that Snakemake cannot handle: with braces, or not in UTF-8.
+
+    Parameters
+    ----------
+    path : str
+    key : str
+        Key of the configuration that leads to this path.
+    """
+    if "{" in path or "}" in path:
+        raise ValueError(f"{key}: the path {path!r} has a brace, which Snakemake takes for a wildcard; rename it")
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{key}: the path {os.fsencode(path)!r} is not UTF-8, which Snakemake needs; rename it, such as with convmv"
+        ) from error
+
+
+def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     if Path(source).is_dir():
         files = _files_below(source)
         if not files:

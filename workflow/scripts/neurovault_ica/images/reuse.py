@@ -58,7 +58,9 @@ class Kept(NamedTuple):
         return (row, values) if isal_zlib.crc32(values.data) == known["crc32"] else None
 
 
-def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: Callable[..., Any]) -> str:
+def fingerprint(
+    settings: Mapping[str, Any], files: Sequence[str | Path], functions: Sequence[Callable[..., Any]]
+) -> str:
     """Return a checksum of all that the voxels depend on beside the image.
 
     Parameters
@@ -66,7 +68,7 @@ def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: 
     settings : mapping
     files : sequence of path
         The mask of the analysis, and the brain mask.
-    main : function
+    functions : sequence of function
         The script's own code. The loaded modules of the package are included, too.
     """
     loaded = [module for name, module in sys.modules.items() if name.startswith("neurovault_ica")]
@@ -74,7 +76,7 @@ def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: 
     content = [
         dict(settings),
         [sha256_of(file) for file in files],
-        inspect.getsource(main),
+        [inspect.getsource(function) for function in functions],
         sorted(modules.items()),
         [version(library) for library in LIBRARIES],
     ]

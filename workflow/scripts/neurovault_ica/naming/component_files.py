@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neurovault_ica.archive.own_maps import refuse_unusable_path
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
 from neurovault_ica.runtime.wording import counted
 
@@ -68,7 +69,10 @@ def check_components(source: str | None) -> None:
     ValueError
         If the source is neither a package nor a NIfTI file.
     """
-    if source is None or (Path(source).is_file() and is_image_file(source)):
+    if source is None:
+        return
+    refuse_unusable_path(source, "project_images.components")
+    if Path(source).is_file() and is_image_file(source):
         return
     if Path(source).is_dir():
         missing = [pattern for pattern in (DESCRIPTION, MAPS, MASK, NAMES) if not list(Path(source).glob(pattern))]
@@ -125,7 +129,7 @@ def _read_package(folder: Path) -> Components:
 
 
 def _read_file(source: str, mask: str) -> Components:
-    """Read a 4-D file. Volumes without a voxel in the mask are left out, with a warning."""
+    """Read a 4-D file. Volumes that are constant in the mask, such as empty ones, are left out, with a warning."""
     import logging
 
     import nibabel as nib
@@ -148,12 +152,12 @@ def _read_file(source: str, mask: str) -> Components:
             " for each volume"
         )
     values = sample_volumes(data, affine, target_of(nib.load(mask)))
-    kept = np.flatnonzero(values.any(axis=1)).tolist()
+    kept = np.flatnonzero(values.max(axis=1) > values.min(axis=1)).tolist()
     if not kept:
-        raise ValueError("none of its volumes has data in the mask; choose another file, or another mask_images.mask")
+        raise ValueError("all its volumes are constant in the mask; choose another file, or another mask_images.mask")
     if len(kept) < len(values):
-        left_out = sorted(set(range(len(values))) - set(kept))
-        logging.warning("%s: left out the volumes without data in the mask: %s", source, left_out)
+        left_out = ", ".join(map(str, sorted(set(range(len(values))) - set(kept))))
+        logging.warning("%s: left out volumes that are constant in the mask (counted from 0): %s", source, left_out)
     digits = max(2, len(str(len(values) - 1)))
     labels = [f"volume_{number:0{digits}d}" for number in kept]
     names = [found[number] if found else None for number in kept]

@@ -6,6 +6,7 @@ least squares would be far too small. The chance level comes from surrogates of 
 smoothness, values and symmetry.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,10 @@ class Projector:
     Parameters
     ----------
     S : array of shape (n_components, n_voxels)
+    labels : sequence of str, optional
+        Names of the components in errors; by default, their numbers, counted from 0.
+    place : str
+        Which voxels these are, as in errors.
 
     Raises
     ------
@@ -58,17 +63,18 @@ class Projector:
         If a component is constant, or the components are linearly dependent.
     """
 
-    def __init__(self, S: Real) -> None:
+    def __init__(self, S: Real, labels: Sequence[str] | None = None, place: str = "over the mask") -> None:
         self.unit = standardize(S.astype(np.float64))
+        names = [str(number) for number in range(len(S))] if labels is None else labels
         constant = np.flatnonzero(~self.unit.any(axis=1))
         if constant.size:
-            raise ValueError(f"component {constant[0]} (counted from 0) is constant over the mask; leave it out")
+            raise ValueError(f"the component {names[constant[0]]} is constant {place}; leave it out")
         eigenvalues, axes = np.linalg.eigh(self.unit @ self.unit.T)
         if eigenvalues[0] < MIN_EIGENVALUE:
             involved = np.flatnonzero(np.abs(axes[:, 0]) > 0.1 * np.abs(axes[:, 0]).max())
             raise ValueError(
-                f"the components {', '.join(map(str, involved[:10]))} (counted from 0) are linearly dependent over the"
-                " mask, so a map has no unique loadings on them; leave one of them out"
+                f"the components {', '.join(names[number] for number in involved[:10])} are linearly dependent {place},"
+                " so a map has no unique loadings on them; leave one of them out"
             )
         inverse = (axes / eigenvalues) @ axes.T
         # Rows have mean 0, which takes care of the intercept.

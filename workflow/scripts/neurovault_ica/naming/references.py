@@ -117,9 +117,12 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
     """
     if data.dtype.kind == "f":
         data = np.nan_to_num(data.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
-    total = np.abs(data, dtype=np.float32).sum(axis=3) if data.ndim == 4 else np.abs(data, dtype=np.float32)
+    volumes = data if data.ndim == 4 else data[..., np.newaxis]
+    # A constant volume is nowhere in particular.
+    has_place = volumes.max(axis=(0, 1, 2)) > volumes.min(axis=(0, 1, 2))
+    total = np.abs(volumes[..., has_place], dtype=np.float32).sum(axis=3)
     if not total.any():
-        raise ValueError("it is empty (all voxels are 0); give an image with networks")
+        raise ValueError("it is empty (all voxels are 0, or each volume is constant); give an image with networks")
     share = share_in_brain(total, affine)
     if share < MIN_SHARE_IN_BRAIN:
         size = "x".join(f"{mm:g}" for mm in np.linalg.norm(affine[:3, :3], axis=0).round(2))
@@ -145,7 +148,7 @@ def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
             " with nearest neighbours, or give one volume for each network"
         )
     logging.warning(
-        "the reference is one volume and not a label image (%s), so it counts as one network", describe_fractions(data)
+        "the file has one volume, which is not a label image (%s), so it is one network", describe_fractions(data)
     )
 
 

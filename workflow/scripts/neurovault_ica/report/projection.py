@@ -14,6 +14,8 @@ from neurovault_ica.types import Row
 TEMPLATE_FILE = package_file("report/projection.html.jinja")
 # Figures of more maps would make the page too large for a browser, so the page links to them.
 MOST_FIGURES = 100
+# Shares are rounded down, so that 99.9 % does not read as all. This is the rounding error of a share in percent.
+ROUNDING = 1e-9
 # Components that are listed for each map.
 LISTED = 5
 
@@ -33,7 +35,8 @@ def describe_percentile(row: Row, n_images: int) -> str:
     is_negative = row["loading"] < 0
     share = 100 - row["percentile"] if is_negative else row["percentile"]
     direction = "more negatively" if is_negative else "more"
-    return f"{direction} than {'all' if share == 100 else f'{share:.0f} % of the'} {counted(n_images, 'image')}"
+    among = "all" if share == 100 else f"{int(share + ROUNDING)} % of the"
+    return f"{direction} than {among} {counted(n_images, 'image')}"
 
 
 def render_projection(
