@@ -61,14 +61,16 @@ def test_spellings_with_different_weights_are_reported(tmp_path, caplog):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"data": {"values": {"Pain": 0.4, "pain": 0.3}}}))
     assert read_answer(path, is_own=True) == ({"pain": 0.4}, None, 0)
-    assert "mine.json: 'pain' is the term 'pain', which has the weight 0.4 already; 0.3 is not used" in caplog.text
+    assert "mine.json: the weight 0.3 of 'pain' is not used, because the term 'pain' already has the weight 0.4" in (
+        caplog.text
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b'{"data": {"values": {"pain": 0.4', "mine.json cannot be read: .* line 1 column"),
-        (b'{"pain": 0.4}', r'cannot be read: it has another form\. Write \{"data": \{"values": \{"faces": 0.42\}\}\}'),
+        (b'{"pain": 0.4}', r'cannot be read: its structure is wrong\. Write \{"data": \{"values": \{"faces": 0.42\}\}\}'),
         (b'{"data": {"values": {"caf\xe9": 0.4}}}', r"mine.json, line 1: the file is not UTF-8 \(byte 0xe9\)"),
     ],
 )

@@ -194,7 +194,7 @@ def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     for message in (
-        "archive.data_dir: no NeuroVault cache in cache",
+        "archive.data_dir: cache (relative to",
         "mask_images.mask: file not found: mask.nii.gz",
         "fetch_metadata: file not found: mine.py",
     ):

@@ -61,7 +61,7 @@ COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
     "not_contains": _not_contains,
     "pattern": _pattern,
 }
-# Comparisons whose argument is a list, a list of strings, or true or false.
+# Comparisons by the type of their argument: a list, a list of strings, true or false, a number or text.
 LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
 PART_COMPARISONS = {"contains", "not_contains"}
 FLAG_COMPARISONS = {"is_null", "not_null"}
@@ -84,7 +84,9 @@ def compile_term(key: str, term: Any) -> Predicate:
         If the mapping is not one known comparison with an argument of the right type.
     """
     if isinstance(term, list) and term:
-        raise ValueError(f"{key}: {list(term)} is not one value; write {{is_in: {list(term)}}} for any of these")
+        raise ValueError(
+            f"{key}: {list(term)} is a list, not one value; write {{is_in: {list(term)}}} to accept any of these"
+        )
     if not isinstance(term, Mapping):
         _refuse_date(key, term)
         return lambda value: value == term
@@ -101,7 +103,7 @@ def compile_term(key: str, term: Any) -> Predicate:
         raise ValueError(f"{key}: {name} takes a number or text, not {as_configured(argument)}")
     if name == "pattern" and not isinstance(argument, str):
         raise ValueError(f"{key}: pattern takes text, not {argument!r}; write it in quotes")
-    # Searching for a number in text is a TypeError, also in nilearn.
+    # Python raises TypeError if a number is searched in a text.
     if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
         raise ValueError(f"{key}: {name} takes a list of text, not {argument!r}; write each in quotes")
     if name in FLAG_COMPARISONS and not isinstance(argument, bool):

@@ -19,7 +19,7 @@ SOFTWARE_VERSION = "0.1.0"
 LOCK_TABLE = "write_lock/images.lock.tsv"
 IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
-# Columns left out of the lock because they describe one run only.
+# Columns that the lock leaves out, because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
 _REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
@@ -33,7 +33,7 @@ def lock_rows(
     *,
     resampled: bool = False,
 ) -> list[Row]:
-    """Join everything that a rerun must know about each selected image, ordered by image id.
+    """Make the rows of the lock: everything that a rerun needs to know about each image, ordered by image id.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def _lock_row(
         "terms_sha256": terms["sha256"],
         "terms_reason": terms["reason"],
         "used": used,
-        # Size and checksum belong to the original, not to its resampled copy, so give the path of the original.
+        # Size and checksum are those of the original, so the path must not be that of its resampled copy.
         "path": original_of(download["file"]) if resampled else download["file"],
         "software_version": SOFTWARE_VERSION,
     }

@@ -1,4 +1,4 @@
-"""How the selection reads the metadata of an archive: first the collections, then the images of the wanted ones."""
+"""The interface by which the selection reads metadata: first the collections, then the images of some of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from neurovault_ica.archive.cache import null_strings_to_none
 if TYPE_CHECKING:
     from neurovault_ica.types import Record
 
-# Description of a problem -> number of records that could not be read because of it.
+# Description of a problem -> number of records that cannot be read because of it.
 Damage = dict[str, int]
 
 
