@@ -51,7 +51,7 @@ def table(monkeypatch):
     rows = (
         Criterion("low", "Too low.", ("a",), SHARE, lower="min_a", upper="max_a"),
         Criterion("rare", "Too rare.", ("b", "c"), PERCENTILE, lower="percentile_of_b_and_c"),
-        Criterion("small", "Too small.", ("d",), SHARE, lower="min_d", map_types=("z map", "z")),
+        Criterion("small", "Too small.", ("d",), SHARE, lower="min_d", map_types=("Z map",)),
     )
     monkeypatch.setattr("neurovault_ica.images.criteria.CRITERIA", rows)
 

@@ -18,17 +18,17 @@ from neurovault_ica.images.nifti_header import checked_affine
 from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.images.templates import mni152_mask
 
-# nibabel lets errors of gzip and of headers through.
+# Errors that nibabel raises for damaged files.
 READ_ERRORS = (ImageFileError, HeaderDataError, zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError)
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
-# Voxel size of that mask; the margin is a multiple of it.
+# Voxel size of that mask. The margin must be a multiple of it.
 RESOLUTION_MM = 2
-# Labels in floating point may differ from whole numbers by this, after calculations in float32.
+# Largest difference between a label and a whole number, after calculations in float32.
 LABEL_TOLERANCE = 1e-4
-# Number of voxels that are looked at first.
+# Approximate number of voxels that are checked first.
 N_SAMPLED = 1000
-# float32 holds all whole numbers up to here; no atlas has larger labels.
+# float32 cannot hold all larger whole numbers, so larger values are not taken for labels.
 MAX_LABEL = 2.0**24
 
 
@@ -39,7 +39,7 @@ def read_volumes(path: str, *, is_published: bool = False) -> tuple[NDArray[Any]
     ----------
     path : str
     is_published : bool
-        Whether the file is a published atlas. The header of any other NIfTI file must say where the voxels are.
+        Whether the file is a published atlas, which is trusted. Otherwise the header must say where the voxels are.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def _step(image: SpatialImage) -> float:
 
 
 def round_labels(data: NDArray[Any], step: float) -> NDArray[Any]:
-    """Round the values of a mask or label image, if all differ from whole numbers by the file's rounding error at most.
+    """Round the values of a mask or label image, if all are whole numbers up to the rounding error of the file.
 
-    nibabel scales floats that are saved as integers, and then 1 reads as 1.00005 and 0 as 0.00002.
+    nibabel saves floats as scaled integers, and then 1 is read as 1.00005 and 0 as 0.00002.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def round_labels(data: NDArray[Any], step: float) -> NDArray[Any]:
     if data.dtype.kind != "f":
         return data
     largest = float(np.nanmax(np.abs(data), initial=0))
-    # From a step of 1 on, several labels share one stored value.
+    # With a step of 1 or more, the file cannot tell neighbouring labels apart.
     if not 0.5 < largest < MAX_LABEL or step >= 1:
         return data
-    # The slope in the header is a float32.
+    # The slope in the header is a float32, so it is rounded, too.
     tolerance = step / 2 + LABEL_TOLERANCE + largest * float(np.finfo(np.float32).eps)
-    # A few voxels show that most maps are no labels.
+    # For most maps, a few voxels are enough to see that the values are no labels.
     for part in (data.ravel(order="K")[:: max(data.size // N_SAMPLED, 1)], data):
         if (np.abs(part - np.rint(part)) > tolerance).any():
             return data
@@ -142,7 +142,7 @@ def share_in_brain(volume: NDArray[Any], affine: NDArray[np.float64]) -> float:
     affine : array of shape (4, 4)
         Voxel to mm.
     """
-    # Most runs have no atlas, mask file or reference to check.
+    # Imported here because most runs have no atlas, mask file or reference to check.
     from scipy import ndimage
 
     brain_img = mni152_mask("brain", RESOLUTION_MM)
