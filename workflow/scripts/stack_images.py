@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import nibabel as nib
-from neurovault_ica.archive.download_reasons import WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
 from neurovault_ica.images.duplicates import find_duplicates
 from neurovault_ica.images.rejections import reject, rejection
 from neurovault_ica.images.reuse import forget
-from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
+from neurovault_ica.images.signs import MIN_HALF_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.stacking import StackedVoxels, require_voxels, write_matrix
 from neurovault_ica.images.targets import target_of
@@ -82,7 +82,7 @@ def main(
         value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
         rejection_of[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
     rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejection_of]
-    summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), WORDS)
+    summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), REASON_WORDS)
     if len(rows) + len(rejection_of) != len(wanted):
         raise RuntimeError(
             f"an image_id occurs twice in {selection}: {len(wanted)} selected, {len(rows)} kept, {len(rejection_of)}"
@@ -132,7 +132,7 @@ def main(
         for sign, count in count_empty(used).items():
             if count:
                 logging.info(
-                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_SHARE, count
+                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_HALF_SHARE, count
                 )
 
 
