@@ -142,7 +142,7 @@ def spoil_rows(tables):
         (spoil_ids, r"no id of .*coordinates.tsv.gz \(such as 10000001\) is in .*metadata.tsv.gz"),
         (spoil_numbers, "x, y and z are not numbers"),
         (spoil_columns, "has no column x; it has id, peak_id, X, y, z"),
-        (spoil_order, r"peaks lie .* outside the brain, but \d+ if its columns x, y, z are read as x, z, y; correct"),
+        (spoil_order, r"peaks lie .* outside the brain, but only \d+ if its columns x, y, z are read as x, z, y; correct"),
         (spoil_unit, "all peaks lie within 1[0-9] mm of each other, as if they were in cm"),
         (spoil_ids_of_metadata, "2 of 30 rows have no id"),
         (spoil_data_type, "its data type is complex128"),

@@ -11,8 +11,8 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.wording import counted
 
-# Voxel size of the brain mask on which quality is measured. It is fixed, so that quality does not depend on the grid
-# of the analysis.
+# Voxel size of the brain mask on which quality is measured. It is fixed, so quality does not depend on the grid of the
+# analysis.
 BRAIN_MM = 2
 
 
@@ -27,7 +27,7 @@ def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: in
     source : str
         brain, gray_matter, or the path of a NIfTI file.
     resolution_mm : int
-        Voxel size of nilearn's masks; a file keeps its own.
+        Voxel size of nilearn's masks. A mask from a file keeps its own.
     """
     brain_img = mni152_mask("brain", BRAIN_MM)
     if (source, resolution_mm) == ("brain", BRAIN_MM):

@@ -53,7 +53,7 @@ def main(
     Raises
     ------
     RuntimeError
-        If too many downloads failed, no image is left, an image was selected twice, or a killed run took voxels away.
+        If too many downloads failed, no image is left, an image was selected twice, or a killed run has removed voxels.
     """
     require_voxels(voxels)
     wanted = read_table(selection)
@@ -137,13 +137,13 @@ def main(
 
 
 def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> None:
-    """Write rows with the columns of the table, except some. Other keys are dropped, and missing values are n/a."""
+    """Write the columns of a table, except `without`. Other keys of the rows are dropped; missing values are n/a."""
     columns = [column for column in column_names(path) if column not in without]
     write_table(path, ({column: row.get(column) for column in columns} for row in rows), columns)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # Not a parameter: another value must not run this stage again.
+    # This is no parameter of the rule, because a change of it must not run this stage again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
     main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads, keep_voxels=keep_voxels)

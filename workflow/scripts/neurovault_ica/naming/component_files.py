@@ -1,6 +1,6 @@
 """Read components from a package that `make package` wrote, or from any 4-D file of networks.
 
-Snakemake imports this module while it reads the Snakefile. So it imports only the standard library at the top.
+Snakemake imports this module while it reads the Snakefile. So only functions that read images import other libraries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Files of a package. Their names follow BIDS derivatives: `tpl-` comes first, then the name of the space.
 MAPS, MASK, NAMES = "tpl-*/tpl-*_desc-ICA_probseg.nii.gz", "tpl-*/tpl-*_desc-ICA_mask.nii.gz", "tpl-*/tpl-*_dseg.tsv"
 DESCRIPTION, LOADINGS, IMAGES = "dataset_description.json", "loadings/desc-ICA_mixing.tsv", "loadings/images.tsv"
-# Key of the maps' sidecar that has the settings of mask_images and stack_images.
+# Key of the maps' JSON sidecar with the settings of mask_images and stack_images.
 TREATMENT = "Treatment"
 
 
@@ -31,12 +31,12 @@ class Components(NamedTuple):
     labels : list of str
         One for each component, unique.
     names : list of str or None
-        What the components are called, if that is known.
+        Names of the components; None where unknown.
     maps : Maps
     treatment : mapping or None
-        How the images behind the components were masked and scaled; None if unknown.
+        How the images of the decomposition were masked and scaled; None if unknown.
     loadings : array of shape (n_images, n_components) or None
-        Loadings of these images on the components.
+        Loadings of these images on the components; None if unknown.
     images : list of dict
         For each of these images, its image_id, name, collection_id, collection_name and url.
     """
@@ -50,7 +50,7 @@ class Components(NamedTuple):
 
 
 def component_files(source: str | None) -> list[str]:
-    """List the files of a package, or the 4-D file and its names, so that changed components are projected on again."""
+    """List the files of a package, or a 4-D file and its names, so that a change of them runs project_images again."""
     if source is None:
         return []
     if Path(source).is_dir():
@@ -138,7 +138,7 @@ def _read_file(source: str, mask: str) -> Components:
 
     data, affine = read_volumes(source)
     if is_label_image(data):
-        raise ValueError("it is one volume of whole numbers, as an atlas of labels; give one volume for each network")
+        raise ValueError("it is one volume of whole numbers, like a label image; give one volume for each network")
     data = check_networks(data, affine)
     file = names_beside(source)
     found = [name for _, name in read_name_file(file)] if file else []

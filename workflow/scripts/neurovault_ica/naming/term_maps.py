@@ -1,7 +1,7 @@
 """Source of names: term maps that correlate with a component more than expected by chance.
 
-Chance is estimated from surrogates of the component, which are random maps of the same smoothness. The maps are those
-that build_term_maps computed, the user's own, or both. A component's negative side is compared with the same maps.
+The chance level comes from surrogates of the component, which are random maps of the same smoothness. The term maps are
+those of build_term_maps, the user's own, or both. The negative side of a component is compared with the same maps.
 """
 
 import logging
@@ -40,23 +40,23 @@ TermVolume = tuple[str, npt.NDArray[np.float32], Array]
 
 
 class Compared(NamedTuple):
-    """Correlations of the components with the term maps, and what a test needs."""
+    """Correlations of the components with the term maps, and the values that their test needs."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
     component_points: Real  # (n_components, n_points), at the points of the lattice
-    points: Real  # (n_terms, n_points)
+    points: Real  # (n_terms, n_points), term maps at the same points
 
 
 class Correlations(NamedTuple):
-    """Correlations of the components with the term maps."""
+    """Correlations of the components with the term maps, and their significance."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
     p: Array | None  # one-sided, for positive r; None if not tested
     q: Array | None
     p_corrected: Array | None = None  # of p, for choosing among all terms
-    # The same for negative r: the component's negative side.
+    # The same for negative r, on the component's negative side.
     p_negative: Array | None = None
     q_negative: Array | None = None
     p_corrected_negative: Array | None = None
@@ -88,7 +88,7 @@ def _rank(inputs: Inputs, compared: Compared, p: Array | None) -> Found:
 
 
 def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate]:
-    """Make candidates of the rows of one component on this side, strongest first, and tell which may name it."""
+    """Make candidates from the rows of one component on one side, strongest first, and mark those that may name it."""
     corrected = [row[f"p_corrected{side}"] for row in rows]
     exceeds_chance = bool(rows) and (corrected[0] is None or min(corrected) <= LARGEST_P_CORRECTED)
     largest = None
@@ -96,7 +96,7 @@ def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate
         size = sign * row["r"]
         if size <= 0:
             return
-        largest = largest or size
+        largest = size if largest is None else largest
         may_name = exceeds_chance and rank <= NEAR_BEST_RANK and size >= NEAR_BEST_SHARE * largest
         yield Candidate(row["component"], row["term"], row["r"], row[f"q{side}"], may_name)
 
@@ -118,7 +118,7 @@ def compare_with_maps(
     threads : int
         Maps are divided among threads. The number of threads does not change the result.
     built : path, optional
-        Folder of the maps that build_term_maps made. Terms that the user's maps have, too, are left out.
+        Folder of the maps that build_term_maps made. Terms of the user's maps are left out of them.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def sample_maps(path: str, target: Target, threads: int = 1) -> Iterator[tuple[s
             yield term, values
         else:
             dropped.append(term)
-    # Maps on one grid are checked together, because a single thresholded map may have only a few voxels, anywhere.
+    # Check all maps of a grid together, because a thresholded map may have only a few voxels, anywhere in the brain.
     for total, affine in totals.values():
         if total.any():
             check_networks(total, affine)
@@ -260,9 +260,9 @@ def _volumes(path: str) -> Iterator[TermVolume]:
 
 
 def _open_volumes(path: str, n_names: int) -> SpatialImage:
-    """Open a 4-D file without reading its volumes, because thousands of maps may not fit into memory."""
+    """Open a 4-D file, and check its header. Volumes are read later, because thousands may not fit into memory."""
     try:
-        # Otherwise nibabel decompresses a .nii.gz file from its start for every volume.
+        # With keep_file_open=False, nibabel would decompress a .nii.gz file from its start for every volume.
         img = cast(SpatialImage, nib.load(path, keep_file_open=True))
     except (ImageFileError, OSError, EOFError) as error:
         raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error

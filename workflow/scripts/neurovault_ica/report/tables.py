@@ -8,7 +8,7 @@ from typing import Any
 
 from neurovault_ica.archive.download_reasons import REASON_WORDS, REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
-from neurovault_ica.naming.labels import DEACTIVATION, said_label
+from neurovault_ica.naming.labels import DEACTIVATION, label_with_sign
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
@@ -107,7 +107,7 @@ def describe_components(
             "n_significant_maps": count_significant(map_terms.get(label, [])),
             "labels": shown_rows(
                 [
-                    entry | {"label": said_label(entry)}
+                    entry | {"label": label_with_sign(entry)}
                     for entry in enrichment.get(label, [])
                     if entry["difference"] > 0
                 ],
@@ -193,7 +193,7 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
 
 def significant_labels(rows: Iterable[Row]) -> list[str]:
     """Return the strongest significant labels and words, each once."""
-    found = [said_label(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    found = [label_with_sign(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
     return list(dict.fromkeys(found))[:SAID_SHOWN]
 
 
