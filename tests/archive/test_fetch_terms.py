@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from neurovault_ica.archive.term_answers import read_answer
@@ -36,6 +37,11 @@ def test_an_unreadable_answer_has_a_reason_and_no_weights(tmp_path, content, rea
     if content is not None:
         path.write_text(content)
     assert read_answer(path)[:2] == ({}, reason)
+
+
+def test_a_folder_in_place_of_a_term_file_is_a_missing_file(tmp_path):
+    for path in (tmp_path, Path(__file__) / "words.json"):
+        assert read_answer(path, is_own=True)[:2] == ({}, "missing_file")
 
 
 # Files of the user.

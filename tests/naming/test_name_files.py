@@ -46,6 +46,8 @@ def test_names_are_read(tmp_path, file, content, expected):
         ("a.txt", "\n \n", "names no region"),
         ("a.xml", "<atlas><label>", "no element found"),
         ("a.xml", "<atlas/>", "names no region"),
+        ("a.xml", FSL.replace('"1"', '"one"', 1), "index 'one' is not a whole number"),
+        ("a.xml", AAL.replace("<index>2002</index>", ""), "index '' is not a whole number"),
         ("a.txt", b"\xff\xfe\x00", "line 1: the file is not UTF-16"),
         ("a.tsv", b"index\tname\n1\tCaf\xe9\n", "line 2: the file is not UTF-8"),
         ("a.tsv", 'index\tname\n1\t"Putamen\n2\tCaudate\n3\t"Pallidum\n', "line 2: a quote is opened before 'Putamen'"),

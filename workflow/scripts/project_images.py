@@ -74,7 +74,7 @@ def main(
     own = read_own_maps(own_maps)
     basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
-    treatment = treatment_of(basis.treatment or settings)
+    treatment = treatment_of(settings if basis.treatment is None else basis.treatment)
     judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
     kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)

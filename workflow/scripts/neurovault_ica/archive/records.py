@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from neurovault_ica.archive.cache import null_strings_to_none
@@ -32,6 +34,18 @@ class Records(Protocol):
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
         """Read the images of `collections`, in that order."""
         ...
+
+
+def modified_at(record: Record) -> float:
+    """Return the modification date in seconds since 1970, because dates have different time zones.
+
+    Without a valid date, return minus infinity.
+    """
+    try:
+        date = datetime.fromisoformat(record["modify_date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return -math.inf
 
 
 def belonging(images: list[Record], collection: Record) -> list[Record]:

@@ -6,14 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from neurovault_ica.archive.fields import check_fields, refuse_typos
 from neurovault_ica.archive.filters import Condition
-from neurovault_ica.archive.records import Records
+from neurovault_ica.archive.records import Records, modified_at
 from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.steps import LISTED_TWICE, READ, Step, count_damaged, step, step_of_counts
 from neurovault_ica.runtime.ids import natural_key
@@ -189,7 +188,7 @@ class _Found:
         for image in images:
             self.fields.update(image)
             image_id, collection_id = image["id"], image["collection_id"]
-            date = _modified(image)
+            date = modified_at(image)
             if image_id in self._best:
                 other_date, other, _ = self._best[image_id]
                 if date < other_date or (date == other_date and natural_key(collection_id) >= natural_key(other)):
@@ -221,15 +220,6 @@ class _Found:
             rows.append(step_of_counts("image", name, kept, kept - dropped[number]))
             kept -= dropped[number]
         return rows
-
-
-def _modified(image: Record) -> float:
-    """Return the modification date as a number, because NeuroVault's dates have different time zones."""
-    try:
-        date = datetime.fromisoformat(image["modify_date"])
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return -math.inf
 
 
 def _hash(random_state: int, record_id: Any) -> bytes:

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from neurovault_ica.archive.cache import is_id
+from neurovault_ica.archive.records import modified_at
 from neurovault_ica.archive.server_faults import is_slow, may_be_one_record, may_be_own_fault, tries_of
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client
@@ -298,7 +299,7 @@ def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> list
             continue
         ids.append(row["id"])
         seen.add(row["id"])
-        if row["id"] not in found or _date(row) > _date(found[row["id"]]):
+        if row["id"] not in found or modified_at(row) > modified_at(found[row["id"]]):
             found[row["id"]] = row
     return ids
 
@@ -339,8 +340,3 @@ def _is_page(document: Any) -> bool:
 
 def _is_record(document: Any) -> bool:
     return isinstance(document, dict) and is_id(document.get("id"))
-
-
-def _date(record: Record) -> str:
-    date = record.get("modify_date")
-    return date if isinstance(date, str) else ""

@@ -71,9 +71,10 @@ def read_answer(path: Path | None, *, is_own: bool = False) -> Answer:
     """
     if path is None:
         return Answer({}, "not_given")
-    if not path.is_file():
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return Answer({}, "missing_file")
-    content = path.read_bytes()
     try:
         if is_own:
             weights, dropped = parse_own_weights(json.loads(decode(content, path.name)), path)

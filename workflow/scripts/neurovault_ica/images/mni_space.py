@@ -3,9 +3,10 @@
 import logging
 import zlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.loadsave import load
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from neurovault_ica.images.nifti_file import UnusableError, find_fault
 from neurovault_ica.images.nifti_header import checked_affine
-from neurovault_ica.images.other_formats import describe_format
 from neurovault_ica.images.templates import mni152_mask
 
-# Errors that nibabel raises for damaged files.
-READ_ERRORS = (ImageFileError, HeaderDataError, zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError)
+# Errors that nibabel, zlib and Intel's library raise for damaged files.
+READ_ERRORS = (
+    ImageFileError, HeaderDataError, zlib.error, isal_zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError,
+)  # fmt: skip
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6
 # Voxel size of that mask. The margin must be a multiple of it.
@@ -53,20 +55,9 @@ def read_volumes(path: str, *, is_published: bool = False) -> tuple[NDArray[Any]
     ValueError
         If the file is not such an image.
     """
-    if not Path(path).is_file():
-        raise ValueError("no such file; give the path of a NIfTI file")
-    # nibabel checks neither the checksum nor the end of a compressed file.
-    if path.endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
-        raise ValueError(
-            f"cannot be read as an image ({describe_format(Path(path)) or fault}); give a sound NIfTI file"
-        )
+    image = open_image(path)
     try:
-        image = cast(SpatialImage, load(path))
         data = np.asarray(image.dataobj)
-        header = image.header
-        is_nifti = isinstance(header, Nifti1Header)
-        if is_nifti and header.is_single and image.dataobj.offset < header.single_vox_offset:
-            raise ValueError(f"its voxels begin at byte {image.dataobj.offset}, within the header")
     except READ_ERRORS as error:
         raise ValueError(f"cannot be read as an image ({error}); give a sound NIfTI file") from error
     shape = data.shape
@@ -76,21 +67,59 @@ def read_volumes(path: str, *, is_published: bool = False) -> tuple[NDArray[Any]
         raise ValueError(f"its shape is {shape}; give a 3-D or 4-D image")
     if data.dtype.kind not in "iuf":
         raise ValueError(f"its data type is {data.dtype}; give an image of real numbers")
-    if is_nifti and not is_published:
-        _check_affine(path, header)
-    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
-        raise ValueError("its affine is singular or not finite; correct the header")
+    check_position(path, image, is_published=is_published)
     return round_labels(data, _step(image)), np.asarray(image.affine, dtype=np.float64)
 
 
-def _check_affine(path: str, header: Nifti1Header) -> None:
-    notes: list[str] = []
+def open_image(path: str, **options: Any) -> SpatialImage:
+    """Open an image file without reading its voxels. A compressed file is decompressed once to check it.
+
+    Parameters
+    ----------
+    path : str
+    **options
+        Arguments of `nibabel.load`.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, or no image.
+    """
+    if not Path(path).is_file():
+        raise ValueError("no such file; give the path of a NIfTI file")
+    # nibabel checks neither the checksum nor the end of a compressed file.
+    if path.endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
+        raise ValueError(f"cannot be read as an image ({fault}); give a sound NIfTI file")
     try:
-        checked_affine(header, notes)
-    except UnusableError as error:
-        raise ValueError(f"its position is not usable: {error.found}") from error
-    for note in notes:
-        logging.warning("%s: %s", path, note)
+        image = load(path, **options)
+        if not isinstance(image, SpatialImage):
+            raise ValueError(f"it has no voxels, but is a {type(image).__name__}")
+        header = image.header
+        if isinstance(header, Nifti1Header) and header.is_single and image.dataobj.offset < header.single_vox_offset:
+            raise ValueError(f"its voxels begin at byte {image.dataobj.offset}, within the header")
+    except READ_ERRORS as error:
+        raise ValueError(f"cannot be read as an image ({error}); give a sound NIfTI file") from error
+    return image
+
+
+def check_position(path: str, image: SpatialImage, *, is_published: bool = False) -> None:
+    """Check that the header of an image says where its voxels are, and log what is unusual.
+
+    Raises
+    ------
+    ValueError
+        If it does not, or if the affine cannot be inverted.
+    """
+    if isinstance(image.header, Nifti1Header) and not is_published:
+        notes: list[str] = []
+        try:
+            checked_affine(image.header, notes)
+        except UnusableError as error:
+            raise ValueError(f"its position is not usable: {error.found}") from error
+        for note in notes:
+            logging.warning("%s: %s", path, note)
+    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine[:3, :3]):
+        raise ValueError("its affine is singular or not finite; correct the header")
 
 
 def _step(image: SpatialImage) -> float:

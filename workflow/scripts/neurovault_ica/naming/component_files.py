@@ -93,10 +93,17 @@ def read_components(source: str, mask: str) -> Components:
     ValueError
         If they cannot be read, or are not in MNI space.
     """
+    from neurovault_ica.images.mni_space import READ_ERRORS
+
     check_components(source)
     try:
         return _read_package(Path(source)) if Path(source).is_dir() else _read_file(source, mask)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except KeyError as error:
+        raise ValueError(
+            f"project_images.components {source}: the package lacks {error}; give an unchanged folder that `make"
+            " package` wrote"
+        ) from error
+    except READ_ERRORS as error:
         raise ValueError(f"project_images.components {source}: {error}") from error
 
 
@@ -107,7 +114,11 @@ def _read_package(folder: Path) -> Components:
     from neurovault_ica.runtime.tables import read_table
 
     files, mask, table = (sorted(folder.glob(pattern))[0] for pattern in (MAPS, MASK, NAMES))
-    sidecar = json.loads(Path(str(files).removesuffix(".nii.gz") + ".json").read_text(encoding="utf-8"))
+    sidecar = Path(str(files).removesuffix(".nii.gz") + ".json")
+    try:
+        settings = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{sidecar.name} is not valid JSON ({error}); give an unchanged package") from error
     maps = read_maps(str(files), str(mask))
     rows = read_table(table, described_as="package/dseg.tsv")
     if len(rows) != len(maps.values):
@@ -121,7 +132,7 @@ def _read_package(folder: Path) -> Components:
         loadings = np.array([[row[label] for label in labels] for row in mixing])
         known = {row["image_id"]: row for row in read_table(folder / IMAGES, described_as="package/images.tsv")}
         images = [known[row["image_id"]] | {"sign": row.get("sign")} for row in mixing]
-    return Components(labels, [row["name"] for row in rows], maps, sidecar[TREATMENT], loadings, images)
+    return Components(labels, [row["name"] for row in rows], maps, settings[TREATMENT], loadings, images)
 
 
 def _read_file(source: str, mask: str) -> Components:

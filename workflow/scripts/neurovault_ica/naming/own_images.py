@@ -55,7 +55,19 @@ class Judged(NamedTuple):
 
 
 def treatment_of(settings: Mapping[str, Any]) -> Treatment:
-    """Read the treatment of images from the settings of mask_images and stack_images."""
+    """Read the treatment of images from the settings of mask_images and stack_images.
+
+    Raises
+    ------
+    ValueError
+        If a setting is missing.
+    """
+    missing = [key for key in Treatment._fields if key not in settings and key not in Treatment._field_defaults]
+    if missing:
+        raise ValueError(
+            f"project_images.components: the package lacks the settings {', '.join(missing)} of its images; give an"
+            " unchanged folder that `make package` wrote"
+        )
     return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
 
 

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple, cast
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.images.maps import Maps
 from neurovault_ica.images.matrix import standardize
-from neurovault_ica.images.mni_space import read_volumes
+from neurovault_ica.images.mni_space import READ_ERRORS, check_position, open_image, read_volumes
 from neurovault_ica.images.resampling import Plan, plan_resampling, resample
 from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import read_built_maps
@@ -261,11 +260,8 @@ def _volumes(path: str) -> Iterator[TermVolume]:
 
 def _open_volumes(path: str, n_names: int) -> SpatialImage:
     """Open a 4-D file, and check its header. Volumes are read later, because thousands may not fit into memory."""
-    try:
-        # With keep_file_open=False, nibabel would decompress a .nii.gz file from its start for every volume.
-        img = cast(SpatialImage, nib.load(path, keep_file_open=True))
-    except (ImageFileError, OSError, EOFError) as error:
-        raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error
+    # With a closed file, nibabel would decompress a .nii.gz file from its start for every volume.
+    img = open_image(path, keep_file_open=True)
     if len(img.shape) != 4 or img.get_data_dtype().kind not in "iuf":
         raise ValueError(
             f"its shape is {img.shape} and its data type is {img.get_data_dtype()}; give a 4-D image of numbers"
@@ -274,15 +270,14 @@ def _open_volumes(path: str, n_names: int) -> SpatialImage:
         raise ValueError(
             f"it has {counted(img.shape[3], 'volume')}, but {counted(n_names, 'name')}; give one name for each volume"
         )
-    if not np.isfinite(img.affine).all() or not np.linalg.det(img.affine[:3, :3]):
-        raise ValueError("its affine is singular or not finite; correct the header")
+    check_position(path, img)
     return img
 
 
 def _read(img: SpatialImage, number: int) -> npt.NDArray[Any]:
     try:
         return np.asarray(img.dataobj[..., number])
-    except (OSError, EOFError, ValueError) as error:
+    except READ_ERRORS as error:
         raise ValueError(f"volume {number} cannot be read ({error}); replace the damaged file") from error
 
 
