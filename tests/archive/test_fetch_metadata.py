@@ -95,7 +95,7 @@ def test_a_field_that_no_record_has_counts_as_missing_with_a_warning(write_archi
 
 
 def test_an_id_that_the_server_does_not_have_is_named(tmp_path):
-    with pytest.raises(RuntimeError, match=r"no collection that can be read: collection 424242: not on the server"):
+    with pytest.raises(RuntimeError, match="with readable metadata: collection 424242: not on the server"):
         choose(tmp_path, Archive.small({1: 2}), collection_ids=[424242])
 
 

@@ -145,7 +145,7 @@ HEAD = "file\timage_id\tcollection_id"
         (f'"{HEAD}\na\t1\t1\n', "line 1: a quote is opened before 'file'"),
         (f"{HEAD}\nx\t1\t1\n\n\t\t\nb\t-1\t1\n", "line 5: image_id '-1' is not valid"),
         (f"{HEAD}\t\na\t1\t1\tlost\n", "line 2: 'lost' is in a column without a name"),
-        ("file,image_id,collection_id\na,1,1\n", "maps.tsv: the columns seem to be separated by commas, but must be separated by tabs"),
+        ("file,image_id,collection_id\na,1,1\n", "maps.tsv: the columns seem to be separated by commas,"),
         ('"file";"image_id";"collection_id"\n', "the columns seem to be separated by semicolons"),
         ("file   image_id  collection_id\n", "this file looks space separated"),
         ("PK\x03\x04\x14\0", "is a workbook or a zip file, not text; save it as UTF-8, in a spreadsheet as"),
@@ -288,12 +288,12 @@ def test_a_value_that_does_not_fit_its_field_is_unknown_with_a_warning(write_own
     ] * 4
     assert rows[1]["number_of_subjects"] is None
     assert [warning.split("maps.tsv: ")[1] for warning in warnings] == [
-        "age must be a number, but is '31,5' (line 2); these count as unknown. Write a number or n/a",
-        "collection_echo_time must be a number, but is 'inf' (line 2); these count as unknown. Write a number or n/a",
-        "is_thresholded must be true or false, but is 'maybe' (line 2); these count as unknown. Write true or false or"
-        " n/a",
-        "number_of_subjects must be a whole number, but is '8 (4 f)' (line 2), '12.5' (line 3); these count as unknown."
-        " Write a whole number or n/a",
+        "age must be a number, so these cells count as unknown: '31,5' (line 2). Write a number or n/a",
+        "collection_echo_time must be a number, so these cells count as unknown: 'inf' (line 2). Write a number or n/a",
+        "is_thresholded must be true or false, so these cells count as unknown: 'maybe' (line 2). Write true or"
+        " false or n/a",
+        "number_of_subjects must be a whole number, so these cells count as unknown: '8 (4 f)' (line 2), '12.5' (line"
+        " 3). Write a whole number or n/a",
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_names_are_read(tmp_path, file, content, expected):
     ("file", "content", "message"),
     [
         ("a.tsv", "index\tname\none\tPutamen\n", "one"),
-        ("a.tsv", "index\tname\n1\n", "1 column, expected 2"),
+        ("a.tsv", "index\tname\n1\n", "1 column, but the first line has 2"),
         ("a.tsv", "region\tcolor\nPutamen\t#fff\n", "region"),
         ("a.txt", "\n \n", "names no region"),
         ("a.xml", "<atlas><label>", "no element found"),
@@ -52,7 +52,7 @@ def test_names_are_read(tmp_path, file, content, expected):
         ("a.tsv", b"index\tname\n1\tCaf\xe9\n", "line 2: the file is not UTF-8"),
         ("a.tsv", 'index\tname\n1\t"Putamen\n2\tCaudate\n3\t"Pallidum\n', "line 2: a quote is opened before 'Putamen'"),
         ("a.txt", 'visual\n"motor\nauditory\n', "line 2: a quote is opened"),
-        ("a.txt", "1\tPutamen\n2\n", "line 2 has 1 column, expected 2"),
+        ("a.txt", "1\tPutamen\n2\n", "line 2 has 1 column, but the first line has 2"),
         ("a.tsv", "index\tname\n1\tPutamen\n1\tCaudate\n", "index 1 has two names, 'Putamen' and 'Caudate'"),
     ],
 )

@@ -252,7 +252,7 @@ def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
     [
         (None, "project_images.maps is null; give a folder"),
         ("nowhere", "there is no file or folder nowhere"),
-        (".", "no map is in the folder"),
+        (".", "subfolders have no map; give a folder"),
         ("table.tsv", "project_images.maps: table.tsv.*image_id"),
     ],
 )

@@ -22,8 +22,8 @@ def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: in
     Parameters
     ----------
     mask, brain, template : path
-        The files to write: the mask of the analysis and nilearn's brain mask (uint8, 1 inside), and nilearn's MNI152
-        template at 1 mm.
+        The files to write: the mask of the analysis, nilearn's brain mask, and nilearn's MNI152 template at 1 mm. Masks
+        are uint8, 1 inside.
     source : str
         brain, gray_matter, or the path of a NIfTI file.
     resolution_mm : int

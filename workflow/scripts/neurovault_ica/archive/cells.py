@@ -95,7 +95,7 @@ def describe_unfit(table: str, column: str, found: Sequence[tuple[int, str]]) ->
     """
     wanted = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}[str(type_of(column))]
     return (
-        f"{table}: {column} must be {wanted}, but is {_list_cells(found)}; these count as unknown. Write {wanted} or"
+        f"{table}: {column} must be {wanted}, so these cells count as unknown: {_list_cells(found)}. Write {wanted} or"
         f" {MISSING}"
     )
 

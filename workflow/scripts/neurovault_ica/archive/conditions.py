@@ -111,7 +111,7 @@ def compile_term(key: str, term: Any) -> Predicate:
     try:
         return COMPARISONS[name](argument)
     except re.error as error:
-        raise ValueError(f"{key}: {argument!r} is not a regular expression: {error}") from error
+        raise ValueError(f"{key}: {argument!r} is not a regular expression ({error}); correct it") from error
 
 
 def _refuse_date(key: str, value: Any) -> None:
@@ -146,15 +146,15 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     if not separator or not file.endswith(".py"):
         raise ValueError(f"{reference!r} does not name a filter; write file.py:function")
     if not Path(file).is_file():
-        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()})")
+        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()}); correct the path")
     spec = importlib.util.spec_from_file_location("user_filter", file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{file} cannot be loaded as Python")
+        raise ValueError(f"the filter file {file} cannot be loaded as Python; give a file of Python code")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}") from error
+        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}; correct it") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"{file} has no function {name}; define it, or correct the name in the configuration")

@@ -127,8 +127,9 @@ def check(
         less = need.largest - need._replace(keeps_voxels=False).largest
         advice = f"set mask_images.keep_voxels: false ({less / 1e9:.1f} GB less), " if less else ""
         raise RuntimeError(
-            f"the disk of {Path(results).absolute()} is too small: {text}, {(more - free) / 1e9:.1f} GB too few. Make"
-            f" space, {advice}select fewer images, raise mask_images.resolution_mm, or run in a folder on a larger disk"
+            f"the disk of {Path(results).absolute()} is too small: {text}, so {(more - free) / 1e9:.1f} GB are missing."
+            f" Make space, {advice}select fewer images, raise mask_images.resolution_mm, or run in a folder on a larger"
+            " disk"
         )
     if more > WORTH_SAYING_BYTES:
         yield text

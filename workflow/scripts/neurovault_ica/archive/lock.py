@@ -21,6 +21,7 @@ IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
 # Columns that the lock leaves out, because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
+_GIVE = "; give the file write_lock/images.lock.tsv of a finished run"
 _REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
 
@@ -74,11 +75,11 @@ def read_lock(path: str) -> list[Row]:
         rows = read_table(path, described_as=LOCK_TABLE)
     except (KeyError, ValueError, StopIteration, csv.Error) as error:
         found = str(error) or "it is empty"
-        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}") from error
+        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}{_GIVE}") from error
     missing = sorted(set(column_names(LOCK_TABLE)) - set(rows[0] if rows else []))
     if missing:
         raise ValueError(
-            f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}"
+            f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}{_GIVE}"
         )
     seen = set()
     for line, row in enumerate(rows, start=2):

@@ -60,8 +60,8 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
         files = _files_below(source)
         if not files:
             raise ValueError(
-                f"project_images.maps: no map is in the folder {source} or its subfolders; expected: NIfTI files (.nii,"
-                " .nii.gz)"
+                f"project_images.maps: the folder {source} and its subfolders have no map; give a folder of NIfTI files"
+                " (.nii, .nii.gz)"
             )
         names = _names_of(files, source)
         return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], []

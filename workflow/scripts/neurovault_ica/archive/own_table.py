@@ -119,7 +119,7 @@ def read_content(table: str) -> Content:
     ------
     ValueError
         If the table cannot be read or has no rows, or a column is missing or duplicated. Also if a row has too many or
-        too few cells, an invalid or duplicated id, no file, or an absolute path outside of the table's folder.
+        too few cells, an invalid or duplicated id, or no file. A path outside the table's folder must be relative.
     """
     lines = read_lines(table, REQUIRED)
     if not lines:

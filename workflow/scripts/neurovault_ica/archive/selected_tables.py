@@ -101,7 +101,10 @@ def select(
     with archive.records(network, collection_ids=named, image_ids=image_ids) as records:
         found, damaged = records.collections()
         if damaged and not found:
-            raise RuntimeError(f"{archive.label} has no collection that can be read: {'; '.join(damaged)}")
+            raise RuntimeError(
+                f"{archive.label} has no collection with readable metadata: {'; '.join(damaged)}; check"
+                " fetch_metadata.collection_ids and fetch_metadata.image_ids, or run again"
+            )
         wanted, steps = choose(found, wanted_of, level="collection")
         check_fields("collection_terms", collection_terms, set().union(*found), is_any_left=bool(wanted))
         seen = SeenValues("collection_terms", collection_terms)

@@ -90,8 +90,8 @@ def select_images(
     Raises
     ------
     ValueError
-        If a condition names an unknown field (see `check_fields`), or no image is left and a condition asks for a value
-        that no image has.
+        If a condition names an unknown field (see `check_fields`). Also if no image is left, and a condition names a
+        value that no image has.
     """
     drawn = draw(collections, random_state)
     found = _Found(criteria, max_images_per_collection)

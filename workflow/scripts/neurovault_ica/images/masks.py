@@ -37,7 +37,7 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if data.ndim != 3:
         raise ValueError(f"{problem}its shape is {data.shape}; give a 3-D image, such as one of its volumes")
     if not np.isfinite(data).all():
-        raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0 or 1")
+        raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0")
     if not data.any():
         raise ValueError(f"{problem}all {data.size} voxels are 0; give a mask with voxels inside")
     values = np.unique(data)

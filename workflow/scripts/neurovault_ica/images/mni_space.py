@@ -20,7 +20,8 @@ from neurovault_ica.images.templates import mni152_mask
 
 # Errors that nibabel, zlib and Intel's library raise for damaged files.
 READ_ERRORS = (
-    ImageFileError, HeaderDataError, zlib.error, isal_zlib.error, OSError, EOFError, ValueError, KeyError, OverflowError,
+    ImageFileError, HeaderDataError, zlib.error, isal_zlib.error,
+    OSError, EOFError, ValueError, KeyError, OverflowError,
 )  # fmt: skip
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.
 BRAIN_MARGIN_MM = 6

@@ -47,7 +47,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
     size = header.offset + n_voxels * header.dtype.itemsize
     raw = unpack(content, size, whole=True)
     if len(raw) < size:
-        raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
+        raise UnusableError("unreadable", f"the file has only {len(raw)} of {size} bytes; get the complete file")
     stored = np.frombuffer(raw, header.dtype, count=n_voxels, offset=header.offset).reshape(header.shape, order="F")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         scaled = apply_read_scaling(stored, header.slope, header.intercept)

@@ -115,7 +115,10 @@ def _volume_shape(header: Nifti1Header, notes: list[str]) -> tuple[int, int, int
         raise UnusableError("unreadable", f"header: the shape is {text}, but an axis needs at least one voxel")
     n_voxels = shape[0] * shape[1] * shape[2]
     if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
-        raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
+        raise UnusableError(
+            "too_large",
+            f"{text}: {n_voxels} voxels, but at most {MAX_VOXELS} are read, and {MAX_LENGTH} along an axis; resample it",
+        )
     return shape[0], shape[1], shape[2]
 
 
@@ -123,7 +126,11 @@ def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[st
     """Return the position of the first voxel in bytes. If the header states one inside itself, correct it."""
     stated = float(header["vox_offset"])
     if not 0 <= stated <= MAX_OFFSET:
-        raise UnusableError("unreadable", f"header: the data begin at byte {stated:g}")
+        raise UnusableError(
+            "unreadable",
+            f"header: the voxels begin at byte {stated:g} (vox_offset), which is not possible; save the file again with"
+            " another program",
+        )
     if stated >= found.first_voxel:
         if int(stated) == found.first_voxel and (length := _extension_length(header, found, raw)):
             raise UnusableError(

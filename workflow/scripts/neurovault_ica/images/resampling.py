@@ -65,7 +65,7 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
     along_target = []
     for axis, source_axis in enumerate(axes):
         step = transform[source_axis, axis : axis + 1]
-        # Use the same kind of matrix as for the volume: scipy rounds coordinates differently for a diagonal and for a
+        # Use the same kind of matrix as for the volume. scipy rounds coordinates differently for a diagonal and for a
         # general matrix, and rounding decides whether a plane on the border is inside.
         step = step if axes == (0, 1, 2) and _is_diagonal(transform) else step[:, np.newaxis]
         weights = _axis_weights(shape[source_axis], step, transform[source_axis, 3], target.shape[axis], order)

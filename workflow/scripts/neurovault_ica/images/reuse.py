@@ -1,9 +1,8 @@
 """Reuse the masked voxels of unchanged images from the last run, so that an update masks only new images.
 
-Snakemake deletes the outputs of a job before it runs. So each job keeps a list of its images, and its voxels under a
-second name: a hard link, which takes no space on the disk. The next job reuses the voxels of an image under two
-conditions. Its file, the mask, the settings, the code and the libraries are the same. The voxels still have their
-checksum.
+Snakemake deletes the outputs of a job before it runs. So each job keeps a list of its images, and hard links to its
+voxels, which take no space on the disk. The next job reuses the voxels of an image under two conditions. Its file, the
+mask, the settings, the code and the libraries are the same. The voxels still have their checksum.
 """
 
 import hashlib

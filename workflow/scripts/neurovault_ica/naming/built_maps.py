@@ -15,8 +15,8 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
-# Distance between the voxels of term maps, much smaller than the spheres of 10 mm. With 2 mm in place of 4, the
-# correlations of 20 real components with 41 topics change by 0.016 at most, and no best topic changes.
+# Distance between the voxels of term maps, much smaller than the spheres of 10 mm. With 2 mm in place of 4 mm, the
+# correlations of 20 real components with 41 topics change by at most 0.016. No best topic changes.
 SPACING_MM = 4.0
 
 

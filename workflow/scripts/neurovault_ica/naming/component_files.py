@@ -123,7 +123,8 @@ def _read_package(folder: Path) -> Components:
     rows = read_table(table, described_as="package/dseg.tsv")
     if len(rows) != len(maps.values):
         raise ValueError(
-            f"it has {counted(len(maps.values), 'volume')}, but {table.name} has {counted(len(rows), 'name')}"
+            f"it has {counted(len(maps.values), 'volume')}, but {table.name} has {counted(len(rows), 'name')}; give an"
+            " unchanged package"
         )
     labels = [row["component"] for row in rows]
     loadings, images = None, []

@@ -87,12 +87,14 @@ def read_database(files: DatabaseFiles) -> Database:
     has_peak[study_of[kept]] = True
     if not has_peak.all():
         logging.info(
-            "left out %d of %s, without a usable peak", np.sum(~has_peak), counted(len(ids), "study", "studies")
+            "left out %d of %s, because they have no usable peak",
+            np.sum(~has_peak),
+            counted(len(ids), "study", "studies"),
         )
     renumbered = np.cumsum(has_peak) - 1
     has_term = sparse.csc_array((weights >= _smallest_weight(files.features))[has_peak])
     n_studies = counted(int(np.sum(has_peak)), "study", "studies")
-    logging.info("%s of %s, %s", counted(int(np.sum(kept)), "peak"), n_studies, counted(len(terms), "term"))
+    logging.info("read %s of %s, and %s", counted(int(np.sum(kept)), "peak"), n_studies, counted(len(terms), "term"))
     return Database(ids[has_peak].tolist(), mm[kept], renumbered[study_of[kept]], has_term, terms)
 
 
@@ -139,13 +141,13 @@ def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles, fir
     if suspicion := _explain_axes(mm[is_number]):
         raise ValueError(f"{files.coordinates}: {suspicion}")
     for count, problem in (
-        (np.sum(~is_known), "not of a study in the metadata"),
-        (np.sum(~is_number), "without numbers as coordinates"),
-        (n_outside, f"more than {RADIUS_MM} mm outside the brain"),
+        (np.sum(~is_known), "their study is not in the metadata"),
+        (np.sum(~is_number), "their coordinates are not numbers"),
+        (n_outside, f"they lie more than {RADIUS_MM} mm outside the brain"),
     ):
         if count:
             level = logging.WARNING if count > MANY_PEAKS * n_peaks else logging.INFO
-            logging.log(level, "left out %d of %s: %s", count, counted(n_peaks, "peak"), problem)
+            logging.log(level, "left out %d of %s, because %s", count, counted(n_peaks, "peak"), problem)
     kept = is_known & is_near
     if not kept.any():
         raise ValueError(

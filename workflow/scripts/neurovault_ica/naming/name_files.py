@@ -87,7 +87,8 @@ def _names_of_table(path: str) -> list[tuple[int | None, str]]:
     for number, row in rows:
         if len(row) != len(heading):
             raise ValueError(
-                f"line {number} has {counted(len(row), 'column')}, expected {len(heading)}: {' | '.join(row)[:80]}"
+                f"line {number} has {counted(len(row), 'column')}, but the first line has {len(heading)}:"
+                f" {' | '.join(row)[:80]}"
             )
         names.append((None if index is None else _index(row[index], f"line {number}: "), row[name]))
     return names

@@ -15,16 +15,16 @@ from neurovault_ica.types import Row
 
 # Largest number of words in a name, which must fit into a title. The first term may have more.
 MOST_WORDS = 3
-# Two words count as forms of one word if their first SAME_LETTERS letters are equal (categories and categorization), or
-# if one has at least SHORTEST_STEM letters and the other begins with it (pain and painful).
+# Two words are forms of one word if their first SAME_LETTERS letters are equal: categories and categorization. The same
+# holds if one has at least SHORTEST_STEM letters, and the other begins with it: pain and painful.
 SAME_LETTERS = 5
 SHORTEST_STEM = 4
 # Number of other candidates of each source that are listed beside the name. The sources' tables have all candidates.
 RUNNERS_UP_PER_SOURCE = 2
 # Largest number of characters of a term in a name, and of a runner-up. Longer ones are cut, and some figures cut more.
 MAX_TERM_LENGTH, MAX_RUNNER_UP_LENGTH = 200, 60
-# A term map may name a component only if its r is at least this share of the largest r, and its rank at most this.
-# Otherwise, a term far behind the best one could give the name, if only its q is small by chance.
+# A term map may name a component only if its r is at least NEAR_BEST_SHARE of the largest r, and its rank is at most
+# NEAR_BEST_RANK. Otherwise, a term far behind the best one could give the name, if its q is small by chance.
 NEAR_BEST_SHARE = 0.9
 NEAR_BEST_RANK = 10
 # Largest rank of a term, by weight, that may name a component. Terms of a higher rank may be significant, too, but

@@ -45,8 +45,8 @@ def read_own_names(
     Parameters
     ----------
     path : str
-        A tab-separated table with the columns ``component`` and ``name``, and optionally ``verdict`` (accept, reject
-        or unsure), ``remark`` and ``peak`` (x, y and z in mm). Empty cells and ``n/a`` mean that nothing was written.
+        A tab-separated table with the columns ``component`` and ``name``. Optional columns are ``verdict`` (accept,
+        reject or unsure), ``remark`` and ``peak`` (x, y and z in mm). An empty cell and ``n/a`` are no text.
     components : sequence of str
         The components of the run. Those that are not in the table keep their names.
     peaks : sequence of (x, y, z), optional

@@ -1,9 +1,9 @@
 """Project maps on components: regress each map on all components at once, and test its loadings.
 
-The loadings of a map are the coefficients of a linear regression over voxels with an intercept, as in the
-back-projection of contrast maps on independent components (PMC4128636). Voxels are not independent, so the errors of
-least squares would be far too small. The chance level comes from surrogates of the map instead, which keep its
-smoothness, values and symmetry.
+The loadings of a map are the coefficients of a linear regression over voxels with an intercept. Contrast maps are
+projected back on independent components in the same way (PMC4128636). Voxels are not independent, so the standard
+errors of least squares would be far too small. The chance level comes from surrogates of the map instead, which keep
+its smoothness, values and symmetry.
 """
 
 from typing import NamedTuple
@@ -45,8 +45,8 @@ class OfRun(NamedTuple):
 class Projector:
     """Regression on components.
 
-    Components are scaled to unit variance over the voxels, so a loading is the change of the map for a change of one
-    standard deviation in the component, with the other components held constant.
+    Components are scaled to unit variance over the voxels. So a loading is the change of the map when the component
+    changes by one standard deviation, and the other components stay constant.
 
     Parameters
     ----------

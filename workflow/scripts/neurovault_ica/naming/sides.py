@@ -52,7 +52,7 @@ def describe_places(voxels: Sequence[tuple[Array, Array]]) -> list[str]:
     Parameters
     ----------
     voxels : sequence of (array of shape (n, 3), array of shape (n,))
-        For each map, the places of its largest values in mm, x from left to right, and the values.
+        For each map, the coordinates of its largest values in mm (x from left to right), and these values.
     """
     sides = [_side_of(*one) for one in voxels]
     if len(set(sides)) == len(sides):
