@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 MASK_MM3 = 1_887_000
 HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
-# Figures, surfaces and thresholded map of one component. Its whitened data and its map are added by their voxels.
+# Bytes per component for figures, surfaces and the thresholded map. Its whitened data and its map are added separately.
 COMPONENT_BYTES = 3_400_000
-# Term maps, template, page, figures of the images.
+# Term maps, template, page and figures of the images.
 FIXED_BYTES = 30_000_000
-# Leading axes of two rows, and a row in each table.
+# Rows of one image in all tables, and in the arrays of reduce_images, which have two rows if signs are split.
 IMAGE_BYTES = 15_000
 # A run that needs less than this is mentioned only if the disk is too small for it.
 WORTH_SAYING_BYTES = 1e9

@@ -1,6 +1,6 @@
 """List the user's own maps that project_images projects on components: a folder, a table, or a single file.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def write_maps(path: str, header: nib.Nifti1Header, volumes: Iterable[Volume]) -
     with (
         replacing(path) as temporary,
         temporary.open("wb") as stream,
-        # zlib, not Intel's library: Intel's rarely, but sometimes, compresses the same bytes differently.
+        # Written with zlib, because Intel's library does not always compress the same bytes to the same file.
         gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed,
     ):
         packed.write(header.binaryblock.ljust(header.single_vox_offset, b"\0"))

@@ -117,7 +117,8 @@ def _volume_shape(header: Nifti1Header, notes: list[str]) -> tuple[int, int, int
     if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
         raise UnusableError(
             "too_large",
-            f"{text}: {n_voxels} voxels, but at most {MAX_VOXELS} are read, and {MAX_LENGTH} along an axis; resample it",
+            f"{text}: {n_voxels} voxels, but at most {MAX_VOXELS} are read, and {MAX_LENGTH} along an axis; resample"
+            " the map",
         )
     return shape[0], shape[1], shape[2]
 

@@ -1,6 +1,6 @@
 """Read the names of an image's volumes or regions from the file beside it.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from collections.abc import Sequence

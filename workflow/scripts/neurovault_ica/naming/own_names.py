@@ -1,7 +1,8 @@
 """Read the names that a person gave to components, with verdicts and remarks: the table ``plot_components.labels``.
 
-The page of a run writes such tables. Snakemake imports this module while it reads the Snakefile, so it imports only the
-standard library.
+The page of a run writes such tables.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from __future__ import annotations

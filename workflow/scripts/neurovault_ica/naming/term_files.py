@@ -1,6 +1,6 @@
 """Find the term maps in a folder or a 4-D file, and read the terms from the names of the files.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 import re

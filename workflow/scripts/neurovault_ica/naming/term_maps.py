@@ -54,7 +54,7 @@ class Correlations(NamedTuple):
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
     p: Array | None  # one-sided, for positive r; None if not tested
     q: Array | None
-    p_corrected: Array | None = None  # of p, for choosing among all terms
+    p_corrected: Array | None = None  # p corrected for choosing among all terms
     # The same for negative r, on the component's negative side.
     p_negative: Array | None = None
     q_negative: Array | None = None

@@ -49,7 +49,7 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     tables = list(filter(_has_rows, tables))
     if not tables:
         return TermWeights([], [], np.empty((0, 0)))
-    # Imported here because, without terms, it would take longer than the rest of project_terms.
+    # Imported here, so that a run without terms need not wait for it.
     import pandas as pd
 
     ids = pd.Index([str(image_id) for image_id in image_ids])
