@@ -97,9 +97,11 @@ def compile_term(key: str, term: Any) -> Predicate:
     ((name, argument),) = term.items()
     if name in LIST_COMPARISONS and not isinstance(argument, list):
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
+    if name == "is_in" and not argument:
+        raise ValueError(f"{key}: is_in has an empty list, which accepts nothing; list at least one value")
     for part in argument if isinstance(argument, list) else [argument]:
         _refuse_date(key, part)
-    if name in ORDER_COMPARISONS and not isinstance(argument, int | float | str):
+    if name in ORDER_COMPARISONS and (isinstance(argument, bool) or not isinstance(argument, int | float | str)):
         raise ValueError(f"{key}: {name} takes a number or text, not {as_configured(argument)}")
     if name == "pattern" and not isinstance(argument, str):
         raise ValueError(f"{key}: pattern takes text, not {argument!r}; write it in quotes")

@@ -67,14 +67,16 @@ def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: 
     files : sequence of path
         The mask of the analysis, and the brain mask.
     main : function
-        Main function of the script. Its code is included, as are all loaded modules of the package.
+        Main function of the script. All functions of the script are included, and all loaded modules of the package.
     """
+    script = vars(sys.modules[main.__module__]).values()
+    functions = [one for one in script if inspect.isfunction(one) and one.__module__ == main.__module__]
     loaded = [module for name, module in sys.modules.items() if name.startswith("neurovault_ica")]
     modules = {module.__name__: sha256_of(module.__file__) for module in loaded if module.__file__}
     content = [
         dict(settings),
         [sha256_of(file) for file in files],
-        inspect.getsource(main),
+        [inspect.getsource(one) for one in functions],
         sorted(modules.items()),
         [version(library) for library in LIBRARIES],
     ]
