@@ -32,9 +32,7 @@ def test_a_misspelled_value_gets_a_suggestion_and_the_list(term, is_any_left):
 def test_another_value_is_explained_only_if_nothing_is_left():
     assert explain({"modality": {"is_in": ["MEG", "Diffusion MRI"]}}, is_any_left=True) == []
     (line,) = explain({"modality": "EEG"})
-    assert (
-        "no image has the value EEG; did you mean MEG?" in line or "EEG; existing values: fMRI-BOLD (5)" in line
-    )
+    assert "no image has the value EEG; did you mean MEG?" in line or "EEG; existing values: fMRI-BOLD (5)" in line
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import logging
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from isal import isal_zlib
@@ -18,9 +18,10 @@ from neurovault_ica.images.nifti_file import UnusableError, find_fault
 from neurovault_ica.images.nifti_header import checked_affine
 from neurovault_ica.images.templates import mni152_mask
 
-# Errors that nibabel, zlib and Intel's library raise for damaged files.
-READ_ERRORS = (
-    ImageFileError, HeaderDataError, zlib.error, isal_zlib.error,
+# Errors that nibabel, zlib and Intel's library raise for damaged files. The stub of Intel's library calls its error an
+# instance, but it is a class.
+READ_ERRORS: tuple[type[Exception], ...] = (
+    ImageFileError, HeaderDataError, zlib.error, cast(type[Exception], isal_zlib.error),
     OSError, EOFError, ValueError, KeyError, OverflowError,
 )  # fmt: skip
 # The brain mask is dilated by this, because the brains of other MNI templates extend some millimetres beyond nilearn's.

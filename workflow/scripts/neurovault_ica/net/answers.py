@@ -117,9 +117,7 @@ def content_length(response: requests.Response) -> int | None:
 def compare_sizes(size: int | None, expected: int | None, what: str, *, verdict: Hashable = None) -> None:
     """Raise `FetchError` if both sizes are known and differ."""
     if size is not None and expected and size != expected:
-        raise FetchError(
-            "damaged_file", f"{size} bytes {what}, but {expected} stated", transient=True, verdict=verdict
-        )
+        raise FetchError("damaged_file", f"{size} bytes {what}, but {expected} stated", transient=True, verdict=verdict)
 
 
 def require_no_page(start: bytes, status: int) -> None:
