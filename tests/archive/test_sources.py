@@ -172,7 +172,7 @@ CELLS = st.text(st.sampled_from('ab"\t =,;é'), min_size=1, max_size=6).map(str.
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(CELLS, min_size=1, max_size=3))
 def test_what_a_spreadsheet_quotes_comes_back(write_own, quoting, names):
     stream = io.StringIO()

@@ -300,7 +300,12 @@ def spoil(path):
         ("probseg.nii.gz", spoil, "project_images.components .*/package: "),
         ("mask.nii.gz", lambda path: path.write_bytes(b""), "project_images.components .*/package: "),
         ("probseg.json", cut, r"probseg\.json is not valid JSON .* unchanged package"),
-        ("probseg.json", lambda path: path.write_text("{}"), "the package lacks 'Treatment'; give an unchanged folder"),
+        ("probseg.json", lambda path: path.write_text("{}"), "probseg.json has no Treatment; give an unchanged"),
+        (
+            "dseg.tsv",
+            lambda path: path.write_text(path.read_text().replace("component", "part")),
+            "do not fit together",
+        ),
     ],
 )
 def test_a_damaged_package_is_refused(run, tmp_path, name, change, message):
@@ -310,10 +315,10 @@ def test_a_damaged_package_is_refused(run, tmp_path, name, change, message):
     shutil.copy(run["files"]["components"], space / "tpl-X_desc-ICA_probseg.nii.gz")
     shutil.copy(run["masks"] / "mask.nii.gz", space / "tpl-X_desc-ICA_mask.nii.gz")
     (space / "tpl-X_desc-ICA_probseg.json").write_text('{"Treatment": {"scale": "unit_variance", "signs": "split"}}')
-    rows = [{"index": k, "name": label, "component": label} for k, label in enumerate(LABELS)]
+    rows = [{"index": k, "name": "n", "component": label, "source": "", "q": 0} for k, label in enumerate(LABELS)]
     write_table(space / "tpl-X_dseg.tsv", rows, described_as="package/dseg.tsv")
     with pytest.raises(ValueError, match="lacks the settings interpolation, extrapolate_background, clip_infinite of"):
         treatment_of(read_components(str(space.parent), "unused").treatment)
-    change(space / f"tpl-X_desc-ICA_{name}")
+    change(next(space.glob(f"*_{name}")))
     with pytest.raises(ValueError, match=message):
         read_components(str(space.parent), "unused")

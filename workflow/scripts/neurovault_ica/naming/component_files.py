@@ -100,8 +100,8 @@ def read_components(source: str, mask: str) -> Components:
         return _read_package(Path(source)) if Path(source).is_dir() else _read_file(source, mask)
     except KeyError as error:
         raise ValueError(
-            f"project_images.components {source}: the package lacks {error}; give an unchanged folder that `make"
-            " package` wrote"
+            f"project_images.components {source}: the tables of the package do not fit together ({error.args[0]}); give"
+            " an unchanged folder that `make package` wrote"
         ) from error
     except READ_ERRORS as error:
         raise ValueError(f"project_images.components {source}: {error}") from error
@@ -119,6 +119,8 @@ def _read_package(folder: Path) -> Components:
         settings = json.loads(sidecar.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{sidecar.name} is not valid JSON ({error}); give an unchanged package") from error
+    if TREATMENT not in settings:
+        raise ValueError(f"{sidecar.name} has no {TREATMENT}; give an unchanged package")
     maps = read_maps(str(files), str(mask))
     rows = read_table(table, described_as="package/dseg.tsv")
     if len(rows) != len(maps.values):
