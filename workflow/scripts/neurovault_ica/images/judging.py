@@ -10,7 +10,7 @@ from neurovault_ica.images.stacking import StackedVoxels
 from neurovault_ica.types import Row
 
 
-class Judged(NamedTuple):
+class JudgedSelection(NamedTuple):
     """Which images are kept, and why the others are rejected."""
 
     kept: list[Row]  # in the order of the selection
@@ -25,7 +25,7 @@ def judge_selection(
     measured_of: Mapping[Any, Row],
     voxels: Sequence[str],
     limits: Limits,
-) -> Judged:
+) -> JudgedSelection:
     """Judge each image alone, and then compare the images that meet all criteria with each other.
 
     Parameters
@@ -61,4 +61,4 @@ def judge_selection(
         value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
         rejections[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
     rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejections]
-    return Judged([candidates[row] for row in rows], stack, rows, rejections)
+    return JudgedSelection([candidates[row] for row in rows], stack, rows, rejections)
