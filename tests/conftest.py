@@ -12,7 +12,7 @@ import pytest
 import requests
 from fetching import Run
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
-from neurovault_ica.net.connections import CarefulAdapter
+from neurovault_ica.net.connections import LimitedAdapter
 from neurovault_server import Server, nifti
 from threadpoolctl import threadpool_limits
 from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
@@ -183,7 +183,7 @@ def no_waiting(monkeypatch):
 
     test_connections.py tests a server that is really silent, and test_download_images.py a pause of full length.
     """
-    send = CarefulAdapter.send
+    send = LimitedAdapter.send
 
     def send_without_waiting(*arguments, **options):
         answer = send(*arguments, **options)
@@ -192,7 +192,7 @@ def no_waiting(monkeypatch):
             raise requests.ReadTimeout("read timed out")
         return answer
 
-    monkeypatch.setattr(CarefulAdapter, "send", send_without_waiting)
+    monkeypatch.setattr(LimitedAdapter, "send", send_without_waiting)
     monkeypatch.setattr("neurovault_ica.net.retries.MAX_RETRY_AFTER_S", 0.01)
 
 

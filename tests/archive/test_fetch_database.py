@@ -95,7 +95,7 @@ def test_a_file_with_a_wrong_checksum_is_refused_and_not_kept(tmp_path, publishe
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
     contents[name] = wrong + b"longer"
-    with pytest.raises(RuntimeError, match=f"not accepted.*{len(wrong) + 6} bytes announced, {len(wrong)} stated"):
+    with pytest.raises(RuntimeError, match=f"not accepted.*{len(wrong) + 6} bytes announced, but {len(wrong)} stated"):
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
 

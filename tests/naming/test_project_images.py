@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -281,7 +282,7 @@ def test_a_percentile_is_rounded_down_so_that_it_never_reads_as_all(percentile, 
     [
         (None, "project_images.maps is null; give a folder"),
         ("nowhere", "there is no file or folder nowhere"),
-        (".", "no map is in the folder"),
+        (".", "subfolders have no map; give a folder"),
         ("table.tsv", "project_images.maps: table.tsv.*image_id"),
     ],
 )
@@ -312,3 +313,44 @@ def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
         check_components(str(tmp_path))
     with pytest.raises(ValueError, match="does not exist"):
         check_components("nowhere.nii")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("probseg.nii.gz", cut, "project_images.components .*/package: "),
+        ("probseg.nii.gz", spoil, "project_images.components .*/package: "),
+        ("mask.nii.gz", lambda path: path.write_bytes(b""), "project_images.components .*/package: "),
+        ("probseg.json", cut, r"probseg\.json is not valid JSON .* unchanged package"),
+        ("probseg.json", lambda path: path.write_text("{}"), "probseg.json has no Treatment; give an unchanged"),
+        (
+            "dseg.tsv",
+            lambda path: path.write_text(path.read_text().replace("component", "part")),
+            "do not fit together",
+        ),
+    ],
+)
+def test_a_damaged_package_is_refused(run, tmp_path, name, change, message):
+    space = tmp_path / "package/tpl-X"
+    space.mkdir(parents=True)
+    (space.parent / "dataset_description.json").write_text("{}")
+    shutil.copy(run["files"]["components"], space / "tpl-X_desc-ICA_probseg.nii.gz")
+    shutil.copy(run["masks"] / "mask.nii.gz", space / "tpl-X_desc-ICA_mask.nii.gz")
+    (space / "tpl-X_desc-ICA_probseg.json").write_text('{"Treatment": {"scale": "unit_variance", "signs": "split"}}')
+    rows = [{"index": k, "name": "n", "component": label, "source": "", "q": 0} for k, label in enumerate(LABELS)]
+    write_table(space / "tpl-X_dseg.tsv", rows, described_as="package/dseg.tsv")
+    with pytest.raises(ValueError, match="lacks the settings interpolation, extrapolate_background, clip_infinite of"):
+        treatment_of(read_components(str(space.parent), "unused").treatment)
+    change(next(space.glob(f"*_{name}")))
+    with pytest.raises(ValueError, match=message):
+        read_components(str(space.parent), "unused")

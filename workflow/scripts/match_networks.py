@@ -33,7 +33,7 @@ from neurovault_ica.types import Array, Row
 from nibabel.spatialimages import SpatialImage
 from threadpoolctl import threadpool_limits
 
-# Smallest share of the mask that the networks must cover. With less, correlations say nothing about a whole component.
+# Smallest share of the mask that the networks must cover. With less, r does not describe the whole component.
 MIN_COMMON = 0.05
 
 
@@ -54,7 +54,7 @@ def main(
     random_state: int,
     threads: int,
 ) -> None:
-    """Match, test, tabulate and draw. Each figure is also written as one of the `pdfs`."""
+    """Match and test the components, and write tables and figures. Each figure is also written as one of `pdfs`."""
     for pattern in ("ICA_*.png", "ICA_*.pdf"):
         remove_stale(matrix, pattern, keep=[*figures, *pdfs])
     maps = read_maps(components, mask)

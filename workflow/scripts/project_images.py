@@ -68,13 +68,13 @@ def main(
     random_state: int,
     threads: int,
 ) -> None:
-    """Project, tabulate, draw and render. For components from elsewhere, the inputs of the run are empty."""
-    # Snakemake does not know this copy of the figure. If the maps fail, it must not remain from other maps.
+    """Project the maps, and write tables, figures and page. If `source` is set, the inputs from the run are empty."""
+    # Snakemake does not know the PDF of the figure, so remove that of earlier maps in case this job fails.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
     basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
-    treatment = treatment_of(basis.treatment or settings)
+    treatment = treatment_of(settings if basis.treatment is None else basis.treatment)
     judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
     kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)

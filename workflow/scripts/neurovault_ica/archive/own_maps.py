@@ -1,6 +1,6 @@
 """List the user's own maps that project_images projects on components: a folder, a table, or a single file.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from neurovault_ica.archive.own_table import read_content
 
 NIFTI = (".nii.gz", ".nii")
-# Images in other formats. They are listed, so that they are rejected with advice on how to convert them. The halves of
-# a pair are one map, which the file with the voxels stands for.
+# Images in other formats. They are listed to be rejected with advice on how to convert them. A pair of .hdr and .img is
+# one map, listed by its .img file.
 OTHER_IMAGES = (".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
                 ".nii.zip", ".nii.xz", ".nii.zst")  # fmt: skip
 
@@ -86,8 +86,8 @@ def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
         files = _files_below(source)
         if not files:
             raise ValueError(
-                f"project_images.maps: no map is in the folder {source} or its subfolders; expected: NIfTI files (.nii,"
-                " .nii.gz)"
+                f"project_images.maps: the folder {source} and its subfolders have no map; give a folder of NIfTI files"
+                " (.nii, .nii.gz)"
             )
         names = _names_of(files, source)
         return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], []
@@ -111,7 +111,7 @@ def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
 def files_of_maps(source: str | None) -> list[str]:
     """List the existing files of the maps, and their table, so that changed maps are projected again.
 
-    Problems are left to the job, whose log explains them.
+    Problems are not reported here. The job reports them in its log.
     """
     if source is None:
         return []
@@ -153,7 +153,7 @@ def _files_below(folder: str) -> list[str]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         shown = [name for name in folders if not name.startswith(".")]
         places = {name: os.path.realpath(Path(parent) / name) for name in shown}
-        # Following a link to a folder above would never end.
+        # Skip folders that were visited, because a link to a folder above would be followed without end.
         folders[:] = sorted(name for name in shown if places[name] not in seen)
         seen |= set(places.values())
         found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.download_reasons import WORDS as REASON_WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.images.tissues import RIM_MM

@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.decomposition.components import RULE
-from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.report.page import content_policy, load_template, read_style
 from neurovault_ica.report.pictures import read_chart, read_figure
-from neurovault_ica.report.tables import REASONS
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
-from neurovault_ica.archive.download_reasons import WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS, REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
-from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
-from neurovault_ica.naming.labels import DEACTIVATION, said_label
+from neurovault_ica.naming.labels import DEACTIVATION, label_with_sign
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
@@ -29,7 +27,6 @@ SAID_SHOWN = 3
 # Largest number of used images, and of rejected images, in the table of images. With more, the page opens slowly.
 LONGEST_TABLE = 2000
 N_BINS = 40  # number of bars of the histogram of loadings; the SVG of the template has room for 40
-REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 # Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
     "missing_file": "no term file in the archive",
@@ -110,7 +107,7 @@ def describe_components(
             "n_significant_maps": count_significant(map_terms.get(label, [])),
             "labels": shown_rows(
                 [
-                    entry | {"label": said_label(entry)}
+                    entry | {"label": label_with_sign(entry)}
                     for entry in enrichment.get(label, [])
                     if entry["difference"] > 0
                 ],
@@ -196,7 +193,7 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
 
 def significant_labels(rows: Iterable[Row]) -> list[str]:
     """Return the strongest significant labels and words, each once."""
-    found = [said_label(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    found = [label_with_sign(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
     return list(dict.fromkeys(found))[:SAID_SHOWN]
 
 
@@ -270,7 +267,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
                 "tested": remaining,
                 "dropped": dropped,
                 "kept": remaining - dropped,
-                "reasons": [list_counts({row["reason"]: row["count"]}, WORDS) for row in of_stage],
+                "reasons": [list_counts({row["reason"]: row["count"]}, REASON_WORDS) for row in of_stage],
             }
         )
         remaining -= dropped
