@@ -16,7 +16,7 @@ from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 from neurovault_ica.runtime.wording import counted
 
-# Files that stay open until this process ends, because closing them releases the kernel lock.
+# Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
 _running: list[IO[str]] = []
 
 
@@ -52,7 +52,10 @@ def times_of(*paths: str) -> dict[str, float | None]:
 
 
 def changed_since(times: Mapping[str, float | None]) -> list[str]:
-    """List the files that exist and have changed since `times_of`. Clocks of other machines do not matter."""
+    """List the files that exist and have changed since `times_of`.
+
+    Only times of the same file are compared, so differing clocks of machines do not matter.
+    """
     return [path for path, time in times_of(*times).items() if time not in (None, times[path])]
 
 
@@ -69,7 +72,7 @@ def check_results(folder: str | Path, call: Call) -> None:
     Raises
     ------
     RuntimeError
-        If results were truncated or edited, because later stages would read wrong data.
+        If results were truncated or edited. Later stages would read wrong data.
     """
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):

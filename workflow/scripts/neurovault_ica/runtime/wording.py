@@ -31,7 +31,7 @@ def list_counts(counts: Mapping[str, int], words: Mapping[str, str] | None = Non
     counts : mapping
         Numbers by name.
     words : mapping or None
-        What to write for a name. Other names are written with spaces for underscores.
+        Words for some of the names. Other names are written with spaces instead of underscores.
     """
     largest_first = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {(words or {}).get(name, name.replace('_', ' '))}" for name, count in largest_first)
