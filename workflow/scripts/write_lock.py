@@ -1,6 +1,6 @@
-"""Write files for a rerun and for a paper: images with checksums, versions, methods text, references.
+"""Write the files for a rerun and a paper: lock of the images, record of the run, methods text and references.
 
-The files contain no dates and no user names, so the same results give the same files.
+The files contain no dates and no user names, so the same run gives the same files.
 """
 
 import json
@@ -49,8 +49,8 @@ def main(
 ) -> None:
     """Write the lock, the record of the run, the methods text and the references.
 
-    `mixture` is empty if the threshold does not come from a mixture, `networks` if no reference is configured.
-    `results` are all files whose checksums are recorded.
+    `mixture` is empty if no mixture was fitted, and `networks` if no reference is configured. run.json records the
+    checksums of `results`.
     """
     chosen, used = read_table(selection), read_table(images)
     studies = read_table(collections)
