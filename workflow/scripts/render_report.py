@@ -1,7 +1,7 @@
 """Put figures, tables and maps into one self-contained page.
 
-Names, descriptions and URLs come from the archive. The template escapes all of them and links only to http(s) URLs.
-A security policy lets the page run only its own scripts and load nothing from outside.
+Names, descriptions and URLs come from the archive, so the template escapes them all and links only to http(s) URLs. A
+security policy allows the page to run its own scripts only, and to load nothing from other servers.
 """
 
 import json
@@ -83,7 +83,7 @@ def main(
     scan: Sequence[str] = (),
     **page_figures: str,
 ) -> None:
-    """Render the page. Inputs of rules that did not run are empty. The template shows `page_figures` by their names."""
+    """Render the page. Inputs from rules that did not run are empty. Templates use `page_figures` by name."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_optional(recovery)

@@ -1,4 +1,4 @@
-"""Render the page from its templates, with its scripts and its security policy."""
+"""Render the report from its templates, with its scripts and its security policy."""
 
 import base64
 import functools
@@ -49,10 +49,10 @@ def read_scripts() -> list[str]:
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Return a content security policy: the page's own scripts (by hash), its style, embedded pictures.
+    """Return a content security policy that allows the page's own scripts (by hash), its style and embedded pictures.
 
-    ``'self'`` and ``file:`` let the page look whether a picture of the run is beside it, to tell whether links to files
-    work. For pages on disk, Firefox does not count files beside the page as ``'self'``.
+    ``'self'`` and ``file:`` let the page try to load a picture of the run, to find out whether links to files work.
+    ``file:`` is needed because Firefox does not count files beside a page on disk as ``'self'``.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
@@ -63,7 +63,7 @@ def content_policy(scripts: Sequence[str]) -> str:
 
 
 def list_settings(settings: Mapping[str, Any]) -> list[Row]:
-    """List the configuration; each value is compared with that in the workflow's own config.yaml.
+    """List the configuration, and compare each value with the default in the workflow's config.yaml.
 
     Returns
     -------

@@ -19,14 +19,14 @@ from neurovault_ica.runtime.wording import list_counts
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# Largest number of rows for each component, so that its part of the page stays short. The tables have all rows.
+# Largest number of rows of each table of a component on the page. The files have all rows.
 TERMS_SHOWN = 10
 COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
-# Largest number of significant labels, and of significant term maps, on a component's card.
+# Largest number of significant labels, and of significant term maps, that a component's card names.
 SAID_SHOWN = 3
-# Largest number of used images, and of rejected images, in the table of images. With more, the page opens slowly.
+# Largest number of used images, and of rejected images, in the table of images. With more, the page would open slowly.
 LONGEST_TABLE = 2000
 N_BINS = 40  # number of bars of the histogram of loadings; the SVG of the template has room for 40
 REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
@@ -51,7 +51,7 @@ NO_TERMS = {
     "server_down": "server down",
     "changed": "differs from the lock",
 }
-# What the page calls the rules that reject images, and some criteria of selection.tsv.
+# Names on the page of the rules that reject images, and of some criteria of selection.tsv.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
 STEP_LABELS = {READ: "collections read", LISTED_TWICE: "duplicates across collections"}
 
@@ -63,7 +63,7 @@ def count_significant(rows: Sequence[Row]) -> int | None:
 
 
 def read_optional(file: str | Sequence[str]) -> list[Row]:
-    """Read a table; no rows if its rule did not run, so that there is no file."""
+    """Read a table. If its rule did not run, `file` is an empty list, and there are no rows."""
     return read_table(file) if isinstance(file, str) else []
 
 
@@ -92,7 +92,7 @@ def describe_components(
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
-    """Gather what the page shows about each component. `collection_of` is the collection id of each image id."""
+    """Gather what the page shows about each component. `collection_of` gives the collection id of an image id."""
     described = []
     for row in stability:
         label = row["component"]
@@ -149,7 +149,7 @@ def describe_components(
 
 
 def shown_rows(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
-    """Return the first `most` rows, and those further down that the name comes from.
+    """Return the first `most` rows, and later rows from which the name comes.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def histogram(loadings: Sequence[tuple[float, str]], collection_id: str | None) 
 
 
 def scaled_terms(terms: Iterable[Row]) -> list[Row]:
-    """Return the strongest terms, each with the length of its bar: its weight in percent of the largest weight."""
+    """Return the strongest terms, each with the length of its bar in percent of the largest weight."""
     named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
     strongest = max((term["weight"] for term in named), default=0)
     return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
@@ -210,7 +210,7 @@ def agreed_words(*sources: Sequence[str | None]) -> list[str]:
 def describe_selection(
     selection: Sequence[Row], used: Sequence[Row], refused: Sequence[Row], studies: Mapping[str, Row]
 ) -> dict[str, Any]:
-    """Return what the page shows about the selected images, by the names that the templates use.
+    """Return what the page shows about the selected images, by the names of the templates' variables.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def describe_selection(
 
 
 def used_collections(used: Sequence[Row], collections: Mapping[str, Row]) -> list[Row]:
-    """List the collections of the used images, each with the number of these images as ``used``.
+    """List the collections of the used images. ``used`` is the number of their used images.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
-    """Append the rejections of later stages to the steps of the selection, with the length of each bar (``share``)."""
+    """Append the rejections of later stages to the steps of the selection. ``share`` is the length of a step's bar."""
     steps = [
         step | {"criterion": STEP_LABELS.get(step["criterion"], step["criterion"]), "reasons": []} for step in selection
     ]
@@ -281,7 +281,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
 
 
 def count_missing_terms(status: Iterable[Row], used: Iterable[str]) -> tuple[int, list[tuple[str, int]]]:
-    """Count the used images with terms, and for the others the reasons why they have none."""
+    """Count the used images with terms, and the reasons why the others have none."""
     by_image = {row["image_id"]: row for row in status}
     found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
     reasons = Counter(str(row["reason"]) for row in found if not row["terms"])
