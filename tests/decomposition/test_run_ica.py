@@ -95,7 +95,7 @@ SOUND = {
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
         (
             {"n_images": 17, "n_components": 12},
-            ["too small for claims: 17 images for 12 components (expected: at least 36)"],
+            ["too small for general conclusions: 17 images for 12 components (expected: at least 36)"],
         ),
         ({"n_images": 29, "n_components": 2}, ["29 images for 2 components (expected: at least 30)"]),
         ({"n_effective_collections": 2.5}, ["claims: effective number of collections 2.5 (expected: at least 10)"]),

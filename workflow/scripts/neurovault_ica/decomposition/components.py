@@ -121,8 +121,8 @@ def explain_smallness(summary: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     return (
-        f"This run is too small for claims: {'; '.join(found)}. Other studies may give other components. Add"
-        " collections, or lower run_ica.n_components."
+        f"This run is too small for general conclusions: {'; '.join(found)}. Other studies may give other components."
+        " Add collections, or lower run_ica.n_components."
     )
 
 
