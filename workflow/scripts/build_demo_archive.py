@@ -19,7 +19,7 @@ from neurovault_ica.demo.database import simulate_database, write_database
 from neurovault_ica.demo.dirt import DIRT
 from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
 from neurovault_ica.demo.records import collection_record, image_record, term_weights, terms_answer, voxel_flags
-from neurovault_ica.demo.studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
+from neurovault_ica.demo.studies import FAULTY_IMAGES, ODDITIES, STUDIES, TERM_FILES, Study
 from neurovault_ica.demo.volumes import (
     Scene,
     SimulatedVolume,
@@ -74,7 +74,7 @@ class ImagePlan:
 
 
 @dataclass(frozen=True)
-class Made:
+class SimulatedImage:
     """Content of an image's file, its record, and content of its term file. None if a file is missing."""
 
     content: bytes | None
@@ -89,11 +89,11 @@ def plan_archive(random_state: int) -> list[ImagePlan]:
         for place in range(IMAGES_PER_STUDY):
             image_id = study.id * 100 + place + 1
             weights = draw_weights(study, place, np.random.default_rng([random_state, image_id]))
-            clean[study.id, place] = ImagePlan(
-                image_id, study, weights, ODDITIES.get((study.id, place), "none"), TERMS.get((study.id, place), "known")
-            )
+            spot = study.id, place
+            dirt, terms = ODDITIES.get(spot, "none"), TERM_FILES.get(spot, "known")
+            clean[spot] = ImagePlan(image_id, study, weights, dirt, terms)
     spoiled = []
-    for place, (study_id, kind, copied) in enumerate(SPOILED):
+    for place, (study_id, kind, copied) in enumerate(FAULTY_IMAGES):
         # A copy has the voxels of its original. Other faulty images have the weights of their study's first image, and
         # new noise.
         model = clean[copied or (study_id, 0)]
@@ -134,7 +134,7 @@ def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.flo
     return values
 
 
-def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> Made:
+def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> SimulatedImage:
     """Make the file, the record and the term file of an image."""
     source = plan.origin or plan
     rng = np.random.default_rng([random_state, plan.id, 2])
@@ -152,7 +152,9 @@ def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> Made:
     # Neurosynth reads the image from NeuroVault, so it cannot decode a missing or damaged file.
     weights = term_weights(volume.data, scene.mask, scene.networks, rng) if dirt.file is None else None
     known = describe_image(plan, rng) | {"file_size": len(whole)} | voxel_flags(volume.data, scene.mask)
-    return Made(content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights))
+    return SimulatedImage(
+        content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights)
+    )
 
 
 def describe_image(plan: ImagePlan, rng: np.random.Generator) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from neurovault_ica.report.tables import (
     describe_components,
     describe_selection,
     read_by_component,
-    read_optional,
 )
 from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
@@ -35,7 +34,7 @@ from neurovault_ica.report.viewer import pack_components
 from neurovault_ica.report.warnings import find_warnings
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import read_optional, read_table
 
 
 def main(

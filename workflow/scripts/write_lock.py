@@ -18,7 +18,7 @@ from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import methods_text
 from neurovault_ica.runtime.files import replacing, sha256_of, write_json
 from neurovault_ica.runtime.log import log_to
-from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.tables import read_optional, read_table, write_table
 from neurovault_ica.runtime.wording import counted
 
 
@@ -67,10 +67,10 @@ def main(
         map_terms=read_table(map_terms),
         names=read_table(names),
         stability=read_table(stability),
-        networks=read_table(networks) if isinstance(networks, str) else [],
-        mixtures=read_table(mixture) if isinstance(mixture, str) else [],
+        networks=read_optional(networks),
+        mixtures=read_optional(mixture),
     )
-    facts["built_term_maps"] = len(read_table(built_terms)) if isinstance(built_terms, str) else 0
+    facts["built_term_maps"] = len(read_optional(built_terms))
     resampled = settings["download_images"]["resample"]
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]

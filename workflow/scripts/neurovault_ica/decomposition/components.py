@@ -33,7 +33,7 @@ class Decomposition(NamedTuple):
     R: Real  # (n_components, n_components), coordinates of the maps in the white axes; rows have length 1
 
 
-def settle(S: Real, A: Real) -> tuple[npt.NDArray[np.intp], Real]:
+def find_order_and_signs(S: Real, A: Real) -> tuple[npt.NDArray[np.intp], Real]:
     """Determine the final order and signs of the components. No other function changes them.
 
     Parameters
@@ -77,7 +77,7 @@ def decompose(Z: Real, R: Real, reduced: Mapping[str, Real], *, is_orthogonal: b
     roots = np.sqrt(reduced["weights"])[:, None]
     inverse = R.T if is_orthogonal else np.linalg.inv(R)
     weighted_A = (reduced["U"][:, :k] * np.sqrt(reduced["eigenvalues"][:k])) @ inverse * scale.T
-    order, signs = settle(S, weighted_A)
+    order, signs = find_order_and_signs(S, weighted_A)
     S, R, W = ((signs[:, None].astype(rows.dtype) * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
     return Decomposition(S, (weighted_A * signs)[:, order] / roots, W, R)
 

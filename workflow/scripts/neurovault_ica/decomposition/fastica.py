@@ -64,8 +64,8 @@ def _update(R: Real, Z: Real) -> Real:
 FASTICA = Algorithm(
     label="FastICA",
     method=(
-        "FastICA {hyvarinen1999fastica}, symmetric decorrelation, log cosh contrast, start and stopping rule of"
-        " scikit-learn {pedregosa2011scikitlearn}"
+        "FastICA {hyvarinen1999fastica} with symmetric decorrelation, the log cosh contrast, and the start and stopping"
+        " rule of scikit-learn {pedregosa2011scikitlearn}"
     ),
     iteration="iteration",
     is_orthogonal=True,

@@ -16,9 +16,9 @@ from neurovault_ica.runtime.wording import counted
 # all axes: the cosines of the principal angles were at least 0.997.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
-# Largest ratio of the squared difference between an image's mean and its shift to the image's variance. Larger ratios
-# cost precision, so a second pass is made. In 1,000 maps the ratio was below 2.
-MAX_SHIFTED = 4
+# An image is shifted by an approximation of its mean. If the squared error of this mean exceeds this multiple of the
+# image's variance, precision suffers, so a second pass is made. In 1,000 maps the ratio was below 2.
+MAX_SHIFT_RATIO = 4
 
 
 def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -44,7 +44,7 @@ def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt
     """
     shift = next(voxel_blocks(X)).read().mean(axis=1, dtype=np.float64)
     mean, gram = _mean_and_covariance(X, shift, threads)
-    if (np.square(mean - shift) > MAX_SHIFTED * np.diag(gram)).any():
+    if (np.square(mean - shift) > MAX_SHIFT_RATIO * np.diag(gram)).any():
         mean, gram = _mean_and_covariance(X, mean, threads)
     return mean, gram
 

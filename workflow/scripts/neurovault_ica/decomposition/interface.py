@@ -43,7 +43,7 @@ class Algorithm(NamedTuple):
     """An algorithm, and how logs, the report and the methods text describe it."""
 
     label: str  # name in text, such as FastICA
-    method: str  # for the methods text, after "independent component analysis: "; {key} is a citation from software.bib
+    method: str  # for the methods text, after "The algorithm was"; {key} is a citation from software.bib
     iteration: str  # what one iteration is called, in the singular
     is_orthogonal: bool  # whether the rows of R are orthonormal, so that the component maps are uncorrelated
     find_rows: FindRows

@@ -1,5 +1,6 @@
 """Compute principal components of many images in a few passes over them, without their Gram matrix."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,14 @@ def leading_axes(
             change = 1 - np.linalg.svd(overlap, compute_uv=False).min()
     eigenvalues = np.square(singular[:n_axes]) / n_voxels
     U = leading(eigenvalues, U, n_components)
+    if change > MAX_CHANGE:
+        logging.warning(
+            "block Krylov iteration did not converge in %d passes: 1 - cos of the last change is %.0e, expected at most"
+            " %.0e; the weakest principal components may be imprecise, so try a smaller run_ica.n_components",
+            MAX_PASSES,
+            change,
+            MAX_CHANGE,
+        )
     return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last change {change:.0e}"
 
 

@@ -55,7 +55,7 @@ def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None 
 
 PICARD = Algorithm(
     label="Picard-O",
-    method="Picard-O {ablin2018picard} of python-picard, log cosh contrast",
+    method="Picard-O {ablin2018picard} of python-picard with the log cosh contrast",
     iteration="iteration",
     is_orthogonal=True,
     find_rows=rotate,

@@ -31,8 +31,7 @@ SCATTER_MM = 6.0
 MOST_STRAY_PEAKS = 5
 # Shares of studies in Talairach space and in an unstated space, as in Neurosynth.
 TALAIRACH, UNKNOWN = 0.16, 0.13
-# Probabilities that a study uses a term: each term of its network in order, a related term, a generic term, and a term
-# of no network.
+# Probabilities that a study uses a term: each term of its network in order, a related, a generic and a noise term.
 PLANTED = (0.9, 0.85, 0.8, 0.75)
 RELATED, GENERIC, NOISE = 0.5, 0.8, 0.12
 

@@ -17,7 +17,7 @@ from neurovault_ica.types import Row
 # A network is recovered if |r| with its component is at least this.
 MIN_ABS_R = 0.9
 # A component has the right terms if at least MIN_PLANTED_TERMS of its N_TOP_TERMS strongest terms were planted with the
-# network, and at least MIN_PLANTED_TERMS of its significant terms.
+# network. The same number of its significant terms must be planted ones.
 N_TOP_TERMS = 3
 MIN_PLANTED_TERMS = 2
 
@@ -268,6 +268,8 @@ def _standardise(maps: NDArray) -> NDArray:
 
 
 def _found(row: Row) -> str:
+    if row["found"] is None:
+        return "nothing"
     if row["kind"] != "network":
         return row["found"]
     significant = "" if row["significant"] is None else f", {row['significant']} of its own terms significant"

@@ -97,7 +97,7 @@ ODDITIES = {
 }
 # Images with faults, in addition to the clean ones: (study, key of dirt.DIRT, original). If the image is a copy, the
 # original is (study, position in the study), otherwise None.
-SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
+FAULTY_IMAGES: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4108, "single subject", None),
     (4115, "truncated gzip", None),
     (4115, "all NaN", None),
@@ -129,7 +129,7 @@ SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4262, "atlas", None),
 )
 # Clean images without usable term weights: state of the term file by study and position in the study.
-TERMS = {
+TERM_FILES = {
     (4115, 2): "absent",
     (4136, 2): "absent",
     (4150, 1): "error answer",

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 PACKAGES = (
     "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2",
-    "threadpoolctl",
+    "python-picard", "threadpoolctl",
 )  # fmt: skip
 
 

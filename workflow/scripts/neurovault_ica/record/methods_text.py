@@ -137,17 +137,6 @@ def _decomposition_paragraph(
         f" {decomposition['tol']:g}, the limit {decomposition['max_iter']} {steps}, and the seed"
         f" {decomposition['random_state']}."
     )
-    n_restarts = decomposition["n_restarts"]
-    orthogonal = ", made orthogonal," if algorithm.is_orthogonal else ""
-    consensus = ""
-    if n_restarts > 1:
-        consensus = (
-            f" To reduce the dependence on the starting point, {algorithm.label} was run from {n_restarts} random"
-            f" starts ({decomposition['n_restarts_converged']} converged). Each run used a random tenth of the voxels"
-            f" and at most {decomposition['max_sample_iter']} {steps}. The estimates were clustered by average linkage"
-            f" on their absolute correlations, as in ICASSO {cited('himberg2004icasso')}. The clusters'"
-            f" centrotypes{orthogonal} initialised the final run on all voxels."
-        )
     end = (
         f" The final run converged after {counted(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
@@ -158,7 +147,22 @@ def _decomposition_paragraph(
         " Components have unit variance over the mask, are ordered by explained variance, and are signed so that the"
         " largest absolute value is positive."
     )
-    return f"**Decomposition.** {start}{consensus}{end}{order}"
+    return f"**Decomposition.** {start}{_consensus(decomposition)}{end}{order}"
+
+
+def _consensus(decomposition: Mapping[str, Any]) -> str:
+    """Describe how the restarts were combined; empty for a single start."""
+    if decomposition["n_restarts"] == 1:
+        return ""
+    algorithm = ALGORITHMS[decomposition["algorithm"]]
+    orthogonal = ", made orthogonal," if algorithm.is_orthogonal else ""
+    return (
+        f" To reduce the dependence on the starting point, {algorithm.label} was run from"
+        f" {decomposition['n_restarts']} random starts ({decomposition['n_restarts_converged']} converged). Each run"
+        f" used a random tenth of the voxels and at most {decomposition['max_sample_iter']} {algorithm.iteration}s. The"
+        " estimates were clustered by average linkage on their absolute correlations, as in ICASSO"
+        f" {cited('himberg2004icasso')}. The clusters' centrotypes{orthogonal} initialised the final run on all voxels."
+    )
 
 
 def _empty_halves(n_images_without: Mapping[str, int]) -> str:
@@ -183,9 +187,9 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
             "To estimate how much the components depend on the choice of studies, we decomposed"
-            f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections in the same way,"
-            f" each on a tenth of the voxels{within}. The components' mean absolute correlation with their matches in"
-            f" these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
+            f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections in the same way."
+            f" Each was decomposed on a tenth of the voxels{within}. The components' mean absolute correlation with"
+            f" their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
             f" {facts['min_r_bootstraps']:.2f}; 95th percentile under random rotation:"
             f" {facts['mean_chance_r_bootstraps']:.2f}). Bootstrap samples share images with the full data."
         )
@@ -246,8 +250,8 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     else:
         shown = (
             f"at a probability of activation above {threshold['mixture']:g}. The probability comes from a mixture model"
-            " fitted to each component's values, with a Gaussian distribution for noise and a Gamma distribution for"
-            f" each tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if its largest"
+            " of each component's values: a Gaussian distribution for noise and a Gamma distribution for each"
+            f" tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if its largest"
             " value was too large for an equally smooth Gaussian field (expected Euler characteristic below"
             f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {facts['components_without_activation']} of"
             f" {counted(facts['components'], 'component')} had no tail"

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 from neurovault_ica.report.text import format_number, percent, shorten_text
 from neurovault_ica.report.trust import limit_in_force
+from neurovault_ica.report.warnings import flags_in
 from neurovault_ica.types import Row
 
 # Left, top, right and bottom of an area in SVG units; y points down.
 Rectangle = tuple[float, float, float, float]
 WIDTH, HEIGHT = 560, 390
 LEFT, TOP, RIGHT, BOTTOM = 66, 18, 526, 336
-# Radius of the component with most variance, and smallest radius of a point. Areas are proportional to the variance.
+# Radius of the component with most variance, and smallest radius. Between them, areas are proportional to the variance.
 LARGEST_RADIUS, SMALLEST_RADIUS = 11.0, 3.5
 # Size of a digit of a label, and distance between label and point.
 DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 3
@@ -67,7 +68,7 @@ def trust_chart(components: Sequence[Mapping[str, Any]], flags: Mapping[str, flo
             "y": to_y(row[up.column]),
             "r": round(max(SMALLEST_RADIUS, LARGEST_RADIUS * math.sqrt(row["variance_explained"] / most)), 1),
             "title": describe_point(row),
-            "is_flagged": NOT_REPRODUCED in (row["flags"] or "").split(","),
+            "is_flagged": NOT_REPRODUCED in flags_in(row),
             "has_warning": bool(row["warnings"]),
         }
         for row in shown

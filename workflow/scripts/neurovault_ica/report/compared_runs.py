@@ -19,7 +19,7 @@ from neurovault_ica.types import Array, Row
 
 # A component may resemble others besides its match, for example if one component splits into two. Those with at least
 # this |r| are listed, at most this many.
-ALSO_FROM, MOST_ALSO = 0.25, 3
+MIN_SIMILAR_R, MOST_SIMILAR = 0.25, 3
 USED, NOT_SELECTED = "used", "not selected"
 LOCK = "write_lock/images.lock.tsv"
 # Columns of a table of loadings that identify the row.
@@ -170,8 +170,8 @@ def _compare_components(first: Run, second: Run, r: Array) -> list[Row]:
 
 def _list_others(r: Array, labels: Sequence[str], *, without: int) -> str | None:
     """List other components that resemble this one: ``ICA_03 (r 0.41), ICA_07 (r -0.30)``."""
-    order = [int(m) for m in np.argsort(-np.abs(r)) if m != without and abs(r[m]) >= ALSO_FROM]
-    return ", ".join(f"{labels[m]} (r {r[m]:.2f})" for m in order[:MOST_ALSO]) or None
+    order = [int(m) for m in np.argsort(-np.abs(r)) if m != without and abs(r[m]) >= MIN_SIMILAR_R]
+    return ", ".join(f"{labels[m]} (r {r[m]:.2f})" for m in order[:MOST_SIMILAR]) or None
 
 
 def _correlate_loadings(first: Run, second: Run) -> dict[tuple[str, str], float]:

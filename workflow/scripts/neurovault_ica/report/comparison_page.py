@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurovault_ica.report.compared_runs import USED, Comparison, Run, differs
+from neurovault_ica.report.compared_runs import MIN_SIMILAR_R, USED, Comparison, Run, differs
 from neurovault_ica.report.page import load_template, read_style
 from neurovault_ica.report.pictures import embed_thumbnail
 from neurovault_ica.runtime.files import package_file
@@ -44,6 +44,7 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
         n_alike=int(np.sum(matched >= ALIKE)),
         n_pairs=len(matched),
         alike=ALIKE,
+        min_similar_r=MIN_SIMILAR_R,
         mean_r=float(matched.mean()),
         largest_other=largest_other(r, comparison, first, second),
         common=comparison.common,

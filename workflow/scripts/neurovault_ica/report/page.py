@@ -15,8 +15,14 @@ from neurovault_ica.report.text import breakable, doi_address, format_number, pe
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
-from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
-from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
+from neurovault_ica.statistics.p_values import (
+    LARGEST_P_CORRECTED,
+    MOST_ROUNDS,
+    SIGNIFICANT_Q,
+    is_significant,
+    written_q,
+)
+from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS, MIN_LABEL_COLLECTIONS
 from neurovault_ica.types import Row
 
 TEMPLATE_FILES = [
@@ -98,7 +104,10 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         min_cluster_mm3=settings["plot_components"]["min_cluster_mm3"],
         n_permutations=settings["project_terms"]["n_permutations"],
         significant_q=SIGNIFICANT_Q,
+        largest_p=LARGEST_P_CORRECTED,
+        most_rounds=MOST_ROUNDS,
         min_collections=MIN_COLLECTIONS,
+        min_label_collections=MIN_LABEL_COLLECTIONS,
         reason_texts=REASONS,
         rule=RULE[0].upper() + RULE[1:],
         **contents,

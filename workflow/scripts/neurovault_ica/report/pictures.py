@@ -13,7 +13,7 @@ from PIL import Image
 from neurovault_ica.figures.slices import NEGATIVE, POSITIVE
 from neurovault_ica.types import Row
 
-# Glass brains show absolute values from this share of the largest one on.
+# Glass brains show absolute values from this share of the end of the image's colour scale on.
 GLASS_THRESHOLD = 0.3
 # Number of colours of each sign. With 16, a picture has 34 colours and a small PNG.
 GLASS_LEVELS = 16

@@ -12,7 +12,7 @@ NAME, SIGNIFICANT, CANDIDATE, PLACE, STUDY, UNLIKELY = range(6)
 # A candidate with a larger q goes to the last tier, because it is no evidence.
 LARGEST_Q = 0.5
 # Longest text of a match, in characters.
-LONGEST = 120
+LONGEST_MATCH = 120
 # Largest number of collections of a component that the search covers. The others have small shares.
 MOST_COLLECTIONS = 20
 
@@ -84,4 +84,4 @@ def _tested(kind: str, text: str | None, q: float | None, value: float | None, m
 
 
 def _finding(tier: int, strength: float, kind: str, text: str | None, evidence: str = "") -> Finding:
-    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten_text(text or "", LONGEST), evidence)
+    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten_text(text or "", LONGEST_MATCH), evidence)

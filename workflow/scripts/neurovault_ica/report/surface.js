@@ -24,7 +24,6 @@ const MOST_ZOOM = 6;
 const MOST_PIXELS = 1.5e6;
 /* The crosshair is marked on the surface if a vertex is at most this far away. */
 const NEAR_MM = 6;
-const MARK = "#2f9e44";
 /* A pointer that moved by less than this has clicked, not dragged. */
 const CLICK_PIXELS = 4;
 
@@ -304,7 +303,7 @@ class Surface {
     context.strokeStyle = "#fff";
     context.stroke();
     context.lineWidth = 2 * ratio;
-    context.strokeStyle = MARK;
+    context.strokeStyle = CROSSHAIR_COLOUR;
     context.stroke();
   }
 
@@ -325,7 +324,7 @@ class Surface {
   /** Draw the surface on white, with its view and colour scale, for a file. */
   drawView() {
     this.draw();
-    const [width, foot] = [PICTURE_MM[0] * PIXELS_PER_MM, 26 * PIXELS_PER_MM];
+    const [width, foot] = [PICTURE_MM[0] * PIXELS_PER_MM, FOOT_MM * PIXELS_PER_MM];
     const height = Math.round((width * this.size[1]) / this.size[0]);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height + foot];

@@ -14,7 +14,7 @@ from neurovault_ica.naming.labels import DEACTIVATION, said_label
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import read_optional
 from neurovault_ica.runtime.wording import list_counts
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
@@ -25,7 +25,7 @@ COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
 # Largest number of significant labels, and of significant term maps, that a component's card names.
-SAID_SHOWN = 3
+LABELS_ON_CARD = 3
 # Largest number of used images, and of rejected images, in the table of images. With more, the page would open slowly.
 LONGEST_TABLE = 2000
 N_BINS = 40  # number of bars of the histogram of loadings; the SVG of the template has room for 40
@@ -60,11 +60,6 @@ def count_significant(rows: Sequence[Row]) -> int | None:
     """Count the significant rows; None if nothing was tested."""
     tested = [row["q"] for row in rows if row["q"] is not None]
     return sum(is_significant(q) for q in tested) if tested else None
-
-
-def read_optional(file: str | Sequence[str]) -> list[Row]:
-    """Read a table. If its rule did not run, `file` is an empty list, and there are no rows."""
-    return read_table(file) if isinstance(file, str) else []
 
 
 def read_by_component(**files: str | Sequence[str]) -> dict[str, dict[str, list[Row]]]:
@@ -128,24 +123,30 @@ def describe_components(
             "network": next(iter(networks.get(label, [])), None),
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
-        ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
         component |= names[label]._asdict()
-        component["said_terms"] = [term["term"] for term in ranked if is_significant(term["q"])][:SAID_SHOWN]
-        component["said"] = significant_labels(enrichment.get(label, []))
-        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
-        component["agreed"] = agreed_words(
-            [term["term"] for term in ranked if is_significant(term["q"])],
-            [
-                row["label"]
-                for row in enrichment.get(label, [])
-                if row["difference"] > 0 and is_significant(row["q"]) and row.get("sign") != DEACTIVATION
-            ],
-            [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
-        )
+        component |= _significant_names(terms.get(label, []), enrichment.get(label, []), map_terms.get(label, []))
+        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:LABELS_ON_CARD]
         component["is_certain"] = names[label].is_certain
         component["findings"] = list_findings(component, collections.get(label, []))
         described.append(component)
     return described
+
+
+def _significant_names(terms: Sequence[Row], labels: Sequence[Row], map_terms: Sequence[Row]) -> Row:
+    """Return the significant terms (``said_terms``) and labels (``said``) of a component, and the words they share."""
+    ranked = sorted(terms, key=lambda term: term["rank"])
+    significant = [term["term"] for term in ranked if is_significant(term["q"])]
+    activating = [
+        row["label"]
+        for row in labels
+        if row["difference"] > 0 and is_significant(row["q"]) and row.get("sign") != DEACTIVATION
+    ]
+    mapped = [row["term"] for row in map_terms if is_significant(row["q"])]
+    return {
+        "said_terms": significant[:LABELS_ON_CARD],
+        "said": significant_labels(labels),
+        "agreed": agreed_words(significant, activating, mapped),
+    }
 
 
 def shown_rows(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
@@ -197,7 +198,7 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
 def significant_labels(rows: Iterable[Row]) -> list[str]:
     """Return the strongest significant labels and words, each once."""
     found = [said_label(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
-    return list(dict.fromkeys(found))[:SAID_SHOWN]
+    return list(dict.fromkeys(found))[:LABELS_ON_CARD]
 
 
 def agreed_words(*sources: Sequence[str | None]) -> list[str]:

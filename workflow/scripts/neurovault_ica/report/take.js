@@ -100,7 +100,7 @@ function drawScale(context, viewer, left, top) {
   const brightest = viewer.brightest();
   for (let i = 0; i < BAR_MM * PIXELS_PER_MM; i += 1) {
     const colour = viewer.colourOf((2 * (i + 0.5) / (BAR_MM * PIXELS_PER_MM) - 1) * brightest);
-    context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+    context.fillStyle = colour ? `rgb(${colour.join(" ")})` : HIDDEN_COLOUR;
     context.fillRect(left + i / PIXELS_PER_MM, top, 1 / PIXELS_PER_MM, 5);
   }
   context.fillStyle = "#000";

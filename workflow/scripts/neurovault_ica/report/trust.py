@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neurovault_ica.images.tissues import RIM_MM
 from neurovault_ica.report.text import format_number, percent
 from neurovault_ica.report.warnings import flags_of
 from neurovault_ica.types import Row
@@ -18,7 +19,7 @@ STABILITY = (
 TISSUES = (
     ("grey_matter", "In grey matter", "share of the squared map", True),
     ("outside_tissue", "Outside grey and white matter", "fluid, vessels, outside the brain", False),
-    ("rim", "At the brain's rim", "outermost 3 mm", False),
+    ("rim", "At the brain's rim", f"outermost {RIM_MM:g} mm", False),
 )
 
 

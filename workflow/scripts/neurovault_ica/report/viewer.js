@@ -4,6 +4,9 @@
 
 const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
 const CROSSHAIR_HOLE_MM = 8;
+const CROSSHAIR_COLOUR = "#2f9e44";
+/* Colour of the values in the colour bar that are not shown. */
+const HIDDEN_COLOUR = "#9aa3ad";
 const SIGNS = ["positive", "negative"];
 
 /** Undo `pack` of viewer.py: base64, gzip, differences between neighbours. */
@@ -290,7 +293,7 @@ class Viewer {
   }
 
   drawCrosshair(context, [x, y], [columns, rows], zoom) {
-    context.strokeStyle = "#2f9e44";
+    context.strokeStyle = CROSSHAIR_COLOUR;
     context.lineWidth = 1.25 / zoom;
     context.beginPath();
     for (const [fromX, fromY, toX, toY] of [
@@ -316,7 +319,7 @@ class Viewer {
     const length = width - 2 * margin;
     for (let i = 0; i < length; i += 1) {
       const colour = this.colourOf((2 * (i + 0.5) / length - 1) * brightest);
-      context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+      context.fillStyle = colour ? `rgb(${colour.join(" ")})` : HIDDEN_COLOUR;
       context.fillRect(margin + i, 0, 1, 14);
     }
     context.fillStyle = ink;

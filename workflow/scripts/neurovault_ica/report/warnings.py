@@ -157,7 +157,7 @@ def is_unnamed(component: Row) -> bool:
     return bool(component["mark"] == NOT_SIGNIFICANT and not component["evidence_name"])
 
 
-def flags_in(component: Row) -> list[str]:
+def flags_in(component: Mapping[str, Any]) -> list[str]:
     """List the flags that a component has in desc-ICA_stability.tsv."""
     return [flag for flag in (component["flags"] or "").split(",") if flag]
 

@@ -138,7 +138,7 @@ def command_for(target: str, results: str | Path) -> str:
         command = str(json.loads((Path(results) / MEMORY_FILE).read_text(encoding="utf-8"))["command"])
     except (OSError, ValueError, TypeError, KeyError):
         command = f"snakemake --cores 2 {TARGET}"
-    return command.replace(TARGET, target, 1)
+    return re.sub(rf"(?<!\S){TARGET}(?!\S)", lambda _: target, command, count=1)
 
 
 def shortest_path(file: str | Path, start: str | None = ".") -> str:

@@ -15,7 +15,7 @@ FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depends on the machine
-    """Raises an error if a mapping has a key twice. Plain YAML would keep the last value without a message."""
+    """A YAML loader that refuses a key given twice. Other loaders keep the last value without a message."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Build a mapping; raise `yaml.YAMLError` at the second of two equal keys."""
@@ -23,7 +23,7 @@ class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depe
         for key_node, _ in node.value:
             if key_node.value in seen and isinstance(key_node.value, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key_node.value} is set twice", key_node.start_mark
+                    None, None, f"{key_node.value} is set twice; keep one", key_node.start_mark
                 )
             if isinstance(key_node.value, str):
                 seen.add(key_node.value)

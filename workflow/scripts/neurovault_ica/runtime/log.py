@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, TypeVar
 
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.wording import duration
 
 Item = TypeVar("Item")
 PACKAGE = Path(__file__).parents[1]
@@ -115,14 +116,10 @@ class Meter:
         if self._bytes:
             parts += [f"{self._bytes / 1e6:.0f} MB", f"{self._bytes / 1e6 / took_s:.1f} MB/s"]
         if self._total and self._cached < self._done < self._total:
-            parts.append(f"{_minutes(took_s * (self._total - self._done) / (self._done - self._cached))} left")
+            parts.append(f"{duration(took_s * (self._total - self._done) / (self._done - self._cached))} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
         return ", ".join(parts)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def report_error(
@@ -130,7 +127,7 @@ def report_error(
 ) -> None:
     """Log the error that ends a job."""
     if isinstance(error, KeyboardInterrupt):
-        logging.warning("stopped")
+        logging.warning("stopped by an interrupt, such as Ctrl-C; the same command continues the run")
         return
     if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
         place = error.filename or Path.cwd()
@@ -141,7 +138,7 @@ def report_error(
         logging.error("%s", error)
         return
     traceback.print_exception(kind, error, trace)
-    print(f"{stage}: {kind.__name__}: {error} (a defect; for the traceback, see logs/{stage}.log)", file=screen)
+    print(f"{stage}: {kind.__name__}: {error} (a defect; please report it with logs/{stage}.log)", file=screen)
 
 
 def _is_raised_by_us(frame: traceback.FrameSummary) -> bool:

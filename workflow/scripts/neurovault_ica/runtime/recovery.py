@@ -20,7 +20,7 @@ from neurovault_ica.runtime.wording import counted
 _running: list[IO[str]] = []
 
 
-def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
+def quote_errors(folder: str | Path, *, since: float) -> Iterator[str]:
     """Quote the error in each log of a run.
 
     Parameters
@@ -129,4 +129,7 @@ def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
     except OSError as error:
         if error.errno in FAULTS_OF_THE_DISK:
             place = Path(folder).absolute()
-            raise RuntimeError(f"{error.strerror}: Snakemake must be able to write to {place}") from error
+            raise RuntimeError(
+                f"{error.strerror}: Snakemake cannot write to {place}; free space or change the permissions, or run in"
+                " another folder"
+            ) from error

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,11 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
             }
             for row in reader
         ]
+
+
+def read_optional(file: str | Sequence[str]) -> list[dict[str, Any]]:
+    """Read a table. If its rule did not run, `file` is an empty list, and there are no rows."""
+    return read_table(file) if isinstance(file, str) else []
 
 
 def component_labels(n_components: int) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 from snakemake.logging import LogEvent, logger
 from snakemake.settings.enums import Quietness
 
+from neurovault_ica.runtime.wording import duration
+
 # Lines that begin with one of these say nothing about the run.
 IDLE_LINES = (
     "\n",
@@ -67,7 +69,7 @@ class StageLines(logging.Formatter):
         if event == LogEvent.JOB_FINISHED:
             name, begun = self._begun.pop(vars(record).get("job_id", -1), ("", time.monotonic()))
             # The rule all has no work of its own.
-            self._ended += [f"{name} finished after {_duration(time.monotonic() - begun)}"] if name != "all" else []
+            self._ended += [f"{name} finished after {duration(time.monotonic() - begun)}"] if name != "all" else []
             return False
         if event == LogEvent.JOB_INFO:
             name = _name_of(vars(record))
@@ -91,7 +93,3 @@ class StageLines(logging.Formatter):
 def _name_of(job: Mapping[str, Any]) -> str:
     wildcards = ", ".join(f"{name} {value}" for name, value in dict(job.get("wildcards") or {}).items())
     return f"{job['rule_name']} ({wildcards})" if wildcards else str(job["rule_name"])
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""Write counts and lists in sentences."""
+"""Write counts, lists and durations in sentences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +16,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
         The words after any other number. By default, `noun` with an s.
     """
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in seconds, or in minutes from 90 s on: ``45 s``, ``12 min``."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from neurovault_ica.types import Array, Real
 BINS = 2000
 # Largest number of EM iterations. The log names components whose fit has not converged by then.
 MAX_ITERATIONS = 3000
-# The fit has converged when the mean log-likelihood of a value changes by less than this.
+# The fit has converged when the mean log-likelihood per value changes by less than this.
 TOLERANCE = 1e-8
 # Share of all values in each tail before the first iteration.
 START_TAIL = 0.05
@@ -87,7 +87,10 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
         If all values are the same.
     """
     if np.ptp(values) == 0:
-        raise ValueError("all values of a component are the same, so no mixture can be fitted; check the input images")
+        raise ValueError(
+            "all values of a component are the same, so no mixture can be fitted; check the images in"
+            " results/stack_images"
+        )
     counts, edges = np.histogram(values, BINS)
     filled = counts > 0
     x, counts = ((edges[1:] + edges[:-1]) / 2)[filled], counts[filled].astype(np.float64)

@@ -7,18 +7,18 @@ import numpy.typing as npt
 
 from neurovault_ica.types import Array, Real
 
-# A component gets a name from term maps or labels only if the p of the best one, corrected for choosing among all, is
-# at most this. q alone is too lenient: it is computed over all components, so many significant terms of real components
+# Largest p of the best term map or label for which it may name a component. This p is corrected for choosing the best
+# of all. q alone is too lenient, because it is computed over all components. Many significant terms of real components
 # lower the q of noise components. In a test with 20 real and 40 noise components, 7 of the 40 had a term near the best
 # r with q < 0.05.
 LARGEST_P_CORRECTED = 0.05
 Draw = Callable[[int, npt.NDArray[np.intp]], Real]
 # Terms, labels and networks are called significant if q is below this.
 SIGNIFICANT_Q = 0.05
-# Small p values need many permutations, large ones do not. Stop testing a value once ENOUGH permutations have reached
-# it; otherwise, use up to MOST_ROUNDS times the requested number. If 1,000 are requested, the smallest possible p is
-# 0.00001. Then twelve pairs with this p among 60,000 are enough for q < 0.05.
-ENOUGH = 10
+# Small p values need many permutations, large ones do not. Stop testing a value once MIN_EXCEEDING permutations have
+# reached it; otherwise, use up to MOST_ROUNDS times the requested number. If 1,000 are requested, the smallest possible
+# p is 0.00001. Then twelve pairs with this p among 60,000 are enough for q < 0.05.
+MIN_EXCEEDING = 10
 MOST_ROUNDS = 100
 # Number of permutations computed at a time, to limit memory.
 BLOCK_DRAWS = 500
@@ -76,7 +76,7 @@ def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> 
             null = draw(min(BLOCK_DRAWS, n_draws - start), is_open)
             exceeding[is_open] += (null >= observed[is_open] - ROUNDING).sum(axis=0)
         n_drawn[is_open] += n_draws
-        is_open = is_open[exceeding[is_open] < ENOUGH]
+        is_open = is_open[exceeding[is_open] < MIN_EXCEEDING]
         if not is_open.size:
             break
     return (1 + exceeding) / (1 + n_drawn)
@@ -113,7 +113,7 @@ def tail_p(observed: Real, null: Real) -> Array:
     beyond = np.maximum(observed - start, 0)
     extrapolated = n_tail / n_draws * np.exp(-np.log1p(shape * beyond / scale) / shape)
     counted = (1 + exceeding) / (1 + n_draws)
-    return np.where(exceeding < ENOUGH, np.minimum(extrapolated, counted), counted)
+    return np.where(exceeding < MIN_EXCEEDING, np.minimum(extrapolated, counted), counted)
 
 
 def p_of_best(r: Real, null: Real) -> Array:

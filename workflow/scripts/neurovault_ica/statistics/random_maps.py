@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.boxes import bounding_box
+from neurovault_ica.images.smoothing import FWHM_OF_SD
 from neurovault_ica.types import Real
 
 # Smoothness of the random maps. Of 53 meta-analytic maps, the median FWHM was 13 mm and the largest 20 mm. Smoother
@@ -39,7 +40,7 @@ def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Re
     """
     box = bounding_box(mask)
     inside = mask[box]
-    sigma_mm = FWHM_MM / np.sqrt(8 * np.log(2))
+    sigma_mm = FWHM_MM / FWHM_OF_SD
     size_mm = np.linalg.norm(affine[:3, :3], axis=0)
     axes = [_blobs_along(n, mm, sigma_mm) for n, mm in zip(inside.shape, size_mm, strict=True)]
     share = _inner_products(inside.astype(np.float32), axes)

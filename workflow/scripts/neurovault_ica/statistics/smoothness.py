@@ -25,7 +25,7 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
     -------
     array of shape (3,)
         One minus half the mean squared difference of neighbours, divided by the variance. It is negative if neighbours
-        differ more than other voxels do.
+        differ more than other voxels do, and 0 along an axis without neighbours, as in a mask of one slice.
     """
     volume = np.zeros(inside.shape)
     volume[inside] = values
@@ -33,7 +33,7 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
     for axis in range(3):
         along, mask = np.swapaxes(volume, 0, axis), np.swapaxes(inside, 0, axis)
         steps = np.diff(along, axis=0)[mask[1:] & mask[:-1]]
-        r[axis] = 1 - np.square(steps).mean() / (2 * np.var(values))
+        r[axis] = 1 - np.square(steps).mean() / (2 * np.var(values)) if steps.size else 0
     return r
 
 
