@@ -96,4 +96,4 @@ onsuccess:
 
 
 onerror:
-    print(*recovery.last_words("logs", since=STARTED), sep="\n")
+    print(*recovery.quote_errors("logs", since=STARTED), sep="\n")

@@ -159,7 +159,7 @@ def test_a_source_of_one_collection_is_not_reproduced(planted, read):
 
 def test_too_few_images_or_collections_are_not_judged(planted, read):
     images = read(planted[2][:6, :10_000], range(6))
-    assert judge(images, 6)[1:] == (None, None), "almost no bootstrap contains all six images"
+    assert judge(images, 6)[1:] == (None, None), "too few bootstrap samples contain all six images"
     images = read(planted[2][:, :10_000], np.repeat([1, 2, 3, 4], [7, 7, 8, 8]))
     assert judge(images, 4)[1:] == (None, None), "four collections are too few to resample"
 

@@ -152,5 +152,5 @@ def test_the_page_shows_all_and_escapes_texts(runs, tmp_path):
 def test_a_folder_without_a_finished_run_is_refused(demo, tmp_path):
     copy_run(demo, tmp_path)
     (tmp_path / "results/run_ica/desc-ICA_mixing.tsv").unlink()
-    with pytest.raises(ValueError, match=r"does not hold a finished run: it lacks the loadings\. Give the folder in"):
+    with pytest.raises(ValueError, match=r"does not contain a finished run \(missing: the loadings\)\. Give"):
         read_run(tmp_path)

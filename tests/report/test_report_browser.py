@@ -159,7 +159,7 @@ def test_the_search_orders_by_evidence_and_marks_what_it_found(visit):
     page.keyboard.press("/")
     page.keyboard.type("ICA_01 TERM 2")
     assert shown_cards(page) == ["ICA_01"]
-    assert page.inner_text("#shown") == "1 of 2 shown; 0 by name or significant evidence, first"
+    assert page.inner_text("#shown") == "1 of 2 shown, strongest evidence first; 0 by name or significant evidence"
     # A name with significant evidence is stronger than one without.
     page.fill("#search", "term")
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
@@ -175,7 +175,7 @@ def test_the_search_orders_by_evidence_and_marks_what_it_found(visit):
         assert page.inner_text("li[data-component=ICA_00] .found") == said
     page.fill("#search", "nothing of this")
     assert shown_cards(page) == []
-    assert page.inner_text("#shown") == "No component has this."
+    assert page.inner_text("#shown") == "No component matches."
     page.fill("#search", "")
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
     assert page.locator(".found:visible").count() == 0
@@ -582,11 +582,11 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     wrong = tmp_path / "wrong.tsv"
     for text, said in (
         ("component\tname\nICA_07\tpain\n", "line 2: this run has no component ICA_07."),
-        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines."),
+        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines; keep one."),
         ("component,name\n", "unknown column component,name; columns are component, name, verdict"),
         (
             "component\tname\tpeak\nICA_00\ta\t60 0 0\n",
-            "ICA_00 had its peak at 60 0 0 mm, and has it at -10 12 6",
+            "ICA_00 had its peak at 60 0 0 mm, but in this run it is at -10 12 6",
         ),
     ):
         wrong.write_text(text)

@@ -85,7 +85,7 @@ def test_without_the_workflows_own_file_its_sections_do_not_count():
     ("content", "message"),
     [
         (b"run_ica:\n\ttol: 1\n", "line 2: a line is indented with a tab; YAML accepts only spaces"),
-        (b"run_ica:\n  tol: 1\n  tol: 2\n", "line 3: tol is set twice"),
+        (b"run_ica:\n  tol: 1\n  tol: 2\n", "line 3: tol is set twice; keep one"),
         (b"run_ica: [1\nbatches: 2\n", "line 2: did not find expected .*; here or some lines above, a colon"),
         (b"# nothing yet\n", "no settings found; write a section"),
         (b"just words\n", "no sections found"),

@@ -113,4 +113,4 @@ def test_only_an_error_that_our_code_raises_is_a_message_to_the_user(tmp_path, c
     report_error(caught.type, caught.value, caught.tb, sys.stderr, "stage")
     printed = capfd.readouterr().err
     assert [record.getMessage() for record in caplog.records] == ["3 images are left"] * is_message
-    assert ("(a defect; for the traceback, see logs/stage.log)" in printed) is not is_message
+    assert ("(a defect; please report it with logs/stage.log)" in printed) is not is_message

@@ -12,11 +12,11 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Row
 
 TEMPLATE_FILE = package_file("report/projection.html.jinja")
-# Figures of more maps would make the page too large for a browser, so the page links to them.
+# Largest number of embedded figures. More would make the page too large for a browser, so the page links to the others.
 MOST_FIGURES = 100
 # Shares are rounded down, so that 99.9 % does not read as all. This is the rounding error of a share in percent.
 ROUNDING = 1e-9
-# Components that are listed for each map.
+# Number of components listed for each map.
 LISTED = 5
 
 
@@ -26,9 +26,9 @@ def strongest(rows: Sequence[Row]) -> list[Row]:
 
 
 def describe_percentile(row: Row, n_images: int) -> str:
-    """Say where a loading lies among the images: ``more than 94 % of the 103 images``.
+    """Describe the rank of a loading among those of the images: ``more than 94 % of the 103 images``.
 
-    For a negative loading, the images with a larger one are counted, because they load less in its direction.
+    A negative loading is compared in its own direction: ``more negatively than 94 % of the 103 images``.
     """
     if row["percentile"] is None:
         return ""
@@ -58,7 +58,7 @@ def render_projection(
     maps, rejected : sequence of dict
         Rows of maps.tsv, each with its `title`, and of rejected.tsv.
     figures : mapping of str to str
-        The path of the figure of each map.
+        Path of the figure by title of the map.
     heat_map : path
     **contents
         The other variables of the template: source, components, n_images, n_surrogates.
