@@ -19,6 +19,7 @@ from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
+from neurovault_ica.runtime.memory import keep_freed_memory
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.runtime.wording import counted
 from nibabel.spatialimages import SpatialImage
@@ -143,6 +144,7 @@ def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) ->
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
+    keep_freed_memory()
     # This is no parameter of the rule, because a change of it must not mask the images again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
     main(**snakemake.input, **snakemake.output, **snakemake.params, keep_voxels=keep_voxels)

@@ -6,6 +6,7 @@ Rows of ``S`` are component maps. Columns of ``A`` (mixing) are the loadings of 
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,10 @@ def main(
     # A run with another grid may have left maps, because the file name contains the grid.
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
-    write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
+    # Packing the maps uses one core, and takes about as long as reading the tissues.
+    with ThreadPoolExecutor(1) as beside:
+        tissues = beside.submit(judge_tissues, found.S, mask, flags)
+        write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
     keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
     for path, values in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
@@ -104,7 +108,7 @@ def main(
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, the flag one_collection says nothing, so do not raise it.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
+    in_tissues, of_mask, limits = tissues.result()
     raised = find_flags(measures, largest_share, limits, in_tissues)
     write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 

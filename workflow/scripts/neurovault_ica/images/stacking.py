@@ -1,9 +1,9 @@
 """Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -131,7 +131,8 @@ def write_matrix(
         split signs, also the columns of `signs.find_scales`.
     """
 
-    def prepare(voxels: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+    def prepare(image: Any) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        voxels = image if take else stack[image]
         if smooth is not None:
             voxels = smooth(voxels)
         sd = float(voxels.std(dtype=np.float64))
@@ -141,7 +142,8 @@ def write_matrix(
 
     order = stack.from_the_end(rows) if take else list(range(len(rows)))
     wanted = [rows[place] for place in order]
-    images = stack.take(wanted) if take else (stack[row] for row in wanted)
+    # Threads read the rows. Rows are taken in order, because this shortens their files.
+    images: Iterable[Any] = stack.take(wanted) if take else wanted
     columns: list[dict[str, float]] = [{} for _ in rows]
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))

@@ -204,7 +204,7 @@ class Client:
         if expected_bytes and expected_bytes > MAX_FILE_BYTES:
             raise FetchError("file_too_large", f"{expected_bytes} bytes stated, at most {MAX_FILE_BYTES} are accepted")
 
-        def once() -> Saved:
+        def once() -> tuple[Saved, int | None]:
             digest, size = hashlib.sha256(), 0
             # Request the bytes as stored, because NeuroVault states a Content-Encoding that does not exist.
             with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
@@ -223,11 +223,14 @@ class Client:
                         count(len(chunk))
             compare_sizes(size, announced, "received")
             compare_sizes(size, expected_bytes, "received")
-            if fault := check(path):
-                raise FetchError("damaged_file", fault, transient=True, verdict=announced and (fault, announced))
-            return Saved(size, digest.hexdigest())
+            return Saved(size, digest.hexdigest()), announced
 
-        return self._retries.persist(once, url)
+        def examine(found: tuple[Saved, int | None]) -> None:
+            if fault := check(path):
+                announced = found[1]
+                raise FetchError("damaged_file", fault, transient=True, verdict=announced and (fault, announced))
+
+        return self._retries.persist(once, url, check=examine)[0]
 
     def map_in_order(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None

@@ -81,7 +81,14 @@ class Retries:
         if self._stop.is_set():
             raise FetchError("stopped", "the run was stopped")
 
-    def persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
+    def persist(
+        self,
+        once: Callable[[], Result],
+        url: str,
+        most_tries: MostTries | None = None,
+        *,
+        check: Callable[[Result], object] | None = None,
+    ) -> Result:
         """Call `once` until it succeeds, fails permanently, or has failed too often.
 
         Parameters
@@ -92,6 +99,8 @@ class Retries:
             Address of the request, for the log.
         most_tries : function, optional
             Returns the largest number of tries for a kind of error, or None. Other errors do not count as such tries.
+        check : function, optional
+            Raises `FetchError` if the result of `once` is faulty. Meanwhile, another request may use the connection.
 
         Raises
         ------
@@ -109,6 +118,8 @@ class Retries:
                     start = time.monotonic()
                     result = once()
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
+                if check:
+                    check(result)
             except FetchError as error:
                 logging.debug("GET %s: try %d: %s", url, tries, error)
                 most = most_tries(error) if most_tries else None

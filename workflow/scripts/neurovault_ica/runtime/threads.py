@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from neurovault_ica.runtime.memory import keep_freed_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,6 +23,8 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
     if threads == 1:
         yield from map(function, items)
         return
+    # The memory of a thread goes back to the system even sooner than that of the process.
+    keep_freed_memory()
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
