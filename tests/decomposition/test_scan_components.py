@@ -101,6 +101,7 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplo
     assert "The advice does not use this number" in text
     assert "Parallel analysis: 3 principal components have more variance" in text
     assert (tmp_path / "orders.png").stat().st_size > 10_000
+    assert b"/FontFile2" in (tmp_path / "orders.pdf").read_bytes(), "TrueType"
 
 
 def row(n_components, reproduced, *, restarts_converged=20, converged=True):

@@ -252,15 +252,15 @@ def test_facts_leave_out_what_is_not_known():
     stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876, "grey_matter_share": 0.617}
     known = facts_of(stability, Thresholds(1.537, 1.537), Display({"percentile": 90}, 0))
     assert known.split("   ·   ") == [
-        "8.5 % of variance", "over restarts Iq 0.93", "over collections |r| 0.88", "in grey matter 62 %",
-        "shown: |value| ≥ 1.54 SD (90th percentile)",
+        "8.5 % of variance", "Iq across restarts 0.93", "|r| across bootstraps of collections 0.88",
+        "62 % in grey matter", "shown: |value| ≥ 1.54 SD (90th percentile)",
     ]  # fmt: skip
     unknown = facts_of(
         stability | {"iq_restarts": None, "r_bootstraps": None}, Thresholds(3, 3), Display({"z": 3}, 200)
     )
     assert unknown.split("   ·   ") == [
         "8.5 % of variance",
-        "in grey matter 62 %",
+        "62 % in grey matter",
         "shown: |value| ≥ 3.00 SD, clusters ≥ 200 mm³",
     ]
 

@@ -265,6 +265,36 @@ def test_small_clusters_are_left_out_at_any_threshold(visit):
     assert is_warm(pixel(page, 2, PEAKS["ICA_00"][0][0]))
 
 
+def test_the_colour_bar_ends_where_the_values_end(visit):
+    """ICA_00 has values from -6 to 9.5 and colours up to 9; ICA_01 has no negative values."""
+
+    def bar():
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        return page.locator("[data-part=bar]").evaluate(
+            """canvas => {
+              const copy = new OffscreenCanvas(canvas.width, 1).getContext("2d");
+              copy.drawImage(canvas, 0, -7);
+              const bytes = copy.getImageData(0, 0, canvas.width, 1).data;
+              return Array.from({ length: canvas.width }, (_, at) => [...bytes.slice(4 * at, 4 * at + 4)])
+                .filter(one => one[3] === 255);
+            }"""
+        )
+
+    page = visit(place="#ICA_00")
+    colours = bar()
+    assert page.evaluate("page.viewer.ends()") == pytest.approx([-6, 9.5], abs=0.05)
+    shares = [np.mean([kind(colour) for colour in colours]) for kind in (is_cold, is_warm)]
+    # Thresholds are -2.5 and 1.5; the upper end has a point of 7 pixels.
+    assert shares == pytest.approx([3.5 / 15, 7.5 / 15], abs=0.05)
+    page.uncheck("[data-part=negative]")
+    assert not any(map(is_cold, bar()))
+    page.check("[data-part=negative]")
+    page = visit(place="#ICA_01")
+    assert not any(map(is_cold, bar()))
+    assert page.evaluate("page.viewer.ends()")[0] == 0
+    assert any(map(is_warm, bar()))
+
+
 def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
     page = visit(place="#ICA_00")
     box = page.locator("canvas[data-axis='2']").bounding_box()
@@ -284,6 +314,16 @@ def see_surface(page, label="ICA_00"):
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return page.evaluate(
         "(({ azimuth, elevation, sides, zoom }) => ({ azimuth, elevation, sides, zoom }))(page.surface)"
+    )
+
+
+def origin_of(page):
+    """Return where the middle of a hemisphere is drawn, in pixels of the page."""
+    return np.array(
+        page.evaluate(
+            """(({ surface }) => surface.project([0, 0, 0]).slice(0, 2)
+                .map(at => at * surface.canvas.clientWidth / surface.size[0]))(page)"""
+        )
     )
 
 
@@ -384,6 +424,29 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
         canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
         expect(page.locator("[data-part=place]")).to_contain_text(said)
+    # With Shift, a magnified surface follows the pointer; the wheel zooms around it.
+    page.click("button[data-turn=left-lateral]")
+    page.click("[data-part=zoom-in]")
+    assert see_surface(page)["zoom"] == pytest.approx(1.44)
+    first = origin_of(page)
+    page.mouse.move(*middle)
+    page.keyboard.down("Shift")
+    page.mouse.down()
+    page.mouse.move(middle[0] + 20, middle[1] - 10, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    see_surface(page)
+    second = origin_of(page)
+    np.testing.assert_allclose(second - first, [20, -10], atol=0.1)
+    canvas.hover(position={"x": 100, "y": 80})
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("page.surface.zoom > 1.7")
+    see_surface(page)
+    np.testing.assert_allclose(origin_of(page) - [100, 80], 1.2 * (second - [100, 80]), atol=0.1)
+    page.click("[data-part=reset-view]")
+    assert see_surface(page)["zoom"] == 1
+    assert page.evaluate("page.surface.slid") == [0, 0]
+    page.click("button[data-turn=top]")
     # The reader's view stays when another component is opened.
     page.keyboard.press("n")
     page.wait_for_selector("#viewer[data-component='ICA_01']")

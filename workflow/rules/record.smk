@@ -126,6 +126,6 @@ rule render_report:
     params:
         settings=SETTINGS,
         # Not inputs: a scan that is out of date must not run again for the page.
-        scan=[str(file) for file in rules.scan_components.output if os.path.exists(file)],
+        scan=[str(file) for _, file in rules.scan_components.output.items() if os.path.exists(file)],
     script:
         "../scripts/render_report.py"

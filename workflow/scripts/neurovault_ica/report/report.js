@@ -150,10 +150,14 @@ function linkNeighbours(article) {
   }
 }
 
+/** Return the name of a component: the reader's, or else the one of the run. */
+function nameOf(label) {
+  return page.notes.get(label).name.trim() || document.querySelector(`#${label} h2 .given`).textContent.trim();
+}
+
 /** Set the title of the browser's tab to the open component. */
 function setTitle(article) {
-  const name = article && (page.notes.get(article.id).name.trim() || article.querySelector("h2 .given").textContent.trim());
-  document.title = article ? `${article.id} ${name} · ${page.title}` : page.title;
+  document.title = article ? `${article.id} ${nameOf(article.id)} · ${page.title}` : page.title;
 }
 
 /** Show what the fragment of the URL names: a single component, or the whole page. */

@@ -17,6 +17,8 @@ const MARGIN_MM = 4;
 const AREA_OF_BOTH = 0.5;
 const DEGREES_PER_PIXEL = 0.5;
 const DEGREES_PER_KEY = 10;
+/* Arrow keys with Shift move a magnified surface by this number of pixels for each degree that they turn without it. */
+const PIXELS_PER_DEGREE = 3;
 const ZOOM_STEP = 1.2;
 const MOST_ZOOM = 6;
 /* Largest number of pixels of the picture. Up to it, a picture at rest has at least two pixels per pixel of the page along
@@ -131,8 +133,14 @@ class Surface {
 
   setView(name) {
     const [said, sides, azimuth, elevation] = TURNS[name];
-    Object.assign(this, { view: name, said, sides, azimuth, elevation, zoom: 1 });
+    Object.assign(this, { view: name, said, sides, azimuth, elevation, zoom: 1, slid: [0, 0] });
     this.redraw();
+  }
+
+  /** Return to the view that shows most of the map. */
+  reset() {
+    this.isTurned = false;
+    this.setView(this.bestView());
   }
 
   /** Turn by degrees, in the direction in which the pointer moves. */
@@ -145,8 +153,27 @@ class Surface {
     this.redraw();
   }
 
-  magnify(factor) {
-    this.zoom = Math.min(Math.max(this.zoom * factor, 1), MOST_ZOOM);
+  /** Zoom by a factor. The place under the pointer (pixels of the page from the middle of the picture) stays there. */
+  magnify(factor, pointer = [0, 0]) {
+    const before = this.zoom;
+    this.zoom = Math.min(Math.max(before * factor, 1), MOST_ZOOM);
+    this.slide(pointer, 1 / this.zoom - 1 / before);
+  }
+
+  /** Move a magnified surface with the pointer, by pixels of the page. */
+  move(right, down) {
+    this.slide([right, down], 1 / this.zoom);
+  }
+
+  /** Move the surface by a share of pixels. Its ends stay within the picture. */
+  slide([right, down], share) {
+    if (!this.size) return;
+    const perMm = (this.fit * this.canvas.clientWidth) / this.size[0];
+    [right, -down].forEach((pixels, axis) => {
+      const most = (PICTURE_MM[axis] / 2) * (1 - 1 / this.zoom);
+      this.slid[axis] = Math.min(Math.max(this.slid[axis] + (pixels * share) / perMm, -most), most);
+    });
+    this.isTurned = true;
     this.redraw();
   }
 
@@ -154,7 +181,8 @@ class Surface {
   project(place) {
     const { towards, right, up } = this.seen;
     const dot = (one) => one[0] * place[0] + one[1] * place[1] + one[2] * place[2];
-    return [this.size[0] / 2 + this.scale * dot(right), this.size[1] / 2 - this.scale * dot(up), dot(towards)];
+    const [x, y] = [dot(right) + this.slid[0], dot(up) + this.slid[1]];
+    return [this.size[0] / 2 + this.scale * x, this.size[1] / 2 - this.scale * y, dot(towards)];
   }
 
   /** Return by how many mm a hemisphere is moved to the right. */
@@ -165,7 +193,7 @@ class Surface {
 
   /** Find the triangle of each pixel, unless the surface has not moved. */
   rasterize(width, height) {
-    const key = [width, height, this.azimuth, this.elevation, this.zoom, ...this.sides].join(" ");
+    const key = [width, height, this.azimuth, this.elevation, this.zoom, ...this.slid, ...this.sides].join(" ");
     if (this.key === key) return;
     this.key = key;
     const { count, half, inflated } = this.meshes;
@@ -188,10 +216,11 @@ class Surface {
         highest = Math.max(highest, Math.abs(y[v]) + MARGIN_MM);
       }
     }
-    this.scale = this.zoom * Math.min(width / PICTURE_MM[0], height / 2 / highest);
+    this.fit = Math.min(width / PICTURE_MM[0], height / 2 / highest);
+    this.scale = this.zoom * this.fit;
     for (let v = 0; v < count; v += 1) {
-      x[v] = width / 2 + this.scale * x[v];
-      y[v] = height / 2 - this.scale * y[v];
+      x[v] = width / 2 + this.scale * (x[v] + this.slid[0]);
+      y[v] = height / 2 - this.scale * (y[v] + this.slid[1]);
     }
     this.picture = new Picture(width, height);
     for (const side of this.sides) this.picture.draw(this.meshes.faces, side === "left" ? 0 : half, [x, y, z]);
@@ -341,8 +370,8 @@ class Surface {
     context.font = "7px sans-serif";
     context.textBaseline = "top";
     const top = height / PIXELS_PER_MM;
-    context.fillText(`${this.map.label}, ${this.said}`, 2, top + 3);
-    context.fillText(shownLimits(this.viewer), 2, top + 13);
+    const said = [`${this.map.label} ${nameOf(this.map.label)}`, this.said, [shownLimits(this.viewer), shownClusters(this.viewer)].filter(Boolean).join(", ")];
+    said.forEach((line, order) => context.fillText(line, 2, top + 2 + 8 * order, width / PIXELS_PER_MM - BAR_MM - 30));
     drawScale(context, this.viewer, width / PIXELS_PER_MM - BAR_MM - 18, top + 8);
     return canvas;
   }
@@ -353,13 +382,12 @@ class Surface {
       ArrowUp: [0, -DEGREES_PER_KEY], ArrowDown: [0, DEGREES_PER_KEY],
     };
     if (event.altKey || event.ctrlKey || event.metaKey || !this.meshes) return;
-    if (event.key in turns) this.turn(...turns[event.key]);
+    if (event.key in turns && event.shiftKey) this.move(...turns[event.key].map((degrees) => degrees * PIXELS_PER_DEGREE));
+    else if (event.key in turns) this.turn(...turns[event.key]);
     else if (event.key === "+" || event.key === "=") this.magnify(ZOOM_STEP);
     else if (event.key === "-") this.magnify(1 / ZOOM_STEP);
-    else if (event.key === "Home") {
-      this.isTurned = false;
-      this.setView(this.bestView());
-    } else return;
+    else if (event.key === "Home") this.reset();
+    else return;
     event.preventDefault();
   }
 
@@ -375,8 +403,9 @@ class Surface {
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.meshes || event.button) return;
       canvas.setPointerCapture(event.pointerId);
-      const { view, said, azimuth, elevation, isTurned } = this;
-      from = { x: event.clientX, y: event.clientY, moved: 0, before: { view, said, azimuth, elevation, isTurned } };
+      const { view, said, azimuth, elevation, isTurned, slid } = this;
+      const before = { view, said, azimuth, elevation, isTurned, slid: [...slid] };
+      from = { x: event.clientX, y: event.clientY, moved: 0, before };
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!from) return;
@@ -384,7 +413,8 @@ class Surface {
       const moved = from.moved + Math.hypot(right, down);
       from = { ...from, x: event.clientX, y: event.clientY, moved };
       this.isDragged = moved >= CLICK_PIXELS;
-      if (this.isDragged) this.turn((right * DEGREES_PER_PIXEL) / this.zoom, (down * DEGREES_PER_PIXEL) / this.zoom);
+      if (this.isDragged && event.shiftKey) this.move(right, down);
+      else if (this.isDragged) this.turn((right * DEGREES_PER_PIXEL) / this.zoom, (down * DEGREES_PER_PIXEL) / this.zoom);
     });
     canvas.addEventListener("pointerup", (event) => {
       const vertex = from && from.moved < CLICK_PIXELS ? this.vertexAt(event) : -1;
@@ -400,7 +430,8 @@ class Surface {
     // Without the focus on the surface, the wheel scrolls the page.
     canvas.addEventListener("wheel", (event) => {
       if (document.activeElement !== canvas || event.ctrlKey || !this.meshes) return;
-      this.magnify(event.deltaY < 0 ? ZOOM_STEP : 1 / ZOOM_STEP);
+      const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+      this.magnify(event.deltaY < 0 ? ZOOM_STEP : 1 / ZOOM_STEP, [event.offsetX - middle[0], event.offsetY - middle[1]]);
       event.preventDefault();
     }, { passive: false });
     for (const button of this.buttons) {
@@ -409,6 +440,10 @@ class Surface {
         this.setView(button.dataset.turn);
       });
     }
+    const ways = {
+      "zoom-in": () => this.magnify(ZOOM_STEP ** 2), "zoom-out": () => this.magnify(1 / ZOOM_STEP ** 2), "reset-view": () => this.reset(),
+    };
+    for (const [part, way] of Object.entries(ways)) this.parts[part].addEventListener("click", () => this.meshes && way());
     this.parts["save-surface"].addEventListener("click", () => {
       if (this.map) this.drawView().toBlob((blob) => save(blob, `${this.map.label}_surface_view.png`));
     });

@@ -82,9 +82,16 @@ function drawView(viewer) {
     context.fillText(`${"xyz"[axis]} = ${written(viewer.place[axis], 0)} mm`, left + 2, height + 3);
     left += columns + GAP_MM;
   });
-  context.fillText(`${viewer.map.label}: ${shownLimits(viewer)}`, 2, height + 15);
-  drawScale(context, viewer, width - BAR_MM - 14, height + 12);
+  const limits = [shownLimits(viewer), shownClusters(viewer)].filter(Boolean).join(", ");
+  context.fillText(`${viewer.map.label} ${nameOf(viewer.map.label)}: ${limits}`, 2, height + 15, width - BAR_MM - 30);
+  drawScale(context, viewer, width - BAR_MM - 18, height + 12);
   return canvas;
+}
+
+/** Describe which clusters the viewer shows; empty if it shows all. */
+function shownClusters(viewer) {
+  const { min_cluster_mm3: least } = viewer.packed;
+  return least > 0 ? `clusters ≥ ${least} mm³` : "";
 }
 
 /** Describe which values the viewer shows. */
@@ -95,19 +102,9 @@ function shownLimits(viewer) {
   return limits.length ? `${limits.join(", ")} SD` : "no values shown";
 }
 
-/** Draw the colour bar of the viewer with its ends in standard deviations. */
+/** Draw the colour bar of the viewer with its ends in standard deviations, for a file. */
 function drawScale(context, viewer, left, top) {
-  const brightest = viewer.brightest();
-  for (let i = 0; i < BAR_MM * PIXELS_PER_MM; i += 1) {
-    const colour = viewer.colourOf((2 * (i + 0.5) / (BAR_MM * PIXELS_PER_MM) - 1) * brightest);
-    context.fillStyle = colour ? `rgb(${colour.join(" ")})` : HIDDEN_COLOUR;
-    context.fillRect(left + i / PIXELS_PER_MM, top, 1 / PIXELS_PER_MM, 5);
-  }
-  context.fillStyle = "#000";
-  context.textAlign = "center";
-  for (const value of [-brightest, 0, brightest]) {
-    context.fillText(`${written(value, 1)}${value > 0 ? " SD" : ""}`, left + BAR_MM * (value / brightest + 1) / 2, top + 6);
-  }
+  drawBarOf(viewer, context, { left, top, length: BAR_MM, high: 5, step: 1 / PIXELS_PER_MM, ink: "#000", unit: "SD" });
 }
 
 /** Write the map that the viewer shows as a NIfTI-1 file with signed bytes and a scale factor. */
