@@ -251,7 +251,8 @@ def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
 
 def test_paths_that_snakemake_cannot_handle_are_refused(tmp_path):
     for name, message in (
-        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has a brace"),
+        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has \{, which"),
+        (b"a <results>.nii", r"'.*/a <results>\.nii' has <results>, which"),
         (b"\xfc.nii.gz", r"xfc\.nii\.gz' is not UTF-8"),
     ):
         file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
