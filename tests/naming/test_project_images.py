@@ -299,7 +299,7 @@ def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
     volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 6), dtype=np.float32)
     volumes[..., :4] = nib.load(run["files"]["components"]).get_fdata()
     volumes[..., 5] = 1
-    file = tmp_path / "networks.nii"
+    file = tmp_path / "networks.NII"
     nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3, 5]], nib.load(run["files"]["components"]).affine), file)
     (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\nconstant\n")
     found = read_components(str(file), str(run["masks"] / "mask.nii.gz"))
