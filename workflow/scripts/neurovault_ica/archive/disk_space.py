@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Volume inside nilearn's two masks, or a little more.
+# Volume inside nilearn's brain mask, rounded up. Its grey matter mask is smaller.
 MASK_MM3 = 1_887_000
 HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
