@@ -7,7 +7,6 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import mask_images
 import nibabel as nib
 import numpy as np
 import pytest
