@@ -1,4 +1,4 @@
-"""Collect the quality measures of components, and flag components that fail one."""
+"""Collect the quality measures of components, and flag components beyond a limit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
