@@ -28,6 +28,11 @@ def test_the_source_of_the_maps_is_named(database, words):
     assert "(Wager et al. 2007)" in text
     assert "fewer than 50 studies" in text
     assert "weights of an image" not in text
+    assert "topic" not in text
+    settings["build_term_maps"]["vocabulary"] = "LDA50"
+    (text,) = database_paragraph(settings, 43)
+    assert "topics of the vocabulary LDA50, named by their first words. A study uses a topic if the topic's" in text
+    assert "is at least 0.05. For each" in text
     settings["fetch_terms"]["source"] = "database"
     assert "The term weights of an image are its correlations" in database_paragraph(settings, 782)[0]
     assert database_paragraph(settings, 0) == []
