@@ -256,11 +256,9 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
             f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {facts['components_without_activation']} of"
             f" {counted(facts['components'], 'component')} had no tail"
         )
-    labelled = (
-        f" Regions of peaks are those of the AAL3 atlas {cited('rolls2020aal3')}."
-        if settings["plot_components"]["atlas"] == AAL3
-        else ""
-    )
+    atlas = settings["plot_components"]["atlas"]
+    source = f"the AAL3 atlas {cited('rolls2020aal3')}" if atlas == AAL3 else "a given atlas"
+    labelled = f" Regions of peaks are those of {source}." if atlas else ""
     surfaces = (
         f" Maps were drawn on the cortical surface fsaverage5 {cited('fischl1999surface')}, averaged between the white"
         f" and the pial surface, and in glass brains of nilearn {cited('abraham2014nilearn')}."
