@@ -23,7 +23,22 @@ WORKFLOW = "NeuroVault cross-study ICA 0.1.0"
 
 
 def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Write the methods paragraphs with the numbers of this run."""
+    """Write the methods paragraphs with the numbers of this run, and the list of references.
+
+    Parameters
+    ----------
+    facts : mapping
+        From `facts.run_facts`.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json.
+    settings : mapping
+        The configuration.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     body = "\n\n".join(
         [
             "# Methods",
