@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, NamedTuple
 
 from neurovault_ica.runtime.log import progress
+from neurovault_ica.runtime.memory import keep_freed_memory
 
 Task = Callable[[], Any]
 
@@ -41,6 +42,7 @@ def run_tasks(tasks: Mapping[str, Task], n_processes: int) -> dict[str, Any]:
     """
     # Each figure leaves 20 MB of garbage. Collecting it is faster if the collector does not search existing objects.
     gc.freeze()
+    keep_freed_memory()
     try:
         # System libraries of other operating systems may fail in forked processes.
         n_workers = min(n_processes, len(tasks)) if sys.platform == "linux" else 1
