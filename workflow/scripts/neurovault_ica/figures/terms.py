@@ -52,8 +52,8 @@ def draw_terms(
 
     Bar lengths are relative to the strongest term of the component, so they compare only within a component.
     """
-    names = {shown_text(term.name, LONGEST) for label in labels for term in terms.get(label, [])[:TERMS_IN_BARS]}
-    longest_mm = max(map(text_mm, names), default=0.0)
+    drawn_names = {shown_text(term.name, LONGEST) for label in labels for term in terms.get(label, [])[:TERMS_IN_BARS]}
+    longest_mm = max(map(text_mm, drawn_names), default=0.0)
     for columns, least in COLUMNS:
         cell_width, n_rows = WIDE_MM / columns, -(-len(labels) // columns)
         width = cell_width - GAP
