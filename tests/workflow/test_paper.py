@@ -18,7 +18,7 @@ from paper import files_of, pack
 from verification import compare, difference
 from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
 
-COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 
 
 @pytest.fixture(scope="module")
