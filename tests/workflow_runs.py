@@ -63,7 +63,7 @@ def copy_demo(folder):
 
 
 def environment_of_runs():
-    """Return the environment of this process, without what would make every job compile all packages again."""
+    """Return the environment of this process, without the variable that makes every job compile all packages again."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -82,7 +82,7 @@ def snakemake(folder, *arguments, cores=2, check=True, **options):
     On a cluster, set `cores` to None.
     """
     arguments = [*([] if cores is None else ["--cores", str(cores)]), *arguments]
-    # With other modules on its path, or with options, Snakemake has to be started afresh.
+    # With a PYTHONPATH, or with options, Snakemake needs a new process.
     if options or "PYTHONPATH" in os.environ:
         with start_snakemake(folder, *arguments, **options) as process:
             output, _ = process.communicate()
@@ -123,7 +123,7 @@ def digest(folder, *rules):
     # Files of no rule, such as archive.json with the command of the run, are left out.
     homes = [folder / "results" / rule for rule in rules] or sorted((folder / "results").glob("*/"))
     files = [path for home in homes for path in sorted(home.rglob("*")) if path.is_file()]
-    # The report has the time of the run; no other result has.
+    # Only the report contains the time of the run.
     contents = {path: re.sub(rb"<dd>[-0-9]{10} [0-9:]{5} UTC", b"", path.read_bytes()) for path in files}
     return {str(path.relative_to(folder)): hashlib.sha256(text).hexdigest() for path, text in contents.items()}
 

@@ -139,7 +139,7 @@ def test_the_error_shows_both_archives_and_the_commands(folder):
 
 
 def test_an_edited_configuration_is_told_what_to_set(folder):
-    """The same command would be no advice."""
+    """To repeat the same command would not help, because the configuration file itself was edited."""
     remember(archive(**OFFLINE), call(files=["mine.yaml"]))
     write_results(folder)
     lines = message(archive(**SERVER), "--configfile", "mine.yaml", files=["mine.yaml"])

@@ -113,7 +113,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("scan_components.orders", [8, 101], "scan_components.orders: 101 components need at least as many images"),
         ("fetch_metadata.image_ids", [1, 2, 3], "only 3 (images in fetch_metadata.image_ids); lower n_components"),
         ("fetch_metadata.image_ids", [1, 2] * 12, "only 2 (images in fetch_metadata.image_ids)"),
-        ("match_networks.reference", "difumo_1024", "of this atlas there is difumo_64, difumo_128, difumo_256;"),
+        ("match_networks.reference", "difumo_1024", "this atlas is available as difumo_64, difumo_128, difumo_256;"),
         ("plot_components.atlas", "AAL3", 'plot_components.atlas: "AAL3" is written aal3'),
         ("stack_images.quality.min_peak", 60, "min_peak: 60 is above max_peak, 50, so all Z and T maps"),
         ("run_ica.tol", float("nan"), "run_ica.tol: NaN is not valid; expected: a number"),
@@ -194,7 +194,7 @@ def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     for message in (
-        "archive.data_dir: no NeuroVault cache in cache",
+        "archive.data_dir: cache (relative to",
         "mask_images.mask: file not found: mask.nii.gz",
         "fetch_metadata: file not found: mine.py",
     ):

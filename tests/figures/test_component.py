@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from neurovault_ica.figures.component import read_thumbnail, save_thumbnail, title_of
 from neurovault_ica.figures.overview import draw_overview, meaning_of
+from neurovault_ica.figures.short_names import fit_name
 from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import Box, Scale
 from neurovault_ica.figures.style import FAINT, INK
@@ -30,14 +31,35 @@ BOX = Box((0, 0, 0), (139, 172, 152))
 
 def overview_of(titles):
     small = np.zeros((173, 173 + 140 + 140, 4), np.uint8)
-    return draw_overview([small] * len(titles), titles, [Scale(2.5, 2.5, 8.0)] * len(titles), BOX, "t: 2.5 SD")
+    n = len(titles)
+    peaks = [(-56.0, 16.0, 4.4)] * n
+    return draw_overview([small] * n, titles, [Scale(2.5, 2.5, 8.0)] * n, peaks, BOX, "t: 2.5 SD")
 
 
 def test_overview_writes_names_that_may_be_chance_in_grey():
     sheet = overview_of(["ICA_00  motor", "ICA_01  unnamed (closest: task)"])
     colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
     assert colours["motor"] == INK
-    assert colours["unnamed (closest: task)"] == FAINT
+    assert colours["(task)"] == FAINT
+    notes = "coordinates: peak and slices (x, y, z in mm)"
+    assert f"{notes}; names in parentheses: closest terms, not significant" in colours
+    assert notes in [text.get_text() for text in overview_of(["ICA_00  motor (left)"]).axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("name", "width_mm", "lines"),
+    [
+        ("motor; hand (left)", 40, ["motor; hand (left)"]),
+        ("motor; hand (left)", 20, ["motor (left)"]),
+        ("ICA_04 unnamed (closest: incongruent; conflict; interference)", 50, ["ICA_04 (incongruent; conflict)"]),
+        ("unnamed (closest: incongruent; conflict)", 12, ["(incong…"]),
+        ("unnamed", 20, ["unnamed"]),
+        ("the default mode network of my own", 30, ["the default mode…"]),
+        ("the default mode network of my own", 30, ["the default mode", "network of my own"]),
+    ],
+)
+def test_names_are_fitted_by_leaving_out_whole_terms_and_words(name, width_mm, lines):
+    assert fit_name(name, width_mm, len(lines)) == lines
 
 
 def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
@@ -45,6 +67,7 @@ def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
     texts = [text.get_text() for text in sheet.axes.texts]
     assert texts.count("L") == texts.count("R") == 120
     assert {"±t", "−end", "end", "t: 2.5 SD"} <= set(texts)
+    assert {"−56, 16, 4;  end 8.0"} <= {text.get_text() for text in overview_of(["ICA_00  motor"]).axes.texts}
     assert min(text.get_fontsize() for text in sheet.axes.texts) >= 7
     assert sheet.figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
     assert meaning_of(Display({"z": 2.5}, 200)).startswith("t: 2.5 SD, clusters ≥ 200 mm³")

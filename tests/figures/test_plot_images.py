@@ -50,6 +50,9 @@ def test_quality_shows_each_image_and_the_limits():
     # An exponent would be smaller than 7 pt.
     assert not [label for label in peak.get_xticklabels() if "^" in label.get_text()]
     assert [label.get_text() for label in coverage.get_yticklabels()] == ["used\n1", "rejected\n2"]
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        "used", "rejected by this criterion", "rejected by another one", "limit",
+    ]  # fmt: skip
 
 
 def test_an_image_is_marked_only_where_it_breaks_a_limit():
@@ -101,9 +104,22 @@ def test_all_collections_are_named_or_none():
 
 
 def test_names_are_moved_apart_but_not_more_than_needed():
-    assert spread([2, 20, 60], 3, 50) == pytest.approx([2, 20, 60])
-    assert spread([10, 10, 10, 60], 4, 50) == pytest.approx([6, 10, 14, 60])
-    assert spread([50] * 3, 4, 50) == pytest.approx([46, 50, 54])
+    assert spread([2, 20, 60], [3] * 3, 50) == pytest.approx([2, 20, 60])
+    assert spread([10, 10, 10, 60], [4] * 4, 50) == pytest.approx([6, 10, 14, 60])
+    assert spread([50] * 3, [4] * 3, 50) == pytest.approx([46, 50, 54])
+    # The second name has two lines.
+    assert spread([50] * 3, [4, 8, 4], 50) == pytest.approx([44, 50, 56])
+    assert spread([1, 99], [8, 8], 50) == pytest.approx([4, 96])
+
+
+def test_long_names_of_collections_are_whole_if_there_is_room():
+    name = "Amygdala-hippocampal connectivity changes during acute psychosocial stress: joint effect of early life"
+    for n_collections, is_whole in ((38, True), (76, False)):
+        rows = [(number, name if number % 2 else "short") for number in range(n_collections)]
+        texts = [text.get_text() for text in draw_image_correlations(np.eye(n_collections), rows).axes[0].texts]
+        assert len(texts) == n_collections
+        assert (texts[1].replace("\n", " ") == name) == is_whole
+        assert is_whole or texts[1].endswith("…")
 
 
 def test_coverage_does_not_fade_at_the_border_of_the_mask():

@@ -12,6 +12,7 @@ from neurovault_ica.figures.relations import (
     order_by_similarity,
     order_rows,
 )
+from neurovault_ica.figures.style import LINE_MM
 from neurovault_ica.naming.names import Names
 from neurovault_ica.naming.terms import term_profiles
 from plot_relations import overlaps, pairs_of
@@ -50,7 +51,7 @@ def test_term_profiles_have_a_weight_for_each_component():
     ]
     np.testing.assert_array_equal(term_profiles(rows, ["ICA_00", "ICA_01"]), [[1, 2], [3, 0]])
     assert term_profiles([], ["ICA_00"]) is None
-    assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
+    assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # the second component has no terms
 
 
 def test_axes_have_the_names():
@@ -71,10 +72,21 @@ def test_pairs_of_components_are_tabulated_once():
     assert {row["r_terms"] for row in pairs_of(["a", "b"], overlap[:2, :2], None)} == {None}
 
 
+def names_beside(axes):
+    """Return the names of the rows of a matrix."""
+    return [text.get_text() for text in axes.texts if not text.get_rotation()]
+
+
+def names_above(axes):
+    """Return the names of the columns of a matrix."""
+    return [text.get_text() for text in axes.texts if text.get_rotation() == 90]
+
+
 def test_heat_map_shows_the_means_under_their_names():
     means = np.array([[0.5, 0.0], [-0.2, 0.3], [0.45, 0.05]])
     axes = draw_loadings(means, ["$a$", "b", "<c>"], ["ICA_00 motor", "ICA_01"]).axes[0]
-    rows = [label.get_text() for label in axes.get_yticklabels()]
+    rows = names_beside(axes)
+    assert names_above(axes) == ["ICA_00 motor", "ICA_01"]
     shown = dict(zip(rows, axes.images[0].get_array().tolist(), strict=True))
     assert shown == {"$a$": [0.5, 0.0], "b": [-0.2, 0.3], "<c>": [0.45, 0.05]}
     assert abs(rows.index("$a$") - rows.index("<c>")) == 1
@@ -83,19 +95,18 @@ def test_heat_map_shows_the_means_under_their_names():
 def test_heat_map_leaves_out_the_weakest_of_many_collections():
     means = np.linspace(0, 1, 100)[:, None]
     axes = draw_loadings(means, [str(number) for number in range(100)], ["ICA_00"]).axes[0]
-    rows = {label.get_text() for label in axes.get_yticklabels()}
-    assert rows == {str(number) for number in range(40, 100)}
+    assert set(names_beside(axes)) == {str(number) for number in range(40, 100)}
 
 
 @pytest.mark.parametrize("with_terms", [True, False])
 def test_similarity_has_a_panel_for_terms_where_there_are_any(with_terms):
     overlap = np.array([[1, 0.2, 0.1], [0.2, 1, 0.3], [0.1, 0.3, 1]])
     figure = draw_similarity(overlap, -overlap if with_terms else None, ["ICA_00", "ICA_01", "ICA_02"])
-    panels = [axes for axes in figure.axes if axes.get_xticklabels()[0].get_text().startswith("ICA")]
+    panels = [axes for axes in figure.axes if names_above(axes)]
     assert len(panels) == 1 + with_terms
     assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
     shown = panels[0].images[0].get_array()
-    order = [int(label.get_text()[-1]) for label in panels[0].get_xticklabels()]
+    order = [int(name[-1]) for name in names_above(panels[0])]
     expected = overlap[np.ix_(order, order)]
     off = ~np.eye(3, dtype=bool)
     np.testing.assert_allclose(np.asarray(shown)[off], expected[off])
@@ -106,9 +117,59 @@ def test_one_component_is_drawn():
     assert draw_similarity(np.ones((1, 1)), np.ones((1, 1)), ["ICA_00"]).axes
 
 
-def test_text_below_large_matrices_is_not_cut_off():
-    figure = draw_similarity(np.eye(40), np.eye(40), [f"ICA_{number:02d} memory" for number in range(40)])
-    FigureCanvasAgg(figure).draw()
-    bottoms = [axes.xaxis.label.get_window_extent().y0 for axes in figure.axes if axes.get_xlabel()]
-    assert len(bottoms) == 2
-    assert min(bottoms) > 0
+@pytest.mark.parametrize("n_components", [20, 40, 100])
+def test_similarity_of_many_components_is_labelled_and_fits_on_a_page(n_components):
+    titles = [f"ICA_{number:02d} unnamed (closest: incongruent; conflict)" for number in range(n_components)]
+    rng = np.random.default_rng(0)
+    overlap, likeness = (np.abs(np.corrcoef(rng.standard_normal((n_components, 9)))) for _ in range(2))
+    figure = draw_similarity(overlap, likeness, titles)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    assert figure.get_size_inches()[1] * 25.4 < 240
+    axes = figure.axes[0]
+    assert sorted(names_above(axes)) == [title[:6] for title in titles]
+    has_names = n_components <= 40
+    assert sorted(names_beside(axes)) == [
+        f"{title[:6]} (incongruent; conflict)" if has_names else title[:6] for title in titles
+    ]
+    assert_apart(figure, axes)
+    assert min(text.get_window_extent().y0 for axes in figure.axes for text in (axes.xaxis.label, *figure.texts)) > 0
+    # Side by side, or both triangles in one matrix: each pair is drawn once in space and once in terms.
+    pictures = [picture.get_array() for axes in figure.axes for picture in axes.images if picture.get_array().ndim == 2]
+    drawn = [np.isfinite(np.ma.filled(picture, np.nan)).sum() for picture in pictures[:2]]
+    pairs = n_components * (n_components - 1) // 2
+    assert drawn == ([2 * pairs] * 2 if n_components == 20 else [pairs] * 2)
+
+
+def assert_apart(figure, axes):
+    """Check that all names beside and above a matrix are on the page and do not overlap."""
+    for rotation in (0, 90):
+        # Without the lines that lead to names of the second level.
+        boxes = [Text.get_window_extent(text) for text in axes.texts if text.get_rotation() == rotation]
+        for number, box in enumerate(boxes):
+            assert box.x0 >= 0
+            assert box.y1 <= figure.bbox.y1
+            for other in boxes[number + 1 : number + 3]:
+                # Letters without accents are lower than the line.
+                inside = [min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)]
+                assert min(inside) < 0.2 * LINE_MM / 25.4 * figure.dpi
+
+
+LONG = "Amygdala-hippocampal connectivity changes during acute psychosocial stress and early life stress"
+
+
+@pytest.mark.parametrize(("n_collections", "n_components"), [(20, 20), (60, 60), (30, 90)])
+def test_loadings_name_all_collections_and_components(n_collections, n_components):
+    means = np.random.default_rng(0).standard_normal((n_collections, n_components))
+    titles = [f"ICA_{number:02d} motor; hand (left)" for number in range(n_components)]
+    figure = draw_loadings(means, [f"{LONG} {number}" for number in range(n_collections)], titles)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert sorted(names_above(axes)) == [title if n_components <= 30 else title[:6] for title in titles]
+    rows = [name.replace("\n", " ") for name in names_beside(axes)]
+    assert len(rows) == n_collections
+    # Long names are whole if there is room for several lines.
+    assert all(row.startswith(LONG) for row in rows) == (n_collections <= 30 and n_components <= 30)
+    assert_apart(figure, axes)
+    assert figure.get_size_inches()[1] * 25.4 < 250

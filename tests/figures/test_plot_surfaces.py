@@ -1,4 +1,4 @@
-"""The stage draws made components on the cortex: where they are shown, their sides, and what is said of empty ones."""
+"""The stage draws made-up components on the cortex, at the right places and sides. Empty ones get a note."""
 
 import logging
 
@@ -6,6 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
+from neurovault_ica.figures.slices import Scale
+from neurovault_ica.figures.surface_sheets import draw_gallery, shown_limits
 from neurovault_ica.images.surface_files import read_surface_maps
 from neurovault_ica.runtime.tables import column_names, write_table
 from nilearn.datasets import load_fsaverage
@@ -52,6 +54,7 @@ def drawn(tmp_path_factory):
         left=str(folder / "left.func.gii"),
         right=str(folder / "right.func.gii"),
         mesh=str(folder / "mesh.npz"),
+        min_cluster_mm3=200,
         threads=2,
     )
     logging.getLogger().removeHandler(handler)
@@ -99,3 +102,25 @@ def test_all_figures_are_written_and_older_ones_removed(drawn):
         assert figure.width / figure.info["dpi"][0] == pytest.approx(180 / 25.4, rel=0.01)
         assert figure.info["Title"] == "ICA_00  a"
     assert {"ICA_00.pdf", "ICA_01.pdf", "surfaces.png", "surfaces.pdf"} <= {file.name for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("n_components", "n_columns"), [(2, 2), (60, 4)])
+def test_gallery_says_what_is_shown_and_fits_on_a_page(n_components, n_columns):
+    titles = [f"ICA_{number:02d}  unnamed (closest: taste; odor; olfactory)" for number in range(n_components)]
+    scales, small = [Scale(2.5, 3.0, 4.6)] * n_components, np.zeros((157, 920, 4), np.uint8)
+    sheet = draw_gallery([small] * n_components, titles, scales, [True, False, *[True] * (n_components - 2)], 200)
+    texts = [text.get_text() for text in sheet.axes.texts]
+    assert "t: 2.5 to 3 SD, clusters ≥ 200 mm³; end: SD at the end of the scale" in texts
+    explained = "names in parentheses: closest terms, not significant"
+    assert f"{explained}; * hardly any of it on the cortex, see the glass brain" in texts
+    assert (texts.count("end 4.6"), texts.count("end 4.6 *")) == (n_components - 1, 1)
+    assert texts.count("(taste; odor; olfactory)") == n_components
+    assert texts.count("lateral") == 2 * n_columns
+    assert sheet.figure.get_size_inches()[1] * 25.4 < 245
+
+
+def test_limits_are_written_for_each_sign():
+    assert shown_limits(Scale(2.5, 2.5, 8.0)) == "|value| ≥ 2.50 SD"
+    assert shown_limits(Scale(2.0, 3.0, 8.0)) == "value ≥ 2.00 or ≤ \u22123.00 SD"
+    assert shown_limits(Scale(2.0, 9.0, 8.0)) == "value ≥ 2.00 SD"
+    assert shown_limits(Scale(9.0, 9.0, 8.0)) == "nothing"

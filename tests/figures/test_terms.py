@@ -17,6 +17,7 @@ def test_bars_and_legend_show_which_terms_are_significant():
     shown = [text.get_text() for text in sheet.axes.texts]
     assert [text for text in shown if text.endswith("*")] == ["1.00 *"]
     assert shown[-2:] == [BARS["significant"], BARS["chance"]]
+    assert any(text.startswith("numbers: weights of the terms") for text in shown)
     assert "no terms" in shown
     assert {"ICA_00", "ICA_01", "ICA_02"} <= set(shown)
     named = draw_terms(["ICA_00"], terms, {"ICA_00": "ICA_00  motor; hand (left)"})

@@ -29,7 +29,7 @@ LIMITS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["qua
 
 @pytest.fixture(scope="module")
 def place() -> Brain:
-    """The place of the brain, on which quality is measured."""
+    """The place of the brain, in which quality is measured."""
     return brain_of(load_mni152_brain_mask(resolution=4))
 
 
@@ -276,7 +276,7 @@ def test_rounded_zeros_of_integers_are_no_background(dtype, z_map, brain, place,
     assert measured["zero_fraction"] < 0.03
     assert measured["outside_fraction"] == pytest.approx(0, abs=1e-4)
     assert judge(measured, map_type="Z map", limits=LIMITS) is None
-    # The sound half of the rounded map is half a brain, although no voxel is exactly zero.
+    # With its other half at the rounded zero, the map is half a brain, although no voxel is exactly zero.
     half = np.where(np.arange(brain.shape[0])[:, None, None] < 25, image.data[0, 0, 0], image.data)
     assert verdict(half, place, step=image.step)[0] == "coverage"
     # A map without negative values stays one-signed.

@@ -43,8 +43,8 @@ def test_a_value_is_a_gaussian_of_the_distance_to_the_nearest_published_region(n
     np.testing.assert_allclose(found, 0.5 ** np.square(distance / (FWHM_MM / 2)), rtol=1e-5)
 
 
-# Places in the middle of networks, from other atlases: medial prefrontal and posterior cingulate cortex, hand area,
-# calcarine sulcus, frontal eye field, Heschl's gyrus, nucleus accumbens.
+# Places in the middle of each network, taken from other atlases: medial prefrontal and posterior cingulate cortex, hand
+# area, calcarine sulcus, frontal eye field, Heschl's gyrus, nucleus accumbens.
 @pytest.mark.parametrize(
     ("place", "network"),
     [

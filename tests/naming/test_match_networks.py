@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, smooth_noise
 from match_networks import main
-from neurovault_ica.figures.networks import draw_match, evidence_of, networks_shown
+from neurovault_ica.figures.networks import BELOW, draw_match, evidence_of, networks_shown
 from neurovault_ica.figures.shown import Display, Shown, show, show_beside
 from neurovault_ica.figures.slices import Box, Scale
 from neurovault_ica.images.maps import Maps, Volume
@@ -17,7 +17,7 @@ from nilearn.datasets import load_mni152_brain_mask
 from PIL import Image
 from scipy import ndimage
 
-# Of the networks motor, a thresholded map, and visual.
+# Thresholds of the figures, and the signs of two networks: motor, which is a thresholded map, and visual.
 DISPLAY = Display({"z": 2.5}, 200)
 SIGNS = find_one_signed(np.array([[0.0, 3.1, 2.4], [-1.0, 0.5, 0.0]]))
 
@@ -164,7 +164,8 @@ def test_maps_are_drawn_side_by_side_with_the_same_slices():
     template = Volume(np.ones((20, 20, 20), np.float32), affine)
     shown = show(maps, 0, Display({"percentile": 90}, 0))
     sheet = draw_match([shown, shown], [("", "")] * 2, template, Box((-30, -30, -30), (30, 30, 30)))
-    pixels = sheet.pixels()
+    # Colour bars, at the bottom, have different units.
+    pixels = sheet.pixels()[: -round((BELOW - 4) * sheet.pixels_per_mm)]
     assert pixels.std() > 20, "there are pictures"
     half = pixels.shape[1] // 2
     assert np.abs(pixels[:, :half].astype(int) - pixels[:, half : 2 * half]).mean() < 1
@@ -202,12 +203,15 @@ def test_a_reference_outside_the_mask_is_refused(tmp_path):
 def test_the_evidence_fits_above_its_map():
     affine = np.diag([4.0, 4, 4, 1])
     affine[:3, 3] = -100
-    volume = Volume(np.ones((50, 50, 50), np.float32), affine)
+    volume = Volume(np.full((50, 50, 50), 2.5, np.float32), affine)
     brain = Box((-72, -107, -72), (72, 73, 82))  # the size of the MNI152 brain
     row = {"best_r": -0.444, "best_positive_r": -0.452, "best_p": 0.00099, "best_q": 0.0123}
     headings = [("ICA_00", ""), *[("default mode", f"best, one to one: {evidence_of(row, 'best')}")] * 2]
     sheet = draw_match([Shown(volume, Scale(2, 2, 3), Thresholds(2, 2), None)] * 3, headings, volume, brain)
     sheet.canvas.draw()
+    texts = [text.get_text() for text in sheet.axes.texts]
+    # Each map has a bar and its positions; the unit of a network is unknown.
+    assert [texts.count(one) for one in ("x = \u2212100", "2.5 SD", "2.5")] == [3, 1, 2]
     first, second = (text.get_window_extent() for text in sheet.axes.texts if "positive side" in text.get_text())
     assert first.x1 < second.x0
     assert second.x1 < sheet.axes.get_window_extent().x1

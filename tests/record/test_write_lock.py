@@ -242,7 +242,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "4 images of 2 collections met the metadata criteria",
         "2 images were rejected (1 without a file, 1 thresholded)",
         "used 2 images of 2 collections (by map type: 2 Z maps; at most 1 per collection)",
-        "run with the workflow NeuroVault cross-study ICA 0.1.0, with Snakemake",
+        "run with the workflow NeuroVault cross-study ICA 0.1.0, Snakemake",
         "at 2 mm",
         "linear interpolation",
         "235,375 voxels",

@@ -105,7 +105,7 @@ def visit(browser, pages, tab):
 
 
 def allowed(request):
-    """Return the URL of a request for data within the page, or for the picture beside it that the page looks for."""
+    """Return the URL of an allowed request: for data within the page, or for the picture beside the page."""
     is_inside = request.url.startswith(("data:", "blob:"))
     return {request.url} if is_inside or request.url.endswith("plot_components/ICA_00_thumbnail.png") else set()
 
@@ -186,7 +186,7 @@ def test_the_search_orders_by_evidence_and_marks_what_it_found(visit):
     page.keyboard.press("/")
     page.keyboard.type("ICA_01 TERM 2")
     assert shown_cards(page) == ["ICA_01"]
-    assert page.inner_text("#shown") == "1 of 2 shown; 0 by name or significant evidence, first"
+    assert page.inner_text("#shown") == "1 of 2 shown, strongest evidence first; 0 by name or significant evidence"
     # A name with significant evidence is stronger than one without.
     page.fill("#search", "term")
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
@@ -202,7 +202,7 @@ def test_the_search_orders_by_evidence_and_marks_what_it_found(visit):
         assert page.inner_text("li[data-component=ICA_00] .found") == said
     page.fill("#search", "nothing of this")
     assert shown_cards(page) == []
-    assert page.inner_text("#shown") == "No component has this."
+    assert page.inner_text("#shown") == "No component matches."
     page.fill("#search", "")
     assert shown_cards(page) == ["ICA_00", "ICA_01"]
     assert page.locator(".found:visible").count() == 0
@@ -252,7 +252,7 @@ def limits(page):
 
 def test_thresholds_change_what_is_shown(visit):
     page = visit(place="#ICA_00")
-    beside = (-4, 12, 12)  # 8.5 mm from the peak of 9.5, that is 2.3
+    beside = (-4, 12, 12)  # 8.5 mm from the peak of 9.5, where the value is 2.3
     assert limits(page) == ["≥ 1.50 SD", "≤ −2.50 SD"]
     assert is_warm(pixel(page, 1, beside))
     move_slider(page, "[data-part=positive-threshold]", 5)
@@ -286,10 +286,40 @@ def test_small_clusters_are_left_out_at_any_threshold(visit):
     assert is_grey(pixel(page, 2, place))
     move_slider(page, "[data-part=negative-threshold]", 4)
     assert is_cold(pixel(page, 2, place))
-    # The cluster of the highest peak stays, although it is as small.
+    # The cluster of the highest peak is always shown, however small.
     page.press("canvas[data-axis='2']", "Home")
     move_slider(page, "[data-part=positive-threshold]", 9)
     assert is_warm(pixel(page, 2, PEAKS["ICA_00"][0][0]))
+
+
+def test_the_colour_bar_ends_where_the_values_end(visit):
+    """ICA_00 has values from -6 to 9.5 and colours up to 9; ICA_01 has no negative values."""
+
+    def bar():
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        return page.locator("[data-part=bar]").evaluate(
+            """canvas => {
+              const copy = new OffscreenCanvas(canvas.width, 1).getContext("2d");
+              copy.drawImage(canvas, 0, -7);
+              const bytes = copy.getImageData(0, 0, canvas.width, 1).data;
+              return Array.from({ length: canvas.width }, (_, at) => [...bytes.slice(4 * at, 4 * at + 4)])
+                .filter(one => one[3] === 255);
+            }"""
+        )
+
+    page = visit(place="#ICA_00")
+    colours = bar()
+    assert page.evaluate("page.viewer.ends()") == pytest.approx([-6, 9.5], abs=0.05)
+    shares = [np.mean([kind(colour) for colour in colours]) for kind in (is_cold, is_warm)]
+    # Thresholds are -2.5 and 1.5; the upper end has a point of 7 pixels.
+    assert shares == pytest.approx([3.5 / 15, 7.5 / 15], abs=0.05)
+    page.uncheck("[data-part=negative]")
+    assert not any(map(is_cold, bar()))
+    page.check("[data-part=negative]")
+    page = visit(place="#ICA_01")
+    assert not any(map(is_cold, bar()))
+    assert page.evaluate("page.viewer.ends()")[0] == 0
+    assert any(map(is_warm, bar()))
 
 
 def test_a_click_in_a_slice_moves_the_crosshair_there(visit):
@@ -314,6 +344,16 @@ def see_surface(page, label="ICA_00"):
     )
 
 
+def origin_of(page):
+    """Return where the middle of a hemisphere is drawn, in pixels of the page."""
+    return np.array(
+        page.evaluate(
+            """(({ surface }) => surface.project([0, 0, 0]).slice(0, 2)
+                .map(at => at * surface.canvas.clientWidth / surface.size[0]))(page)"""
+        )
+    )
+
+
 def colour_at(page, vertex):
     """Read the colour of a vertex, or nothing if the reader does not see it."""
     return page.evaluate(
@@ -334,7 +374,7 @@ def colour_at(page, vertex):
 
 @pytest.fixture(scope="module")
 def on_cortex(pages):
-    """ICA_00 on the made cortex, as plot_surfaces shows it, and its scale."""
+    """ICA_00 on the made-up cortex, as plot_surfaces shows it, and its scale."""
     maps = read_maps(*(str(pages["honest"].parents[1] / name) for name in MAP_FILES))
     cortex, scale = made_cortex(), Scale(1.5, 2.5, 9.0)
     volume, places = maps.volume(0), places_of(maps.affine, cortex)
@@ -352,7 +392,8 @@ def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
     values = page.evaluate("[...page.surface.values].map(one => Number.isNaN(one) ? null : one)")
     values = np.array(values, dtype=float)
     assert 100 < np.isnan(values).sum() < 1000
-    # The page's values have 8 bits, and its coordinates 0.05 mm. The map changes by up to 1.2 per mm.
+    # Tolerance: the page's values have 8 bits. Its coordinates are rounded to 0.05 mm, and the map changes by up to 1.2
+    # per mm.
     np.testing.assert_allclose(values, found.values, atol=9.5 / 127 / 2 + 0.06)
     shown = np.array(page.evaluate("[...page.surface.shown]"), dtype=bool)
     limits = np.where(found.values > 0, scale.threshold, scale.negative_threshold)
@@ -368,7 +409,7 @@ def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
         (seen,) = filter(None, colours)
         expected = paint(found.values[[vertex], None], np.ones((1, 1)), scale)[0, 0]
         np.testing.assert_allclose(seen[:3], expected, atol=12)
-    # The surface follows the slices: the other vertex is hidden by a threshold, and this one with its sign.
+    # The surface follows the slices: the lowest vertex is hidden by the threshold, and by switching off its sign.
     move_slider(page, "[data-part=negative-threshold]", -float(found.values[lowest]) + 0.3)
     see_surface(page)
     assert not any(map(is_cold, filter(None, [colour_at(page, lowest)])))
@@ -391,7 +432,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     page.mouse.down()
     page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
     page.mouse.up()
-    # Half a degree per pixel: the side that the reader sees follows the pointer.
+    # The surface follows the pointer, by half a degree per pixel.
     assert see_surface(page) == {"azimuth": 150, "elevation": 10, "sides": ["left"], "zoom": 1}
     assert canvas.evaluate(read) != before
     assert page.locator("button[aria-pressed=true]").count() == 0
@@ -405,10 +446,34 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     page.click("button[data-turn=top]")
     assert see_surface(page)["sides"] == ["left", "right"]
     assert page.locator("button[aria-pressed=true]").all_inner_texts() == ["top"]
-    # From above, left is left. A click moves the crosshair into the cortex; a click beside the brain does nothing.
+    # From above, the left hemisphere is on the left. A click moves the crosshair into the cortex. A click beside the
+    # brain does nothing.
     for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
         canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
         expect(page.locator("[data-part=place]")).to_contain_text(said)
+    # With Shift, a magnified surface follows the pointer; the wheel zooms around it.
+    page.click("button[data-turn=left-lateral]")
+    page.click("[data-part=zoom-in]")
+    assert see_surface(page)["zoom"] == pytest.approx(1.44)
+    first = origin_of(page)
+    page.mouse.move(*middle)
+    page.keyboard.down("Shift")
+    page.mouse.down()
+    page.mouse.move(middle[0] + 20, middle[1] - 10, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    see_surface(page)
+    second = origin_of(page)
+    np.testing.assert_allclose(second - first, [20, -10], atol=0.1)
+    canvas.hover(position={"x": 100, "y": 80})
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("page.surface.zoom > 1.7")
+    see_surface(page)
+    np.testing.assert_allclose(origin_of(page) - [100, 80], 1.2 * (second - [100, 80]), atol=0.1)
+    page.click("[data-part=reset-view]")
+    assert see_surface(page)["zoom"] == 1
+    assert page.evaluate("page.surface.slid") == [0, 0]
+    page.click("button[data-turn=top]")
     # The reader's view stays when another component is opened.
     page.keyboard.press("n")
     page.wait_for_selector("#viewer[data-component='ICA_01']")
@@ -497,7 +562,7 @@ def test_dark_mode_is_dark_and_light_is_light(visit):
 
 
 def is_blank(page, file):
-    """Tell whether the upper or the lower half of the window has no text: then the page is empty or torn off."""
+    """Tell whether a half of the window has no text."""
     page.screenshot(path=file)
     grey = np.asarray(Image.open(file).convert("L"), dtype=float)
     return any((abs(half - np.median(half)) > 100).mean() <= 0.005 for half in np.split(grey, 2))
@@ -568,7 +633,7 @@ def test_pdf_has_pages_of_text_and_figures(visit):
     wait_for_figures(page)
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
-    # Two thumbnails and two figures, lazily loaded ones too.
+    # The thumbnails and figures of two components, lazily loaded ones included.
     assert pdf.count(b"/Subtype /Image") >= 4
     assert len(re.findall(rb"/Type /Page\b", pdf)) >= 3
 
@@ -611,11 +676,11 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     wrong = tmp_path / "wrong.tsv"
     for text, said in (
         ("component\tname\nICA_07\tpain\n", "line 2: this run has no component ICA_07."),
-        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines."),
+        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines; keep one."),
         ("component,name\n", "unknown column component,name; columns are component, name, verdict"),
         (
             "component\tname\tpeak\nICA_00\ta\t60 0 0\n",
-            "ICA_00 had its peak at 60 0 0 mm, and has it at -10 12 6",
+            "ICA_00 had its peak at 60 0 0 mm, but in this run it is at -10 12 6",
         ),
     ):
         wrong.write_text(text)
@@ -642,7 +707,7 @@ def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
     assert view.suggested_filename == "ICA_00_view.png"
     view.save_as(tmp_path / "view.png")
     with Image.open(tmp_path / "view.png") as image:
-        # Four pixels per mm: the sagittal, coronal and axial slices with gaps of 6 mm, and 26 mm below them.
+        # The picture has four pixels per mm: sagittal, coronal and axial slice with gaps of 6 mm, and 26 mm below them.
         width, depth, height = (high - low + 1 for low, high in zip(BOX.low, BOX.high, strict=True))
         assert image.size == (4 * (depth + 2 * width + 12), 4 * (depth + 26))
         (_, y, z), _ = PEAKS["ICA_00"][0]
@@ -686,7 +751,7 @@ def test_lines_and_texts_are_copied(visit):
 )
 def test_axe_finds_no_barrier_and_targets_have_24_pixels(visit, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    # The page's own policy allows no other script. The component is checked in the other colours.
+    # bypass_csp: the page's own policy forbids the script of axe.
     page = visit(viewport=viewport, bypass_csp=True, color_scheme=scheme)
     options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
     for place in ("", "#ICA_00"):

@@ -31,7 +31,7 @@ def test_make_runs_the_checks_once(goals, tmp_path):
     """`make test` runs them beside the tests, and `make lint test` before them."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / ".venv").mkdir()
-    # An environment that counts as installed, whose programs only print what they are called with.
+    # Make an environment that counts as installed. Its programs only print their arguments.
     for name in ("requirements.lock", "requirements-uv.lock", ".venv/installed"):
         (tmp_path / name).touch()
     arguments = ["make", "--silent", *goals, "BIN=echo x"]

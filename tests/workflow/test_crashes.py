@@ -62,7 +62,7 @@ def fresh(tmp_path, small_archive):
 
 
 def same_as(folder, other):
-    """Compare all results of one folder with the same files of another folder, which may have more."""
+    """Check that all results in one folder equal those in another folder, which may have more."""
     found, expected = digest(folder), digest(other)
     assert len(found) > 10
     assert found == {path: expected[path] for path in found}
@@ -162,7 +162,7 @@ def test_a_small_disk_is_reported_and_the_next_run_continues(fresh, small_run):
         assert f"the disk of {folder / 'results'} is too small" in done.stdout
         subprocess.run(["mount", "-o", "remount,size=100m", str(folder / "results")], check=True)
         snakemake(folder, "results/fetch_metadata/images.tsv", *SMALL)
-        # Something else fills the disk meanwhile.
+        # Another file fills the disk.
         other = folder / "results/other"
         other.write_bytes(bytes(shutil.disk_usage(folder / "results").free - 1_000_000))
         done = snakemake(folder, TERMS, *SMALL, check=False)

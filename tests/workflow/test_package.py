@@ -26,7 +26,7 @@ def package(demo, tmp_path_factory):
 
 
 def test_files_are_named_as_bids_derivatives(package):
-    """bids-validator-deno 3.0.2 finds no error in this folder. It is not a dependency, so its rules are repeated."""
+    """bids-validator-deno 3.0.2 finds no error in this folder. It is not a dependency, so this repeats its rules."""
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     ignored = (package / ".bidsignore").read_text().split()
     known = {file for file in files - {".bidsignore"} if file.split("/")[0] not in ignored}

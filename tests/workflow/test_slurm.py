@@ -23,7 +23,7 @@ def test_squeue_is_used_if_there_is_no_accounting(tmp_path, monkeypatch, answers
 
 @pytest.fixture(scope="module")
 def slurm():
-    """Start Slurm; the folder of its logs."""
+    """Start Slurm, and return the folder of its logs."""
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the plugin: make .venv/slurm")
     if why_not():
         pytest.skip(why_not())

@@ -74,13 +74,13 @@ def test_every_selected_image_is_used_or_rejected(demo):
 
 
 def test_demo_takes_the_space_on_the_disk_that_is_said_before(demo):
-    """Both folders also have small tables."""
+    """The comparison is approximate, because both folders also have small tables."""
     results = demo / "results"
     config = yaml.safe_load((demo / "config.yaml").read_text())
     rows = [row for table in (results / "mask_images").glob("quality-*.tsv") for row in read_table(table)]
     readable = needed(config, sum(row["row"] is not None for row in rows), results)
     used = needed(config, len(read_table(results / "stack_images/images.tsv")), results)
-    # In a run, kept/ has a second name of the same voxels; in this copy of the run, it has copies.
+    # In a run, the files in kept/ are second names of the same voxels. In this copy of the run, they are copies.
     kept = used_bytes(results / "mask_images/kept")
     masked, stacked = used_bytes(results / "mask_images") - kept, used_bytes(results / "stack_images")
     assert readable.mask_images == pytest.approx(masked, rel=0.01)

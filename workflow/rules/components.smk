@@ -76,6 +76,7 @@ rule scan_components:
         images=rules.stack_images.output.images,
         mask=rules.stack_images.output.mask,
     output:
+        "results/scan_components/orders.pdf",
         table="results/scan_components/orders.tsv",
         figure="results/scan_components/orders.png",
         advice="results/scan_components/advice.txt",

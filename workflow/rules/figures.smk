@@ -86,5 +86,7 @@ rule plot_surfaces:
     resources:
         mem_mb=growing(1800, per_mb=4),
         runtime=growing(30, per_mb=0.05),
+    params:
+        min_cluster_mm3=config["plot_components"]["min_cluster_mm3"],
     script:
         "../scripts/plot_surfaces.py"

@@ -35,11 +35,13 @@ def thresholded_volumes(maps: Maps, scales: Sequence[Scale], min_cluster_mm3: fl
 
 
 def save_overview(
-    overview: str, thumbnails: Sequence[str], titles: Sequence[str], scales: Sequence[Scale], study: SharedInputs
+    overview: str, thumbnails: Sequence[str], titles: Sequence[str], drawn: Sequence[Drawn], study: SharedInputs
 ) -> None:
     """Draw the thumbnails of all components on one sheet."""
     pictures = [read_thumbnail(path) for path in thumbnails]
-    draw_overview(pictures, titles, scales, study.box, meaning_of(study.display)).save(overview, title="All components")
+    scales, peaks = [one.scale for one in drawn], [one.peak for one in drawn]
+    sheet = draw_overview(pictures, titles, scales, peaks, study.box, meaning_of(study.display))
+    sheet.save(overview, title="All components")
 
 
 def remove_older(overview: str, *, keep: Sequence[str]) -> None:
@@ -111,7 +113,7 @@ def main(
     if isinstance(mixture, str):
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
     last: dict[str, Task] = {
-        overview: partial(save_overview, overview, thumbnails, titles, scales, study),
+        overview: partial(save_overview, overview, thumbnails, titles, drawn, study),
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from neurovault_ica.figures.brain_bar import ends_of
+from neurovault_ica.figures.brain_bar import ends_of, extent_of
 from neurovault_ica.figures.component import read_thumbnail, save_thumbnail, title_of
 from neurovault_ica.figures.slices import Scale
 from neurovault_ica.figures.style import DPI
@@ -18,6 +18,7 @@ from neurovault_ica.figures.surface_sheets import (
     draw_surfaces,
     glass_thumbnail,
     pixels_of,
+    shown_limits,
     surface_thumbnail,
 )
 from neurovault_ica.figures.surfaces import VIEWS, Canvas, GlassBrain, OnCortex, draw_canvas, show_on_cortex
@@ -44,6 +45,7 @@ class Shared(NamedTuple):
     share: Real  # (n_vertices,), from share_in_mask
     canvases: list[Canvas]
     glass: GlassBrain
+    min_cluster_mm3: float
 
 
 class Paths(NamedTuple):
@@ -62,21 +64,12 @@ def plot_component(shared: Shared, number: int, scale: Scale, title: str, paths:
     views = [canvas.paint(drawn, scale) for canvas in shared.canvases]
     pictures = Pictures(views, shared.glass.draw(thresholded, scale))
     note = found.note(shared.cortex)
-    draw_surfaces(pictures, scale, ends_of(thresholded.data, scale), title=title, note=note).save(
-        paths.figure, title=title
-    )
+    ends = ends_of(thresholded.data, scale)
+    facts = f"shown: {shown_limits(scale)}{extent_of(shared.min_cluster_mm3)}"
+    draw_surfaces(pictures, scale, ends, title=title, facts=facts, note=note).save(paths.figure, title=title)
     save_thumbnail(paths.surface, surface_thumbnail(pictures.views))
     save_thumbnail(paths.glass, glass_thumbnail(pictures.glass))
     return found, note
-
-
-def save_gallery(
-    gallery: str, surfaces: Sequence[str], titles: Sequence[str], scales: Sequence[Scale], found: Sequence[OnCortex]
-) -> None:
-    """Draw the surfaces of all components on one sheet."""
-    are_on_cortex = [one.is_on_cortex for one in found]
-    sheet = draw_gallery([read_thumbnail(path) for path in surfaces], titles, scales, are_on_cortex)
-    sheet.save(gallery, title="All components on the cortex")
 
 
 def main(
@@ -94,6 +87,7 @@ def main(
     left: str,
     right: str,
     mesh: str,
+    min_cluster_mm3: float,
     threads: int,
 ) -> None:
     """Draw every component and the gallery, and write the values on both hemispheres.
@@ -114,7 +108,8 @@ def main(
         " ".join(view): partial(draw_canvas, cortex, share, *view, pixels_of(VIEW_MM)) for view in VIEWS
     }
     canvases = list(run_tasks(views, threads).values())
-    shared = Shared(maps, read_maps(thresholded, mask), cortex, places, share, canvases, GlassBrain(GLASS_MM, DPI))
+    glass_brain = GlassBrain(GLASS_MM, DPI)
+    shared = Shared(maps, read_maps(thresholded, mask), cortex, places, share, canvases, glass_brain, min_cluster_mm3)
     tasks: dict[str, Task] = {}
     scales = [Scale(row["threshold"], row["negative_threshold"], row["brightest"]) for row in rows]
     for number, paths in enumerate(zip(figures, surfaces, glass, strict=True)):
@@ -128,7 +123,9 @@ def main(
     for hemisphere, path in (("left", left), ("right", right)):
         write_surface_maps(path, values[:, cortex.part(hemisphere)], labels, hemisphere)
     write_mesh(mesh, cortex)
-    save_gallery(gallery, surfaces, titles, scales, found)
+    pictures = [read_thumbnail(path) for path in surfaces]
+    sheet = draw_gallery(pictures, titles, scales, [one.is_on_cortex for one in found], min_cluster_mm3)
+    sheet.save(gallery, title="All components on the cortex")
     logging.info("drew %s on the cortical surface and in glass brains", counted(len(labels), "component"))
 
 
@@ -136,4 +133,4 @@ if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
-        main(**snakemake.input, **snakemake.output, threads=snakemake.threads)
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -1,8 +1,10 @@
 """Draw colour bars of brain slices: they end where the values end, or are pointed where values go beyond."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.patches import Polygon
 
 from neurovault_ica.figures.sheet import Sheet, with_minus
@@ -19,6 +21,11 @@ def ends_of(values: Real, scale: Scale) -> tuple[float, float]:
     return low if low <= -scale.negative_threshold else 0.0, high if high >= scale.threshold else 0.0
 
 
+def extent_of(min_cluster_mm3: float) -> str:
+    """Write which clusters are shown, to follow a threshold; empty if all are."""
+    return f", clusters ≥ {min_cluster_mm3:g} mm³" if min_cluster_mm3 else ""
+
+
 def draw_brain_bar(
     sheet: Sheet,
     scale: Scale,
@@ -33,30 +40,80 @@ def draw_brain_bar(
 
     `ends` come from `ends_of`. The colours end at `Scale.brightest`. If values go beyond, the end is pointed.
     """
-    low, high = ends
-    start, end = max(low, -scale.brightest), min(high, scale.brightest)
-    if start == end:
+    bar = _bar_of(scale, ends)
+    if bar is None:
         return
     width = 4.0
-    levels = np.linspace(start, end, 400)
-    painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)
-    sheet.picture(painted, left, bottom, width, height)
+    sheet.picture(bar.painted[:, None], left, bottom, width, height)
     for is_beyond, edge, tip, colour in (
-        (high > end, bottom + height, TIP_MM, POSITIVE_STEPS[-1]),
-        (low < start, bottom, -TIP_MM, NEGATIVE_STEPS[-1]),
+        (bar.is_open[1], bottom + height, TIP_MM, POSITIVE_STEPS[-1]),
+        (bar.is_open[0], bottom, -TIP_MM, NEGATIVE_STEPS[-1]),
     ):
         if is_beyond:
             corners = [(left, edge), (left + width, edge), (left + width / 2, edge + tip)]
             sheet.axes.add_patch(Polygon(corners, facecolor=colour / 255, linewidth=0))
+    heights = [bottom + height * place for place in bar.places]
+    sheet.lines([((left + width, y), (left + width + 0.8, y)) for y in heights], color=INK, linewidth=0.6)
+    for value, y in zip(bar.marked, spread_numbers(heights), strict=True):
+        sheet.text(left + width + 1.3, y, number_on_bar(value, unit), va="center")
+    sheet.text(left + width / 2, bottom + height + TIP_MM + 0.8, unit, ha="center", va="bottom", color=FAINT)
+
+
+def draw_flat_bar(
+    sheet: Sheet, scale: Scale, ends: tuple[float, float], *, left: float, top: float, length: float, unit: str = "SD"
+) -> None:
+    """Draw the bar of `draw_brain_bar` level, 5 mm high with its numbers. Thresholds without room have no number."""
+    bar = _bar_of(scale, ends)
+    if bar is None:
+        return
+    width = 2.2
+    sheet.picture(bar.painted[None], left, top - width, length, width)
+    for is_beyond, edge, tip, colour in (
+        (bar.is_open[1], left + length, TIP_MM / 2, POSITIVE_STEPS[-1]),
+        (bar.is_open[0], left, -TIP_MM / 2, NEGATIVE_STEPS[-1]),
+    ):
+        if is_beyond:
+            corners = [(edge, top), (edge, top - width), (edge + tip, top - width / 2)]
+            sheet.axes.add_patch(Polygon(corners, facecolor=colour / 255, linewidth=0))
+    texts = [number_on_bar(value, unit) for value in bar.marked]
+    texts[-1] = f"{texts[-1]} {unit}".rstrip()
+    middles = [left + length * place for place in bar.places]
+    taken: list[tuple[float, float]] = []
+    # The ends come first, then the thresholds.
+    for number in (0, len(texts) - 1, *range(1, len(texts) - 1)):
+        half = text_mm(texts[number]) / 2 + 0.5
+        if all(middles[number] + half <= start or middles[number] - half >= end for start, end in taken):
+            taken.append((middles[number] - half, middles[number] + half))
+            sheet.text(middles[number], top - width - 0.5, texts[number], ha="center", va="top")
+
+
+class _Bar(NamedTuple):
+    """The colours of a bar, whether its ends are open, and the values that are marked, from 0 to 1 along the bar."""
+
+    painted: npt.NDArray[np.uint8]  # (n_levels, 3)
+    is_open: tuple[bool, bool]
+    marked: list[float]
+    places: list[float]
+
+
+def _bar_of(scale: Scale, ends: tuple[float, float]) -> _Bar | None:
+    """Return the bar from the lowest to the highest value; None if no value is shown."""
+    low, high = ends
+    start, end = max(low, -scale.brightest), min(high, scale.brightest)
+    if start == end:
+        return None
+    levels = np.linspace(start, end, 400)
+    painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)[:, 0]
     marked = [start]
     marked += [-scale.negative_threshold] if low else []
     marked += [scale.threshold] if high else []
     marked += [end]
-    heights = [bottom + height * (value - start) / (end - start) for value in marked]
-    sheet.lines([((left + width, y), (left + width + 0.8, y)) for y in heights], color=INK, linewidth=0.6)
-    for value, y in zip(marked, spread_numbers(heights), strict=True):
-        sheet.text(left + width + 1.3, y, with_minus(f"{value:.1f}"), va="center")
-    sheet.text(left + width / 2, bottom + height + TIP_MM + 0.8, unit, ha="center", va="bottom", color=FAINT)
+    return _Bar(painted, (low < start, high > end), marked, [(value - start) / (end - start) for value in marked])
+
+
+def number_on_bar(value: float, unit: str) -> str:
+    """Write a value with one decimal if it is in SD. Maps in other units may have any magnitude."""
+    return with_minus(f"{value:.1f}" if unit == "SD" else f"{value:.2g}")
 
 
 def spread_numbers(heights: Sequence[float]) -> list[float]:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of
+from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of, extent_of
 from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.figures.png import write_png
-from neurovault_ica.figures.sheet import Place, Sheet, save_figure, shown_text, with_minus
+from neurovault_ica.figures.sheet import Place, Sheet, is_drawn, save_figure, shown_text, with_minus
 from neurovault_ica.figures.shown import Display, Shown, show
 from neurovault_ica.figures.slices import AXIAL_CUTS_MM, Box, Scale, cut, draw_panel, in_plane, paint
 from neurovault_ica.figures.style import FAINT, LINE_MM, TITLE, WIDE_MM, shorten, text_mm
@@ -56,13 +56,12 @@ def draw_component(shown: Shown, template: Volume, box: Box, *, title: str, fact
 
     peak = peak_of(shown.volume)
     left = GAP
-    for axis, name in enumerate("xyz"):
+    for axis in range(3):
         width = box.shape(axis)[0] * zoom
         corner = (left, upper)
         _draw_cut(sheet, shown, template, box, axis=axis, at_mm=peak[axis], corner=corner, zoom=zoom)
         _draw_crosshair(sheet, box, axis, peak, corner, zoom)
-        place = f"{name} = {with_minus(f'{peak[axis]:.0f}')}"
-        sheet.text(left + width / 2, upper - 0.6, place, ha="center", va="top")
+        draw_place(sheet, axis, peak[axis], (left + width / 2, upper - 0.6))
         left += width + GAP
     height = 0.6 * tallest * zoom
     draw_brain_bar(
@@ -77,8 +76,7 @@ def draw_component(shown: Shown, template: Volume, box: Box, *, title: str, fact
     for number, height_mm in enumerate(AXIAL_CUTS_MM):
         corner = (GAP + number * (widths[2] * small + GAP), LINE_MM + 0.8)
         _draw_cut(sheet, shown, template, box, axis=2, at_mm=height_mm, corner=corner, zoom=small)
-        place = f"z = {with_minus(str(height_mm))}"
-        sheet.text(corner[0] + widths[2] * small / 2, LINE_MM + 0.3, place, ha="center", va="top")
+        draw_place(sheet, 2, height_mm, (corner[0] + widths[2] * small / 2, LINE_MM + 0.3))
     return sheet
 
 
@@ -113,6 +111,11 @@ def draw_sides(sheet: Sheet, axis: int, corner: Place, size: Sequence[float]) ->
     sheet.text(corner[0] + size[0], corner[1] + size[1], "R", ha="right", **style)
 
 
+def draw_place(sheet: Sheet, axis: int, at_mm: float, top: Place) -> None:
+    """Write where a slice is, such as ``x = 56``, below its middle."""
+    sheet.text(*top, f"{'xyz'[axis]} = {with_minus(f'{at_mm:.0f}')}", ha="center", va="top")
+
+
 def _draw_crosshair(sheet: Sheet, box: Box, axis: int, peak: Point, corner: Place, zoom: float) -> None:
     """Draw a crosshair at the peak, with a gap around it."""
     across, up = in_plane(axis)
@@ -141,7 +144,7 @@ def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> 
     for axis in range(3):
         anatomy = cut(template, box, axis, peak[axis])
         painted = paint(cut(volume, box, axis, peak[axis]), anatomy, scale)
-        alpha = np.where((painted != 255).any(axis=2), 255, 0).astype(np.uint8)
+        alpha = np.where(is_drawn(painted), 255, 0).astype(np.uint8)
         below = (tallest - anatomy.shape[0]) // 2
         above = tallest - anatomy.shape[0] - below
         cuts.append(np.pad(np.dstack([painted, alpha]), ((below, above), (0, 0), (0, 0))))
@@ -163,12 +166,11 @@ def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display)
     """Write the line below the title: variance, grey matter, threshold and, if measured, stability."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
-        facts.append(f"over restarts Iq {stability['iq_restarts']:.2f}")
+        facts.append(f"Iq across restarts {stability['iq_restarts']:.2f}")
     if stability["r_bootstraps"] is not None:
-        facts.append(f"over collections |r| {stability['r_bootstraps']:.2f}")
-    facts.append(f"in grey matter {100 * stability['grey_matter_share']:.0f} %")
-    shown = f"shown: {shown_values(limits, display.threshold)}"
-    facts.append(f"{shown}, clusters ≥ {display.min_cluster_mm3:g} mm³" if display.min_cluster_mm3 else shown)
+        facts.append(f"|r| across bootstraps of collections {stability['r_bootstraps']:.2f}")
+    facts.append(f"{100 * stability['grey_matter_share']:.0f} % in grey matter")
+    facts.append(f"shown: {shown_values(limits, display.threshold)}{extent_of(display.min_cluster_mm3)}")
     return BETWEEN.join(facts)
 
 
@@ -206,6 +208,7 @@ class Drawn(NamedTuple):
     """Results of `plot_component`, in addition to the figures."""
 
     scale: Scale
+    peak: Point  # where the slices are
     peaks: list[dict[str, Any]]
     mixture: dict[str, Any] | None
 
@@ -238,4 +241,9 @@ def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any
         {"component": label, **row, "region": region_at(study.regions, (row["x"], row["y"], row["z"]))}
         for row in find_peaks(shown.volume, scale.threshold, scale.negative_threshold)
     ]
-    return Drawn(scale, peaks, {"component": label, **mixture_row(mixture, limits, values)} if mixture else None)
+    return Drawn(
+        scale,
+        peak_of(shown.volume),
+        peaks,
+        {"component": label, **mixture_row(mixture, limits, values)} if mixture else None,
+    )

@@ -9,10 +9,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from neurovault_ica.figures.component import draw_sides
-from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.component import draw_place, draw_sides
+from neurovault_ica.figures.sheet import Sheet, shown_text
 from neurovault_ica.figures.slices import AXIAL_CUTS_MM, LEAST_BRAIN, Box, cut
 from neurovault_ica.figures.style import (
     FAINT,
@@ -24,7 +25,6 @@ from neurovault_ica.figures.style import (
     add_axes,
     add_bar,
     new_figure,
-    shorten,
     wrap,
 )
 from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
@@ -33,12 +33,12 @@ from neurovault_ica.types import Real, Row
 
 # Okabe and Ito's blue and vermilion, and grey. Markers differ too, for readers who cannot tell the colours apart.
 USED, REJECTED, OTHERS = "#0072b2", "#d55e00", "#9aa3ad"
-PANEL_MM, TITLE_MM = 36.0, 46.0  # height of a panel, width of its title
+PANEL_MM, TITLE_MM, LEGEND_MM = 36.0, 46.0, 5.0  # height of a panel, width of its title, height of the legend
 # If the ends of a logarithmic axis have a smaller ratio than this, we set its minor ticks. matplotlib would label nine
 # ticks per decade, and the labels would overlap.
 NARROW = 100
-# Names are cut to this number of characters, or to the width of their place.
-LONGEST_NAME = 200
+# Names are cut to this number of characters, and to this number of lines or fewer.
+LONGEST_NAME, LINES_OF_NAME = 200, 3
 # mm: longest name beside the matrix of correlations, side of the matrix, their distance, and space below for the bar.
 NAME_MM, MATRIX_MM, LEADER_MM, FOOT_MM = 62.0, 112.0, 4.0, 15.0
 # With more images than this, dots are drawn smaller, so that they do not merge.
@@ -62,7 +62,7 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
     shown = panels()
     n_columns = 3
     n_rows = math.ceil(len(shown) / n_columns)
-    figure = new_figure(n_rows * PANEL_MM, layout="constrained")
+    figure = new_figure(n_rows * PANEL_MM + LEGEND_MM, layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
     for axes in grid[len(shown) :]:
         axes.remove()
@@ -84,6 +84,16 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
         axes.set_title("\n".join(wrap(criterion.label or "", TITLE_MM, 2, HEADING)))
         texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
         axes.set_xlabel(", ".join(texts) or "no limit", color=FAINT)
+    marks = [
+        Line2D([], [], color=colour, marker=marker, markersize=size, linestyle="none", label=meaning)
+        for colour, marker, size, meaning in (
+            (USED, "o", 3, "used"),
+            (REJECTED, "X", 4, "rejected by this criterion"),
+            (OTHERS, "x", 3, "rejected by another one"),
+        )
+    ]
+    marks.append(Line2D([], [], color=INK, linewidth=1, linestyle="--", label="limit"))
+    figure.legend(handles=marks, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -154,8 +164,7 @@ def draw_coverage(counts: Volume, mask: Volume, template: Volume, box: Box, n_im
         painted = np.where(inside[..., None] >= 0.5, colours(share)[..., :3], grey)
         sheet.place(np.round(255 * painted).astype(np.uint8), left, bottom)
         draw_sides(sheet, 2, (left, bottom), (width * zoom, height * zoom))
-        place = f"z = {with_minus(str(height_mm))}"
-        sheet.text(left + width * zoom / 2, LINE_MM + 0.3, place, ha="center", va="top")
+        draw_place(sheet, 2, height_mm, (left + width * zoom / 2, LINE_MM + 0.3))
     bar = np.round(255 * colours(np.linspace(0, 1, 256))[:, None, :3]).astype(np.uint8)
     left = WIDE_MM - bar_mm + 2
     sheet.picture(bar, left, bottom + 1, 3, height * zoom - 3)
@@ -175,9 +184,14 @@ def draw_image_correlations(correlations: Real, collections: Sequence[tuple[Hash
         Id and name of the collection of each row. The rows of a collection are adjacent.
     """
     starts = [0, *(at for at, (one, other) in enumerate(pairwise(collections), 1) if one != other), len(collections)]
-    names = [shorten(shown_text(collections[start][1], LONGEST_NAME), NAME_MM) for start in starts[:-1]]
-    is_named = len(names) * LINE_MM <= TALLEST_MM - FOOT_MM
-    height = max(MATRIX_MM, len(names) * LINE_MM) if is_named else MATRIX_MM
+    texts = [shown_text(collections[start][1], LONGEST_NAME) for start in starts[:-1]]
+    for n_lines in range(LINES_OF_NAME, 0, -1):
+        names = [wrap(text, NAME_MM, n_lines) for text in texts]
+        tall = LINE_MM * sum(map(len, names))
+        if tall <= TALLEST_MM - FOOT_MM:
+            break
+    is_named = tall <= TALLEST_MM - FOOT_MM
+    height = max(MATRIX_MM, tall) if is_named else MATRIX_MM
     figure = new_figure(height + FOOT_MM)
     axes = add_axes(figure, WIDE_MM - MATRIX_MM - 1, FOOT_MM - 2 + (height - MATRIX_MM) / 2, MATRIX_MM, MATRIX_MM)
     picture = axes.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -197,12 +211,12 @@ def draw_image_correlations(correlations: Real, collections: Sequence[tuple[Hash
     return figure
 
 
-def _name_collections(axes: Axes, middles: Sequence[float], names: Sequence[str]) -> None:
+def _name_collections(axes: Axes, middles: Sequence[float], names: Sequence[Sequence[str]]) -> None:
     """Write the names of all collections beside the matrix, with lines to the middle of their rows (mm from its top).
 
-    Names are moved so that they do not overlap.
+    Names have one or more lines. They are moved so that they do not overlap.
     """
-    places = spread(middles, LINE_MM, MATRIX_MM / 2)
+    places = spread(middles, [LINE_MM * len(lines) for lines in names], MATRIX_MM / 2)
     transform = axes.transAxes
     for middle, place, name in zip(middles, places, names, strict=True):
         x, y = (0, -LEADER_MM / MATRIX_MM), (1 - middle / MATRIX_MM, 1 - place / MATRIX_MM)
@@ -214,18 +228,18 @@ def _name_collections(axes: Axes, middles: Sequence[float], names: Sequence[str]
             "parse_math": False,
             "transform": transform,
         }
-        axes.text(-(LEADER_MM + 0.7) / MATRIX_MM, y[1], name, **style)
+        axes.text(-(LEADER_MM + 0.7) / MATRIX_MM, y[1], "\n".join(name), **style)
 
 
-def spread(middles: Sequence[float], distance: float, centre: float) -> list[float]:
-    """Move places (ascending) as little as needed to be at least `distance` apart, and keep them around `centre`."""
-    n = len(middles)
-    offsets = np.arange(n) * distance
+def spread(middles: Sequence[float], heights: Sequence[float], centre: float) -> list[float]:
+    """Move places (ascending) as little as needed for names of these heights, and keep them around `centre`."""
+    edges = np.asarray(heights) / 2
+    offsets = np.concatenate([[0.0], np.cumsum(edges[:-1] + edges[1:])])
     # Least squares for ascending places: places without their minimal distances must not descend.
     moved = _ascending(np.asarray(middles) - offsets) + offsets
-    half = max((n - 1) * distance / 2, centre - distance / 2)
-    lowest = centre - half + offsets
-    highest = centre + half - offsets[::-1]
+    half = max(float(np.sum(heights)) / 2, centre)
+    lowest = centre - half + edges[0] + offsets
+    highest = centre + half - edges[-1] - (offsets[-1] - offsets)
     return np.clip(moved, lowest, highest).tolist()
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from neurovault_ica.figures.component import draw_sides
+from neurovault_ica.figures.brain_bar import draw_flat_bar, ends_of
+from neurovault_ica.figures.component import draw_place, draw_sides
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.short_names import fit_name
 from neurovault_ica.figures.shown import Shown
 from neurovault_ica.figures.slices import Box, draw_panel
-from neurovault_ica.figures.style import FAINT, INK, LINE_MM, NARROW_MM, TITLE, WIDE_MM, shorten, text_mm, wrap
+from neurovault_ica.figures.style import FAINT, INK, LINE_MM, NARROW_MM, TITLE, WIDE_MM, text_mm, wrap
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
@@ -22,8 +24,8 @@ MOST_NETWORKS_SHOWN = 30
 MATRIX_COLOURS = mpl.colormaps["Blues"]
 # Names are cut to this number of characters, or to the width of their place.
 LONGEST = 80
-# mm: longest name above the matrix, labels at its left, and between slices.
-NAME_MM, LABEL_MM, GAP = 42.0, 12.0, 1.2
+# mm: longest name above the matrix, labels at its left, between slices, and below slices for places and a colour bar.
+NAME_MM, LABEL_MM, GAP, BELOW = 42.0, 12.0, 1.2, 10.5
 # mm: largest cell of the matrix, and the smallest one that has room for a number.
 LARGEST_CELL, CELL_OF_NUMBER = 8.0, 5.6
 
@@ -65,25 +67,32 @@ def draw_match(
         The part of the brain to show.
     """
     group = WIDE_MM / max(len(maps), 2)
-    facts_of = [wrap(facts, group - 2 * GAP, 2) for _, facts in headings]
+    room = group - 2 * GAP
+    names_of = [fit_name(title, room, 2, TITLE, bold=True) for title, _ in headings]
+    facts_of = [wrap(facts, room, 2) for _, facts in headings]
     widths = [box.shape(axis)[0] for axis in range(3)]
     zoom = (group - 4 * GAP) / sum(widths)
     tallest = box.shape(2)[1] * zoom
-    caption = 5.5 + LINE_MM * max(map(len, facts_of))
-    sheet = Sheet(tallest + caption + 2 * GAP)
+    title_mm, facts_mm = (max(map(len, lines)) * step for lines, step in ((names_of, 3.8), (facts_of, LINE_MM)))
+    sheet = Sheet(BELOW + tallest + facts_mm + title_mm + 2.5)
     peak = peak_of(maps[0].volume)
-    for number, (shown, (title, _), facts) in enumerate(zip(maps, headings, facts_of, strict=True)):
-        left, top = GAP + number * group, tallest + caption + GAP
-        name = shorten(shown_text(title, LONGEST), group - 2 * GAP, TITLE, bold=True)
-        sheet.text(left, top - 2, name, fontsize=TITLE, fontweight="bold", va="center")
+    for number, (shown, names, facts) in enumerate(zip(maps, names_of, facts_of, strict=True)):
+        left, top = GAP + number * group, BELOW + tallest + facts_mm + title_mm + 1.5
+        for order, line in enumerate(names):
+            sheet.text(left, top - 3.8 * (order + 0.5), line, fontsize=TITLE, fontweight="bold", va="center")
         for order, line in enumerate(facts):
-            sheet.text(left, top - 5.5 - LINE_MM * order, line, color=FAINT, va="center")
+            sheet.text(left, top - title_mm - LINE_MM * (order + 0.5), line, color=FAINT, va="center")
+        # A network may have any unit.
+        unit = "" if number else "SD"
+        ends = ends_of(shown.volume.data, shown.scale)
+        draw_flat_bar(sheet, shown.scale, ends, left=left + 4, top=BELOW - 4.5, length=room - 12, unit=unit)
         for axis in range(3):
             width, height = (length * zoom for length in box.shape(axis))
-            corner = (left, GAP + (tallest - height) / 2)
+            corner = (left, BELOW + (tallest - height) / 2)
             options: dict[str, Any] = {"axis": axis, "at_mm": peak[axis], "corner": corner, "magnification": zoom}
             draw_panel(sheet, shown.volume, template, box, shown.scale, **options)
             draw_sides(sheet, axis, corner, (width, height))
+            draw_place(sheet, axis, peak[axis], (left + width / 2, BELOW - 0.6))
             left += width + GAP
     return sheet
 
@@ -105,20 +114,27 @@ def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, n
     width = NARROW_MM if fits else WIDE_MM
     cell = min(LARGEST_CELL, (width - LABEL_MM - 1) / len(shown))
     tall = max(cell if cell < CELL_OF_NUMBER else 4.0, LINE_MM)
-    labels = [shorten(shown_text(names[network], LONGEST), NAME_MM) for network in shown]
+    lines = max(1, min(int(cell / LINE_MM), 2))
+    labels = ["\n".join(wrap(shown_text(names[network], LONGEST), NAME_MM, lines)) for network in shown]
+    # Narrow columns have their names on two levels, and very narrow ones have none.
+    n_levels = 1 if cell >= LINE_MM else 2 if cell >= LINE_MM / 2 else 0
+    level_mm = 1.5 + max(text_mm(line) for label in labels for line in label.split("\n"))
     has_numbers = cell >= CELL_OF_NUMBER
     best = "Bold" if has_numbers else "Dot"
-    foot, top = 3 * LINE_MM, 2.5 + max(map(text_mm, labels))
+    foot, top = 3 * LINE_MM, 2.0 + max(n_levels, 0.3) * level_mm
     height = len(rows) * tall
     sheet = Sheet(foot + height + top, width_mm=width)
     sheet.text(1, 1.6 * LINE_MM, "|r| over the common mask. Frame: matched one to one.", color=FAINT, va="center")
     sheet.text(
         1, 0.6 * LINE_MM, f"{best}: best network of the component, q < {SIGNIFICANT_Q}.", color=FAINT, va="center"
     )
-    for column, label in enumerate(labels):
-        x = LABEL_MM + (column + 0.5) * cell
-        if cell >= LINE_MM:
-            sheet.text(x, foot + height + 0.8, label, rotation=90, ha="center", va="bottom")
+    for column, label in enumerate(labels if n_levels else ()):
+        x, level = LABEL_MM + (column + 0.5) * cell, column % n_levels
+        sheet.text(x, foot + height + 0.8 + level * level_mm, label, rotation=90, ha="center", va="bottom")
+        if level:
+            sheet.lines([((x, foot + height), (x, foot + height + level_mm))], color=FAINT, linewidth=0.4)
+    if not n_levels:
+        sheet.text(LABEL_MM, foot + height + 1, f"{len(shown)} networks", color=FAINT)
     for number, row in enumerate(rows):
         y = foot + height - (number + 1) * tall
         sheet.text(LABEL_MM - 1, y + tall / 2, row["component"], ha="right", va="center")

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import MaxNLocator
 
-from neurovault_ica.figures.style import DPI, new_figure
-from neurovault_ica.runtime.files import replacing
+from neurovault_ica.figures.sheet import save_figure
+from neurovault_ica.figures.style import new_figure
 from neurovault_ica.types import Row
 
 
@@ -23,10 +22,9 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
         Number of components by parallel analysis.
     n_restarts : int
     path : path
-        The PNG file to write.
+        The PNG file to write. A PDF is written beside it.
     """
     figure = new_figure(78, layout="constrained")
-    FigureCanvasAgg(figure)
     stability, number, variance = figure.subplots(1, 3)
     orders = [row["n_components"] for row in rows]
 
@@ -35,12 +33,12 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
         if not np.isnan(values).all():
             axes.plot(orders, values, label=label, **style)
 
-    draw(stability, "iq_restarts", "restarts, Iq", color="C0", marker="o", markersize=3)
-    draw(stability, "iq_bootstraps", "bootstraps, Iq", color="C1", marker="o", markersize=3)
-    draw(stability, "r_bootstraps", "bootstraps, |r|", color="C2", marker="o", markersize=3)
-    draw(stability, "chance_r_bootstraps", "chance", color="C2", linestyle=":")
-    draw(stability, "r_split_half", "halves, |r|", color="C3", marker="o", markersize=3)
-    draw(stability, "chance_r_split_half", "chance", color="C3", linestyle=":")
+    draw(stability, "iq_restarts", "Iq across restarts", color="C0", marker="o", markersize=3)
+    draw(stability, "iq_bootstraps", "Iq across bootstraps", color="C1", marker="o", markersize=3)
+    draw(stability, "r_bootstraps", "|r| across bootstraps", color="C2", marker="o", markersize=3)
+    draw(stability, "chance_r_bootstraps", "|r| across bootstraps, chance", color="C2", linestyle=":")
+    draw(stability, "r_split_half", "|r| of split halves", color="C3", marker="o", markersize=3)
+    draw(stability, "chance_r_split_half", "|r| of split halves, chance", color="C3", linestyle=":")
     stability.set(ylabel="mean over components", ylim=(0, 1.02))
     stability.legend(loc="lower left", bbox_to_anchor=(0, 1))
     number.plot(orders, orders, color="0.7", linestyle="--", label="all components")
@@ -57,5 +55,4 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
         axes.set_xlabel("number of components")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     number.yaxis.set_major_locator(MaxNLocator(integer=True))
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+    save_figure(figure, path, title="Numbers of components")

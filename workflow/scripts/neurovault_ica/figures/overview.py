@@ -6,28 +6,31 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from neurovault_ica.figures.brain_bar import draw_shared_bar
+from neurovault_ica.figures.brain_bar import draw_shared_bar, extent_of
 from neurovault_ica.figures.component import draw_sides
-from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
+from neurovault_ica.figures.sheet import Sheet, with_minus
+from neurovault_ica.figures.short_names import explain_names, fit_name
 from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import Box, Scale
-from neurovault_ica.figures.style import FAINT, HEADING, INK, LINE_MM, TALLEST_MM, WIDE_MM, text_mm, wrap
+from neurovault_ica.figures.style import FAINT, HEADING, INK, LINE_MM, TALLEST_MM, WIDE_MM, text_mm
+from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.names import UNNAMED
 
 # Number of columns: the first one with which the sheet fits on a page, or else the last.
 COLUMNS = (4, 5, 6, 7, 8)
 # mm: between cells, between slices, between the lines of text and the brains, and below all cells for the colour bar.
-GAP, BETWEEN, SPACE, FOOT = 3.6, 1.6, 1.0, 8.3
+GAP, BETWEEN, SPACE, FOOT = 3.6, 1.6, 1.0, 11.2
 
 
 def draw_overview(
     thumbnails: Sequence[npt.NDArray[np.uint8]],
     titles: Sequence[str],
     scales: Sequence[Scale],
+    peaks: Sequence[Point],
     box: Box,
     meaning: str,
 ) -> Sheet:
-    """Draw the thumbnails of all components. Each has its name and the end of its colour scale.
+    """Draw the thumbnails of all components. Each has its name, its peak and the end of its colour scale.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ def draw_overview(
     titles : sequence of str
         Label, two spaces, and name.
     scales : sequence of Scale
+    peaks : sequence of Point
+        Where the slices are.
     box : Box
         The part of the brain in the thumbnails.
     meaning : str
@@ -45,22 +50,25 @@ def draw_overview(
     for columns in COLUMNS:
         cell = WIDE_MM / columns
         zoom = (cell - GAP - 2 * BETWEEN) / width
-        names = [wrap(shown_text(title.partition("  ")[2], 200), cell - GAP, 2) for title in titles]
+        names = [fit_name(title.partition("  ")[2], cell - GAP, 2) for title in titles]
         head = LINE_MM * (1 + max(map(len, names))) + SPACE
         row_mm = head + tallest * zoom + 1.5
         height = -(-len(titles) // columns) * row_mm + FOOT
         if height <= TALLEST_MM:
             break
     sheet = Sheet(height)
-    for number, (thumbnail, title, lines, scale) in enumerate(zip(thumbnails, titles, names, scales, strict=True)):
+    rows = zip(thumbnails, titles, names, scales, peaks, strict=True)
+    for number, (thumbnail, title, lines, scale, peak) in enumerate(rows):
         row, column = divmod(number, columns)
         left, top = GAP / 2 + column * cell, height - 0.8 - row * row_mm
-        label = title.partition("  ")[0]
+        label, _, name = title.partition("  ")
         sheet.text(left, top - LINE_MM / 2 - 0.4, label, fontsize=HEADING, fontweight="bold", va="center")
-        range_end = f"end {with_minus(f'{scale.brightest:.1f}')}"
-        if text_mm(label, HEADING, bold=True) + text_mm(range_end) + 1 < cell - GAP:
-            sheet.text(left + cell - GAP, top - LINE_MM / 2 - 0.4, range_end, ha="right", va="center", color=FAINT)
-        colour = FAINT if " ".join(lines).startswith(UNNAMED) else INK
+        place = ", ".join(with_minus(f"{mm:.0f}") for mm in peak)
+        range_end = f"end {scale.brightest:.1f}"
+        room = cell - GAP - text_mm(label, HEADING, bold=True) - 1.5
+        fact = next((text for text in (f"{place};  {range_end}", range_end) if text_mm(text) < room), "")
+        sheet.text(left + cell - GAP, top - LINE_MM / 2 - 0.4, fact, ha="right", va="center", color=FAINT)
+        colour = FAINT if name.startswith(UNNAMED) else INK
         for order, line in enumerate(lines):
             sheet.text(left, top - LINE_MM * (order + 1.5) - 0.4, line, va="center", color=colour)
         corner = (left, top - head - tallest * zoom)
@@ -71,7 +79,9 @@ def draw_overview(
             size = (box.shape(axis)[0] * zoom, tallest * zoom)
             draw_sides(sheet, axis, corner, size)
             corner, start = (corner[0] + size[0] + BETWEEN, corner[1]), end
-    draw_shared_bar(sheet, left=GAP / 2, bottom=1.5, limits=meaning)
+    draw_shared_bar(sheet, left=GAP / 2, bottom=1.5 + LINE_MM, limits=meaning)
+    notes = ["coordinates: peak and slices (x, y, z in mm)", explain_names(titles).replace("\n", " ")]
+    sheet.text(GAP / 2, 1.5, "; ".join(filter(None, notes)), va="center", color=FAINT)
     return sheet
 
 
@@ -84,8 +94,7 @@ def meaning_of(display: Display) -> str:
         start = f"t: {threshold['percentile']:g}th percentile"
     else:
         start = f"t: P(active) > {threshold['mixture']:g}"
-    extent = f", clusters ≥ {display.min_cluster_mm3:g} mm³" if display.min_cluster_mm3 else ""
-    return f"{start}{extent}; end: SD at the end of the scale"
+    return f"{start}{extent_of(display.min_cluster_mm3)}; end: SD at the end of the scale"
 
 
 def _place(sheet: Sheet, thumbnail: npt.NDArray[np.uint8], corner: tuple[float, float], zoom: float) -> None:

@@ -8,23 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of
-from neurovault_ica.figures.component import draw_sides
-from neurovault_ica.figures.relations import label_mm, names_of, order_rows, write_labels
+from neurovault_ica.figures.component import draw_place, draw_sides
+from neurovault_ica.figures.relations import draw_named, order_rows
 from neurovault_ica.figures.sheet import Place, Sheet, shown_text, with_minus
+from neurovault_ica.figures.short_names import explain_names, fit_name
 from neurovault_ica.figures.shown import Display, Shown, show, show_beside
 from neurovault_ica.figures.slices import Box, draw_panel
-from neurovault_ica.figures.style import (
-    FAINT,
-    INK,
-    LINE_MM,
-    TITLE,
-    WIDE_MM,
-    add_axes,
-    add_bar,
-    new_figure,
-    shorten,
-    text_mm,
-)
+from neurovault_ica.figures.style import FAINT, INK, TITLE, WIDE_MM, add_axes, shorten
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
@@ -44,9 +34,9 @@ MAP_COLOUR, RUN_COLOUR, BAND_COLOUR = "#c2410c", "#8594a6", "#e9ecf0"
 # mm: between slices; width of names and of the values behind the loadings; height of a component, and of the space
 # above and below the components.
 GAP, NAMES, VALUES = 1.2, 62.0, 16.0
-ROW, ABOVE, BELOW = 3.6, 7.0, 17.0
-# mm: largest side of a cell of the heat map, a colour bar with its labels, and a margin.
-CELL, BAR_MM, MARGIN = 7.0, 12.0, 1.5
+ROW, ABOVE, BELOW = 3.6, 9.0, 17.0
+# mm: a colour bar with its labels, and distance between lines of a title.
+BAR_MM, TITLE_LINE_MM = 12.0, 3.8
 
 
 def draw_profile(
@@ -80,19 +70,23 @@ def draw_profile(
     zoom = (room - BAR_MM - 3 * GAP) / sum(box.shape(axis)[0] for axis in range(3))
     bottom = BELOW + bars + ABOVE
     top = bottom + box.shape(2)[1] * zoom
-    sheet = Sheet(top + 9)
-    for number, (shown_map, (title, facts)) in enumerate(zip(maps, headings, strict=True)):
+    titles = [fit_name(title, room, 2, TITLE, bold=True) for title, _ in headings]
+    sheet = Sheet(top + 5 + TITLE_LINE_MM * max(map(len, titles)))
+    for number, (shown_map, (_, facts)) in enumerate(zip(maps, headings, strict=True)):
         left = GAP + number * WIDE_MM / 2
         # The map may have any unit.
         unit = "SD" if number else ""
         _draw_slices(sheet, shown_map, template, box, (left, bottom), zoom, unit)
-        title = shorten(shown_text(title, LONGEST), room, TITLE, bold=True)
-        sheet.text(left, top + 6.5, title, fontsize=TITLE, fontweight="bold", va="center")
+        for order, line in enumerate(titles[number]):
+            y = top + 6.5 + TITLE_LINE_MM * (len(titles[number]) - 1 - order)
+            sheet.text(left, y, line, fontsize=TITLE, fontweight="bold", va="center")
         sheet.text(left, top + 2.5, shorten(shown_text(facts, LONGEST), room), color=FAINT, va="center")
     axes = add_axes(sheet.figure, NAMES, BELOW, WIDE_MM - NAMES - VALUES, bars)
     _draw_bars(axes, [rows[number] for number in shown], None if of_run is None else of_run[:, shown])
     handles, labels = axes.get_legend_handles_labels()
     sheet.figure.legend(handles, labels, ncols=2, loc="lower center", labelcolor=INK)
+    note = explain_names(row["name"] or "" for row in rows)
+    sheet.text(GAP, BELOW - 1, note, color=FAINT, va="top")
     return sheet
 
 
@@ -108,6 +102,7 @@ def _draw_slices(sheet: Sheet, shown: Shown, template: Volume, box: Box, corner:
         options: dict[str, Any] = {"axis": axis, "at_mm": peak[axis], "corner": place, "magnification": zoom}
         draw_panel(sheet, volume, template, box, scale, **options)
         draw_sides(sheet, axis, place, (width, height))
+        draw_place(sheet, axis, peak[axis], (left + width / 2, corner[1] - 0.6))
         left += width + GAP
     ends = ends_of(volume.data, scale)
     draw_brain_bar(sheet, scale, ends, left=left, bottom=corner[1] + 0.15 * tallest, height=0.55 * tallest, unit=unit)
@@ -135,8 +130,8 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], of_run: Array | None) -> None:
         axes.scatter(
             loadings[chosen], places[chosen], s=28, c=face, edgecolors=MAP_COLOUR, linewidths=1.3, zorder=3, label=label
         )
-    names = [shown_text(f"{row['component']}  {row['name'] or ''}".rstrip(), LONGEST) for row in rows]
-    axes.set_yticks(places, [shorten(name, NAMES - 2) for name in names], color=INK, parse_math=False)
+    names = [f"{row['component']}  {row['name'] or ''}".rstrip() for row in rows]
+    axes.set_yticks(places, [fit_name(name, NAMES - 2)[0] for name in names], color=INK, parse_math=False)
     axes.set(ylim=(len(rows) - 0.5, -0.5))
     axes.set_xlabel("loading")
     axes.tick_params(axis="x", color=FAINT)
@@ -162,22 +157,11 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     """
     strongest = np.sort(np.argsort(-np.abs(loadings).max(axis=1), kind="stable")[:MOST_MAPS])
     chosen = strongest[order_rows(loadings[strongest])]
-    columns = names_of(components, NAMES)
-    names = names_of([maps[row] for row in chosen], NAMES)
-    left = 2 * MARGIN + max(map(text_mm, names))
-    cell = min(CELL, (WIDE_MM - left - MARGIN) / len(columns))
-    line = max(cell, LINE_MM)
-    tall = line * len(chosen)
-    figure = new_figure(label_mm(columns, cell) + tall + BAR_MM + MARGIN)
-    axes = add_axes(figure, left, BAR_MM, cell * len(columns), tall)
-    limit = float(np.abs(loadings).max()) or 1.0
-    picture = axes.imshow(loadings[chosen], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
+    label = f"loading (dot: q < {SIGNIFICANT_Q})"
+    figure = draw_named(loadings[chosen], [maps[row] for row in chosen], components, label=label, square=True)
     rows, places = np.nonzero(q[chosen] < SIGNIFICANT_Q)
-    dark = np.abs(loadings[chosen])[rows, places] > 0.6 * limit
-    axes.scatter(places, rows, s=4, c=np.where(dark, "white", INK), linewidths=0)
-    write_labels(axes, rows=names, columns=columns, cell=cell, line=line)
-    length = min(60.0, WIDE_MM - left - MARGIN)
-    add_bar(figure, picture, f"loading (dot: q < {SIGNIFICANT_Q})", left=left, top=BAR_MM, length=length)
+    dark = np.abs(loadings[chosen])[rows, places] > 0.6 * (np.abs(loadings).max() or 1.0)
+    figure.axes[0].scatter(places, rows, s=4, c=np.where(dark, "white", INK), linewidths=0)
     return figure
 
 

@@ -66,6 +66,14 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
     return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall))
 
 
+def add_note(figure: Figure, text: str, *, room: float) -> None:
+    """Write a note in the lower left corner if it fits into `room` (mm) beside a colour bar, or else at the right."""
+    wide, tall = (MM_PER_INCH * length for length in figure.get_size_inches())
+    is_left = max(map(text_mm, text.split("\n"))) + 3 <= room
+    place = (1.5 / wide, "left") if is_left else (1 - 1.5 / wide, "right")
+    figure.text(place[0], 1.5 / tall, text, ha=place[1], va="bottom", fontsize=TEXT, color=FAINT)
+
+
 def add_bar(figure: Figure, picture: Any, label: str, *, left: float, top: float, length: float) -> None:
     """Add a horizontal colour bar with its label, 12 mm high in all, below `top` (mm)."""
     place = add_axes(figure, left, top - 4.0, length, 2.2)
@@ -79,22 +87,31 @@ def text_mm(text: str, size: float = TEXT, *, bold: bool = False) -> float:
 
 
 def shorten(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> str:
-    """Shorten a text to a width in mm. A shortened text ends in an ellipsis."""
+    """Shorten a text to a width in mm, after a whole word if there is one. A shortened text ends in an ellipsis."""
     if text_mm(text, size, bold=bold) <= width_mm:
         return text
     room, kept = width_mm - text_mm("…", size, bold=bold), 0
     while kept < len(text) and text_mm(text[: kept + 1], size, bold=bold) <= room:
         kept += 1
-    return text[:kept].rstrip() + "…"
+    if not text[kept : kept + 1].isspace() and (word_end := text.rfind(" ", 0, kept)) >= kept / 2:
+        kept = word_end
+    return text[:kept].rstrip(" ;,:(") + "…"
+
+
+def break_lines(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> list[str]:
+    """Break a text between words into lines of a width in mm. A longer word has a line of its own."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if not lines[-1] or text_mm(longer, size, bold=bold) <= width_mm:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def wrap(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> list[str]:
     """Break a text between words into at most so many lines of a width in mm; the last line is shortened."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or len(lines) == most_lines or text_mm(longer, size, bold=bold) <= width_mm:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return [shorten(line, width_mm, size, bold=bold) for line in lines]
+    lines = break_lines(text, width_mm, size, bold=bold)
+    kept = [*lines[: most_lines - 1], " ".join(lines[most_lines - 1 :])]
+    return [shorten(line, width_mm, size, bold=bold) for line in kept if line or len(kept) == 1]

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
-from neurovault_ica.figures.style import FAINT, HEADING, TALLEST_MM, WIDE_MM, shorten, text_mm, wrap
+from neurovault_ica.figures.short_names import explain_names, fit_name
+from neurovault_ica.figures.style import FAINT, HEADING, TALLEST_MM, WIDE_MM, shorten, text_mm
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 
 # Number of terms drawn for each component, if there is room on a page, and the smallest number.
@@ -13,9 +14,10 @@ TERMS_IN_BARS, FEWEST_TERMS = 6, 3
 LONGEST = 80
 # Number of columns: the first one with which all terms fit on a page, or else the last.
 COLUMNS = (3, 4, 5)
-# mm: between columns, line of a term, space between rows, legend.
-GAP, LINE, BELOW, LEGEND = 3.0, 3.1, 2.2, 6.0
+# mm: between columns, line of a term, space between rows, legend, margin above.
+GAP, LINE, BELOW, LEGEND, TOP = 3.0, 3.1, 2.2, 9.0, 1.0
 BAR, NUMBER = 2.0, 9.0  # height of a bar, and width of the number behind it
+BAR_LENGTHS = "numbers: weights of the terms; bars: relative to the largest weight of the component"
 # Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",
@@ -50,17 +52,14 @@ def draw_terms(
     for columns in COLUMNS:
         cell_width, n_rows = WIDE_MM / columns, -(-len(labels) // columns)
         width = cell_width - GAP
-        headings = [
-            wrap(shown_text((titles or {}).get(label, label), LONGEST), width, 2, HEADING, bold=True)
-            for label in labels
-        ]
+        headings = [fit_name((titles or {}).get(label, label), width, 2, HEADING, bold=True) for label in labels]
         head = LINE * max(map(len, headings)) + 1.5
-        room = (TALLEST_MM - LEGEND) / n_rows - head - BELOW
+        room = (TALLEST_MM - LEGEND - TOP) / n_rows - head - BELOW
         if room >= TERMS_IN_BARS * LINE:
             break
     n_terms = max(FEWEST_TERMS, min(TERMS_IN_BARS, int(room / LINE)))
     cell_height = head + n_terms * LINE + BELOW
-    sheet = Sheet(n_rows * cell_height + LEGEND)
+    sheet = Sheet(TOP + n_rows * cell_height + LEGEND)
     drawn: set[str] = set()
     for number, label in enumerate(labels):
         row, column = divmod(number, columns)
@@ -86,10 +85,15 @@ def draw_terms(
             number_text = with_minus(f"{term.weight:#.3g}".rstrip(".")) + (" *" if kind == "significant" else "")
             sheet.text(middle + length + 0.7, y, number_text, va="center", color=FAINT)
     place = GAP / 2
+    notes = [
+        "numbers: weights of the terms; bars: relative to the largest of the component",
+        explain_names((titles or {}).values()),
+    ]
+    sheet.text(place, 1.7, "; ".join(filter(None, notes)).replace("\n", " "), va="center", color=FAINT)
     for kind, meaning in BARS.items():
         if kind in drawn:
-            _draw_bar(sheet, place, LEGEND / 2, 4, kind)
-            sheet.text(place + 5, LEGEND / 2, meaning, va="center", color=FAINT)
+            _draw_bar(sheet, place, 5, 4, kind)
+            sheet.text(place + 5, 5, meaning, va="center", color=FAINT)
             place += 5 + text_mm(meaning) + 6
     return sheet
 

@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# A pair is compared on all voxels if |r| on a random subset of voxels is at least the threshold minus this margin. The
-# standard error of r = 0.99 is 0.0005 with 2,000 independent voxels. The margin is much larger, because the values have
+# A pair is compared on all voxels if |r| on a random subset of voxels is at least the threshold minus a margin. The
+# standard error of r = 0.99 with 2,000 independent voxels is 0.0005. The margin is much larger, because the values have
 # heavy tails.
 N_SUBSET_VOXELS = 2000
 SUBSET_MARGIN = 0.02
-# Number of images compared with all earlier ones in one matrix product. With 10,000 images, the product has 20 MB.
+# Number of images that one matrix product compares with all earlier ones. With 10,000 images, the product has 20 MB.
 BLOCK_IMAGES = 512
 
 
@@ -34,10 +34,10 @@ class Duplicate(NamedTuple):
 
 
 def find_duplicates(matrix: ImageRows, threshold: float) -> list[Duplicate]:
-    """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
+    """Find images whose absolute correlation with an earlier image reaches a threshold. Copies are not compared again.
 
-    Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000 images
-    this takes about 1e11 multiplications and one pass over the matrix, instead of 1e13 multiplications.
+    Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000
+    images, this takes about 1e11 multiplications and one pass over the matrix. Comparing all pairs would take 1e13.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 "use strict";
-/* Take a component along: copy lines, save the view as PNG and the map as NIfTI, and tell whether the files that the
-   page links to are there. */
+/* What a reader takes from the page: copy lines, save the view as PNG and the map as NIfTI. Also find out whether the
+   files to which the page links exist. */
 
 const PIXELS_PER_MM = 4;
 const GAP_MM = 6;
@@ -20,14 +20,14 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/** Copy text. Pages that come from a server without https may not use the clipboard directly. */
+/** Copy text. Pages from a server without https must not use the clipboard directly. */
 async function copyText(text) {
   if (navigator.clipboard && window.isSecureContext) {
     try {
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      // Some browsers refuse; use the older way.
+      // Some browsers refuse, so use the older way below.
     }
   }
   const field = document.createElement("textarea");
@@ -40,7 +40,7 @@ async function copyText(text) {
   return done;
 }
 
-/** Return the text of an element as a person would copy it; also where it is not shown. */
+/** Return the text of an element as a person would copy it, even if it is hidden. */
 function plainText(element) {
   if (element.tagName === "PRE") return element.textContent;
   const blocks = [...element.querySelectorAll("h3, p, li")];
@@ -82,12 +82,19 @@ function drawView(viewer) {
     context.fillText(`${"xyz"[axis]} = ${written(viewer.place[axis], 0)} mm`, left + 2, height + 3);
     left += columns + GAP_MM;
   });
-  context.fillText(`${viewer.map.label}: ${shownLimits(viewer)}`, 2, height + 15);
-  drawScale(context, viewer, width - BAR_MM - 14, height + 12);
+  const limits = [shownLimits(viewer), shownClusters(viewer)].filter(Boolean).join(", ");
+  context.fillText(`${viewer.map.label} ${nameOf(viewer.map.label)}: ${limits}`, 2, height + 15, width - BAR_MM - 30);
+  drawScale(context, viewer, width - BAR_MM - 18, height + 12);
   return canvas;
 }
 
-/** Say which values the viewer shows. */
+/** Describe which clusters the viewer shows; empty if it shows all. */
+function shownClusters(viewer) {
+  const { min_cluster_mm3: least } = viewer.packed;
+  return least > 0 ? `clusters ≥ ${least} mm³` : "";
+}
+
+/** Describe which values the viewer shows. */
 function shownLimits(viewer) {
   const { positive, negative } = viewer.thresholds;
   const shown = SIGNS.filter((sign) => viewer.shown[sign]);
@@ -95,19 +102,9 @@ function shownLimits(viewer) {
   return limits.length ? `${limits.join(", ")} SD` : "no values shown";
 }
 
-/** Draw the colour bar of the viewer with its ends in standard deviations. */
+/** Draw the colour bar of the viewer with its ends in standard deviations, for a file. */
 function drawScale(context, viewer, left, top) {
-  const brightest = viewer.brightest();
-  for (let i = 0; i < BAR_MM * PIXELS_PER_MM; i += 1) {
-    const colour = viewer.colourOf((2 * (i + 0.5) / (BAR_MM * PIXELS_PER_MM) - 1) * brightest);
-    context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
-    context.fillRect(left + i / PIXELS_PER_MM, top, 1 / PIXELS_PER_MM, 5);
-  }
-  context.fillStyle = "#000";
-  context.textAlign = "center";
-  for (const value of [-brightest, 0, brightest]) {
-    context.fillText(`${written(value, 1)}${value > 0 ? " SD" : ""}`, left + BAR_MM * (value / brightest + 1) / 2, top + 6);
-  }
+  drawBarOf(viewer, context, { left, top, length: BAR_MM, high: 5, step: 1 / PIXELS_PER_MM, ink: "#000", unit: "SD" });
 }
 
 /** Write the map that the viewer shows as a NIfTI-1 file with signed bytes and a scale factor. */
@@ -149,7 +146,7 @@ function listenToTools(viewerOf) {
   for (const button of document.querySelectorAll("button.copy")) {
     button.addEventListener("click", async () => {
       const done = await copyText(plainText(document.getElementById(button.dataset.copies)));
-      button.parentElement.querySelector("output").textContent = done ? "Copied." : "Not copied: this browser does not allow it.";
+      button.parentElement.querySelector("output").textContent = done ? "Copied." : "Not copied, because this browser does not allow it. Select the text and copy it.";
     });
   }
   const ways = [
@@ -162,7 +159,7 @@ function listenToTools(viewerOf) {
   }
 }
 
-/** Look for a picture of the run beside the page. If it is not there, switch the links to files off and say so. */
+/** Try to load a picture of the run. If it is missing, disable the links to files and show a message. */
 function probeFiles() {
   const image = new Image();
   image.addEventListener("error", () => {

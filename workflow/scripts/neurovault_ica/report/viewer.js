@@ -4,6 +4,9 @@
 
 const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
 const CROSSHAIR_HOLE_MM = 8;
+const CROSSHAIR_COLOUR = "#2f9e44";
+/* Colour of the values in the colour bar that are not shown. */
+const HIDDEN_COLOUR = "#9aa3ad";
 const SIGNS = ["positive", "negative"];
 
 /** Undo `pack` of viewer.py: base64, gzip, differences between neighbours. */
@@ -25,7 +28,7 @@ function readColours(colours) {
   return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
 }
 
-/** For `count` positions on an axis, 1 mm apart from `low`, find the two nearest grid points and the second's weight. */
+/** For `count` positions on an axis, from `low` in steps of 1 mm, find the grid points on both sides and their weight. */
 function neighbours(grid, axis, low, count) {
   const points = grid.shape[axis];
   const [first, second, weight] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
@@ -37,6 +40,48 @@ function neighbours(grid, axis, low, count) {
     weight[i] = at - below;
   }
   return { first, second, weight };
+}
+
+/** Draw the colour bar of a viewer: from the lowest to the highest value that is shown, pointed where values go beyond
+ * the end of the colours, with numbers at its ends and, if there is room, at the thresholds (brain_bar.py). */
+function drawBarOf(viewer, context, { left, top, length, high, step, ink, unit }) {
+  const brightest = viewer.brightest();
+  const [lowest, highest] = viewer.ends();
+  const [start, end] = [Math.max(lowest, -brightest), Math.min(highest, brightest)];
+  context.textBaseline = "top";
+  context.textAlign = "center";
+  if (start === end) {
+    context.fillStyle = ink;
+    context.fillText("no values shown", left + length / 2, top);
+    return;
+  }
+  const css = (value) => {
+    const colour = viewer.colourOf(value);
+    return colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+  };
+  for (let at = 0; at < length; at += step) {
+    context.fillStyle = css(start + ((end - start) * (at + step / 2)) / length);
+    context.fillRect(left + at, top, Math.min(1.5 * step, length - at), high);
+  }
+  for (const [isOpen, edge, tip, value] of [[lowest < start, left, -high / 2, start], [highest > end, left + length, high / 2, end]]) {
+    if (!isOpen) continue;
+    context.fillStyle = css(value);
+    context.beginPath();
+    context.moveTo(edge, top);
+    context.lineTo(edge + tip, top + high / 2);
+    context.lineTo(edge, top + high);
+    context.fill();
+  }
+  context.fillStyle = ink;
+  const { positive, negative } = viewer.thresholds;
+  const taken = [];
+  for (const value of [end, start, ...(highest ? [positive] : []), ...(lowest ? [-negative] : [])]) {
+    const text = `${written(value, 1)}${unit && value === end ? ` ${unit}` : ""}`;
+    const [middle, half] = [left + (length * (value - start)) / (end - start), context.measureText(text).width / 2 + high / 5];
+    if (taken.some(([from, to]) => middle + half > from && middle - half < to)) continue;
+    taken.push([middle - half, middle + half]);
+    context.fillText(text, middle, top + 1.3 * high);
+  }
 }
 
 class Viewer {
@@ -103,7 +148,7 @@ class Viewer {
     this.redraw();
   }
 
-  /** Return the values with small clusters just below the threshold, as in the figures (images/clusters.py). */
+  /** Return the values, with those of small clusters set just below the threshold (images/clusters.py). */
   withoutSmallClusters() {
     const { grid, min_cluster_mm3: least } = this.packed;
     const mm3 = Math.abs(grid.step[0] * grid.step[1] * grid.step[2]);
@@ -123,7 +168,7 @@ class Viewer {
         for (let next = 0; next < cluster.length; next += 1) {
           const at = cluster[next];
           peak = Math.max(peak, sign * this.values[at]);
-          // The voxels outside the mask are 0, so no cluster reaches the border of the grid.
+          // Voxels outside the mask are 0, so no cluster reaches the border of the grid.
           for (const step of steps) {
             for (const other of [at - step, at + step]) {
               if (seen[other] || !(sign * this.values[other] >= threshold && sign * this.values[other] > 0)) continue;
@@ -161,7 +206,7 @@ class Viewer {
     else this.setThresholds({ ...this.thresholds, [sign]: value });
   }
 
-  /** Return the end of the colour scale: as in the figures, but always above the threshold (scale_of in slices.py). */
+  /** Return the end of the colour scale: that of the figures, or more if a threshold is near it (scale_of in slices.py). */
   brightest() {
     const lower = Math.min(this.thresholds.positive, this.thresholds.negative);
     return Math.max(this.map.brightest, lower * 1.25, lower + 0.1);
@@ -290,7 +335,7 @@ class Viewer {
   }
 
   drawCrosshair(context, [x, y], [columns, rows], zoom) {
-    context.strokeStyle = "#2f9e44";
+    context.strokeStyle = CROSSHAIR_COLOUR;
     context.lineWidth = 1.25 / zoom;
     context.beginPath();
     for (const [fromX, fromY, toX, toY] of [
@@ -304,31 +349,30 @@ class Viewer {
     context.stroke();
   }
 
-  /** Draw the colour bar with up to four numbers; values below the threshold are grey. */
+  /** Return the lowest and the highest value that is shown; 0 if no value of this sign is (`ends_of` in brain_bar.py). */
+  ends() {
+    if (this.measured !== this.strong) {
+      this.measured = this.strong;
+      this.extremes = [0, 0];
+      for (const value of this.strong) {
+        if (value < this.extremes[0]) this.extremes[0] = value;
+        else if (value > this.extremes[1]) this.extremes[1] = value;
+      }
+    }
+    const [low, high] = this.extremes;
+    const { positive, negative } = this.thresholds;
+    return [this.shown.negative && low <= -negative ? low : 0, this.shown.positive && high >= positive ? high : 0];
+  }
+
   drawBar(ink) {
     const canvas = this.parts.bar;
     const sharpness = window.devicePixelRatio || 1;
-    const [width, height, margin] = [canvas.clientWidth || 240, 34, 16];
+    const [width, height, margin] = [canvas.clientWidth || 240, 34, 18];
     [canvas.width, canvas.height] = [width * sharpness, height * sharpness];
     const context = canvas.getContext("2d");
     context.scale(sharpness, sharpness);
-    const brightest = this.brightest();
-    const length = width - 2 * margin;
-    for (let i = 0; i < length; i += 1) {
-      const colour = this.colourOf((2 * (i + 0.5) / length - 1) * brightest);
-      context.fillStyle = colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
-      context.fillRect(margin + i, 0, 1, 14);
-    }
-    context.fillStyle = ink;
     context.font = "12px sans-serif";
-    context.textBaseline = "bottom";
-    context.textAlign = "center";
-    const { positive, negative } = this.thresholds;
-    // Label the thresholds only if there is room between the ends.
-    const inner = [-negative, positive].filter((value) => Math.abs(value) > 0.2 * brightest && Math.abs(value) < 0.8 * brightest);
-    for (const value of [-brightest, ...(inner.length ? inner : [0]), brightest]) {
-      context.fillText(written(value, 1), margin + (length * (value / brightest + 1)) / 2, height - 3);
-    }
+    drawBarOf(this, context, { left: margin, top: 0, length: width - 2 * margin, high: 14, step: 1 / sharpness, ink, unit: "" });
   }
 
   /** Move the crosshair along an axis by a number of voxels of the map. */
@@ -371,7 +415,7 @@ class Viewer {
         if (canvas.hasPointerCapture(event.pointerId)) this.moveToPointer(axis, event);
       });
       canvas.addEventListener("keydown", (event) => this.moveByKey(axis, event));
-      // The wheel scrolls the page until the slice has the focus.
+      // Without the focus on the slice, the wheel scrolls the page.
       canvas.addEventListener("wheel", (event) => {
         if (document.activeElement !== canvas || event.ctrlKey) return;
         this.step(axis, -Math.sign(event.deltaY));

@@ -1,0 +1,51 @@
+"""Fit the names of components into little room: whole terms first, and no broken word if it can be helped."""
+
+import re
+from collections.abc import Iterable
+
+from neurovault_ica.figures.sheet import shown_text
+from neurovault_ica.figures.style import TEXT, break_lines, text_mm, wrap
+from neurovault_ica.naming.names import SEPARATOR, UNNAMED
+
+# Explains short names, once in a figure.
+IN_PARENTHESES = "names in parentheses:\nclosest terms, not significant"
+# Names are cut to this number of characters before they are fitted.
+LONGEST = 200
+CLOSEST = re.compile(rf"{UNNAMED} \(closest: (.+)\)$", re.DOTALL)
+# The last of several terms. A closing parenthesis stays, and so does where a component is (naming/sides.py).
+PLACES = "left|right|both sides|medial|lateral|posterior|anterior|ventral|dorsal|peak "
+LAST_TERM = re.compile(rf"{SEPARATOR}[^;]*?(\)| \((?:{PLACES})[^()]*\))?$")
+
+
+def label_of(title: str) -> str:
+    """Return the label of a component without its name: ``ICA_03`` of ``ICA_03  motor; hand``."""
+    return title.split(" ", maxsplit=1)[0]
+
+
+def short_name(name: str) -> str:
+    """Write terms that are not significant in parentheses alone: ``unnamed (closest: pain)`` becomes ``(pain)``."""
+    return CLOSEST.sub(r"(\1)", name)
+
+
+def explain_names(titles: Iterable[str]) -> str:
+    """Return the explanation of names in parentheses, or an empty text if there are none."""
+    return IN_PARENTHESES if any(CLOSEST.search(title) for title in titles) else ""
+
+
+def fit_name(name: str, width_mm: float, most_lines: int = 1, size: float = TEXT, *, bold: bool = False) -> list[str]:
+    """Fit a name, with or without its label, into lines of a width in mm.
+
+    If there is no room for all terms, the last ones are left out. Only a first term that is too long by itself is cut.
+    """
+    text = shown_text(short_name(name), LONGEST)
+    while not _fits(text, width_mm, most_lines, size, bold):
+        fewer = LAST_TERM.sub(lambda found: found[1] or "", text)
+        if fewer == text:
+            break
+        text = fewer
+    return wrap(text, width_mm, most_lines, size, bold=bold)
+
+
+def _fits(text: str, width_mm: float, most_lines: int, size: float, bold: bool) -> bool:
+    lines = break_lines(text, width_mm, size, bold=bold)
+    return len(lines) <= most_lines and all(text_mm(line, size, bold=bold) <= width_mm for line in lines)
