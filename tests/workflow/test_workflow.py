@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.disk_space import needed, used_bytes
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.tables import read_table
 from PIL import Image
 from workflow_runs import copy_project, digest, rules_run, snakemake, write_config
@@ -76,7 +76,7 @@ def test_every_selected_image_is_used_or_rejected(demo):
 def test_demo_takes_the_space_on_the_disk_that_is_said_before(demo):
     """The comparison is approximate, because both folders also have small tables."""
     results = demo / "results"
-    config = yaml.safe_load((demo / "config.yaml").read_text())
+    config = read_file(demo / "config.yaml")
     rows = [row for table in (results / "mask_images").glob("quality-*.tsv") for row in read_table(table)]
     readable = needed(config, sum(row["row"] is not None for row in rows), results)
     used = needed(config, len(read_table(results / "stack_images/images.tsv")), results)
