@@ -753,7 +753,7 @@ def test_axe_finds_no_barrier_and_targets_have_24_pixels(visit, viewport, scheme
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # bypass_csp: the page's own policy forbids the script of axe.
     page = visit(viewport=viewport, bypass_csp=True, color_scheme=scheme)
-    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    options = {"resultTypes": ["violations"], "preload": False, "rules": {"target-size": {"enabled": True}}}
     for place in ("", "#ICA_00"):
         page.evaluate("place => { location.hash = place; }", place)
         found = axe.Axe().run(page, options=options).response["violations"]
