@@ -1,10 +1,10 @@
 """The methods text names the database behind the term maps, and the licence of the database."""
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph
+from neurovault_ica.runtime.layers import read_file
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from neurovault_ica.record.names_text import names_paragraph
     ],
 )
 def test_the_source_of_the_maps_is_named(database, words):
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["build_term_maps"]["database"] = database
     (text,) = database_paragraph(settings, 782)
     assert words in text
@@ -62,6 +62,6 @@ def test_the_origin_of_term_weights_is_named(archive, source, words):
 def test_a_folder_with_neurosynths_files_is_called_neurosynth(tmp_path):
     for part in ("coordinates.tsv.gz", "metadata.tsv.gz", "vocab-terms_features.npz", "vocab-terms_vocabulary.txt"):
         (tmp_path / f"data-neurosynth_version-6_{part}").touch()
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["build_term_maps"]["database"] = str(tmp_path)
     assert "Neurosynth's database, version 6 (Yarkoni et al. 2011), which is made" in database_paragraph(settings, 9)[0]
