@@ -49,7 +49,7 @@ def test_the_source_of_the_maps_is_named(database, words):
     ],
 )
 def test_the_origin_of_term_weights_is_named(archive, source, words):
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["archive"] |= {"source": archive, "data_dir": "maps", "table": "maps.tsv"}
     settings["fetch_terms"]["source"] = source
     facts = {"images_with_terms": 3, "images_used": 4, "terms": 40}
