@@ -170,7 +170,7 @@ def server():
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.005,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}/", content, asked
         running.shutdown()
