@@ -22,7 +22,7 @@ from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import Components, read_components
 from neurovault_ica.naming.names import read_names
 from neurovault_ica.naming.own_images import judge_images, split_signs, treatment_of
-from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
+from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run, refuse_untestable
 from neurovault_ica.naming.projection_tables import (
     columns_of,
     comparable,
@@ -84,6 +84,7 @@ def main(
     X = np.stack([cast(Any, one.values) for one in kept])
     projector = Projector(basis.maps.values, basis.labels)
     lattice = lattice_of(basis.maps.inside, basis.maps.affine)
+    refuse_untestable(X, [one.title for one in kept], lattice)
     place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
     on_lattice = Projector(basis.maps.values[:, lattice.points], basis.labels, place)
     compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)

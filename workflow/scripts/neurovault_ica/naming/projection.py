@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurovault_ica.images.matrix import Rows, image_blocks, standardize
-from neurovault_ica.statistics.lattice import Lattice
+from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM, Lattice
 from neurovault_ica.statistics.p_values import tail_p
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real
@@ -93,6 +93,17 @@ class Projector:
         centred = values - values.mean(dtype=np.float64)
         loadings = self.weights.astype(np.float64) @ centred
         return float(loadings @ (self.unit @ centred) * np.sqrt(values.size) / (centred @ centred))
+
+
+def refuse_untestable(X: Real, titles: Sequence[str], lattice: Lattice) -> None:
+    """Raise a ValueError for maps (n_maps, n_voxels) without surrogates, because they are constant on the lattice."""
+    points = X[:, lattice.points]
+    constant = [title for title, is_constant in zip(titles, np.ptp(points, axis=1) == 0, strict=True) if is_constant]
+    if constant:
+        raise ValueError(
+            f"the data of {', '.join(constant[:10])} lie in too few voxels for a test, between points that are"
+            f" {LATTICE_SPACING_MM:g} mm apart; leave out such maps, or tighten stack_images.quality"
+        )
 
 
 def project(
