@@ -54,7 +54,7 @@ def browser():
 
 
 def watch(page, complaints):
-    """List the page's messages, errors and requests in `complaints`."""
+    """Add the page's messages, errors and requests to the list `complaints`."""
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
@@ -64,7 +64,7 @@ def watch(page, complaints):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """A browser's page that tests load again, and its complaints. A new one takes longer than a load."""
+    """A page of the browser, which tests reload because a new page takes longer, and the list of its complaints."""
     context, complaints = browser.new_context(offline=True), []
     yield watch(context.new_page(), complaints), complaints
     context.close()
