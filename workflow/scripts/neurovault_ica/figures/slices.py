@@ -70,7 +70,7 @@ def read_template(path: str) -> tuple[Volume, Box]:
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
     # Half of the template is empty. Keep one empty voxel around the brain so that its edge fades out.
     kept = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in sides)
-    brain = Volume(data[kept] / np.float32(data.max()), img.slicer.slice_affine(kept))
+    brain = Volume(data[kept].astype(np.float32) / np.float32(data.max()), img.slicer.slice_affine(kept))
     return brain, Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 
