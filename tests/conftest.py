@@ -15,7 +15,7 @@ from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
 from neurovault_ica.net.connections import LimitedAdapter
 from neurovault_server import Server, nifti
 from threadpoolctl import threadpool_limits
-from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
+from workflow_runs import ROOT, copy_demo, copy_project, make_maps, small_config, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
 
@@ -71,7 +71,7 @@ def demo_archive(made_once):
     """A run of the demo that has made its archive and nothing else. Tests may read or copy it."""
 
     def run(folder):
-        snakemake(copy_project(folder), "build_demo_archive")
+        snakemake(copy_demo(folder), "build_demo_archive")
         return folder
 
     return made_once("demo_archive", run)
@@ -79,7 +79,7 @@ def demo_archive(made_once):
 
 @pytest.fixture(scope="session")
 def demo(made_once, demo_archive, tmp_path_factory):
-    """A finished run of the demo, as `make run` does it. Each test process has a copy."""
+    """A finished run of the demo, with voxels of 4 mm. Each test process has a copy."""
 
     def run(folder):
         done = snakemake(shutil.copytree(demo_archive, folder))

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 
 def run(arguments, folder, environment, output):
@@ -33,6 +34,9 @@ def _program():
 def _serve():
     import smart_open  # noqa: F401
     from snakemake.cli import get_argument_parser, main
+
+    # Snakemake asks for new jobs every second. At its end, it would wait for the last time, in which nothing happens.
+    threading.Timer.daemon = True
 
     # This imports the plugins.
     get_argument_parser()

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.record.bibliography import read_works
+from neurovault_ica.runtime.layers import read_file
 
-SETTINGS = yaml.safe_load((ROOT / "config.yaml").read_text())["archive"]
+SETTINGS = read_file(ROOT / "config.yaml")["archive"]
 
 
 def opened(source, **settings):

@@ -1,11 +1,11 @@
 """The disk space that is announced before a run equals the size of the files that it writes."""
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.disk_space import check, needed, notice, used_bytes
+from neurovault_ica.runtime.layers import read_file
 
-CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+CONFIG = read_file(ROOT / "config.yaml")
 FREE = 40_000_000_000
 
 

@@ -44,7 +44,7 @@ def published(tmp_path, monkeypatch):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/mirror", contents, asked
     server.shutdown()
     server.server_close()

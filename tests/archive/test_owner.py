@@ -5,13 +5,13 @@ import os
 import shutil
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.owner import check_owner, remember
 from neurovault_ica.runtime.commands import Call, Configuration
+from neurovault_ica.runtime.layers import read_file
 
-DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["archive"]
+DEFAULTS = read_file(ROOT / "config.yaml")["archive"]
 HEADER = "image_id\tcollection_id\n"
 
 

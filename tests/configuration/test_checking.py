@@ -3,16 +3,16 @@
 import copy
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.configuration.checking import check_configuration, complete
 from neurovault_ica.configuration.named_files import atlas_files, reference_files, term_database
+from neurovault_ica.runtime.layers import read_file
 
 
 @pytest.fixture
 def config():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return read_file(ROOT / "config.yaml")
 
 
 def test_default_configuration_is_valid(config):
@@ -46,7 +46,7 @@ def test_a_cache_that_is_one_level_off_is_found(config, tmp_path, monkeypatch, s
 def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     (tmp_path / "data" / "neurovault").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    for section, keys in yaml.safe_load(preset.read_text()).items():
+    for section, keys in read_file(preset).items():
         if isinstance(keys, dict):
             assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
             keys = config[section] | keys

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from conftest import ROOT
 from jsonschema import Draft202012Validator
 from neurovault_ica.images.criteria import (
@@ -19,10 +18,11 @@ from neurovault_ica.images.criteria import (
     quality_schema,
 )
 from neurovault_ica.images.rejections import IMAGE_REASONS
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.tables import column_formats
 
 KEYS = list(quality_schema()["properties"])
-DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+DEFAULTS = read_file(ROOT / "config.yaml")["stack_images"]["quality"]
 # Measures of an image that meets every default limit.
 GOOD = {
     "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,

@@ -8,7 +8,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
@@ -19,12 +18,13 @@ from neurovault_ica.images.placement import Brain, brain_of
 from neurovault_ica.images.quality import constant_background, count_distinct, measure, percentile
 from neurovault_ica.images.resampling import plan_resampling, read_voxels
 from neurovault_ica.images.targets import Target, target_of
+from neurovault_ica.runtime.layers import read_file
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from numpy.typing import NDArray
 from scipy import ndimage
 
 REAL_MAPS = Path(__file__).parents[3] / "shared" / "real-maps"
-LIMITS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+LIMITS = read_file(ROOT / "config.yaml")["stack_images"]["quality"]
 
 
 @pytest.fixture(scope="module")

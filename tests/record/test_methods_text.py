@@ -9,6 +9,7 @@ from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import WORKFLOW, methods_text, threshold_paragraph
 from neurovault_ica.record.names_text import networks_paragraph
 from neurovault_ica.record.wording import list_map_types
+from neurovault_ica.runtime.layers import read_file
 
 FLAGS = {
     "min_iq_restarts": 0.6,
@@ -39,7 +40,7 @@ def test_map_types_are_in_singular_or_plural():
 
 
 def test_methods_follow_the_configuration():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["stack_images"]["scale"] = "none"
     settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
@@ -103,7 +104,7 @@ def test_methods_follow_the_configuration():
 
 
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["project_terms"]["n_permutations"] = 2500
     settings["match_networks"]["reference"] = None
     decomposition = {
@@ -151,7 +152,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
 
 
 def test_methods_describe_stability_and_flags():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
@@ -217,7 +218,7 @@ def test_methods_describe_stability_and_flags():
 
 
 def test_methods_name_the_reference_networks_and_count_components_with_one():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
         "components_with_one_signed_network": 2, "mean_one_signed_r": 0.35, "mean_one_signed_positive_r": 0.4,
@@ -242,15 +243,17 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
 
 
 def test_methods_name_the_atlas_of_regions():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     sentence = " Regions of peaks are those of the AAL3 atlas (Rolls et al. 2020)."
     assert sentence in threshold_paragraph({}, settings)
+    settings["plot_components"]["atlas"] = "my_atlas.nii.gz"
+    assert " Regions of peaks are those of a given atlas." in threshold_paragraph({}, settings)
     settings["plot_components"]["atlas"] = None
     assert "Regions" not in threshold_paragraph({}, settings)
 
 
 def test_methods_describe_the_threshold():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     facts = {"components": 20, "components_without_activation": 2}
     for threshold, words in (
         ({"percentile": 90}, "thresholded at the 90th percentile of their absolute values. A cluster"),

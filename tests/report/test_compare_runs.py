@@ -13,7 +13,7 @@ from neurovault_ica.runtime.tables import read_table, write_table
 from nilearn.image import resample_img
 
 NEEDED = ("run_ica", "stack_images", "project_terms", "write_lock")
-COMPONENTS = "run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+COMPONENTS = "run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 # Component k of the second run is component ORDER[k] of the first. The last one is missing.
 ORDER = [1, 0, *range(2, 11)]
 
@@ -116,7 +116,7 @@ def test_settings_and_software_that_differ_are_listed(comparison):
 def test_runs_on_other_grids_are_compared_over_the_common_mask(runs, tmp_path):
     first = runs[0]
     mask = nib.load(first.mask)
-    coarse = resample_img(mask, np.diag([4, 4, 4]), interpolation="nearest", force_resample=True, copy_header=True)
+    coarse = resample_img(mask, np.diag([5, 5, 5]), interpolation="nearest", force_resample=True, copy_header=True)
     data = np.asarray(coarse.dataobj).copy()
     data[data.shape[0] // 2 :] = 0  # one hemisphere
     nib.save(nib.Nifti1Image(data, coarse.affine), tmp_path / "mask.nii.gz")

@@ -53,18 +53,41 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def visit(browser, pages):
-    """Open pages without a network, and check at the end that there were no errors and no requests."""
-    contexts, complaints = [], []
+def watch(page, complaints):
+    """List the page's messages, errors and requests in `complaints`."""
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.on("request", lambda asked: complaints.extend({asked.url} - {page.url, "about:blank"} - allowed(asked)))
+    return page
 
-    def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, **settings):
-        contexts.append(browser.new_context(viewport=viewport, offline=True, **settings))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda asked: complaints.extend({asked.url} - {page.url, "about:blank"} - allowed(asked)))
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    """A browser's page that tests load again, and its complaints. A new one takes longer than a load."""
+    context, complaints = browser.new_context(offline=True), []
+    yield watch(context.new_page(), complaints), complaints
+    context.close()
+
+
+@pytest.fixture
+def visit(browser, pages, tab):
+    """Open pages without a network, and check at the end that there were no errors and no requests.
+
+    With `alone` or settings, a page has a context of its own; otherwise, a visit ends the one before.
+    """
+    contexts, (shared, complaints) = [], tab
+    complaints.clear()
+
+    def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, alone=False, **settings):
+        page = shared
+        if alone or settings:
+            contexts.append(browser.new_context(viewport=viewport, offline=True, **settings))
+            page = watch(contexts[-1].new_page(), complaints)
+        else:
+            page.goto("about:blank")
+            page.emulate_media(media="null")
+            page.set_viewport_size(viewport)
         page.goto(f"{(file or pages[kind]).as_uri()}{place}")
         if place:
             page.wait_for_selector(f"#viewer[data-component='{place[1:]}']")
@@ -74,6 +97,10 @@ def visit(browser, pages):
     yield open_page
     for context in contexts:
         context.close()
+    if shared.url != "about:blank":
+        shared.evaluate("localStorage.clear()")
+        shared.mouse.move(0, 0)
+        shared.goto("about:blank")
     assert [line for line in complaints if not line.startswith("file:")] == []
 
 
@@ -424,7 +451,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
         canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
         expect(page.locator("[data-part=place]")).to_contain_text(said)
-    # With Shift, a magnified surface follows the pointer; the wheel zooms around it.
+    # With Shift, a magnified surface follows the pointer. The wheel zooms around the pointer.
     page.click("button[data-turn=left-lateral]")
     page.click("[data-part=zoom-in]")
     assert see_surface(page)["zoom"] == pytest.approx(1.44)
@@ -525,25 +552,40 @@ def test_hostile_texts_make_no_element_and_do_nothing(visit):
 
 
 def test_dark_mode_is_dark_and_light_is_light(visit):
-    light, dark = (visit(place="#ICA_00", color_scheme=scheme) for scheme in ("light", "dark"))
+    page = visit(place="#ICA_00", color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
-    assert min(light.evaluate(background)) > 200
-    assert max(dark.evaluate(background)) < 60
+    assert max(page.evaluate(background)) < 60
     # Around the brain a slice is transparent and shows the page's background.
-    assert pixel(dark, 0, (0, BOX.low[1] + 3, BOX.high[2] - 3))[3] == 0
+    assert pixel(page, 0, (0, BOX.low[1] + 3, BOX.high[2] - 3))[3] == 0
+    page.emulate_media(color_scheme="light")
+    assert min(page.evaluate(background)) > 200
+
+
+def is_blank(page, file):
+    """Tell whether a half of the window has no text."""
+    page.screenshot(path=file)
+    grey = np.asarray(Image.open(file).convert("L"), dtype=float)
+    return any((abs(half - np.median(half)) > 100).mean() <= 0.005 for half in np.split(grey, 2))
 
 
 @pytest.mark.parametrize("kind", ["honest", "hostile"])
-@pytest.mark.parametrize("place", ["", "#ICA_00"])
-def test_page_does_not_scroll_sideways_on_a_telephone(visit, kind, place):
-    page = visit(kind, place, viewport=TELEPHONE)
+def test_the_page_is_not_blank_and_does_not_scroll_sideways_on_a_telephone(visit, tmp_path, kind):
+    page = visit(kind)
+    assert not is_blank(page, tmp_path / "desktop.png")
+    page.set_viewport_size(TELEPHONE)
+    assert not is_blank(page, tmp_path / "telephone.png")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.evaluate("location.hash = '#ICA_00'")
+    page.wait_for_selector("#viewer[data-component='ICA_00']")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_the_check_detects_a_page_that_is_too_wide(visit, tmp_path):
+def test_the_checks_detect_a_page_that_is_too_wide_or_blank(visit, tmp_path):
     file = tmp_path / "wide.html"
     file.write_text('<!DOCTYPE html><body style="margin: 0"><div style="width: 600px">wide</div>')
-    assert visit(file=file, viewport=TELEPHONE).evaluate("document.documentElement.scrollWidth") == 600
+    page = visit(file=file, viewport=TELEPHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 600
+    assert is_blank(page, tmp_path / "page.png")
 
 
 def wait_for_figures(page):
@@ -596,17 +638,6 @@ def test_pdf_has_pages_of_text_and_figures(visit):
     assert len(re.findall(rb"/Type /Page\b", pdf)) >= 3
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
-@pytest.mark.parametrize("kind", ["honest", "hostile"])
-def test_the_page_is_not_blank(visit, tmp_path, kind, viewport):
-    file = tmp_path / "page.png"
-    visit(kind, viewport=viewport).screenshot(path=file)
-    grey = np.asarray(Image.open(file).convert("L"), dtype=float)
-    # Both halves of the picture have text.
-    for half in np.split(grey, 2):
-        assert (abs(half - np.median(half)) > 100).mean() > 0.005
-
-
 def saved(page, click):
     with page.expect_download() as download:
         click()
@@ -636,7 +667,7 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     assert read_own_names(str(tmp_path / "notes.tsv"), list(PEAKS)) == {
         "ICA_01": OwnName('hand "area"', "accept", "=see p. 3", (0.0, 20.0, -8.0))
     }
-    other = visit()
+    other = visit(alone=True)
     assert other.inner_text("#noted") == "none"
     other.set_input_files("#import-notes", tmp_path / "notes.tsv")
     expect(other.locator("#imported")).to_have_text("Imported notes on 1 component.")
@@ -659,7 +690,7 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
 
 
 def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
-    page = visit(place="#ICA_00", accept_downloads=True)
+    page = visit(place="#ICA_00")
     file = saved(page, lambda: page.click("#ICA_00 .save-map"))
     assert file.suggested_filename == "ICA_00.nii.gz"
     file.save_as(tmp_path / "ICA_00.nii.gz")
@@ -715,14 +746,14 @@ def test_lines_and_texts_are_copied(visit):
 
 @pytest.mark.parametrize(
     ("viewport", "scheme"),
-    [(DESKTOP, "light"), (TABLET, "dark"), (TELEPHONE, "light")],
-    ids=["desktop", "tablet", "telephone"],
+    [(DESKTOP, "light"), (TELEPHONE, "dark"), pytest.param(TABLET, "dark", marks=pytest.mark.long)],
+    ids=["desktop", "telephone", "tablet"],
 )
 def test_axe_finds_no_barrier_and_targets_have_24_pixels(visit, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # bypass_csp: the page's own policy forbids the script of axe.
     page = visit(viewport=viewport, bypass_csp=True, color_scheme=scheme)
-    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    options = {"resultTypes": ["violations"], "preload": False, "rules": {"target-size": {"enabled": True}}}
     for place in ("", "#ICA_00"):
         page.evaluate("place => { location.hash = place; }", place)
         found = axe.Axe().run(page, options=options).response["violations"]

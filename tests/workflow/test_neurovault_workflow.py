@@ -16,6 +16,7 @@ from workflow_runs import copy_project, make_maps, rules_run, snakemake, write_c
 SMALL = {
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 4, "n_restarts": 2, "n_bootstraps": 2},
+    "match_networks": {"reference": None},
     "stack_images": {
         "quality": dict.fromkeys(
             ["max_outside_fraction", "max_misplaced_fraction", "max_displaced_fraction", "max_peak"]

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
-import yaml
 
 from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.statistics.p_values import (
@@ -76,7 +76,7 @@ def list_settings(settings: Mapping[str, Any]) -> list[Row]:
     list of dict
         ``key`` as in ``run_ica.n_components``, ``value`` and ``default`` as YAML, ``differs``.
     """
-    defaults = yaml.safe_load(DEFAULTS_FILE.read_text(encoding="utf-8"))
+    defaults = read_file(DEFAULTS_FILE)
     rows = []
     for section, values in settings.items():
         known = defaults.get(section, {})

@@ -35,7 +35,8 @@ def read_figure(figure: str) -> str:
     with Image.open(figure) as image:
         shown = image.convert("RGB")
     shown.thumbnail((MOST_PIXELS, MOST_PIXELS), Image.Resampling.LANCZOS)
-    return data_uri(shown, "WEBP", quality=90, method=4)
+    # Method 4 would save 4 % of the size, and take twice as long.
+    return data_uri(shown, "WEBP", quality=90, method=2)
 
 
 def read_chart(figure: str) -> str:

@@ -25,7 +25,7 @@ def pack_words(codes: npt.NDArray[np.integer[Any]]) -> str:
     """Pack 16-bit integers as base64 of gzip: differences (modulo 65536), all low bytes before all high bytes."""
     differences = np.diff(codes.ravel().astype(np.uint16), prepend=np.uint16(0)).astype("<u2")
     halves = differences.view(np.uint8).reshape(-1, 2).T
-    return base64.b64encode(gzip.compress(halves.tobytes(), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(halves.tobytes(), 6, mtime=0)).decode("ascii")
 
 
 def pack_points(points: Real) -> str:
