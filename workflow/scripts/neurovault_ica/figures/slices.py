@@ -64,7 +64,7 @@ class Scale(NamedTuple):
 def read_template(path: str) -> tuple[Volume, Box]:
     """Read the template written by build_mask, scaled to 0..1, and the box around its brain."""
     img = nib.load(path)
-    data: npt.NDArray[np.float32] = np.asarray(img.dataobj)
+    data = np.asarray(img.dataobj)
     sides = bounding_box(data > 0)
     corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
