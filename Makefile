@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-# If this were set, every process would compile all packages again and take three times as long.
+# With this variable, every process would compile all packages again and take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -34,8 +34,8 @@ compare: .venv/installed ## Show two runs side by side in comparisons/NAME (FIRS
 	@test -n "$(FIRST)" -a -n "$(SECOND)" -a -n "$(NAME)" || { echo "FIRST, SECOND or NAME is missing; for example: make compare FIRST=papers/mine SECOND=. NAME=years"; exit 1; }
 	$(BIN)/python tools/compare_runs.py "$(FIRST)" "$(SECOND)" --into "comparisons/$(NAME)"
 
-# The checks run beside the tests, and print what they found when they end. The target fails if either fails.
-# `make lint test` has run the checks before the tests.
+# The checks run at the same time as the tests, and print their findings at the end. The target fails if either fails.
+# With `make lint test`, the checks run before the tests, and not again.
 CHECKS = $(if $(filter lint,$(MAKECMDGOALS)),true,$(MAKE) --no-print-directory lint)
 test: .venv/installed ## Run all checks, and all tests except the long ones
 	@found=$$(mktemp); { $(CHECKS) >$$found 2>&1; code=$$?; echo; cat $$found; rm $$found; exit $$code; } & \

@@ -57,7 +57,7 @@ DISPLAY = {key: config["plot_components"][key] for key in ("threshold", "min_clu
 MIXTURE = "mixture" in DISPLAY["threshold"]
 SPACE = f"space-MNI152NLin2009aSym_res-{'mask' if MASK_FILE else config['mask_images']['resolution_mm']}"
 STARTED = time.time()
-# What a person wants to see at the end, if this run writes it.
+# At its end, the run shows those of these files that it has written.
 REPORT, ADVICE = "results/render_report/report.html", "results/scan_components/advice.txt"
 PROJECTION = "results/project_images/projection.html"
 BEFORE = recovery.times_of(REPORT, ADVICE, PROJECTION)
@@ -96,4 +96,4 @@ onsuccess:
 
 
 onerror:
-    print(*recovery.last_words("logs", since=STARTED), sep="\n")
+    print(*recovery.quote_errors("logs", since=STARTED), sep="\n")

@@ -18,7 +18,7 @@ from scipy import ndimage
 PER_COLLECTION = 5
 # Number of simulated maps if there are no real ones. Further images are mixtures of them.
 N_SIMULATED = 60
-# Small mixtures: steps in one standard deviation. Maps of this kind have some hundred different values.
+# Small mixtures: steps in one standard deviation, so that a map has some hundred different values.
 STEPS_PER_SD = 20
 # Small mixtures: voxels by which a mixture is moved.
 SHIFTS = [(0, 0, 0), *itertools.product((-1, 1), repeat=3)]
@@ -44,8 +44,8 @@ def _is_readable(file: Path) -> bool:
 def make_archive(folder: Path, sources: list[Path], n_images: int, *, small: bool = False) -> list[Path]:
     """Fill a cache with `n_images` images: `sources`, then mixtures of them with noise.
 
-    Without sources, simulated maps take their place. If `small`, mixtures are stored as whole numbers, and each of them
-    in several positions: this takes a fifth of the space and a tenth of the time.
+    Without sources, simulated maps take their place. If `small`, mixtures are stored as whole numbers, and each mixture
+    is used in several positions. This takes a fifth of the space and a tenth of the time.
     """
     if not sources:
         sources = list(_simulate(folder / "simulated", np.random.default_rng(0)))
@@ -91,10 +91,10 @@ def mixture(sources: list[Path], rng: np.random.Generator) -> nib.Nifti1Image:
 
 
 def _small_image(sources: list[Path], number: int) -> bytes:
-    """Make a file of whole numbers. Several in a row are the same mixture, moved by up to one voxel along each axis.
+    """Make a file of whole numbers. Consecutive images are one mixture, moved by up to one voxel along each axis.
 
-    Moved by one voxel, the maps correlate by about 0.9, so they are no duplicates. The header is a gzip member of its
-    own, so that the voxels of a mixture are compressed once.
+    After a move by one voxel, the maps correlate by about 0.9, so they are not duplicates. The header is a gzip member
+    of its own, so that the voxels of a mixture are compressed only once.
     """
     mixed, place = divmod(number, len(SHIFTS))
     header, voxels = _whole_numbers(tuple(sources), mixed)

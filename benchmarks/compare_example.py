@@ -7,13 +7,14 @@ cache. If it has too few images, mixtures of them with noise are added. Without 
 if there are none, images are simulated.
 
 Both sides run in turn. Each starts new processes with the images on disk and ends with a figure of every component. The
-example runs in an environment of its own, with the newest nilearn when nilearn.lock was made (`make lock` renews it).
+example runs in an environment of its own, with the nilearn of nilearn.lock (`make lock` gets the newest version).
 The workflow uses presets/nilearn_example.yaml, which runs FastICA once. With --default, the workflow also runs with the
 restarts, bootstraps and split halves of config.yaml. Wall time includes the start of Snakemake. Memory is the resident
 memory of the largest process, including mapped files. The example is skipped for sizes above --largest-example.
 
---icasso compares stability over restarts: robustica, in an environment of its own, on the matrix of images, with the
-stages reduce_images and run_ica and the settings of config.yaml. robustica does as many runs as run_ica has restarts.
+--icasso compares ICASSO, the stability over restarts. One side is robustica, in an environment of its own, on the
+matrix of images. The other side is the stages reduce_images and run_ica with the settings of config.yaml. robustica
+does as many runs as run_ica has restarts.
 
 With --out, measurements (scale.tsv) and a plot of cost against the number of images (scale.png) are written to that
 folder; sizes measured earlier are kept. If the folder has a scale.md, its tables are updated. Without --sizes and
@@ -46,9 +47,9 @@ STAGE_OF = {
     "reduce_images": "ICA", "run_ica": "ICA", "plot_components": "figures",
 }  # fmt: skip
 AGAIN = "again, with nothing to do"
-# Keys of config.yaml that set how often FastICA runs, and what they count.
+# Keys of config.yaml that set how often FastICA runs, and the names of these runs.
 RUNS_OF_FASTICA = {"n_restarts": "restarts", "n_bootstraps": "bootstraps", "n_splits": "splits"}
-# The first one names the version in the heads of the tables.
+# Packages whose versions are listed. The headings of the tables give the version of the first one.
 PACKAGES = {
     "example": ("nilearn", "scikit-learn", "numpy", "scipy", "matplotlib"),
     "workflow": ("nilearn", "snakemake", "numpy", "scipy", "matplotlib"),

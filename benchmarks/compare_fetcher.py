@@ -1,9 +1,9 @@
 """Compare the time that our stages and nilearn's client need to fetch data, from a local server with latency.
 
-The server of the tests runs in another process. Each answer takes one round trip, and each new connection another one.
-nilearn opens a connection for each request; we keep connections open. With `--answers-only`, new connections cost no
-time. Four connections can then be at most four times as fast as one, because both sides send about the same number of
-requests.
+The server of the tests runs in another process. Each answer takes one round trip, and each new connection takes another
+one. nilearn opens a connection for each request; we keep connections open. With `--answers-only`, new connections cost
+no time. Four connections can then be at most four times as fast as one, because both sides send about the same number
+of requests.
 
 The server has the images of a cache in nilearn's layout (such as the demo's archive) or small simulated maps. Both
 sides fetch the metadata and the same number of images into an empty folder. With `--terms`, they also fetch terms of

@@ -1,11 +1,12 @@
 """Compare ways to prepare images by how well the components are reproduced, and how well they match known networks.
 
-Reads the finished run of a set of images with `mask_images.smoothing_mm: null` and `stack_images.signs: together`, and
-decomposes its matrix with and without smoothing and split signs. Prints for each of them
+The script reads a finished run with `mask_images.smoothing_mm: null` and `stack_images.signs: together`. It decomposes
+the run's matrix with and without smoothing and split signs. For each of these ways, it prints
 
-- the mean best |r| of reference networks, and of the maps of build_term_maps if the run has some, with the components;
-  over random subsets of 80 % of the collections, with the standard error of the differences from the first row
-- the best r of the default mode network, all collections
+- the mean best |r| of reference networks with the components, over random subsets of 80 % of the collections, with the
+  standard error of the differences from the first row
+- the same for the maps of build_term_maps, if the run has some
+- the best |r| of the default mode network, with all collections
 - the mean |r| of components matched one to one between two halves of the collections, minus that of all other pairs
 
     python benchmarks/components.py results [--components 20] [--repeats 10] [--ways "none,6 split"]

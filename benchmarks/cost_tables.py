@@ -119,7 +119,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 label = f"{name} ({_first(of_side[-1]['versions'])})" if side in ("example", "robustica") else name
                 axes.loglog(*zip(*points, strict=True), style, color=COLOURS[side], label=label)
         axes.set(title=title, xlabel="images")
-        # Sizes of ICASSO lie between those of the runs, and their labels would overlap.
+        # Label only the sizes of the runs. Those of ICASSO lie between them, and their labels would overlap.
         runs = {row["images"] for row in rows if not _table_of(row)[0]}
         axes.set_xticks(sorted(runs or {row["images"] for row in rows}))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -1,7 +1,7 @@
-"""Compare loadings of held-out images with those that they have when they take part in the decomposition.
+"""Compare the loadings of held-out images with the loadings of the same images in the whole decomposition.
 
 The collections of a finished run are split into folds. For each fold, the images of the other collections are
-decomposed. The images of this fold are projected on these components, as project_images does with a user's maps.
+decomposed. The images of the fold are then projected on these components, as project_images does with a user's maps.
 Components are matched one to one with those of the run by their absolute correlation over voxels. The script
 prints, over all folds, the correlation of projected loadings with the run's loadings.
 
@@ -20,16 +20,20 @@ import numpy as np
 import reduce_images
 import run_ica
 from neurovault_ica.images.maps import read_maps
-from neurovault_ica.images.matrix import standardize
+from neurovault_ica.images.matrix import image_blocks, open_matrix, standardize
+from neurovault_ica.images.signs import rows_of
 from neurovault_ica.naming.projection import Projector
-from neurovault_ica.runtime.tables import component_labels, read_table, write_table
+from neurovault_ica.runtime.tables import read_table, write_table
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 FLAGS = dict.fromkeys(
-    ("min_iq_restarts", "min_r_restarts", "min_r_bootstraps", "min_r_split_half", "max_collection_share")
+    (
+        *("min_iq_restarts", "min_r_restarts", "min_r_bootstraps", "min_r_split_half", "max_collection_share"),
+        *("min_grey_matter_share", "max_outside_tissue_share", "max_rim_share"),
+    )
 )
-# Components with a smaller |r| with their match are not the same component.
+# Two matched components with a smaller |r| are different components.
 SAME = 0.7
 
 
@@ -73,20 +77,26 @@ def main() -> None:
     results = options.results
     images = read_table(results / "stack_images/images.tsv")
     mixing = read_table(results / "run_ica/desc-ICA_mixing.tsv")
-    labels = component_labels(len(mixing[0]) - 1)
+    labels = [column for column in mixing[0] if column.startswith("ICA_")]
     A = np.array([[row[label] for label in labels] for row in mixing])
     S = read_maps(next((results / "run_ica").glob("*_components.nii.gz")), results / "stack_images/mask.nii.gz").values
     X = np.load(results / "stack_images/matrix.npy", mmap_mode="r")
+    # With split signs, each image has two rows.
+    rows = open_matrix(str(results / "stack_images/matrix.npy"), images)
     members = np.array([image["collection_id"] for image in images])
+    members_of_rows = np.array([row["collection_id"] for row in rows_of(images)])
     collections = np.random.default_rng(options.seed).permutation(np.unique(members))
     projected, of_run, alike = [], [], []
     for fold in range(options.folds):
-        held = np.isin(members, collections[fold :: options.folds])
-        found = decompose(results, X, ~held, len(labels))
+        chosen = collections[fold :: options.folds]
+        held = np.isin(members_of_rows, chosen)
+        found = decompose(results, X, ~np.isin(members, chosen), len(labels))
         r = standardize(S.astype(np.float64)) @ standardize(found.astype(np.float64)).T
         mine, theirs = linear_sum_assignment(np.abs(r), maximize=True)
         matched = r[mine, theirs]
-        loadings = Projector(found).loadings(np.asarray(X[held]))[:, theirs] * np.sign(matched)
+        projector = Projector(found)
+        of_rows = np.concatenate([projector.loadings(block.read()) for block in image_blocks(rows)])
+        loadings = of_rows[held][:, theirs] * np.sign(matched)
         projected.append(loadings.ravel())
         of_run.append(A[held][:, mine].ravel())
         alike.append(np.tile(np.abs(matched), held.sum()))

@@ -52,7 +52,7 @@ def watch(command: Sequence[str], folder: Path) -> tuple[list[Row], str]:
         "part": "whole",
         "began": started,
         "ended": ended,
-        # CPU time of all processes until they end, which polling would miss.
+        # Includes the CPU time of processes between their last measurement and their end.
         "cpu_s": after.children_user + after.children_system - before.children_user - before.children_system,
         "peak_mb": max(row["peak_mb"] for row in seen.values()),
     }

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/whole_run.py --archive my_nilearn_data --images 28000 --workdir /large/disk
 
-The images are those of the NeuroVault cache --archive, and mixtures of them with noise, stored in few bytes. Everything
-else is the configuration of --configfile, from the metadata to the page.
+The images are those of the NeuroVault cache --archive, and mixtures of them with noise, stored in few bytes. All stages
+run, from the metadata to the page, with the settings of --configfile.
 """
 
 import argparse

@@ -12,17 +12,17 @@ import pytest
 import requests
 from fetching import Run
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
-from neurovault_ica.net.connections import CarefulAdapter
+from neurovault_ica.net.connections import LimitedAdapter
 from neurovault_server import Server, nifti
 from threadpoolctl import threadpool_limits
-from workflow_runs import ROOT, copy_project, make_maps, small_config, snakemake
+from workflow_runs import ROOT, copy_demo, copy_project, make_maps, small_config, snakemake
 
 REAL_MAPS = ROOT.parent / "shared" / "real-maps"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def single_blas_thread():
-    """Use one BLAS thread in each process of the tests: several would wait for each other, at ten times the cost."""
+    """Use one BLAS thread in each test process. More threads would wait for each other and take ten times as long."""
     with threadpool_limits(1):
         yield
 
@@ -31,8 +31,8 @@ def single_blas_thread():
 def pytest_collection_modifyitems(items):
     """Order the files so that no process waits for another one, or runs a slow file alone at the end.
 
-    The first file makes the demo. Other processes run whole workflows and the page in a browser meanwhile. Files that
-    need the finished demo come last. Long tests that are not run have been removed before.
+    The first file makes the demo. Meanwhile, other processes run whole workflows and open the page in a browser. Files
+    that need the finished demo come last. Long tests that are not run have been removed before.
     """
     need_demo = {item.path for item in items if "demo" in item.fixturenames}
     items.sort(
@@ -71,7 +71,7 @@ def demo_archive(made_once):
     """A run of the demo that has made its archive and nothing else. Tests may read or copy it."""
 
     def run(folder):
-        snakemake(copy_project(folder), "build_demo_archive")
+        snakemake(copy_demo(folder), "build_demo_archive")
         return folder
 
     return made_once("demo_archive", run)
@@ -79,7 +79,7 @@ def demo_archive(made_once):
 
 @pytest.fixture(scope="session")
 def demo(made_once, demo_archive, tmp_path_factory):
-    """A finished run of the demo, as `make run` does it. Each test process has a copy."""
+    """A finished run of the demo, with voxels of 4 mm. Each test process has a copy."""
 
     def run(folder):
         done = snakemake(shutil.copytree(demo_archive, folder))
@@ -107,7 +107,7 @@ def small_archive(made_once):
 
 @pytest.fixture(scope="session")
 def small_run(made_once, small_archive):
-    """A run on the small archive up to the names. Tests may read or copy it."""
+    """A run on the small archive, up to the tables of project_terms. Tests may read or copy it."""
 
     def run(folder):
         overlay = small_config(copy_project(folder), small_archive)
@@ -179,11 +179,11 @@ def serve(tmp_path):
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """Let clients neither wait for the server's fault `silence_at_once` nor as long as the fault `429` requests.
+    """Make the fault `silence_at_once` a time-out without waiting, and shorten the pause that the fault `429` requests.
 
-    test_connections.py has a server that is really silent, and test_download_images.py a pause that is requested.
+    test_connections.py tests a server that is really silent, and test_download_images.py a pause of full length.
     """
-    send = CarefulAdapter.send
+    send = LimitedAdapter.send
 
     def send_without_waiting(*arguments, **options):
         answer = send(*arguments, **options)
@@ -192,7 +192,7 @@ def no_waiting(monkeypatch):
             raise requests.ReadTimeout("read timed out")
         return answer
 
-    monkeypatch.setattr(CarefulAdapter, "send", send_without_waiting)
+    monkeypatch.setattr(LimitedAdapter, "send", send_without_waiting)
     monkeypatch.setattr("neurovault_ica.net.retries.MAX_RETRY_AFTER_S", 0.01)
 
 

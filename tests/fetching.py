@@ -15,7 +15,7 @@ SETTINGS = {
     "exclude_words": [], "min_subjects": None,
 }  # fmt: skip
 
-# The network settings of the configuration, with short pauses. No answer takes this long, even on a busy machine.
+# Network settings with short pauses. No answer takes as long as this time-out, even on a busy machine.
 NETWORK = {"connections": 4, "timeout_s": 20, "attempts": 3, "backoff_s": 0.005, "patience_s": 0}
 
 

@@ -1,5 +1,6 @@
 """A report of synthetic tables, hostile texts for it, and a parser of the page."""
 
+import functools
 import os
 import re
 from html.parser import HTMLParser
@@ -7,7 +8,6 @@ from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
-import yaml
 from conftest import ROOT
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.images.cortex import Cortex
@@ -16,6 +16,7 @@ from neurovault_ica.images.surface_files import write_mesh
 from neurovault_ica.naming.names import Candidate, apply_own_names, name_components
 from neurovault_ica.report.page import TEMPLATE_FILES
 from neurovault_ica.runtime.files import write_json
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.tables import column_names, write_table
 from PIL import Image
 from render_report import main
@@ -90,6 +91,7 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
+@functools.cache
 def made_template(_=None):
     """Make a template at 1 mm: an ellipsoid of uniform grey."""
     ticks = [np.arange(low, high + 1) for low, high in zip(BOX.low, BOX.high, strict=True)]
@@ -226,7 +228,7 @@ def build_report(
     } | (changes or {})  # fmt: skip
     write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
     os.utime(folder / "run_ica/desc-ICA_decomposition.json", (0, 1_700_000_000))
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["archive"]["data_dir"] = word("elsewhere")
     if mixtures:
         settings["plot_components"]["threshold"] = {"mixture": 0.5}

@@ -263,7 +263,7 @@ class _QuietServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # gunicorn does the same. Otherwise a body waits 40 ms for the acknowledgement of the headers.
+    # Without this, a body waits 40 ms for the acknowledgement of the headers. gunicorn does the same.
     disable_nagle_algorithm = True
     server_state: Server
 
@@ -524,7 +524,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_state.stopping.wait(30)
 
     def go_wrong_silence_at_once(self):
-        """Answer with a header that stands for silence, for tests that do not wait for it (see `no_waiting`)."""
+        """Answer with a header that `no_waiting` turns into a time-out, so that tests need not wait."""
         self.answer(200, b"", "text/html", {"Silence": "yes"})
 
     def go_wrong_redirect(self):

@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on the loopback address, from the Debian packages of slurm_node.why_not.
+"""A Slurm cluster of one node on the loopback address. `why_not` names the Debian packages that it needs.
 
 To try the workflow on Slurm without a cluster, run ``python tests/slurm_node.py`` as root; Ctrl-C stops it.
 """

@@ -1,7 +1,7 @@
-"""Run Snakemake in copies of a process that has imported it: the imports take two thirds of a dry run.
+"""Run Snakemake in copies of a process that has imported it already, because imports take two thirds of a dry run.
 
-Each run has a process of its own, which ends as a Snakemake started in a terminal ends. Started as a program, this file
-reads a run from each line of standard input, and answers with its exit code.
+Each run has its own process, which ends like a Snakemake that was started in a terminal. Started as a program, this
+file reads one run from each line of standard input, and prints its exit code.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 
 def run(arguments, folder, environment, output):
@@ -33,6 +34,9 @@ def _program():
 def _serve():
     import smart_open  # noqa: F401
     from snakemake.cli import get_argument_parser, main
+
+    # Snakemake asks for new jobs every second. At its end, it would wait for the last time, in which nothing happens.
+    threading.Timer.daemon = True
 
     # This imports the plugins.
     get_argument_parser()

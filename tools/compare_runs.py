@@ -37,7 +37,7 @@ def write_comparison(first: Run, second: Run, folder: Path) -> Comparison:
         write_table(tables / "settings.tsv", [*comparison.settings, *comparison.software])
         (folder / "comparison.html").write_text(page, encoding="utf-8")
     except BaseException:
-        # A folder without its page would refuse the next attempt.
+        # Remove the unfinished folder, because the next attempt refuses a folder that exists.
         shutil.rmtree(folder)
         raise
     return comparison

@@ -1,4 +1,4 @@
-"""Write the components of the last run as a folder that others use without this workflow.
+"""Write the components of the last run as a folder that others can use without this workflow.
 
 ``make package NAME=mine`` calls this file. The folder is a BIDS derivative dataset: the maps as one 4-D image, the
 mask, the names and the loadings. `project_images.components` accepts it.
@@ -32,9 +32,9 @@ MASK, USED = "results/stack_images/mask.nii.gz", "results/stack_images/images.ts
 MIXING, NAMES = "results/run_ica/desc-ICA_mixing.tsv", "results/project_terms/desc-ICA_names.tsv"
 COLLECTIONS = "results/fetch_metadata/collections.tsv"
 BESIDE_RUN = ("run.json", "methods.md", "references.bib")
-# Code of the NIfTI header for a comment, and for the MNI152 space.
+# Codes of the NIfTI header: an extension that is a comment, and the MNI152 space.
 COMMENT, MNI152 = "comment", 4
-# Viewers show values up to this percentile of the absolute values at first.
+# At first, viewers show values up to this percentile of the absolute values.
 BRIGHTEST_PERCENTILE = 99.9
 SPATIAL_REFERENCE = "{space}, as in nilearn's MNI152 template"
 NOT_STATED = "Not stated; the authors of this dataset choose a license before they publish it"
@@ -55,8 +55,8 @@ README = """\
 | methods.md, references.bib | text for a methods section, and the works and collections to cite |
 | run.json | configuration, software and checksums of the run |
 
-A JSON file beside each file describes it. Values of the maps are weights of both signs, not probabilities: the suffix
-probseg is the one that BIDS has for maps of networks that overlap.
+A JSON file beside each file describes it. Values of the maps are weights of both signs, not probabilities. They have
+the suffix probseg because BIDS uses it for all maps of networks that overlap.
 
 ## nilearn
 
@@ -78,7 +78,7 @@ In a clone of the workflow ({url}), without a run:
 
     fsleyes --standard {maps} --cmap red-yellow --negativeCmap blue-lightblue --useNegativeCmap --displayRange 2 8
 
-The header says MNI152 and mm. Its comment extension has the names of the volumes.
+The header states the MNI152 space and mm. Its comment extension has the names of the volumes.
 
 ## License and citation
 
@@ -92,7 +92,7 @@ ODBL = """\
 Names come from Neurosynth's term weights or from term maps made of its data. Its database is available under the Open
 Database License (ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1.0/. If you publish the names, say so, and cite
 Yarkoni et al. 2011 (doi:10.1038/nmeth.1635)."""
-OTHER_NAMES = "Names come from sources that {names} lists, none of which has the Open Database License."
+OTHER_NAMES = "{names} lists the sources of the names. None of them has the Open Database License."
 
 
 class Run(NamedTuple):
@@ -179,7 +179,7 @@ def write_package(folder: Path, *, license_name: str | None = None) -> None:
     }
     write_json(unfinished / f"atlas-{label}_description.json", atlas, sort_keys=False)
     (unfinished / "README.md").write_text(readme(run, folder.name, chosen, files, is_demo=is_demo), encoding="utf-8")
-    # A package is there as a whole or not at all.
+    # Renamed last, so that a package exists as a whole or not at all.
     unfinished.rename(folder)
 
 
@@ -248,7 +248,7 @@ def write_tables(run: Run, folder: Path, names: str) -> None:
     rows = [
         {"index": number}
         | {key: row[key] for key in ("name", "component", "source", "q")}
-        # The evidence of the run is for another name than the one that a person gave.
+        # A person gave this name, so source and q of the name by evidence do not apply to it.
         | ({"source": "person", "q": None} if row.get("evidence_name") else {})
         for number, row in enumerate(run.names)
     ]

@@ -33,7 +33,7 @@ BESIDE_RUN = ("images.lock.tsv", "images.lock.json", "run.json", "methods.md", "
 ENVIRONMENT = ("requirements.lock", "requirements-uv.lock", "envs/neurovault_ica.yaml")
 # Results as large as the images. They are not packed, because they add nothing to the other results.
 TOO_LARGE = {"matrix.npy", "whitened.npy", "reduction.npz", "term_maps.npy"}
-# Profile of the RO-Crate, and a license that only the authors can choose.
+# Profile of the RO-Crate, and a placeholder for the license, which only the authors can choose.
 DESCRIBED = {
     "conformsTo": {
         "@id": "https://w3id.org/ro/wfrun/process/0.5",
@@ -70,8 +70,8 @@ folder rerun, and compares the results. They are the same byte for byte on the s
 | run.json | versions, processor, seeds, counts and SHA-256 checksum of every result |
 | requirements.lock, envs/ | the software, for pip, uv and conda |
 | results/ | the results, except those as large as the images |
-| results/render_report/report.html | all of it on one page: start here |
-| sha256.txt | their checksums, for sha256sum --check |
+| results/render_report/report.html | all results on one page: start here |
+| sha256.txt | checksums of the results, for sha256sum --check |
 | ro-crate-metadata.json | this folder as RO-Crate |
 """
 
@@ -140,7 +140,7 @@ def readme(name: str, run: Mapping[str, Any]) -> str:
 
 def describe_crate(folder: Path, run: Mapping[str, Any]) -> None:
     """Write ro-crate-metadata.json, which describes every file and the run."""
-    # The profile "Process Run Crate" is based on version 1.1.
+    # The profile "Process Run Crate" is based on version 1.1 of RO-Crate.
     crate = ROCrate(str(folder), init=True, gen_preview=False, version="1.1")
     for entity in crate.data_entities:
         entity["name"] = entity.id.rstrip("/")

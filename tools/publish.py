@@ -5,42 +5,39 @@ collection and uploads one map for each component, with the token in the environ
 interrupted upload continues where it stopped. Nothing is sent twice: before each request that creates something, the
 server is asked whether it is there already.
 
-The package pynv has the same requests, but no time limits, and it leaves open whether a failed upload was stored.
-NeuroVault stores some images although it answers with an error, so we look before repeating.
+The package pynv makes the same requests. But it has no time limits, and does not check whether a failed upload was
+stored. NeuroVault stores some images although it answers with an error, so we look before repeating.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import nibabel as nib
-import requests
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
-from neurovault_ica.images.maps import Volume, write_maps  # noqa: E402
-from neurovault_ica.naming.component_files import DESCRIPTION, MAPS, check_components, read_components  # noqa: E402
-from neurovault_ica.runtime.files import sha256_of  # noqa: E402
+from neurovault_ica.images.maps import Maps, Volume, write_maps  # noqa: E402
+from neurovault_ica.naming.component_files import DESCRIPTION, check_components, read_components  # noqa: E402
+from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server  # noqa: E402
 
-TOKEN = "NEUROVAULT_TOKEN"
 SERVER = "https://neurovault.org"
-# NeuroVault checks an image while it answers, which takes up to a minute. Its proxy gives up after a minute.
-TIMEOUT_S = (20, 120)
-ATTEMPTS = 3
-READ_PAUSE_S = 5.0
-# After a failure, the server may still be storing what we sent: its workers have two minutes, and the proxy gives up
-# after one. Only then can we see whether it is there.
+# NeuroVault's worker has stored a map, or has given up, when this time has passed after a request.
+STORE_TIME_S = 120.0
+# Pause after an error. The proxy answers with an error after a minute, while the worker may go on for another minute.
+# Only then does the server tell whether it has stored the map.
 STORE_PAUSE_S = 60.0
-PAGE = 100
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Marks the description of a collection with the checksum of its maps, so that we find our own collection again.
 MARK = "maps sha256 "
 LONGEST_NAME = 200
@@ -51,80 +48,6 @@ class Plan(NamedTuple):
 
     collection: dict[str, Any]
     images: list[dict[str, Any]]  # one for each component, in order
-
-
-class RefusedError(Exception):
-    """The server refuses a request for good."""
-
-
-class Server:
-    """Requests to one NeuroVault with a token, which is sent to this server only.
-
-    Parameters
-    ----------
-    url : str
-        Must be https, unless the server is on this machine.
-    token : str
-    """
-
-    def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-            raise ValueError(f"{url}: the token would be sent unencrypted; give an address that begins with https://")
-        self.url = url.rstrip("/")
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.headers["Authorization"] = f"Token {token}"
-
-    def ask(self, method: str, path: str, **content: Any) -> Any:
-        """Send one request and return its JSON answer.
-
-        Raises
-        ------
-        RefusedError
-            If repeating the request would not help.
-        OSError
-            If the connection failed, or the server has a fault of its own.
-        """
-        answer = self.session.request(
-            method, f"{self.url}/api/{path}", timeout=TIMEOUT_S, allow_redirects=False, **content
-        )
-        if answer.status_code == 401:
-            raise RefusedError(
-                f"{self.url} refuses the token in {TOKEN}; make a new one in the settings of your account"
-            )
-        if 300 <= answer.status_code < 500 and answer.status_code != 429:
-            raise RefusedError(f"{self.url}/api/{path} answered {answer.status_code}: {answer.text[:500]}")
-        if not answer.ok:
-            raise OSError(f"{self.url}/api/{path} answered {answer.status_code}")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise OSError(f"{self.url}/api/{path} did not answer with JSON") from error
-
-    def get(self, path: str) -> Any:
-        """Get JSON. Temporary failures are repeated, because reading changes nothing."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self.ask("GET", path)
-            except OSError:
-                if attempt == ATTEMPTS:
-                    raise
-                time.sleep(READ_PAUSE_S * attempt)
-        return None
-
-    def list_all(self, path: str) -> Iterator[dict[str, Any]]:
-        """List the records of all pages."""
-        offset = 0
-        while True:
-            page = self.get(f"{path}?limit={PAGE}&offset={offset}")
-            if isinstance(page, list):
-                yield from page
-                return
-            yield from page["results"]
-            offset += len(page["results"])
-            if not page.get("next") or not page["results"]:
-                return
 
 
 def make_plan(package: Path, name: str | None = None) -> Plan:
@@ -141,7 +64,6 @@ def make_plan(package: Path, name: str | None = None) -> Plan:
     check_components(str(package))
     dataset = json.loads((package / DESCRIPTION).read_text(encoding="utf-8"))
     components = read_components(str(package), "")
-    checksum = sha256_of(next(package.glob(MAPS)))
     generator = dataset["GeneratedBy"][0]
     method = f"independent component analysis across studies ({generator['Name']} {generator.get('Version', '')})"
     link = generator.get("CodeURL", "")
@@ -149,13 +71,14 @@ def make_plan(package: Path, name: str | None = None) -> Plan:
     n_images = len({image["image_id"] for image in components.images})
     about = (
         f"{len(components.labels)} components of {n_images} statistic maps, by {method}. {link} License:"
-        f" {dataset['License']}. {dataset['HowToAcknowledge']}. Unit variance over the mask. {MARK}{checksum}"
+        f" {dataset['License']}. {dataset['HowToAcknowledge']}. Unit variance over the mask."
+        f" {MARK}{checksum_of(components.maps)}"
     )
     collection = {"name": (name or dataset["Name"])[:LONGEST_NAME], "description": " ".join(about.split())}
     images = [
         {
             "name": f"{label}: {known or 'unnamed'}"[:LONGEST_NAME],
-            "description": f"Volume {number} of the 4-D map: {label}. Found by {method}. {link}".strip(),
+            "description": f"Volume {number} {describe_volume(label)} Found by {method}. {link}".strip(),
             "map_type": "Other",
             "modality": "Other",
             "analysis_level": "M",
@@ -167,6 +90,18 @@ def make_plan(package: Path, name: str | None = None) -> Plan:
     return Plan(collection, images)
 
 
+def describe_volume(label: str) -> str:
+    """Return the part of an image's description that tells which component it is."""
+    return f"of the 4-D map: {label}."
+
+
+def checksum_of(maps: Maps) -> str:
+    """Return a checksum of the voxels. The file has names too, which may change when the components are named again."""
+    content = hashlib.sha256(maps.inside.tobytes())
+    content.update(np.ascontiguousarray(maps.values, dtype="<f4").tobytes())
+    return content.hexdigest()
+
+
 def refuse_simulated(package: Path, url: str) -> None:
     """Refuse to publish the demo, unless the server is on this machine."""
     run = json.loads((package / "run.json").read_text(encoding="utf-8"))
@@ -175,22 +110,24 @@ def refuse_simulated(package: Path, url: str) -> None:
 
 
 def find_collection(server: Server, plan: Plan) -> int | None:
-    """Find the collection that an earlier upload of this package created; None if there is none.
+    """Find the collection that an earlier upload of these maps created, whatever its name is now; None without one.
 
     Raises
     ------
     RefusedError
         If the user has another collection with this name.
     """
-    for record in server.list_all("my_collections/"):
-        if record["name"] != plan.collection["name"]:
-            continue
-        if plan.collection["description"].rpartition(MARK)[2] not in str(record.get("description") or ""):
+    mark = MARK + plan.collection["description"].rpartition(MARK)[2]
+    records = server.list_all("my_collections/")
+    ours = [int(record["id"]) for record in records if mark in str(record.get("description"))]
+    if ours:
+        return min(ours)
+    for record in records:
+        if record.get("name") == plan.collection["name"]:
             raise RefusedError(
                 f"you have a collection {record['name']!r} ({server.url}/collections/{record['id']}/) with other maps;"
                 " choose another name: --name NAME"
             )
-        return int(record["id"])
     return None
 
 
@@ -204,52 +141,99 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
     OSError
         If the server could not be reached. A second call continues.
     """
-    number = find_collection(server, plan)
-    if number is None:
-        number = _create(server, plan)
-        print(f"created {server.url}/collections/{number}/")
-    else:
-        print(f"continuing {server.url}/collections/{number}/")
-    maps = read_components(str(package), "").maps
+    # While this file exists, a request may be under way or may have been interrupted.
+    sending = package.resolve().with_name(f".{package.resolve().name}.sending")
+    await_interrupted(sending)
+    try:
+        number = find_collection(server, plan)
+        if number is None:
+            number = _create(server, plan, sending)
+            print(f"created {server.url}/collections/{number}/")
+        else:
+            print(f"continuing {server.url}/collections/{number}/")
+        _send_missing(server, number, plan, read_components(str(package), "").maps, sending)
+    except RefusedError:
+        sending.unlink(missing_ok=True)
+        raise
+    sending.unlink(missing_ok=True)
+    return number
+
+
+def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: Path) -> None:
+    """Upload the images that are not in the collection."""
     for place, image in enumerate(plan.images):
         for attempt in range(1, ATTEMPTS + 1):
-            if label_of(image) in _labels_in(server, number):
+            if _labels_in(server, number, [image]):
                 break
+            sending.touch()
             try:
                 _upload(server, number, maps.volume(place), image)
                 print(f"uploaded {image['name']}")
             except OSError as error:
-                # It may have been stored nevertheless, so the next attempt looks first.
+                # The server may have stored the image nevertheless, so the next attempt looks first.
                 print(f"{image['name']}: {error}")
                 if attempt < ATTEMPTS:
                     time.sleep(STORE_PAUSE_S)
-    present = _labels_in(server, number)
+    present = _labels_in(server, number, plan.images)
     missing = [image["name"] for image in plan.images if label_of(image) not in present]
     if missing:
         raise OSError(
             f"{len(missing)} of {len(plan.images)} maps are not there, such as {missing[0]}; run again to continue"
         )
-    return number
 
 
-def _create(server: Server, plan: Plan) -> int:
+def await_interrupted(sending: Path) -> None:
+    """Wait until the server has stored the map that an interrupted call may have sent last. Only then is it listed.
+
+    Parameters
+    ----------
+    sending : Path
+        The file that a call touches before each request, and removes when everything is there.
+    """
+    left = sending.stat().st_mtime + STORE_TIME_S - time.time() if sending.exists() else 0
+    if left > 0:
+        print(f"the last upload was interrupted; waiting {left:.0f} s, because the server may still store its last map")
+        time.sleep(left)
+
+
+def _create(server: Server, plan: Plan, sending: Path) -> int:
+    """Create the collection. After a failure, look whether it was created nevertheless."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _post_collection(server, plan, sending)
+        except OSError:
+            time.sleep(STORE_PAUSE_S)
+            number = find_collection(server, plan)
+            if number is not None:
+                return number
+    return _post_collection(server, plan, sending)
+
+
+def _post_collection(server: Server, plan: Plan, sending: Path) -> int:
+    sending.touch()
     try:
-        return int(server.ask("POST", "collections/", json=plan.collection)["id"])
-    except OSError:
-        time.sleep(STORE_PAUSE_S)
-        number = find_collection(server, plan)
-        if number is None:
-            raise
-        return number
+        return server.create("collections/", json=plan.collection)
+    except RefusedError as error:
+        raise RefusedError(f"{error} (if the name is taken, choose another: --name NAME)") from error
 
 
 def label_of(image: Mapping[str, Any]) -> str:
-    """Return the component of an image. The rest of its name may change when the components are named again."""
+    """Return the component of an image of the plan."""
     return str(image["name"]).partition(":")[0]
 
 
-def _labels_in(server: Server, number: int) -> set[str]:
-    return {label_of(record) for record in server.list_all(f"collections/{number}/images/")}
+def _labels_in(server: Server, number: int, images: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the components among `images` that are in the collection."""
+    records = server.list_all(f"collections/{number}/images/")
+    return {label for label in map(label_of, images) if any(_has_label(record, label) for record in records)}
+
+
+def _has_label(record: Mapping[str, Any], label: str) -> bool:
+    """Tell whether a record is a component. Its owner may have changed the name or the description on the website."""
+    # NeuroVault adds an underscore and a suffix to the name of a file that exists.
+    file = re.fullmatch(rf"(?:.*/)?{re.escape(label)}(?:_\w+)?\.nii\.gz", str(record.get("file")))
+    is_described = describe_volume(label) in str(record.get("description"))
+    return label_of({"name": record.get("name")}) == label or is_described or file is not None
 
 
 def _upload(server: Server, number: int, volume: Volume, image: Mapping[str, Any]) -> None:
@@ -257,7 +241,7 @@ def _upload(server: Server, number: int, volume: Volume, image: Mapping[str, Any
         file = Path(folder) / f"{label_of(image)}.nii.gz"
         write_maps(str(file), nib.Nifti1Image(volume.data, volume.affine).header, [volume])
         with file.open("rb") as stream:
-            server.ask("POST", f"collections/{number}/images/", data=image, files={"file": (file.name, stream)})
+            server.create(f"collections/{number}/images/", data=image, files={"file": (file.name, stream)})
 
 
 def show(plan: Plan, url: str) -> str:
@@ -293,6 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         number = publish(options.package, plan, server)
     except (OSError, ValueError, RefusedError) as error:
         sys.exit(f"publish: {error}")
+    except KeyboardInterrupt:
+        sys.exit("publish: interrupted; run again to continue")
     print(f"Published: {server.url}/collections/{number}/")
 
 

@@ -15,7 +15,7 @@ RUN = Path("results/write_lock/run.json")
 NOT_IN_A_LOCK = {"selection.tsv", "collections.tsv", "report.html"}
 # Largest accepted difference of maps and loadings between processors, relative to the largest absolute value.
 TOLERANCE = 1e-4
-# Endings of the results that must agree within this tolerance.
+# Endings of the files that must agree within TOLERANCE.
 PROMISED = ("_components.nii.gz", "_mixing.tsv", "_unmixing.tsv")
 
 
@@ -57,7 +57,7 @@ def compare(run_file: Path, into: Path) -> bool:
     if changed:
         print(f"Maps and loadings do NOT agree: difference {worst:.1g} of the largest value; limit {TOLERANCE:g}.")
     else:
-        print("The results do NOT agree, although software and processor are the same. Please report this as a defect.")
+        print("The results do NOT agree, although software and processor are the same. Please report this as a bug.")
     return False
 
 

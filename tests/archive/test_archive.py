@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import ARCHIVES, find_contradictions, open_archive
 from neurovault_ica.record.bibliography import read_works
+from neurovault_ica.runtime.layers import read_file
 
-SETTINGS = yaml.safe_load((ROOT / "config.yaml").read_text())["archive"]
+SETTINGS = read_file(ROOT / "config.yaml")["archive"]
 
 
 def opened(source, **settings):
@@ -104,7 +104,7 @@ def test_only_own_maps_are_in_no_public_archive():
 @pytest.mark.parametrize("key", ["url", "neurosynth_url"])
 def test_an_address_of_the_api_is_not_the_address_of_the_server(key, url, extra, server):
     lines = list(find_contradictions(SETTINGS | {"source": "neurovault", key: url}))
-    assert lines == [f"archive.{key}: {extra} is too much in {url}; give only the server, {server}"]
+    assert lines == [f"archive.{key}: {url} is the address of a page ({extra}); give only the server, {server}"]
 
 
 @pytest.mark.parametrize("url", ["https://api.org", "https://neurovault.org/", "http://host/vault", "http://images"])

@@ -1,4 +1,4 @@
-"""nilearn reads our cache and we read nilearn's. nilearn's own client runs against our server."""
+"""nilearn reads our cache, and we read nilearn's. nilearn's own client asks the tests' server."""
 
 import json
 from pathlib import Path

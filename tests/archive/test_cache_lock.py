@@ -52,7 +52,7 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path, monkeypatch):
     lock = CacheLock(tmp_path, "images")
     with lock.held(8) as has_waited:
         assert not has_waited
-    # A run that lives on too long is not waited for.
+    # The wait ends after MAX_WAIT_S, although the other run still holds the lock.
     with lock.held(7) as has_waited:
         assert has_waited
     holder.send_signal(signal.SIGKILL)
@@ -75,12 +75,12 @@ def test_processes_share_the_number_of_requests(tmp_path, monkeypatch):
     monkeypatch.setattr("neurovault_ica.archive.cache_lock.time.sleep", wait)
     lock = CacheLock(tmp_path, "images")
     request = lock.requests(2)
-    # Of two requests, the other process makes one until it is killed.
+    # The other process has one of the two allowed requests until it is killed.
     with request():
         assert waits == []
         with request():
             assert waits == [None]
-    # Finished requests make room for others, and ids are locked independently.
+    # A finished request makes room for another one, and an id is locked independently of the requests.
     with request(), lock.held(2**62 + 1), request():
         assert waits == [None]
     lock.close()

@@ -32,7 +32,7 @@ def test_null_comparisons(value):
     assert compile_term("field", {"is_null": False})(value) == compile_term("field", {"not_null": True})(value)
 
 
-# A list is an error as a value, because people mean is_in.
+# A list without a comparison is an error, because people mean is_in.
 @given(VALUES, VALUES.filter(lambda value: not isinstance(value, list)))
 def test_equality(value, other):
     assert compile_term("field", other)(value) == (value == other)
@@ -54,7 +54,8 @@ def test_infinity_is_not_a_whole_number():
 
 @given(VALUES, LISTS)
 def test_membership(value, accepted):
-    agrees("is_in", accepted, nilearn_neurovault.IsIn(*accepted), value)
+    if accepted:
+        agrees("is_in", accepted, nilearn_neurovault.IsIn(*accepted), value)
     agrees("not_in", accepted, nilearn_neurovault.NotIn(*accepted), value)
 
 
@@ -89,8 +90,10 @@ def test_all_comparisons_of_nilearn_exist():
         ({"not_contains": ["a", None]}, "not_contains takes a list of text"),
         ({"pattern": 3}, "pattern takes text, not 3; write it in quotes"),
         ({"pattern": "("}, "not a regular expression"),
-        (["Z map", "T map"], r"is not one value; write \{is_in: \['Z map', 'T map'\]\} for any of these"),
+        ({"is_in": []}, "is_in has an empty list, which accepts nothing; list at least one value"),
+        (["Z map", "T map"], r"is a list, not one value; write \{is_in: \['Z map', 'T map'\]\} to accept any of these"),
         ({"greater_than": None}, "greater_than takes a number or text, not null"),
+        ({"greater_than": True}, "greater_than takes a number or text, not true"),
         ({"less_or_equal": [3]}, r"less_or_equal takes a number or text, not \[3\]"),
         ({"greater_than": datetime.date(2020, 1, 31)}, 'the date 2020-01-31 is not text; .* quotes: "2020-01-31"'),
         ({"not_in": [datetime.date(2020, 1, 31)]}, "the date 2020-01-31 is not text"),

@@ -1,11 +1,11 @@
-"""The space that a run needs is said before it starts, and is what its files then take."""
+"""The disk space that is announced before a run equals the size of the files that it writes."""
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.disk_space import check, needed, notice, used_bytes
+from neurovault_ica.runtime.layers import read_file
 
-CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+CONFIG = read_file(ROOT / "config.yaml")
 FREE = 40_000_000_000
 
 
@@ -32,14 +32,14 @@ def test_before_the_mask_is_made_its_size_is_estimated(disk, masking, voxels):
 def test_a_disk_that_is_too_small_stops_the_run_with_numbers_and_advice(disk):
     text = (
         r"is too small: 28000 images need at most 53\.3 GB in results/: mask_images 26\.4 GB, stack_images 26\.4 GB,"
-        r" other stages 0\.5 GB\. 40\.0 GB are free, 13\.3 GB too few\. Make space, set mask_images\.keep_voxels: false"
-        r" \(26\.4 GB less\)"
+        r" other stages 0\.5 GB\. 40\.0 GB are free, so 13\.3 GB are missing\. Make space, set mask_images.keep_voxels:"
+        r" false \(26\.4 GB less\)"
     )
     with pytest.raises(RuntimeError, match=text):
         list(check(CONFIG, 28000, disk))
     [said] = check(settings(keep_voxels=False), 28000, disk)
     assert said.startswith("28000 images need at most 26.9 GB in results/")
-    with pytest.raises(RuntimeError, match=r"14\.0 GB are still to be downloaded.* 0\.9 GB too few"):
+    with pytest.raises(RuntimeError, match=r"14\.0 GB are still to be downloaded.* 0\.9 GB are missing"):
         list(check(settings(keep_voxels=False), 28000, disk, to_download=14_000_000_000))
     assert list(check(CONFIG, 100, disk)) == [], "little"
 

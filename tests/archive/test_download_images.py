@@ -177,7 +177,7 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
 )  # fmt: skip
 def test_a_download_that_always_fails_has_a_reason_in_the_table(serve, fault, reason, tmp_path):
     server, run = serve(Archive.small({1: 3}))
-    # The other images are there before the timeout is so short that it may end any answer of a busy machine.
+    # Download the other images first: on a busy machine, the short time-out below may end any answer.
     server.misbehave("/media/images/1/map_103.nii.gz", always="404")
     assert damaged(run.download()) == {103: "not_found"}
     server.misbehave("/media/images/1/map_103.nii.gz", always=fault)
@@ -341,7 +341,7 @@ def test_a_server_that_goes_down_stops_the_run_and_the_next_run_continues(serve)
         run.download()
     for thread in threading.enumerate():
         if thread.name.startswith("connection"):
-            thread.join(30)  # let the other threads finish their downloads
+            thread.join(30)  # wait until the other threads have finished their downloads
     kept = kept_images(run.data_dir)
     assert 5 < len(kept) < 20
     assert len(server.images_asked()) < 40

@@ -19,7 +19,7 @@ POINTS = np.array([[-38.0, -24, 56], [8, -92, 0], [-22, -4, -20]])
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """Serve a made database under Neurosynth's names, with pinned checksums for all files but the features."""
+    """Serve a made-up database under Neurosynth's names, with pinned checksums for all files but the features."""
     made = find_database(write_database(tmp_path / "made", *make_tables(POINTS, n_studies=20)), "terms")
     names = neurosynth_names("terms")
     contents = {name: open(file, "rb").read() for name, file in zip(names, made, strict=True)}  # noqa: PTH123, SIM115
@@ -44,7 +44,7 @@ def published(tmp_path, monkeypatch):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/mirror", contents, asked
     server.shutdown()
     server.server_close()
@@ -79,7 +79,7 @@ def test_files_are_fetched_once_and_used_offline(tmp_path, published):
     files = files_of(rows)
     assert files == find_database(tmp_path / "data/neurosynth", "terms")
     asked.clear()
-    # Present files need no network, and no server: not even that of neurosynth.
+    # With the files in the cache, no server is asked, whatever the database and without a network too.
     assert fetch(tmp_path, url) == fetch(tmp_path, "neurosynth", offline=True) == rows
     assert not asked
 
@@ -95,7 +95,7 @@ def test_a_file_with_a_wrong_checksum_is_refused_and_not_kept(tmp_path, publishe
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
     contents[name] = wrong + b"longer"
-    with pytest.raises(RuntimeError, match=f"not accepted.*{len(wrong) + 6} bytes announced, {len(wrong)} stated"):
+    with pytest.raises(RuntimeError, match=f"not accepted.*{len(wrong) + 6} bytes announced, but {len(wrong)} stated"):
         fetch(tmp_path, url)
     assert kept(tmp_path) == {neurosynth_names("terms").coordinates, "SHA256SUMS", "README.txt"}
 
@@ -110,7 +110,7 @@ def test_a_file_without_a_known_checksum_must_at_least_be_complete(tmp_path, pub
 
 
 def test_a_changed_file_is_downloaded_again(tmp_path, published, caplog):
-    """Both a file with a pinned checksum and one whose checksum was recorded when it came."""
+    """This holds for a file with a pinned checksum, and for one whose checksum was recorded after its download."""
     url, contents, asked = published
     fetch(tmp_path, url)
     names = neurosynth_names("terms")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from neurovault_ica.archive.term_answers import read_answer
@@ -38,6 +39,11 @@ def test_an_unreadable_answer_has_a_reason_and_no_weights(tmp_path, content, rea
     assert read_answer(path)[:2] == ({}, reason)
 
 
+def test_a_folder_in_place_of_a_term_file_is_a_missing_file(tmp_path):
+    for path in (tmp_path, Path(__file__) / "words.json"):
+        assert read_answer(path, is_own=True)[:2] == ({}, "missing_file")
+
+
 # Files of the user.
 
 
@@ -61,14 +67,16 @@ def test_spellings_with_different_weights_are_reported(tmp_path, caplog):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"data": {"values": {"Pain": 0.4, "pain": 0.3}}}))
     assert read_answer(path, is_own=True) == ({"pain": 0.4}, None, 0)
-    assert "mine.json: 'pain' is the term 'pain', which has the weight 0.4 already; 0.3 is not used" in caplog.text
+    assert "mine.json: the weight 0.3 of 'pain' is not used, because the term 'pain' already has the weight 0.4" in (
+        caplog.text
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b'{"data": {"values": {"pain": 0.4', "mine.json cannot be read: .* line 1 column"),
-        (b'{"pain": 0.4}', r'cannot be read: it has another form\. Write \{"data": \{"values": \{"faces": 0.42\}\}\}'),
+        (b'{"pain": 0.4}', r'read: its structure is wrong\. Write \{"data": \{"values": \{"faces": 0.42\}\}\}'),
         (b'{"data": {"values": {"caf\xe9": 0.4}}}', r"mine.json, line 1: the file is not UTF-8 \(byte 0xe9\)"),
     ],
 )
@@ -181,4 +189,4 @@ def test_one_invalid_weight_does_not_affect_the_others(serve, caplog):
     _, run = serve(archive)
     caplog.set_level("INFO")
     assert run.terms()[0] == [{"image_id": "101", "term": "good", "weight": 0.1}]
-    assert "2 terms of 1 image:" in caplog.text
+    assert "ignored 2 terms of 1 image, because" in caplog.text

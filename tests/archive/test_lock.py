@@ -94,7 +94,7 @@ def test_changed_or_missing_images_stop_the_run_and_are_listed(locked, archive, 
     rows = {row["image_id"]: row for row in read_table(again.results / "download_images/status-0.tsv")}
     assert {rows[row["image_id"]]["status"] for row in victims} == {"failed"}
     assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
-    # With the old files in the cache, the results are the old ones.
+    # With the old files in the cache, the rerun gives the old results.
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
 
 

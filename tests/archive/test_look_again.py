@@ -76,7 +76,7 @@ def test_only_batches_with_new_terms_or_images_are_to_be_run_again(serve, look):
     server.misbehave("map_103", always="404")
     run.download()
     run.terms()
-    # Nothing has recovered yet.
+    # The server still fails, so nothing changes.
     before = stamps(run)
     assert look(run) == ([], 0, 0)
     assert stamps(run) == before
@@ -111,7 +111,7 @@ def test_answers_found_by_a_killed_update_are_not_forgotten(serve, look, monkeyp
     with pytest.raises(SystemExit, match="killed"):
         look(run)
     monkeypatch.undo()
-    # Snakemake makes no missing status table again while the report is there.
+    # The report is removed first: while it exists, Snakemake does not make a missing status table again.
     assert stamps(run) == before
     assert not (run.results / "report.html").exists()
     assert look(run) == ([], 1, 1)

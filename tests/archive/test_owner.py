@@ -5,13 +5,13 @@ import os
 import shutil
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.owner import check_owner, remember
 from neurovault_ica.runtime.commands import Call, Configuration
+from neurovault_ica.runtime.layers import read_file
 
-DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["archive"]
+DEFAULTS = read_file(ROOT / "config.yaml")["archive"]
 HEADER = "image_id\tcollection_id\n"
 
 
@@ -139,7 +139,7 @@ def test_the_error_shows_both_archives_and_the_commands(folder):
 
 
 def test_an_edited_configuration_is_told_what_to_set(folder):
-    """The same command would be no advice."""
+    """To repeat the same command would not help, because the configuration file itself was edited."""
     remember(archive(**OFFLINE), call(files=["mine.yaml"]))
     write_results(folder)
     lines = message(archive(**SERVER), "--configfile", "mine.yaml", files=["mine.yaml"])

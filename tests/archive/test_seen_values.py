@@ -1,4 +1,4 @@
-"""A condition that asks for a value that no record has is explained with the values that there are."""
+"""If no record has the value that a condition asks for, the message lists the values that exist."""
 
 import logging
 
@@ -26,15 +26,13 @@ def explain(terms, records=IMAGES, *, is_any_left=False):
 def test_a_misspelled_value_gets_a_suggestion_and_the_list(term, is_any_left):
     (line,) = explain({"modality": term}, is_any_left=is_any_left)
     assert line.startswith("fetch_metadata.image_terms.modality: no image has the value ")
-    assert line.endswith("; did you mean fMRI-BOLD? values that there are: fMRI-BOLD (5), MEG (2), no value (1)")
+    assert line.endswith("; did you mean fMRI-BOLD? existing values: fMRI-BOLD (5), MEG (2), no value (1)")
 
 
 def test_another_value_is_explained_only_if_nothing_is_left():
     assert explain({"modality": {"is_in": ["MEG", "Diffusion MRI"]}}, is_any_left=True) == []
     (line,) = explain({"modality": "EEG"})
-    assert (
-        "no image has the value EEG; did you mean MEG?" in line or "EEG; values that there are: fMRI-BOLD (5)" in line
-    )
+    assert "no image has the value EEG; did you mean MEG?" in line or "EEG; existing values: fMRI-BOLD (5)" in line
 
 
 @pytest.mark.parametrize(
@@ -50,8 +48,8 @@ def test_numbers_and_flags_are_compared_as_values():
     assert explain({"number_of_subjects": 12, "is_valid": True}, records) == []
     lines = explain({"number_of_subjects": 13, "is_valid": False}, records)
     assert [line.split("; ")[1] for line in lines] == [
-        "values that there are: 12 (1)",
-        "values that there are: true (1)",
+        "existing values: 12 (1)",
+        "existing values: true (1)",
     ]
 
 

@@ -70,10 +70,15 @@ def test_compressed_json_in_chunks_is_read(ask):
     assert "gzip" in server.headers[0]["Accept-Encoding"]
 
 
-def test_the_newer_of_two_versions_is_used(ask):
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [("2012-06-01T10:00:00Z", "2010"), ("2012-06-01T00:45:00Z", "2012-06-01T02:30:00+02:00")],
+    ids=["year", "time zone"],
+)
+def test_the_newer_of_two_versions_is_used(ask, newer, older):
     archive = Archive.small({1: 2})
-    older = archive.images[101] | {"modify_date": "2010", "name": "older"}
-    archive.images[99] = older
+    archive.images[101]["modify_date"] = newer
+    archive.images[99] = archive.images[101] | {"modify_date": older, "name": "older"}
     listing, _ = ask(archive, list_images, 1)
     assert [record["name"] for record in listing.records] == ["map 101", "map 102"]
 

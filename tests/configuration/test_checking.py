@@ -3,16 +3,16 @@
 import copy
 
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.configuration.checking import check_configuration, complete
 from neurovault_ica.configuration.named_files import atlas_files, reference_files, term_database
+from neurovault_ica.runtime.layers import read_file
 
 
 @pytest.fixture
 def config():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return read_file(ROOT / "config.yaml")
 
 
 def test_default_configuration_is_valid(config):
@@ -46,7 +46,7 @@ def test_a_cache_that_is_one_level_off_is_found(config, tmp_path, monkeypatch, s
 def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     (tmp_path / "data" / "neurovault").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    for section, keys in yaml.safe_load(preset.read_text()).items():
+    for section, keys in read_file(preset).items():
         if isinstance(keys, dict):
             assert set(keys) <= set(config[section]), f"{preset.name}: {section}"
             keys = config[section] | keys
@@ -113,7 +113,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("scan_components.orders", [8, 101], "scan_components.orders: 101 components need at least as many images"),
         ("fetch_metadata.image_ids", [1, 2, 3], "only 3 (images in fetch_metadata.image_ids); lower n_components"),
         ("fetch_metadata.image_ids", [1, 2] * 12, "only 2 (images in fetch_metadata.image_ids)"),
-        ("match_networks.reference", "difumo_1024", "of this atlas there is difumo_64, difumo_128, difumo_256;"),
+        ("match_networks.reference", "difumo_1024", "this atlas is available as difumo_64, difumo_128, difumo_256;"),
         ("plot_components.atlas", "AAL3", 'plot_components.atlas: "AAL3" is written aal3'),
         ("stack_images.quality.min_peak", 60, "min_peak: 60 is above max_peak, 50, so all Z and T maps"),
         ("run_ica.tol", float("nan"), "run_ica.tol: NaN is not valid; expected: a number"),
@@ -194,7 +194,7 @@ def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     for message in (
-        "archive.data_dir: no NeuroVault cache in cache",
+        "archive.data_dir: cache (relative to",
         "mask_images.mask: file not found: mask.nii.gz",
         "fetch_metadata: file not found: mine.py",
     ):

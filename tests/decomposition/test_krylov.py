@@ -2,23 +2,33 @@
 
 import numpy as np
 import pytest
+from neurovault_ica.decomposition import krylov
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes
 from neurovault_ica.decomposition.krylov import leading_axes
 from threadpoolctl import threadpool_limits
 
 
-def test_axes_without_the_gram_matrix_are_the_same(many):
+def test_axes_without_the_gram_matrix_are_the_same(many, caplog):
     X, roots = many
     mean, gram = gram_matrix(X)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 12)
     with threadpool_limits(1):
         found, V, method = leading_axes(X, mean, roots, 12)
+    assert not caplog.messages
     assert V.shape == (400, 300)
     np.testing.assert_allclose(found[:12], eigenvalues[:12], rtol=1e-6)
     np.testing.assert_allclose(np.sum(U[:, :12] * V[:, :12], axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(V.T @ V, np.eye(300), atol=1e-9)
     assert found.sum() > 0.99 * eigenvalues[:300].sum(), "the other axes hold nearly as much variance as possible"
     assert method.startswith("block Krylov iteration, 10 passes")
+
+
+def test_axes_that_have_not_converged_give_a_warning(many, monkeypatch, caplog):
+    X, roots = many
+    monkeypatch.setattr(krylov, "MAX_PASSES", 9)
+    with threadpool_limits(1):
+        leading_axes(X, X.mean(axis=1), roots, 12)
+    assert "did not converge in 9 passes" in caplog.text
 
 
 def test_too_many_components_are_refused_without_the_gram_matrix_too():

@@ -1,9 +1,9 @@
-"""Maps, loadings and weights fit together, order and sign follow their rules, and warnings appear when they should."""
+"""Maps, loadings and weights agree. Components have the right order and sign, and warnings the right occasion."""
 
 import numpy as np
 import pytest
 from conftest import best_match
-from neurovault_ica.decomposition.components import RULE, decompose, explain_problems, settle
+from neurovault_ica.decomposition.components import RULE, decompose, explain_problems, find_order_and_signs
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.flags import collect_measures, stability_rows
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
@@ -40,11 +40,11 @@ def test_images_are_loadings_times_maps(planted, reduced):
 def test_order_by_variance_and_sign_by_peak():
     S = np.array([[1.0, -3.0, 0.5], [2.0, -1.0, 0.0], [0.5, 0.5, -0.4]])
     A = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 0.1]])
-    order, signs = settle(S, A)
+    order, signs = find_order_and_signs(S, A)
     assert list(order) == [1, 2, 0]
     assert list(signs) == [-1, 1, 1]
     settled_S, settled_A = (signs[:, None] * S)[order], (A * signs)[:, order]
-    again_order, again_signs = settle(settled_S, settled_A)
+    again_order, again_signs = find_order_and_signs(settled_S, settled_A)
     assert list(again_order) == [0, 1, 2]
     assert list(again_signs) == [1, 1, 1]
 
@@ -95,10 +95,10 @@ SOUND = {
         ({"n_restarts": 1, "n_restarts_converged": 0}, []),
         (
             {"n_images": 17, "n_components": 12},
-            ["too small for claims: 17 images for 12 components (expected: at least 36)"],
+            ["too small for general conclusions: 17 images for 12 components (expected: at least 36)"],
         ),
         ({"n_images": 29, "n_components": 2}, ["29 images for 2 components (expected: at least 30)"]),
-        ({"n_effective_collections": 2.5}, ["claims: effective number of collections 2.5 (expected: at least 10)"]),
+        ({"n_effective_collections": 2.5}, ["effective number of collections 2.5 (expected: at least 10)"]),
         ({"n_images": 60, "n_effective_collections": 10.0}, []),
     ],
 )

@@ -125,9 +125,9 @@ def smooth_noise(n_images, fwhm_voxels, seed=0):
 
 
 def test_components_of_smooth_noise_are_as_stable_as_chance(read):
-    """Random starts may agree on components of noise, other collections do not.
+    """Random starts may agree on components of noise, but other collections do not reproduce them.
 
-    In Gaussian noise every rotation is as good as any other, so rounding decides which is found. In eight sets of
+    In Gaussian noise every rotation is as good as any other, so rounding decides which one is found. In eight sets of
     noise, 78 % of the components were below the chance level.
     """
     below = []
@@ -159,7 +159,7 @@ def test_a_source_of_one_collection_is_not_reproduced(planted, read):
 
 def test_too_few_images_or_collections_are_not_judged(planted, read):
     images = read(planted[2][:6, :10_000], range(6))
-    assert judge(images, 6)[1:] == (None, None), "almost no bootstrap contains all six images"
+    assert judge(images, 6)[1:] == (None, None), "too few bootstrap samples contain all six images"
     images = read(planted[2][:, :10_000], np.repeat([1, 2, 3, 4], [7, 7, 8, 8]))
     assert judge(images, 4)[1:] == (None, None), "four collections are too few to resample"
 

@@ -126,7 +126,7 @@ def test_another_seed_plants_the_same_networks_in_other_images(brain, sd):
     assert all(a.weights != b.weights for a, b in zip(first, other, strict=True))
     scene = volumes.make_scene("FSL 4 mm", brain, sd)
     a, b = (build_demo_archive.simulate(first[0], scene, seed)[scene.mask] for seed in (0, 1))
-    # The weights are the same and the noise differs, so only the networks make the images correlate.
+    # The weights are the same and the noise differs, so the images correlate only by their networks.
     assert 0.4 < np.corrcoef(a, b)[0, 1] < 0.95
 
 

@@ -1,4 +1,4 @@
-"""The score of a demo run: networks, terms and images that are as planted pass, others fail."""
+"""The score of a demo run: networks, terms and images that match the planted ones pass, and others fail."""
 
 import logging
 
@@ -204,7 +204,7 @@ def test_main_logs_what_failed(run, caplog):
 
 
 def test_names_of_other_networks_fail(run, caplog):
-    """So do components without a name. Without term maps, none are scored."""
+    """Components without a name fail, too. Without term maps, no closest map is scored."""
     table(run["names"], [{"component": "ICA_00", "name": "a; d"}, {"component": "ICA_01", "name": None}])
     table(run["map_terms"], [])
     check_demo.main(**run)

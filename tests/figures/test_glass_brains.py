@@ -11,7 +11,7 @@ def test_glass_brain_shows_the_strongest_of_either_sign_on_each_line():
     found = glass_brain(volume[inside], inside, 2)
     assert found.shape == glass_outline(inside, 2).shape == (6, 6 + 2 + 4 + 2 + 4 + 2)
     side, back, top = found[:, :6], found[:, 8:12], found[:, 14:18]
-    # Head up: the last slices come first. The first row is empty, because the view from above is higher.
+    # The head is up, so the last slices come first. The first row is empty, because the view from above is taller.
     assert side[1, 1] == side[5, 4] * -1 == 127
     assert back[1, 3] == 127
     assert back[5, 0] == -127

@@ -1,4 +1,4 @@
-"""The stage draws components made with known values, and writes their thresholded maps and peaks."""
+"""The stage draws components with known values, and writes their thresholded maps and peaks."""
 
 import os
 import subprocess
@@ -96,7 +96,7 @@ def by_percentile(tmp_path_factory, template_file):
 
 @pytest.fixture(scope="module")
 def by_z(tmp_path_factory, template_file):
-    """Draw values beyond 3 standard deviations, with an atlas that knows the motor region alone."""
+    """Draw values beyond 3 standard deviations, with an atlas that has only the motor region."""
     folder = tmp_path_factory.mktemp("z")
     nib.save(nib.Nifti1Image((blob(MOTOR_MM) > 5).astype(np.uint8), AFFINE), folder / "atlas.nii.gz")
     (folder / "atlas.txt").write_text("Precentral Gyrus\n")
@@ -178,7 +178,7 @@ def test_thresholded_maps_keep_exactly_the_voxels_that_reach_the_threshold(run, 
 
 
 def test_small_clusters_are_in_no_result(tmp_path, template_file):
-    """With an extent above that of the negative blob, only the positive ones are left in maps and peaks."""
+    """The smallest extent is above that of the negative blob, so maps and peaks have only the positive blobs."""
     _, paths = plot(tmp_path, template_file, threshold={"z": 3}, min_cluster_mm3=4500)
     assert [row["value"] > 0 for row in read_table(paths["peaks"])] == [True, True]
     kept = nib.load(paths["thresholded"]).get_fdata()

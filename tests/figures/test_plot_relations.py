@@ -51,7 +51,7 @@ def test_term_profiles_have_a_weight_for_each_component():
     ]
     np.testing.assert_array_equal(term_profiles(rows, ["ICA_00", "ICA_01"]), [[1, 2], [3, 0]])
     assert term_profiles([], ["ICA_00"]) is None
-    assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # nothing is known of the second
+    assert term_profiles(rows, ["ICA_00", "ICA_02"]) is None  # the second component has no terms
 
 
 def test_axes_have_the_names():

@@ -1,4 +1,4 @@
-"""Pillow reads back the same pixels from our PNGs, and PDFs are what journals ask for."""
+"""Pillow reads the same pixels from our PNGs, and PDFs have the fonts and resolution that journals ask for."""
 
 import io
 import re
@@ -34,7 +34,7 @@ def test_a_pdf_has_the_pixels_of_the_sheet_without_white_borders_and_truetype_fo
     pixels = np.full((60, 90, 3), 255, np.uint8)
     pixels[10:50, 20:80] = np.random.default_rng(2).integers(0, 250, (40, 60, 1), dtype=np.uint8)
     sheet.place(pixels, 2, 3)
-    # A letter that the small font lacks comes from the whole one.
+    # A letter that the subset of the font lacks comes from the whole font.
     sheet.text(50, 10, "motor −2.5 λ ж")
     sheet.text(50, 5, "motor", fontweight="bold")
     sheet.save(str(tmp_path / "sheet.png"), title="Sheet")

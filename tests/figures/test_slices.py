@@ -38,7 +38,7 @@ def test_cuts_along_the_axes_are_linear_interpolation(axis, zoom):
     permuted = np.array([[0, 0, -3.0, 22.13], [2.5, 0, 0, -20.17], [0, 4, 0, -20.19], [0, 0, 0, 1]])
     volume = Volume(rng.normal(size=(20, 11, 16)).astype(np.float32), permuted)
     picture = cut(volume, box, axis, 3.3, zoom=zoom)
-    # The general way, which any affine that is not exactly along the axes takes.
+    # A tiny tilt: an affine that is not exactly along the axes takes the general path.
     tilted = volume.affine + np.where(permuted == 0, 1e-12, 0) * [[1], [1], [1], [0]]
     expected = cut(Volume(volume.data, tilted), box, axis, 3.3, zoom=zoom)
     across, up = ((1, 2), (0, 2), (0, 1))[axis]
@@ -66,7 +66,7 @@ def test_colours_are_those_of_matplotlib(scale):
         shown = sign * values >= threshold
         strength = Normalize(threshold, max(threshold, scale.brightest), clip=True)(sign * values[shown])
         expected = colours(strength, bytes=True)[:, :3].astype(int)
-        # There are 64 steps instead of 256.
+        # The pictures have 64 colour steps instead of 256.
         assert np.abs(painted[shown] - expected).max() <= 8
         assert np.abs(painted[shown] - expected).mean() < 1
     np.testing.assert_array_equal(painted[(values < scale.threshold) & (values > -scale.negative_threshold)], 133)

@@ -163,3 +163,7 @@ def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     path.write_text("<html>")
     with pytest.raises(ValueError, match="cannot be read"):
         built(tmp_path, path)
+    surface = str(tmp_path / "lh.surf.gii")
+    nib.save(nib.gifti.GiftiImage(), surface)
+    with pytest.raises(ValueError, match="it has no voxels, but is a GiftiImage"):
+        built(tmp_path, surface)

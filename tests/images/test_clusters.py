@@ -34,7 +34,7 @@ def test_clusters_are_those_of_nilearn():
     rng = np.random.default_rng(4)
     data = ndimage.gaussian_filter(rng.standard_normal((30, 30, 30)), 1.2).astype(np.float32)
     data *= 3 / data.std()
-    data[15, 15, 15] = 40  # the highest peak, which always stays, is in a large cluster
+    data[15, 15, 15] = 40  # The cluster of the highest peak always stays, so this peak is in a large one.
     data[13:18, 13:18, 13:18] += 20
     shown = drop_small_clusters(Volume(data, AFFINE), 4, 4, 20 * 8).data
     img = nib.Nifti1Image(data, AFFINE)

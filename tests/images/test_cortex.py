@@ -1,4 +1,4 @@
-"""Maps are sampled on the cortex as nilearn samples them, and the edge of the mask does not bleed in."""
+"""Maps are sampled on the cortex as by nilearn, and zeros outside the mask do not lower the values at its edge."""
 
 import nibabel as nib
 import numpy as np
@@ -41,7 +41,7 @@ def test_a_constant_map_stays_constant_up_to_the_edge_of_the_mask(cortex, step):
     np.testing.assert_allclose(values[has_value], 3, rtol=1e-5)
     assert near[has_value].all()
     assert not has_value[cortex.part("right")].any()
-    # Without a value are the medial wall, and the vertices whose samples are mostly outside the mask.
+    # Vertices of the medial wall, and vertices whose samples are mostly outside the mask, have no value.
     assert not has_value[~cortex.is_cortex].any()
     deep = cortex.is_cortex & (share > 0.99)
     assert has_value[deep].all()

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from conftest import ROOT
 from jsonschema import Draft202012Validator
 from neurovault_ica.images.criteria import (
@@ -18,11 +17,12 @@ from neurovault_ica.images.criteria import (
     panels,
     quality_schema,
 )
-from neurovault_ica.images.rejections import REASONS
+from neurovault_ica.images.rejections import IMAGE_REASONS
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.tables import column_formats
 
 KEYS = list(quality_schema()["properties"])
-DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+DEFAULTS = read_file(ROOT / "config.yaml")["stack_images"]["quality"]
 # Measures of an image that meets every default limit.
 GOOD = {
     "coverage": 0.9, "background_fraction": 0, "distinct_values": 100, "zero_fraction": 0.1, "outside_fraction": 0.1,
@@ -51,7 +51,7 @@ def table(monkeypatch):
     rows = (
         Criterion("low", "Too low.", ("a",), SHARE, lower="min_a", upper="max_a"),
         Criterion("rare", "Too rare.", ("b", "c"), PERCENTILE, lower="percentile_of_b_and_c"),
-        Criterion("small", "Too small.", ("d",), SHARE, lower="min_d", map_types=("z map", "z")),
+        Criterion("small", "Too small.", ("d",), SHARE, lower="min_d", map_types=("Z map",)),
     )
     monkeypatch.setattr("neurovault_ica.images.criteria.CRITERIA", rows)
 
@@ -98,7 +98,7 @@ def test_every_criterion_is_known_in_all_places_that_use_it():
     for criterion in CRITERIA:
         assert criterion.keys, f"{criterion.reason}: a criterion needs a limit"
         assert set(criterion.columns) <= set(columns), f"{criterion.reason}: describe its column in tables.json"
-        assert REASONS[criterion.reason] == criterion.sentence
+        assert IMAGE_REASONS[criterion.reason] == criterion.sentence
     assert len(KEYS) == len(set(KEYS))
     assert [criterion.panel for criterion in panels()] == sorted(criterion.panel for criterion in panels())
 
@@ -115,7 +115,7 @@ def test_the_docs_have_every_criterion_and_reason():
         assert f"\n| `{criterion.reason}` |" in methods, f"docs/methods.md: the reason {criterion.reason} is missing"
     for key in KEYS:
         assert re.search(rf"`{key}\b", methods), f"docs/methods.md: the key {key} is missing"
-    for reason in REASONS:
+    for reason in IMAGE_REASONS:
         assert re.search(rf"^\| .*`{reason}`", outputs, re.MULTILINE), (
             f"docs/outputs.md: the reason {reason} is missing"
         )

@@ -315,7 +315,7 @@ def test_the_stage_imports_no_heavy_package():
 
 @pytest.fixture
 def masked_files(monkeypatch):
-    """The names of the images that were read, in order."""
+    """The file names of the images that were read, in order."""
     names = []
 
     def read(path, **options):
@@ -351,7 +351,7 @@ def test_an_update_masks_only_new_and_changed_images(batch, data, mask_img, mask
     assert [row["reason"] for row in quality] == [None, None, "empty", None]
 
 
-@pytest.mark.parametrize("change", ["setting", "mask", "code", "voxels", "list", "table"])
+@pytest.mark.parametrize("change", ["setting", "mask", "code", "script", "voxels", "list", "table"])
 def test_nothing_is_taken_over_if_anything_else_has_changed(batch, data, masked_files, monkeypatch, change):
     batch.add(1, image_bytes(data))
     batch.run()
@@ -366,6 +366,8 @@ def test_nothing_is_taken_over_if_anything_else_has_changed(batch, data, masked_
         nib.save(nib.Nifti1Image(mask.get_fdata()[:, :, ::-1], mask.affine), batch.mask)
     elif change == "code":
         monkeypatch.setattr("neurovault_ica.images.reuse.version", lambda _: "0.1")
+    elif change == "script":
+        monkeypatch.setattr("mask_images._report", lambda *_: None)
     elif change == "voxels":
         content = bytearray((kept / "voxels-0.npy").read_bytes())
         content[-9] ^= 1
@@ -377,7 +379,7 @@ def test_nothing_is_taken_over_if_anything_else_has_changed(batch, data, masked_
         (kept / "quality-0.tsv").unlink()
     batch.run(**options)
     assert masked_files == ["image_1.nii.gz"] * 2
-    if change in ("code", "voxels", "list", "table"):
+    if change in ("code", "script", "voxels", "list", "table"):
         assert outputs(batch.folder) == expected
 
 

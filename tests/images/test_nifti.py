@@ -128,10 +128,10 @@ def test_a_fault_in_any_gzip_member_is_found(tmp_path, data, monkeypatch):
     content = image_bytes(data)
     members = [gzip.compress(part) for part in (content[:1000], content[1000:60_000], content[60_000:], b"")]
     path = tmp_path / "image.nii.gz"
-    # With these sizes, a piece that is read ends within, at the end of, or one byte after the first member.
+    # The file is read in pieces. With these sizes, a piece ends within the first member, at its end, or one byte later.
     for n_bytes in (997, len(members[0]), len(members[0]) + 1, 1 << 16):
         monkeypatch.setattr(nifti_file, "CHUNK_BYTES", n_bytes)
-        # Zeros that fill the last block of a tape are no fault.
+        # Zeros after the last member, as in the last block of a tape, are not a fault.
         path.write_bytes(b"".join(members) + bytes(100))
         assert find_fault(path, whole=True) is None
         for number in (1, 2):

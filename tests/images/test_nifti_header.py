@@ -170,7 +170,8 @@ def test_a_number_of_bits_that_contradicts_the_data_type_is_noted(data, tmp_path
 
 def test_a_file_that_ends_before_its_voxels_do_is_refused(data, tmp_path):
     content = content_of(data, vox_offset=0)
-    assert refusal(tmp_path, content[:-4]).found == f"{len(content) - 4} bytes of {len(content)}"
+    found = f"the file has only {len(content) - 4} of {len(content)} bytes; get the complete file"
+    assert refusal(tmp_path, content[:-4]).found == found
 
 
 def test_the_qform_is_used_if_the_sform_is_not_set(data, tmp_path):

@@ -8,7 +8,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
 from conftest import ROOT
 from neurovault_ica.images.criteria import judge
 from neurovault_ica.images.duplicates import find_duplicates
@@ -19,17 +18,18 @@ from neurovault_ica.images.placement import Brain, brain_of
 from neurovault_ica.images.quality import constant_background, count_distinct, measure, percentile
 from neurovault_ica.images.resampling import plan_resampling, read_voxels
 from neurovault_ica.images.targets import Target, target_of
+from neurovault_ica.runtime.layers import read_file
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_mask
 from numpy.typing import NDArray
 from scipy import ndimage
 
 REAL_MAPS = Path(__file__).parents[3] / "shared" / "real-maps"
-LIMITS = yaml.safe_load((ROOT / "config.yaml").read_text())["stack_images"]["quality"]
+LIMITS = read_file(ROOT / "config.yaml")["stack_images"]["quality"]
 
 
 @pytest.fixture(scope="module")
 def place() -> Brain:
-    """The place of the brain, on which quality is measured."""
+    """The place of the brain, in which quality is measured."""
     return brain_of(load_mni152_brain_mask(resolution=4))
 
 
@@ -276,7 +276,7 @@ def test_rounded_zeros_of_integers_are_no_background(dtype, z_map, brain, place,
     assert measured["zero_fraction"] < 0.03
     assert measured["outside_fraction"] == pytest.approx(0, abs=1e-4)
     assert judge(measured, map_type="Z map", limits=LIMITS) is None
-    # The sound half of the rounded map is half a brain, although no voxel is exactly zero.
+    # With its other half at the rounded zero, the map is half a brain, although no voxel is exactly zero.
     half = np.where(np.arange(brain.shape[0])[:, None, None] < 25, image.data[0, 0, 0], image.data)
     assert verdict(half, place, step=image.step)[0] == "coverage"
     # A map without negative values stays one-signed.

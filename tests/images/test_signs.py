@@ -25,7 +25,7 @@ def used(images):
 
 @pytest.fixture
 def expected(images):
-    """Both halves of each image with unit variance, made one by one."""
+    """Both halves of each image, one after the other, each with unit variance."""
     rows = [np.maximum(sign * image.astype(float), 0) for image in images for sign in (1, -1)]
     return np.array([row / row.std() if row.any() else row for row in rows])
 

@@ -25,7 +25,7 @@ class Stack:
         self.batches = [([], [], []), ([], [], [])]
 
     def add(self, batch, image_id, voxels=None, *, reason=None, **measured):
-        """Add an image: failed without voxels and measures, unusable with a reason, measured otherwise."""
+        """Add an image. Without voxels, measures and reason it was not available; with a reason it is unusable."""
         status, quality, values = self.batches[batch]
         self.selected.append({"image_id": image_id, "collection_id": image_id, "map_type": "Z map"})
         if voxels is None and reason is None:

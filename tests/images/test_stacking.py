@@ -52,7 +52,7 @@ def test_unit_variance_divides_by_the_standard_deviation_and_keeps_the_mean(stac
 
 
 def test_taken_rows_give_the_same_matrix_and_are_never_twice_on_the_disk(stack, tmp_path):
-    """The space of each row is free before the matrix grows by the next one."""
+    """The disk space of a row is freed before the next row is added to the matrix."""
     paths = [str(tmp_path / f"{name}.npy") for name in ("kept", "taken")]
     options = {"scale": "unit_variance", "signs": "split"}
     rows = [0, 2, 3]  # two of file 1, and one of file 2; file 0 is not needed

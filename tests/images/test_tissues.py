@@ -1,11 +1,11 @@
-"""Maps in grey matter, white matter, ventricles and at the rim of the brain are told apart, on any grid."""
+"""The shares distinguish maps in grey matter, white matter, ventricles and at the rim of the brain, on any grid."""
 
 import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.images.templates import mni152_mask
-from neurovault_ica.images.tissues import BRAIN, limits_for_mask, share_of_tissues, shares_of_mask, tissues_of
+from neurovault_ica.images.tissues import BRAIN_SHARES, limits_for_mask, share_of_tissues, shares_of_mask, tissues_of
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 from scipy import ndimage
@@ -87,7 +87,7 @@ def test_shares_tell_tissues_apart_on_any_grid(name, masks, depth_img, tissues):
 def test_limits_hold_for_masks_in_the_brain_and_are_relaxed_for_wider_masks(tissues):
     for name in ("3 mm", "4 mm"):
         of_mask = shares_of_mask(tissues[name])
-        assert of_mask == pytest.approx(BRAIN, abs=0.004)
+        assert of_mask == pytest.approx(BRAIN_SHARES, abs=0.004)
         assert limits_for_mask(LIMITS, of_mask) == LIMITS
     # Much of the cortex is at the rim.
     cortex = limits_for_mask(LIMITS, shares_of_mask(tissues["grey matter"]))

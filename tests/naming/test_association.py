@@ -16,8 +16,8 @@ from scipy.stats import chi2_contingency
 from workflow_runs import ROOT
 
 NEUROSYNTH = ROOT.parent / "shared" / "neurosynth"
-# Number of studies, position and z of the peak, and z of every 4000th voxel. NiMARE 0.22.1 with nilearn 0.13.1, in an
-# environment of its own, has computed these numbers from the same database, made by tests/made_database.py:
+# Number of studies, position and z of the peak, and z of every 4000th voxel. NiMARE 0.22.1 with nilearn 0.13.1 computed
+# these numbers, in an environment of its own, from the database that tests/made_database.py makes:
 #
 #   brain = load_mni152_brain_mask(resolution=2)
 #   mask = nib.Nifti1Image(brain.get_fdata()[::2, ::2, ::2].astype("uint8"), brain.affine @ np.diag([2, 2, 2, 1]))
@@ -40,8 +40,8 @@ FROM_NIMARE = {
     "sleep": (52, 16879, 3.9941964, [1.69129, 1.10542, 1.618, 0, -0.8425, 0.29177, -0.04606, -1.19753]),
 }
 
-# The same from Neurosynth's database: number of studies, position and z of the peak, z of every 3000th voxel from 1000
-# on. The topics of the file vocab-LDA50 were read as above, with label_threshold=0.05.
+# The same numbers from Neurosynth's database, with z of every 3000th voxel, starting at voxel 1000. The topics of the
+# file vocab-LDA50 were read as above, with label_threshold=0.05.
 FROM_NIMARE_REAL = {
     "pain somatosensory stimulation": (
         865, 27976, 19.905304, [3.8393, -4.0755, -0.5662, -0.4314, 6.7278, -2.1151, -0.9535, 2.8255, -0.5523, 11.0109],
@@ -84,7 +84,7 @@ def test_the_maps_of_neurosynth_equal_those_of_nimare(grid):
     if not NEUROSYNTH.is_dir():
         pytest.skip("needs ../shared/neurosynth")
     database = read_database(find_database(NEUROSYNTH, "LDA50"))
-    # Only some voxels, and the peaks near them, because all of them take too long for a test.
+    # Use only some voxels, and the peaks near them. All of them would take too long.
     voxels = np.argwhere(grid.inside)
     compared = sorted({*range(1000, len(voxels), 3000), *(row[1] for row in FROM_NIMARE_REAL.values())})
     some = np.zeros_like(grid.inside)
@@ -107,7 +107,7 @@ def test_the_maps_of_neurosynth_equal_those_of_nimare(grid):
 
 @pytest.mark.parametrize("angle", [0, 0.3])
 def test_a_study_activates_the_voxels_within_10_mm_of_its_peaks(angle):
-    """On an oblique grid with voxels of different lengths, too, and for peaks outside the grid."""
+    """The grid is oblique, its voxels have different lengths, and some peaks are outside the grid."""
     rng = np.random.default_rng(1)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     affine = np.eye(4)

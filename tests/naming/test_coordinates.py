@@ -66,10 +66,10 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path, tables, caplog):
     assert database.studies == [str(study) for study in metadata["id"][1:]]
     np.testing.assert_array_equal(database.has_term.toarray(), weights[1:] >= 0.001)
     assert database.study_of.max() == 28
-    assert f"left out {len(of_first)} of {n_peaks} peaks: more than 10 mm outside the brain" in caplog.text
-    assert f"left out 1 of {n_peaks} peaks: without numbers" in caplog.text
-    assert f"2 of {n_peaks} peaks: not of a study in the metadata" in caplog.text
-    assert "left out 1 of 30 studies, without a usable peak" in caplog.text
+    assert f"left out {len(of_first)} of {n_peaks} peaks, because they lie more than 10 mm outside" in caplog.text
+    assert f"left out 1 of {n_peaks} peaks, because their coordinates are not numbers" in caplog.text
+    assert f"2 of {n_peaks} peaks, because their study is not in the metadata" in caplog.text
+    assert "left out 1 of 30 studies, because they have no usable peak" in caplog.text
 
 
 def test_ids_may_be_text(tmp_path, tables):
@@ -142,7 +142,7 @@ def spoil_rows(tables):
         (spoil_ids, r"no id of .*coordinates.tsv.gz \(such as 10000001\) is in .*metadata.tsv.gz"),
         (spoil_numbers, "x, y and z are not numbers"),
         (spoil_columns, "has no column x; it has id, peak_id, X, y, z"),
-        (spoil_order, r"peaks lie .* outside the brain, but \d+ if its columns x, y, z are read as x, z, y; correct"),
+        (spoil_order, r"peaks lie .* outside .*, but only \d+ if its columns x, y, z are read as x, z, y; correct"),
         (spoil_unit, "all peaks lie within 1[0-9] mm of each other, as if they were in cm"),
         (spoil_ids_of_metadata, "2 of 30 rows have no id"),
         (spoil_data_type, "its data type is complex128"),
@@ -195,7 +195,7 @@ def test_files_are_found_by_their_names(tmp_path, tables):
     folder = write_database(tmp_path / "made", *tables)
     start = folder / "data-made_version-1_"
     assert find_database(folder, "terms").coordinates == f"{start}coordinates.tsv.gz"
-    # A user's own files: not compressed, and nothing before the names.
+    # Files of a user may be uncompressed, and their names may lack a prefix.
     own = tmp_path / "own"
     own.mkdir()
     for kind in ("coordinates", "metadata"):

@@ -78,7 +78,7 @@ def test_no_labels():
 
 
 def test_labels_of_images_that_are_alike_name_no_random_map():
-    """Images with a label share a map. Most random maps tell them from the others, but only this map earns the name."""
+    """Images with a label share a map. They load on most random maps, too, but only the shared map gets the name."""
     rng = np.random.default_rng(3)
     has_label = np.repeat(rng.random((30, 5)) < 0.4, 2, axis=0).astype(np.float32)
     collections = [str(row // 2) for row in range(60)]
@@ -97,7 +97,7 @@ def test_labels_of_images_that_are_alike_name_no_random_map():
 
 
 def test_every_blas_library_has_one_thread_while_components_are_tested():
-    """Otherwise the last digits of p would depend on the number of cores."""
+    """With more threads, the last digits of p would depend on the number of cores."""
     lattice = lattice_of(EGG, EGG_AFFINE)
     component = smooth_noise(np.random.default_rng(0), 15)[lattice.points]
     seen = []

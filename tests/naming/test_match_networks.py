@@ -17,7 +17,7 @@ from nilearn.datasets import load_mni152_brain_mask
 from PIL import Image
 from scipy import ndimage
 
-# Of the networks motor, a thresholded map, and visual.
+# Thresholds of the figures, and the signs of two networks: motor, which is a thresholded map, and visual.
 DISPLAY = Display({"z": 2.5}, 200)
 SIGNS = find_one_signed(np.array([[0.0, 3.1, 2.4], [-1.0, 0.5, 0.0]]))
 

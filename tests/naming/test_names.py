@@ -1,4 +1,4 @@
-"""Each component is named once: by its first significant candidates, or it is unnamed, with the closest beside it."""
+"""A component is named by its first significant candidates. Without any, it is unnamed and lists the closest ones."""
 
 import json
 
@@ -167,7 +167,7 @@ def test_the_stage_names_components_by_labels_if_no_term_is_significant(stage):
     with open(stage["term_weights"][0], "w", encoding="utf-8") as table:  # noqa: PTH123
         table.write("image_id\tterm\tweight\n")
         for i in range(100, 110):
-            # Terms differ between the groups of images by much less than within them.
+            # The difference of terms between the two groups of images is much smaller than that within them.
             for term, has in (("pain", i < 105), ("memory", i >= 105)):
                 table.write(f"{i}\t{term}\t{0.5 + 0.02 * has + 0.1 * (i % 5 % 3)}\n")
     project_terms.main(**stage)
@@ -219,7 +219,7 @@ def test_term_maps_name_first_and_refuse_terms_that_contradict_them(stage, tmp_p
 
 
 def test_a_source_without_a_table_can_give_a_name(stage, monkeypatch):
-    """Adding a source takes its function and one line in the list."""
+    """A new source needs only its function and one line in the list."""
 
     def find_side(inputs):
         return Found([Candidate(label, f"side of {label}", 1.0, 0.001) for label in inputs.components])

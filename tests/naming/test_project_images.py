@@ -1,6 +1,8 @@
 """Held-out simulated contrasts load on their planted networks; bad maps are rejected with a reason."""
 
+import os
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
+from neurovault_ica.report.projection import describe_percentile
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from project_images import main
@@ -26,7 +29,7 @@ from project_images import main
 SETTINGS = {"interpolation": "linear", "extrapolate_background": False, "clip_infinite": True, "smoothing_mm": None,
             "scale": "unit_variance", "signs": "together"}  # fmt: skip
 LIMITS = {"max_zero_fraction": 0.6}
-# Networks of the run, and the planted weights of the user's maps. These images are not among those of the run.
+# Networks of the run, and their planted weights in the user's maps, which are not images of the run.
 RUN_NETWORKS = ("visual", "default_mode", "salience", "memory")
 LABELS = [f"ICA_{number:02d}" for number in range(len(RUN_NETWORKS))]
 PLANTED = {"sub-1/con_0001": {"salience": 1.0}, "sub-2/con_0001": {"memory": -0.9, "visual": 0.8}}
@@ -199,7 +202,7 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
     maps = [smooth_noise(rng, 15, symmetry=0.3).astype(np.float32) for _ in range(12)]
     p = np.array([project(one, projector, on_lattice, lattice, rng).p for one in maps])
     assert abs((p <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 120)
-    # The errors of least squares treat voxels as independent. With them, most p would be below 5 %.
+    # Standard errors of least squares treat voxels as independent. With them, more than half of p would be below 5 %.
     loadings = projector.loadings(np.stack(maps))
     naive = 1 / np.sqrt(S.shape[1]) * np.std(maps, axis=1)
     assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5
@@ -207,10 +210,10 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
 
 def test_components_that_depend_on_each_other_are_refused():
     S = np.random.default_rng(0).normal(size=(4, 500))
-    with pytest.raises(ValueError, match=r"components 0, 1, 3 .* linearly dependent"):
+    with pytest.raises(ValueError, match=r"components 0, 1, 3 are linearly dependent over the mask"):
         Projector(np.vstack([S[:3], S[0] - S[1]]))
-    with pytest.raises(ValueError, match=r"component 2 .* constant"):
-        Projector(np.vstack([S[:2], np.ones(500)]))
+    with pytest.raises(ValueError, match=r"component volume_7 is constant at the points"):
+        Projector(np.vstack([S[:2], np.ones(500)]), ["ICA_0", "ICA_1", "volume_7"], "at the points")
 
 
 def test_overlapping_components_share_a_map_as_in_the_regression():
@@ -246,12 +249,41 @@ def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
     assert len(list_maps(str(tmp_path))[0]) == 6
 
 
+def test_paths_that_snakemake_cannot_handle_are_refused(tmp_path):
+    for name, message in (
+        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has \{, which"),
+        (b"a <results>.nii", r"'.*/a <results>\.nii' has <results>, which"),
+        (b"\xfc.nii.gz", r"xfc\.nii\.gz' is not UTF-8"),
+    ):
+        file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        file.write_bytes(b"")
+        with pytest.raises(ValueError, match=f"project_images.maps: the path .*{message}"):
+            list_maps(str(tmp_path))
+        with pytest.raises(ValueError, match=f"project_images.components: the path .*{message}"):
+            check_components(str(file))
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("percentile", "loading", "n_images", "sentence"),
+    [
+        (100.0, 0.4, 103, "more than all 103 images"),
+        (100 * 1999 / 2000, 0.4, 2000, "more than 99 % of the 2,000 images"),
+        (100 * 29 / 50, 0.4, 50, "more than 58 % of the 50 images"),
+        (100 * 1 / 50, -0.4, 50, "more negatively than 98 % of the 50 images"),
+        (None, 0.4, 0, ""),
+    ],
+)
+def test_a_percentile_is_rounded_down_so_that_it_never_reads_as_all(percentile, loading, n_images, sentence):
+    assert describe_percentile({"percentile": percentile, "loading": loading}, n_images) == sentence
+
+
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
         (None, "project_images.maps is null; give a folder"),
         ("nowhere", "there is no file or folder nowhere"),
-        (".", "no map is in the folder"),
+        (".", "subfolders have no map; give a folder"),
         ("table.tsv", "project_images.maps: table.tsv.*image_id"),
     ],
 )
@@ -263,20 +295,63 @@ def test_mistakes_in_the_maps_are_explained(tmp_path, monkeypatch, maps, message
     assert files_of_maps(maps) == []
 
 
-def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path):
-    volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 5), dtype=np.float32)
+def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
+    volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 6), dtype=np.float32)
     volumes[..., :4] = nib.load(run["files"]["components"]).get_fdata()
-    file = tmp_path / "networks.nii"
-    nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3]], nib.load(run["files"]["components"]).affine), file)
-    (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\n")
+    volumes[..., 5] = 1
+    file = tmp_path / "networks.NII"
+    nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3, 5]], nib.load(run["files"]["components"]).affine), file)
+    (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\nconstant\n")
     found = read_components(str(file), str(run["masks"] / "mask.nii.gz"))
     assert found.labels == ["volume_00", "volume_02", "volume_03", "volume_04"]
     assert found.names == ["see", "rest", "notice", "remember"]
     np.testing.assert_allclose(found.maps.values, run["S"], atol=1e-5)
+    assert "left out volumes that are constant in the mask (counted from 0): 1, 5" in caplog.text
     (tmp_path / "networks.txt").write_text("see\n")
-    with pytest.raises(ValueError, match=r"5 volumes, but .* has 1 name;"):
+    with pytest.raises(ValueError, match=r"6 volumes, but .* has 1 name;"):
         read_components(str(file), str(run["masks"] / "mask.nii.gz"))
     with pytest.raises(ValueError, match="is not a package of components, because it has no dataset_description"):
         check_components(str(tmp_path))
     with pytest.raises(ValueError, match="does not exist"):
         check_components("nowhere.nii")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("probseg.nii.gz", cut, "project_images.components .*/package: "),
+        ("probseg.nii.gz", spoil, "project_images.components .*/package: "),
+        ("mask.nii.gz", lambda path: path.write_bytes(b""), "project_images.components .*/package: "),
+        ("probseg.json", cut, r"probseg\.json is not valid JSON .* unchanged package"),
+        ("probseg.json", lambda path: path.write_text("{}"), "probseg.json has no Treatment; give an unchanged"),
+        (
+            "dseg.tsv",
+            lambda path: path.write_text(path.read_text().replace("component", "part")),
+            "do not fit together",
+        ),
+    ],
+)
+def test_a_damaged_package_is_refused(run, tmp_path, name, change, message):
+    space = tmp_path / "package/tpl-X"
+    space.mkdir(parents=True)
+    (space.parent / "dataset_description.json").write_text("{}")
+    shutil.copy(run["files"]["components"], space / "tpl-X_desc-ICA_probseg.nii.gz")
+    shutil.copy(run["masks"] / "mask.nii.gz", space / "tpl-X_desc-ICA_mask.nii.gz")
+    (space / "tpl-X_desc-ICA_probseg.json").write_text('{"Treatment": {"scale": "unit_variance", "signs": "split"}}')
+    rows = [{"index": k, "name": "n", "component": label, "source": "", "q": 0} for k, label in enumerate(LABELS)]
+    write_table(space / "tpl-X_dseg.tsv", rows, described_as="package/dseg.tsv")
+    with pytest.raises(ValueError, match="lacks the settings interpolation, extrapolate_background, clip_infinite of"):
+        treatment_of(read_components(str(space.parent), "unused").treatment)
+    change(next(space.glob(f"*_{name}")))
+    with pytest.raises(ValueError, match=message):
+        read_components(str(space.parent), "unused")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers
-from neurovault_ica.naming.labels import enrich, said_label, tabulate_labels
+from neurovault_ica.naming.labels import enrich, label_with_sign, tabulate_labels
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
 from neurovault_ica.naming.terms import find_terms, project_weights, rank_terms
 from neurovault_ica.runtime.tables import write_table
@@ -127,4 +127,5 @@ def test_the_label_of_images_with_high_loadings_comes_first():
     assert found["activation", "n-back"] == pytest.approx(3)
     assert found["deactivation", "n-back"] == pytest.approx(4 / 3)
     assert {row["images"] for row in rows if row["label"] == "n-back"} == {3}
-    assert {said_label(row) for row in rows} == {"n-back", "deactivation in n-back", "cats", "deactivation in cats"}
+    labels = {label_with_sign(row) for row in rows}
+    assert labels == {"n-back", "deactivation in n-back", "cats", "deactivation in cats"}

@@ -91,7 +91,7 @@ def test_a_file_of_all_maps_gives_the_same_as_a_folder(run, tmp_path, names):
 
 def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
     mm = np.moveaxis(np.indices((50, 60, 50)), 0, -1) * 4.0 - [98, 130, 90]
-    # Data some millimetres beyond the mask, because linear interpolation at its border needs them.
+    # The maps extend some millimetres beyond the mask, because linear interpolation at its border needs these values.
     near = np.square((mm - [0, -15, 0]) / (78, 96, 76)).sum(axis=-1) < 1
     slope = np.where(near, mm[..., 0] + 2 * mm[..., 2], 0).astype(np.float32)
     slope[:, 0] = np.nan
@@ -133,7 +133,16 @@ def test_maps_that_cannot_be_used_are_refused(run, tmp_path):
     (tmp_path / "cut.txt").write_text("pain\nwarmth\nitch\n")
     content = (tmp_path / "cut.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(content[: len(content) // 2])
-    refused(packed, "replace the damaged file")
+    refused(packed, "cannot be read as an image (gzip: the file ends too early)")
+    spoiled = bytearray(content)
+    spoiled[len(content) // 2] ^= 0xFF
+    (tmp_path / "cut.nii.gz").write_bytes(spoiled)
+    refused(packed, "cannot be read as an image (gzip: ")
+    unplaced = nib.Nifti1Image(np.stack([pain] * 3, axis=-1), EGG_AFFINE)
+    unplaced.set_sform(EGG_AFFINE, code=0)
+    unplaced.set_qform(EGG_AFFINE, code=0)
+    nib.save(unplaced, packed)
+    refused(packed, "neither qform nor sform is set")
 
 
 def test_maps_outside_the_mask_are_dropped_with_a_warning(run, caplog):

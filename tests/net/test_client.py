@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -131,6 +132,29 @@ def test_results_come_in_order_and_few_items_are_started_ahead():
     assert [next(walk) for _ in range(10)] == list(range(10))
     walk.close()
     assert len(begun) <= 14
+
+
+def test_a_connection_gets_the_next_file_while_one_is_checked(tmp_path):
+    checking, arrived = threading.Event(), threading.Event()
+
+    def check_first(_):
+        checking.set()
+        return None if arrived.wait(10) else "the only connection was idle"
+
+    with (
+        Server(Archive.small({1: 2})) as server,
+        connect(server.url, NETWORK | {"connections": 1, "attempts": 1}) as client,
+    ):
+
+        def get(number):
+            url, path = f"{server.url}/media/images/1/map_{number}.nii.gz", tmp_path / str(number)
+            if number == 101:
+                return client.save(url, path, expected_bytes=None, check=check_first, count=bool)
+            assert checking.wait(10)
+            return client.save(url, path, expected_bytes=None, check=lambda _: None, count=lambda _: arrived.set())
+
+        saved = list(client.map_in_order(get, [101, 102], ahead=2))
+    assert [file.n_bytes for file in saved] == [path.stat().st_size for path in sorted(tmp_path.iterdir())]
 
 
 @pytest.mark.parametrize("what", ["502", "silence", "trickle"])

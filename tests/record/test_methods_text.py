@@ -9,6 +9,7 @@ from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import WORKFLOW, methods_text, threshold_paragraph
 from neurovault_ica.record.names_text import networks_paragraph
 from neurovault_ica.record.wording import list_map_types
+from neurovault_ica.runtime.layers import read_file
 
 FLAGS = {
     "min_iq_restarts": 0.6,
@@ -39,7 +40,7 @@ def test_map_types_are_in_singular_or_plural():
 
 
 def test_methods_follow_the_configuration():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["stack_images"]["scale"] = "none"
     settings["match_networks"]["reference"] = None
     settings["mask_images"] |= {"interpolation": "continuous", "mask": "my/mask.nii.gz", "extrapolate_background": True}
@@ -103,7 +104,7 @@ def test_methods_follow_the_configuration():
 
 
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["project_terms"]["n_permutations"] = 2500
     settings["match_networks"]["reference"] = None
     decomposition = {
@@ -140,7 +141,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
         "\n\n**Metadata labels.** Labels of at least 3 collections",
         "1 of 2 tests had q < 0.05.\n\n**Term maps.** The component",
         "correlated over the mask with 2 term maps. The correlations were tested one-sided against 2,500 surrogates",
-        "named by the term map with the largest correlation among the significant ones (q < 0.05)",
+        "The name is then the significant term (q < 0.05) with the largest correlation, if this is at least 0.9",
         "(Benjamini and Hochberg 1995). 1 of 4 pairs had q < 0.05. The negative sides",
         "false discovery rate (Benjamini and Hochberg 1995)",
         "2 of 4 pairs of component and term had q < 0.05; 1 of 3 components had such a term.",
@@ -151,7 +152,7 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
 
 
 def test_methods_describe_stability_and_flags():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
         "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
@@ -194,10 +195,10 @@ def test_methods_describe_stability_and_flags():
     for words in (
         "The effective number of collections was 7.2 of 8 (one over the sum",
         "so that collections had equal weight.",
-        "from 20 random starts, each on a random tenth of the voxels and for at most 100 iterations (17 converged)",
+        "from 20 random starts (17 converged). Each run used a random tenth of the voxels and at most 100 iterations.",
         "The stability index Iq of these matches had a mean of 0.80 (lowest 0.70)",
-        "19 bootstrap samples of the collections were each decomposed",
-        "on a tenth of the voxels, within the 7 leading principal axes of all images. The components' mean",
+        "we decomposed 19 bootstrap samples of the collections in the same way.",
+        "Each was decomposed on a tenth of the voxels, within the 7 leading principal axes of all images. The",
         "was 0.60 (lowest 0.40; 95th percentile under random rotation: 0.55)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
@@ -209,7 +210,7 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
-    # Both rows of an image give axes, except empty ones: 15 axes are all of 8 images.
+    # Eight images have 16 rows, and one row is empty. So 15 axes are all axes, and the text does not mention them.
     split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
     for n_axes, is_said in ((14, True), (15, False)):
         text = methods_text(facts, decomposition | split | {"n_axes_of_draws": n_axes}, settings)
@@ -217,7 +218,7 @@ def test_methods_describe_stability_and_flags():
 
 
 def test_methods_name_the_reference_networks_and_count_components_with_one():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     facts = dict.fromkeys(["networks_tested", "components"], 2) | {
         "mean_best_network_r": 0.375, "components_with_significant_network": 1,
         "components_with_one_signed_network": 2, "mean_one_signed_r": 0.35, "mean_one_signed_positive_r": 0.4,
@@ -242,22 +243,24 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
 
 
 def test_methods_name_the_atlas_of_regions():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     sentence = " Regions of peaks are those of the AAL3 atlas (Rolls et al. 2020)."
     assert sentence in threshold_paragraph({}, settings)
+    settings["plot_components"]["atlas"] = "my_atlas.nii.gz"
+    assert " Regions of peaks are those of a given atlas." in threshold_paragraph({}, settings)
     settings["plot_components"]["atlas"] = None
     assert "Regions" not in threshold_paragraph({}, settings)
 
 
 def test_methods_describe_the_threshold():
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     facts = {"components": 20, "components_without_activation": 2}
     for threshold, words in (
         ({"percentile": 90}, "thresholded at the 90th percentile of their absolute values. A cluster"),
         ({"z": 2.5}, "thresholded at an absolute value of 2.5 standard deviations. A cluster"),
         ({"mixture": 0.5}, "probability of activation above 0.5. The probability comes from a mixture model"),
         ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
-        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004). In 2 of 20 components no value did. A cluster"),
+        ({"mixture": 0.5}, "below 0.025; Worsley et al. 2004). 2 of 20 components had no tail. A cluster"),
     ):
         settings["plot_components"]["threshold"] = threshold
         assert words in threshold_paragraph(facts, settings)

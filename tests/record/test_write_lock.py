@@ -5,12 +5,12 @@ import json
 import re
 
 import pytest
-import yaml
 from bibtex import parse_bibtex
 from conftest import ROOT
 from neurovault_ica.archive.lock import lock_rows
 from neurovault_ica.record.bibliography import cite, read_works
 from neurovault_ica.runtime.files import write_json
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from write_lock import main
 
@@ -49,7 +49,7 @@ def lock(tmp_path):
             "n_flagged": {"start_dependent": 0, "not_reproduced": 0, "one_collection": 0},
         }  # fmt: skip
         write_json(folder / "run_ica/desc-ICA_decomposition.json", decomposition)
-        settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+        settings = read_file(ROOT / "config.yaml")
         settings["archive"]["source"] = source
         outputs = {
             "lock": str(folder / "write_lock/images.lock.tsv"),
@@ -212,7 +212,7 @@ def test_hashes_are_those_of_the_files(lock):
 def test_run_has_configuration_seeds_versions_and_counts(lock):
     folder = lock() / "write_lock"
     run = json.loads((folder / "run.json").read_text())
-    assert run["configuration"] == yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert run["configuration"] == read_file(ROOT / "config.yaml")
     assert run["seeds"] == {"fetch_metadata": 0, "run_ica": 0}
     assert re.fullmatch(r"\d+\.\d+\.\d+", run["software"]["packages"]["nilearn"])
     assert run["software"]["python"].startswith("3.")
@@ -242,7 +242,7 @@ def test_methods_have_the_numbers_of_the_run(lock):
         "4 images of 2 collections met the metadata criteria",
         "2 images were rejected (1 without a file, 1 thresholded)",
         "used 2 images of 2 collections (by map type: 2 Z maps; at most 1 per collection)",
-        "run with the workflow NeuroVault cross-study ICA 0.1.0, with Snakemake",
+        "run with the workflow NeuroVault cross-study ICA 0.1.0, Snakemake",
         "at 2 mm",
         "linear interpolation",
         "235,375 voxels",

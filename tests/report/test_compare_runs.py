@@ -13,7 +13,7 @@ from neurovault_ica.runtime.tables import read_table, write_table
 from nilearn.image import resample_img
 
 NEEDED = ("run_ica", "stack_images", "project_terms", "write_lock")
-COMPONENTS = "run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+COMPONENTS = "run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 # Component k of the second run is component ORDER[k] of the first. The last one is missing.
 ORDER = [1, 0, *range(2, 11)]
 
@@ -28,7 +28,7 @@ def copy_run(demo, folder):
 
 @pytest.fixture(scope="module")
 def runs(demo, tmp_path_factory):
-    """The demo, and the same with two components exchanged, one turned, one missing, and other images and settings."""
+    """The demo, and a copy: two components exchanged, one inverted, one missing, other images and other settings."""
     folder = copy_run(demo, tmp_path_factory.mktemp("runs") / "second")
     results = folder / "results"
     img = nib.load(results / COMPONENTS)
@@ -45,7 +45,7 @@ def runs(demo, tmp_path_factory):
         | {label: row[f"ICA_{k:02d}"] for k, label in zip(ORDER, labels, strict=True)}
         for row in rows
     ]
-    # The image that only the first run used has other loadings in the second, which must not count.
+    # Loadings of images that only one run used must not count.
     mixing[0]["image_id"] = mixing[1]["image_id"] = "another"
     write_table(results / "run_ica/desc-ICA_mixing.tsv", mixing, list(mixing[0]))
     lock = read_table(results / "write_lock/images.lock.tsv")
@@ -116,7 +116,7 @@ def test_settings_and_software_that_differ_are_listed(comparison):
 def test_runs_on_other_grids_are_compared_over_the_common_mask(runs, tmp_path):
     first = runs[0]
     mask = nib.load(first.mask)
-    coarse = resample_img(mask, np.diag([4, 4, 4]), interpolation="nearest", force_resample=True, copy_header=True)
+    coarse = resample_img(mask, np.diag([5, 5, 5]), interpolation="nearest", force_resample=True, copy_header=True)
     data = np.asarray(coarse.dataobj).copy()
     data[data.shape[0] // 2 :] = 0  # one hemisphere
     nib.save(nib.Nifti1Image(data, coarse.affine), tmp_path / "mask.nii.gz")
@@ -152,5 +152,5 @@ def test_the_page_shows_all_and_escapes_texts(runs, tmp_path):
 def test_a_folder_without_a_finished_run_is_refused(demo, tmp_path):
     copy_run(demo, tmp_path)
     (tmp_path / "results/run_ica/desc-ICA_mixing.tsv").unlink()
-    with pytest.raises(ValueError, match=r"does not hold a finished run: it lacks the loadings\. Give the folder in"):
+    with pytest.raises(ValueError, match=r"does not contain a finished run \(missing: the loadings\)\. Give"):
         read_run(tmp_path)

@@ -42,11 +42,11 @@ def test_every_problem_of_a_run_gives_a_warning():
     found = warnings_of(components, decomposition=worried, n_images=5, n_rejected=9, n_with_terms=2)
     assert "Set run_ica.algorithm: picard" in found[1]
     assert found[0].startswith(
-        "This run is too small for claims: 5 images for 20 components (expected: at least 60); effective number of"
-        " collections 1.2 (expected: at least 10)."
+        "This run is too small for general conclusions: 5 images for 20 components (expected: at least 60);"
+        " effective number of collections 1.2 (expected: at least 10)."
     )
     assert [line.split(":")[0] for line in found] == [
-        "This run is too small for claims",
+        "This run is too small for general conclusions",
         "FastICA did not converge within 500 iterations",
         "8 of 20 restarts did not converge.",
         "Different random starts give different components",
@@ -112,7 +112,7 @@ def test_flags_have_short_names():
 def test_a_name_is_uncertain_only_if_no_candidate_is_significant():
     unsure = SOUND | {"mark": "n.s.", "n_significant_terms": 0}
     assert flags_of(unsure) == ["name uncertain"]
-    # A significant label may be unsuitable as a name.
+    # A label can be significant and still give no name.
     assert flags_of(unsure | {"n_significant_labels": 2}) == ["name uncertain"]
     assert flags_of(unsure | {"mark": "untested"}) == []
     assert flags_of(unsure | {"evidence_name": "unnamed (closest: a)"}) == []

@@ -105,7 +105,7 @@ def test_without_the_start_paths_are_absolute(tmp_path, monkeypatch):
 
 def test_jobs_read_the_command_of_their_run(tmp_path):
     assert command_for("SCAN", tmp_path) == "snakemake --cores 2 SCAN"
-    (tmp_path / "archive.json").write_text('{"command": "snakemake --cores 8 TARGET --configfile TARGET.yaml"}')
-    assert command_for("SCAN", tmp_path) == "snakemake --cores 8 SCAN --configfile TARGET.yaml"
+    (tmp_path / "archive.json").write_text('{"command": "snakemake -d MY_TARGET TARGET --configfile TARGET.yaml"}')
+    assert command_for("SCAN", tmp_path) == "snakemake -d MY_TARGET SCAN --configfile TARGET.yaml"
     (tmp_path / "archive.json").write_text("{")
     assert command_for("SCAN", tmp_path) == "snakemake --cores 2 SCAN"

@@ -1,4 +1,4 @@
-"""Configuration files are laid over each other in their order, and a broken file is named."""
+"""Later configuration files replace settings of earlier ones, and the message about a broken file names it."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_file_replaces_sections_with_free_keys(tmp_path):
 
 def test_the_users_file_replaces_the_sections_of_a_preset(tmp_path):
     preset = read_file(PRESET)
-    assert preset["fetch_metadata"]["image_terms"], "the preset has conditions to replace"
+    assert preset["fetch_metadata"]["image_terms"], "the preset has no conditions to replace"
     found = merged(
         tmp_path, PRESET, "fetch_metadata: {image_terms: {}}\nplot_components: {threshold: {z: 3}}\nbatches: 2"
     )
@@ -85,7 +85,7 @@ def test_without_the_workflows_own_file_its_sections_do_not_count():
     ("content", "message"),
     [
         (b"run_ica:\n\ttol: 1\n", "line 2: a line is indented with a tab; YAML accepts only spaces"),
-        (b"run_ica:\n  tol: 1\n  tol: 2\n", "line 3: tol is set twice"),
+        (b"run_ica:\n  tol: 1\n  tol: 2\n", "line 3: tol is set twice; keep one"),
         (b"run_ica: [1\nbatches: 2\n", "line 2: did not find expected .*; here or some lines above, a colon"),
         (b"# nothing yet\n", "no settings found; write a section"),
         (b"just words\n", "no sections found"),

@@ -102,7 +102,7 @@ def stop():
     ("code", "is_message"), [(RAISE, True), ("def stop():\n    int('x')\n", False), ("def stop():\n    [][0]\n", False)]
 )
 def test_only_an_error_that_our_code_raises_is_a_message_to_the_user(tmp_path, capfd, caplog, code, is_message):
-    """The ValueError of a compiled function is a defect, although our call is the innermost frame."""
+    """A ValueError from a compiled function is a bug, although the innermost Python frame is ours."""
     file = tmp_path / ".snakemake/scripts/stage.py"
     file.parent.mkdir(parents=True)
     file.write_text(code)
@@ -113,4 +113,4 @@ def test_only_an_error_that_our_code_raises_is_a_message_to_the_user(tmp_path, c
     report_error(caught.type, caught.value, caught.tb, sys.stderr, "stage")
     printed = capfd.readouterr().err
     assert [record.getMessage() for record in caplog.records] == ["3 images are left"] * is_message
-    assert ("(a defect; for the traceback, see logs/stage.log)" in printed) is not is_message
+    assert ("(a defect; please report it with logs/stage.log)" in printed) is not is_message

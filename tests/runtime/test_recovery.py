@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.commands import Call, Configuration
-from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, last_words
+from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, quote_errors
 from neurovault_ica.runtime.resources import growing
 
 
@@ -30,11 +30,11 @@ def test_errors_in_the_logs_of_this_run_are_quoted(tmp_path):
     for number, (name, text) in enumerate(texts.items()):
         (tmp_path / f"{name}.log").write_text(text)
         os.utime(tmp_path / f"{name}.log", (100 - number, 100 - number))
-    assert list(last_words(tmp_path, since=98)) == [
+    assert list(quote_errors(tmp_path, since=98)) == [
         f"{tmp_path}/defect.log: KeyError: 'image_id'",
         f"{tmp_path}/refused.log: too few images:\n  one",
     ]
-    assert list(last_words(tmp_path / "nothing", since=0)) == []
+    assert list(quote_errors(tmp_path / "nothing", since=0)) == []
 
 
 def test_only_locks_of_a_killed_run_are_removed(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ def test_results_come_in_the_order_of_the_items(threads):
     later = threading.Event()
 
     def wait_for_a_later_item(item):
-        # With more than one thread the first item is done last.
+        # With more than one thread, the first item waits for the second.
         if item == 0 and threads > 1:
             assert later.wait(60)
         elif item == 1:

@@ -1,4 +1,4 @@
-"""p values are right for values within the draws, and right or too large for values beyond them."""
+"""p is right for values that draws reach. For values beyond all draws, it is right or too large on average."""
 
 import numpy as np
 import pytest

@@ -22,6 +22,13 @@ def test_only_neighbours_in_the_mask_are_compared():
     np.testing.assert_allclose(neighbour_correlations(values, inside), [1 - 16 / 6 / (2 * np.var(values)), 1, 1])
 
 
+def test_a_mask_of_one_slice_has_finite_resels():
+    rng = np.random.default_rng(7)
+    inside = np.ones((1, 40, 40), dtype=bool)
+    # Along the axis without neighbours, the FWHM counts as one voxel.
+    assert count_resels(rng.standard_normal(1600), inside) == 1600
+
+
 def test_resels_follow_from_the_smoothness_along_each_axis():
     rng = np.random.default_rng(7)
     counts = [count_resels(noise_in_box(rng, (2, 3, 1.5)), BOX) for _ in range(8)]

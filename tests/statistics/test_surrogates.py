@@ -75,7 +75,7 @@ def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, sym
         shares.append(((1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / 40 <= 0.05).mean())
         naive.append((np.abs(r) > 1.96 / np.sqrt(len(values))).mean())
     assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / np.sqrt(len(shares))
-    # If voxels were treated as independent:
+    # This is the share if voxels are treated as independent.
     assert np.mean(naive) > 0.3
 
 

@@ -21,7 +21,8 @@ def test_ci_uses_the_pythons_of_the_classifiers():
 
 def test_ci_calls_make_with_the_python_that_it_has_set_up():
     commands = [step["run"] for step in STEPS if "run" in step]
-    assert commands == ["make lint test PYTHON=python"]
+    assert commands[0] == "make lint test PYTHON=python"
+    assert commands[1:] == [".venv/bin/pytest -m long tests/workflow/test_workflow.py -k make_run"]
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(r"^PYTHON \?=", makefile, re.MULTILINE)
 
@@ -31,7 +32,7 @@ def test_make_runs_the_checks_once(goals, tmp_path):
     """`make test` runs them beside the tests, and `make lint test` before them."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / ".venv").mkdir()
-    # An environment that counts as installed, whose programs only print what they are called with.
+    # Make an environment that counts as installed. Its programs only print their arguments.
     for name in ("requirements.lock", "requirements-uv.lock", ".venv/installed"):
         (tmp_path / name).touch()
     arguments = ["make", "--silent", *goals, "BIN=echo x"]

@@ -112,7 +112,7 @@ def test_wall_time_counts_simultaneous_processes_once():
 def test_a_command_and_its_processes_are_measured(tmp_path):
     script = tmp_path / ".snakemake/scripts/tmpabc.mask_images.py"
     script.parent.mkdir(parents=True)
-    # The work is followed by a pause, in which the watch sees all of it even on a busy machine.
+    # After its work the script sleeps, so that even on a busy machine the last measurement includes all of the work.
     script.write_text(
         "from time import process_time, sleep\nblock = bytearray(400_000_000)\n"
         "while process_time() < 0.4: pass\nsleep(1)\n"

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from workflow_runs import copy_project, digest, small_config, snakemake, start_snakemake
+from workflow_runs import copy_demo, copy_project, digest, small_config, snakemake, start_snakemake
 
 TERMS = "results/project_terms/desc-ICA_terms.tsv"
 SMALL = ("--configfile", "overlay.yaml")
@@ -62,7 +62,7 @@ def fresh(tmp_path, small_archive):
 
 
 def same_as(folder, other):
-    """Compare all results of one folder with the same files of another folder, which may have more."""
+    """Check that all results in one folder equal those in another folder, which may have more."""
     found, expected = digest(folder), digest(other)
     assert len(found) > 10
     assert found == {path: expected[path] for path in found}
@@ -83,7 +83,7 @@ def test_a_killed_run_continues(fresh, small_run):
 
 @pytest.mark.long
 def test_a_demo_that_is_killed_ten_times_gives_the_same_results(tmp_path, demo):
-    folder, rng, before, kills = copy_project(tmp_path / "run0"), random.Random(1), None, 0
+    folder, rng, before, kills = copy_demo(tmp_path / "run0"), random.Random(1), None, 0
     while kills < 10:
         code, output = run_and_kill(folder, rng)
         check_continues(before, steps(output), output)
@@ -91,7 +91,7 @@ def test_a_demo_that_is_killed_ten_times_gives_the_same_results(tmp_path, demo):
         kills += code != 0
         if code == 0:
             assert digest(folder) == digest(demo)
-            folder, before = copy_project(tmp_path / f"run{kills}"), None
+            folder, before = copy_demo(tmp_path / f"run{kills}"), None
         else:
             assert code == -signal.SIGKILL, output
     snakemake(folder)
@@ -162,7 +162,7 @@ def test_a_small_disk_is_reported_and_the_next_run_continues(fresh, small_run):
         assert f"the disk of {folder / 'results'} is too small" in done.stdout
         subprocess.run(["mount", "-o", "remount,size=100m", str(folder / "results")], check=True)
         snakemake(folder, "results/fetch_metadata/images.tsv", *SMALL)
-        # Something else fills the disk meanwhile.
+        # Another file fills the disk.
         other = folder / "results/other"
         other.write_bytes(bytes(shutil.disk_usage(folder / "results").free - 1_000_000))
         done = snakemake(folder, TERMS, *SMALL, check=False)

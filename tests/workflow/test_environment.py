@@ -15,7 +15,7 @@ from conftest import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from verification import compare
-from workflow_runs import copy_project, snakemake
+from workflow_runs import copy_demo, snakemake
 
 
 def locked(python):
@@ -113,7 +113,7 @@ def test_jobs_run_in_the_image(tmp_path, monkeypatch):
     )
     apptainer.chmod(0o755)
     monkeypatch.setenv("PATH", f"{apptainer.parent}{os.pathsep}{Path(sys.executable).parent}", prepend=os.pathsep)
-    folder = copy_project(tmp_path / "run")
+    folder = copy_demo(tmp_path / "run")
     snakemake(folder, "build_mask", "--sdm", "apptainer")
     call = (tmp_path / "calls").read_text()
     assert "neurovault_ica.sif bash -c" in call
@@ -143,7 +143,7 @@ def test_the_recipe_works_with_another_python_and_gives_the_same_demo(tmp_path, 
     _, sections = recipe()
     [(source, target)] = (line.split() for line in sections["files"])
     monkeypatch.setenv("PATH", str(tmp_path / "venv/bin"), prepend=os.pathsep)
-    folder = copy_project(tmp_path / "run")
+    folder = copy_demo(tmp_path / "run")
     for command in (sections["post"][0].replace(target, str(ROOT / source)), "python -m snakemake --cores 2"):
         done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

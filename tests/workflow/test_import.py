@@ -33,9 +33,10 @@ rule mine:
     output: jobs.OUTPUT
     shell: "sha256sum < {{input[0]}} > {{output}}"
 """
-# Modules of the same names as ours would make every import of them fail. `types` is left out: Python itself needs it.
+# Names of our modules. Modules with these names that cannot be imported are put on the path. Python itself needs those
+# of the standard library, such as `types`.
 SHADOWS = {"names", "png", "web", "jobs", "outputs", "resampling", "types"} - set(sys.stdlib_module_names)
-# Every Python of the other workflow's run imports this module at its start.
+# Every Python process of the other workflow's run imports this module when it starts.
 GUARD = """
 import socket
 
@@ -120,7 +121,7 @@ def test_another_workflow_imports_this_one(foreign, small_run):
     folder, said, _ = foreign
     sha256 = digest(small_run, "run_ica")[COMPONENTS]
     assert (folder / "mine.txt").read_text().split()[0] == sha256
-    # The other workflow decides on locks, targets and the message at the end.
+    # The other workflow decides on locks, targets and the message at the end, so ours writes none of these files.
     assert not (folder / ".snakemake/running").exists()
     assert not (folder / "results/archive.json").exists()
     assert not (folder / "results/plot_components").exists()
@@ -149,7 +150,7 @@ def test_modules_on_the_path_do_not_matter_except_another_version_of_the_package
     assert done.returncode != 0
     message = f"would import: {other}/workflow/scripts/neurovault_ica/__init__.py; remove its folder"
     assert message in done.stdout
-    # The same in another workflow, which looks for its own modules there.
+    # The same happens if another workflow adds the folder to sys.path.
     monkeypatch.delenv("PYTHONPATH")
     (tmp_path / "Snakefile").write_text(OWN_PACKAGE.format(other=other, folder=folder))
     done = snakemake(tmp_path, "-n", check=False)

@@ -16,6 +16,7 @@ from workflow_runs import copy_project, make_maps, rules_run, snakemake, write_c
 SMALL = {
     "mask_images": {"resolution_mm": 4},
     "run_ica": {"n_components": 4, "n_restarts": 2, "n_bootstraps": 2},
+    "match_networks": {"reference": None},
     "stack_images": {
         "quality": dict.fromkeys(
             ["max_outside_fraction", "max_misplaced_fraction", "max_displaced_fraction", "max_peak"]
@@ -118,7 +119,7 @@ def test_an_update_reruns_what_depends_on_new_answers_and_nothing_else(tmp_path)
         assert " was last read on " not in done.stdout
         assert changed_rules(before, times_of(run)) == {"look_again"}
 
-        # One image's terms can be had again, and one image is new.
+        # The server has the terms of one more image. Later it also has a new image.
         server.misbehave("neurovault=1002")
         before = times_of(run)
         snakemake(run, "update", "--configfile", overlay)
@@ -131,7 +132,7 @@ def test_an_update_reruns_what_depends_on_new_answers_and_nothing_else(tmp_path)
         archive.images[1011] = new
         archive.collections[102]["modify_date"] = "2026-02-03"
         server.asked.clear()
-        # A plain run goes on where an update was stopped.
+        # A plain run continues an update that was stopped.
         snakemake(run, "update", "--configfile", overlay, "--until", "look_again")
         snakemake(run, "--configfile", overlay, "--until", "stack_images")
         assert server.images_asked() == {1011}

@@ -11,7 +11,7 @@ from neurovault_ica.runtime.tables import read_table
 from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
 from workflow_runs import rules_run, snakemake
 
-COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 TEMPLATE = "tpl-MNI152NLin2009aSym"
 
 
@@ -26,13 +26,13 @@ def package(demo, tmp_path_factory):
 
 
 def test_files_are_named_as_bids_derivatives(package):
-    """bids-validator-deno 3.0.2 finds no error in this folder. It is not a dependency, so its rules are repeated."""
+    """bids-validator-deno 3.0.2 finds no error in this folder. It is not a dependency, so this repeats its rules."""
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     ignored = (package / ".bidsignore").read_text().split()
     known = {file for file in files - {".bidsignore"} if file.split("/")[0] not in ignored}
     maps, mask, names = (
-        f"{TEMPLATE}/{TEMPLATE}_atlas-mydemo1_res-2_desc-ICA_probseg",
-        f"{TEMPLATE}/{TEMPLATE}_res-2_desc-ICA_mask",
+        f"{TEMPLATE}/{TEMPLATE}_atlas-mydemo1_res-4_desc-ICA_probseg",
+        f"{TEMPLATE}/{TEMPLATE}_res-4_desc-ICA_mask",
         f"{TEMPLATE}/{TEMPLATE}_atlas-mydemo1_dseg",
     )
     expected = {f"{maps}.nii.gz", f"{maps}.json", f"{mask}.nii.gz", f"{mask}.json", f"{names}.tsv", f"{names}.json"}
@@ -114,8 +114,7 @@ def test_own_maps_run_project_images_only_and_never_the_run_again(demo, package,
     (tmp_path / "map.nii.gz").write_bytes(b"")
     overlay = tmp_path / "maps.yaml"
     overlay.write_text(f"project_images: {{maps: {tmp_path}}}")
-    assert rules_run(snakemake(demo, "-n", "project_images", "--configfile", overlay)) == {"project_images"}
-    assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == set()
+    assert rules_run(snakemake(demo, "-n", "all", "project_images", "--configfile", overlay)) == {"project_images"}
     overlay.write_text(f"project_images: {{maps: {tmp_path}, components: {package}}}")
     assert rules_run(snakemake(demo, "-n", "project_images", "--configfile", overlay)) == {"project_images"}
     done = snakemake(demo, "-n", "project_images", check=False)

@@ -12,13 +12,13 @@ import nibabel as nib
 import numpy as np
 import paper as paper_tool
 import pytest
-import yaml
+from neurovault_ica.runtime.layers import read_file
 from neurovault_server import Archive, Server
 from paper import files_of, pack
 from verification import compare, difference
 from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
 
-COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz"
+COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_a_paper_has_all_files_for_a_rerun(paper, demo):
     subprocess.run(["sha256sum", "--check", "--quiet", "sha256.txt"], cwd=paper, check=True)
     run = json.loads((paper / "run.json").read_text())
     # The maps of project_images are not part of the run.
-    sections = list(yaml.safe_load((demo / "config.yaml").read_text()))
-    assert [*yaml.safe_load((paper / "config.yaml").read_text()), "project_images"] == sections
+    sections = list(read_file(demo / "config.yaml"))
+    assert [*read_file(paper / "config.yaml"), "project_images"] == sections
     assert (paper / "requirements.lock").read_bytes() == (ROOT / "requirements.lock").read_bytes()
     assert (paper / "images.lock.tsv").read_bytes() == (demo / "results/write_lock/images.lock.tsv").read_bytes()
     readme = (paper / "README.md").read_text()
@@ -95,7 +95,7 @@ def test_changed_results_are_not_packed(demo, tmp_path, monkeypatch):
 
 
 def test_files_of_the_configuration_are_packed_unless_they_are_outside_the_folder(tmp_path):
-    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings = read_file(ROOT / "config.yaml")
     assert files_of(settings, tmp_path) == []
     settings["mask_images"]["mask"] = "mask.nii.gz"
     settings["fetch_metadata"]["image_filter"] = "mine.py:keep"

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import threading
+import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import publish as tool
 import pytest
+import upload_server
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.naming.component_files import DESCRIPTION, IMAGES, LOADINGS, TREATMENT
 from neurovault_ica.runtime.files import write_json
@@ -21,11 +24,15 @@ SECRET = "0123456789abcdef"
 
 
 class NeuroVault(ThreadingHTTPServer):
-    """A NeuroVault that stores collections and images. `faults` are taken for one POST of an image each."""
+    """A NeuroVault that stores collections and images.
+
+    `faults` are taken for one POST of an image each, and `odd` for one request each: method, status, body, headers.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.collections, self.images, self.faults, self.posts = [], [], [], 0
+        self.collections, self.images, self.faults, self.odd, self.tokens = [], [], [], [], []
+        self.posts = self.repeated_pages = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -43,10 +50,23 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def is_allowed(self):
+        self.server.tokens.append(self.headers["Authorization"])
+        if self.server.odd and self.server.odd[0][0] == self.command:
+            _, status, body, headers = self.server.odd.pop(0)
+            self.send_response(status)
+            for name, value in {"Content-Length": len(body), **headers}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(body)
+            return False
         if self.headers["Authorization"] == f"Token {SECRET}":
             return True
         self.answer({"detail": "Invalid token."}, 401)
         return False
+
+    def do_CONNECT(self):
+        self.server.tokens.append(self.headers["Authorization"])
+        self.answer({}, 403)
 
     def do_GET(self):
         if not self.is_allowed():
@@ -59,6 +79,9 @@ class Handler(BaseHTTPRequestHandler):
             rows = [row for row in self.server.images if parts.path == f"/api/collections/{row['collection']}/images/"]
         # Two records on each page, so that the client has to ask for the following pages.
         following = "more" if len(rows) > offset + 2 else None
+        if offset and self.server.repeated_pages:
+            self.server.repeated_pages -= 1
+            offset = 0
         self.answer({"count": len(rows), "next": following, "results": rows[offset : offset + 2]})
 
     def do_POST(self):
@@ -77,14 +100,16 @@ class Handler(BaseHTTPRequestHandler):
         fields = {part.get_param("name", header="content-disposition"): part for part in message.get_payload()}
         row = {name: part.get_payload(decode=True).decode() for name, part in fields.items() if name != "file"}
         row |= {"file": fields["file"].get_filename(), "content": fields["file"].get_payload(decode=True).hex()}
-        self.server.images.append(row | {"collection": int(self.path.split("/")[3])})
-        return self.answer({}, 500) if fault == "stored" else self.answer({"id": len(self.server.images)}, 201)
+        number = len(self.server.images) + 1
+        self.server.images.append(row | {"id": number, "collection": int(self.path.split("/")[3])})
+        return self.answer({}, 500) if fault == "stored" else self.answer({"id": number}, 201)
 
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(tool, "READ_PAUSE_S", 0)
+    monkeypatch.setattr(upload_server, "READ_PAUSE_S", 0)
     monkeypatch.setattr(tool, "STORE_PAUSE_S", 0)
+    monkeypatch.setattr(tool, "STORE_TIME_S", 0)
     monkeypatch.setenv("NEUROVAULT_TOKEN", SECRET)
     with NeuroVault() as found:
         thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
@@ -156,6 +181,88 @@ def test_an_interrupted_upload_continues(package, server):
     main([str(package), "--upload", "--url", server.url])
     assert sorted(image["file"] for image in server.images) == ["ICA_00.nii.gz", "ICA_01.nii.gz", "ICA_02.nii.gz"]
     assert len(server.collections) == 1
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_after_a_kill_the_next_call_waits_until_the_server_has_stored_the_last_map(package, server, monkeypatch):
+    slept = []
+    monkeypatch.setattr(tool, "STORE_TIME_S", 120)
+    monkeypatch.setattr(tool.time, "sleep", slept.append)
+    main([str(package), "--upload", "--url", server.url])
+    sending = package.with_name(".mine.sending")
+    assert not sending.exists()
+    assert slept == []
+    sending.touch()
+    os.utime(sending, (time.time() - 20,) * 2)
+    main([str(package), "--upload", "--url", server.url])
+    assert [round(seconds, -1) for seconds in slept] == [100]
+    assert not sending.exists()
+    monkeypatch.setattr(tool, "_upload", interrupt)
+    server.images.clear()
+    with pytest.raises(SystemExit, match="interrupted; run again to continue"):
+        main([str(package), "--upload", "--url", server.url])
+    assert sending.exists()
+
+
+def test_maps_that_their_owner_renamed_are_not_sent_again(package, server):
+    main([str(package), "--upload", "--url", server.url])
+    server.collections[0]["name"] = "Networks of 2026"
+    server.images[0] |= {"name": "pain", "file": "http://x/media/images/7/ICA_00_1.nii.gz", "description": "of pain"}
+    server.images[1] |= {"name": "vision", "file": "http://x/media/images/7/other.nii.gz"}
+    names = next(package.glob("tpl-*/*_dseg.tsv"))
+    names.write_text(names.read_text().replace("name 2", "another name"))
+    main([str(package), "--upload", "--url", server.url])
+    assert (len(server.collections), server.posts) == (1, 3)
+
+
+def test_a_list_whose_pages_repeat_records_is_read_again(package, server):
+    others = [{"id": k, "name": f"other {k}", "description": None} for k in (1, 2)]
+    server.collections = list(others)
+    main([str(package), "--upload", "--url", server.url])
+    server.repeated_pages = 1
+    main([str(package), "--upload", "--url", server.url])
+    assert len(server.collections) == 3
+    server.repeated_pages = 10
+    with pytest.raises(SystemExit, match="states 3 records, but lists only 2 different ones"):
+        main([str(package), "--upload", "--url", server.url])
+
+
+def test_the_token_goes_to_no_other_server_and_into_no_message(package, server, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else")
+    with NeuroVault() as other:
+        server.odd = [("GET", 301, b"", {"Location": f"{other.url}/api/my_collections/?token={SECRET}"})]
+        with pytest.raises(SystemExit, match=r"redirects to .*give it with --url") as stopped:
+            main([str(package), "--upload", "--url", server.url])
+        assert other.tokens == []
+        threading.Thread(target=other.handle_request).start()
+        monkeypatch.setenv("HTTPS_PROXY", other.url)
+        monkeypatch.setattr(upload_server, "ATTEMPTS", 1)
+        with pytest.raises(OSError, match=r"[Pp]roxy"):
+            upload_server.Server("https://neurovault.invalid", SECRET).list_all("my_collections/")
+        assert other.tokens == [None]
+    server.odd = [("POST", 403, f"<pre>Authorization: Token {SECRET}</pre>".encode(), {})]
+    with pytest.raises(SystemExit, match=r"answered 403: <pre>Authorization: Token \[token\]") as refused:
+        main([str(package), "--upload", "--url", server.url])
+    for wrong in (f"Token {SECRET}", f"{SECRET}\n{SECRET}", f"{SECRET}\N{BULLET}"):
+        with pytest.raises(ValueError, match="NEUROVAULT_TOKEN has spaces") as unsent:
+            upload_server.Server(server.url, wrong)
+        assert SECRET not in str(unsent.value)
+    assert SECRET not in f"{stopped.value} {refused.value} {capsys.readouterr()}"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"null", b"[1]", b'{"detail": "x"}', b'{"count": 1, "results": [{}]}'])
+def test_wrong_answers_are_asked_for_again(package, server, body):
+    server.odd = [("POST", 201, body, {}), ("POST", 200, body, {}), ("GET", 503, b"", {}), ("GET", 429, b"", {})]
+    main([str(package), "--upload", "--url", server.url])
+    assert [image["file"] for image in server.images] == ["ICA_00.nii.gz", "ICA_01.nii.gz", "ICA_02.nii.gz"]
+    assert len(server.collections) == 1
+    server.odd = [("GET", 200, body, {})] * 3
+    with pytest.raises(SystemExit, match="did not answer with"):
+        main([str(package), "--upload", "--url", server.url])
 
 
 def test_other_collections_are_never_touched(package, server):

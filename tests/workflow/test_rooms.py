@@ -72,14 +72,14 @@ def test_stages_start_without_libraries_that_few_runs_need(scripts, slow):
 
 
 def test_rooms_have_no_code_of_their_own():
-    """Rules do not have the __init__.py of rooms as inputs."""
+    """An edit of a room's __init__.py reruns nothing, because rules do not have it as an input."""
     for path in (SCRIPTS / PACKAGE).rglob("__init__.py"):
         assert len(ast.parse(path.read_text()).body) == 1, path
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 def test_a_public_name_has_one_meaning():
-    """Functions of one name take the same parameters, as those of the algorithms do."""
+    """Functions of one name must take the same parameters, like `rotate` of each algorithm."""
     meanings = {}
     for file in set(FILES) - {path.name for path in SCRIPTS.glob("*.py")}:
         for node in ast.parse((SCRIPTS / file).read_text()).body:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 from slurm_node import running_slurm, why_not
-from workflow_runs import ROOT, copy_project, digest, small_config, snakemake, write_config
+from workflow_runs import ROOT, copy_demo, copy_project, digest, small_config, snakemake, write_config
 from yte import process_yaml
 
 SHORT_PAUSES = ("--slurm-init-seconds-before-status-checks", "1")
@@ -23,7 +23,7 @@ def test_squeue_is_used_if_there_is_no_accounting(tmp_path, monkeypatch, answers
 
 @pytest.fixture(scope="module")
 def slurm():
-    """Start Slurm; the folder of its logs."""
+    """Start Slurm, and return the folder of its logs."""
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the plugin: make .venv/slurm")
     if why_not():
         pytest.skip(why_not())
@@ -76,7 +76,7 @@ def minutes(time):
 @pytest.mark.long
 @pytest.mark.usefixtures("slurm")
 def test_the_demo_on_slurm_gives_the_same_results(tmp_path, demo):
-    folder = copy_project(tmp_path / "run")
+    folder = copy_demo(tmp_path / "run")
     write_config(folder, "partitions.yaml", partitions={"short": {"max_runtime": 20}, "long": {"max_runtime": 6000}})
     run_on_slurm(folder, site={"slurm-partition-config": "partitions.yaml"})
     assert digest(folder) == digest(demo)

@@ -87,7 +87,7 @@ rule download_images:
     localrule: True  # compute nodes of a cluster often have no internet
     conda:
         ENVIRONMENT
-    # Jobs that wait for a server need no core, if their number is limited.
+    # Jobs that only wait for a server need no core. The profile's resource `neurovault` limits their number instead.
     threads: 0 if ARCHIVE.asks_server and "neurovault" in workflow.global_resources else 1
     resources:
         mem_mb=growing(1000),

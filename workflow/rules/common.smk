@@ -103,7 +103,7 @@ def loaded_modules():
     return [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
 
 
-# Jobs search PYTHONPATH and the folders of sys.path before the folder of the scripts, so they would import another version.
+# Jobs search PYTHONPATH and sys.path before the folder of the scripts. A package of our name there would replace ours.
 searched = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
 shadow = PathFinder.find_spec(PACKAGE, searched)
 if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workflow/scripts/{PACKAGE}/__init__.py")):
@@ -114,7 +114,7 @@ if shadow and shadow.origin and not os.path.samefile(shadow.origin, ours(f"workf
 
 if IS_MAIN and any(map(str.isspace, sys.executable)) and not workflow.deployment_settings.deployment_method:
     sys.exit(
-        f"Snakemake cannot start scripts with {sys.executable}, because its path has a space; install it elsewhere"
+        f"Snakemake cannot start scripts with {sys.executable}, because this path has a space; install Python elsewhere"
     )
 
 # Modules that the Snakefile and the rules import. If the workflow is on a hosting site, this downloads them.

@@ -19,7 +19,7 @@ rule build_mask:
         "logs/build_mask.log",
     # Only with --cache, because Snakemake otherwise warns at each start. A cached rule cannot have a benchmark.
     cache: workflow.workflow_settings.cache is not None
-    localrule: True  # a job in a queue takes longer than the mask
+    localrule: True  # waiting in the queue of a cluster takes longer than making the mask
     conda:
         ENVIRONMENT
     threads: 1
@@ -41,7 +41,7 @@ rule mask_images:
         mask=rules.build_mask.output.mask,
         brain=rules.build_mask.output.brain,
     output:
-        # Snakemake does not make temporary files again for stages that are up to date.
+        # If a temporary file is missing, Snakemake does not repeat this rule for stages that are up to date.
         voxels=(str if config["mask_images"]["keep_voxels"] else temp)("results/mask_images/voxels-{batch}.npy"),
         quality="results/mask_images/quality-{batch}.tsv",
     log:

@@ -60,7 +60,7 @@ rule fetch_terms:
     localrule: config["fetch_terms"]["source"] != "database"  # compute nodes often have no internet
     conda:
         ENVIRONMENT
-    # As in download_images: jobs that wait for a server need no core, if their number is limited.
+    # As in download_images, jobs that only wait for a server need no core.
     threads: 0 if ASKS_NEUROSYNTH and "neurosynth" in workflow.global_resources else 1
     resources:
         mem_mb=growing(2000),

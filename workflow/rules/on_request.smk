@@ -1,11 +1,11 @@
 """Rules that run only on request: look at the archive again (`update`), and project own maps (`project_images`).
 
 Reads: for `update`, the archive of config.yaml, results/fetch_metadata, results/download_images and
-results/fetch_terms. For `project_images`, the maps that config.yaml names; and results/run_ica, results/project_terms,
-results/stack_images and results/build_mask, or the components that config.yaml names.
-Writes: results/look_again, and tables of results/fetch_metadata that have changed, so that the rules behind them run
-again. results/project_images (loadings.tsv, maps.tsv, rejected.tsv, similar.tsv, figures, projection.html): no other
-rule reads them, so other maps never change a run.
+results/fetch_terms. For `project_images`, your maps, results/build_mask, and the components: either results/run_ica,
+results/project_terms and results/stack_images, or the components that config.yaml names.
+Writes: for `update`, results/look_again and the tables of results/fetch_metadata that have changed, so that the rules
+that depend on them run again. For `project_images`, results/project_images (loadings.tsv, maps.tsv, rejected.tsv,
+similar.tsv, figures, projection.html). No other rule reads this folder, so other maps never change a run.
 """
 
 ELSEWHERE = config["project_images"]["components"]

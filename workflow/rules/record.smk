@@ -4,7 +4,7 @@ Reads: the results of all other rules.
 Writes: results/write_lock (images.lock.tsv, run.json, methods.md, references.bib), results/render_report/report.html.
 """
 
-# Settings of the run. Other maps to project do not change a run.
+# Settings of the run. The section project_images is left out, because other maps to project do not change the run.
 SETTINGS = {key: value for key, value in config.items() if key != "project_images"}
 
 

@@ -1,8 +1,8 @@
 """Simulate a small NeuroVault with known truth: twelve planted networks, 24 studies, and the faults of real archives.
 
-Each image adds one to three networks, with positive or negative weights, and smooth noise. A nuisance field is shared
-by the images of a study, which also have the same grid and unit. No image contains measured data. A database of
-coordinates, with peaks around the foci of the same networks, is simulated too.
+Each image is a sum of one to three networks, with positive or negative weights, and smooth noise. The images of a study
+share a nuisance field, a grid and a unit. No image contains measured data. A database of coordinates, with peaks around
+the foci of the same networks, is simulated too.
 """
 
 import json
@@ -19,7 +19,7 @@ from neurovault_ica.demo.database import simulate_database, write_database
 from neurovault_ica.demo.dirt import DIRT
 from neurovault_ica.demo.networks import NETWORK_NAMES, NETWORKS, Network
 from neurovault_ica.demo.records import collection_record, image_record, term_weights, terms_answer, voxel_flags
-from neurovault_ica.demo.studies import ODDITIES, SPOILED, STUDIES, TERMS, Study
+from neurovault_ica.demo.studies import FAULTY_IMAGES, ODDITIES, STUDIES, TERM_FILES, Study
 from neurovault_ica.demo.volumes import (
     Scene,
     SimulatedVolume,
@@ -37,11 +37,11 @@ from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 SIGNAL = 1.4
-"""Standard deviation over the brain of a network with weight 1, relative to the noise. Its peak is about z = 8."""
+"""Standard deviation over the brain of a network with weight 1, relative to the noise. The peak is about z = 8."""
 NUISANCE = 0.3
 """Standard deviation of the field shared by the images of a study, relative to the noise."""
 NUISANCE_FWHM_MM = 30.0
-"""Smoothness of that field, which is much wider than the networks."""
+"""Smoothness of that field. Its blobs are much wider than those of the networks."""
 IMAGES_PER_STUDY = 3
 """Number of clean images in each study: one for each topic."""
 
@@ -56,7 +56,7 @@ class ImagePlan:
     study : Study
         Its collection.
     weights : dict
-        Network -> signed weight.
+        Signed weight by network.
     dirt : str
         Key of `DIRT`.
     terms : str
@@ -74,8 +74,8 @@ class ImagePlan:
 
 
 @dataclass(frozen=True)
-class Made:
-    """Content of an image's file, its record, and content of its term file. None: there is no such file."""
+class SimulatedImage:
+    """Content of an image's file, its record, and content of its term file. None if a file is missing."""
 
     content: bytes | None
     record: dict[str, Any]
@@ -83,18 +83,19 @@ class Made:
 
 
 def plan_archive(random_state: int) -> list[ImagePlan]:
-    """Choose the networks and the fault of each image, in the order of ids."""
+    """Choose the networks and the fault of each image. Plans are sorted by id."""
     clean = {}
     for study in STUDIES:
         for place in range(IMAGES_PER_STUDY):
             image_id = study.id * 100 + place + 1
             weights = draw_weights(study, place, np.random.default_rng([random_state, image_id]))
-            clean[study.id, place] = ImagePlan(
-                image_id, study, weights, ODDITIES.get((study.id, place), "none"), TERMS.get((study.id, place), "known")
-            )
+            spot = study.id, place
+            dirt, terms = ODDITIES.get(spot, "none"), TERM_FILES.get(spot, "known")
+            clean[spot] = ImagePlan(image_id, study, weights, dirt, terms)
     spoiled = []
-    for place, (study_id, kind, copied) in enumerate(SPOILED):
-        # A copy repeats its original. Other faulty images have the weights of their study's first image and new noise.
+    for place, (study_id, kind, copied) in enumerate(FAULTY_IMAGES):
+        # A copy has the voxels of its original. Other faulty images have the weights of their study's first image, and
+        # new noise.
         model = clean[copied or (study_id, 0)]
         study = clean[study_id, 0].study
         image_id = study_id * 100 + 50 + place
@@ -103,9 +104,9 @@ def plan_archive(random_state: int) -> list[ImagePlan]:
 
 
 def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str, float]:
-    """Draw one to three networks: the topic of the image, usually another topic of the study, sometimes any other.
+    """Draw one to three networks: the topic of the image, often another topic of the study, sometimes any network.
 
-    The number of networks and their weights and signs vary between images, so that no two networks always co-occur.
+    Number, weights and signs vary between images, so that no two networks always occur together.
     """
     main = study.topics[place % len(study.topics)]
     weights = {main: rng.uniform(0.85, 1.25) * (-1 if rng.random() < 0.2 else 1)}
@@ -119,7 +120,7 @@ def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str
 
 
 def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.float32]:
-    """Simulate one clean map on the grid of the scene (x, y, z): zero outside the brain, noise of unit variance."""
+    """Simulate one clean map (nx, ny, nz) on the grid of the scene: 0 outside the brain, noise of variance 1 inside."""
     study_rng = np.random.default_rng([random_state, plan.study.id])
     rng = np.random.default_rng([random_state, plan.id, 1])
     shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
@@ -133,7 +134,7 @@ def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.flo
     return values
 
 
-def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> Made:
+def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> SimulatedImage:
     """Make the file, the record and the term file of an image."""
     source = plan.origin or plan
     rng = np.random.default_rng([random_state, plan.id, 2])
@@ -151,7 +152,9 @@ def make_image(plan: ImagePlan, scene: Scene, random_state: int) -> Made:
     # Neurosynth reads the image from NeuroVault, so it cannot decode a missing or damaged file.
     weights = term_weights(volume.data, scene.mask, scene.networks, rng) if dirt.file is None else None
     known = describe_image(plan, rng) | {"file_size": len(whole)} | voxel_flags(volume.data, scene.mask)
-    return Made(content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights))
+    return SimulatedImage(
+        content, image_record(plan.id, plan.study.id, known | dict(dirt.record)), _terms_text(plan, weights)
+    )
 
 
 def describe_image(plan: ImagePlan, rng: np.random.Generator) -> dict[str, Any]:
@@ -201,7 +204,7 @@ def write_archive(
     Returns
     -------
     dict
-        Image id -> state of its term file: ``known``, ``absent``, ``truncated`` or ``error answer``.
+        State of the term file by image id: ``known``, ``absent``, ``truncated`` or ``error answer``.
     """
     for study in STUDIES:
         own = [plan for plan in plans if plan.study is study]
@@ -224,7 +227,7 @@ def write_archive(
 
 
 def network_rows() -> list[dict[str, Any]]:
-    """Describe the planted networks in the order of the volumes of ``networks.nii.gz``."""
+    """Describe the planted networks, in the order of the volumes of networks.nii.gz."""
     return [
         {
             "network": network.name,
@@ -278,7 +281,7 @@ def main(
     write_table(images, image_rows(plans, terms))
     n_dirty = sum(DIRT[plan.dirt].fate != "used" for plan in plans)
     logging.info(
-        "simulated %s in %s, on %s, with %s; %d should be rejected",
+        "simulated %s in %s, on %s, with %s; %d must not be used, because of their voxels or their metadata",
         counted(len(plans), "image"),
         counted(len(STUDIES), "collection"),
         counted(len({study.grid for study in STUDIES}), "grid"),
@@ -287,7 +290,7 @@ def main(
     )
 
 
-# Uploaders may add their own keys, with values of any type, on the same level as the built-in keys.
+# Uploaders may add keys of their own, with values of any type, beside the built-in keys.
 _CUSTOM_KEYS: tuple[dict[str, Any], ...] = (
     {},
     {"Sample": "control", "covariates": ["age", "sex"]},
@@ -307,7 +310,7 @@ def _spoil(kind: str, volume: SimulatedVolume, mask: NDArray[np.bool_]) -> Simul
 
 
 def _stored_type(source: ImagePlan, volume: SimulatedVolume) -> str:
-    """Return the type in which voxels are stored: that of the study, or float if integers cannot hold the values."""
+    """Return the type of the stored voxels: that of the study, or float if values are NaN or infinite."""
     return source.study.dtype if np.isfinite(volume.data).all() else str(volume.data.dtype)
 
 

@@ -11,8 +11,8 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.wording import counted
 
-# Voxel size of the brain mask on which quality is measured. It is fixed, so that quality does not depend on the grid
-# of the analysis.
+# Voxel size of the brain mask on which quality is measured. It is fixed, so quality does not depend on the grid of the
+# analysis.
 BRAIN_MM = 2
 
 
@@ -22,12 +22,12 @@ def main(mask: str, brain: str, template: str, *, source: str, resolution_mm: in
     Parameters
     ----------
     mask, brain, template : path
-        The files to write: the mask of the analysis and nilearn's brain mask (uint8, 1 inside), and nilearn's MNI152
-        template at 1 mm.
+        The files to write: the mask of the analysis, nilearn's brain mask, and nilearn's MNI152 template at 1 mm. Masks
+        are uint8, 1 inside.
     source : str
         brain, gray_matter, or the path of a NIfTI file.
     resolution_mm : int
-        Voxel size of nilearn's masks; a file keeps its own.
+        Voxel size of nilearn's masks. A mask from a file keeps its own.
     """
     brain_img = mni152_mask("brain", BRAIN_MM)
     if (source, resolution_mm) == ("brain", BRAIN_MM):

@@ -49,9 +49,10 @@ def main(
     min_studies: int,
     downloaded: str | Sequence[str] = (),
 ) -> None:
-    """Write one map for each term, their mask, the terms, and a note on their origin.
+    """Write one map for each term, the mask of the maps, the terms, and a note on their origin.
 
-    `downloaded` is the table of fetch_database, if the database is downloaded. Without its files, there are no maps.
+    `downloaded` is the table of fetch_database if the database is downloaded, otherwise empty. If a file could not be
+    downloaded, there are no maps.
     """
     mask_img = cast(SpatialImage, nib.load(mask))
     grid = coarse_grid(np.asarray(mask_img.dataobj) > 0, np.asarray(mask_img.affine, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Score a run on the demo archive: which planted networks were recovered, and whether faulty images were rejected."""
+"""Score a run on the demo archive: planted networks recovered and named, and faulty images rejected."""
 
 import logging
 
@@ -33,7 +33,7 @@ def main(
     rejected: str,
     recovery: str,
 ) -> None:
-    """Compare the results with the truth and write one row for each planted network, name, generic term and image."""
+    """Compare the results with the truth, and write one row for each check."""
     planted, maps = in_common_mask(nibabel.load(networks_img), nibabel.load(components))
     partner, abs_r = match_planted(planted, maps)
     ranked = read_table(terms)

@@ -43,7 +43,7 @@ def main(
     def get(wanted: list[Row]) -> list[Row]:
         with opened.get_images(wanted, network, locked) as rows:
             if locked:
-                # The images that failed in the locked run were within the limit.
+                # No check of the failures: those of the locked run were within the limit.
                 return list(rows)
             return list(stop_at_failures(rows, selected=len(selection), max_failed_fraction=max_failed_fraction))
 
@@ -69,8 +69,8 @@ def main(
 
 
 def _resample(data_dir: Path, file: str, interpolation: str, *, clip: bool) -> str:
-    """Write the 3 mm copy of an image as nilearn does, and return its path; the path of the image if unreadable."""
-    # These imports take two seconds, and few runs need them.
+    """Write the 3 mm copy of an image as nilearn does, and return its path. For an unreadable image, return its own."""
+    # Imported here because it takes two seconds, and few runs need it.
     from neurovault_ica.images.nifti import read_image
     from neurovault_ica.images.nifti_file import UnusableError
     from nibabel.nifti1 import Nifti1Image
@@ -85,7 +85,7 @@ def _resample(data_dir: Path, file: str, interpolation: str, *, clip: bool) -> s
         return file
     for note in read.notes:
         logging.warning("%s: %s", file, note)
-    # nilearn cannot read a file with an unusual header.
+    # nilearn may not be able to read a file with an unusual header, so pass it the data.
     source = Nifti1Image(read.data, read.affine) if read.notes else str(data_dir / file)
     with replacing(data_dir / copy) as temporary:
         resample_img(source, target_affine=STD_AFFINE, interpolation=interpolation).to_filename(temporary)

@@ -1,6 +1,6 @@
-"""Get the term weights of the images of one batch. Weights that cannot be had stay missing.
+"""Get the term weights of the images of one batch. Weights that cannot be found stay missing.
 
-They come from Neurosynth's server, or from the term maps that were computed on this machine.
+They come from Neurosynth's server, from the user's files, or from the term maps of build_term_maps.
 """
 
 import logging
@@ -33,9 +33,9 @@ def main(
     mask: str | Sequence[str] = (),
     term_maps: str | Sequence[str] = (),
 ) -> None:
-    """Write the weights of the batch in long form, and a status table that shows which images have any.
+    """Write the weights of the batch in long form, and a table that shows which images have any.
 
-    `voxels`, `quality`, `mask` and `term_maps` are only used if `source` is database.
+    `voxels`, `quality`, `mask` and `term_maps` are used only if `source` is database.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def main(
         raise RuntimeError(list_changed(changed, lock))
     if incomplete:
         logging.warning(
-            "ignored %s of %s: without a name, or without a weight between -1 and 1",
+            "ignored %s of %s, because they have no name or no weight between -1 and 1",
             counted(sum(incomplete), "term"),
             counted(len(incomplete), "image"),
         )

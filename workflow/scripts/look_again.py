@@ -37,7 +37,7 @@ def main(
     requested: float | None = None,
     **settings: Any,
 ) -> None:
-    """Update the tables of fetch_metadata, and remove the status tables of batches that would now be more complete.
+    """Update the tables of fetch_metadata, and remove status tables of batches for which more can be downloaded now.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def main(
         tables = {"collections": collections, "images": images, "selection": selection}
         changed = update_selection(tables, archive=archive, network=network, **settings)
         rows = read_table(images)
-        # If the selection has changed, all of its images and terms are requested anyway.
+        # If the selection has changed, the next rules request all of its images and terms anyway.
         if "images" not in changed:
             found_images = retry_downloads(opened, rows, downloads, network)
             found_terms = retry_terms(opened, rows, terms, terms_network)
@@ -64,7 +64,7 @@ def main(
         if found_images or found_terms or incomplete:
             remove_outdated([*found_images, *found_terms, *incomplete], last)
         logging.info(
-            "available now, but missing before: %s, and the terms of %s",
+            "missing before and available now: %s, and the terms of %s",
             counted(sum(found_images.values()), "image"), counted(sum(found_terms.values()), "image"),
         )  # fmt: skip
         if not (changed or found_images or found_terms or incomplete):

@@ -19,6 +19,7 @@ from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
+from neurovault_ica.runtime.memory import keep_freed_memory
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.runtime.wording import counted
 from nibabel.spatialimages import SpatialImage
@@ -42,10 +43,10 @@ def main(
 ) -> None:
     """Write the voxels and the quality table of one batch.
 
-    Voxels are those of `mask`; quality is measured in `brain`, so that it does not depend on the mask of the analysis.
+    Voxels are those of `mask`. Quality is measured in `brain`, so it does not depend on the mask of the analysis.
 
-    The quality table has a row for each downloaded image, in the order of `status`. For an unusable image, it has the
-    reason, and there are no voxels. Failed downloads are left out.
+    The quality table has a row for each downloaded image, in the order of `status`. Failed downloads are left out. An
+    unusable image has a reason in the table, and no voxels.
     """
     target = target_of(cast(SpatialImage, nib.load(mask)))
     images = [row for row in read_table(status) if row["status"] == "ok"]
@@ -54,7 +55,7 @@ def main(
     masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), interpolation, extrapolate_background)
     settings = {"interpolation": interpolation, "extrapolate_background": extrapolate_background, "clip": clip}
     code = fingerprint(settings, [mask, brain], main)
-    # The checksums of resampled copies are not known.
+    # Resampled copies cannot be reused, because their checksums are not known.
     kept = None if resampled else read_kept(voxels, quality, code)
     empty_row = dict.fromkeys(column_names(quality))
     rows: list[dict[str, Any]] = []
@@ -83,7 +84,7 @@ def main(
         keep(voxels, quality, code, known)
     if n_kept:
         n_images = counted(len(images), "image")
-        logging.info("voxels kept from the last run, because the image is unchanged: %d of %s", n_kept, n_images)
+        logging.info("reused the voxels of %d of %s, because these images are unchanged", n_kept, n_images)
     _report(rows, n_usable, target)
 
 
@@ -143,6 +144,7 @@ def _report(rows: Sequence[Mapping[str, Any]], n_usable: int, target: Target) ->
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # Not a parameter: another value must not mask the images again.
+    keep_freed_memory()
+    # This is no parameter of the rule, because a change of it must not mask the images again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
     main(**snakemake.input, **snakemake.output, **snakemake.params, keep_voxels=keep_voxels)

@@ -1,4 +1,4 @@
-"""Match components with reference networks, and test whether they correlate more than expected by chance."""
+"""Match components with reference networks, and test whether they correlate more strongly than by chance."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ from neurovault_ica.types import Array, Row
 from nibabel.spatialimages import SpatialImage
 from threadpoolctl import threadpool_limits
 
-# Smallest share of the mask that the networks must cover. With less, correlations say nothing about a whole component.
+# Smallest share of the mask that the networks must cover. With less, r would describe only a small part of a component.
 MIN_COMMON = 0.05
 
 
@@ -54,7 +54,7 @@ def main(
     random_state: int,
     threads: int,
 ) -> None:
-    """Match, test, tabulate and draw. Each figure is also written as one of the `pdfs`."""
+    """Match and test the components, and write tables and figures. Each figure is also written as one of `pdfs`."""
     for pattern in ("ICA_*.png", "ICA_*.pdf"):
         remove_stale(matrix, pattern, keep=[*figures, *pdfs])
     maps = read_maps(components, mask)
@@ -86,7 +86,7 @@ def main(
 def pair_rows(
     r: Array, positive_r: Array, p: Array | None, labels: Sequence[str], names: Sequence[str]
 ) -> Iterator[Row]:
-    """Make the rows of desc-ICA_correlations.tsv: every component with every network."""
+    """Yield the rows of desc-ICA_correlations.tsv: each component with each network."""
     for k, label in enumerate(labels):
         for m, name in enumerate(names):
             evidence = {"r": r[k, m], "positive_r": positive_r[k, m], "p": None if p is None else p[k, m]}

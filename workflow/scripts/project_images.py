@@ -40,7 +40,7 @@ from neurovault_ica.runtime.processes import run_tasks
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
 from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.runtime.wording import counted
-from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM, lattice_of
 from threadpoolctl import threadpool_limits
 
 
@@ -68,13 +68,13 @@ def main(
     random_state: int,
     threads: int,
 ) -> None:
-    """Project, tabulate, draw and render. For components from elsewhere, the inputs of the run are empty."""
-    # Snakemake does not know this copy of the figure. If the maps fail, it must not remain from other maps.
+    """Project the maps, and write tables, figures and page. If `source` is set, the inputs from the run are empty."""
+    # Snakemake does not know the PDF of the figure, so remove that of earlier maps in case this job fails.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
     basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
-    treatment = treatment_of(basis.treatment or settings)
+    treatment = treatment_of(settings if basis.treatment is None else basis.treatment)
     judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
     kept = split_signs(judged, treatment)
     refused = rejected_rows(judged, own_maps)
@@ -82,9 +82,10 @@ def main(
         raise RuntimeError(explain_nothing_left(refused, own_maps))
 
     X = np.stack([cast(Any, one.values) for one in kept])
-    projector = Projector(basis.maps.values)
+    projector = Projector(basis.maps.values, basis.labels)
     lattice = lattice_of(basis.maps.inside, basis.maps.affine)
-    on_lattice = Projector(basis.maps.values[:, lattice.points])
+    place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
+    on_lattice = Projector(basis.maps.values[:, lattice.points], basis.labels, place)
     compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
     rngs = [np.random.default_rng([random_state, zlib.crc32(one.title.encode())]) for one in kept]
     results = in_order(lambda n: compute(X[n], rng=rngs[n]), range(len(X)), threads)

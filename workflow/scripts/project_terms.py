@@ -69,10 +69,10 @@ def main(
     own_names: str | Sequence[str] = (),
     **tables: str,
 ) -> None:
-    """Collect candidates from all sources; write the names and the tables of the sources (`tables`).
+    """Collect candidates from all sources, and write the names and the table of each source (`tables`).
 
-    `built_maps` is empty without a database of coordinates, `networks` if no reference is configured, `own_names` if
-    no person named the components.
+    `built_maps` is empty without a database of coordinates, and `networks` without a reference. `own_names` is empty if
+    no person has named the components.
     """
     image_ids, labels, loadings, is_split = read_loadings(mixing)
     term_loadings = read_loadings(mixing if projection == "mixing" else unmixing).values

@@ -1,4 +1,4 @@
-"""Centre and whiten the images, by principal components from their Gram matrix or from block Krylov iteration."""
+"""Centre the images, reduce them to principal components and whiten these."""
 
 import logging
 
@@ -13,8 +13,8 @@ from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.runtime.wording import counted
 from threadpoolctl import threadpool_limits
 
-# With more rows, use block Krylov iteration: computing the Gram matrix and its eigenvectors would take longer than the
-# few passes over the images.
+# Largest number of rows for the Gram matrix. With more, its computation and its eigenvectors take longer than the few
+# passes over the images of block Krylov iteration.
 MAX_GRAM_ROWS = 3000
 
 

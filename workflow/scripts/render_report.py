@@ -1,7 +1,7 @@
 """Put figures, tables and maps into one self-contained page.
 
-Names, descriptions and URLs come from the archive. The template escapes all of them and links only to http(s) URLs.
-A security policy lets the page run only its own scripts and load nothing from outside.
+Names, descriptions and URLs come from the archive, so the template escapes them all and links only to http(s) URLs. A
+security policy allows the page to run its own scripts only, and to load nothing from other servers.
 """
 
 import json
@@ -26,7 +26,6 @@ from neurovault_ica.report.tables import (
     describe_components,
     describe_selection,
     read_by_component,
-    read_optional,
 )
 from neurovault_ica.report.take import add_files, describe_files, link_to
 from neurovault_ica.report.text import read_markdown
@@ -35,7 +34,7 @@ from neurovault_ica.report.viewer import pack_components
 from neurovault_ica.report.warnings import find_warnings
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import read_optional, read_table
 
 
 def main(
@@ -83,7 +82,7 @@ def main(
     scan: Sequence[str] = (),
     **page_figures: str,
 ) -> None:
-    """Render the page. Inputs of rules that did not run are empty. The template shows `page_figures` by their names."""
+    """Render the page. Inputs from rules that did not run are empty. Templates use `page_figures` by name."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_optional(recovery)

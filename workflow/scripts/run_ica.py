@@ -1,11 +1,12 @@
 """Find independent components from many random starts, fix their order and sign, and measure their stability.
 
-Rows of ``S`` are component maps. Columns of ``A`` (mixing) are the loadings of the images. Rows of ``W`` (unmixing) are
-the weights that make a map from the images: ``X - mean = A @ S + residual`` and ``S = W @ (X - mean)``.
+Rows of ``S`` are component maps. Columns of ``A`` (mixing) are the loadings of the images on a component. Rows of ``W``
+(unmixing) are the weights of the images in a component. ``X - mean = A @ S + residual`` and ``S = W @ (X - mean)``.
 """
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def main(
     with threadpool_limits(1):
         consensus = find_consensus(Z, n_restarts, settings, threads=threads)
         found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
-        # An empty half of an image loads on nothing; its loadings would be rounding errors.
+        # The loadings of an empty half of an image would be rounding errors, so set them to 0.
         found = found._replace(A=np.where(reduced["image_variance"][:, None] > 0, found.A, 0))
         restarts = judge_by_restarts(found.R, consensus.restarts)
         bootstraps = halves = None
@@ -83,10 +84,13 @@ def main(
             )
 
     labels = component_labels(len(Z))
-    # An earlier configuration may have left maps of another grid, with another file name.
+    # A run with another grid may have left maps, because the file name contains the grid.
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
-    write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
+    # Packing the maps uses one core, and takes about as long as reading the tissues.
+    with ThreadPoolExecutor(1) as beside:
+        tissues = beside.submit(judge_tissues, found.S, mask, flags)
+        write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
     keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
     for path, values in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
@@ -102,9 +106,9 @@ def main(
     balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
     explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
-    # With a single collection, every component would get the flag one_collection.
+    # With a single collection, the flag one_collection says nothing, so do not raise it.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
+    in_tissues, of_mask, limits = tissues.result()
     raised = find_flags(measures, largest_share, limits, in_tissues)
     write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
@@ -128,7 +132,7 @@ def main(
         "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
         "flags": limits,
         "tissue_shares_of_mask": of_mask,
-        # Variance of the subspace that the components span. Variances of correlated components do not add up to this.
+        # Variance of the subspace that the components span. If components correlate, their variances have another sum.
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)

@@ -1,4 +1,4 @@
-"""Compare numbers of components by stability and explained variance, and recommend one."""
+"""Compare several numbers of components by stability and explained variance, and recommend one."""
 
 import logging
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def main(
     reduced = dict(np.load(reduction))
     settings = Settings(algorithm, random_state, max_iter, tol)
     used = read_table(images)
-    # run_ica needs as many images as components, even if each image has two rows.
+    # run_ica needs at least one image per component, even if each image has two rows.
     wanted = choose_orders(orders or derive_orders(len(used)), min(reduced["U"].shape[1], len(used)))
     X, members = open_matrix(matrix, used), [row["collection_id"] for row in rows_of(used)]
     basis = f"{counted(len(used), 'image')} of {counted(len(set(members)), 'collection')} from {archive}"

@@ -4,18 +4,17 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import nibabel as nib
-from neurovault_ica.archive.download_reasons import WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.archive.image_status import require_enough
-from neurovault_ica.images.criteria import DUPLICATE_LIMIT, Limits
-from neurovault_ica.images.duplicates import find_duplicates
-from neurovault_ica.images.rejections import reject, rejection
+from neurovault_ica.images.criteria import Limits
+from neurovault_ica.images.judging import judge_selection
 from neurovault_ica.images.reuse import forget
-from neurovault_ica.images.signs import MIN_SHARE, SCALE_COLUMNS, count_empty
+from neurovault_ica.images.signs import MIN_HALF_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
-from neurovault_ica.images.stacking import StackedVoxels, require_voxels, write_matrix
+from neurovault_ica.images.stacking import require_voxels, write_matrix
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
@@ -53,7 +52,7 @@ def main(
     Raises
     ------
     RuntimeError
-        If too many downloads failed, no image is left, an image was selected twice, or a killed run took voxels away.
+        If too many downloads failed, no image is left, an image was selected twice, or a killed run has removed voxels.
     """
     require_voxels(voxels)
     wanted = read_table(selection)
@@ -64,31 +63,14 @@ def main(
     failures = [row for row in download_of.values() if row["status"] == "failed"]
     require_enough(failures, selected=len(download_of), max_failed_fraction=max_failed_fraction)
 
-    rejection_of: dict[Any, Row] = {}
-    candidates = []
-    for image in wanted:
-        verdict = reject(image, download_of[image["image_id"]], measured_of.get(image["image_id"]), limits)
-        if verdict:
-            rejection_of[image["image_id"]] = verdict
-        else:
-            candidates.append(image)
-
-    stack = StackedVoxels(
-        voxels,
-        [(measured_of[image["image_id"]]["file"], measured_of[image["image_id"]]["row"]) for image in candidates],
-    )
-    limit = limits.get(DUPLICATE_LIMIT)
-    for copy in find_duplicates(stack, limit) if limit is not None else []:
-        value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
-        rejection_of[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
-    rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejection_of]
-    summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), WORDS)
-    if len(rows) + len(rejection_of) != len(wanted):
+    kept, stack, rows, rejection_of = judge_selection(wanted, download_of, measured_of, voxels, limits)
+    summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), REASON_WORDS)
+    if len(kept) + len(rejection_of) != len(wanted):
         raise RuntimeError(
-            f"an image_id occurs twice in {selection}: {len(wanted)} selected, {len(rows)} kept, {len(rejection_of)}"
+            f"an image_id occurs twice in {selection}: {len(wanted)} selected, {len(kept)} kept, {len(rejection_of)}"
             " rejected; delete results/fetch_metadata and run again"
         )
-    if not rows:
+    if not kept:
         raise RuntimeError(
             f"none of {counted(len(wanted), 'image')} is left after quality control ({summary}); see docs/methods.md"
             " for the reasons, and relax stack_images.quality or select other images"
@@ -103,7 +85,6 @@ def main(
         scales = write_matrix(
             matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads, take=not keep_voxels
         )
-    kept = [candidates[row] for row in rows]
     numbered = enumerate(zip(kept, scales, strict=True))
     used = [image | {"row": row} | columns for row, (image, columns) in numbered]
     write_columns(images, used, without=SCALE_COLUMNS if signs == "together" else ())
@@ -132,18 +113,18 @@ def main(
         for sign, count in count_empty(used).items():
             if count:
                 logging.info(
-                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_SHARE, count
+                    "images without %s (less than %g %% of the absolute values): %d", sign, 100 * MIN_HALF_SHARE, count
                 )
 
 
 def write_columns(path: str, rows: list[Row], without: Sequence[str] = ()) -> None:
-    """Write rows with the columns of the table, except some. Other keys are dropped, and missing values are n/a."""
+    """Write the columns of a table, except `without`. Other keys of the rows are dropped; missing values are n/a."""
     columns = [column for column in column_names(path) if column not in without]
     write_table(path, ({column: row.get(column) for column in columns} for row in rows), columns)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # Not a parameter: another value must not run this stage again.
+    # This is no parameter of the rule, because a change of it must not run this stage again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
     main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads, keep_voxels=keep_voxels)

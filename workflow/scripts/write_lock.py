@@ -1,6 +1,6 @@
-"""Write files for a rerun and for a paper: images with checksums, versions, methods text, references.
+"""Write the files for a rerun and a paper: lock of the images, record of the run, methods text and references.
 
-The files contain no dates and no user names, so the same results give the same files.
+The files contain no dates and no user names, so the same run gives the same files.
 """
 
 import json
@@ -18,7 +18,7 @@ from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import methods_text
 from neurovault_ica.runtime.files import replacing, sha256_of, write_json
 from neurovault_ica.runtime.log import log_to
-from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.tables import read_optional, read_table, write_table
 from neurovault_ica.runtime.wording import counted
 
 
@@ -49,8 +49,8 @@ def main(
 ) -> None:
     """Write the lock, the record of the run, the methods text and the references.
 
-    `mixture` is empty if the threshold does not come from a mixture, `networks` if no reference is configured.
-    `results` are all files whose checksums are recorded.
+    `mixture` is empty if no mixture was fitted, and `networks` if no reference is configured. run.json records the
+    checksums of `results`.
     """
     chosen, used = read_table(selection), read_table(images)
     studies = read_table(collections)
@@ -67,10 +67,10 @@ def main(
         map_terms=read_table(map_terms),
         names=read_table(names),
         stability=read_table(stability),
-        networks=read_table(networks) if isinstance(networks, str) else [],
-        mixtures=read_table(mixture) if isinstance(mixture, str) else [],
+        networks=read_optional(networks),
+        mixtures=read_optional(mixture),
     )
-    facts["built_term_maps"] = len(read_table(built_terms)) if isinstance(built_terms, str) else 0
+    facts["built_term_maps"] = len(read_optional(built_terms))
     resampled = settings["download_images"]["resample"]
     files = [row for table in downloads for row in read_table(table)]
     named = [row for table in term_status for row in read_table(table)]

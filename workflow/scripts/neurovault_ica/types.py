@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
-    # Floating point of any precision.
+    # Floating-point numbers of any precision.
     Real = npt.NDArray[np.floating[Any]]
 else:
     # Stages that only read tables start without numpy, which takes a third of their time.

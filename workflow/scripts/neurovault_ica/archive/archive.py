@@ -19,7 +19,7 @@ def open_archive(settings: Mapping[str, Any]) -> Archive:
 
 
 def find_contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Find keys of the section ``archive`` that contradict each other, and write one line for each problem."""
+    """Find keys of the section ``archive`` that contradict each other. Yield one line for each problem."""
     source = settings["source"]
     for name, kind in ARCHIVES.items():
         for key in kind.own_keys:

@@ -38,13 +38,13 @@ class Archive(ABC):
     is_fixed : bool
         Whether a rerun finds the same images without a lock.
     has_own_terms : bool
-        Whether the user made the term files. Spellings of a word are then one term.
+        Whether the user wrote the term files. If so, different spellings of a word count as one term.
     sentence : str
-        Completes "The statistic maps ..." in the methods text. ``{key}`` cites that work of record/software.bib.
+        Completes "The statistic maps ..." in the methods text. ``{key}`` cites an entry of record/software.bib.
     public_name : str
         Name of the public archive that the collections are in, for references and the page; empty if there is none.
     rerun_note : str
-        Sentence for the README of a packed run: where its images are. Empty if the lock has their addresses.
+        Says in the README of a packed run where the images are. Empty if the lock has their addresses.
     """
 
     name: ClassVar[str]
@@ -78,7 +78,7 @@ class Archive(ABC):
 
     @property
     def identity_keys(self) -> tuple[str, ...]:
-        """Keys of the section that tell this archive from others of the same source: other values, other images."""
+        """Keys of the section that tell archives of one source apart. Archives with other values have other images."""
         return ("data_dir",)
 
     @property
@@ -102,7 +102,7 @@ class Archive(ABC):
         return bool(self.settings["mode"] == "offline")
 
     def contradictions(self) -> Iterator[str]:
-        """Find valid settings that do not work together or with the files on disk; one line for each problem."""
+        """Find settings that contradict each other or the files on disk. Yield one line for each problem."""
         return iter(())
 
     def moved(self, base: Path, data: Path | None) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Archive(ABC):
         del images, batch, locked
 
     def bytes_to_download(self, images: Sequence[Row], locked: Mapping[Any, Row]) -> int:
-        """Return how much the cache will grow; parameters as in `announce_downloads`."""
+        """Return the number of bytes that downloads will add to the cache; parameters as in `announce_downloads`."""
         del images, locked
         return 0
 

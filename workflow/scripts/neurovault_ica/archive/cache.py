@@ -1,12 +1,13 @@
 """Read and write the NeuroVault cache, in the layout of ``nilearn.datasets.fetch_neurovault``.
 
 ``<data_dir>/neurovault/collection_<id>/`` holds ``collection_metadata.json``, ``image_<id>_metadata.json``,
-``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. An image's metadata are written after its file, so a
-file with metadata is complete. Two more folders hold files that nilearn does not look for:
-``neurovault/listings/collection_<id>.json`` has all records of a collection as the server listed them, and
-``neurovault/records/image_<id>.json`` has the record of a selected image.
+``image_<id>.nii.gz`` and ``neurosynth_words_for_image_<id>.json``. The metadata of an image are written after its file,
+so a file with metadata is complete.
 
-Paths are always made from the numeric ids. Paths and names in a record are data and are never followed.
+Two more folders hold files that nilearn does not read. ``neurovault/listings/collection_<id>.json`` has all records of
+a collection as the server listed them. ``neurovault/records/image_<id>.json`` has the record of a selected image.
+
+All paths are made from the numeric ids. Paths and names inside a record are never used as paths.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from neurovault_ica.runtime.tables import to_text
 if TYPE_CHECKING:
     from neurovault_ica.types import Record
 
-# nilearn's suffix of resampled copies. It identifies copies only inside a cache: the user's own maps can have any name.
+# nilearn's suffix of resampled copies. It identifies copies only in a cache, because own maps can have any name.
 COPY_END = "_resampled.nii.gz"
+# Strings that mean "no value".
+NULL = re.compile(r"(n/?a|none( / other)?|null)?", re.IGNORECASE)
 DESCRIPTION = """\
 Statistic maps of human brains and their metadata from NeuroVault ({url}),
 with term weights from Neurosynth where available.
@@ -141,16 +144,16 @@ def write_collection(data_dir: str | Path, record: Record) -> None:
 
 
 def write_image(data_dir: str | Path, record: Record) -> None:
-    """Store an image's metadata as nilearn does. Call this last, because metadata mark the image's file as complete."""
+    """Store an image's metadata as nilearn does. Write them last, because they mark the image's file as complete."""
     image_id, collection_id = to_number(record["id"]), to_number(record["collection_id"])
     folder = f"collection_{collection_id}"
     known = {
         "id": image_id,
         "collection_id": collection_id,
-        "relative_path": f"{folder}/image_{to_number(image_id)}.nii.gz",
-        "resampled_relative_path": f"{folder}/image_{to_number(image_id)}_resampled.nii.gz",
+        "relative_path": f"{folder}/image_{image_id}.nii.gz",
+        "resampled_relative_path": f"{folder}/image_{image_id}{COPY_END}",
     }
-    _write_json(_image_metadata(data_dir, record["collection_id"], image_id), _without_paths(record) | known)
+    _write_json(_image_metadata(data_dir, collection_id, image_id), _without_paths(record) | known)
 
 
 def has_collection(data_dir: str | Path, collection_id: int | str) -> bool:
@@ -168,7 +171,7 @@ def read_record(data_dir: str | Path, image_id: int | str) -> Record | None:
 
 
 def write_record(data_dir: str | Path, record: Record) -> None:
-    """Store the metadata of an image before its download, in a folder that nilearn does not search."""
+    """Store the metadata of an image before its download, in a folder that nilearn does not read."""
     _write_json(_record_file(data_dir, record["id"]), record)
 
 
@@ -212,9 +215,8 @@ def null_strings_to_none(record: Record) -> Record:
     nilearn replaces every string that begins with "none" or "null". Here the whole string must match, because a map can
     have a name such as "null hypothesis".
     """
-    null = re.compile(r"(n/?a|none( / other)?|null)?", re.IGNORECASE)
     return {
-        key: None if isinstance(value, str) and null.fullmatch(value.strip()) else value
+        key: None if isinstance(value, str) and NULL.fullmatch(value.strip()) else value
         for key, value in record.items()
     }
 
@@ -225,7 +227,7 @@ def is_id(value: Any) -> bool:
 
 
 def _version(url: str, collection: Record) -> list[Any]:
-    """Describe the state of a collection: every upload, edit and removal changes one of these values."""
+    """Return values that identify the state of a collection. Every upload, edit and removal changes one of them."""
     return [url, collection["id"], collection.get("modify_date"), collection.get("number_of_images")]
 
 
@@ -259,7 +261,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _without_paths(record: Record) -> Record:
-    """Drop keys that nilearn would use as paths, because NeuroVault users can add such keys to a record."""
+    """Drop keys that nilearn would use as paths. A record from the server must not choose paths on this machine."""
     return {key: value for key, value in record.items() if "relative_path" not in key and "absolute" not in key}
 
 

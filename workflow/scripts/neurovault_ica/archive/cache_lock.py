@@ -1,4 +1,4 @@
-"""Let processes that share a cache not download the same file at the same time, and share the connections."""
+"""Coordinate processes that share a cache: no file is downloaded twice, and the number of connections is shared."""
 
 import fcntl
 import logging
@@ -10,25 +10,25 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
-# Longest wait for another run, in seconds. A download takes seconds; a run that waits for its server may take longer.
+# Longest wait for another run, in seconds. A download takes seconds, but the other run may wait for its server.
 MAX_WAIT_S = 900.0
-# Longest pause between two tries, in seconds.
-MAX_PAUSE_S = 1.0
-# Ids are positions in the lock file. Larger ones share a position, which only makes a run wait. The positions of
-# requests come after those of ids.
+# Longest pause between two attempts to lock a file, in seconds.
+MAX_LOCK_PAUSE_S = 1.0
+# The lock of an id is the byte at this position in the lock file. Larger ids share positions with smaller ones, so a
+# run may wait without need. The positions from here on limit the number of requests.
 MAX_POSITION = 2**62
-# Pause of a request that waits for another process, in seconds. An answer of a server takes longer.
+# Pause between two attempts to start a request, in seconds. It is shorter than a server's answer takes.
 REQUEST_PAUSE_S = 0.01
 
 
 class CacheLock:
     """Locks for the files of a cache, one for each id.
 
-    Each lock is one byte of a file that stays empty. The kernel keeps these locks, so they end with a process that is
-    killed. They also work on NFS. If the file system has no locks or the file cannot be written, nothing is locked:
-    files are then complete as well, but two runs may download the same one.
+    Each lock covers one byte of a file that stays empty. The kernel holds the locks, so it releases those of a killed
+    process. They also work on NFS. If the file system has no locks, or the file cannot be written, nothing is locked.
+    Files are then still complete, but two runs may download the same one.
 
-    Keep one object per process and kind of file, because closing the file releases all its locks.
+    Use one object per process and kind of file, because closing the file releases all its locks.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class CacheLock:
             folder.mkdir(parents=True, exist_ok=True)
             self._stream = (folder / f".lock-{kind}").open("a+b")
         except OSError as error:
-            # A cache that cannot be written may have all files, so this is no reason to stop.
+            # Do not stop: a cache that cannot be written may already have all files.
             self._give_up(error)
 
     def close(self) -> None:
@@ -54,20 +54,24 @@ class CacheLock:
 
     @contextmanager
     def held(self, number: int) -> Iterator[bool]:
-        """Hold the lock of one id. Yield whether another run had it, so the file may be there by now.
+        """Hold the lock of one id. Yield whether another run held it first and may have downloaded the file.
 
         After `MAX_WAIT_S`, or if the cache cannot be locked, the block runs without the lock.
         """
         start, pause_s, has_waited = time.monotonic(), 0.05, False
         while not (is_held := self._take(number % MAX_POSITION)) and self._stream:
             if time.monotonic() - start > MAX_WAIT_S:
-                logging.warning("another run has been downloading file %d for %.0f s; not waiting", number, MAX_WAIT_S)
+                logging.warning(
+                    "another run has been downloading file %d for %.0f s; this run no longer waits for it",
+                    number,
+                    MAX_WAIT_S,
+                )
                 break
             if not has_waited:
                 logging.debug("another run is downloading file %d", number)
             has_waited = True
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+            pause_s = min(2 * pause_s, MAX_LOCK_PAUSE_S)
         try:
             yield has_waited
         finally:
@@ -75,10 +79,10 @@ class CacheLock:
                 self._release(number % MAX_POSITION)
 
     def requests(self, limit: int) -> Callable[[], AbstractContextManager[None]]:
-        """Return a function that limits the number of requests at the same time, over all processes with this cache.
+        """Return a function that limits the number of simultaneous requests of all processes that share this cache.
 
-        Make each request inside a ``with`` block of its result. One process must not make more than `limit` requests at
-        the same time itself. If the cache cannot be locked, only this limit of each process is left.
+        Its result is a context: make each request inside its ``with`` block. The caller limits the requests of its own
+        process to `limit`. If the cache cannot be locked, only this limit per process holds.
         """
         own: set[int] = set()
         changing = threading.Lock()
@@ -86,7 +90,7 @@ class CacheLock:
         def take() -> int | None:
             with changing:
                 for position in range(MAX_POSITION, MAX_POSITION + limit):
-                    # The kernel does not tell the threads of a process apart.
+                    # The kernel locks for the whole process, so `own` keeps its threads apart.
                     if position not in own and self._take(position):
                         own.add(position)
                         return position

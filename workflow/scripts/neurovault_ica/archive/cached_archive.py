@@ -30,7 +30,7 @@ class CachedArchive(Archive):
         return {"data_dir": str((data or Path(self.data_dir)).absolute())}
 
     def contradictions(self) -> Iterator[str]:
-        """Report a folder inside the cache, or above the folder that has it."""
+        """Report a `data_dir` that is inside the cache, or one level above the folder that contains neurovault/."""
         meant = self._meant_folder()
         if meant is not None:
             yield (
@@ -39,7 +39,7 @@ class CachedArchive(Archive):
             )
 
     def _meant_folder(self) -> Path | None:
-        """Find the folder that contains neurovault/ if `data_dir` is inside of the cache or one level above it."""
+        """Find the folder that contains neurovault/ if `data_dir` is inside the cache or one level above it."""
         folder = Path(self.data_dir)
         if (folder / "neurovault").is_dir():
             return None
@@ -56,7 +56,7 @@ class CachedArchive(Archive):
         return records, Counter(damaged)
 
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
-        """Read the images' metadata of each collection."""
+        """Read the metadata of each collection's images."""
         for collection in collections:
             images, damaged = read_images(self.data_dir, collection["id"])
             yield CollectionImages(collection, belonging(images, collection), Counter(damaged))

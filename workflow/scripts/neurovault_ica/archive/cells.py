@@ -11,22 +11,23 @@ from neurovault_ica.archive.field_types import type_of
 from neurovault_ica.runtime.tables import MISSING
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# Codes such as 007 and 1e5 are no plain numbers; a spreadsheet writes 1E+05. More digits do not fit into a float.
+# A number that cannot be a code. 007 and 1e5 may be codes; a spreadsheet writes the number 1E+05. Numbers with more
+# digits do not fit into a float.
 PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-][0-9]{1,2})?")
 TRUTH_VALUES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-# A warning names no more cells than these.
+# Largest number of examples in a warning.
 MAX_EXAMPLES = 5
 
 
 class AsWritten(float):
-    """A number, or true or false as 1 or 0, that keeps its text.
+    """A number that keeps the text of its cell. True and false are 1 and 0.
 
-    It equals the number and the text, so that conditions can ask for either.
+    It equals both the number and the text, so a condition can name either.
     """
 
     text: str
 
-    # A copy is first made without the text.
+    # The text has a default because copying calls this without the text, and adds it afterwards.
     def __new__(cls, value: float, text: str = "") -> AsWritten:
         """Make the number and keep `text`."""
         number = super().__new__(cls, value)
@@ -50,7 +51,7 @@ class AsWritten(float):
         return not self == other
 
     def __hash__(self) -> int:
-        """Return the hash of the number. Sets of texts do not find it, lists do."""
+        """Return the hash of the number. So ``in`` finds the text in a list, but not in a set."""
         return super().__hash__()
 
     def __contains__(self, part: str) -> bool:
@@ -61,8 +62,8 @@ class AsWritten(float):
 def read_column(column: str, cells: Sequence[str]) -> tuple[list[Any], list[int]]:
     """Give the cells of one column their type.
 
-    A field that NeuroVault has is read with NeuroVault's type. Any other column holds numbers if every filled cell is a
-    plain number, and flags if every filled cell is true or false; otherwise it holds texts.
+    A field of NeuroVault has NeuroVault's type. Any other column holds numbers if every filled cell is a plain number.
+    It holds flags if every filled cell is true or false, and otherwise texts.
 
     Parameters
     ----------
@@ -94,13 +95,15 @@ def describe_unfit(table: str, column: str, found: Sequence[tuple[int, str]]) ->
     """
     wanted = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}[str(type_of(column))]
     return (
-        f"{table}: {column} must be {wanted}, but is {_list_cells(found)}; these count as unknown. Write {wanted} or"
+        f"{table}: {column} must be {wanted}, so these cells count as unknown: {_list_cells(found)}. Write {wanted} or"
         f" {MISSING}"
     )
 
 
 def describe_mixed(table: str, column: str, cells: Sequence[tuple[int, str]]) -> str | None:
-    """Write a warning if most cells of a column that NeuroVault lacks are numbers, but not all; else None.
+    """Write a warning if most, but not all, cells of a column are numbers; otherwise return None.
+
+    Fields of NeuroVault are left to `describe_unfit`.
 
     Parameters
     ----------
@@ -113,14 +116,20 @@ def describe_mixed(table: str, column: str, cells: Sequence[tuple[int, str]]) ->
     if type_of(column) is not None or not 0 < len(others) < len(filled) / 2:
         return None
     return (
-        f"{table}: {column} holds texts, because {_list_cells(others)} is no number, as the other"
-        f" {len(filled) - len(others)} are; comparisons such as greater_than need numbers. Write a number or {MISSING}"
+        f"{table}: {column} holds texts, because it has cells that are no numbers: {_list_cells(others)}. The other"
+        f" {len(filled) - len(others)} are numbers. Comparisons such as greater_than need numbers; write a number or"
+        f" {MISSING}"
     )
 
 
+def list_examples(found: Sequence[str], most: int = MAX_EXAMPLES) -> str:
+    """List at most `most` texts, and count the others: ``a, b and 3 more``."""
+    listed = ", ".join(found[:most])
+    return f"{listed} and {len(found) - most} more" if len(found) > most else listed
+
+
 def _list_cells(found: Sequence[tuple[int, str]]) -> str:
-    cells = ", ".join(f"{text.strip()!r} (line {line})" for line, text in found[:MAX_EXAMPLES])
-    return f"{cells} and {len(found) - MAX_EXAMPLES} more" if len(found) > MAX_EXAMPLES else cells
+    return list_examples([f"{text.strip()!r} (line {line})" for line, text in found])
 
 
 def _guess(texts: Sequence[str]) -> str:

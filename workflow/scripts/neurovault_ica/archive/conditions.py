@@ -61,7 +61,7 @@ COMPARISONS: dict[str, Callable[[Any], Predicate]] = {
     "not_contains": _not_contains,
     "pattern": _pattern,
 }
-# Comparisons whose argument is a list, a list of strings, or true or false.
+# Comparisons by the type of their argument: a list, a list of strings, true or false, a number or text.
 LIST_COMPARISONS = {"is_in", "not_in", "contains", "not_contains"}
 PART_COMPARISONS = {"contains", "not_contains"}
 FLAG_COMPARISONS = {"is_null", "not_null"}
@@ -84,7 +84,9 @@ def compile_term(key: str, term: Any) -> Predicate:
         If the mapping is not one known comparison with an argument of the right type.
     """
     if isinstance(term, list) and term:
-        raise ValueError(f"{key}: {list(term)} is not one value; write {{is_in: {list(term)}}} for any of these")
+        raise ValueError(
+            f"{key}: {list(term)} is a list, not one value; write {{is_in: {list(term)}}} to accept any of these"
+        )
     if not isinstance(term, Mapping):
         _refuse_date(key, term)
         return lambda value: value == term
@@ -95,13 +97,15 @@ def compile_term(key: str, term: Any) -> Predicate:
     ((name, argument),) = term.items()
     if name in LIST_COMPARISONS and not isinstance(argument, list):
         raise ValueError(f"{key}: {name} takes a list, not {argument!r}; write {name}: [{argument}]")
+    if name == "is_in" and not argument:
+        raise ValueError(f"{key}: is_in has an empty list, which accepts nothing; list at least one value")
     for part in argument if isinstance(argument, list) else [argument]:
         _refuse_date(key, part)
-    if name in ORDER_COMPARISONS and not isinstance(argument, int | float | str):
+    if name in ORDER_COMPARISONS and (isinstance(argument, bool) or not isinstance(argument, int | float | str)):
         raise ValueError(f"{key}: {name} takes a number or text, not {as_configured(argument)}")
     if name == "pattern" and not isinstance(argument, str):
         raise ValueError(f"{key}: pattern takes text, not {argument!r}; write it in quotes")
-    # Searching for a number in text is a TypeError, also in nilearn.
+    # Python raises TypeError if a number is searched in a text.
     if name in PART_COMPARISONS and not all(isinstance(part, str) for part in argument):
         raise ValueError(f"{key}: {name} takes a list of text, not {argument!r}; write each in quotes")
     if name in FLAG_COMPARISONS and not isinstance(argument, bool):
@@ -109,7 +113,7 @@ def compile_term(key: str, term: Any) -> Predicate:
     try:
         return COMPARISONS[name](argument)
     except re.error as error:
-        raise ValueError(f"{key}: {argument!r} is not a regular expression: {error}") from error
+        raise ValueError(f"{key}: {argument!r} is not a regular expression ({error}); correct it") from error
 
 
 def _refuse_date(key: str, value: Any) -> None:
@@ -144,15 +148,15 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     if not separator or not file.endswith(".py"):
         raise ValueError(f"{reference!r} does not name a filter; write file.py:function")
     if not Path(file).is_file():
-        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()})")
+        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()}); correct the path")
     spec = importlib.util.spec_from_file_location("user_filter", file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{file} cannot be loaded as Python")
+        raise ValueError(f"the filter file {file} cannot be loaded as Python; give a file of Python code")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}") from error
+        raise ValueError(f"the filter file {file} cannot be run: {_explain(error, file)}; correct it") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"{file} has no function {name}; define it, or correct the name in the configuration")

@@ -1,4 +1,4 @@
-"""Find the files of a coordinate database in a folder. Their names are like those of Neurosynth.
+"""Find the files of a coordinate database in a folder, by names like those of Neurosynth's files.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The part of a file name after the name of the database. Neurosynth: data-neurosynth_version-7_coordinates.tsv.gz and
-# data-neurosynth_version-7_vocab-LDA50_source-abstract_type-weight_features.npz. A user's own files may have nothing
-# before these parts.
+# The end of each file name. Neurosynth's files are called data-neurosynth_version-7_coordinates.tsv.gz and
+# data-neurosynth_version-7_vocab-LDA50_source-abstract_type-weight_features.npz. The user's own files may begin with
+# any text, or with the part that is matched.
 TABLE = re.compile(r"(?:.*_)?(coordinates|metadata)\.tsv(?:\.gz)?")
 OF_VOCABULARY = re.compile(r"(?:.*_)?vocab-([^_]+)_(?:.*_)?(features\.npz|vocabulary\.txt)")
 
@@ -21,6 +21,9 @@ NEUROSYNTH = "neurosynth"
 DEMO = "demo"
 # Vocabularies of Neurosynth, and the kind of their weights.
 VOCABULARIES = {"terms": "tfidf", "LDA50": "weight", "LDA100": "weight", "LDA200": "weight", "LDA400": "weight"}
+# A study has a term if its weight of this kind is at least this. The limit for tf-idf is that of Neurosynth and NiMARE.
+# The weight of a topic is its share of the text, which is never 0.
+SMALLEST_WEIGHT = {"tfidf": 0.001, "weight": 0.05}
 
 
 class DatabaseFiles(NamedTuple):
@@ -52,7 +55,7 @@ def is_downloaded(database: str) -> bool:
 
 
 def neurosynth_version(database: str, vocabulary: str) -> str | None:
-    """Return the version of Neurosynth that a database is, by the names of its files; None for other databases."""
+    """Return the version of Neurosynth's database from the names of its files; None for other databases."""
     if is_downloaded(database):
         return DOWNLOADED_VERSION
     try:
@@ -90,7 +93,7 @@ def find_database(folder: str | Path, vocabulary: str) -> DatabaseFiles:
         )
     names = _file_names(root)
     if not any(TABLE.fullmatch(name) for name in names) and (root / NEUROSYNTH).is_dir():
-        # NiMARE makes a subfolder of this name in the folder for its downloads.
+        # NiMARE downloads into a subfolder of this name.
         root = root / NEUROSYNTH
         names = _file_names(root)
     found = {

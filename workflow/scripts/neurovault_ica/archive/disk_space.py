@@ -10,23 +10,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Volume inside nilearn's two masks, or a little more.
+# Volume inside nilearn's brain mask, rounded up. Its grey matter mask is smaller.
 MASK_MM3 = 1_887_000
-HEADER_BYTES = 352
+NIFTI_HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
-# What a component adds beyond two maps in float32 (white data and the component itself): figures, surfaces and the
-# thresholded map.
+# Bytes per component for figures, surfaces and the thresholded map. Its whitened data and its map are added separately.
 COMPONENT_BYTES = 3_400_000
-# Term maps, template, page, figures of the images.
+# Term maps, template, page and figures of the images.
 FIXED_BYTES = 30_000_000
-# Leading axes of two rows, and a row in each table.
+# Rows of one image in all tables, and in the arrays of reduce_images, which have two rows if signs are split.
 IMAGE_BYTES = 15_000
-# Smaller needs are mentioned only if the disk is too small for them.
+# A run that needs less than this is mentioned only if the disk is too small for it.
 WORTH_SAYING_BYTES = 1e9
 
 
 class Need(NamedTuple):
-    """Bytes that stages write, at most: images that quality control rejects are not in the matrix."""
+    """Largest number of bytes that the stages write. Rejected images make the matrix smaller."""
 
     mask_images: int  # all batches
     stack_images: int
@@ -41,7 +40,7 @@ class Need(NamedTuple):
 
 
 def needed(config: Mapping[str, Any], n_images: int, results: str | Path = "results") -> Need | None:
-    """Estimate what a run needs; None if the number of voxels of a mask file is not known yet.
+    """Estimate the disk space of a run; None if the mask is a file whose number of voxels is not known yet.
 
     Parameters
     ----------
@@ -66,19 +65,19 @@ def _count_voxels(settings: Mapping[str, Any], results: Path) -> int | None:
     mask = results / "build_mask/mask.nii.gz"
     try:
         # build_mask writes ones and zeros, in one byte each.
-        return gzip.decompress(mask.read_bytes())[HEADER_BYTES:].count(1)
+        return gzip.decompress(mask.read_bytes())[NIFTI_HEADER_BYTES:].count(1)
     except (OSError, EOFError):
         is_ours = settings["mask"] in ("brain", "gray_matter")
         return round(MASK_MM3 / settings["resolution_mm"] ** 3) if is_ours else None
 
 
 def still_needed(need: Need, results: str | Path = "results") -> int:
-    """Return the bytes that a run will add to the disk: what it needs without what it has already written."""
+    """Return the number of bytes that a run has still to write."""
     have = {name: used_bytes(Path(results) / name) for name in ("mask_images", "stack_images")}
     masked = max(0, need.mask_images - have["mask_images"])
     stacked = max(0, need.stack_images - have["stack_images"])
     if not need.keeps_voxels:
-        # The matrix takes the place of the voxels.
+        # The matrix replaces the voxels.
         return (0 if have["stack_images"] else masked) + need.others
     return masked + stacked + need.others
 
@@ -104,7 +103,7 @@ def describe(need: Need, n_images: int | str, to_download: int = 0) -> str:
 def check(
     config: Mapping[str, Any], n_images: int, results: str | Path = "results", *, to_download: int = 0
 ) -> Iterator[str]:
-    """Say how much disk space a run of `n_images` needs and how much is free; nothing if it needs little.
+    """Say how much disk space a run of `n_images` needs, and how much is free. Yield nothing if it needs little.
 
     Parameters
     ----------
@@ -128,15 +127,19 @@ def check(
         less = need.largest - need._replace(keeps_voxels=False).largest
         advice = f"set mask_images.keep_voxels: false ({less / 1e9:.1f} GB less), " if less else ""
         raise RuntimeError(
-            f"the disk of {Path(results).absolute()} is too small: {text}, {(more - free) / 1e9:.1f} GB too few. Make"
-            f" space, {advice}select fewer images, raise mask_images.resolution_mm, or run in a folder on a larger disk"
+            f"the disk of {Path(results).absolute()} is too small: {text}, so {(more - free) / 1e9:.1f} GB are missing."
+            f" Make space, {advice}select fewer images, raise mask_images.resolution_mm, or run in a folder on a larger"
+            " disk"
         )
     if more > WORTH_SAYING_BYTES:
         yield text
 
 
 def count_selected(config: Mapping[str, Any], results: str | Path = "results") -> int | None:
-    """Return the number of selected images; before the selection, `max_images`, which is None without a limit."""
+    """Return the number of selected images.
+
+    Before the selection, return `max_images`; None if there is no such limit, or the images come from a lock.
+    """
     try:
         with (Path(results) / "fetch_metadata/images.tsv").open("rb") as table:
             return max(0, sum(1 for _ in table) - 1)
@@ -146,7 +149,7 @@ def count_selected(config: Mapping[str, Any], results: str | Path = "results") -
 
 
 def notice(config: Mapping[str, Any], results: str | Path = "results") -> Iterator[str]:
-    """Say before the first job what the run needs; nothing if it needs little, or the matrix is there already."""
+    """Say before the first job what the run needs. Yield nothing if it needs little, or if the matrix exists."""
     n_images = count_selected(config, results)
     if n_images is None or (Path(results) / "stack_images/matrix.npy").exists():
         return
@@ -162,6 +165,6 @@ def is_same_disk(one: str | Path, other: str | Path) -> bool:
 
 
 def existing_folder(folder: str | Path) -> Path:
-    """Return the folder itself or, if it does not exist yet, the one in which it will be made."""
-    place = Path(os.path.abspath(folder))  # noqa: PTH100  links must not be resolved
+    """Return the folder or, if it does not exist yet, the nearest existing folder above it."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100  Path.resolve would follow links
     return next(parent for parent in (place, *place.parents) if parent.exists())

@@ -1,10 +1,12 @@
-"""Why an image could not be downloaded or found, as the report explains it.
+"""Sentences and words for all reasons why an image is missing in the matrix.
 
-The reasons come from the HTTP client (net) and from the checks of files and of the lock (archive).
+Reasons of failed downloads come from the HTTP client (net), and from the checks of files and of the lock (archive). The
+other reasons are those of images/rejections.py.
 """
 
-from neurovault_ica.images.rejections import WORDS as IMAGE_WORDS
+from neurovault_ica.images.rejections import IMAGE_REASON_WORDS, IMAGE_REASONS
 
+# Reason -> sentence of the report.
 REASONS = {
     "missing_file": "The archive has no file for this image.",
     "damaged_file": "The file is not a complete gzipped NIfTI: it is truncated, its size differs from the one in the"
@@ -21,10 +23,11 @@ REASONS = {
     "file_too_large": "The server states more bytes than any image has.",
     "bad_answer": "The server sent something other than the file at each attempt.",
     "changed": "The file differs from the one in the lock of the earlier run.",
+    **IMAGE_REASONS,
 }
-# Reason -> words after a number of rejected images, for all reasons: 2 without a file.
-WORDS = {
-    **IMAGE_WORDS,
+# Reason -> words after a number of rejected images: 2 without a file. Other reasons are their own words.
+REASON_WORDS = {
+    **IMAGE_REASON_WORDS,
     "missing_file": "without a file",
     "damaged_file": "with a damaged file",
     "other_format": "in another file format",

@@ -16,7 +16,7 @@ from neurovault_ica.types import Row
 def announce(
     images: Sequence[Row], batch: int, data_dir: str, url: str, locked: Mapping[Any, Row], *, refresh: bool
 ) -> None:
-    """Log the number of files and megabytes that are not in the cache, of one batch and of all.
+    """Log the number and size of the files that are not in the cache, for one batch and for all.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def announce(
     RuntimeError
         If the disk of the cache has less space than that.
     """
-    # With `refresh`, nothing in the cache shows which other batches are finished.
+    # With `refresh`, the cache does not show which of the other batches are finished.
     asked = [image for image in images if image["batch"] == batch] if refresh else images
     missing = [image for image in asked if _is_missing(image, data_dir, locked, refresh=refresh)]
     if not missing:
@@ -56,14 +56,14 @@ def bytes_to_download(images: Sequence[Row], data_dir: str, locked: Mapping[Any,
 
 
 def _growth(missing: Sequence[Row], data_dir: str) -> int:
-    """Add up the sizes of missing files. A new file replaces an older one of the same image."""
+    """Return the bytes that the missing files add to the cache. A new file replaces an older one of the same image."""
     return sum(max(0, (image["file_size"] or 0) - sum(_sizes(image, data_dir))) for image in missing)
 
 
 def _is_missing(image: Row, data_dir: str, locked: Mapping[Any, Row], *, refresh: bool) -> bool:
     """Return whether an image must be downloaded. The file is not read, because that takes long for many images."""
     expected = locked.get(image["image_id"])
-    # The client downloads no larger files.
+    # NeuroVault has lost files of 0 bytes, the client refuses too large ones, and a rerun from a lock repeats failures.
     if (
         image["file_size"] == 0
         or (image["file_size"] or 0) > MAX_FILE_BYTES

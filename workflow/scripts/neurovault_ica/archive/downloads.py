@@ -94,7 +94,7 @@ def _getter(
             row = status_row(image, failed(expected["reason"], expected["bytes"]), expected["path"], expected)
         else:
             with lock.held(to_number(image["image_id"])) as has_waited:
-                # After a wait, the other run has just downloaded it.
+                # If another run held the lock, it has just downloaded the image.
                 cached = None if refresh and not has_waited else _find_cached(image, data_dir, expected)
                 row = cached or _fetch(client, image, data_dir, expected, meter)
         meter.add(failed=row["status"] == "failed", cached=cached is not None)
@@ -106,7 +106,7 @@ def _getter(
 def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, meter: Meter) -> Row:
     """Get one image from the server. A failed download is a row with its reason."""
     if image["file_size"] == 0:
-        logging.warning("image %s: NeuroVault states 0 bytes, which means that it has lost the file", image["image_id"])
+        logging.warning("image %s: NeuroVault states a size of 0 bytes, so it has lost the file", image["image_id"])
         return status_row(image, failed("missing_file", None), _names(image)[0], expected, is_logged=True)
     try:
         return status_row(image, *_download(client, image, data_dir, meter), expected)
@@ -114,13 +114,13 @@ def _fetch(client: Client, image: Row, data_dir: str, expected: Row | None, mete
         if error.reason in ("server_down", "stopped"):
             raise
         logging.warning("image %s: %s (%s)", image["image_id"], error, image["file"])
-        # A verdict concerns a complete file. So the server still has the image, but it differs from the locked one.
+        # An error with a verdict means that a complete file came, so the server's file differs from the locked one.
         reason = "changed" if expected is not None and error.verdict else error.reason
         return status_row(image, failed(reason, None), _names(image)[0], expected, is_logged=True)
 
 
 def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
-    """Find an image in the cache; None if it is missing, damaged, of another version, or not the locked one."""
+    """Find an image in the cache. None if it is missing, damaged, of another version, or differs from the lock."""
     version = read_modify_date(data_dir, image["collection_id"], image["image_id"])
     if expected is None and version != to_text(image["modify_date"]):
         return None
@@ -129,7 +129,7 @@ def _find_cached(image: Row, data_dir: str, expected: Row | None) -> Row | None:
     for name in (unpacked, packed):
         path = Path(data_dir) / name
         checked = check_file(path, expected_bytes=image["file_size"], sha256=sha256)
-        # nilearn also saves uncompressed files as .nii.gz, and then cannot read them.
+        # nilearn saves an uncompressed file under the name .nii.gz and then cannot read it, so the name must fit.
         if checked["status"] == "ok" and is_packed(path) == (name == packed) and sha256 in (None, checked["sha256"]):
             if version is None:
                 _complete(image, data_dir)
@@ -160,7 +160,7 @@ def _download(client: Client, image: Row, data_dir: str, meter: Meter) -> tuple[
 
 
 def _complete(image: Row, data_dir: str) -> None:
-    """Write what nilearn expects beside an image: its metadata, and a compressed copy of an uncompressed image."""
+    """Write what nilearn needs: the image's metadata and, of an uncompressed image, a compressed copy."""
     packed, unpacked = (Path(data_dir) / name for name in _names(image))
     if unpacked.is_file():
         with (
@@ -177,7 +177,9 @@ def _write_collections(data_dir: str, wanted: Sequence[Row]) -> None:
     """Write the metadata of each collection, because nilearn cannot read a folder without them."""
     for image in {image["collection_id"]: image for image in wanted}.values():
         if not has_collection(data_dir, image["collection_id"]):
-            known = {key.removeprefix("collection_"): value for key, value in image.items() if key.startswith("coll")}
+            known = {
+                key.removeprefix("collection_"): value for key, value in image.items() if key.startswith("collection_")
+            }
             write_collection(data_dir, known | {"id": image["collection_id"]})
 
 

@@ -1,6 +1,6 @@
-"""The types of the metadata fields that NeuroVault has, for values that people typed into a table."""
+"""Types of NeuroVault's metadata fields, to read values that people typed into a table."""
 
-# As NeuroVault's API gives them. `image_type` is a field of its web pages only.
+# Types as in NeuroVault's API. Only its web pages have the field `image_type`.
 _FIELDS = {
     "image": {
         "integer": "file_size number_of_subjects",
@@ -55,7 +55,7 @@ _TYPES = {
 
 
 def type_of(column: str) -> str | None:
-    """Return the type of a column of the user's table: integer, number, boolean or string; None if NeuroVault lacks it.
+    """Return the type of a column: integer, number, boolean or string; None if it is no field of NeuroVault.
 
     Columns that begin with ``collection_`` are fields of the collection.
     """

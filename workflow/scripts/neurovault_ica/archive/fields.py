@@ -4,14 +4,14 @@ import difflib
 import logging
 from collections.abc import Collection, Iterable
 
-# Similarity above which an unknown field name is treated as a typo. No two fields of NeuroVault's images reach it.
-MIN_SIMILARITY = 0.8
+# Similarity (difflib) above which an unknown field is treated as a typo. No two fields of NeuroVault's images reach it.
+MIN_NAME_SIMILARITY = 0.8
 
 
 def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) -> None:
     """Refuse unknown fields whose names are similar to that of an existing field.
 
-    The value of such a field would always be missing. That would drop all images or, with a negation, none.
+    An unknown field is missing in every record. A condition on it would drop all images or, if negated, none.
 
     Raises
     ------
@@ -19,7 +19,7 @@ def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) ->
         If there is such a field.
     """
     for field in fields:
-        near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, MIN_SIMILARITY)
+        near = [] if field in known else difflib.get_close_matches(field.lower(), sorted(known), 1, MIN_NAME_SIMILARITY)
         if near:
             raise ValueError(
                 f"fetch_metadata.{section}: no {_level(section)} has the metadata field {field!r}; did you mean"
@@ -28,7 +28,7 @@ def refuse_typos(section: str, fields: Iterable[str], known: Collection[str]) ->
 
 
 def check_fields(section: str, fields: Iterable[str], known: Collection[str], *, is_any_left: bool) -> None:
-    """Report fields that the conditions name but no record has.
+    """Report fields that the conditions name, but no record has.
 
     Parameters
     ----------

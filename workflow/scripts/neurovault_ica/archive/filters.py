@@ -59,9 +59,9 @@ def explicit_collections(
     collection_terms: Mapping[str, Any],
     image_terms: Mapping[str, Any],
 ) -> list[Any] | None:
-    """Return the ids of the collections if the configuration names them; None if the archive must list all.
+    """Return the ids of the collections that the configuration names; None if it names none.
 
-    With `image_ids`, the result is `collection_ids`, which may be None.
+    With `image_ids`, only `collection_ids` count, because the images may lie in any collection.
     """
     if collection_ids is not None or image_ids is not None:
         return collection_ids
@@ -82,7 +82,7 @@ def to_integer(value: Any) -> int | None:
 
 
 def _field_is_in(field: str, ids: list[Any]) -> Callable[[Record], bool]:
-    # The same id may be a number in the configuration and text in the archive.
+    # An id may be a number in the configuration and text in the archive.
     accepted = {str(number) for number in ids}
     return lambda record: str(record.get(field)) in accepted
 
@@ -103,7 +103,7 @@ def _term_criterion(key: str, term: Any) -> Condition:
             is_wanted = compile_term(key, wanted)
             return describe_term(key, term), lambda record: is_wanted(comparable(record.get(key)))
     if key in ("id", "collection_id"):
-        # Ids are numbers in NeuroVault and text in a table of one's own maps.
+        # Ids are numbers in NeuroVault, and may be text in a table of own maps.
         is_meant = compile_term(key, _with_text_ids(term))
         return describe_term(key, term), lambda record: is_meant(_text_or_none(record.get(key)))
     holds = compile_term(key, term)
@@ -115,7 +115,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _with_text_ids(term: Any) -> Any:
-    """Write the ids of a condition as text. Comparisons of size keep their number."""
+    """Convert the ids in a condition to text. Comparisons such as greater_than keep their numbers."""
     if not isinstance(term, Mapping):
         return str(term)
     ((name, argument),) = term.items()
@@ -125,18 +125,18 @@ def _with_text_ids(term: Any) -> Any:
 
 
 def _comparable_doi(value: Any) -> Any:
-    """Make DOIs comparable. NeuroVault stores them as the uploader typed them, and case does not matter."""
+    """Make DOIs comparable. NeuroVault stores them as typed by the uploader, and their case does not matter."""
     return (bare_doi(value) or value.strip()).lower() if isinstance(value, str) else value
 
 
-# Fields whose values people write in several ways -> the function that makes them comparable.
+# Fields whose values can be written in several ways -> function that makes the values comparable.
 COMPARABLE: Mapping[str, Callable[[Any], Any]] = {"DOI": _comparable_doi, "map_type": as_known}
 
 
 def _has_subjects(minimum: int) -> Callable[[Record], bool]:
     def holds(image: Record) -> bool:
         subjects = to_integer(image.get("number_of_subjects"))
-        # NeuroVault writes 0 for maps of NIDM packs, because it does not know their number of subjects.
+        # NeuroVault writes 0 for maps of NIDM packs, whose number of subjects it does not know.
         return not subjects or subjects >= minimum
 
     return holds

@@ -22,13 +22,13 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     expected_bytes : int or None
         The size that the archive states. It is not compared if the lock has a checksum.
     sha256 : str, optional
-        The checksum in the lock. A file with this checksum is accepted as it is. Any other file is ok here if it is
-        complete; `status_row` compares it with the lock.
+        The checksum in the lock. A file with this checksum is not checked further. Any other complete file is ok here
+        too, but `status_row` then reports that it differs from the lock.
 
     Returns
     -------
     dict
-        status, reason, bytes, sha256 as in status-{batch}.tsv; and found if the file is there and cannot be used.
+        status, reason, bytes and sha256 as in status-{batch}.tsv. For a file that cannot be used, also found.
     """
     if not path.is_file():
         return failed("missing_file", None)
@@ -58,7 +58,7 @@ def check_local(
         Rows of images.tsv.
     data_dir : str
     file_of : function
-        Names the file of a row, relative to `data_dir`.
+        Returns the path of an image from its row, relative to `data_dir`.
     locked : mapping
         Rows of the lock by image; empty without a lock.
 
@@ -103,7 +103,7 @@ def status_row(image: Row, checked: Row, file: str, expected: Row | None, *, is_
         if checked["status"] == "ok":
             checked = failed("changed", checked["bytes"])
         return _row(image, checked, file) | {"is_changed": True}
-    # Do not warn of an image that also failed in the locked run.
+    # If the image also failed in the locked run, do not warn again.
     if checked["status"] == "failed" and not is_logged and expected is None:
         found = f": {checked['found']}" if checked["found"] else ""
         logging.warning("image %s cannot be used: %s (%s)%s", image["image_id"], checked["reason"], file, found)
@@ -121,14 +121,14 @@ def take_changed(rows: list[Row]) -> list[str]:
 
 
 def failed(reason: str, size: int | None, found: str | None = None) -> Row:
-    """Return the result of a check that failed. `found` says what is wrong with the file, and what to do."""
+    """Return the result of a failed check. `found` says what is wrong with the file, and what to do."""
     return {"status": "failed", "reason": reason, "bytes": size, "sha256": None, "found": found}
 
 
 def stop_at_failures(rows: Iterable[Row], *, selected: int, max_failed_fraction: float) -> Iterator[Row]:
     """Yield the rows, and stop when the failures of this batch exceed `max_failed_fraction` of the selection.
 
-    The limit refers to the whole selection, so that the outcome does not depend on the number of batches. stack_images
+    The limit is a share of the whole selection, so the outcome does not depend on the number of batches. stack_images
     compares the failures of all batches with it.
 
     Raises

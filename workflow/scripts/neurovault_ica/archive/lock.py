@@ -19,8 +19,9 @@ SOFTWARE_VERSION = "0.1.0"
 LOCK_TABLE = "write_lock/images.lock.tsv"
 IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
-# Columns left out of the lock because they describe one run only.
+# Columns that the lock leaves out, because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
+_GIVE = "; give the file write_lock/images.lock.tsv of a finished run"
 _REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
 
@@ -33,7 +34,7 @@ def lock_rows(
     *,
     resampled: bool = False,
 ) -> list[Row]:
-    """Join everything that a rerun must know about each selected image, ordered by image id.
+    """Make the rows of the lock: everything that a rerun needs to know about each image, ordered by image id.
 
     Parameters
     ----------
@@ -74,11 +75,11 @@ def read_lock(path: str) -> list[Row]:
         rows = read_table(path, described_as=LOCK_TABLE)
     except (KeyError, ValueError, StopIteration, csv.Error) as error:
         found = str(error) or "it is empty"
-        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}") from error
+        raise ValueError(f"{path} is not an images.lock.tsv of this workflow: {found}{_GIVE}") from error
     missing = sorted(set(column_names(LOCK_TABLE)) - set(rows[0] if rows else []))
     if missing:
         raise ValueError(
-            f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}"
+            f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}{_GIVE}"
         )
     seen = set()
     for line, row in enumerate(rows, start=2):
@@ -155,7 +156,7 @@ def _lock_row(
         "terms_sha256": terms["sha256"],
         "terms_reason": terms["reason"],
         "used": used,
-        # Size and checksum belong to the original, not to its resampled copy, so give the path of the original.
+        # Size and checksum are those of the original, so the path must not be that of its resampled copy.
         "path": original_of(download["file"]) if resampled else download["file"],
         "software_version": SOFTWARE_VERSION,
     }

@@ -1,4 +1,4 @@
-"""Find out what is new in the archive since the last run, without a change to results that stay the same."""
+"""Find out what is new in the archive since the last run. Results that stay the same are not touched."""
 
 import logging
 import shutil
@@ -61,7 +61,7 @@ def retry_downloads(
     Returns
     -------
     dict
-        Number of images that are available now, for each status table that has any.
+        For each status table with such images, the number of images that are available now.
     """
     found = {}
     for path, failed in _rows_of(images, statuses, lambda row: row["status"] == "failed"):
@@ -88,8 +88,8 @@ def retry_terms(
 def remove_outdated(statuses: Iterable[Path], last: Iterable[str]) -> None:
     """Remove status tables and the final results, so that Snakemake makes both again.
 
-    Snakemake makes a missing table again only if a final result is missing too. So the final results go first: a run
-    that is killed in between finds the answers in the cache when it looks again.
+    Snakemake makes a missing table again only if a final result is missing, too. So the final results are removed
+    first. If the run is killed in between, the next look finds the status tables, and the images in the cache.
     """
     for path in [*map(Path, last), *statuses]:
         path.unlink(missing_ok=True)

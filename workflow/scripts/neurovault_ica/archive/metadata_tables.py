@@ -31,7 +31,7 @@ def write_images(path: str, images: list[Record], collections: Mapping[Any, Reco
             | {
                 "image_id": image["id"],
                 "collection_id": image["collection_id"],
-                # By its id, so that the image stays in its batch if others are added.
+                # The id decides the batch, so an image stays in its batch if others are added.
                 "batch": zlib.crc32(str(image["id"]).encode()) % batches,
                 "collection_name": collections[image["collection_id"]].get("name"),
                 "collection_DOI": collections[image["collection_id"]].get("DOI"),

@@ -52,7 +52,7 @@ def fetch_missing(
         return {image_id: "not_asked" for image_id, path in places.items() if path is None or not path.is_file()}
     reasons: dict[Any, str] = {}
     asked = []
-    # Looked up before the files are read, so that an answer that another run writes meanwhile is noticed.
+    # Look this up before the files are read, to notice an answer that another run writes in the meantime.
     before = {image_id: _changed_at(path) for image_id, path in places.items()}
     for image in wanted:
         path = places[image["image_id"]]
@@ -66,7 +66,7 @@ def fetch_missing(
         elif is_needed:
             asked.append(image)
     if asked:
-        # Do not wait for the server: when Neurosynth is down, it is down for weeks, and terms are optional.
+        # Do not wait for the server: Neurosynth's outages last for weeks, and terms are optional.
         folder = Path(data_dir) / "neurovault"
         with (
             closing(CacheLock(folder, "terms")) as lock,
@@ -84,12 +84,12 @@ def fetch_missing(
 def _asker(
     client: Client, places: Mapping[Any, Path | None], before: Mapping[Any, int | None], lock: CacheLock, meter: Meter
 ) -> Callable[[Row], str | None]:
-    """Make the function that downloads the answer for one image and returns why that failed, or None."""
+    """Make the function that downloads the answer for one image. It returns the reason if that fails, or None."""
 
     def ask(image: Row) -> str | None:
         path = places[image["image_id"]]
         with lock.held(to_number(image["image_id"])):
-            # Another run may have requested the same answer since.
+            # Another run may have written the answer in the meantime.
             is_there = _changed_at(path) != before[image["image_id"]] and bool(read_answer(path).weights)
             reason = None if is_there else get(image)
         meter.add(failed=reason is not None)

@@ -1,7 +1,7 @@
 """Download Neurosynth's database of coordinates and terms, version 7, into a folder beside the images.
 
-The files are checked: Neurosynth's by the checksums below, and files whose checksum is not listed here by the checksum
-that they had when they first came. These are kept in SHA256SUMS, in the format of `sha256sum`.
+Each file is compared with its checksum below. The checksums of other files are stored in SHA256SUMS when they are first
+downloaded, in the format of `sha256sum`, and are compared from then on.
 """
 
 import gzip
@@ -47,8 +47,8 @@ PINS = {
         33799, "71c1858c5eb1bcc79854198bbca234569731efdc382c6205a9e46495379614af"
     ),
 }
-# Failures that another file or address would mend. After all others, such as no network, the run continues without
-# the database.
+# Failures that stop the run, because the file or the address is wrong. After other failures, such as no network, the
+# run continues without the database.
 FINAL = ("damaged_file", "not_found", "bad_address", "private_address", "file_too_large")
 SUMS = "SHA256SUMS"
 README = """\
@@ -65,7 +65,7 @@ SHA256SUMS has the checksum of each file as it was downloaded: sha256sum --check
 def get_database(
     database: str, vocabulary: str, folder: str | Path, network: Mapping[str, Any], *, offline: bool
 ) -> list[Row]:
-    """Get the files of Neurosynth's database: from the folder if they are there, otherwise from the repository.
+    """Get the files of Neurosynth's database: from the folder if they are there, otherwise from the server.
 
     Parameters
     ----------
@@ -82,14 +82,13 @@ def get_database(
     Returns
     -------
     list of mappings
-        One row for each file: kind, file, status, reason, bytes, sha256. If there is no network, files are missing,
-        with a reason.
+        One row for each file: kind, file, status, reason, bytes, sha256. Without a network, files may be missing, with
+        a reason.
 
     Raises
     ------
     RuntimeError
-        If a file with a wrong checksum comes, which is not kept, the address has no such file, or the folder cannot be
-        written.
+        If a downloaded file has a wrong checksum, the address has no such file, or the folder cannot be written.
     """
     home = Path(folder)
     sums = _read_sums(home / SUMS)
@@ -136,11 +135,11 @@ def _find(path: Path, expected: str | None) -> str | None:
     if fault:
         logging.warning("%s is not used: %s", path, fault)
         return None
-    return sha256_of(path)
+    return expected or sha256_of(path)
 
 
 def _download(client: Client, path: Path, expected: str | None) -> tuple[str | None, str | None]:
-    """Download a file under a temporary name, check it, and rename it. Return its checksum, or the reason for none."""
+    """Download a file under a temporary name, check it, and rename it. Return its checksum, or why there is none."""
     url = f"{client.url}/{path.name}"
     temporary = temporary_path(path)
     try:
@@ -155,7 +154,7 @@ def _download(client: Client, path: Path, expected: str | None) -> tuple[str | N
     except FetchError as error:
         if error.reason in FINAL:
             raise RuntimeError(
-                f"{url} was not accepted, and nothing of it is kept: {error}. Run again; if it fails again, set"
+                f"{url} was not accepted, and the download was deleted: {error}. Run again; if it fails again, set"
                 " build_term_maps.database to a folder with the files, to the address of a mirror, or to null"
             ) from error
         if error.reason != "server_down":
@@ -172,7 +171,7 @@ def _fault_of(path: Path, expected: str | None) -> str | None:
     if expected is not None:
         found = sha256_of(path)
         return None if found == expected else f"its SHA-256 checksum is {found}, but {expected} is expected"
-    # The name of a temporary file ends as that of the file.
+    # A temporary file has the same extension as the file.
     try:
         if path.name.endswith(".gz"):
             with gzip.open(path) as stream:
@@ -197,7 +196,7 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _write_notes(home: Path, sums: Mapping[str, str]) -> None:
-    """Write the checksums of the files that came, and the licence, beside the files."""
+    """Write the checksums and the licence beside the downloaded files."""
     with replacing(home / SUMS) as temporary:
         temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), "utf-8")
     if not (home / "README.txt").is_file():

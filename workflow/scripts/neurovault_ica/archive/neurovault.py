@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neurovault_ica.archive.records import Records
     from neurovault_ica.types import Record, Row
 
-# The part of an address that belongs to a page or to the API, not to the server.
+# The part of an address after the server, if it is that of a page or of the API.
 PAGE = re.compile(r"(?<=[^/:])/+(api|api-docs|collections|images|media|decode)(/.*)?$")
 # How long to wait for a server that has not answered yet, in seconds. Such a failure usually means a wrong address or
 # no network, so waiting longer does not help.
@@ -31,7 +31,7 @@ class NeuroVault(CachedArchive):
 
     @property
     def identity_keys(self) -> tuple[str, ...]:
-        """Return the key of the server. Without the server, the cache decides on the images, too."""
+        """Return the key of the server and, if only the cache is read, that of the cache."""
         return ("url",) if self.asks_server else ("url", "data_dir")
 
     @property
@@ -45,13 +45,16 @@ class NeuroVault(CachedArchive):
         return self.settings["url"] if self.asks_server else None
 
     def contradictions(self) -> Iterator[str]:
-        """Report an address of a page or of the API, where the address of the server is needed."""
+        """Report the address of a page or of the API in place of the server's address."""
         yield from super().contradictions()
         for key in ("url", "neurosynth_url"):
             url = self.settings[key] or ""
             extra = PAGE.search(url)
             if extra:
-                yield f"archive.{key}: {extra[0]} is too much in {url}; give only the server, {url[: extra.start()]}"
+                yield (
+                    f"archive.{key}: {url} is the address of a page ({extra[0]}); give only the server,"
+                    f" {url[: extra.start()]}"
+                )
 
     @property
     def asks_server(self) -> bool:
@@ -110,7 +113,7 @@ class NeuroVault(CachedArchive):
             announce(images, batch, self.data_dir, self.settings["url"], locked, refresh=self._refresh)
 
     def bytes_to_download(self, images: Sequence[Row], locked: Mapping[Any, Row]) -> int:
-        """Return how much the cache will grow."""
+        """Return the number of bytes that downloads will add to the cache."""
         if not self.asks_server:
             return 0
         from neurovault_ica.archive.download_size import bytes_to_download

@@ -13,12 +13,12 @@ from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.recovery import times_of
 from neurovault_ica.runtime.tables import read_table
 
-# Files that the last look at the archive has written.
+# Files that are written when the archive is read.
 LAST_LOOK = ("results/fetch_metadata/selection.tsv", "results/look_again/looked.json")
 
 
 def last_look(archive: Archive, call: Call) -> Iterator[str]:
-    """Say when the archive was last read; nothing if it has not been read, or if this run will read it."""
+    """Say when the archive was last read. Yield nothing if it has not been read, or if this run reads it."""
     times = [moment for moment in times_of(*LAST_LOOK).values() if moment]
     if times and "update" not in call.arguments:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times)))

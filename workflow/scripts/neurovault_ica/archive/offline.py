@@ -24,6 +24,6 @@ class Offline(CachedArchive):
         yield from meant
         if not meant and not (Path(self.data_dir) / "neurovault").is_dir():
             yield (
-                f"archive.data_dir: no NeuroVault cache in {self.data_dir}: it has no folder neurovault/ (relative to"
-                f" {Path.cwd()}); give the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+                f"archive.data_dir: {self.data_dir} (relative to {Path.cwd()}) has no folder neurovault/, so there is"
+                " no NeuroVault cache; give the folder that contains neurovault/, as for nilearn's fetch_neurovault"
             )

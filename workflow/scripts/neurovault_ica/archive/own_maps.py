@@ -1,12 +1,13 @@
 """List the user's own maps that project_images projects on components: a folder, a table, or a single file.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,14 @@ from typing import Any, NamedTuple
 from neurovault_ica.archive.own_table import read_content
 
 NIFTI = (".nii.gz", ".nii")
-# Images in other formats. They are listed, so that they are rejected with advice on how to convert them. The halves of
-# a pair are one map, which the file with the voxels stands for.
+# Images in other formats. They are listed to be rejected with advice on how to convert them. A pair of .hdr and .img is
+# one map, listed by its .img file.
 OTHER_IMAGES = (".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
                 ".nii.zip", ".nii.xz", ".nii.zst")  # fmt: skip
+
+
+# Snakemake takes these parts of a path for wildcards and for names of folders.
+SPECIAL = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")
 
 
 class OwnMap(NamedTuple):
@@ -54,14 +59,40 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     Raises
     ------
     ValueError
-        If there is no such folder or file, or there are no maps in it.
+        If there is no such folder or file, there are no maps in it, or Snakemake cannot handle a path.
     """
+    maps, warnings = _list_maps(source)
+    for path in (source, *(own.file for own in maps)):
+        refuse_unusable_path(path, "project_images.maps")
+    return maps, warnings
+
+
+def refuse_unusable_path(path: str, key: str) -> None:
+    """Raise a ValueError for a path that Snakemake cannot handle: with {braces} or <tags>, or not in UTF-8.
+
+    Parameters
+    ----------
+    path : str
+    key : str
+        Key of the configuration that leads to this path.
+    """
+    if found := SPECIAL.search(path):
+        raise ValueError(f"{key}: the path {path!r} has {found[0]}, which Snakemake would replace; rename it")
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{key}: the path {os.fsencode(path)!r} is not UTF-8, which Snakemake needs; rename it, such as with convmv"
+        ) from error
+
+
+def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     if Path(source).is_dir():
         files = _files_below(source)
         if not files:
             raise ValueError(
-                f"project_images.maps: no map is in the folder {source} or its subfolders; expected: NIfTI files (.nii,"
-                " .nii.gz)"
+                f"project_images.maps: the folder {source} and its subfolders have no map; give a folder of NIfTI files"
+                " (.nii, .nii.gz)"
             )
         names = _names_of(files, source)
         return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], []
@@ -85,7 +116,7 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
 def files_of_maps(source: str | None) -> list[str]:
     """List the existing files of the maps, and their table, so that changed maps are projected again.
 
-    Problems are left to the job, whose log explains them.
+    Problems are not reported here. The job reports them in its log.
     """
     if source is None:
         return []
@@ -127,7 +158,7 @@ def _files_below(folder: str) -> list[str]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         shown = [name for name in folders if not name.startswith(".")]
         places = {name: os.path.realpath(Path(parent) / name) for name in shown}
-        # Following a link to a folder above would never end.
+        # Skip folders that were visited, because a link to a folder above would be followed without end.
         folders[:] = sorted(name for name in shown if places[name] not in seen)
         seen |= set(places.values())
         found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import null_strings_to_none
-from neurovault_ica.archive.cells import describe_mixed, describe_unfit, read_column
+from neurovault_ica.archive.cells import describe_mixed, describe_unfit, list_examples, read_column
 from neurovault_ica.archive.records import CollectionImages, Damage
 from neurovault_ica.archive.table_text import Line, read_lines
 from neurovault_ica.images.map_types import SPELLINGS, known_type
@@ -22,9 +22,7 @@ from neurovault_ica.runtime.tables import MISSING
 if TYPE_CHECKING:
     from neurovault_ica.types import Record, Row
 
-REQUIRED = {"file", "image_id", "collection_id"}
-# A warning names no more lines than these.
-MAX_EXAMPLES = 5
+REQUIRED_COLUMNS = {"file", "image_id", "collection_id"}
 
 
 class OwnTable(Archive):
@@ -115,21 +113,21 @@ class Content(NamedTuple):
 def read_content(table: str) -> Content:
     """Read a table of the user's own maps.
 
-    `read_column` says which values are numbers. An empty cell and ``n/a`` are None.
+    See `read_column` for the types of values. An empty cell and ``n/a`` are None.
 
     Raises
     ------
     ValueError
         If the table cannot be read or has no rows, or a column is missing or duplicated. Also if a row has too many or
-        too few cells, an invalid or duplicated id, no file, or an absolute path outside of the table's folder.
+        too few cells, an invalid or duplicated id, or no file. A path outside the table's folder must be relative.
     """
-    lines = read_lines(table, REQUIRED)
+    lines = read_lines(table, REQUIRED_COLUMNS)
     if not lines:
         raise ValueError(f"{table} has no rows; list one image in each row")
     rows = [_read_ids_and_files(table, line) for line in lines]
     _refuse_same_ids(table, lines, rows)
     warnings = []
-    for column in sorted(lines[0].cells.keys() - REQUIRED - {"terms"}):
+    for column in sorted(lines[0].cells.keys() - REQUIRED_COLUMNS - {"terms"}):
         cells = [(line.number, line.cells[column]) for line in lines]
         values, unfit = read_column(column, [text for _, text in cells])
         for row, value in zip(rows, values, strict=True):
@@ -148,7 +146,7 @@ def read_content(table: str) -> Content:
 
 
 def _read_ids_and_files(table: str, line: Line) -> Record:
-    """Read the cells of a row that are no metadata."""
+    """Read the ids and the paths of a row."""
     number, cells = line
     record: Record = {key: _read_id(table, number, key, cells[key].strip()) for key in ("image_id", "collection_id")}
     if not cells["file"].strip():
@@ -181,17 +179,17 @@ def _describe_collection(images: Sequence[Record]) -> Record:
 
 
 def _find_contradictions(table: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
-    """Describe the collections whose images disagree about a property of the collection."""
+    """Warn of collections whose images have different values of a property of the collection."""
     first: dict[tuple[Any, str], tuple[int, Any]] = {}
-    told = set()
+    reported = set()
     for number, row in zip(numbers, rows, strict=True):
         for column in row:
             if not column.startswith("collection_") or column == "collection_id" or row[column] is None:
                 continue
             key = row["collection_id"], column
             line, value = first.setdefault(key, (number, row[column]))
-            if row[column] != value and key not in told:
-                told.add(key)
+            if row[column] != value and key not in reported:
+                reported.add(key)
                 yield (
                     f"{table}: in collection {row['collection_id']}, {column} is {str(value)!r} in line {line} and"
                     f" {str(row[column])!r} in line {number}; {str(value)!r} is used. Give each collection one"
@@ -200,36 +198,34 @@ def _find_contradictions(table: str, numbers: Sequence[int], rows: Sequence[Reco
 
 
 def _find_unknown_types(table: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
-    """Name the map types that are not known, because quality control needs them."""
+    """Warn of unknown map types, because some criteria of quality control depend on the map type."""
     unknown: dict[str, int] = {}
     for number, row in zip(numbers, rows, strict=True):
         if row.get("map_type") and known_type(row["map_type"]) is None:
             unknown.setdefault(row["map_type"], number)
     if unknown:
-        listing = ", ".join(f"{name!r} (line {number})" for name, number in list(unknown.items())[:MAX_EXAMPLES])
-        more = f" and {len(unknown) - MAX_EXAMPLES} more" if len(unknown) > MAX_EXAMPLES else ""
+        listing = list_examples([f"{name!r} (line {number})" for name, number in unknown.items()])
         yield (
-            f"{table}: the map type {listing}{more} is not known, so the criteria for Z and T maps do not apply to it."
-            f" Known are {', '.join(SPELLINGS)}, and common spellings such as zstat and spmT"
+            f"{table}: unknown map type: {listing}. Quality criteria for Z and T maps do not apply to it. Write one of"
+            f" {', '.join(SPELLINGS)}, or a common spelling such as zstat or spmT"
         )
 
 
 def _find_missing_files(table: str, key: str, numbers: Sequence[int], rows: Sequence[Record]) -> Iterator[str]:
-    """Name the files that do not exist, with the paths that were looked at."""
+    """Warn of files that do not exist, with their absolute paths."""
     folder = Path(table).parent.absolute()
     named = [(number, folder / row[key]) for number, row in zip(numbers, rows, strict=True) if row.get(key)]
     missing = [(number, path) for number, path in named if not path.is_file()]
     if missing:
-        listing = ", ".join(f"{path} (line {number})" for number, path in missing[:MAX_EXAMPLES])
-        more = f" and {len(missing) - MAX_EXAMPLES} more" if len(missing) > MAX_EXAMPLES else ""
+        listing = list_examples([f"{path} (line {number})" for number, path in missing])
         yield (
-            f"{table}: {len(missing)} of {len(named)} files in the column {key} do not exist: {listing}{more}."
-            " Relative paths start from the table's folder"
+            f"{table}: {len(missing)} of {len(named)} files in the column {key} do not exist: {listing}."
+            " Correct the paths; relative paths start from the table's folder"
         )
 
 
 def _path(table: str, text: str) -> str:
-    """Read a path as people type it: ``~/`` is the home folder, and Windows separates folders by a backslash."""
+    """Read a path as typed: ``~/`` is the home folder, and a backslash may separate folders, as on Windows."""
     if text.startswith("~/"):
         text = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises an error if there is no home folder
     if "\\" in text and not (Path(table).parent / text).exists():
@@ -258,6 +254,6 @@ def _relative_to_table(table: str, line: int, file: str) -> str:
             return str(path.relative_to(start))
     relative = os.path.relpath(Path(file), folder)
     raise ValueError(
-        f"{table}, line {line}: {file} lies outside of the table's folder, and its absolute path would be stored in the"
+        f"{table}, line {line}: {file} is outside the table's folder, so its absolute path would be stored in the"
         f" results; write {relative}, or put the table beside the maps"
     )

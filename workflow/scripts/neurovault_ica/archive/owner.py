@@ -1,4 +1,4 @@
-"""Remember which archive made the results of a folder, and stop a run that would replace them by another archive's.
+"""Remember which archive the results in a folder come from, and stop a run that would overwrite them from another one.
 
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
@@ -19,7 +19,7 @@ from neurovault_ica.archive.base import Archive
 from neurovault_ica.runtime.commands import MEMORY_FILE, TARGET, Call, Configuration, shortest_path
 from neurovault_ica.runtime.files import sha256_of, write_json
 
-# Results that are the same for every archive, or are no results of a real archive.
+# Folders of results that do not depend on the archive, that hold the demo's archive, or that project own maps.
 NOT_OF_AN_ARCHIVE = {"build_mask", "build_demo_archive", "project_images"}
 # Commands that neither read nor change results.
 READ_ONLY_OPTIONS = {
@@ -30,14 +30,14 @@ READ_ONLY_OPTIONS = {
 
 
 class Identity(NamedTuple):
-    """What tells an archive from others.
+    """Settings that identify an archive.
 
     Attributes
     ----------
     settings : mapping
         Settings of the section ``archive``, as in the configuration.
     places : mapping
-        For each of these settings, a form in which it can be compared: a path without links, a normalised address.
+        The same settings in a form that can be compared: paths without links, and normalised addresses.
     """
 
     settings: Mapping[str, Any]
@@ -53,21 +53,21 @@ class Memory(NamedTuple):
 
 
 def identify(archive: Archive) -> Identity:
-    """Describe what tells an archive from others: its source, its own keys, and the lock."""
+    """Return the settings that identify an archive: its source, its identity keys, and the lock."""
     keys = ["source", *archive.identity_keys, "lock"]
     settings = {key: archive.settings.get(key) for key in keys}
     return Identity(settings, {key: _comparable(value) for key, value in settings.items()})
 
 
 def remember(archive: Archive, call: Call, results: str | Path = "results") -> None:
-    """Write which archive makes the results of this folder, with which configuration. Jobs quote the command.
+    """Store the archive and the configuration of the results in this folder, and the command for messages of jobs.
 
-    A projection of the user's own maps on a run does not change what is known about that run.
+    A projection of the user's own maps on a run does not change them.
     """
     if "project_images" in call.arguments and read_memory(Path(results)) is not None:
         return
     identity, lock = identify(archive), archive.settings.get("lock")
-    # If the disk is full or not writable, the first job says so.
+    # If the disk is full or not writable, the first job reports it.
     with contextlib.suppress(OSError):
         content = {
             "archive": identity.settings,
@@ -98,7 +98,7 @@ def check_owner(archive: Archive, call: Call, results: str | Path = "results") -
         memory = _recall(results)
     now = identify(archive)
     if memory.identity is None:
-        # A run of an older version did not finish. Its images are not those of the demo; more is not known.
+        # These are results of an unfinished run of an older version. Only the demo can be excluded as their archive.
         is_same = not archive.is_demo
     else:
         is_same = _is_same(memory.identity, now) and _is_same_lock(memory, now, results)
@@ -120,7 +120,7 @@ def read_memory(results: Path) -> Memory | None:
 
 
 def _recall(results: Path) -> Memory:
-    """Find out which archive made results without a memory, from the other files of the run."""
+    """Find out from other files of the run which archive the results come from, if it was not stored."""
     try:
         run = json.loads((results / "write_lock/run.json").read_text(encoding="utf-8"))
         settings = run["configuration"]["archive"]
@@ -159,7 +159,7 @@ def _has_results(results: Path) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """Convert an address or path to a form in which equal ones are equal. Paths in this folder may move with it."""
+    """Normalise an address or path for comparison. Paths in this folder become relative, because it may be moved."""
     if not isinstance(value, str):
         return value
     if "://" in value:
@@ -170,13 +170,13 @@ def _comparable(value: Any) -> Any:
 
 
 def _is_same(one: Identity, other: Identity) -> bool:
-    """Compare two archives by the keys of both. A key of one only cannot tell them apart."""
+    """Compare two archives by the keys that both have."""
     keys = (one.settings.keys() & other.settings.keys()) - {"lock"}
     return all(one.settings[key] == other.settings[key] or one.places.get(key) == other.places.get(key) for key in keys)
 
 
 def _is_same_lock(memory: Memory, now: Identity, results: Path) -> bool:
-    """Return whether a lock has the same content, or is a copy of the lock that these results have written."""
+    """Return whether the lock is the same, or a copy of the lock that these results were read from or have written."""
     before, lock = memory.identity.settings.get("lock") if memory.identity else None, now.settings["lock"]
     if before == lock or (memory.identity and memory.identity.places.get("lock") == now.places["lock"]):
         return True
@@ -217,7 +217,7 @@ def _explain(archive: Archive, memory: Memory, call: Call, results: Path) -> str
 
 
 def _list(settings: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """List the settings of an archive. Those that are off are listed if the other archive has them."""
+    """List the settings of an archive. A setting that is null is listed only if the other archive has it."""
     shown = {key: value for key, value in settings.items() if value is not None or other.get(key) is not None}
     return ", ".join(f"{key}: {'null' if value is None else value}" for key, value in shown.items())
 

@@ -1,8 +1,10 @@
-"""How the selection reads the metadata of an archive: first the collections, then the images of the wanted ones."""
+"""The interface by which the selection reads metadata: first the collections, then the images of some of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from neurovault_ica.archive.cache import null_strings_to_none
@@ -10,7 +12,7 @@ from neurovault_ica.archive.cache import null_strings_to_none
 if TYPE_CHECKING:
     from neurovault_ica.types import Record
 
-# Description of a problem -> number of records that could not be read because of it.
+# Description of a problem -> number of records that cannot be read because of it.
 Damage = dict[str, int]
 
 
@@ -32,6 +34,18 @@ class Records(Protocol):
     def images(self, collections: Iterable[Record]) -> Generator[CollectionImages, None, None]:
         """Read the images of `collections`, in that order."""
         ...
+
+
+def modified_at(record: Record) -> float:
+    """Return the modification date in seconds since 1970, because dates have different time zones.
+
+    Without a valid date, return minus infinity.
+    """
+    try:
+        date = datetime.fromisoformat(record["modify_date"])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return -math.inf
 
 
 def belonging(images: list[Record], collection: Record) -> list[Record]:

@@ -1,24 +1,25 @@
-"""List the values that a metadata field has, for a condition that asks for a value that no record has."""
+"""Explain conditions that name a value that no record has, by listing the values that the records have."""
 
 import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from neurovault_ica.archive.cells import list_examples
 from neurovault_ica.archive.filters import COMPARABLE
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Record
 
-# Fields with more different values, such as names, have no list of values that helps.
+# A field with more different values, such as names, is not explained, because a list of them would not help.
 MAX_VALUES = 200
-# A message lists no more values than these.
+# Largest number of values in a message.
 MAX_LISTED = 12
-# Similarity above which a value that no record has is treated as a misspelled one.
-MIN_SIMILARITY = 0.8
+# Similarity (difflib) above which a value that no record has is treated as a typo.
+MIN_VALUE_SIMILARITY = 0.8
 
 
 class SeenValues:
-    """The values of the fields for which conditions ask by value: equality, ``is_in``, ``not_equal``, ``not_in``.
+    """The values of the fields that conditions compare by equality, ``is_in``, ``not_equal`` or ``not_in``.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class SeenValues:
 
     def __init__(self, section: str, terms: Mapping[str, Any]) -> None:
         self._section = section
-        # Each record has its own DOI and id, so a list of them does not help.
+        # DOIs and ids are different in each record, so a list of them would not help.
         compared = {key: _values_in(term) for key, term in terms.items() if key not in ("DOI", "id", "collection_id")}
         self._wanted = {key: values for key, values in compared.items() if values}
         # By field and text: a value, and its number of records.
@@ -46,10 +47,10 @@ class SeenValues:
                     seen[str(value)] = value, number + 1
 
     def explain(self, *, is_any_left: bool) -> Iterator[str]:
-        """Describe each value that no record has: all of them if no record is left, otherwise the misspelled ones."""
+        """Describe the values that no record has: all if no record is left, otherwise only probable typos."""
         for key, wanted in self._wanted.items():
             seen, comparable = self._seen[key], COMPARABLE.get(key, _unchanged)
-            # Without records, or with too many values, nothing can be said.
+            # Without records, no value is known. With too many values, the list is incomplete.
             if not seen or len(seen) > MAX_VALUES:
                 continue
             for value in wanted:
@@ -60,12 +61,12 @@ class SeenValues:
                     advice = f"did you mean {near}? " if near else ""
                     yield (
                         f"fetch_metadata.{self._section}.{key}: no {self._section.removesuffix('_terms')} has the value"
-                        f" {as_configured(value)}; {advice}values that there are: {_list(seen)}"
+                        f" {as_configured(value)}; {advice}existing values: {_list(seen)}"
                     )
 
 
 def check_values(seen: SeenValues, *, is_any_left: bool) -> None:
-    """Report values that conditions ask for but no record has.
+    """Report values that conditions name, but no record has.
 
     Raises
     ------
@@ -93,9 +94,9 @@ def _values_in(term: Any) -> list[Any]:
 
 
 def _nearest(value: Any, seen: Mapping[str, tuple[Any, int]]) -> str | None:
-    """Find the value that differs in case, spaces and signs only, or else the most similar one."""
+    """Find the most similar value. Case, spaces and punctuation do not count."""
     texts = {_bare(text): text for text, (other, _) in seen.items() if other is not None}
-    near = difflib.get_close_matches(_bare(str(value)), texts, 1, MIN_SIMILARITY)
+    near = difflib.get_close_matches(_bare(str(value)), texts, 1, MIN_VALUE_SIMILARITY)
     return texts[near[0]] if near else None
 
 
@@ -106,11 +107,10 @@ def _bare(text: str) -> str:
 def _written(value: Any) -> str:
     if value is None:
         return "no value"
-    # A number of an own table keeps its text, such as 1.10.
+    # A number from a table of own maps keeps its text, such as 1.10.
     return as_configured(value) if isinstance(value, str | bool | int) else str(value)
 
 
 def _list(seen: Mapping[str, tuple[Any, int]]) -> str:
     frequent = sorted(seen.items(), key=lambda entry: (-entry[1][1], entry[0]))
-    listed = ", ".join(f"{_written(value)} ({number})" for _, (value, number) in frequent[:MAX_LISTED])
-    return f"{listed} and {len(frequent) - MAX_LISTED} more" if len(frequent) > MAX_LISTED else listed
+    return list_examples([f"{_written(value)} ({number})" for _, (value, number) in frequent], MAX_LISTED)

@@ -37,7 +37,8 @@ def write_selection(
     RuntimeError
         If there is no cache, the server does not answer, or no image meets the criteria.
     ValueError
-        If a criterion names an unknown field, and its name looks like a typo or no record is left.
+        If a criterion names a field that looks like a typo of an existing one. Also if no record is left, and a
+        criterion names an unknown field or value.
     """
     opened = open_archive(archive)
     if lock:
@@ -85,7 +86,7 @@ def select(
     wanted_of = collection_criteria(
         collection_terms=collection_terms,
         collection_filter=collection_filter,
-        # Images named by id may lie in any collection.
+        # Images named by id may be in any collection.
         collection_ids=collection_ids if image_ids is None else None,
     )
     criteria = image_criteria(
@@ -100,7 +101,10 @@ def select(
     with archive.records(network, collection_ids=named, image_ids=image_ids) as records:
         found, damaged = records.collections()
         if damaged and not found:
-            raise RuntimeError(f"{archive.label} has no collection that can be read: {'; '.join(damaged)}")
+            raise RuntimeError(
+                f"{archive.label} has no collection with readable metadata: {'; '.join(damaged)}; check"
+                " fetch_metadata.collection_ids and fetch_metadata.image_ids, or run again"
+            )
         wanted, steps = choose(found, wanted_of, level="collection")
         check_fields("collection_terms", collection_terms, set().union(*found), is_any_left=bool(wanted))
         seen = SeenValues("collection_terms", collection_terms)

@@ -6,14 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from neurovault_ica.archive.fields import check_fields, refuse_typos
 from neurovault_ica.archive.filters import Condition
-from neurovault_ica.archive.records import Records
+from neurovault_ica.archive.records import Records, modified_at
 from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.steps import LISTED_TWICE, READ, Step, count_damaged, step, step_of_counts
 from neurovault_ica.runtime.ids import natural_key
@@ -50,8 +49,8 @@ def choose(records: Iterable[Record], criteria: Iterable[Condition], *, level: s
 def draw(records: Iterable[Record], random_state: int) -> list[Record]:
     """Shuffle collections, or the images of one collection, by a hash of seed and id.
 
-    The result depends neither on the order of the records nor on other records. A new collection in the archive can
-    push another one out of the selection, but it does not reshuffle the rest.
+    Neither the order of the records nor other records change the relative order of two records. So a new collection
+    can replace another one in the selection, but does not reshuffle the rest.
     """
     return sorted(records, key=lambda record: (_hash(random_state, record["id"]), record["id"]))
 
@@ -91,8 +90,8 @@ def select_images(
     Raises
     ------
     ValueError
-        If a condition names an unknown field (see `check_fields`), or no image is left and a condition asks for a value
-        that no image has.
+        If a condition names an unknown field (see `check_fields`). Also if no image is left, and a condition names a
+        value that no image has.
     """
     drawn = draw(collections, random_state)
     found = _Found(criteria, max_images_per_collection)
@@ -102,7 +101,7 @@ def select_images(
     # With a limit, the number of collections to read is not known in advance, so the meter counts images.
     meter = Meter(len(drawn), unit="collection") if max_images is None else Meter(max_images, unit="wanted image")
     n_taken = 0
-    # The source reads ahead. Collections beyond the last one that is needed do not affect the result.
+    # The source reads ahead, but only the collections that are used here affect the result.
     with closing(source.images(drawn)) as walk:
         for collection, images, damaged in walk:
             read.append(collection)
@@ -142,7 +141,7 @@ def select_images(
 
 
 def _warn_of_one_collection(passing: list[list[Record]], max_images_per_collection: int | None) -> None:
-    """Warn if all images are in one collection, because its limit is then the limit of the selection."""
+    """Warn if all images are in one collection, because the limit per collection then limits the whole selection."""
     filled = [images for images in passing if images]
     if len(filled) == 1 and max_images_per_collection is not None and len(filled[0]) > max_images_per_collection:
         logging.warning(
@@ -160,8 +159,8 @@ class _Found:
     """The images of the collections read so far, each counted once.
 
     Several collections can list the same image: NeuroVault does so after a move, and a cache keeps outdated records.
-    The record that was modified last is used, or the one in the collection with the lowest id if dates are equal. So
-    the order of reading does not matter. Criteria are applied only to that record. Images that fail a criterion are
+    The record that was modified last is used. If dates are equal, it is the one in the collection with the lowest id.
+    So the order of reading does not matter. Criteria are applied only to that record. Images that fail a criterion are
     counted but not kept in memory, because an archive may have hundreds of thousands.
 
     Attributes
@@ -189,7 +188,7 @@ class _Found:
         for image in images:
             self.fields.update(image)
             image_id, collection_id = image["id"], image["collection_id"]
-            date = _modified(image)
+            date = modified_at(image)
             if image_id in self._best:
                 other_date, other, _ = self._best[image_id]
                 if date < other_date or (date == other_date and natural_key(collection_id) >= natural_key(other)):
@@ -221,15 +220,6 @@ class _Found:
             rows.append(step_of_counts("image", name, kept, kept - dropped[number]))
             kept -= dropped[number]
         return rows
-
-
-def _modified(image: Record) -> float:
-    """Return the modification date as a number, because NeuroVault's dates have different time zones."""
-    try:
-        date = datetime.fromisoformat(image["modify_date"])
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return -math.inf
 
 
 def _hash(random_state: int, record_id: Any) -> bytes:

@@ -13,6 +13,8 @@ from itertools import count as count_from
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from neurovault_ica.archive.cache import is_id
+from neurovault_ica.archive.records import modified_at
 from neurovault_ica.archive.server_faults import is_slow, may_be_one_record, may_be_own_fault, tries_of
 from neurovault_ica.net.answers import FetchError
 from neurovault_ica.net.client import Client
@@ -21,10 +23,10 @@ from neurovault_ica.runtime.log import Meter
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Record
 
-# A list is scanned until it is complete, each time with different pages: (rows per page, rows to the next page). The
-# server needs about 25 ms per image and its proxy gives up after 60 s, so the first pages are small (100 rows). Each
-# page size has its own row order, so a row missed by one scan is found by another or where pages overlap. Most lists
-# fit into one page of 1000 rows, the server's maximum, which cannot miss any.
+# A list is scanned until it is complete, each time with other pages: (rows per page, rows to the next page). The server
+# needs about 25 ms per image, and its proxy gives up after 60 s, so the first pages are small (100 rows). The row order
+# depends on the page size, so another scan or overlapping pages find a row that one scan missed. Most lists fit into
+# one page of 1000 rows, the server's maximum. Such a page misses no row.
 SCANS = (
     (100, 100),
     (75, 50),
@@ -37,16 +39,16 @@ SCANS = (
     (40, 25),
     (1000, 600),
 )
-# Stop after this many consecutive scans without a new record: the server then never shows the missing ones.
+# Stop after this many consecutive scans without a new record, because more scans would not find one either.
 MAX_FRUITLESS_SCANS = 3
-# After this many consecutive unreadable records, check whether any later record is readable. A record that timed out
-# counts as SLOW_COUNTS_FOR records, because each takes up to a minute.
+# After this many consecutive unreadable records, check whether any later record is readable. A record that times out
+# counts as SLOW_COUNTS_FOR records, because each timeout takes up to a minute.
 MAX_UNREADABLE_IN_A_ROW = 30
 SLOW_COUNTS_FOR = 10
 # Approximate number of later records that are checked, spread evenly over the rest of the page.
 LOOK_AHEAD = 8
-# End a scan after this many consecutive pages without a new record, because a faulty list may never end. The second
-# limit applies to pages beyond the stated end.
+# End a scan after this many consecutive pages without a new record, because a faulty list may be endless. The second
+# limit is for pages beyond the stated end of the list.
 MAX_STALE_PAGES = 20
 MAX_STALE_PAGES_BEYOND = 3
 # End a scan after this many rows, even if the server states more. All lists of NeuroVault are shorter.
@@ -87,7 +89,7 @@ class Listing(NamedTuple):
     missing : int
         Number of records that the server counts but never showed.
     gaps : list of Gap
-        Where the unreadable records are. May be fewer, if the list ended early.
+        Where the unreadable records are. If the scan ended early, some are not listed.
     """
 
     records: list[Record]
@@ -187,7 +189,7 @@ class _List:
         return Listing([found[number] for number in sorted(found)], unreadable, missing, gaps)
 
     def _scan_into(self, found: dict[int, Record], size: int, step: int) -> tuple[int, int, list[Gap]]:
-        """Read the list once and add to `found`; return its stated length, the number of unreadable records, gaps."""
+        """Read the list once and add to `found`. Return its stated length, the number of unreadable records, gaps."""
         n_stated = unreadable = n_rows = stale = 0
         seen: set[int] = set()
         ids: list[int | None] = []
@@ -213,7 +215,7 @@ class _List:
         if first.is_last:
             return
         offsets = count_from(step, step)
-        # A short list needs no threads of its own, because the lists of several collections are read in parallel.
+        # A short list is read without threads, because the lists of several collections are already read in parallel.
         is_short = first.n_stated <= 2 * size
         pages = (
             (self._window(offset, size) for offset in offsets)
@@ -297,7 +299,7 @@ def _add_rows(rows: list[Any], found: dict[int, Record], seen: set[int]) -> list
             continue
         ids.append(row["id"])
         seen.add(row["id"])
-        if row["id"] not in found or _date(row) > _date(found[row["id"]]):
+        if row["id"] not in found or modified_at(row) > modified_at(found[row["id"]]):
             found[row["id"]] = row
     return ids
 
@@ -337,9 +339,4 @@ def _is_page(document: Any) -> bool:
 
 
 def _is_record(document: Any) -> bool:
-    return isinstance(document, dict) and type(document.get("id")) is int and 0 <= document["id"] < 2**63
-
-
-def _date(record: Record) -> str:
-    date = record.get("modify_date")
-    return date if isinstance(date, str) else ""
+    return isinstance(document, dict) and is_id(document.get("id"))

@@ -1,20 +1,20 @@
-"""Tell which errors of NeuroVault's server may be the fault of a single record."""
+"""Tell which errors of NeuroVault's server may be caused by a single record."""
 
 from neurovault_ica.net.answers import FetchError
 
-# Number of tries for a page that fails with 500 or times out. More tries would only delay the halving.
+# Number of tries of a page that fails with status 500 or times out. After them, the page is halved.
 TRIES_AT_500 = 2
 # Reasons for which parts of a failed page may still be readable.
 DIVISIBLE = {"server_error", "timeout", "bad_answer", "no_connection"}
 
 
 def tries_of(error: FetchError) -> int | None:
-    """Limit the tries of a page that is too slow or has a bad record. Other failures pass, so they are tried longer."""
+    """Return the number of tries for an error that a record may cause; None for others, which are tried as usual."""
     return TRIES_AT_500 if may_be_own_fault(error) else None
 
 
 def may_be_own_fault(error: FetchError) -> bool:
-    """Return whether a record itself may cause this error, so that more tries would not help."""
+    """Return whether a record itself may cause this error. If so, more tries do not help."""
     return error.status == 500 or is_slow(error)
 
 

@@ -94,12 +94,12 @@ class ServerRecords:
             return record
 
         wanted = sorted(set(ids))
-        # All may start before their turn, so a slow answer leaves no connection idle.
+        # Request all of them ahead, so that a slow answer leaves no connection idle.
         return zip(wanted, self._client.map_in_order(get_one, wanted, ahead=len(wanted) + 1), strict=True)
 
 
 def _name_lost(listing: Listing, level: str, name: str) -> Damage:
-    """Name the records of a list that could not be read, by the readable records before and after them.
+    """Describe the unreadable records of a list by the readable records before and after them.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _name_lost(listing: Listing, level: str, name: str) -> Damage:
     level : str
         collection or image.
     name : str
-        The list they belong to.
+        The list that they belong to, such as `` of collection 3``; empty for the list of collections.
     """
     damaged: Counter[str] = Counter()
     for before, after, number in listing.gaps:

@@ -14,7 +14,7 @@ LISTED_TWICE = "listed in another collection too"
 
 
 def step(level: str, criterion: str, before: Sized, after: Sized) -> Step:
-    """Count the records that a criterion dropped: a row of selection.tsv."""
+    """Make the row of selection.tsv for a criterion, from the records before and after it."""
     return step_of_counts(level, criterion, len(before), len(after))
 
 
@@ -60,7 +60,8 @@ def require_images(selected: list[Record], steps: Iterable[Step], label: str) ->
         )
     if emptied["criterion"] == READABLE:
         raise RuntimeError(
-            f"{label}: none of {counted(emptied['tested'], emptied['level'])} can be read; see the log for the reasons"
+            f"{label}: none of {counted(emptied['tested'], emptied['level'])} has readable metadata; the warnings above"
+            " in the log say why"
         )
     raise RuntimeError(
         f'no image is left: "{emptied["criterion"]}" dropped the last {counted(emptied["dropped"], emptied["level"])};'

@@ -1,4 +1,4 @@
-"""Read the lines of a table with a header. Each row keeps the number of its line."""
+"""Read the lines of a table with a header, with their line numbers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 
-ADVICE = 'save it as UTF-8, in a spreadsheet as "Unicode text" or "CSV UTF-8" with tabs'
+ENCODING_ADVICE = 'save it as UTF-8, in a spreadsheet as "Unicode text" or "CSV UTF-8" with tabs'
 SEPARATORS = {"comma": ",", "semicolon": ";", "space": None}
 
 
@@ -18,9 +18,9 @@ class Line(NamedTuple):
 
 
 def read_lines(table: str, required: set[str]) -> list[Line]:
-    """Read a table with tabs.
+    """Read a tab-separated table.
 
-    Rows without any text are skipped, and so are columns without a name and without text, which spreadsheets write.
+    Empty rows are skipped, and so are empty columns without a name, which spreadsheets write.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
     Raises
     ------
     ValueError
-        If the table cannot be read, with the line.
+        If the table cannot be read; with the number of the line.
     """
-    lines = split_lines(decode(Path(table).read_bytes(), table, ADVICE))
+    lines = split_lines(decode(Path(table).read_bytes(), table, ENCODING_ADVICE))
     columns = [column.strip() for column in split_line(table, 1, lines[0])]
     named = [name for name in columns if name]
     _check_columns(table, lines[0], named, required)
@@ -44,8 +44,8 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
             continue
         if len(cells) != len(columns):
             raise ValueError(
-                f"{table}, line {number}: the row has more or fewer cells than the header ({len(cells)}, not"
-                f" {len(columns)}); separate cells by single tabs, and write n/a where a value is missing"
+                f"{table}, line {number}: the row has {len(cells)} cells, but the header has {len(columns)}; separate"
+                " cells by single tabs, and write n/a where a value is missing"
             )
         nameless = next((cell for name, cell in zip(columns, cells, strict=True) if cell.strip() and not name), None)
         if nameless is not None:
@@ -62,7 +62,7 @@ def _check_columns(table: str, header: str, columns: list[str], required: set[st
         for kind, separator in SEPARATORS.items():
             if required <= {name.strip(' "') for name in header.split(separator)}:
                 raise ValueError(
-                    f"{table}: this file looks {kind} separated; its columns must be separated by tabs. In a"
+                    f"{table}: the columns seem to be separated by {kind}s, but must be separated by tabs. In a"
                     ' spreadsheet, save it as "Unicode text" or as "CSV UTF-8" with tabs'
                 )
         lacking = "the column {} is missing" if len(missing) == 1 else "the columns {} are missing"

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
         Why no weights are known: ``missing_file``, ``malformed``, ``no_values``, or ``not_given`` if the user's table
         names no term file.
     dropped : int
-        Number of terms without a name or without a weight that can be a correlation.
+        Number of terms without a name, or without a weight between -1 and 1.
     """
 
     weights: Weights
@@ -65,14 +65,15 @@ def read_answer(path: Path | None, *, is_own: bool = False) -> Answer:
     Parameters
     ----------
     path : Path or None
+        None if the user's table names no file.
     is_own : bool
-        Whether the user made the file. Then it is read as people write it: see `parse_own_weights`.
+        Whether the user made the file. If so, spellings may vary: see `parse_own_weights`.
     """
     if path is None:
         return Answer({}, "not_given")
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return Answer({}, "missing_file")
     try:
         if is_own:
@@ -81,7 +82,7 @@ def read_answer(path: Path | None, *, is_own: bool = False) -> Answer:
             weights, dropped = parse_weights(json.loads(content.decode()))
     except MALFORMED as error:
         if is_own:
-            reason = error if isinstance(error, ValueError) else "it has another form"
+            reason = error if isinstance(error, ValueError) else "its structure is wrong"
             logging.warning('%s cannot be read: %s. Write {"data": {"values": {"faces": 0.42}}}', path, reason)
         return Answer({}, "malformed")
     return Answer(weights, None if weights else "no_values", dropped)
@@ -113,7 +114,7 @@ def find_answer(
     sha256, changed = hash_of(path, weights), []
     reason = fault and (refusal or fault)
     if locked is not None and locked["terms_sha256"] is None:
-        # The image had no terms in the locked run, so terms that appeared since then are not used.
+        # The image had no terms in the locked run, so newer terms are not used.
         weights, reason, sha256, dropped = {}, locked["terms_reason"], None, 0
     elif locked is not None and locked["terms_sha256"] != sha256:
         reason = refusal or fault or "changed"
@@ -130,7 +131,7 @@ def parse_weights(answer: Any) -> tuple[Weights, int]:
     -------
     weights : dict
     dropped : int
-        Number of terms without a name or without a weight that can be a correlation.
+        Number of terms without a name, or without a weight between -1 and 1.
 
     Raises
     ------
@@ -147,10 +148,10 @@ def parse_weights(answer: Any) -> tuple[Weights, int]:
 
 
 def parse_own_weights(answer: Any, path: Path) -> tuple[Weights, int]:
-    """Take the weights out of a file of the user.
+    """Extract the weights from a file of the user.
 
-    Spellings of a word that differ in case or Unicode form are one term, and a weight may be a number in quotes. If
-    two spellings have different weights, the first is used.
+    Spellings that differ only in case or Unicode form are one term. If they have different weights, the first is used.
+    A weight may be a number in quotes.
 
     Parameters
     ----------
@@ -178,8 +179,8 @@ def parse_own_weights(answer: Any, path: Path) -> tuple[Weights, int]:
             dropped += 1
         elif weights.setdefault(name, float(weight)) != weight:
             logging.warning(
-                "%s: %r is the term %r, which has the weight %s already; %s is not used",
-                path, term, name, weights[name], weight,
+                "%s: the weight %s of %r is not used, because the term %r already has the weight %s",
+                path, weight, term, name, weights[name],
             )  # fmt: skip
     return weights, dropped
 
@@ -199,7 +200,7 @@ def _clean(term: str) -> str:
 def _fold(term: str) -> str:
     """Return the form that all spellings of a term share: lower case, and one Unicode form (NFKC).
 
-    Word processors insert characters of zero width; these are removed.
+    Characters of zero width, which word processors insert, are removed.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", term).lower())
     return _clean(text if text.isprintable() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf"))
@@ -207,5 +208,5 @@ def _fold(term: str) -> str:
 
 def _is_correlation(weight: Any) -> bool:
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    # The comparison is False for NaN, and works for integers too large for a float.
+    # A comparison needs no special case for NaN (False) or for integers that are too large for a float.
     return is_number and -MAX_WEIGHT <= weight <= MAX_WEIGHT

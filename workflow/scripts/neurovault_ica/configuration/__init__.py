@@ -1,1 +1,1 @@
-"""Completes and checks config.yaml, explains mistakes, and lists the files that it names."""
+"""Complete and check config.yaml, explain mistakes, and list the files that it names."""

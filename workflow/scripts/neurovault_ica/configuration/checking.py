@@ -52,9 +52,9 @@ PATHS = (
 
 
 def replace_mappings(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
-    """Let each layer replace the sections with free keys in `config` whole, in place; see `lay_over`."""
+    """Let the last layer replace each section in `REPLACED_WHOLE` as a whole, in place; see `lay_over`."""
     if layers:
-        # Snakemake has merged --config with numbers as text.
+        # Snakemake has merged --config with its numbers as text, so merge it again.
         merge(config, layers[-1])
     lay_over(config, layers, REPLACED_WHOLE)
 
@@ -62,7 +62,7 @@ def replace_mappings(config: dict[str, Any], layers: Sequence[Mapping[str, Any]]
 def complete(config: Mapping[str, Any], defaults_file: str | Path) -> dict[str, Any]:
     """Return a copy of `config` with missing keys filled in from `defaults_file`, the config.yaml of this workflow.
 
-    A ``~`` at the beginning of a path becomes the home folder.
+    In paths, a ``~`` at the beginning becomes the home folder.
     """
     filled = fill_in(config, read_file(defaults_file), REPLACED_WHOLE)
     expand_paths(filled, PATHS)
@@ -76,7 +76,7 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
     ----------
     config : mapping
     known_file : Path, optional
-        Keeps the checksum of the last configuration that matched the schema. The same configuration is not compared
+        File with the checksum of the last configuration that matched the schema. The same configuration is not compared
         with the schema again, because importing jsonschema would add a tenth of a second to every start.
 
     Raises
@@ -85,11 +85,11 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
         With one line for each mistake: the key, the value found, and what is expected.
     """
     checksum = _checksum(config)
-    # Bytes, because a damaged file must not stop the run: it only differs.
+    # Compare bytes, because decoding a damaged file could fail.
     is_known = known_file is not None and known_file.is_file() and known_file.read_bytes() == checksum.encode()
     lines = [] if is_known else [*_schema_mistakes(config), *_find_nan(config)]
     if known_file is not None and not lines and not is_known:
-        # Without it, the next start only takes longer.
+        # If this file cannot be written, the next start takes slightly longer.
         with contextlib.suppress(OSError):
             known_file.parent.mkdir(exist_ok=True)
             known_file.write_text(checksum, encoding="utf-8")
@@ -100,13 +100,13 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
 
 
 def _checksum(config: Mapping[str, Any]) -> str:
-    """Compute a checksum of the configuration and of all that its schema is made of."""
+    """Compute a checksum of the configuration and of everything that the schema is built from."""
     compared = repr((config, quality_schema(), list(ARCHIVES))).encode("utf-8", errors="backslashreplace")
     return hashlib.sha256(compared + SCHEMA_FILE.read_bytes()).hexdigest()
 
 
 def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
-    """Compare the configuration with the schema, and describe each mistake in a line."""
+    """Compare the configuration with the schema, and describe each mistake in one line."""
     from jsonschema import Draft202012Validator
 
     schema = read_file(SCHEMA_FILE)
@@ -121,7 +121,7 @@ def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
 
 
 def _find_nan(value: Any, place: str = "") -> Iterator[str]:
-    """Find values that are NaN. The schema accepts them, because NaN is not below or above any limit."""
+    """Find values that are NaN. The schema accepts them, because NaN is neither below nor above any limit."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _find_nan(inner, _join(place, key))

@@ -30,7 +30,7 @@ from neurovault_ica.naming.term_files import explain_term_maps
 
 
 def find_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    """Describe what the schema cannot find: one line for each mistake."""
+    """Describe the mistakes that the schema cannot find, in one line each."""
     yield from _wrong_terms(config)
     archive = config["archive"]
     yield from find_contradictions(archive)
@@ -88,7 +88,7 @@ def _wrong_terms(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find a number of components above the number of images, as far as the configuration tells it."""
+    """Find numbers of components above the number of images, as far as the configuration limits that number."""
     archive, section, orders = config["archive"], config["fetch_metadata"], config["scan_components"]["orders"]
     wanted = {"run_ica.n_components": config["run_ica"]["n_components"], "scan_components.orders": max(orders or [0])}
     limits: dict[str, int] = {}
@@ -111,7 +111,7 @@ def _too_few_images(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _nameless_maps(config: Mapping[str, Any]) -> Iterator[str]:
-    """Find term maps and an atlas of regions without names, or with two sets of names."""
+    """Find term maps without names, and an atlas of regions without names or with two sets of names."""
     if (maps := config["project_terms"]["term_maps"]) and (problem := explain_term_maps(maps)):
         yield f"project_terms.term_maps: {problem}"
     section = config["plot_components"]

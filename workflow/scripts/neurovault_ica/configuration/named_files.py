@@ -16,13 +16,13 @@ from neurovault_ica.naming.term_files import files_of_term_maps
 
 
 def mask_file(config: Mapping[str, Any]) -> list[str]:
-    """List the file of the mask, as input of the rule that reads it; empty for nilearn's masks."""
+    """List the file of the mask; empty for nilearn's masks."""
     mask = config["mask_images"]["mask"]
     return [] if mask in ("brain", "gray_matter") else [mask]
 
 
 def reference_files(config: Mapping[str, Any]) -> list[str]:
-    """List the file of reference networks and the file of their names; empty if nilearn fetches the atlas."""
+    """List the file of reference networks and the file of their names; empty for an atlas of nilearn."""
     reference = config["match_networks"]["reference"]
     if reference is None or not is_image_file(reference):
         return []
@@ -40,30 +40,30 @@ def atlas_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def term_map_files(config: Mapping[str, Any]) -> list[str]:
-    """List the files of the term maps, so that changed maps are compared with the components again."""
+    """List the files of the term maps."""
     path = config["project_terms"]["term_maps"]
     return files_of_term_maps(path) if path is not None else []
 
 
 def term_database(config: Mapping[str, Any]) -> str | None:
-    """Return the database of coordinates, or None. The simulated one is only for the simulated images."""
+    """Return the database of coordinates, or None. The simulated database is used only with the demo's images."""
     database = config["build_term_maps"]["database"]
     return None if database == DEMO and not open_archive(config["archive"]).is_demo else database
 
 
 def database_files(config: Mapping[str, Any]) -> list[str]:
-    """List the user's own files of the database of coordinates, so that changed files give new term maps."""
+    """List the user's own files of the database of coordinates."""
     return files_of_database(term_database(config), config["build_term_maps"]["vocabulary"])
 
 
 def filter_files(config: Mapping[str, Any]) -> list[str]:
-    """List the Python files with the user's filters, so that editing one repeats the selection."""
+    """List the Python files with the user's filters."""
     references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
     return [reference.rpartition(":")[0] for reference in references if reference is not None]
 
 
 def user_files(config: Mapping[str, Any]) -> list[str]:
-    """List the user's files that the configuration names, except the images. A rerun elsewhere needs them."""
+    """List all files of the user that the configuration names, except the images. A rerun elsewhere needs them."""
     return [
         *archive_files(config).values(),
         *filter_files(config),

@@ -1,7 +1,8 @@
 """Whitening, ICA, consensus, stability, loadings.
 
 - Whitening: `gram`, or `krylov` for many images.
-- Algorithms: `algorithms` lists and runs them, and `interface` says what each takes and returns. `fastica` is one.
-- Components: `consensus` of several starts, `components` in their final order and sign, `loadings`.
-- Stability: `axes` and `stability` resample the collections, `flags` judges. `orders` compares numbers of components.
+- Algorithms: `algorithms` lists and runs `fastica` and `picard`; `interface` defines what each takes and returns.
+- Components: `consensus` combines several starts, `components` fixes order and sign, `loadings` ranks images.
+- Stability: `axes` and `stability` resample the collections, `flags` marks unstable components.
+- Number of components: `orders` compares several numbers.
 """

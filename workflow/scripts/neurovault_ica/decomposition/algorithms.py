@@ -14,7 +14,7 @@ ALGORITHMS: dict[str, Algorithm] = {"fastica": FASTICA, "picard": PICARD}
 
 
 class Settings(NamedTuple):
-    """How an algorithm runs: keys of section ``run_ica`` of the configuration."""
+    """The keys of section ``run_ica`` of the configuration that control the algorithm."""
 
     algorithm: str
     random_state: int
@@ -50,7 +50,7 @@ def solve(Z: Real, settings: Settings, *, seed: int, on_sample: bool = False, st
     Returns
     -------
     Solution
-        Rows of `R` have length 1, so that their inner products are the correlations of the maps.
+        Rows of `R` have length 1, so their inner products are the correlations of the component maps.
     """
     algorithm = ALGORITHMS[settings.algorithm]
     if start is not None and algorithm.is_orthogonal:

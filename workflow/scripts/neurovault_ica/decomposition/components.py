@@ -1,4 +1,4 @@
-"""Final components: maps, loadings and weights in their order and sign, and warnings about the decomposition."""
+"""Compute the final components in their order and sign, and warn about weak decompositions."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ from neurovault_ica.decomposition.stability import Stability
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
 
-# Below these, components describe a few studies, and no stability analysis can show more. Halves of ten collections
-# have five each, the fewest that are resampled. With fewer than three images each, components are single images.
+# Warn below these numbers. Two halves of ten collections have five each, the fewest that are resampled. With fewer
+# than three images per component, components tend to be single images.
 MIN_IMAGES = 30
 MIN_EFFECTIVE_COLLECTIONS = 10.0
 MIN_IMAGES_PER_COMPONENT = 3
-# The one rule for the number of components. Log, report and scan_components say it in the same words.
+# How to choose the number of components. The log, the report and scan_components all quote this rule.
 RULE = (
     "choose the smallest number of components that shows nearly all networks that are reproduced across studies; flags"
     " and convergence alone are no reason to lower it"
@@ -29,26 +29,27 @@ class Decomposition(NamedTuple):
 
     S: Real  # (n_components, n_voxels), maps of variance 1
     A: Real  # (n_images, n_components), loadings
-    W: Real  # (n_components, n_images), weights
-    R: Real  # (n_components, n_components), the maps as coordinates in the white axes: rows of length 1
+    W: Real  # (n_components, n_images), weights of the images in each map
+    R: Real  # (n_components, n_components), coordinates of the maps in the white axes; rows have length 1
 
 
-def settle(S: Real, A: Real) -> tuple[npt.NDArray[np.intp], Real]:
-    """Determine the order and the signs of the components. No other function changes them.
+def find_order_and_signs(S: Real, A: Real) -> tuple[npt.NDArray[np.intp], Real]:
+    """Determine the final order and signs of the components. No other function changes them.
 
     Parameters
     ----------
     S : array of shape (n_components, n_voxels)
         Maps of variance 1.
     A : array of shape (n_images, n_components)
-        Loadings, multiplied by the square roots of the images' weights.
+        Loadings, each multiplied by the square root of its image's weight.
 
     Returns
     -------
     order : array of shape (n_components,)
-        Rows of `S` by explained variance, largest first. With maps of variance 1, this is the sum of squared loadings.
+        Row numbers of `S`, sorted by explained variance, largest first. Maps have variance 1, so the explained variance
+        is the sum of squared loadings.
     signs : array of shape (n_components,)
-        In the order of `S`: -1 where the largest absolute value of the map is negative, 1 elsewhere.
+        In the order of `S`: -1 if the largest absolute value of the map is negative, otherwise 1.
     """
     order = np.argsort(-np.square(A).sum(axis=0), kind="stable")
     signs = np.where(-S.min(axis=1) > S.max(axis=1), -1.0, 1.0)
@@ -63,11 +64,11 @@ def decompose(Z: Real, R: Real, reduced: Mapping[str, Real], *, is_orthogonal: b
     Z : array of shape (n_components, n_voxels)
         White rows.
     R : array of shape (n_components, n_components)
-        Rows of length 1.
+        The rows that the algorithm found, of length 1.
     reduced : mapping
         The arrays of reduction.npz, written by reduce_images.
     is_orthogonal : bool
-        Whether the rows of `R` are orthonormal. The inverse of `R` is then its transpose.
+        Whether the rows of `R` are orthonormal, so that the inverse of `R` is its transpose.
     """
     k = len(Z)
     S: Real = R.astype(Z.dtype) @ Z
@@ -76,13 +77,13 @@ def decompose(Z: Real, R: Real, reduced: Mapping[str, Real], *, is_orthogonal: b
     roots = np.sqrt(reduced["weights"])[:, None]
     inverse = R.T if is_orthogonal else np.linalg.inv(R)
     weighted_A = (reduced["U"][:, :k] * np.sqrt(reduced["eigenvalues"][:k])) @ inverse * scale.T
-    order, signs = settle(S, weighted_A)
+    order, signs = find_order_and_signs(S, weighted_A)
     S, R, W = ((signs[:, None].astype(rows.dtype) * rows)[order] for rows in (S, R, R @ reduced["K"] / scale))
     return Decomposition(S, (weighted_A * signs)[:, order] / roots, W, R)
 
 
 def count_runs(consensus: Consensus, bootstraps: Stability | None, halves: Stability | None) -> dict[str, Any]:
-    """Count the runs of the algorithm, and the runs that converged."""
+    """Count the runs of the algorithm and how many of them converged, for desc-ICA_decomposition.json."""
     return {
         "n_iter": consensus.solution.n_iter,
         "converged": consensus.solution.converged,
@@ -96,13 +97,13 @@ def count_runs(consensus: Consensus, bootstraps: Stability | None, halves: Stabi
 
 
 def explain_smallness(summary: Mapping[str, Any]) -> str | None:
-    """Say in a sentence that a run has too few images or studies for claims, or return None.
+    """Return a warning if a run has too few images or studies for general conclusions, otherwise None.
 
     Parameters
     ----------
     summary : mapping
-        As in desc-ICA_decomposition.json. The effective number of collections is low if there are few collections, and
-        if one of them dominates.
+        Content of desc-ICA_decomposition.json. The effective number of collections is low if there are few collections
+        or if one of them dominates.
     """
     n_images, n_components, n_effective = (
         summary[key] for key in ("n_images", "n_components", "n_effective_collections")
@@ -120,13 +121,13 @@ def explain_smallness(summary: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     return (
-        f"This run is too small for claims: {'; '.join(found)}. Other studies may give other components. Add"
-        " collections, or lower run_ica.n_components."
+        f"This run is too small for general conclusions: {'; '.join(found)}. Other studies may give other components."
+        " Add collections, or lower run_ica.n_components."
     )
 
 
 def describe_result(summary: Mapping[str, Any]) -> str:
-    """Say in one sentence of the log what was found; `summary` is the content of desc-ICA_decomposition.json."""
+    """Write the log line about the result. `summary` is the content of desc-ICA_decomposition.json."""
     return (
         f"{summary['algorithm_label']} found {counted(summary['n_components'], 'component')} with"
         f" {100 * summary['variance_explained']:.1f} % of the variance of {counted(summary['n_images'], 'image')}"
@@ -137,12 +138,12 @@ def describe_result(summary: Mapping[str, Any]) -> str:
 
 
 def explain_problems(summary: Mapping[str, Any], *, scan: str) -> list[str]:
-    """Return warnings about a decomposition from its summary, with advice.
+    """List warnings about a decomposition, with advice.
 
     Parameters
     ----------
     summary : mapping
-        As in desc-ICA_decomposition.json.
+        Content of desc-ICA_decomposition.json.
     scan : str
         The command that compares numbers of components.
     """

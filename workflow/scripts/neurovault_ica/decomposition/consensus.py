@@ -22,7 +22,7 @@ MIN_SAMPLED_VOXELS = 10_000
 
 
 def many_unconverged(n_restarts: int, n_converged: int) -> bool:
-    """Tell whether enough restarts failed to converge to suggest too many components."""
+    """Tell whether more than a tenth of the restarts did not converge, which suggests too many components."""
     return n_restarts > 1 and n_restarts - n_converged > MANY_UNCONVERGED * n_restarts
 
 
@@ -40,7 +40,7 @@ def cluster_estimates(similarity: Real, n_clusters: int) -> npt.NDArray[np.intp]
     labels : array of shape (n_estimates,)
         0..n_clusters-1.
     """
-    # Imported here because a single start does not need them and takes less time than their import.
+    # Imported here because a single start does not need them, and importing them takes longer than that start.
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -63,7 +63,8 @@ def cluster_quality(similarity: Real, labels: npt.NDArray[np.intp]) -> tuple[Rea
     Returns
     -------
     iq : array of shape (n_clusters,)
-        Mean similarity inside the cluster minus mean similarity to all other estimates. A perfect cluster has 1.
+        Mean similarity inside the cluster minus mean similarity to all other estimates; 1 for identical estimates that
+        are uncorrelated with all others.
     centrotypes : array of shape (n_clusters,)
         Index of the estimate that is most similar to the others of its cluster.
     """
@@ -78,18 +79,18 @@ def cluster_quality(similarity: Real, labels: npt.NDArray[np.intp]) -> tuple[Rea
 
 
 class Consensus(NamedTuple):
-    """The solution, and the restarts that it combines. Stability is measured with these restarts."""
+    """The solution, and the restarts that it combines."""
 
     solution: Solution  # from all voxels
-    restarts: list[Solution]
+    restarts: list[Solution]  # they also measure the stability of the solution
 
 
 def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int = 1) -> Consensus:
     """Run the algorithm from `n_restarts` random starts and combine the results into one solution.
 
-    A single start runs on all voxels. With several, each start runs on its own random tenth of the voxels. The
-    estimates are clustered. A last run on all voxels starts from the clusters' centrotypes. The centrotypes themselves
-    are not a solution. For example, they may correlate with each other although the algorithm is orthogonal.
+    A single start runs on all voxels. With several, each start runs on its own random tenth of the voxels. Their
+    estimates are clustered, and a final run on all voxels starts from the centrotypes of the clusters. The centrotypes
+    themselves are no solution: they may correlate with each other even if the algorithm is orthogonal.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int
     n_restarts : int
     settings : Settings
     threads : int
-        Number of threads that share the restarts. The result does not depend on it.
+        Number of threads among which the restarts are divided. The result does not depend on it.
     """
     if n_restarts == 1:
         solution = solve(Z, settings, seed=settings.random_state)
@@ -117,19 +118,19 @@ def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int
 
 
 def align(reference: Real, runs: Sequence[Real]) -> Real:
-    """Match the estimates of each run one to one to the components, maximizing the sum of |r| (Hungarian method).
+    """Match the estimates of each run one to one with the components (Hungarian method, largest sum of |r|).
 
     Parameters
     ----------
     reference : array of shape (n_components, n_axes)
-        The components as coordinates in white axes. Rows have length 1, so inner products are correlations of maps.
+        Coordinates of the components in white axes. Rows have length 1, so inner products are correlations of maps.
     runs : sequence of arrays of shape (n_components, n_axes)
         The estimates of each run, in the same coordinates.
 
     Returns
     -------
     aligned : array of shape (n_runs, n_components, n_axes)
-        Estimate k of each run is the match of component k.
+        In each run, estimate k is the match of component k.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -139,23 +140,23 @@ def align(reference: Real, runs: Sequence[Real]) -> Real:
 def judge_by_restarts(R: Real, restarts: Sequence[Solution]) -> tuple[Real, Real] | None:
     """Measure how well the restarts agree with the final components.
 
-    The last run may have moved away from the centrotypes. Therefore the estimates are matched to the components that it
-    found.
+    The final run may have moved away from the centrotypes of the clusters. The estimates of the restarts are therefore
+    matched with the components of the final run.
 
     Parameters
     ----------
     R : array of shape (n_components, n_components)
-        The final components as coordinates in the white axes.
+        Coordinates of the final components in the white axes.
     restarts : sequence of Solution
 
     Returns
     -------
     iq : array of shape (n_components,)
-        ICASSO's index of the clusters that the matches form.
+        ICASSO's stability index; the matches of a component form a cluster.
     correlation : array of shape (n_components,)
         Mean |r| of the component with its matches. Restarts may agree with each other but not with the component.
 
-    A single start gives None instead of both.
+    With a single start, the function returns None.
     """
     if len(restarts) == 1:
         return None
@@ -164,14 +165,14 @@ def judge_by_restarts(R: Real, restarts: Sequence[Solution]) -> tuple[Real, Real
 
 
 def index_quality(aligned: Real) -> Real:
-    """Compute ICASSO's index (n_components,) of the estimates that `align` has matched to each component."""
+    """Compute ICASSO's stability index (n_components,) of the estimates that `align` matched with each component."""
     n_runs, n_components, n_axes = aligned.shape
     estimates = aligned.reshape(-1, n_axes)
     return cluster_quality(np.abs(estimates @ estimates.T), np.tile(np.arange(n_components), n_runs))[0]
 
 
 def mean_correlation(first: Real, second: Real) -> Real:
-    """Average |r| of each component over runs.
+    """Average |r| of matched components over runs.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """FastICA on white data, symmetric, with the log cosh contrast (Hyvärinen 1999, doi:10.1109/72.761722).
 
 Start, iteration and stopping rule are those of scikit-learn's ``FastICA(whiten=False)``, with voxels as samples. Two
-things differ. An iteration reads the voxels in blocks that fit into the processor's cache, which takes a quarter of the
-time. Sums are in double precision; otherwise, symmetric decorrelation may fail on nearly Gaussian data.
+things differ. An iteration reads the voxels in blocks that fit into the processor's cache, so it takes a quarter of the
+time. Sums are in double precision, because symmetric decorrelation may otherwise fail on nearly Gaussian data.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize, random_start
 from neurovault_ica.types import Real
 
-# Voxels read at a time. A block of 20 components takes 160 kB, which fits into the cache of common processors.
+# Number of voxels read at a time. With 20 components, a block takes 160 kB and fits into the cache of most processors.
 CACHED_VOXELS = 2048
 # Largest number of iterations on a sample of the voxels. A run that has not converged by then usually oscillates, and
 # more iterations change nothing.
@@ -18,7 +18,7 @@ MAX_SAMPLE_ITER = 100
 
 
 def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None = None) -> Solution:
-    """Find the orthogonal matrix whose rows give maps as independent as possible.
+    """Find the orthogonal matrix `R` for which the maps ``R @ Z`` are as independent as possible.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None 
         Seed of the random start, which is drawn as scikit-learn draws it.
     max_iter : int
     tol : float
-        Stop when ``1 - |cos|`` of the angle between each row and the same row of the previous iteration is below this.
+        Stop when each row has turned by less than this in one iteration, measured as ``1 - |cos|`` of the angle.
     start : array of shape (n_components, n_components), optional
         Rows to start from, instead of a random start.
 
@@ -64,8 +64,8 @@ def _update(R: Real, Z: Real) -> Real:
 FASTICA = Algorithm(
     label="FastICA",
     method=(
-        "FastICA {hyvarinen1999fastica}, symmetric decorrelation, log cosh contrast, start and stopping rule of"
-        " scikit-learn {pedregosa2011scikitlearn}"
+        "FastICA {hyvarinen1999fastica} with symmetric decorrelation, the log cosh contrast, and the start and stopping"
+        " rule of scikit-learn {pedregosa2011scikitlearn}"
     ),
     iteration="iteration",
     is_orthogonal=True,

@@ -1,4 +1,4 @@
-"""Collect the measures of components, and flag components that fail them."""
+"""Collect the quality measures of components, and flag components beyond a limit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,15 @@ FLAGS = ("start_dependent", "not_reproduced", "one_collection", "not_grey_matter
 def collect_measures(
     restarts: tuple[Real, Real] | None, bootstraps: Stability | None, halves: Stability | None
 ) -> dict[str, Real | None]:
-    """Return the stability measures by column name, each an array (n_components,) or None if not measured."""
+    """Return the stability measures by column name, each an array (n_components,) or None if not measured.
+
+    Parameters
+    ----------
+    restarts : tuple of two arrays, or None
+        From `consensus.judge_by_restarts`.
+    bootstraps, halves : Stability or None
+        From `stability.judge_by_collections`.
+    """
     return {
         "iq_restarts": restarts and restarts[0],
         "r_restarts": restarts and restarts[1],
@@ -44,17 +52,17 @@ def find_flags(
     largest_share : array of shape (n_components,)
         Largest share of a single collection in the squared loadings.
     limits : mapping
-        Section ``run_ica.flags``, the limits of tissue shares adapted to the mask. None switches a criterion off.
+        Section ``run_ica.flags``, with limits of tissue shares adapted to the mask. None switches a criterion off.
     tissues : TissueShares, optional
-        Of the component maps.
+        Shares of each component map in the tissues. Without them, ``not_grey_matter`` is not raised.
 
     Returns
     -------
     list of list of str
         ``start_dependent``: the restarts disagree. ``not_reproduced``: correlations with the components of
-        resampled collections are low or not above chance. ``one_collection``: one collection has too large a share.
-        ``not_grey_matter``: too little of the squared map is in grey matter, or too much outside grey and white matter
-        or at the rim of the brain.
+        resampled collections are below the limit or below chance. ``one_collection``: the share of one collection is
+        too large. ``not_grey_matter``: too little of the squared map is in grey matter, or too much is outside grey and
+        white matter or at the rim of the brain.
     """
 
     def below(name: str) -> npt.NDArray[np.bool_]:
@@ -88,7 +96,23 @@ def stability_rows(
     tissues: TissueShares,
     raised: Sequence[Sequence[str]],
 ) -> Iterator[dict[str, Any]]:
-    """Tabulate explained variance, stability, contributing collections, tissues and flags of each component."""
+    """Yield the rows of desc-ICA_stability.tsv.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Labels of the components.
+    explained : array of shape (n_components,)
+        Share of the variance that each component explains.
+    measures : mapping
+        From `collect_measures`.
+    shares : Shares
+        Share of each collection in the squared loadings.
+    tissues : TissueShares
+        Shares of each component map in the tissues.
+    raised : sequence of sequence of str
+        From `find_flags`.
+    """
     n_effective, largest = effective_number(shares.share), shares.share.argmax(axis=0)
     for number, label in enumerate(labels):
         yield (

@@ -1,4 +1,4 @@
-"""Principal components of the images from their Gram matrix: their covariance over the voxels of the mask."""
+"""Compute principal components from the Gram matrix of the images: their covariance over the voxels of the mask."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.runtime.wording import counted
 
 # Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes. More axes
-# take more time. With 300 axes, 20 components of 1,950 images spanned nearly the same subspaces as with all axes: the
-# cosines of the principal angles were at least 0.997.
+# would take more time and change little. For 20 components of 1,950 simulated images, 300 axes gave nearly the same
+# subspaces as all axes: the cosines of the principal angles were at least 0.997.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
-# Make a second pass if the squared distance between an image's mean and its shift exceeds this multiple of the image's
-# variance, because a larger distance costs precision. In 1,000 maps it was below 2.
-MAX_SHIFTED = 4
+# An image is shifted by an approximation of its mean. If the squared error of this mean exceeds this multiple of the
+# image's variance, precision suffers, so a second pass is made. In 1,000 maps the ratio was below 2.
+MAX_SHIFT_RATIO = 4
 
 
 def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Compute the means of images and their covariance over voxels, ``(X - mean) @ (X - mean).T / n_voxels``.
 
     Products are in single precision, like the images, which takes half the time. Sums over blocks of voxels are in
-    double precision. The error of an entry is about 1e-7 times the product of its images' standard deviations.
+    double precision. The error of an entry is about 1e-7 times the product of the two images' standard deviations.
 
     Each image is first shifted by its mean over the first block of voxels. If these means are close to the means over
     all voxels, one pass is enough. Otherwise, a second pass shifts by the means over all voxels.
@@ -44,7 +44,7 @@ def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt
     """
     shift = next(voxel_blocks(X)).read().mean(axis=1, dtype=np.float64)
     mean, gram = _mean_and_covariance(X, shift, threads)
-    if (np.square(mean - shift) > MAX_SHIFTED * np.diag(gram)).any():
+    if (np.square(mean - shift) > MAX_SHIFT_RATIO * np.diag(gram)).any():
         mean, gram = _mean_and_covariance(X, mean, threads)
     return mean, gram
 
@@ -52,7 +52,7 @@ def gram_matrix(X: Rows, threads: int = 1) -> tuple[npt.NDArray[np.float64], npt
 def _mean_and_covariance(
     X: Rows, shift: npt.NDArray[np.float64], threads: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute means and covariance in one pass over the images, shifted towards zero for precision."""
+    """Compute means and covariance in one pass. Subtracting `shift` (n_images,) first keeps more digits."""
     single_shift = shift.astype(np.float32)
 
     def products(block: Block) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -90,7 +90,7 @@ def principal_axes(
         All eigenvalues, largest first. These are the variances of the principal components.
     U : array of shape (n_images, n_axes)
         Eigenvectors of the independent directions, at most `n_axes_kept`. The first entry of each is positive, as in
-        scikit-learn's FastICA, so that a seed gives the same start there and here.
+        scikit-learn's FastICA, so that the same seed gives the same start as there.
 
     Raises
     ------
@@ -106,16 +106,16 @@ def principal_axes(
 def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
     """Remove directions that consist of rounding errors from a Gram matrix, and count the others.
 
-    Rounding errors are relative to each image, so linear dependence of images is visible in their correlations. In the
-    Gram matrix itself, the rounding error of an image in large units looks like the variance of images in small units.
+    Linear dependence of images is judged by their correlations, because rounding errors are relative to each image. In
+    the Gram matrix itself, the rounding error of an image with large values may exceed the variance of another image.
     """
     deviations = np.sqrt(np.diag(gram))
-    # An image without variance gets correlations of 0.
+    # A constant image gets correlations of 0.
     inverse = np.divide(1, deviations, out=np.zeros(len(gram)), where=deviations > 0)
     correlations = inverse[:, None] * gram * inverse
-    # In 300 real maps, some of them dependent, directions of pure rounding error had eigenvalues of up to 4e-7.
+    # In 300 real maps, some of them dependent, eigenvalues of pure rounding error were up to 4e-7.
     rounding = np.sqrt(len(gram)) * np.finfo(np.float32).eps
-    # Usually all images are independent. A Cholesky decomposition confirms this much faster than eigenvalues do.
+    # Usually all images are independent. A Cholesky decomposition shows this much faster than eigenvalues.
     try:
         np.linalg.cholesky(correlations - rounding * np.eye(len(gram)))
     except np.linalg.LinAlgError:
@@ -131,14 +131,14 @@ def _without_rounding(gram: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.flo
 def leading(
     eigenvalues: npt.NDArray[np.float64], eigenvectors: npt.NDArray[np.float64], n_components: int
 ) -> npt.NDArray[np.float64]:
-    """Select the eigenvectors that are kept.
+    """Select the leading eigenvectors, at most `n_axes_kept` and no direction of pure rounding error.
 
     Parameters
     ----------
     eigenvalues : array of shape (n_known,)
         Largest first.
     eigenvectors : array of shape (n_images, n_axes)
-        In columns; at least as many as there are eigenvalues.
+        Eigenvectors in columns, in the same order; at least as many as eigenvalues.
     n_components : int
 
     Returns
@@ -152,7 +152,7 @@ def leading(
         If the images have fewer independent directions than `n_components`.
     """
     n_images = len(eigenvectors)
-    # Eigenvalues are squared singular values of images in single precision, so the relative error is eps squared.
+    # Eigenvalues are squared singular values of images in single precision, so their relative error is eps squared.
     rank = int((eigenvalues > eigenvalues[0] * n_images * np.finfo(np.float32).eps ** 2).sum())
     if n_components > rank:
         raise ValueError(
@@ -164,7 +164,7 @@ def leading(
 
 
 def weigh_images(collections: Sequence[str], *, equally: bool) -> npt.NDArray[np.float64]:
-    """Return the weight of each image: 1, or inversely proportional to the size of its collection.
+    """Return the weight of each image: 1, or proportional to one over the size of its collection.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def weigh_images(collections: Sequence[str], *, equally: bool) -> npt.NDArray[np
     Returns
     -------
     array of shape (n_images,)
-        The mean is 1.
+        Weights with mean 1.
     """
     member = np.array(number_groups(collections)[1])
     sizes = np.bincount(member)
@@ -184,7 +184,17 @@ def weigh_images(collections: Sequence[str], *, equally: bool) -> npt.NDArray[np
 
 
 def variance_rows(eigenvalues: npt.NDArray[np.float64], of_images: float, n_components: int) -> list[dict[str, Any]]:
-    """Tabulate the share of each principal component in the variance `of_images`, and whether it is kept."""
+    """Return the rows of variance.tsv.
+
+    Parameters
+    ----------
+    eigenvalues : array of shape (n_known,)
+        Variances of the principal components, largest first.
+    of_images : float
+        Total variance of the images.
+    n_components : int
+        Number of principal components that are kept.
+    """
     share = np.maximum(eigenvalues, 0) / of_images
     return [
         {

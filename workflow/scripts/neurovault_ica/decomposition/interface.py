@@ -1,6 +1,6 @@
-"""What every decomposition algorithm takes and returns.
+"""Define what every decomposition algorithm takes and returns.
 
-An algorithm is one module, ``decomposition/<name>.py``, that defines one `Algorithm`. algorithms.py lists them all.
+Each algorithm is one module, ``decomposition/<name>.py``, which defines one `Algorithm`. algorithms.py lists them all.
 """
 
 from typing import NamedTuple, Protocol
@@ -13,7 +13,7 @@ from neurovault_ica.types import Real
 class Solution(NamedTuple):
     """Result of one run on white data `Z`: the component maps are ``R @ Z``."""
 
-    R: Real  # (n_components, n_components); orthogonal, or any invertible matrix, as the algorithm declares
+    R: Real  # (n_components, n_components), invertible; orthogonal if the algorithm declares it
     n_iter: int
     converged: bool
 
@@ -31,7 +31,7 @@ class FindRows(Protocol):
         seed : int
             Seed of the random start. The same seed must give the same bytes.
         max_iter : int
-            Largest number of iterations. Reaching it is not an error: return ``converged=False``.
+            Largest number of iterations. If they are not enough, return ``converged=False``; this is no error.
         tol : float
             Convergence tolerance, as the algorithm defines it.
         start : array of shape (n_components, n_components), optional
@@ -43,8 +43,8 @@ class Algorithm(NamedTuple):
     """An algorithm, and how logs, the report and the methods text describe it."""
 
     label: str  # name in text, such as FastICA
-    method: str  # for the methods text, after "independent component analysis: "; {key} is a citation from software.bib
-    iteration: str  # what one iteration is called, in the singular
+    method: str  # for the methods text, after "The algorithm was"; {key} is a citation from software.bib
+    iteration: str  # name of one iteration, in the singular
     is_orthogonal: bool  # whether the rows of R are orthonormal, so that the component maps are uncorrelated
     find_rows: FindRows
     max_sample_iter: int | None = None  # largest number of iterations on a sample of the voxels; None: max_iter
@@ -52,14 +52,14 @@ class Algorithm(NamedTuple):
 
 
 def random_start(Z: Real, seed: int) -> Real:
-    """Draw the start of a run as scikit-learn's FastICA draws it, with the shape (n_components, n_components)."""
+    """Draw a random start (n_components, n_components) in the same way as scikit-learn's FastICA."""
     return np.random.RandomState(seed).normal(size=(len(Z), len(Z))).astype(Z.dtype)
 
 
 def orthogonalize(W: Real) -> Real:
     """Return the orthogonal matrix nearest to `W` (symmetric decorrelation).
 
-    Rows are made orthonormal if `W` has fewer rows than columns.
+    If `W` has fewer rows than columns, its rows are made orthonormal.
     """
     U, _, Vt = np.linalg.svd(W, full_matrices=False)
     return U @ Vt

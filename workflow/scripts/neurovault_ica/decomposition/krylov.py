@@ -1,5 +1,6 @@
-"""Principal components of many images, in a few passes over them and without their Gram matrix."""
+"""Compute principal components of many images in a few passes over them, without their Gram matrix."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from neurovault_ica.runtime.threads import in_order
 
 # Extra vectors in each block, beyond the number of components. They make the iteration converge in fewer passes.
 OVERSAMPLING = 20
-# Largest number of passes over the images. Ten are enough for the maps of the tests.
+# Largest number of passes over the images. The maps of the tests need at most ten.
 MAX_PASSES = 20
-# The axes have converged when 1 - cos of the largest angle between two passes is below this: 0.08 degrees.
+# The axes have converged when the largest angle between two passes is below 0.08 degrees. This is its 1 - cos.
 MAX_CHANGE = 1e-6
 
 
@@ -32,13 +33,14 @@ def leading_axes(
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
+    X : Rows of shape (n_images, n_voxels)
     mean : array of shape (n_images,)
+        Each image's mean over the mask.
     roots : array of shape (n_images,)
         Square roots of the images' weights.
     n_components : int
     threads : int
-        Number of threads that share the images. The result does not depend on it.
+        Number of threads among which the images are divided. The result does not depend on it.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def leading_axes(
     U : array of shape (n_images, n_axes)
         Eigenvectors, as from `gram.principal_axes`.
     method : str
-        Name of the method, number of passes, and last change of the axes.
+        Text for the log: name of the method, number of passes, and last change of the axes.
 
     Raises
     ------
@@ -58,11 +60,11 @@ def leading_axes(
     n_axes, width = n_axes_kept(n_components), n_components + OVERSAMPLING
     following = np.random.default_rng(0).standard_normal((width, n_voxels))
     maps: list[npt.NDArray[np.float64]] = []
-    # Coordinates of the images in these maps. Their left singular vectors approximate the eigenvectors.
+    # Coordinates of the images in all these maps. The left singular vectors of Y approximate the eigenvectors.
     Y = np.empty((n_images, 0))
     U, change = Y, 1.0
     while change > MAX_CHANGE and len(maps) < MAX_PASSES:
-        # Orthogonalized twice, because rounding leaves a part of the dominant maps the first time.
+        # Orthogonalize twice: because of rounding, the first time leaves a part of the dominant maps.
         for _ in range(2):
             for earlier in maps:
                 following -= (following @ earlier.T) @ earlier
@@ -77,6 +79,14 @@ def leading_axes(
             change = 1 - np.linalg.svd(overlap, compute_uv=False).min()
     eigenvalues = np.square(singular[:n_axes]) / n_voxels
     U = leading(eigenvalues, U, n_components)
+    if change > MAX_CHANGE:
+        logging.warning(
+            "block Krylov iteration did not converge in %d passes: 1 - cos of the last change is %.0e, expected at most"
+            " %.0e; the weakest principal components may be imprecise, so try a smaller run_ica.n_components",
+            MAX_PASSES,
+            change,
+            MAX_CHANGE,
+        )
     return eigenvalues, U, f"block Krylov iteration, {len(maps)} passes, 1 - cos of the last change {change:.0e}"
 
 
@@ -93,8 +103,9 @@ def _multiply(
 
     Parameters
     ----------
-    X : array of shape (n_images, n_voxels)
+    X : Rows of shape (n_images, n_voxels)
     mean, roots : array of shape (n_images,)
+        Means of the images, and square roots of their weights.
     maps : array of shape (width, n_voxels)
     threads : int
 

@@ -1,4 +1,4 @@
-"""Find the images and collections that drive a component, by their loadings."""
+"""Find the images and collections that contribute most to a component, by their loadings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Array, Real, Row
 
-# Number of collections, and of images of each sign, that are listed for each component.
+# Number of collections listed for each component, and number of images listed for each of its signs.
 LISTED = 10
 
 
@@ -22,13 +22,14 @@ class Shares(NamedTuple):
 
 
 def share_of_images(A: Real, weights: Real) -> Real:
-    """Compute the share of each image in the squared loadings of each component, weighted as in the whitening.
+    """Compute the share of each image in the weighted squared loadings of each component.
 
     Parameters
     ----------
     A : array of shape (n_images, n_components)
         Loadings.
     weights : array of shape (n_images,)
+        Weights of the images in the whitening.
 
     Returns
     -------
@@ -55,9 +56,10 @@ def share_of_collections(share: Real, collections: Sequence[str]) -> Shares:
 
 
 def effective_number(share: Real) -> Real:
-    """Compute the effective number: one over the sum of squared shares, along the first axis.
+    """Compute the effective number of contributors: one over the sum of squared shares, along the first axis.
 
-    Hill's number of order 2 (Hill 1973, doi:10.2307/1934352). It is n for n equal shares, and 1 for a single share.
+    This is Hill's number of order 2 (Hill 1973, doi:10.2307/1934352). It is n for n equal shares, and 1 for a
+    single share.
     """
     return 1 / np.square(share).sum(axis=0)
 
@@ -65,8 +67,7 @@ def effective_number(share: Real) -> Real:
 def rank_images(labels: Sequence[str], A: Real, share: Real, images: Sequence[Row]) -> Iterator[Row]:
     """List the images with the largest positive and negative loadings of each component, strongest first.
 
-    With split signs, these are the images with the largest positive loadings of their activation, and of their
-    deactivation.
+    With split signs, only positive loadings are listed: first of the images' activation, then of their deactivation.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def rank_collections(
 
 
 def image_covariances(loadings: Real, S: Real) -> Real:
-    """Compute the covariances of images with components, where components may correlate with each other.
+    """Compute the covariances of images with components that may correlate with each other.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def image_covariances(loadings: Real, S: Real) -> Real:
 
 
 def mean_correlations(covariances: Real, sd: Real, collections: Sequence[str]) -> tuple[list[str], Real]:
-    """Average the correlations of images with components over the images of each collection.
+    """Average the correlations of images with components over each collection.
 
     Parameters
     ----------
@@ -176,8 +177,8 @@ class Loadings(NamedTuple):
 
     image_ids: list[str]  # (n_images,)
     labels: list[str]  # (n_components,), names of the components
-    values: Array  # (n_images, n_components), or with split signs (2 * n_images, n_components)
-    is_split: bool  # whether activation and deactivation of each image are two rows, one after the other
+    values: Array  # (n_images, n_components); with split signs (2 * n_images, n_components)
+    is_split: bool  # whether each image has two successive rows: activation, then deactivation
 
 
 def read_loadings(path: str) -> Loadings:
@@ -189,17 +190,19 @@ def read_loadings(path: str) -> Loadings:
 
 
 def join_signs(values: Real, scales: Real) -> Real:
-    """Combine covariances of activation and deactivation with components into those of the images.
+    """Combine the covariances of activation and deactivation with components into those of whole images.
 
     Parameters
     ----------
     values : array of shape (2 * n_images, n_components)
+        Covariances of activation and deactivation of each image, in successive rows.
     scales : array of shape (n_images, 2)
-        From `signs.scales_of`. Empty halves add nothing.
+        Factors that scaled the two halves, from `signs.scales_of`. An empty half has 0 and adds nothing.
 
     Returns
     -------
     array of shape (n_images, n_components)
+        In the unit of the images before splitting.
     """
     unscaled = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
     return unscaled[:, :1] * values[0::2] - unscaled[:, 1:] * values[1::2]
@@ -208,6 +211,6 @@ def join_signs(values: Real, scales: Real) -> Real:
 def rows_by_image(
     labels: Sequence[str], values: Real, images: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("image_id",)
 ) -> Iterator[dict[str, Any]]:
-    """Turn `values` (n_rows, n_components) into rows of a table, with keys of the images and component labels."""
+    """Yield `values` (n_rows, n_components) as rows of a table: the `keys` of each image, then a column per label."""
     for image, row in zip(images, values, strict=True):
         yield {key: image[key] for key in keys} | dict(zip(labels, row, strict=True))

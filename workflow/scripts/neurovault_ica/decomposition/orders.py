@@ -1,4 +1,4 @@
-"""Compare numbers of components (orders), and recommend one."""
+"""Compare several numbers of components (orders), and recommend one."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from neurovault_ica.decomposition.stability import judge_by_collections
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
-# Recommend the smallest order that reproduces at least this share of the largest number of reproduced components.
+# Recommend the smallest order whose number of reproduced components is at least this share of the largest such number.
 NEARLY_ALL = 0.9
-# Orders to try if the configuration names none, up to a third of the number of images (see MIN_IMAGES_PER_COMPONENT).
+# Orders to try if the configuration names none. Those above a third of the number of images are left out.
 USUAL_ORDERS = (4, 8, 12, 16, 20, 30, 40, 50, 70, 100)
 
 
 def derive_orders(n_images: int) -> list[int]:
-    """Return the orders to try for this number of images: those with at least three images for each component."""
+    """Return the usual orders that leave at least three images for each component; if there are none, 2."""
     return [order for order in USUAL_ORDERS if order * MIN_IMAGES_PER_COMPONENT <= n_images] or [2]
 
 
@@ -37,13 +37,13 @@ def choose_orders(orders: Sequence[int], n_axes: int) -> list[int]:
     chosen = sorted({order for order in orders if order <= n_axes})
     if not chosen:
         raise ValueError(
-            f"scan_components.orders: {orders}: all are above {n_axes}, the number of principal axes that reduce_images"
-            " kept; try smaller numbers"
+            f"scan_components.orders: {orders}: all exceed {n_axes}, the number of principal axes that reduce_images"
+            " kept; set smaller numbers, or null"
         )
     if max(orders) > n_axes:
         logging.warning(
-            "numbers of components above %d were left out, because reduce_images kept %d principal axes (at most %d, or"
-            " %d times run_ica.n_components if that is more)",
+            "numbers of components above %d were left out, because reduce_images kept only %d principal axes; it keeps"
+            " at most %d, or %d times run_ica.n_components if that is more",
             n_axes,
             n_axes,
             MIN_AXES,
@@ -68,7 +68,7 @@ def scan_order(
     Parameters
     ----------
     Z : array of shape (n_components, n_voxels)
-        White maps of the leading principal axes.
+        White maps of the leading principal axes of the images.
     images : ImagesInAxes
     n_restarts, n_bootstraps, n_splits : int
     limits : mapping
@@ -88,7 +88,7 @@ def scan_order(
     )
     measures = collect_measures(judge_by_restarts(solution.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
-    # Fewer criteria flag fewer components, so count only if all requested criteria could be measured.
+    # A criterion that was not measured flags nothing. So count only if all requested criteria were measured.
     measured = (bootstraps or not n_bootstraps) and (halves or not n_splits) and (bootstraps or halves)
     return {
         "n_components": n_components,
@@ -108,7 +108,7 @@ def advise(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int) -> str:
     rows : sequence of mappings
         From `scan_order`, in ascending order.
     n_above_chance : int
-        From `count_above_chance`.
+        From `parallel_analysis.count_above_chance`.
     n_restarts : int
     """
     return "\n".join(
@@ -146,13 +146,13 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
     if best is rows[-1]:
         sentences.append("No larger number was tried: try larger ones.")
     elif best is judged[-1]:
-        sentences.append("With more components, bootstrap samples or split halves have too few images.")
+        sentences.append("Larger numbers could not be judged: bootstrap samples or split halves had too few images.")
     else:
         sentences.append(f"With more components, at most {_are_reproduced(most)}.")
         sentences.append(
             "More components may divide networks more finely; if you choose more, rely on those without flags."
         )
-    # A difference of one component is no evidence.
+    # A difference of one reproduced component is no evidence for the larger number.
     fewer = next(row for row in judged if row["reproduced"] >= reproduced - 1)
     if fewer is not best and fewer["reproduced"]:
         sentences.append(

@@ -1,6 +1,6 @@
 """Picard-O of python-picard on white data (Ablin, Cardoso and Gramfort 2018, doi:10.1109/ICASSP.2018.8461662).
 
-It maximises the same likelihood as FastICA with the log cosh contrast, among orthogonal matrices, with a quasi-Newton
+It maximises the same likelihood over orthogonal matrices as FastICA with the log cosh contrast, by a quasi-Newton
 method. One step takes longer, but it converges where FastICA oscillates, for example with 70 components.
 """
 
@@ -11,12 +11,12 @@ import numpy as np
 from neurovault_ica.decomposition.interface import Algorithm, Solution, orthogonalize, random_start
 from neurovault_ica.types import Real
 
-# The result says it too. Threads share the filters of warnings, so this one is set once.
+# `Solution.converged` reports this. Threads share all warning filters, so the filter is set once, here.
 warnings.filterwarnings("ignore", message="Picard did not converge")
 
 
 class LogCosh:
-    """The density `tanh` of python-picard, in half of its time: arrays are changed in place."""
+    """The density `Tanh` of python-picard. Arrays are changed in place, which takes half the time."""
 
     @staticmethod
     def log_lik(Y: Real) -> Real:
@@ -34,28 +34,28 @@ class LogCosh:
 
 
 def rotate(Z: Real, *, seed: int, max_iter: int, tol: float, start: Real | None = None) -> Solution:
-    """Find the orthogonal matrix whose rows give maps as independent as possible.
+    """Find the orthogonal matrix `R` for which the maps ``R @ Z`` are as independent as possible.
 
-    Parameters and result are those of `FindRows`, and the random start is that of `fastica`. The run stops when no
-    element of the relative gradient of the likelihood exceeds `tol`. `R` is orthogonal.
+    Parameters and result are those of `FindRows`. The random start is the same as in `fastica`. The run stops when all
+    elements of the relative gradient of the likelihood are below `tol`.
     """
-    # Imported here because FastICA needs neither it nor scikit-learn, whose import takes a second.
+    # Imported here because FastICA does not need it. It imports scikit-learn, which takes a second.
     from picard import picard
 
     if start is None:
         start = random_start(Z, seed)
-    # The gradient is judged before each step, so one more iteration judges the last step.
+    # python-picard counts iterations from 0. With one more iteration, n_iter is max_iter if the run did not converge.
     _, R, _, n_iter = picard(
         Z, fun=LogCosh, ortho=True, whiten=False, centering=False, check_fun=False, w_init=orthogonalize(start),
         max_iter=max_iter + 1, tol=tol, return_n_iter=True,
     )  # fmt: skip
-    # Rounding adds up over the steps.
+    # Rounding errors of the steps add up, so make R orthogonal again.
     return Solution(orthogonalize(R), n_iter, converged=n_iter < max_iter)
 
 
 PICARD = Algorithm(
     label="Picard-O",
-    method="Picard-O {ablin2018picard} of python-picard, log cosh contrast",
+    method="Picard-O {ablin2018picard} of python-picard with the log cosh contrast",
     iteration="iteration",
     is_orthogonal=True,
     find_rows=rotate,

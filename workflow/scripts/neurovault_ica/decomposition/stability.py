@@ -1,7 +1,6 @@
-"""Decompose resampled collections, to see whether other studies would show the same components.
+"""Decompose resampled collections, to estimate whether other studies would show the same components.
 
-Collections are resampled, not images, because images of one study are similar. The question is whether a component
-would also appear in other studies.
+Collections are resampled, not images, because images of one study are similar.
 """
 
 import logging
@@ -22,7 +21,7 @@ from neurovault_ica.types import Real
 
 # With fewer collections, a third of the bootstrap samples would contain the same two or three studies.
 MIN_RESAMPLED_COLLECTIONS = 5
-# The chance level of a component is this percentile of its correlations over this many random rotations.
+# The chance level is a percentile of the correlations over random rotations; see `random_rotations`.
 N_ROTATIONS = 50
 CHANCE_PERCENTILE = 95
 
@@ -31,21 +30,34 @@ class Stability(NamedTuple):
     """How well components are reproduced in resampled collections."""
 
     iq: Real | None  # (n_components,), ICASSO's index over bootstraps; None for halves
-    correlation: Real  # (n_components,), mean |r| with the match in each bootstrap, or of the matches in two halves
+    correlation: Real  # (n_components,), mean |r| with the matches in bootstraps, or between two halves' matches
     chance: Real  # (n_components,), 95th percentile of this correlation for random axes in the same subspaces
-    n_used: int  # bootstraps, or splits, with enough different images
-    n_converged: int  # converged runs: at most one for each bootstrap, two for each split
+    n_used: int  # number of bootstraps, or of splits, with enough different images
+    n_converged: int  # number of converged runs; a bootstrap has one run, a split two
 
 
 class Estimate(NamedTuple):
     """Components found in one resample."""
 
-    E: Real  # (n_components, n_axes), coordinates in the white axes of all images: rows of length 1
+    E: Real  # (n_components, n_axes), coordinates in the white axes of all images; rows have length 1
     converged: bool
 
 
 def draw_bootstraps(collections: Sequence[str], n_bootstraps: int, random_state: int) -> list[Real]:
-    """Draw collections with replacement. Each array (n_images,) counts how often each image was drawn."""
+    """Draw collections with replacement, `n_bootstraps` times.
+
+    Parameters
+    ----------
+    collections : sequence of str
+        The collection of each image.
+    n_bootstraps : int
+    random_state : int
+
+    Returns
+    -------
+    list of arrays of shape (n_images,)
+        How often each image was drawn.
+    """
     names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 0])
     draws = [rng.integers(len(names), size=len(names)) for _ in range(n_bootstraps)]
@@ -55,8 +67,18 @@ def draw_bootstraps(collections: Sequence[str], n_bootstraps: int, random_state:
 def draw_halves(collections: Sequence[str], n_splits: int, random_state: int) -> list[Real]:
     """Split the collections at random into halves, `n_splits` times.
 
-    Returns two arrays (n_images,) for each split, with 1 for the images of the half and 0 for the others. With an odd
-    number of collections, the first half has one collection less.
+    Parameters
+    ----------
+    collections : sequence of str
+        The collection of each image.
+    n_splits : int
+    random_state : int
+
+    Returns
+    -------
+    list of arrays of shape (n_images,)
+        Two for each split, with 1 for the images of the half and 0 for the others. With an odd number of collections,
+        the first half has one collection fewer.
     """
     names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 1])
@@ -70,10 +92,10 @@ def draw_halves(collections: Sequence[str], n_splits: int, random_state: int) ->
 def decompose_resample(
     images: ImagesInAxes, counts: Real, n_components: int, seed: int, settings: Settings
 ) -> Estimate | None:
-    """Decompose the images, counting each as often as it was drawn.
+    """Decompose one resample of the images.
 
-    Only matrices of the size of the leading axes are decomposed. With ``X = B @ P``, the principal axes of the drawn
-    images are eigenvectors of ``B.T @ diag(counts) @ B``.
+    The images are ``B @ P``, so the principal axes of the resample follow from the eigenvectors of the small matrix
+    ``B.T @ diag(counts) @ B`` (n_axes, n_axes).
 
     Parameters
     ----------
@@ -88,7 +110,7 @@ def decompose_resample(
     Returns
     -------
     Estimate or None
-        None if the drawn images have fewer independent directions than `n_components`.
+        None if the resample has fewer independent directions than `n_components`.
     """
     eigenvalues, V = np.linalg.eigh(images.B.T @ (counts[:, None] * images.B))
     eigenvalues, V = eigenvalues[::-1][:n_components], V[:, ::-1][:, :n_components]
@@ -101,7 +123,23 @@ def decompose_resample(
 def decompose_resamples(
     images: ImagesInAxes, resamples: Sequence[Real], n_components: int, settings: Settings, *, threads: int = 1
 ) -> list[Estimate | None]:
-    """Decompose every resample from its own random start. Resamples with too few images give None."""
+    """Decompose every resample from its own random start.
+
+    Parameters
+    ----------
+    images : ImagesInAxes
+    resamples : sequence of arrays of shape (n_images,)
+        How often each image was drawn.
+    n_components : int
+    settings : Settings
+    threads : int
+        Number of threads among which the resamples are divided. The result does not depend on it.
+
+    Returns
+    -------
+    list of Estimate or None
+        None for a resample with too few different images.
+    """
 
     def decompose(number_and_counts: tuple[int, Real]) -> Estimate | None:
         number, counts = number_and_counts
@@ -114,13 +152,13 @@ def decompose_resamples(
 def judge_by_bootstraps(
     images: ImagesInAxes, reference: Real, n_bootstraps: int, settings: Settings, *, threads: int = 1
 ) -> Stability | None:
-    """Compare components with those of collections drawn with replacement.
+    """Compare components with those of bootstrap samples of the collections.
 
     Parameters
     ----------
     images : ImagesInAxes
     reference : array of shape (n_components, n_axes)
-        The components to judge, as coordinates in the axes of `images`.
+        Coordinates of the components in the axes of `images`.
     n_bootstraps : int
     settings : Settings
     threads : int
@@ -128,7 +166,7 @@ def judge_by_bootstraps(
     Returns
     -------
     Stability or None
-        None if fewer than two bootstraps had enough different images for as many components.
+        None if fewer than two bootstraps had enough different images for this number of components.
     """
     bootstraps = draw_bootstraps(images.collections, n_bootstraps, settings.random_state)
     runs = decompose_resamples(images, bootstraps, len(reference), settings, threads=threads)
@@ -149,14 +187,14 @@ def judge_by_halves(
 ) -> Stability | None:
     """Decompose two random halves of the collections separately, and compare them.
 
-    The estimates of each half are matched one to one to the components. The two matches of a component are then
+    The estimates of each half are matched one to one with the components. The two matches of a component are then
     correlated with each other. The halves have no collection in common. The parameters are those of
-    `judge_by_bootstraps`, with the number of splits.
+    `judge_by_bootstraps`, except for `n_splits`, the number of splits.
 
     Returns
     -------
     Stability or None
-        None if no split had enough different images in both halves for as many components.
+        None if no split had enough different images in both halves for this number of components.
     """
     halves = draw_halves(images.collections, n_splits, settings.random_state)
     found = decompose_resamples(images, halves, len(reference), settings, threads=threads)
@@ -179,21 +217,22 @@ def judge_by_halves(
 def judge_by_collections(
     images: ImagesInAxes, R: Real, *, n_bootstraps: int, n_splits: int, settings: Settings, threads: int = 1
 ) -> tuple[Stability | None, Stability | None]:
-    """Judge components by bootstraps and by halves of the collections, where that is requested and possible.
+    """Measure the stability of components by bootstraps and by split halves, as far as requested and possible.
 
     Parameters
     ----------
     images : ImagesInAxes
     R : array of shape (n_components, n_components)
-        The components as coordinates in the leading axes.
+        Coordinates of the components in the leading axes.
     n_bootstraps, n_splits : int
     settings : Settings
     threads : int
-        Number of threads that share the resamples. The result does not depend on it.
+        Number of threads among which the resamples are divided. The result does not depend on it.
 
     Returns
     -------
     bootstraps, halves : Stability or None
+        None if not requested, or if there are too few collections or images; a warning then says so.
     """
     n_collections = len(set(images.collections))
     if n_collections < MIN_RESAMPLED_COLLECTIONS and n_bootstraps + n_splits:
@@ -206,11 +245,11 @@ def judge_by_collections(
     reference = np.pad(R, ((0, 0), (0, len(images.P) - len(R))))
     bootstraps = judge_by_bootstraps(images, reference, n_bootstraps, settings, threads=threads)
     halves = judge_by_halves(images, reference, n_splits, settings, threads=threads)
-    for kind, requested, found in (("bootstrap", n_bootstraps, bootstraps), ("half", n_splits, halves)):
+    for kind, requested, found in (("bootstrap samples", n_bootstraps, bootstraps), ("halves", n_splits, halves)):
         if requested and not found:
             logging.warning(
-                "almost no %s of the collections has enough images for %s, so we cannot say whether other studies would"
-                " show them; lower run_ica.n_components",
+                "too few %s of the collections have enough different images for %s, so this measure of stability is"
+                " missing; lower run_ica.n_components, or add collections",
                 kind,
                 counted(len(R), "component"),
             )
@@ -221,7 +260,7 @@ def random_rotations(runs: Sequence[Real], settings: Settings) -> Iterable[list[
     """Rotate the estimates of each run at random within the subspace that they span, `N_ROTATIONS` times.
 
     The agreement that remains is due to chance. It has two causes: the subspaces are similar, and the best match is
-    chosen. Components of Gaussian data agree no more than that, because ICA can then rotate them freely.
+    chosen. Components of Gaussian data agree no better, because their rotation is arbitrary.
 
     Parameters
     ----------
@@ -232,7 +271,7 @@ def random_rotations(runs: Sequence[Real], settings: Settings) -> Iterable[list[
     Yields
     ------
     list of arrays of shape (n_components, n_axes)
-        Rows of length 1, with the same correlations among the estimates of a run as before.
+        Rows of length 1. Within a run, the estimates correlate with each other as before the rotation.
     """
     rng = np.random.default_rng([settings.random_state, 2])
     n_components = len(runs[0])

@@ -1,1 +1,1 @@
-"""The simulated archive, and its score."""
+"""Simulate the archive of the demo, and score the results against its known truth."""

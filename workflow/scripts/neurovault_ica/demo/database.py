@@ -1,6 +1,6 @@
-"""Simulate a small database of coordinates, in the format of Neurosynth's.
+"""Simulate a small database of coordinates in Neurosynth's format.
 
-Its studies report peaks around the foci of the planted networks, and use the terms of these networks. No study is real.
+Its studies report peaks around the foci of the planted networks and use the terms of these networks. No study is real.
 """
 
 import csv
@@ -20,38 +20,38 @@ from neurovault_ica.runtime.files import replacing
 
 N_STUDIES = 600
 FIRST_ID = 90_000_001
-# Share of studies that report a second network.
+# Probability that a study reports a second network.
 SECOND_NETWORK = 0.6
-# Probability that a study reports a peak of height 1 of its network. Lower peaks are reported less often, and decreases
-# never, as in most papers.
+# Probability that a study reports a focus of height 1 of its network. For lower foci it is proportional to the height.
+# Decreases are never reported, as in most papers.
 REPORTED = 0.8
 # Standard deviation of reported peaks around the focus, in mm along each axis.
 SCATTER_MM = 6.0
-# Largest number of further peaks, anywhere in the brain.
+# Largest number of additional peaks anywhere in the brain.
 MOST_STRAY_PEAKS = 5
-# Shares of studies in Talairach space and in a space that is not stated; Neurosynth has 16 % and 13 %.
+# Shares of studies in Talairach space and in an unstated space, as in Neurosynth.
 TALAIRACH, UNKNOWN = 0.16, 0.13
-# Probabilities that a study uses a term: of its network, by the term's place; related to its network; generic; others.
+# Probabilities that a study uses a term: each term of its network in order, a related, a generic and a noise term.
 PLANTED = (0.9, 0.85, 0.8, 0.75)
 RELATED, GENERIC, NOISE = 0.5, 0.8, 0.12
 
 
 class DemoDatabase(NamedTuple):
-    """The content of the files."""
+    """The content of the database's files."""
 
     coordinates: list[dict[str, Any]]
     metadata: list[dict[str, Any]]
-    weights: NDArray[np.float64]  # (n_studies, n_terms), like tf-idf
+    weights: NDArray[np.float64]  # (n_studies, n_terms), tf-idf in the real database
     terms: list[str]
 
 
 def simulate_database(brain_mm: NDArray[np.floating], random_state: int) -> DemoDatabase:
-    """Simulate the peaks and terms of 600 studies.
+    """Simulate the peaks and terms of `N_STUDIES` studies.
 
     Parameters
     ----------
-    brain_mm : array, shape (points, 3)
-        MNI coordinates of the brain's voxels, for stray peaks.
+    brain_mm : array of shape (n_voxels, 3)
+        MNI coordinates in mm of the brain's voxels, for the additional peaks.
     random_state : int
     """
     terms = sorted({term for network in NETWORKS for term in (*network.terms, *network.related)})
@@ -63,7 +63,7 @@ def simulate_database(brain_mm: NDArray[np.floating], random_state: int) -> Demo
         networks = _draw_networks(study, rng)
         space = str(rng.choice(["TAL", "UNKNOWN", "MNI"], p=[TALAIRACH, UNKNOWN, 1 - TALAIRACH - UNKNOWN]))
         peaks = _draw_peaks(networks, brain_mm, rng)
-        # Papers report whole mm.
+        # Papers report coordinates in whole mm.
         for x, y, z in np.rint(mni_to_talairach(peaks) if space == "TAL" else peaks):
             coordinates.append(
                 {"id": FIRST_ID + study, "table_id": study, "table_num": "1.", "peak_id": len(coordinates),
@@ -87,7 +87,7 @@ def write_database(files: DatabaseFiles, database: DemoDatabase) -> None:
 
 
 def _draw_networks(study: int, rng: np.random.Generator) -> list[Network]:
-    """Every network is the topic of the same number of studies; some studies have a second one."""
+    """Choose the networks of a study: the main ones take turns, and some studies have a random second one."""
     main = study % len(NETWORKS)
     second = (main + int(rng.integers(1, len(NETWORKS)))) % len(NETWORKS)
     return [NETWORKS[main], *([NETWORKS[second]] if rng.random() < SECOND_NETWORK else [])]

@@ -1,6 +1,6 @@
 """Put faults of real NeuroVault images into clean images.
 
-Each kind of fault has an expected fate: ``used``, ``not_selected`` (because of its metadata) or the reason for its
+Each kind of fault has an expected fate: ``used``, ``not_selected`` (excluded by its metadata), or the reason for
 rejection. If several criteria can detect the fault, their reasons are joined by " or ".
 """
 
@@ -27,7 +27,7 @@ class Dirt:
     voxels : function (volume, mask) -> volume, optional
         Changes the voxels.
     file : function (gzip bytes) -> bytes or None, optional
-        Changes the finished file, or returns None so that the file is missing.
+        Changes the finished file. None means that the file is missing.
     record : mapping
         Fields that replace those of the clean image's metadata.
     """
@@ -44,12 +44,12 @@ def _on_data(change: Callable[[NDArray, Mask], NDArray]) -> Callable[[SimulatedV
 
 
 def _infinite_background(data: NDArray, mask: Mask) -> NDArray:
-    """Set the background to plus and minus infinity, as in a t map computed with zero variance."""
+    """Set the background to plus and minus infinity, as if t had been computed with zero variance."""
     return np.where(mask, data, np.where(np.indices(data.shape).sum(axis=0) % 2, -np.inf, np.inf)).astype(data.dtype)
 
 
 def _cut_below(volume: SimulatedVolume, mask: Mask) -> SimulatedVolume:
-    """Drop the lowest slices. Fields of view often end in the cerebellum, and the rest of the image is fine."""
+    """Drop the lowest slices. The field of view often ends in the cerebellum; such images are usable."""
     lowest = int(np.flatnonzero(mask.any(axis=(0, 1)))[0]) + mask.shape[2] // 8
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, 2] * lowest
@@ -79,7 +79,7 @@ def _binary(data: NDArray, mask: Mask) -> NDArray:
 
 
 def _three_values(data: NDArray, mask: Mask) -> NDArray:
-    """Round to -2, 0 and 2, as in a conjunction that was labelled as a Z map."""
+    """Replace the values by -2, 0 and 2, as in a conjunction that was labelled as a Z map."""
     return (2 * np.sign(data) * (np.abs(data) > np.quantile(np.abs(data[mask]), 0.45))).astype(np.float32)
 
 
@@ -91,7 +91,7 @@ def _parcels(data: NDArray, mask: Mask) -> NDArray:
 
 
 def _no_mask(data: NDArray, mask: Mask) -> NDArray:
-    """Fill the box around the brain with larger values than inside, as in models fitted without a mask."""
+    """Fill the space around the brain with larger values than inside, as in models fitted without a mask."""
     noise = 4 * data[mask].std() * np.random.default_rng(0).standard_normal(data.shape)
     return np.where(mask, data, noise).astype(np.float32)
 
@@ -170,4 +170,4 @@ DIRT: dict[str, Dirt] = {
     ),
     "atlas": Dirt("not_selected", _on_data(_parcels), record={"image_type": "atlas", "name": "Blocks 5x5x5"}),
 }
-"""Kind of fault -> its definition. studies.py uses these keys."""
+"""Definition of each kind of fault. studies.py uses the keys."""

@@ -1,4 +1,4 @@
-"""The twelve networks of the demo: their positions, terms and sources.
+"""Define the twelve networks of the demo: positions, terms and sources.
 
 Positions are in mm in MNI space. They follow the regions reported in the sources, but they are rounded, and some are
 shifted by a few mm to separate neighbouring networks. Do not cite them as coordinates from these papers.
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# A blob is set to zero where it is below this share of its height, because ICA finds sparse networks better.
 TAIL = 0.02
-"""A blob is zero where it is below this share of its height. ICA needs sparse networks to find them."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Network:
     name : str
         Identifier, as in ``truth/networks.tsv``.
     foci : tuple of (x, y, z, height, radius)
-        Blobs: centre in MNI mm, height (negative for a decrease) and radius in mm (standard deviation of a round blob).
+        Blobs: centre in MNI mm; height, negative for a decrease; and radius in mm, the standard deviation.
     stretch : tuple of three floats
         Factors for the radius along x, y and z.
     sharpness : float
         1 is a Gaussian. Larger values give a flatter top and steeper sides.
     terms, related : tuple of str
-        Neurosynth terms: those specific to this network, and those that are weakly related or shared with others.
+        Neurosynth terms: those that are specific to this network, and those that are only weakly related to it.
     contrasts : tuple of (str, str)
         Contrasts of its studies: (condition, baseline).
     paradigm : str
@@ -254,7 +254,7 @@ GENERIC_TERMS = tuple(
     magnetic resonance neural volunteers condition activated correlates signal contrast processing effects trials
     """.split()  # noqa: SIM905
 )
-"""Terms used in every paper. Their weights are high for every image and specific to no network."""
+"""Terms that occur in every paper. Their weights are high for every image, so they are specific to no network."""
 NOISE_TERMS = tuple(
     """
     abuse adolescents adults age allele ambiguous arithmetic asymmetry beliefs bipolar bodily calcium categories
@@ -280,8 +280,8 @@ def render(network: Network, xyz_mm: NDArray[np.float32]) -> NDArray[np.float32]
     Returns
     -------
     array, shape (points,)
-        1 at the strongest focus. Where blobs overlap, the one with the larger absolute value is used, because their sum
-        could have a peak between the foci.
+        1 at the strongest focus. Where blobs overlap, the larger absolute value is used, because the sum could have a
+        peak between the foci.
     """
     field = np.zeros(xyz_mm.shape[1], dtype=np.float32)
     for *centre, height, radius in network.foci:

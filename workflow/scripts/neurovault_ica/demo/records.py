@@ -108,9 +108,9 @@ def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
 
     Parameters
     ----------
-    data : array, shape (x, y, z) or (x, y, z, volumes)
-        Of several volumes, the first is used.
-    mask : bool array, shape (x, y, z)
+    data : array of shape (nx, ny, nz) or (nx, ny, nz, n_volumes)
+        Only the first volume is used.
+    mask : bool array of shape (nx, ny, nz)
         Brain mask.
     """
     known = np.isfinite(data) & (data != 0)
@@ -132,22 +132,22 @@ def voxel_flags(data: NDArray, mask: NDArray[np.bool_]) -> Record:
 def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rng: np.random.Generator) -> dict | None:
     """Simulate Neurosynth's term weights of an image, which are correlations of the image with the terms' maps.
 
-    The weight of a planted term is about 0.7 to 0.95 times the correlation of the image with its network; that of a
-    related term is about 0.35 times. Generic terms have high weights for every image, and noise terms have weights near
-    zero.
+    The weight of a network's own term is 0.71 to 0.95 times the correlation of the image with the network, plus noise.
+    For a related term it is 0.35 times. Generic terms have high weights for every image, and noise terms have weights
+    near zero.
 
     Parameters
     ----------
-    volume : array, shape (x, y, z) or (x, y, z, 1)
-    mask : bool array, shape (x, y, z)
-    networks : array, shape (networks, voxels)
+    volume : array of shape (nx, ny, nz) or (nx, ny, nz, 1)
+    mask : bool array of shape (nx, ny, nz)
+    networks : array of shape (n_networks, n_voxels)
         Networks in the voxels of the mask.
     rng : Generator
 
     Returns
     -------
     dict or None
-        Term -> weight, rounded to three decimals; None for an image that Neurosynth cannot decode.
+        Weight of each term, rounded to three decimals; None for an image that Neurosynth cannot decode.
     """
     if volume.ndim == 4 and volume.shape[3] == 1:
         volume = volume[..., 0]
@@ -162,7 +162,7 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
         for place, term in enumerate(network.terms):
             weights[term] = (0.95 - 0.08 * place) * with_network + rng.normal(0, 0.02)
         for term in network.related:
-            # A term that two networks share gets a contribution from each.
+            # A term that is related to two networks gets a contribution from each.
             weights[term] = weights.get(term, rng.normal(0, 0.03)) + 0.35 * with_network
     for place, term in enumerate(GENERIC_TERMS):
         weights[term] = 0.38 - 0.01 * place + rng.normal(0, 0.04)
@@ -172,14 +172,14 @@ def term_weights(volume: NDArray, mask: NDArray[np.bool_], networks: NDArray, rn
 
 
 def correlate_with_maps(values: NDArray, maps: NDArray) -> NDArray[np.float64]:
-    """Return Pearson's r of one image (voxels,) with several maps (maps, voxels), shape (maps,)."""
+    """Return Pearson's r (n_maps,) of an image (n_voxels,) with several maps (n_maps, n_voxels)."""
     centred = values - values.mean()
     maps = maps - maps.mean(axis=1, keepdims=True)
     return np.einsum("mv,v->m", maps, centred) / (np.linalg.norm(maps, axis=1) * np.linalg.norm(centred))
 
 
 def terms_answer(image_id: int, weights: Mapping[str, float]) -> Record:
-    """Wrap term weights like an answer of neurosynth.org/api/decode, which nilearn stores unchanged."""
+    """Return term weights in the form of neurosynth.org/api/decode's answer, which nilearn stores unchanged."""
     return {
         "data": {
             "id": f"nv-{image_id}",

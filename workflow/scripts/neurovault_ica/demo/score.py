@@ -14,29 +14,29 @@ from neurovault_ica.runtime.tables import component_labels
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# A network is recovered if its component correlates with it at least this strongly.
+# A network is recovered if |r| with its component is at least this.
 MIN_ABS_R = 0.9
-# A network is named correctly if at least MIN_PLANTED_TERMS of its component's N_TOP_TERMS strongest terms were planted
-# with it. At least as many of the component's significant terms must also be planted ones.
+# A component has the right terms if at least MIN_PLANTED_TERMS of its N_TOP_TERMS strongest terms were planted with the
+# network. The same number of its significant terms must be planted ones.
 N_TOP_TERMS = 3
 MIN_PLANTED_TERMS = 2
 
 
 def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Assign a different component to each planted network so that the sum of |r| is largest.
+    """Match planted networks and components one to one, with the largest sum of |r|.
 
     The assignment is scipy's `linear_sum_assignment` (Crouse 2016, doi:10.1109/TAES.2016.140952).
 
     Parameters
     ----------
-    planted : array, shape (networks, voxels)
-    components : array, shape (components, voxels)
+    planted : array of shape (n_networks, n_voxels)
+    components : array of shape (n_components, n_voxels)
 
     Returns
     -------
-    partner : int array, shape (networks,)
-        Index of each network's component; -1 for networks without one, if there are fewer components than networks.
-    abs_r : array, shape (networks,)
+    partner : int array of shape (n_networks,)
+        Index of each network's component; -1 without a component, if there are fewer components than networks.
+    abs_r : array of shape (n_networks,)
         Absolute Pearson correlation of network and component; 0 without a component.
     """
     table = np.abs(_standardise(planted) @ _standardise(components).T) / planted.shape[1]
@@ -49,7 +49,7 @@ def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.int
 
 
 def strongest_terms(rows: list[Row]) -> dict[str, list[str]]:
-    """List each component's strongest terms, strongest first, from the long table of terms."""
+    """List each component's strongest terms, strongest first, from the rows of desc-ICA_terms.tsv."""
     strongest = sorted((row for row in rows if row["rank"] <= N_TOP_TERMS), key=lambda row: row["rank"])
     terms: dict[str, list[str]] = {}
     for row in strongest:
@@ -75,7 +75,7 @@ def score_networks(
     terms: Mapping[str, list[str]],
     significant: Mapping[str, set[str]] | None,
 ) -> list[Row]:
-    """Score each planted network. It passes if it is recovered and if its own terms are strongest and significant.
+    """Score each planted network. It passes if it is recovered and its component has the right terms.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def score_networks(
         The planted networks.
     found : list of str
         Label of each network's component; None for a network without one.
-    abs_r : array, shape (networks,)
+    abs_r : array of shape (n_networks,)
         Absolute correlation of each network with its component.
     terms : mapping
-        Component label -> its strongest terms.
-    significant : mapping, optional
-        Component label -> its significant terms.
+        Strongest terms by component label.
+    significant : mapping or None
+        Significant terms by component label. None if no term was tested; significance is then not required.
     """
     rows = []
     for network, label, r in zip(networks, found, abs_r, strict=True):
@@ -116,7 +116,7 @@ def score_networks(
 
 
 def score_names(networks: list[Row], found: list[str | None], names: list[Row]) -> list[Row]:
-    """Score the name of each planted network's component. It passes if its first word is a term of the network.
+    """Score the name of each planted network's component. It passes if its first term is a term of the network.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def score_names(networks: list[Row], found: list[str | None], names: list[Row]) 
 
 
 def score_term_maps(networks: list[Row], found: list[str | None], map_terms: list[Row]) -> list[Row]:
-    """Score the term whose map is closest to each planted network's component. Without term maps, there are no rows.
+    """Score the term map with the largest r for each planted network's component. Without term maps, return no rows.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def score_term_maps(networks: list[Row], found: list[str | None], map_terms: lis
 
 
 def _named_row(kind: str, network: Row, label: str | None, name: str) -> Row:
-    # The name may have a region or a side in brackets, to tell it from another component of the same name.
+    # A name may end with a region or a side in parentheses, to distinguish components with the same terms.
     first = name.partition("; ")[0].partition(" (")[0]
     return {
         "kind": kind,
@@ -172,7 +172,7 @@ def labels_of(partner: NDArray[np.intp], n_components: int) -> list[str | None]:
 
 
 def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[int, str]:
-    """Return the fate of each planted image: ``used``, the reason of its rejection, or ``not_selected``."""
+    """Return the fate of each planted image: ``used``, the reason for its rejection, or ``not_selected``."""
     known = {row["image_id"]: "used" for row in used} | {row["image_id"]: row["reason"] for row in rejected}
     return {image["image_id"]: known.get(image["image_id"], "not_selected") for image in truth}
 
@@ -202,7 +202,7 @@ def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
 
 
 def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]:
-    """Score each generic term. Its weights are high in every image, so it must not be significant for any component."""
+    """Score each generic term. Its weights are high for all images, so it must be significant for no component."""
     if significant is None:
         return []
     named = {term: [label for label, terms in significant.items() if term in terms] for term in GENERIC_TERMS}
@@ -223,7 +223,7 @@ def score_generic_terms(significant: Mapping[str, set[str]] | None) -> list[Row]
 
 
 def summarise(rows: list[Row]) -> str:
-    """Summarise the scores in one line, followed by the failures."""
+    """Summarise the scores and list the failed checks, in one line."""
     networks = [row for row in rows if row["kind"] == "network"]
     images = [row for row in rows if row["kind"] == "image"]
     abs_r = np.array([row["abs_r"] for row in networks])
@@ -244,11 +244,11 @@ def summarise(rows: list[Row]) -> str:
 
 
 def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDArray]:
-    """Read both 4-D images in the mask of the run: the voxels where any component is not zero.
+    """Read both 4-D images in the voxels where any component is not zero, which are the mask of the run.
 
     Returns
     -------
-    planted, components : arrays, shape (volumes, voxels)
+    planted, components : arrays of shape (n_volumes, n_voxels)
         The planted networks are interpolated linearly to the grid of the components.
     """
     components = np.asarray(components_img.dataobj, dtype=np.float32)
@@ -268,6 +268,8 @@ def _standardise(maps: NDArray) -> NDArray:
 
 
 def _found(row: Row) -> str:
+    if row["found"] is None:
+        return "nothing"
     if row["kind"] != "network":
         return row["found"]
     significant = "" if row["significant"] is None else f", {row['significant']} of its own terms significant"

@@ -1,11 +1,11 @@
-"""The collections of the demo: their topics, how their software stores images, and which images have faults."""
+"""Define the collections of the demo: topics, format of their images, and images with faults."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Study:
-    """A collection: its topics, and the format in which its software stores images.
+    """A collection: its topics, and the format of its images.
 
     Attributes
     ----------
@@ -14,13 +14,13 @@ class Study:
     grid : str
         Key of `volumes.GRIDS`.
     unit : float
-        Factor of all values, as in beta maps of different software.
+        Factor of all values. Beta maps of different software differ in it.
     dtype : str
         Type of the stored voxels.
     background : str
         Voxels outside the brain: ``zero`` or ``NaN``.
     doi : bool
-        Whether it has a DOI and authors.
+        Whether the collection has a DOI and authors.
     """
 
     id: int
@@ -86,7 +86,7 @@ STUDIES = (
     Study(4262, "Face memory (simulated)", ("memory", "emotion", "hand_motor"),
           "3 x 3 x 4 mm", "univariate-beta map", unit=1e-2),
 )
-# Unusual but usable images: (study, position in the study) -> key of dirt.DIRT.
+# Unusual but usable images: key of dirt.DIRT by study and position in the study.
 ODDITIES = {
     (4115, 1): "4-D with one volume",
     (4136, 1): "infinite background",
@@ -95,9 +95,9 @@ ODDITIES = {
     (4199, 2): "field of view cut below",
     (4241, 0): "Unicode name",
 }
-# Images with faults, which are added to the clean ones: (study, key of dirt.DIRT, original). The original of a copy is
-# (study, position in the study); other images have None.
-SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
+# Images with faults, in addition to the clean ones: (study, key of dirt.DIRT, original). If the image is a copy, the
+# original is (study, position in the study), otherwise None.
+FAULTY_IMAGES: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4108, "single subject", None),
     (4115, "truncated gzip", None),
     (4115, "all NaN", None),
@@ -128,8 +128,8 @@ SPOILED: tuple[tuple[int, str, tuple[int, int] | None], ...] = (
     (4255, "all zero", None),
     (4262, "atlas", None),
 )
-# Clean images without usable term weights: (study, position in the study) -> state of the term file.
-TERMS = {
+# Clean images without usable term weights: state of the term file by study and position in the study.
+TERM_FILES = {
     (4115, 2): "absent",
     (4136, 2): "absent",
     (4150, 1): "error answer",

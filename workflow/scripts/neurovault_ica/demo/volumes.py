@@ -1,4 +1,4 @@
-"""Make the volumes of the demo: grids of common software, smooth noise, and reproducible NIfTI files."""
+"""Make the volumes of the demo: grids of common software, smooth noise, and NIfTI files with reproducible bytes."""
 
 import gzip
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from neurovault_ica.demo.networks import NETWORKS, render
 
-# FWHM of a Gaussian with standard deviation 1: 2 sqrt(2 ln 2).
+# FWHM of a Gaussian with standard deviation 1: 2 sqrt(2 ln 2). More digits would change the simulated maps.
 FWHM_PER_SD = 2.3548
-# The fastest level, because simulated noise hardly compresses at any level.
+# The fastest level, because noise hardly compresses at any level.
 GZIP_LEVEL = 1
 
 
@@ -36,7 +36,7 @@ def _aligned(steps_mm: tuple[float, float, float], origin_mm: tuple[float, float
     return affine
 
 
-# The voxel axes are y, z and x in world space. Software that ignores the affine reads this grid wrongly.
+# The voxel axes are y, z and x of world space. Software that ignores the affine misreads this grid.
 _PERMUTED = np.array([[0, 0, 3.0, -81], [3.0, 0, 0, -115], [0, 3.0, 0, -69], [0, 0, 0, 1]])
 GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
     "FSL 2 mm": ((91, 109, 91), _aligned((-2, 2, 2), (90, -126, -72))),
@@ -50,12 +50,12 @@ GRIDS: dict[str, tuple[tuple[int, int, int], NDArray[np.float64]]] = {
     "3 mm permuted axes": ((65, 50, 55), _PERMUTED),
     "3.5 mm oblique": ((46, 60, 48), _rotated(3.5, 9.0, (0, -18, 8), (46, 60, 48))),
 }
-"""Grid name -> shape and affine (mm). FSL and SPM templates are stored radiologically, with negative x steps."""
+"""Shape and affine (voxel to mm) by name. FSL and SPM templates are stored radiologically, with negative x steps."""
 
 
 @dataclass(frozen=True)
 class SimulatedVolume:
-    """Voxels of one image, shape (x, y, z) or (x, y, z, volumes), and its affine (4, 4), voxel to mm."""
+    """Voxels of one image, (nx, ny, nz) or (nx, ny, nz, n_volumes), and its affine (4, 4), voxel to mm."""
 
     data: NDArray[np.floating]
     affine: NDArray[np.float64]
@@ -71,9 +71,9 @@ class Scene:
         As in `GRIDS`.
     mask : bool array of `shape`
         Brain mask.
-    sd : array, shape (networks,)
-        Standard deviation of each network in the template's brain mask. Networks are divided by it on all grids, so
-        that weights have the same meaning on every grid.
+    sd : array of shape (n_networks,)
+        Standard deviation of each network in the template's brain mask. On every grid, networks are divided by it, so
+        that a weight means the same on all grids.
     """
 
     shape: tuple[int, int, int]
@@ -83,12 +83,12 @@ class Scene:
 
     @cached_property
     def networks(self) -> NDArray[np.float32]:
-        """Networks in the brain's voxels, shape (networks, voxels)."""
+        """Networks in the voxels of the brain mask, (n_networks, n_voxels)."""
         return render_all(self.mask, self.affine) / self.sd[:, None]
 
 
 def render_all(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Evaluate all networks in the voxels of a mask, shape (networks, voxels)."""
+    """Evaluate all networks in the voxels of a mask, (n_networks, n_voxels)."""
     xyz_mm = _to_mm(np.array(np.nonzero(mask)), affine)
     return np.stack([render(network, xyz_mm) for network in NETWORKS])
 
@@ -103,7 +103,7 @@ def make_scene(grid: str, brain: SimulatedVolume, sd: NDArray[np.float32]) -> Sc
 
 
 def smooth_noise(scene: Scene, fwhm_mm: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw Gaussian noise, shape (x, y, z), with the given smoothness and a standard deviation of 1."""
+    """Draw Gaussian noise (nx, ny, nz) with the given smoothness and a standard deviation of 1."""
     spacing_mm = np.linalg.norm(scene.affine[:3, :3], axis=0)
     white = rng.standard_normal(scene.shape, dtype=np.float32)
     noise = gaussian_filter(white, fwhm_mm / FWHM_PER_SD / spacing_mm, mode="wrap", truncate=3.0)
@@ -116,13 +116,13 @@ def nifti_bytes(volume: SimulatedVolume, *, dtype: str = "float32", big_endian: 
     header.set_data_dtype(np.dtype(dtype))
     header.set_xyzt_units("mm", "sec")
     header["descrip"] = b"simulated statistic map"
-    # A singular affine has no quaternion form and nibabel refuses to write it, so only the sform is set.
+    # A singular affine has no quaternion form, and nibabel refuses to write it. So set only the sform.
     singular = abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9
     if singular:
         header.set_sform(volume.affine, code=4)
     data, slope = volume.data, 1.0
     if np.issubdtype(dtype, np.integer):
-        # nibabel would also choose an intercept, and the background would no longer be zero.
+        # nibabel would also choose an intercept, which would make the background nonzero.
         slope = float(np.abs(data).max()) / np.iinfo(dtype).max or 1.0
         data = np.rint(data / slope).astype(dtype)
     image = nibabel.Nifti1Image(data, None if singular else volume.affine, header=header)
@@ -139,7 +139,7 @@ def compress(content: bytes) -> bytes:
 
 
 def _to_mm(voxels: NDArray, affine: NDArray[np.float64]) -> NDArray[np.float32]:
-    # The last bits of a matrix product would depend on the number of threads.
+    # Not a matrix product, because its last bits would depend on the number of threads.
     linear, shift = affine[:3, :3].astype(np.float32), affine[:3, 3].astype(np.float32)
     x, y, z = voxels.astype(np.float32)
     return np.stack([row[0] * x + row[1] * y + row[2] * z + offset for row, offset in zip(linear, shift, strict=True)])

@@ -11,7 +11,7 @@ from PIL import Image
 from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of, extent_of
 from neurovault_ica.figures.mixture import draw_mixture, mixture_row
 from neurovault_ica.figures.png import write_png
-from neurovault_ica.figures.sheet import Place, Sheet, save_figure, shown_text, with_minus
+from neurovault_ica.figures.sheet import Place, Sheet, is_drawn, save_figure, shown_text, with_minus
 from neurovault_ica.figures.shown import Display, Shown, show
 from neurovault_ica.figures.slices import AXIAL_CUTS_MM, Box, Scale, cut, draw_panel, in_plane, paint
 from neurovault_ica.figures.style import FAINT, LINE_MM, TITLE, WIDE_MM, shorten, text_mm
@@ -144,7 +144,7 @@ def draw_thumbnail(volume: Volume, template: Volume, box: Box, scale: Scale) -> 
     for axis in range(3):
         anatomy = cut(template, box, axis, peak[axis])
         painted = paint(cut(volume, box, axis, peak[axis]), anatomy, scale)
-        alpha = np.where((painted != 255).any(axis=2), 255, 0).astype(np.uint8)
+        alpha = np.where(is_drawn(painted), 255, 0).astype(np.uint8)
         below = (tallest - anatomy.shape[0]) // 2
         above = tallest - anatomy.shape[0] - below
         cuts.append(np.pad(np.dstack([painted, alpha]), ((below, above), (0, 0), (0, 0))))

@@ -11,7 +11,7 @@ def bounding_box(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
     ----------
     inside : bool array (nx, ny, nz)
     """
-    # Two profiles come from one projection, because reading a large volume takes most of the time.
+    # Reading a large volume takes most of the time, so the profiles along x and y come from one projection.
     in_xy = np.asarray(inside.any(axis=2))
     return _extent(in_xy.any(axis=1)), _extent(in_xy.any(axis=0)), _extent(inside.any(axis=(0, 1)))
 

@@ -1,4 +1,4 @@
-"""Leave small clusters out of what is shown of a map."""
+"""Hide the small clusters of a map."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from scipy import ndimage
 from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.maps import Volume
 
-# Share of the threshold that voxels of small clusters get. Slices interpolate between voxels, so such a voxel must stay
+# Voxels of small clusters get this share of the threshold. Slices interpolate between voxels, so such a voxel must stay
 # below the threshold after rounding, too.
 JUST_BELOW = 0.9999
 
@@ -15,10 +15,10 @@ JUST_BELOW = 0.9999
 def drop_small_clusters(volume: Volume, positive: float, negative: float, min_mm3: float) -> Volume:
     """Lower the values of small clusters to just below the threshold, so that they are not shown.
 
-    Setting them to zero would also shrink larger clusters in interpolated slices, where both are neighbours.
+    Zeros would also shrink neighbouring larger clusters in interpolated slices.
 
     Voxels that share a face belong to one cluster, as in nilearn's ``threshold_img``. Positive and negative values
-    never share a cluster. The cluster with the highest peak stays, however small, so that no map with values above the
+    never share a cluster. The cluster with the highest peak stays, however small. So no map with values above the
     threshold looks empty. If no positive value reaches the threshold, the cluster of the lowest value stays.
 
     Parameters
@@ -33,7 +33,7 @@ def drop_small_clusters(volume: Volume, positive: float, negative: float, min_mm
     """
     if min_mm3 <= 0:
         return volume
-    # The determinant is not exact, and a cluster of exactly this volume is shown.
+    # The determinant is rounded. A cluster of exactly the smallest volume must be shown.
     least_voxels = min_mm3 / abs(np.linalg.det(volume.affine[:3, :3])) - 1e-6
     data, has_peak = volume.data.copy(), False
     for sign, limit in ((1, positive), (-1, negative)):

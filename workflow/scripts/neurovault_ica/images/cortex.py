@@ -1,7 +1,7 @@
-"""Sample maps on the cortical surface fsaverage5, which nilearn contains.
+"""Sample maps on the cortical surface fsaverage5, which is part of nilearn.
 
-Values are sampled between the white and the pial surface, as nilearn recommends. The surfaces are in MNI305 space.
-nilearn and most others place them in MNI152 space without a transformation, and so do we.
+Values are sampled between the white and the pial surface, as nilearn recommends. The surfaces are in MNI305 space. Like
+nilearn and most other software, we use them in MNI152 space without a transformation.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ N_DEPTHS = 10
 # A vertex has a value if at least this share of its samples is in the mask. Samples are interpolated, so at the edge of
 # a mask this is half a voxel.
 LEAST_SHARE = 0.5
-# Mean thickness below which fsaverage5 closes the surface across the medial wall, where there is no cortex.
+# Thinner vertices belong to the medial wall, where fsaverage5 closes the surface and there is no cortex.
 LEAST_THICKNESS_MM = 1.0
 
 
@@ -47,7 +47,7 @@ class Cortex(NamedTuple):
 
 def load_cortex() -> Cortex:
     """Read the meshes from nilearn's package. Needs no network."""
-    # The page needs the rest of this module, but not nilearn, which takes 1.5 s to import.
+    # Imported here because it takes 1.5 s, and the page uses only the rest of this module.
     from nilearn.datasets import fetch_surf_fsaverage
     from nilearn.surface import load_surf_data, load_surf_mesh
 
@@ -65,7 +65,7 @@ def load_cortex() -> Cortex:
 
 
 def places_of(affine: Real, cortex: Cortex) -> Real:
-    """Return where the cortex is sampled, in voxels, shape (3, N_DEPTHS * n_vertices); the same for all maps."""
+    """Return the points where the cortex is sampled, in voxels: an array of shape (3, N_DEPTHS * n_vertices)."""
     depths = np.linspace(0, 1, N_DEPTHS)[:, None, None]
     points = cortex.pial + depths * (cortex.white - cortex.pial)
     return np.ascontiguousarray(apply_affine(np.linalg.inv(affine), points.reshape(-1, 3)).T)
@@ -74,7 +74,7 @@ def places_of(affine: Real, cortex: Cortex) -> Real:
 def sample(data: Real, places: Real) -> Real:
     """Average a volume over the depth of the cortex, as nilearn's `vol_to_surf` does between two surfaces.
 
-    The values are those of nilearn, in a fifth of its time: nilearn finds the samples again for each map.
+    The values equal nilearn's and take a fifth of the time, because nilearn computes the points again for each map.
 
     Parameters
     ----------
@@ -99,10 +99,10 @@ def share_in_mask(inside: npt.NDArray[np.bool_], places: Real, cortex: Cortex) -
 def sample_map(
     data: Real, kept: npt.NDArray[np.bool_], share: Real, places: Real
 ) -> tuple[Real, npt.NDArray[np.bool_]]:
-    """Sample a map, and which of its voxels are shown.
+    """Sample a map on the surface, and find the vertices near voxels that are shown.
 
-    The zeros outside the mask would make values at its edge smaller. So the mean is taken over the samples in the mask:
-    the sampled map is divided by the sampled mask.
+    The zeros outside the mask would lower the values at its edge. So the sampled map is divided by the sampled mask,
+    which gives the mean over the samples in the mask.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""The table of quality criteria, which the configuration's schema, quality control, the figure and the report read.
+"""The table of quality criteria. The configuration's schema, quality control, the figure and the report read it.
 
 To add a criterion, add a row to `CRITERIA`, and its keys to config.yaml and docs/methods.md. A new measure also needs
-its computation in quality.py and its column in workflow/schemas/tables.json. Snakemake imports this module at each
-start, so it may import only the standard library and modules like it.
+its computation in quality.py and its column in workflow/schemas/tables.json.
+
+Snakemake imports this module at each start, so it and the modules that it imports use only the standard library.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,8 @@ from typing import Any, NamedTuple
 
 from neurovault_ica.images.map_types import known_type
 
-# NeuroVault's map types with a known unit, in lower case. Only their values can be compared with fixed limits.
-Z_AND_T_MAPS = ("z map", "t map", "z", "t")
+# Map types (`map_types.SPELLINGS`) whose unit is known. Only their values can be compared with fixed limits.
+Z_AND_T_MAPS = ("Z map", "T map")
 
 
 class Quantity(NamedTuple):
@@ -40,8 +41,8 @@ class Criterion(NamedTuple):
     quantity: Quantity
     lower: str | None = None  # key of the lower limit in stack_images.quality
     upper: str | None = None  # key of the upper limit
-    map_types: tuple[str, ...] | None = None  # map types that are judged, in lower case; None: all
-    words: str | None = None  # after a number of rejected images in a sentence; None: the reason
+    map_types: tuple[str, ...] | None = None  # map types that are judged; None: all
+    words: str | None = None  # what follows a number of rejected images in a sentence; None: the reason
     label: str | None = None  # title of its panel in the figure; None: no panel
     panel: int = 100  # position of the panel; equal numbers keep the order of the table
     is_log: bool = False  # whether the axis of the panel is logarithmic
@@ -52,7 +53,7 @@ class Criterion(NamedTuple):
         return tuple(key for key in (self.lower, self.upper) if key)
 
 
-# Shared by two criteria each: reason and sentence.
+# Reason and sentence that two criteria share.
 MISPLACED = ("misplaced", "The data do not lie where the brain is, so the map is probably in another space.")
 ONE_SIGNED = ("one_signed", "Almost all values have the same sign, as in a one-sided contrast or a mask.")
 # The first criterion that an image fails gives the reason, so the simplest explanations come first.
@@ -106,7 +107,7 @@ CRITERIA = (
         label="share of the signal outside the brain",
         panel=3,
     ),
-    # The first finds wrong orientations and sizes; the second finds shifts of less than 2 cm.
+    # The first of these two criteria finds wrong orientations and sizes, the second shifts of less than 2 cm.
     Criterion(
         *MISPLACED,
         ("misplaced_fraction",),
@@ -166,7 +167,7 @@ CRITERIA = (
         is_log=True,
     ),
 )
-# This limit is not in the table, because it compares images with each other; see duplicates.py.
+# This limit is not in the table, because it applies to pairs of images; see duplicates.py.
 DUPLICATE_LIMIT = "max_duplicate_correlation"
 
 Limits = Mapping[str, float | None]  # section stack_images.quality; a key that is absent or None sets no limit
@@ -221,7 +222,7 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
     (reason, value, threshold) or None
         None if the image meets all criteria.
     """
-    kind = (known_type(map_type) or "").lower()
+    kind = known_type(map_type)
     for criterion in CRITERIA:
         if criterion.map_types is not None and kind not in criterion.map_types:
             continue
@@ -248,5 +249,5 @@ def _limit(criterion: Criterion, key: str | None, limits: Limits) -> float | Non
     """Return a limit in the unit of the measure, or None if it is not set."""
     limit = None if key is None else limits.get(key)
     divisor = criterion.quantity.divisor
-    # Whole numbers stay whole in rejected.tsv.
+    # Dividing would turn whole numbers into floats in rejected.tsv.
     return limit if limit is None or divisor == 1 else limit / divisor

@@ -5,13 +5,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# A pair is compared on all voxels if |r| on a random subset of voxels is at least the threshold minus this margin. The
-# standard error of r = 0.99 is 0.0005 with 2,000 independent voxels. The margin is much larger, because the values have
+# A pair is compared on all voxels if |r| on a random subset of voxels is at least the threshold minus a margin. The
+# standard error of r = 0.99 with 2,000 independent voxels is 0.0005. The margin is much larger, because the values have
 # heavy tails.
 N_SUBSET_VOXELS = 2000
 SUBSET_MARGIN = 0.02
-# Number of images compared with all earlier ones in one matrix product. With 10,000 images, the product has 20 MB.
-BLOCK_IMAGES = 512
+# Number of images that one matrix product compares with all earlier ones. With 10,000 images, the product has 20 MB.
+COMPARED_AT_ONCE = 512
 
 
 class ImageRows(Protocol):
@@ -34,10 +34,10 @@ class Duplicate(NamedTuple):
 
 
 def find_duplicates(matrix: ImageRows, threshold: float) -> list[Duplicate]:
-    """Find images whose absolute correlation with an earlier image that is kept reaches a threshold.
+    """Find images whose absolute correlation with an earlier image reaches a threshold. Copies are not compared again.
 
-    Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000 images
-    this takes about 1e11 multiplications and one pass over the matrix, instead of 1e13 multiplications.
+    Candidate pairs are found on a random subset of voxels, and only they are compared on all voxels. With 10,000
+    images, this takes about 1e11 multiplications and one pass over the matrix. Comparing all pairs would take 1e13.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def find_duplicates(matrix: ImageRows, threshold: float) -> list[Duplicate]:
     subset = _standardised_subset(matrix)
     duplicates: list[Duplicate] = []
     is_kept = np.ones(len(matrix), dtype=bool)
-    for start in range(0, len(matrix), BLOCK_IMAGES):
-        block = subset[start : start + BLOCK_IMAGES]
+    for start in range(0, len(matrix), COMPARED_AT_ONCE):
+        block = subset[start : start + COMPARED_AT_ONCE]
         similarity = block @ subset[: start + len(block)].T
         for row, row_similarity in enumerate(similarity, start):
             earlier = np.abs(row_similarity[:row])

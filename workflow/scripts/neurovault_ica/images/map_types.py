@@ -58,7 +58,7 @@ def known_type(map_type: str | None) -> str | None:
         A key of `SPELLINGS`; None if the type is not known.
     """
     text = unicodedata.normalize("NFKC", map_type or "").casefold()
-    # The brackets of SPM{T} name the type, those of "P map (given null hypothesis)" explain it.
+    # First with the text in brackets, then without: "SPM (T)" needs it, "P map (given null hypothesis)" does not.
     for part in (text, re.sub(r"\(.*", "", text)):
         words = [word for word in re.findall(r"[^\W_]+", part) if word not in FILLERS]
         for reduced in _reduce("".join(words)):
@@ -68,8 +68,8 @@ def known_type(map_type: str | None) -> str | None:
 
 
 def _reduce(word: str) -> list[str]:
-    """Return a word, then without a number at its end, and then without ``map`` or ``image``."""
-    # A single letter is not cut out of t1 (anatomical), but out of spmT_0001.
+    """Return a word, and the word without a number at its end and without ``map`` or ``image``."""
+    # The number of spmT_0001 is removed, but not that of t1, which means anatomical.
     unnumbered = re.sub(r"(?<=[^\W\d]{2})\d+$", "", word)
     numbered_chi = re.sub(r"(?<=^χ)2$", "", word)
     return [word, numbered_chi, unnumbered, re.sub(r"(maps?|images?|img)$", "", unnumbered)]

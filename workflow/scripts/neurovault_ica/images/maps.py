@@ -1,4 +1,4 @@
-"""Read and write the maps of all components. Only the voxels of the mask are kept in memory, not the 4-D array."""
+"""Read and write the maps of all components. Only the voxels of the mask are in memory, not the 4-D array."""
 
 import gzip
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Maps(NamedTuple):
 
     def volume(self, number: int) -> Volume:
         """Return the map of one component (nx, ny, nz), 0 outside the mask."""
-        # NIfTI files are in Fortran order, so writing needs no copy.
+        # Fortran order is that of NIfTI files, so writing needs no copy.
         data = np.zeros(self.inside.shape, dtype=np.float32, order="F")
         data[self.inside] = self.values[number]
         return Volume(data, self.affine)
@@ -68,7 +68,7 @@ def read_maps(components: str, mask: str) -> Maps:
 
 
 def peaks_mm(maps: Maps) -> list[tuple[float, ...]]:
-    """Return the place of the largest value of each map, in mm."""
+    """Return the coordinates of the largest value of each map, in mm."""
     places = np.argwhere(maps.inside)[maps.values.argmax(axis=1)]
     return [tuple(map(float, place)) for place in places @ maps.affine[:3, :3].T + maps.affine[:3, 3]]
 
@@ -89,7 +89,7 @@ def write_maps(path: str, header: nib.Nifti1Header, volumes: Iterable[Volume]) -
     with (
         replacing(path) as temporary,
         temporary.open("wb") as stream,
-        # Not Intel's library: on rare occasions it packs the same bytes in another way.
+        # Written with zlib, because Intel's library does not always compress the same bytes to the same file.
         gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed,
     ):
         packed.write(header.binaryblock.ljust(header.single_vox_offset, b"\0"))

@@ -13,8 +13,8 @@ from neurovault_ica.images.quality import measure
 from neurovault_ica.images.resampling import Plan, extrapolate, plan_resampling, read_voxels, resample
 from neurovault_ica.images.targets import Target
 
-# Number of grids whose resampling plans stay in memory; a plan takes some MB. Images of one study share a grid and are
-# read one after the other.
+# Number of grids whose resampling plans stay in memory. A plan takes some MB. A few are enough, because images of one
+# study share a grid and are read one after another.
 N_PLANS = 16
 
 
@@ -32,7 +32,7 @@ def plan_masking(
     """Make the plans for all images with this shape and affine (4, 4)."""
     analysis = plan_resampling(shape, affine, target, interpolation)
     around = plan_resampling(shape, affine, brain.surroundings, "nearest")
-    # A plan that only selects voxels is also the plan for nearest neighbours.
+    # If the plan for the analysis only selects voxels, nearest neighbours need no other plan.
     if analysis.planes and _is_same(target, brain.target):
         return Plans(analysis, analysis, around)
     return Plans(analysis, plan_resampling(shape, affine, brain.target, "nearest"), around)

@@ -9,7 +9,7 @@ from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.templates import TEMPLATES
 
 # Smallest share of a user's mask that must be in the MNI152 brain. Masks in another space overlap less.
-MIN_SHARE_IN_BRAIN = 0.8
+MIN_MASK_IN_BRAIN = 0.8
 
 
 def load_mask(path: str) -> nib.Nifti1Image:
@@ -37,19 +37,19 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if data.ndim != 3:
         raise ValueError(f"{problem}its shape is {data.shape}; give a 3-D image, such as one of its volumes")
     if not np.isfinite(data).all():
-        raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0 or 1")
+        raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0")
     if not data.any():
         raise ValueError(f"{problem}all {data.size} voxels are 0; give a mask with voxels inside")
     values = np.unique(data)
     if values.size > 2 or 0 not in values:
         raise ValueError(
-            f"{problem}it has {values.size} different values from {values[0]:g} to {values[-1]:g}; a mask is "
+            f"{problem}it has {values.size} different values from {values[0]:g} to {values[-1]:g}, but a mask is "
             "0 outside and has one other value inside; threshold it first"
         )
     share = share_in_brain(data != 0, affine)
-    if share < MIN_SHARE_IN_BRAIN:
+    if share < MIN_MASK_IN_BRAIN:
         raise ValueError(
             f"{problem}only {share:.0%} of its voxels lie in the MNI152 brain, but at least "
-            f"{MIN_SHARE_IN_BRAIN:.0%} must; register it to MNI152 first"
+            f"{MIN_MASK_IN_BRAIN:.0%} must; register it to MNI152 first"
         )
     return nib.Nifti1Image((data != 0).astype(np.uint8), affine)

@@ -1,7 +1,7 @@
 """Compute over the matrix of images x voxels in blocks, so that it need not fit into memory.
 
-Blocks are read, not memory-mapped, because pages of a memory map count as memory of the process. With large pages,
-touching a few voxels of each image would map the whole matrix, and a cluster would kill the job.
+Blocks are read, not memory-mapped, because the pages of a memory map count as memory of the process. With large pages,
+reading a few voxels of each image would load the whole matrix, and a cluster would kill the job.
 """
 
 import os
@@ -20,7 +20,7 @@ from neurovault_ica.types import Real, Row
 # are the same on every machine, because rounding depends on the order of sums.
 BLOCK_IMAGES = 64
 BLOCK_VOXELS = 8192
-# Largest number of values in the sums over images of groups: 256 MB.
+# Largest number of values in the array of groups x voxels that `correlate_images` sums: 256 MB in float32.
 MOST_SUMS = 2**26
 Matrix = npt.NDArray[np.float32]
 # Images x voxels: an array, a whole memory map, or both halves of the images.
@@ -146,7 +146,7 @@ def whiten(
     array of shape (n_axes, n_wanted_voxels)
         If `K` is the whitening matrix, the rows are uncorrelated and have mean 0 and variance 1 over all voxels.
     """
-    # Products in single precision are as exact as the images. Sums over the blocks are in double precision.
+    # The images are in single precision, so this is enough for the products. Sums over blocks are in double precision.
     single_K, single_mean = K.astype(np.float32), mean.astype(np.float32)
 
     def products(block: Block) -> Matrix:
@@ -172,7 +172,7 @@ def standardize(maps: Real) -> Real:
 
 
 def count_images(X: Matrix) -> npt.NDArray[np.int32]:
-    """Count the images that are not exactly zero at each voxel.
+    """Count, at each voxel, the images that are not exactly zero.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
     path : Path
     clip : bool
         Whether values that are infinite, or too large for float32, become the strongest finite value. Otherwise they
-        are infinite. Values that are NaN stay NaN.
+        become infinite. NaN stays NaN.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
     size = header.offset + n_voxels * header.dtype.itemsize
     raw = unpack(content, size, whole=True)
     if len(raw) < size:
-        raise UnusableError("unreadable", f"{len(raw)} bytes of {size}")
+        raise UnusableError("unreadable", f"the file has only {len(raw)} of {size} bytes; get the complete file")
     stored = np.frombuffer(raw, header.dtype, count=n_voxels, offset=header.offset).reshape(header.shape, order="F")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         scaled = apply_read_scaling(stored, header.slope, header.intercept)
@@ -64,10 +64,10 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
 
 
 def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Replace infinite values by the largest or smallest finite value.
+    """Replace infinite values by the largest or smallest finite value, and those in the background by 0.
 
-    Where p values underflow, the strongest peaks of a Z map are infinite. In the background a statistic was divided by
-    zero, so infinite values there become 0.
+    The strongest peaks of a Z map are infinite where p values underflow. The background is infinite where a statistic
+    was divided by zero.
     """
     infinite = np.isinf(data)
     finite = data[np.isfinite(data)]

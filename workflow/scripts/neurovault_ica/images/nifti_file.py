@@ -1,4 +1,4 @@
-"""Check whether a file is a NIfTI file, without numpy and nibabel: checks of downloads start quickly."""
+"""Check whether a file is a NIfTI file. Uses neither numpy nor nibabel, so that checks of downloads start quickly."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from neurovault_ica.images.other_formats import GZIP_MAGIC, describe_format
 
 # Bytes of a file that are read at once. The first piece contains the whole header, even if it is compressed.
 CHUNK_BYTES = 1 << 16
-# `find_fault` decompresses at most this much of a file. Statistic maps have about a hundredth of it, but a small file
-# from a server can decompress to any size.
+# `find_fault` decompresses at most this much of a file, because a small file can decompress to any size. Statistic maps
+# have about a hundredth of it.
 MAX_UNPACKED_BYTES = 1_000_000_000
 
 
@@ -38,7 +38,7 @@ class UnusableError(Exception):
     Attributes
     ----------
     reason : str
-        A key of `rejections.REASONS`.
+        A key of `rejections.IMAGE_REASONS`.
     found : str
         What is wrong with this image, and what to do.
     """
@@ -88,7 +88,7 @@ def find_fault(path: Path, *, whole: bool = False) -> str | None:
 
 
 def _fault_in_gzip(path: Path) -> str | None:
-    """Decompress a file in pieces to check that all its gzip members are complete. What follows them is ignored."""
+    """Decompress a file in pieces to check that all its gzip members are complete. Bytes after them are ignored."""
     size = 0
     with path.open("rb") as stream:
         chunk = stream.read(CHUNK_BYTES)
@@ -116,7 +116,7 @@ def is_packed(path: Path) -> bool:
 
 
 def unpack(content: bytes, size: int, *, whole: bool) -> bytes:
-    """Decompress up to `size` bytes. With `whole`, also check the rest, so that a wrong checksum is noticed.
+    """Decompress up to `size` bytes. With `whole`, also decompress the rest, which checks the checksum at its end.
 
     Intel's library takes half the time of zlib.
     """

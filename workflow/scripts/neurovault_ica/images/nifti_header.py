@@ -1,4 +1,4 @@
-"""Read NIfTI headers without trusting what they claim."""
+"""Read NIfTI headers, and check what they state."""
 
 import logging
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from neurovault_ica.images.nifti_file import Format, UnusableError, format_of
 
-# Limits on what a header may claim, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
+# Limits on what a header may state, so that a wrong one cannot exhaust the memory. MNI152 at 0.5 mm has 58 million
 # voxels; statistic maps have voxels of 1 to 5 mm.
 MAX_VOXELS = 64_000_000
-MAX_LENGTH = 2000  # voxels along an axis; the resampling matrices grow with its square
-MAX_OFFSET = 16_000_000  # bytes before the voxels, which hold header extensions
+MAX_LENGTH = 2000  # voxels along an axis; the size of the resampling matrices grows with its square
+MAX_OFFSET = 16_000_000  # bytes before the voxels: header and extensions
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 30.0
-# An affine is singular if the unit vectors of its axes span less than this volume; orthogonal axes span 1.
+# An affine is singular if the unit vectors along its axes span less than this volume. Orthogonal axes span 1.
 MIN_RELATIVE_VOLUME = 1e-3
-# Units of length other than mm, by their code in the header, and their length in mm.
+# Code of a unit in the header -> name and length in mm, for units other than mm.
 UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
-# Data types that are no real numbers, or that nibabel reads on some machines only.
+# Data types that are no real numbers, or that nibabel can read only on some machines.
 UNUSABLE_TYPES = {
     1: "single bits; a statistic map has real numbers",
     32: "complex64 numbers; save their real part or magnitude, whichever is the statistic",
@@ -32,16 +32,13 @@ UNUSABLE_TYPES = {
     2048: "complex256 numbers; save their real part or magnitude, whichever is the statistic",
     2304: "RGBA colours; save the statistic map, not its picture",
 }
-# Intents of CIFTI files, whose values belong to vertices of a surface.
+# Intent codes of CIFTI files, whose values belong to vertices of a surface.
 CIFTI_INTENTS = range(3000, 3013)
-
-
-# Codes of extensions that are in use are below 50.
+# Larger codes of header extensions are implausible. Those in use are below 50.
 MAX_EXTENSION_CODE = 100
-# Classes that read the headers, by their length.
+# Length of a header -> class that reads it.
 HEADERS: dict[int, type[Nifti1Header]] = {348: Nifti1Header, 540: Nifti2Header}
-
-# nibabel repairs some faults and logs that; what matters here is a note of the image.
+# Discards nibabel's log of the faults that it repairs. Faults that matter become notes of the image.
 _SILENT = logging.Logger("silent")
 _SILENT.addHandler(logging.NullHandler())
 
@@ -115,18 +112,26 @@ def _volume_shape(header: Nifti1Header, notes: list[str]) -> tuple[int, int, int
         n_volumes = int(np.prod(shape[3:], dtype=object))
         raise UnusableError("not_3d", f"{text}: {n_volumes} volumes; save the statistic map as a file of its own")
     if min(shape) < 1:
-        raise UnusableError("unreadable", f"header: shape {text}")
+        raise UnusableError("unreadable", f"header: the shape is {text}, but an axis needs at least one voxel")
     n_voxels = shape[0] * shape[1] * shape[2]
     if n_voxels > MAX_VOXELS or max(shape) > MAX_LENGTH:
-        raise UnusableError("too_large", f"{text}: {n_voxels} voxels")
+        raise UnusableError(
+            "too_large",
+            f"{text}: {n_voxels} voxels, but at most {MAX_VOXELS} are read, and {MAX_LENGTH} along an axis; resample"
+            " the map",
+        )
     return shape[0], shape[1], shape[2]
 
 
 def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[str]) -> int:
-    """Return the position of the voxels. They cannot begin within the header."""
+    """Return the position of the first voxel in bytes. If the header states one inside itself, correct it."""
     stated = float(header["vox_offset"])
     if not 0 <= stated <= MAX_OFFSET:
-        raise UnusableError("unreadable", f"header: the data begin at byte {stated:g}")
+        raise UnusableError(
+            "unreadable",
+            f"header: the voxels begin at byte {stated:g} (vox_offset), which is not possible; save the file again with"
+            " another program",
+        )
     if stated >= found.first_voxel:
         if int(stated) == found.first_voxel and (length := _extension_length(header, found, raw)):
             raise UnusableError(
@@ -150,10 +155,10 @@ def _first_voxel(header: Nifti1Header, found: Format, raw: bytes, notes: list[st
 
 
 def _extension_length(header: Nifti1Header, found: Format, raw: bytes) -> int:
-    """Return the length in bytes of a header extension where the voxels may begin first; 0 if there is none.
+    """Return the length in bytes of a header extension at the first possible position of the voxels; 0 without one.
 
-    The byte after the header announces extensions. Some programs set it without writing one, so the extension itself
-    must be plausible, too: its length is a multiple of 16, and its code an even number.
+    The byte after the header announces extensions, but some programs set it without writing one. So the extension
+    itself must be plausible, too: its length must be a multiple of 16, and its code an even number.
     """
     if raw[found.n_bytes :][:1] in (b"", b"\0"):
         return 0
@@ -194,13 +199,13 @@ def checked_affine(header: Nifti1Header, notes: list[str]) -> NDArray[np.float64
     """
     has_qform, has_sform = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
     if not has_qform and not has_sform:
-        # nibabel would put the middle of the grid at 0 mm. No MNI template has it there: FSL's and SPM's grids are off
-        # by 18 mm and more.
+        # nibabel would put the middle of the grid at 0 mm. In FSL's and SPM's MNI grids, the middle is 18 mm or more
+        # away from there.
         stored = "; an sform is stored, so if it is right, set its code" if header["srow_x"].any() else ""
         raise UnusableError(
             "bad_affine",
-            "neither qform nor sform is set (both codes are 0), so the place of the voxels in the brain is unknown;"
-            f" copy the geometry from an image on the same grid, such as with fslcpgeom{stored}",
+            "neither qform nor sform is set (both codes are 0), so the position of the voxels is unknown; copy the"
+            f" geometry from an image on the same grid, such as with fslcpgeom{stored}",
         )
     try:
         affine = np.asarray(header.get_best_affine(), dtype=float)
@@ -220,9 +225,9 @@ def checked_affine(header: Nifti1Header, notes: list[str]) -> NDArray[np.float64
 
 
 def _compared_qform(header: Nifti1Header, affine: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
-    """Return the qform, to be compared with the sform `affine`. A faulty qform spoils no file, because it is not used.
+    """Return the qform, to be compared with the sform `affine`.
 
-    As a replacement, `affine` itself is returned.
+    A faulty qform makes no file unusable, because the sform is used. In this case, return `affine` itself.
     """
     try:
         return np.asarray(header.get_qform(), dtype=float)

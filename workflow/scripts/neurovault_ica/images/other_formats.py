@@ -4,7 +4,7 @@ import zlib
 from pathlib import Path
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Bytes of a file that are looked at, which contain the header in every format.
+# Number of bytes that are read from the start of a file. They contain the header in every format.
 N_BYTES = 2000
 WITH_NIBABEL = "convert it: python -c \"import nibabel as nib; nib.save(nib.load('{name}'), '{stem}.nii.gz')\""
 WITH_FREESURFER = "convert it: mri_convert {name} {stem}.nii.gz, or " + WITH_NIBABEL.removeprefix("convert it: ")
@@ -35,13 +35,13 @@ ANALYZE = (
     WITH_NIBABEL + "; such files may not state left and right, so check them",
 )
 FREESURFER = ("a FreeSurfer volume (.mgh, .mgz)", WITH_FREESURFER)
-# FreeSurfer's files begin with version 1, and then the lengths of four axes, as big-endian numbers of four bytes.
+# FreeSurfer's files begin with the version, 1, as a big-endian number of four bytes.
 FREESURFER_VERSION = b"\0\0\0\1"
 SUFFIXES = (".gz", ".nii", ".img", ".hdr", ".mgz", ".mgh", ".mnc", ".BRIK", ".HEAD", ".zip", ".bz2", ".xz", ".zst")
 
 
 def describe_format(path: Path) -> str | None:
-    """Name the format of an image file that is no NIfTI file in one piece, and say how to convert it.
+    """Name the format of an image file that is not a single NIfTI file, and say how to convert it.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def describe_format(path: Path) -> str | None:
     kind, advice = found
     if found is PAIR and not any(extension in path.name.lower() for extension in (".hdr", ".img")):
         advice = "give both halves these extensions, then convert the pair with nibabel or fslchfiletype NIFTI_GZ"
-    # A name with a quote would end the quotes of the command.
+    # A quote in the name would end the quoted text in the command.
     name = path.name if "'" not in path.name else "FILE"
     stem = name
     while (suffix := Path(stem).suffix) in SUFFIXES:
@@ -64,13 +64,13 @@ def describe_format(path: Path) -> str | None:
 
 
 def _beginning(path: Path) -> bytes:
-    """Read the first bytes of a file; of its content, if it is compressed with gzip."""
+    """Read the first bytes of a file, decompressed if it is compressed with gzip."""
     with path.open("rb") as stream:
         return _unpack(stream.read(N_BYTES))
 
 
 def _unpack(content: bytes) -> bytes:
-    """Decompress the beginning of a file once, if it is compressed with gzip."""
+    """Decompress the beginning of a file once. Return other content unchanged."""
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
@@ -101,7 +101,7 @@ def _recognise(path: Path, content: bytes, *, is_twice: bool) -> tuple[str, str]
 
 
 def _header_beside(path: Path) -> Path | None:
-    """Return the header beside the voxels of a pair."""
+    """Return the .hdr file beside an .img file; None if there is none."""
     stem = Path(path.name.removesuffix(".gz")).stem
     files = (path.with_name(f"{stem}{suffix}") for suffix in (".hdr", ".HDR", ".hdr.gz"))
     return next((file for file in files if file.is_file()), None)

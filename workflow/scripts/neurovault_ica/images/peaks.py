@@ -15,13 +15,13 @@ from neurovault_ica.types import Real
 Point = tuple[float, float, float]  # MNI coordinates in mm
 # Smaller clusters are not listed: ten voxels of 2 mm.
 MIN_CLUSTER_MM3 = 80.0
-# The default min_distance and the number of subpeaks of nilearn's get_clusters_table.
+# Minimum distance and number of subpeaks as in nilearn's get_clusters_table.
 MIN_PEAK_DISTANCE_MM = 8.0
 MOST_SUBPEAKS = 3
 
 
 def peak_of(volume: Volume) -> Point:
-    """Return the MNI coordinates of the largest value, which run_ica's sign rule makes the largest |value|."""
+    """Return the MNI coordinates of the largest value, which is the largest |value| by run_ica's sign rule."""
     index = np.unravel_index(volume.data.argmax(), volume.data.shape)
     x, y, z = apply_affine(volume.affine, index)
     return float(x), float(y), float(z)
@@ -30,7 +30,7 @@ def peak_of(volume: Volume) -> Point:
 def find_peaks(volume: Volume, threshold: float, negative_threshold: float) -> list[dict[str, Any]]:
     """List the clusters of a map and their peaks, as nilearn's ``get_clusters_table(two_sided=True)`` does.
 
-    nilearn's function scans the volume once per cluster, which takes 15 s for a component with 250 clusters.
+    nilearn's function is not used, because it scans the volume once per cluster: 15 s for a map with 250 clusters.
 
     Voxels that share a face belong to one cluster. Clusters are numbered by the height of their peaks, positive ones
     first. A cluster has its highest peak and up to three subpeaks, all more than 8 mm apart. Clusters below 80 mm3 are
@@ -78,9 +78,9 @@ def _clusters(data: Real, affine: Real, threshold: float) -> list[tuple[int, lis
     above = (data >= threshold) & (data > 0)
     if not above.any():
         return []
-    # Values outside the box are below the threshold, so the neighbours of a maximum need not be looked up there.
+    # Values outside the box are below the threshold, so they cannot be higher than a maximum inside.
     box = bounding_box(above)
-    # Importing this takes half a second, and the methods text needs only the limits above.
+    # Imported here because it takes half a second, and the methods text needs only the limits above.
     from scipy import ndimage
 
     labels, n_clusters = ndimage.label(above[box])

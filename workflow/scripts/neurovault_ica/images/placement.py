@@ -1,4 +1,4 @@
-"""Find out whether the data of an image lie where the brain is."""
+"""Measure whether the data of an image lie where the brain is."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from scipy import fft
 from neurovault_ica.images.resampling import Plan, plan_resampling, read_voxels
 from neurovault_ica.images.targets import Target, target_of
 
-# Brain and data are compared on this grid. With 6 mm, the results on real maps are the same.
+# Voxel size of the grid on which brain and data are compared. With 6 mm, results on real maps are the same.
 GRID_MM = 8
 # Largest shift along each axis that is tried. The grid extends this far beyond the brain.
 LARGEST_SHIFT_MM = 64
@@ -45,8 +45,8 @@ def brain_of(mask_img: SpatialImage) -> Brain:
 def displaced_share(has_data: NDArray[np.bool_], plan: Plan, brain: Brain) -> float:
     """Compare the overlap of data and brain with the largest overlap that a shift would give.
 
-    The overlaps for all shifts are a cross-correlation, computed with the Fourier transform. Data that are larger than
-    the brain, or a part of it, do not gain by a shift.
+    The overlaps of all shifts are a cross-correlation, which is computed with the Fourier transform. No shift gives a
+    larger overlap if the data contain the brain, or lie within it.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def displaced_share(has_data: NDArray[np.bool_], plan: Plan, brain: Brain) -> fl
     """
     shape = brain.surroundings.shape
     data = read_voxels(has_data, plan, brain.surroundings).reshape(shape)
-    # Overlaps are numbers of voxels, so single precision is enough before they are rounded.
+    # Overlaps are counts of voxels that are rounded afterwards, so single precision is enough.
     overlaps = np.rint(fft.irfftn(fft.rfftn(data.astype(np.float32)) * brain.spectrum, s=shape)).astype(int)
     n_steps = LARGEST_SHIFT_MM // GRID_MM
     shifts = np.arange(-n_steps, n_steps + 1)

@@ -3,12 +3,12 @@
 The measures follow Menuet et al. 2022 (doi:10.1038/s41598-022-10710-1), Peraza et al. 2025
 (doi:10.1038/s41598-025-20328-8) and NeuroVault's own checks. Real maps required these changes:
 
-- Voxels outside the brain are weighted by their absolute value, because contrasts computed without a mask are valid
-  inside the brain.
-- One-signed maps are found by the share of the rarer sign in the sum of absolute values. The share of voxels would not
-  do, because a strong task activates 90 % of them.
+- Voxels outside the brain are weighted by their absolute value. Contrasts that were computed without a mask are valid
+  inside the brain, although many voxels outside are not zero.
+- One-signed maps are found by the share of the rarer sign in the sum of absolute values. The share of voxels does not
+  find them, because a strong task activates 90 % of the voxels.
 - A constant background that is not zero counts as background.
-- A zero need not be exactly 0: integers with a scale factor round it, and splines ring around it.
+- Small values count as zero, because integers with a scale factor are rounded, and splines ring around zeros.
 """
 
 from typing import Any
@@ -20,27 +20,29 @@ from neurovault_ica.images.boxes import bounding_box
 from neurovault_ica.images.placement import Brain, displaced_share
 from neurovault_ica.images.resampling import Plan, count_within, read_voxels
 
-# Distinct values are counted up to this number. Masks and parcellations of interest have fewer; continuous maps have
-# about as many as voxels.
+# Distinct values are counted up to this number. Masks and parcellations have fewer; continuous maps have about as many
+# as voxels.
 MAX_DISTINCT_VALUES = 100
 # Size of the sample of voxels in which distinct values are counted first, because sorting all voxels is slow.
 N_SAMPLED_VALUES = 5000
 # Significant digits in quality.tsv; float32 has seven.
-DIGITS = 6
-# Tolerances are shares of this percentile of the absolute values in the brain. The maximum would not do, because a
+SIGNIFICANT_DIGITS = 6
+# The scale of an image is this percentile of the absolute values in the brain. The maximum is not used, because a
 # single wrong voxel can be a thousand times larger than all others.
 SCALE_PERCENTILE = 99
-# Smaller values are zero. With 3 times as much, the plateaus of some sound meta-analytic maps would be zero.
-ZERO = 1e-3
-# Third-order splines ring: beside an edge, values alternate in sign, and each is 0.27 times the one before. Smaller
-# values do not show where the data are: ringing falls below this within four voxels. With 3 times as much, sparse sound
-# maps do not reach the borders of the brain.
-DATA = 0.01
-# Up to here, values may be ringing around zeros. With more, sound maps with heavy tails seem to have zeros.
-RINGING = 0.05
-# A constant background of fewer standard deviations than this is zero.
+# The next three limits are shares of the scale. Values up to this one count as zero. Three times this limit would turn
+# plateaus of sound meta-analytic maps into zeros.
+ZERO_LIMIT = 1e-3
+# Only larger values show where the data are. Third-order splines ring: beside an edge, values alternate in sign, and
+# each is 0.27 times the one before. Within four voxels, ringing falls below this limit. With three times this limit,
+# the data of sparse sound maps would not reach the borders of the brain.
+DATA_LIMIT = 0.01
+# Values up to this one may be ringing around zeros. With a larger limit, sound maps with heavy tails would seem to have
+# zeros.
+RINGING_LIMIT = 0.05
+# A constant background counts as zero if it is smaller than this share of the standard deviation.
 ZERO_BACKGROUND_SD = 1e-3
-# Integers are multiples of the step up to the rounding of float32.
+# Half a step between stored integers, and a margin for the rounding of float32. Values up to this one count as zero.
 HALF_STEP = 0.5 * (1 + 1e-4)
 
 
@@ -55,7 +57,7 @@ def measure(
     *,
     step: float = 0,
 ) -> dict[str, Any]:
-    """Measure one image on its own voxels. Resampling would blur zeros and background.
+    """Measure one image on its own voxels, because resampling would blur zeros and background.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def measure(
     affine : array (4, 4)
         Voxel to mm.
     brain : Brain
-        The brain mask. It is the same for every analysis mask, so the verdict does not depend on that mask.
+        The brain mask. It is always the same, so the measures do not depend on the mask of the analysis.
     nearest, around : Plan
         From the grid of the image to ``brain.target`` and to ``brain.surroundings``, for nearest neighbours.
     step : float
@@ -77,18 +79,18 @@ def measure(
     Returns
     -------
     measured : dict
-        Shares are those of the brain mask, if nothing else is said. Zero means a magnitude of at most half a step, or
-        of at most `ZERO` times the 99th percentile of the absolute values.
+        Shares are shares of the voxels of the brain mask, unless stated otherwise. A value counts as zero if its
+        magnitude is at most half a step, or at most `ZERO_LIMIT` times the 99th percentile of the absolute values.
 
         shape, voxel_mm : text.
         coverage : share inside the bounding box of the image's data, without ringing. It is small for half brains and
-        slabs. Thresholded maps have clusters near all borders, so it is large for them.
+        slabs. It is large for thresholded maps, because they have clusters near all borders.
         zero_fraction : share that is zero, background, not finite, or outside the image's grid; see `_share_of_zeros`.
         background_fraction : share with the image's constant background, if that is not zero.
         nonfinite_fraction : share that is not finite.
         outside_fraction : share of the image's sum of absolute values that lies outside the mask.
         misplaced_fraction : the smaller of outside_fraction and the share of holes (no data) in the mask within the
-        bounding box. A loose mask raises only the first, a tight mask only the second; another space raises both.
+        bounding box. A wide mask increases only the first, a tight mask only the second, another space both.
         displaced_fraction : see `placement.displaced_share`.
         distinct_values : number of different values in the mask, counted up to 100.
         negative_share, positive_share : shares of the voxels.
@@ -97,7 +99,7 @@ def measure(
         rms : root mean square over the voxels of the mask with data, in the unit of the image.
     """
     voxel_mm3 = abs(np.linalg.det(affine[:3, :3]))
-    # In float32, the squares of values above 1e19 would be infinite and those of values below 1e-23 would be zero.
+    # In float32, the squares of values above 1e19 would be infinite, and those of values below 1e-23 would be zero.
     values = in_brain.astype(np.float64)
     n_distinct = count_distinct(values)
     sd = _standard_deviation(values)
@@ -111,8 +113,8 @@ def measure(
         sd = _standard_deviation(values)
     magnitudes = np.abs(values)
     scale = percentile(magnitudes, SCALE_PERCENTILE)
-    zero = max(HALF_STEP * step, ZERO * scale)
-    ringing = max(zero, RINGING * scale)
+    zero = max(HALF_STEP * step, ZERO_LIMIT * scale)
+    ringing = max(zero, RINGING_LIMIT * scale)
     is_zero = _share_of_zeros(values, zero, ringing)
     sign_share = _share_of_rarer_sign(values, magnitudes, ringing)
     magnitudes[magnitudes <= zero] = 0
@@ -121,7 +123,7 @@ def measure(
     if background:
         magnitude[np.abs(data - np.float32(background)) <= tolerance] = 0
     everywhere = magnitude.sum(where=magnitude > zero, dtype=np.float64) * voxel_mm3
-    has_data = magnitude > max(zero, DATA * scale)
+    has_data = magnitude > max(zero, DATA_LIMIT * scale)
     covered = count_within(bounding_box(has_data), data.shape, nearest, brain.target) / values.size
     holes = 1 - (1 - is_zero) / covered if covered else 1.0
     total = magnitudes.sum()
@@ -153,9 +155,10 @@ def measure(
 
 
 def percentile(values: NDArray[np.float64], percent: float) -> float:
-    """Return ``np.percentile(values, percent)`` in an eighth of the time, which is a quarter of the time of masking.
+    """Return ``np.percentile(values, percent)`` in an eighth of the time.
 
-    numpy selects three elements at once, and that is much slower than selecting one.
+    numpy selects three elements at once, which is much slower than selecting one. Its function would take a quarter of
+    the time of masking an image.
     """
     place = (values.size - 1) * (percent / 100)
     below = int(place)
@@ -177,8 +180,8 @@ def _share_of_zeros(values: NDArray[np.float64], zero: float, ringing: float) ->
     """Return the share of values that are zero, or were zero before splines resampled the image.
 
     In a sound map, values just above zero are about as frequent as values twice as large. Ringing around zeros adds
-    values just above zero and just below it. So the excess of the rarer sign, twice, estimates the number of zeros.
-    Plateaus of small values have one sign only, and do not count.
+    small values of both signs. So twice the excess of the rarer sign estimates the number of zeros. Plateaus of small
+    values have only one sign, so they do not count.
     """
     n_zeros, excess = values.size, list[int]()
     for signed in (values, -values):
@@ -199,10 +202,10 @@ def _share_of_rarer_sign(values: NDArray[np.float64], magnitudes: NDArray[np.flo
 
 
 def constant_background(data: NDArray[np.float32], tolerance: float = 0) -> float:
-    """Return the value at the eight corners of an image (nx, ny, nz) if they are equal, otherwise 0.
+    """Return the value at the eight corners of an image (nx, ny, nz) if they are equal and not 0; otherwise 0.
 
-    Offsets and interpolation can leave a value such as -0.003 around the brain. Differences up to `tolerance`, and
-    from 0, are rounding.
+    Offsets and interpolation can leave a value such as -0.003 around the brain. Differences up to `tolerance` count as
+    rounding.
     """
     corners = data[:: max(data.shape[0] - 1, 1), :: max(data.shape[1] - 1, 1), :: max(data.shape[2] - 1, 1)]
     value = float(corners.flat[0])
@@ -211,11 +214,11 @@ def constant_background(data: NDArray[np.float32], tolerance: float = 0) -> floa
 
 
 def count_distinct(values: NDArray[np.floating[Any]]) -> int:
-    """Count the different values of an array, up to 100. If a sample already has 100, the rest is not counted."""
+    """Count the distinct values of an array, up to 100. If a sample already has 100, the rest is not read."""
     sparse = np.unique(values[:: max(values.size // N_SAMPLED_VALUES, 1)])
     n_values = sparse.size if sparse.size >= MAX_DISTINCT_VALUES else np.unique(values).size
     return min(int(n_values), MAX_DISTINCT_VALUES)
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

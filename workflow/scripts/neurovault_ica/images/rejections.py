@@ -5,9 +5,9 @@ from typing import Any
 
 from neurovault_ica.images.criteria import CRITERIA, Limits, judge
 
-# Reason -> sentence of the report, for images that are rejected when they are read, masked or compared. For failed
-# downloads, see archive/download_reasons.py.
-REASONS = {
+# Reason -> sentence of the report, for images that are rejected when they are read, masked or compared.
+# archive/download_reasons.py adds the reasons of failed downloads.
+IMAGE_REASONS = {
     # Raised by nifti.py.
     "unreadable": "The file is not a NIfTI image that can be read to its end.",
     "not_3d": "The file does not hold exactly one volume, so we do not know which one is the statistic map.",
@@ -17,16 +17,15 @@ REASONS = {
     # Raised by masking.py.
     "empty": "No voxel has a finite value other than zero, or all voxels have the same value.",
     "outside_template": "The image has no data inside the brain mask.",
-    # Raised here, and by masking.py or duplicates.py.
+    # Found by `reject` and by masking.py.
     "constant": "All voxels of the brain, or of the mask of the analysis, have the same value.",
+    # Found by duplicates.py.
     "duplicate": "The map is almost identical to an earlier one.",
     "inverted_contrast": "The map is almost identical to an earlier one with the opposite sign.",
     **{criterion.reason: criterion.sentence for criterion in CRITERIA},
 }
-
-
-# Reason -> words after a number of rejected images: 2 without exactly one volume.
-WORDS = {
+# Reason -> words after a number of rejected images: 2 without exactly one volume. Other reasons are their own words.
+IMAGE_REASON_WORDS = {
     "not_3d": "without exactly one volume",
     "not_numeric": "without numbers as voxels",
     "bad_affine": "without a usable position",

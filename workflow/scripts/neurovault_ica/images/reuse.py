@@ -1,8 +1,8 @@
-"""Take over the masked voxels of unchanged images from the run before, so that an update masks only new images.
+"""Reuse the masked voxels of unchanged images from the last run, so that an update masks only new images.
 
-Snakemake deletes the outputs of a job before it runs. So each job keeps a list of its images, and its voxels under a
-second name: a hard link, which takes no space on the disk. The next job takes over an image under two conditions. Its
-file, the mask, the settings, the code and the libraries are the same, and the voxels still have their checksum.
+Snakemake deletes the outputs of a job before it runs. So each job keeps a list of its images, and hard links to its
+voxels, which take no space on the disk. The next job reuses the voxels of an image under two conditions. Its file, the
+mask, the settings, the code and the libraries are the same. The voxels still have their checksum.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Row
 
 FOLDER = "kept"
-# What tells that a file is the same, from status-{batch}.tsv.
+# Columns of status-{batch}.tsv that are equal if the file of an image is unchanged.
 IDENTITY = ("sha256", "file")
 # Libraries whose versions may change the last digit of a voxel.
 LIBRARIES = ("numpy", "scipy", "nibabel", "nilearn")
@@ -59,7 +59,7 @@ class Kept(NamedTuple):
 
 
 def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: Callable[..., Any]) -> str:
-    """Return a checksum of all that the voxels depend on beside the image.
+    """Return a checksum of everything that the voxels depend on, except the image.
 
     Parameters
     ----------
@@ -67,14 +67,16 @@ def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: 
     files : sequence of path
         The mask of the analysis, and the brain mask.
     main : function
-        The script's own code. The loaded modules of the package are included, too.
+        Main function of the script. All functions of the script are included, and all loaded modules of the package.
     """
+    script = vars(sys.modules[main.__module__]).values()
+    functions = [one for one in script if inspect.isfunction(one) and one.__module__ == main.__module__]
     loaded = [module for name, module in sys.modules.items() if name.startswith("neurovault_ica")]
     modules = {module.__name__: sha256_of(module.__file__) for module in loaded if module.__file__}
     content = [
         dict(settings),
         [sha256_of(file) for file in files],
-        inspect.getsource(main),
+        [inspect.getsource(one) for one in functions],
         sorted(modules.items()),
         [version(library) for library in LIBRARIES],
     ]
@@ -82,7 +84,7 @@ def fingerprint(settings: Mapping[str, Any], files: Sequence[str | Path], main: 
 
 
 def read_kept(voxels: str | Path, quality: str | Path, code: str) -> Kept | None:
-    """Read what an earlier run of this job has kept; None if there is nothing, or if anything else has changed.
+    """Read what an earlier run of this job has kept. None if there is nothing, or if its fingerprint differs.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def read_kept(voxels: str | Path, quality: str | Path, code: str) -> Kept | None
         mapped = np.load(_kept(voxels), mmap_mode="r")
         return Kept(content["images"], {row["image_id"]: row for row in rows}, mapped)
     except (OSError, ValueError, LookupError, TypeError):
-        # Missing, cut short, or of another version: the images are masked again.
+        # The files are missing, damaged or of another version, so the images are masked again.
         return None
 
 
@@ -120,14 +122,14 @@ def keep(voxels: str | Path, quality: str | Path, code: str, images: Mapping[str
             os.link(file, link)
             link.replace(_kept(file))
     except OSError as error:
-        # Some network file systems have no hard links. A copy would double the space, so the next run masks again.
+        # Some network file systems have no hard links. A copy would double the space, so nothing is kept.
         logging.debug("the voxels are not kept for the next run: %s", error)
         return
     write_json(_list_of(voxels), {"fingerprint": code, "images": images})
 
 
 def forget(voxels: str | Path, quality: str | Path) -> None:
-    """Remove what `keep` has kept of the same outputs, if anything."""
+    """Remove what `keep` has kept of these outputs, if anything."""
     for file in (_kept(voxels), _kept(quality), _list_of(voxels)):
         file.unlink(missing_ok=True)
 

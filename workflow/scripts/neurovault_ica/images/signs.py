@@ -1,9 +1,9 @@
 """Split images into activation and deactivation, which are separate rows of the decomposition.
 
-Deactivation is not mirrored activation: other regions deactivate together than activate together. So with
-`stack_images.signs: split`, each image x has the rows max(x, 0), its activation, and max(-x, 0), its deactivation. They
-follow each other in this order, image by image. matrix.npy contains the images; `Halves` makes both rows when a block
-of it is read.
+Deactivation is not mirrored activation: the regions that deactivate together are not those that activate together. So
+with `stack_images.signs: split`, each image x has two rows: max(x, 0), its activation, and max(-x, 0), its
+deactivation. They follow each other in this order, image by image. matrix.npy contains the images; `Halves` makes both
+rows when a block of it is read.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from neurovault_ica.types import Row
 SIGNS = ("activation", "deactivation")
 # Columns of stack_images/images.tsv. They exist only if signs are split.
 SCALE_COLUMNS = tuple(f"{sign}_scale" for sign in SIGNS)
-# Treat a half as empty if it has less than this share of the sum of absolute values. Scaled to unit variance, a few
-# voxels would otherwise count as much as a whole map. Quality control has the same limit by default (min_sign_share).
-MIN_SHARE = 0.0015
+# A half counts as empty if it has less than this share of the sum of absolute values. Scaled to unit variance, its few
+# voxels would count as much as a whole map. Quality control has the same limit by default (min_sign_share).
+MIN_HALF_SHARE = 0.0015
 
 
 class Halves:
@@ -73,13 +73,13 @@ def find_scales(voxels: npt.NDArray[np.float32], *, scale: str) -> dict[str, flo
     ]
     scales = {}
     for column, total, variance in zip(SCALE_COLUMNS, sums, variances, strict=True):
-        is_empty = variance <= 0 or total < MIN_SHARE * sums.sum()
+        is_empty = variance <= 0 or total < MIN_HALF_SHARE * sums.sum()
         scales[column] = 0.0 if is_empty else float(1 / np.sqrt(variance)) if scale == "unit_variance" else 1.0
     return scales
 
 
 def is_split(images: Sequence[Row]) -> bool:
-    """Tell from the rows of stack_images/images.tsv whether each image has two rows in the decomposition."""
+    """Return whether each image has two rows in the decomposition, from the rows of stack_images/images.tsv."""
     return images[0].get(SCALE_COLUMNS[0]) is not None
 
 
@@ -89,7 +89,7 @@ def scales_of(images: Sequence[Row]) -> npt.NDArray[np.float64]:
 
 
 def rows_of(images: Sequence[Row]) -> list[Row]:
-    """Return the rows of the decomposition: the images, or each image twice with its `sign`."""
+    """Return one row for each row of the decomposition: the images or, with split signs, each image once per `sign`."""
     if not is_split(images):
         return list(images)
     return [image | {"sign": sign} for image in images for sign in SIGNS]
@@ -120,6 +120,6 @@ def join_moments(mean: npt.NDArray[Any], variance: npt.NDArray[Any], scales: npt
     array (n_images,)
     """
     unscaled = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
-    # At each voxel one of the halves is 0, so their covariance is minus the product of their means.
+    # One of the halves is 0 at each voxel, so their covariance is minus the product of their means.
     means = mean.reshape(-1, 2) * unscaled
     return (variance.reshape(-1, 2) * np.square(unscaled)).sum(axis=1) + 2 * means[:, 0] * means[:, 1]

@@ -7,8 +7,8 @@ from neurovault_ica.images.targets import Target
 
 # A Gaussian's full width at half maximum (FWHM) is this multiple of its standard deviation.
 FWHM_OF_SD = np.sqrt(8 * np.log(2))
-# The Gaussian is cut at this many standard deviations, where it is 4e-6 of its maximum. Beyond, its values soon are too
-# small for normal numbers in single precision, and products with such numbers take ten times as long.
+# The Gaussian is cut at this many standard deviations, where it is 4e-6 of its maximum. Farther out, its values soon
+# become subnormal in single precision, and products with subnormal numbers take ten times as long.
 CUT_AT_SD = 5.0
 
 
@@ -16,8 +16,8 @@ class Smoother:
     """A Gaussian filter whose weights outside the mask are zero and whose weights inside sum to 1.
 
     This is a normalized convolution (Knutsson and Westin 1993, doi:10.1109/CVPR.1993.341081): the smoothed image is
-    divided by the smoothed mask. So zeros outside the mask do not darken its border. The filter is separable, and a
-    matrix product along each axis applies it.
+    divided by the smoothed mask. So zeros outside the mask do not lower the values at its border. The filter is
+    separable, so it is applied by a matrix product along each axis.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Write the .npy files of images x voxels: one per batch, and the matrix that joins them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +17,24 @@ Smooth = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def write_npy_header(stream: IO[bytes], shape: tuple[int, int]) -> None:
-    """Write the header of a float32 .npy file. The header can be overwritten with a larger number of rows later."""
+    """Write the header of a float32 .npy file. It can later be overwritten with another number of rows."""
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 def require_voxels(files: Sequence[str]) -> None:
-    """Stop if voxels are missing, because a killed attempt at this job had begun to take them.
+    """Stop if files of voxels are missing, because an earlier attempt at this job was killed while it removed them.
 
     Raises
     ------
     RuntimeError
+        If a file does not exist.
     """
     missing = [file for file in files if not Path(file).exists()]
     if missing:
         raise RuntimeError(
             f"files of voxels are missing ({len(missing)} of {len(files)}), such as {missing[0]}. With"
             " mask_images.keep_voxels: false, an earlier attempt at this job removed them while it wrote the matrix."
-            " Run again; this masks their images again"
+            " Run again to mask their images again"
         )
 
 
@@ -60,18 +61,18 @@ class StackedVoxels:
     def __getitem__(self, number: int) -> npt.NDArray[np.float32]:
         """Read one row (n_voxels,)."""
         file, row = self._places[number]
-        # Opened for each row, because there can be more files than a process may keep open.
+        # Open the file for each row, because there can be more files than a process may keep open.
         return read_rows(np.load(self._files[file], mmap_mode="r"), slice(row, row + 1))[0]
 
     def from_the_end(self, numbers: Sequence[int]) -> list[int]:
-        """Return the indices of `numbers` in the order for `take`: file by file, the last row of each file first."""
+        """Sort the indices of `numbers` in the order that `take` needs: by file, the last row of each file first."""
         return sorted(range(len(numbers)), key=lambda index: self._places[numbers[index]], reverse=True)
 
     def take(self, numbers: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
         """Read rows, and free their space on the disk.
 
-        Each file loses its name before its first row is read. So a run that is killed here leaves no half file, and
-        the next run masks the images of these files again.
+        Each file is unlinked before its first row is read. So a run that is killed leaves no incomplete file, and the
+        next run masks the images of these files again.
 
         Parameters
         ----------
@@ -112,8 +113,8 @@ def write_matrix(
     rows : sequence of int
         Rows of `stack`, in the order of the matrix.
     scale : {"unit_variance", "none"}
-        Whether each image is divided by its standard deviation. Images come in different units (z of 5, betas of 1000),
-        and without scaling the images with large numbers dominate the decomposition.
+        Whether each image is divided by its standard deviation. Units differ (z of 5, betas of 1000), and without
+        scaling, images with large numbers dominate the decomposition.
     signs : {"together", "split"}
         Whether to compute the scales of both halves of each image; see `signs.Halves`.
     smooth : callable, optional
@@ -126,11 +127,12 @@ def write_matrix(
     Returns
     -------
     list of dict
-        For each row, columns of images.tsv: ``sd``, the standard deviation, smoothed if requested, before scaling; and
-        with split signs those of `signs.find_scales`.
+        Columns of images.tsv for each row: ``sd``, the standard deviation after smoothing and before scaling; with
+        split signs, also the columns of `signs.find_scales`.
     """
 
-    def prepare(voxels: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+    def prepare(image: Any) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
+        voxels = image if take else stack[image]
         if smooth is not None:
             voxels = smooth(voxels)
         sd = float(voxels.std(dtype=np.float64))
@@ -140,7 +142,8 @@ def write_matrix(
 
     order = stack.from_the_end(rows) if take else list(range(len(rows)))
     wanted = [rows[place] for place in order]
-    images = stack.take(wanted) if take else (stack[row] for row in wanted)
+    # Threads read the rows. Rows are taken in order, because this shortens their files.
+    images: Iterable[Any] = stack.take(wanted) if take else wanted
     columns: list[dict[str, float]] = [{} for _ in rows]
     with replacing(path) as temporary, temporary.open("wb") as stream:
         write_npy_header(stream, (len(rows), stack.shape[1]))

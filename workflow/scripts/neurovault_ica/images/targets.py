@@ -29,7 +29,7 @@ class Target(NamedTuple):
 
 
 def target_of(mask_img: SpatialImage) -> Target:
-    """Return the target for a 3-D mask image that is not zero inside. The target's voxels are in C order."""
+    """Return the target for a 3-D mask image, not zero inside. The target's voxels are in C order."""
     mask = np.asarray(mask_img.dataobj) != 0
     box = bounding_box(mask)
     return Target(mask.shape, np.asarray(mask_img.affine, dtype=float), box, np.ascontiguousarray(mask[box]))

@@ -16,9 +16,9 @@ def template_file(tissue: str) -> Path:
 
 
 TEMPLATES = {"brain": template_file("t1"), "gray_matter": template_file("gm")}
-# As in nilearn: the mask is where the template is brighter than this share of its maximum, and the grey matter is
-# closed twice.
+# As in nilearn, voxels brighter than this share of the template's maximum are in the mask.
 MIN_INTENSITY = 0.2
+# Number of iterations of the binary closing of the grey matter mask, as in nilearn.
 N_CLOSINGS = 2
 
 
@@ -33,7 +33,7 @@ def read_nilearn_template(file: Path) -> tuple[NDArray[np.float32], NDArray[np.f
 def mni152_mask(source: str, resolution_mm: int) -> nib.Nifti1Image:
     """Make the mask that nilearn's load_mni152_brain_mask or load_mni152_gm_mask returns.
 
-    nilearn's functions are not used, because importing nilearn.datasets takes longer than masking fifty images.
+    nilearn's functions are not called, because importing nilearn.datasets takes longer than masking fifty images.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def mni152_mask(source: str, resolution_mm: int) -> nib.Nifti1Image:
     every = intensity[::resolution_mm, ::resolution_mm, ::resolution_mm]
     inside[tuple(map(slice, every.shape))] = every > MIN_INTENSITY
     if source == "gray_matter":
-        # This import takes longer than the mask of the brain.
+        # Imported here because it takes longer than making the brain mask.
         from scipy import ndimage
 
         inside = ndimage.binary_closing(inside, iterations=N_CLOSINGS)

@@ -1,7 +1,7 @@
 """Measure how much of a map lies in grey matter, outside grey and white matter, and at the rim of the brain.
 
-Head motion, blood vessels, cerebrospinal fluid and differences of registration give components, too. They lie where no
-neurons are. The tissues are those of the MNI152 templates in nilearn's package.
+Head motion, blood vessels, cerebrospinal fluid and differences in registration also cause components. These lie outside
+grey matter. The tissues are those of the MNI152 templates in nilearn's package.
 """
 
 from collections.abc import Mapping
@@ -17,29 +17,29 @@ from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.images.templates import MIN_INTENSITY, TEMPLATES, read_nilearn_template, template_file
 from neurovault_ica.types import Real
 
-# A voxel with less of both grey and white matter than this is outside both. nilearn's masks use the same value.
+# A voxel is outside tissue if its grey and its white matter are both below this. nilearn's masks use the same value.
 MIN_TISSUE = 0.2
-# The rim is this deep. Motion and registration shift the edge of the brain by about one voxel of 3 mm.
+# Depth of the rim. Motion and registration shift the edge of the brain by about one voxel of 3 mm.
 RIM_MM = 3
 
 
 class TissueShares(NamedTuple):
-    """Shares of squared maps, each an array of shape (n_maps,)."""
+    """Shares of the sum of squares of maps, each an array of shape (n_maps,)."""
 
     grey_matter: Real
     outside_tissue: Real  # neither grey nor white matter
     rim: Real
 
 
-# Shares of the voxels of nilearn's brain mask of 2 mm. The default limits of run_ica.flags were set with this mask.
-BRAIN = {"grey_matter": 0.529, "outside_tissue": 0.0234, "rim": 0.1288}
+# Shares of the voxels of nilearn's brain mask of 2 mm. The default limits of run_ica.flags were chosen for this mask.
+BRAIN_SHARES = {"grey_matter": 0.529, "outside_tissue": 0.0234, "rim": 0.1288}
 
 
 def tissues_of(target: Target) -> npt.NDArray[np.float32]:
     """Find the tissues at the voxels of a mask in MNI space.
 
-    Each voxel gets the values of the nearest voxel of the templates of 1 mm, so they hardly depend on the mask's
-    resolution.
+    Each voxel gets the values of the nearest voxel of the 1 mm templates, so they hardly depend on the resolution of
+    the mask.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def tissues_of(target: Target) -> npt.NDArray[np.float32]:
     Returns
     -------
     array of shape (3, n_voxels)
-        In the order of `TissueShares`: probability of grey matter; 1 outside grey and white matter; 1 at the rim, that
-        is, at most `RIM_MM` from the nearest voxel outside the MNI152 brain.
+        In the order of `TissueShares`: probability of grey matter; 1 outside grey and white matter; 1 at the rim
+        (`is_rim`).
     """
     brain, affine = read_nilearn_template(TEMPLATES["brain"])
     voxels = np.argwhere(target.inside) + [side.start for side in target.box]
@@ -57,19 +57,24 @@ def tissues_of(target: Target) -> npt.NDArray[np.float32]:
     on_grid = ((nearest >= 0) & (nearest < brain.shape)).all(axis=1)
     places = tuple(nearest[on_grid].T)
     grey, white = (read_nilearn_template(template_file(tissue))[0][places] for tissue in ("gm", "wm"))
-    # Beyond the templates there is no tissue.
+    # There is no tissue outside the templates.
     tissues = np.tile(np.array([[0], [1], [1]], dtype=np.float32), len(voxels))
     tissues[:, on_grid] = grey, (grey < MIN_TISSUE) & (white < MIN_TISSUE), is_rim(brain > MIN_INTENSITY)[places]
     return tissues
 
 
 def is_rim(brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which voxels of 1 mm (nx, ny, nz) lie outside the brain, or at most `RIM_MM` from the nearest outside it.
+    """Return which voxels lie outside the brain, or inside at most `RIM_MM` from a voxel outside.
 
-    The squared distance is minimized along one axis after the other, as in Felzenszwalb and Huttenlocher 2012
+    The squared distance is minimized along one axis after another, as in Felzenszwalb and Huttenlocher 2012
     (doi:10.4086/toc.2012.v008a019), but only up to `RIM_MM`.
+
+    Parameters
+    ----------
+    brain : boolean array of shape (nx, ny, nz)
+        Voxels of 1 mm.
     """
-    # Of voxels inside, before the first minimum: any number that is larger than all distances of the rim.
+    # Voxels inside start with a number that is larger than any squared distance in the rim.
     squared = np.where(brain, np.uint8(100), np.uint8(0))
     for axis in range(3):
         known, nearest = np.moveaxis(squared.copy(order="K"), axis, 0), np.moveaxis(squared, axis, 0)
@@ -80,9 +85,9 @@ def is_rim(brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def share_of_tissues(maps: Real, tissues: npt.NDArray[np.float32]) -> TissueShares:
-    """Compute the shares of the squared maps.
+    """Compute the shares of the sum of squares of each map.
 
-    Squares give strong voxels their weight, so there is no threshold to choose.
+    Squares weight strong voxels more, so no threshold is needed.
 
     Parameters
     ----------
@@ -95,15 +100,15 @@ def share_of_tissues(maps: Real, tissues: npt.NDArray[np.float32]) -> TissueShar
 
 
 def shares_of_mask(tissues: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Return the shares of the mask's voxels: what a map without structure would have."""
+    """Return the shares of the mask's voxels, which are those of a map without structure."""
     return dict(zip(TissueShares._fields, tissues.mean(axis=1, dtype=np.float64).tolist(), strict=True))
 
 
 def limits_for_mask(limits: Mapping[str, float | None], of_mask: Mapping[str, float]) -> dict[str, float | None]:
-    """Adapt the limits of tissue shares to a mask with less grey matter, or more of the others, than nilearn's.
+    """Adapt the limits of tissue shares to a mask with less grey matter, or more of the other two, than nilearn's.
 
-    Without this, a mask that extends beyond the brain would get nearly all its components flagged. Limits never become
-    stricter, so a grey matter mask keeps them.
+    Otherwise, nearly all components would be flagged with a mask that extends beyond the brain. Limits never become
+    stricter, so a grey matter mask has the configured ones.
 
     Parameters
     ----------
@@ -117,7 +122,7 @@ def limits_for_mask(limits: Mapping[str, float | None], of_mask: Mapping[str, fl
     dict
         Only the limits of tissue shares: ``min_grey_matter_share``, ``max_outside_tissue_share``, ``max_rim_share``.
     """
-    relative = {name: of_mask[name] / share for name, share in BRAIN.items()}
+    relative = {name: of_mask[name] / share for name, share in BRAIN_SHARES.items()}
     factors = {
         "min_grey_matter_share": min(1.0, relative["grey_matter"]),
         "max_outside_tissue_share": max(1.0, relative["outside_tissue"]),
@@ -133,7 +138,7 @@ def limits_for_mask(limits: Mapping[str, float | None], of_mask: Mapping[str, fl
 def judge_tissues(
     maps: Real, mask: str, limits: Mapping[str, float | None]
 ) -> tuple[TissueShares, dict[str, float], dict[str, float | None]]:
-    """Return the shares of the maps over a mask file, those of the mask, and all `limits`, adapted to the mask."""
+    """Return the shares of the maps over a mask file, the shares of the mask, and `limits` adapted to the mask."""
     tissues = tissues_of(target_of(cast(SpatialImage, nib.load(mask))))
     of_mask = shares_of_mask(tissues)
     return share_of_tissues(maps, tissues), of_mask, {**limits, **limits_for_mask(limits, of_mask)}

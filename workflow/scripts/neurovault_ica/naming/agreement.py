@@ -1,7 +1,8 @@
-"""Refuse names that the map of the same term contradicts.
+"""Refuse names that the meta-analytic map of the same term contradicts.
 
-Terms and labels of images say what the studies with high loadings have in common. That need not be what the component
-shows: several components may load on the same studies. If there is a meta-analytic map of the term, it can tell.
+Terms and labels of images describe what the studies with high loadings have in common. This need not describe the
+component, because several components may have high loadings in the same studies. The map of the term shows whether the
+component itself resembles it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,27 +17,27 @@ AGREEING_P = 0.05
 def refuse_contradicted(
     candidates: Mapping[str, Sequence[Candidate]], map_rows: Sequence[Row]
 ) -> dict[str, list[Candidate]]:
-    """Let candidates give no name if term maps have their words, and none of these maps agrees with the component.
+    """Exclude candidates from naming if there are term maps for their words, but none agrees with the component.
 
     Parameters
     ----------
     candidates : mapping of str to sequence of Candidate
-        Candidates of all components by source. Term maps agree with themselves.
+        Candidates of all components by source.
     map_rows : sequence of dict
         Rows of desc-ICA_termmaps.tsv.
 
     Returns
     -------
     dict of str to list of Candidate
-        The same candidates; those that are contradicted have ``may_name=False``.
+        The same candidates. Contradicted ones have ``may_name=False``.
     """
     agrees: dict[tuple[str, str], bool] = {}
     for row in map_rows:
-        does = row["r"] > 0 if row["p"] is None else row["p"] <= AGREEING_P
-        # A term of several words, or a topic, counts for each of them.
+        does_agree = row["r"] > 0 if row["p"] is None else row["p"] <= AGREEING_P
+        # A term of several words, or a topic, also counts for each of its words.
         for word in {row["term"].casefold(), *row["term"].casefold().split()}:
             key = row["component"], word
-            agrees[key] = agrees.get(key, False) or does
+            agrees[key] = agrees.get(key, False) or does_agree
 
     def is_contradicted(candidate: Candidate) -> bool:
         name = (candidate.name or "").casefold()

@@ -11,10 +11,10 @@ from scipy import sparse
 
 from neurovault_ica.types import Array
 
-RADIUS_MM = 10.0
-"""A study activates the voxels within this distance of its peaks, as in Neurosynth and by default in NiMARE."""
-# Number of studies and of terms computed at once. Both limit the memory: 500 studies x 30,000 voxels are 15 MB,
-# and 100 terms x 30,000 voxels are 24 MB of counts.
+# A study activates the voxels within this distance of its peaks, as in Neurosynth and by default in NiMARE.
+RADIUS_MM = 10
+# Number of studies, and of terms, that are computed at once. They limit the memory: 500 studies x 30,000 voxels are
+# 15 MB, and 100 terms x 30,000 voxels are 24 MB of counts.
 STUDIES_AT_ONCE = 500
 TERMS_AT_ONCE = 100
 
@@ -43,10 +43,10 @@ def activated_voxels(
     column_of = np.full(mask.shape, -1, dtype=np.int32)
     column_of[mask] = np.arange(np.count_nonzero(mask), dtype=np.int32)
     to_voxel = np.linalg.inv(affine)
-    # A box around the nearest voxel of a peak that contains its whole sphere.
+    # Steps from the nearest voxel of a peak to all voxels of a box that contains the whole sphere.
     reach = np.ceil(RADIUS_MM * np.linalg.norm(to_voxel[:3, :3], axis=1) + 0.5).astype(int)
     offsets = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
-    # A peak lies at most half a voxel from its nearest voxel along each axis.
+    # Leave out the corners of the box. A peak is at most half a voxel from its nearest voxel along each axis.
     half_voxel_mm = np.abs(affine[:3, :3]).sum(axis=1) / 2
     far = np.linalg.norm(offsets @ affine[:3, :3].T, axis=1) > RADIUS_MM + np.linalg.norm(half_voxel_mm)
     offsets = offsets[~far]

@@ -15,8 +15,8 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
-# Distance between the voxels of term maps. The spheres of 10 mm are much larger. From 4 to 2 mm, the correlations of 20
-# real components with 41 topics change by 0.016 at most, and none of the best topics changes.
+# Distance between the voxels of term maps, much smaller than the spheres of 10 mm. With 2 mm in place of 4 mm, the
+# correlations of 20 real components with 41 topics change by at most 0.016. No best topic changes.
 SPACING_MM = 4.0
 
 
@@ -39,7 +39,7 @@ class CoarseGrid(NamedTuple):
 def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> CoarseGrid:
     """Take every n-th voxel of a mask along each axis, so that they are about 4 mm apart.
 
-    The voxels of the coarse grid are voxels of the mask, so maps need no resampling to be compared there.
+    The voxels of the coarse grid are voxels of the mask, so maps can be compared there without resampling.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> CoarseGrid:
 def read_built_maps(folder: str | Path) -> BuiltMaps:
     """Read the maps that build_term_maps wrote to a folder.
 
-    The maps are memory-mapped. There may be none: then the database could not be fetched.
+    The maps are memory-mapped. There are none if the database could not be fetched.
     """
     root = Path(folder)
     return BuiltMaps(
@@ -84,9 +84,9 @@ def write_array(path: str, maps: Sequence[npt.NDArray[np.float32]] | npt.NDArray
 
 
 def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms: int) -> str:
-    """Write the note that accompanies the maps: what they are, where they come from, and under which licence.
+    """Write the note beside the maps: what they are, where they come from, and under which licence.
 
-    `version` is that of Neurosynth, or None for another database.
+    `version` is the version of Neurosynth, or None for another database.
     """
     if database == DEMO:
         origin = (

@@ -1,6 +1,6 @@
-"""Test what several sources of names found with the same surrogates of the components.
+"""Run the tests of several sources of names with the same surrogates of the components.
 
-Drawing the surrogates of a component takes longer than any test with them, so they are drawn once for all tests.
+Drawing the surrogates of a component takes longer than any test, so they are drawn once for all tests.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def run_tests(
     ----------
     components : array of shape (n_components, n_points)
     lattice : Lattice
-        Where the points are.
+        The positions of the points.
     tests : sequence of SurrogateTest
     n_permutations : int
         Number of surrogates of each component, at least `MIN_SURROGATES`.
@@ -51,7 +51,7 @@ def run_tests(
         rng = np.random.default_rng([random_state, number])
         return Surrogates(components[number], lattice, rng, many=True).draw(n_maps)
 
-    # A limit that was set before this module was imported does not hold for the BLAS library of scipy.
+    # Limit BLAS here: a limit that was set before scipy was imported does not apply to scipy's BLAS library.
     with threadpool_limits(1):
         drawn = in_order(draw, range(len(components)), threads)
         rows = [

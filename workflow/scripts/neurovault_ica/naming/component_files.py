@@ -1,6 +1,6 @@
 """Read components from a package that `make package` wrote, or from any 4-D file of networks.
 
-Snakemake imports this module while it reads the Snakefile. So it imports only the standard library at the top.
+Snakemake imports this module while it reads the Snakefile. So only functions that read images import other libraries.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neurovault_ica.archive.own_maps import refuse_unusable_path
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
 from neurovault_ica.runtime.wording import counted
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # Files of a package. Their names follow BIDS derivatives: `tpl-` comes first, then the name of the space.
 MAPS, MASK, NAMES = "tpl-*/tpl-*_desc-ICA_probseg.nii.gz", "tpl-*/tpl-*_desc-ICA_mask.nii.gz", "tpl-*/tpl-*_dseg.tsv"
 DESCRIPTION, LOADINGS, IMAGES = "dataset_description.json", "loadings/desc-ICA_mixing.tsv", "loadings/images.tsv"
-# Key of the maps' sidecar that has the settings of mask_images and stack_images.
+# Key of the maps' JSON sidecar with the settings of mask_images and stack_images.
 TREATMENT = "Treatment"
 
 
@@ -31,12 +32,12 @@ class Components(NamedTuple):
     labels : list of str
         One for each component, unique.
     names : list of str or None
-        What the components are called, if that is known.
+        Names of the components; None where unknown.
     maps : Maps
     treatment : mapping or None
-        How the images behind the components were masked and scaled; None if unknown.
+        How the images of the decomposition were masked and scaled; None if unknown.
     loadings : array of shape (n_images, n_components) or None
-        Loadings of these images on the components.
+        Loadings of these images on the components; None if unknown.
     images : list of dict
         For each of these images, its image_id, name, collection_id, collection_name and url.
     """
@@ -50,7 +51,7 @@ class Components(NamedTuple):
 
 
 def component_files(source: str | None) -> list[str]:
-    """List the files of a package, or the 4-D file and its names, so that changed components are projected on again."""
+    """List the files of a package, or a 4-D file and its names, so that a change of them runs project_images again."""
     if source is None:
         return []
     if Path(source).is_dir():
@@ -68,7 +69,10 @@ def check_components(source: str | None) -> None:
     ValueError
         If the source is neither a package nor a NIfTI file.
     """
-    if source is None or (Path(source).is_file() and is_image_file(source)):
+    if source is None:
+        return
+    refuse_unusable_path(source, "project_images.components")
+    if Path(source).is_file() and is_image_file(source):
         return
     if Path(source).is_dir():
         missing = [pattern for pattern in (DESCRIPTION, MAPS, MASK, NAMES) if not list(Path(source).glob(pattern))]
@@ -93,10 +97,17 @@ def read_components(source: str, mask: str) -> Components:
     ValueError
         If they cannot be read, or are not in MNI space.
     """
+    from neurovault_ica.images.mni_space import READ_ERRORS
+
     check_components(source)
     try:
         return _read_package(Path(source)) if Path(source).is_dir() else _read_file(source, mask)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except KeyError as error:
+        raise ValueError(
+            f"project_images.components {source}: the tables of the package do not fit together ({error.args[0]}); give"
+            " an unchanged folder that `make package` wrote"
+        ) from error
+    except READ_ERRORS as error:
         raise ValueError(f"project_images.components {source}: {error}") from error
 
 
@@ -107,12 +118,19 @@ def _read_package(folder: Path) -> Components:
     from neurovault_ica.runtime.tables import read_table
 
     files, mask, table = (sorted(folder.glob(pattern))[0] for pattern in (MAPS, MASK, NAMES))
-    sidecar = json.loads(Path(str(files).removesuffix(".nii.gz") + ".json").read_text(encoding="utf-8"))
+    sidecar = Path(str(files).removesuffix(".nii.gz") + ".json")
+    try:
+        settings = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{sidecar.name} is not valid JSON ({error}); give an unchanged package") from error
+    if TREATMENT not in settings:
+        raise ValueError(f"{sidecar.name} has no {TREATMENT}; give an unchanged package")
     maps = read_maps(str(files), str(mask))
     rows = read_table(table, described_as="package/dseg.tsv")
     if len(rows) != len(maps.values):
         raise ValueError(
-            f"it has {counted(len(maps.values), 'volume')}, but {table.name} has {counted(len(rows), 'name')}"
+            f"it has {counted(len(maps.values), 'volume')}, but {table.name} has {counted(len(rows), 'name')}; give an"
+            " unchanged package"
         )
     labels = [row["component"] for row in rows]
     loadings, images = None, []
@@ -121,11 +139,11 @@ def _read_package(folder: Path) -> Components:
         loadings = np.array([[row[label] for label in labels] for row in mixing])
         known = {row["image_id"]: row for row in read_table(folder / IMAGES, described_as="package/images.tsv")}
         images = [known[row["image_id"]] | {"sign": row.get("sign")} for row in mixing]
-    return Components(labels, [row["name"] for row in rows], maps, sidecar[TREATMENT], loadings, images)
+    return Components(labels, [row["name"] for row in rows], maps, settings[TREATMENT], loadings, images)
 
 
 def _read_file(source: str, mask: str) -> Components:
-    """Read a 4-D file. Volumes without a voxel in the mask are left out, with a warning."""
+    """Read a 4-D file. Volumes that are constant in the mask, such as empty ones, are left out, with a warning."""
     import logging
 
     import nibabel as nib
@@ -138,7 +156,7 @@ def _read_file(source: str, mask: str) -> Components:
 
     data, affine = read_volumes(source)
     if is_label_image(data):
-        raise ValueError("it is one volume of whole numbers, as an atlas of labels; give one volume for each network")
+        raise ValueError("it is one volume of whole numbers, like a label image; give one volume for each network")
     data = check_networks(data, affine)
     file = names_beside(source)
     found = [name for _, name in read_name_file(file)] if file else []
@@ -148,12 +166,12 @@ def _read_file(source: str, mask: str) -> Components:
             " for each volume"
         )
     values = sample_volumes(data, affine, target_of(nib.load(mask)))
-    kept = np.flatnonzero(values.any(axis=1)).tolist()
+    kept = np.flatnonzero(values.max(axis=1) > values.min(axis=1)).tolist()
     if not kept:
-        raise ValueError("none of its volumes has data in the mask; choose another file, or another mask_images.mask")
+        raise ValueError("all its volumes are constant in the mask; choose another file, or another mask_images.mask")
     if len(kept) < len(values):
-        left_out = sorted(set(range(len(values))) - set(kept))
-        logging.warning("%s: left out the volumes without data in the mask: %s", source, left_out)
+        left_out = ", ".join(map(str, sorted(set(range(len(values))) - set(kept))))
+        logging.warning("%s: left out volumes that are constant in the mask (counted from 0): %s", source, left_out)
     digits = max(2, len(str(len(values) - 1)))
     labels = [f"volume_{number:0{digits}d}" for number in kept]
     names = [found[number] if found else None for number in kept]

@@ -1,4 +1,4 @@
-"""Make maps of functional networks from the coordinates of their regions. These come with nilearn: no download."""
+"""Make maps of functional networks from the coordinates of their regions, which are part of nilearn."""
 
 import re
 
@@ -6,17 +6,19 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
 
+from neurovault_ica.images.smoothing import FWHM_OF_SD
 from neurovault_ica.images.targets import Target
 
-# Full width at half maximum of the blob at each region. The published regions are spheres of 8 to 10 mm diameter. Of
-# 10 to 20 mm, this is the widest that makes no real component lose its significant network (docs/methods.md).
-FWHM_MM = 14.0
-# Smallest number of regions of a network. Ten networks have 8 to 67 regions. Three have 4 or 5, a few specks that would
-# match components by chance.
+# Full width at half maximum of the Gaussian at each region. The published regions are spheres of 8 to 10 mm diameter.
+# Of widths from 10 to 20 mm, this is the largest with which each real component keeps its significant network
+# (docs/methods.md).
+REGION_FWHM_MM = 14.0
+# Smallest number of regions of a network. Ten networks have 8 to 67 regions. Three have only 4 or 5, and maps of so few
+# regions would match components by chance.
 MIN_REGIONS = 6
-# What nilearn calls regions of no network.
+# nilearn's name for regions that belong to no network.
 UNASSIGNED = "unassigned"
-# Names that are not written as separate words.
+# Names that are not simply split at capital letters.
 IRREGULAR_NAMES = {"FrontoParietal": "frontoparietal", "CinguloOpercular": "cingulo-opercular"}
 
 
@@ -56,9 +58,9 @@ def spelled_out(name: str) -> str:
 
 def _blobs(centres: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Evaluate a Gaussian of the distance in mm from each place to the nearest centre."""
-    # project_terms and plot_components import this module, too, and never call this function.
+    # Imported here because other rules import this module without calling this function.
     from scipy.spatial import KDTree
 
-    sigma = FWHM_MM / np.sqrt(8 * np.log(2))
+    sigma = REGION_FWHM_MM / FWHM_OF_SD
     distance, _ = KDTree(centres).query(places)
     return np.exp(-np.square(distance / sigma) / 2).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Read a database of coordinates in the format that Neurosynth publishes, and check it.
+"""Read and check a database of coordinates in the format of Neurosynth.
 
-Neurosynth: Yarkoni et al. 2011, doi:10.1038/nmeth.1635; github.com/neurosynth/neurosynth-data.
+See Yarkoni et al. 2011 (doi:10.1038/nmeth.1635) and github.com/neurosynth/neurosynth-data.
 """
 
 import functools
@@ -17,29 +17,26 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage, sparse
 
-from neurovault_ica.archive.database_files import DatabaseFiles
+from neurovault_ica.archive.database_files import SMALLEST_WEIGHT, DatabaseFiles
 from neurovault_ica.images.templates import mni152_mask
+from neurovault_ica.naming.association import RADIUS_MM
 from neurovault_ica.naming.talairach import talairach_to_mni
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
-# Smallest weight with which a study has a term, by the part of the file name that names the kind of weights. tf-idf: as
-# in Neurosynth and NiMARE. Shares of topics in a text are never 0, and 5 % of a text is a topic.
-SMALLEST_WEIGHT = {"tfidf": 0.001, "weight": 0.05}
-# A peak farther than this from the brain activates no voxel of it. It is the radius of the spheres.
-BRAIN_MARGIN_MM = 10
 BRAIN_RESOLUTION_MM = 2
-# With more peaks outside the brain than this share, the coordinates are in another space or unit. In Neurosynth's
-# database it is below 1 %.
+# If a larger share of the peaks lies outside the brain, the coordinates are in another space or unit. In Neurosynth's
+# database, this share is below 1 %.
 MOST_OUTSIDE = 0.5
-# With more than this share, we check whether another order of the axes fits the brain. Exchanging two axes of
-# Neurosynth's coordinates puts 8 to 35 % outside.
+# If a larger share lies outside, we check whether another order of the axes fits the brain better. If two axes of
+# Neurosynth's coordinates are exchanged, 8 to 35 % lie outside.
 SUSPICIOUS_OUTSIDE = 0.05
-# If more than this share is left out for one reason, the log has a warning.
+# If a larger share of the peaks is left out for one reason, the log has a warning.
 MANY_PEAKS = 0.1
-# Peaks of a whole brain spread over more than 100 mm along each axis; in cm, over less than 20.
+# Peaks of a whole brain are spread over more than 100 mm along each axis. Written in cm, they span less than 20.
 SMALL_EXTENT_MM = 25
-SPACES = {"MNI": "MNI", "TAL": "TAL"}
+# Spaces that are known, by the first three letters of the column `space`.
+SPACES = ("MNI", "TAL")
 DAMAGED = (OSError, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, ValueError, KeyError)
 
 
@@ -56,8 +53,8 @@ class Database(NamedTuple):
 def read_database(files: DatabaseFiles) -> Database:
     """Read the files of a database, and bring all peaks to MNI space.
 
-    Peaks without a study, without numbers or outside the brain are left out, as are studies without peaks. How many
-    these are is logged.
+    Peaks without a study, without numbers or outside the brain are left out, as are studies without peaks. Their
+    numbers are logged.
 
     Raises
     ------
@@ -79,19 +76,22 @@ def read_database(files: DatabaseFiles) -> Database:
         )
     study_of = ids.get_indexer(coordinates["id"])
     mm = coordinates[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    is_talairach = np.array([*(space == "TAL" for space in _spaces(metadata)), False])[study_of]  # -1 is the last one
+    # The study of a peak is -1 if it is unknown. This selects the last element, False.
+    is_talairach = np.array([*(space == "TAL" for space in _spaces(metadata)), False])[study_of]
     mm = np.where(is_talairach[:, None], talairach_to_mni(mm), mm)
     kept = _usable(mm, study_of, files, coordinates["id"].iloc[0])
     has_peak = np.zeros(len(ids), dtype=bool)
     has_peak[study_of[kept]] = True
     if not has_peak.all():
         logging.info(
-            "left out %d of %s, without a usable peak", np.sum(~has_peak), counted(len(ids), "study", "studies")
+            "left out %d of %s, because they have no usable peak",
+            np.sum(~has_peak),
+            counted(len(ids), "study", "studies"),
         )
     renumbered = np.cumsum(has_peak) - 1
     has_term = sparse.csc_array((weights >= _smallest_weight(files.features))[has_peak])
     n_studies = counted(int(np.sum(has_peak)), "study", "studies")
-    logging.info("%s of %s, %s", counted(int(np.sum(kept)), "peak"), n_studies, counted(len(terms), "term"))
+    logging.info("read %s of %s, and %s", counted(int(np.sum(kept)), "peak"), n_studies, counted(len(terms), "term"))
     return Database(ids[has_peak].tolist(), mm[kept], renumbered[study_of[kept]], has_term, terms)
 
 
@@ -104,8 +104,8 @@ def _spaces(metadata: pd.DataFrame) -> list[str]:
         logging.warning("the metadata have no column space, so all coordinates are taken as MNI")
         return ["MNI"] * len(metadata)
     stated = metadata["space"].fillna("").astype(str).str.strip().str.upper()
-    known = stated.str[:3].map(SPACES)
-    counts = {space: int((known == space).sum()) for space in SPACES.values()}
+    known = stated.str[:3].where(stated.str[:3].isin(SPACES))
+    counts = {space: int((known == space).sum()) for space in SPACES}
     logging.info(
         "studies by the space of their coordinates: %d MNI, %d Talairach, %d unknown (taken as MNI)",
         counts["MNI"], counts["TAL"], int(known.isna().sum()),
@@ -132,22 +132,25 @@ def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles, fir
             f"{axis} {lowest:.0f} to {highest:.0f}" for axis, lowest, highest in zip("xyz", low, high, strict=True)
         )
         raise ValueError(
-            f"{files.coordinates}: too many peaks ({n_outside} of {n_peaks}) lie more than {BRAIN_MARGIN_MM} mm outside"
-            f" the brain ({ranges}); give MNI or Talairach coordinates in mm"
+            f"{files.coordinates}: too many peaks ({n_outside} of {n_peaks}) lie more than {RADIUS_MM} mm outside the"
+            f" brain ({ranges}); give MNI or Talairach coordinates in mm"
         )
     if suspicion := _explain_axes(mm[is_number]):
         raise ValueError(f"{files.coordinates}: {suspicion}")
     for count, problem in (
-        (np.sum(~is_known), "not of a study in the metadata"),
-        (np.sum(~is_number), "without numbers as coordinates"),
-        (n_outside, f"more than {BRAIN_MARGIN_MM} mm outside the brain"),
+        (np.sum(~is_known), "their study is not in the metadata"),
+        (np.sum(~is_number), "their coordinates are not numbers"),
+        (n_outside, f"they lie more than {RADIUS_MM} mm outside the brain"),
     ):
         if count:
             level = logging.WARNING if count > MANY_PEAKS * n_peaks else logging.INFO
-            logging.log(level, "left out %d of %s: %s", count, counted(n_peaks, "peak"), problem)
+            logging.log(level, "left out %d of %s, because %s", count, counted(n_peaks, "peak"), problem)
     kept = is_known & is_near
     if not kept.any():
-        raise ValueError(f"{files.coordinates}: no peak of a study in {files.metadata} lies in the brain")
+        raise ValueError(
+            f"{files.coordinates}: no peak of a study in {files.metadata} lies in the brain; give MNI or Talairach"
+            " coordinates in mm"
+        )
     return kept
 
 
@@ -159,7 +162,7 @@ def _explain_axes(mm: Array) -> str | None:
         best = min(counts, key=lambda order: counts[order])
         if counts[best] < n_outside / 4:
             return (
-                f"{n_outside} of {len(mm)} peaks lie more than {BRAIN_MARGIN_MM} mm outside the brain, but"
+                f"{n_outside} of {len(mm)} peaks lie more than {RADIUS_MM} mm outside the brain, but only"
                 f" {counts[best]} if its columns x, y, z are read as {', '.join('xyz'[axis] for axis in best)}; correct"
                 " the order of the columns"
             )
@@ -185,7 +188,8 @@ def _near_brain(mm: Array) -> npt.NDArray[np.bool_]:
 def _brain_and_margin() -> tuple[npt.NDArray[np.bool_], Array]:
     """Return the MNI152 brain with 10 mm around it, and the affine from mm to its voxels."""
     brain_img = mni152_mask("brain", BRAIN_RESOLUTION_MM)
-    margin = BRAIN_MARGIN_MM // BRAIN_RESOLUTION_MM
+    # A peak farther away activates no voxel of the brain.
+    margin = RADIUS_MM // BRAIN_RESOLUTION_MM
     brain = np.pad(np.asarray(brain_img.dataobj) > 0, margin + 1)
     to_voxel = np.linalg.inv(brain_img.affine)
     to_voxel[:3, 3] += margin + 1
@@ -193,7 +197,7 @@ def _brain_and_margin() -> tuple[npt.NDArray[np.bool_], Array]:
 
 
 def _read_table(file: str, columns: list[str]) -> pd.DataFrame:
-    """Read a table of the database. Ids are text, because a study may have any."""
+    """Read a table of the database. Ids are read as text, because they need not be numbers."""
     try:
         table = pd.read_csv(file, sep="\t", dtype={"id": str}, low_memory=False)
     except DAMAGED as error:
@@ -206,7 +210,7 @@ def _read_table(file: str, columns: list[str]) -> pd.DataFrame:
             " tab-separated table as Neurosynth publishes it"
         )
     if table.empty:
-        raise ValueError(f"{file} has no rows")
+        raise ValueError(f"{file} has no rows; replace it by the published file")
     return table
 
 
@@ -228,7 +232,7 @@ def _read_features(files: DatabaseFiles, *, n_studies: int, n_terms: int) -> spa
             raise ValueError("it is not a .npz file")
         loaded = sparse.load_npz(files.features)
         if loaded.format in ("csr", "csc", "bsr"):
-            # Positions outside the matrix would make scipy write outside its memory.
+            # Without this check, scipy would write outside its memory for positions outside the matrix.
             loaded.check_format(full_check=True)
         if loaded.dtype.kind not in "biuf":
             raise ValueError(f"its data type is {loaded.dtype}, not real numbers")
@@ -248,7 +252,7 @@ def _read_features(files: DatabaseFiles, *, n_studies: int, n_terms: int) -> spa
             " files of one vocabulary"
         )
     if n_missing := int(np.isnan(weights.data).sum()):
-        logging.info("set %s of terms in studies to 0, because they are not numbers", counted(n_missing, "weight"))
+        logging.info("%s of terms in studies count as 0, because they are not numbers", counted(n_missing, "weight"))
     return weights
 
 

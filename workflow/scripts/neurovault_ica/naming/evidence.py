@@ -12,8 +12,8 @@ from neurovault_ica.naming.term_weights import TermWeights
 from neurovault_ica.statistics.permuted_collections import Significance
 from neurovault_ica.types import Array, Real, Row
 
-# Tests one component. Its arguments are the number of the component and its surrogates, (n_surrogates, n_points) at the
-# points of a lattice. It returns p values, an array of the same shape for every component.
+# A test of one component. Its arguments are the number of the component and the component's surrogates at the points of
+# a lattice, (n_surrogates, n_points). It returns p values, in an array of the same shape for every component.
 SurrogateTest = Callable[[int, Real], Array]
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What a source found, before it is tested with surrogates of the components."""
+    """The test that a source needs with surrogates of the components, and how to make its results from the p values."""
 
     test: SurrogateTest
     finish: Callable[[Array], Found]  # takes the p values of all components, stacked

@@ -12,8 +12,8 @@ from neurovault_ica.naming.built_maps import coarse_grid, read_built_maps
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
-# Digits after the point. More would make the tables larger, and the fourth digit is already below chance.
-DIGITS = 4
+# Digits after the point. More would only make the tables larger: differences in the fourth digit are already chance.
+R_DECIMALS = 4
 
 
 def decode_images(
@@ -56,8 +56,8 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
     points = coarse_grid(np.asarray(mask_img.dataobj) > 0, np.asarray(mask_img.affine, dtype=np.float64)).points
     if np.count_nonzero(points) != built.maps.shape[1]:
         raise RuntimeError(
-            f"the maps in {maps} have {counted(built.maps.shape[1], 'voxel')}, but {mask} has"
-            f" {np.count_nonzero(points)}; run snakemake --forcerun build_term_maps"
+            f"the term maps in {maps} have {counted(built.maps.shape[1], 'voxel')}, but the mask {mask} has"
+            f" {np.count_nonzero(points)} on their grid; run snakemake --forcerun build_term_maps"
         )
     X = np.load(voxels, mmap_mode="r")
     r = np.empty((len(X), len(built.terms)), dtype=np.float64)
@@ -66,4 +66,4 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
         y = standardize(np.asarray(built.maps))
         for block in image_blocks(X):
             r[block.where] = standardize(block.read()[:, points]) @ y.T
-    return built.terms, r.round(DIGITS)
+    return built.terms, r.round(R_DECIMALS)

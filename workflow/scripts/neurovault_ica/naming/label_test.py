@@ -1,7 +1,7 @@
 """Test labels of images with surrogates in place of a component.
 
-Images with the same label are alike, and load alike on any map that they resemble. Permuting collections finds that
-significant, although it says nothing about the component.
+Images with the same label are alike, so they have similar loadings on any map that resembles them. A permutation of
+collections finds this significant, although it says nothing about the component.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,23 +20,23 @@ from neurovault_ica.types import Array, Real
 
 # Loadings on surrogates, (n_images, n_surrogates). The argument has the shape (n_surrogates, n_points).
 Multiply = Callable[[Real], Real]
-# Number of images that are multiplied at a time. It limits memory.
-BLOCK_IMAGES = 1024
+# Number of images that are multiplied at a time, to limit the memory.
+IMAGES_AT_ONCE = 1024
 
 
 def products_with_images(inputs: Inputs) -> list[Multiply]:
     """Read the images at the points of a grid of about 6 mm. Return a function that multiplies maps by them.
 
-    With split signs, the first function takes the activation of the images, and the second their deactivation.
+    With split signs, return two functions: the first for the activation of the images, the second for deactivation.
     """
     lattice = lattice_of(inputs.maps.inside, inputs.maps.affine)
     matrix = np.load(inputs.matrix_file, mmap_mode="r")
     images = np.empty((len(matrix), np.count_nonzero(lattice.points)), np.float32)
     for block in image_blocks(matrix):
         images[block.where] = block.read()[:, lattice.points]
-    # Correlations do not depend on the unit. Squares of loadings must fit into single precision.
+    # Squares of loadings must fit into single precision. The scale does not matter, because correlations ignore it.
     images /= max(images.max(), -images.min()) or 1
-    blocks = [slice(start, start + BLOCK_IMAGES) for start in range(0, len(images), BLOCK_IMAGES)]
+    blocks = [slice(start, start + IMAGES_AT_ONCE) for start in range(0, len(images), IMAGES_AT_ONCE)]
     if not inputs.is_split:
         return [lambda maps: np.concatenate([images[block] @ maps.T for block in blocks])]
     halves = Halves(images, [[cast(float, image[column]) for column in SCALE_COLUMNS] for image in inputs.images])

@@ -25,14 +25,14 @@ from neurovault_ica.types import Array, Row
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
 TEXT_FIELDS = ("name", "description", "contrast_definition", "collection_name")
 DEACTIVATION = SIGNS[1]
-# The value of the column `field` for words.
-WORDS = "words"
+# Value of the column `field` for words.
+WORDS_FIELD = "words"
 MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|https?://\S+")
 # A word consists of letters and digits, and may have hyphens: n-back, 2-back, v1.
 WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-# Words with fewer letters or more characters are ignored, because most are abbreviations or codes.
+# Words with fewer letters, or more characters, are ignored, because most are abbreviations or codes.
 MIN_LETTERS = 3
-LONGEST_WORD = 40
+MAX_WORD_LENGTH = 40
 # A copy of scikit-learn's English stop words (Glasgow Information Retrieval Group) of at least MIN_LETTERS letters.
 # Importing scikit-learn takes 2 s, and nothing else in this rule needs it. A test compares the two lists.
 ENGLISH_STOP_WORDS = frozenset(
@@ -57,7 +57,7 @@ ENGLISH_STOP_WORDS = frozenset(
     yours yourself yourselves
     """.split()  # noqa: SIM905
 )
-# Words about how a map was made, not about what participants did. They do not describe a component.
+# Words about how a map was made, not about what participants did. They say nothing about a component.
 STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """
     activation activations activity adult adults analyse analyses analysis analyze analyzed article atlas author
@@ -117,7 +117,7 @@ def find_labels(inputs: Inputs) -> Found | Pending:
     )
     if enrichment.significance is None:
         return _found(enrichment, None)
-    # This import needs scipy, which takes longer than all other sources of names without tests.
+    # Imported here because scipy takes longer than all sources of names without tests.
     from neurovault_ica.naming.label_test import label_test, products_with_images
 
     products = products_with_images(inputs)
@@ -133,10 +133,10 @@ def _found(enrichment: Enrichment, p: Array | None) -> Found:
     candidates = [
         Candidate(
             row["component"],
-            said_label(row),
+            label_with_sign(row),
             row["difference"],
             row["q"],
-            # A task that deactivates a network does not describe what the network does. So this does not name it.
+            # A task that deactivates a network does not describe its function, so such labels give no name.
             may_name=row.get("sign") != DEACTIVATION
             and (row["p_corrected"] is None or row["p_corrected"] <= LARGEST_P_CORRECTED),
         )
@@ -146,8 +146,8 @@ def _found(enrichment: Enrichment, p: Array | None) -> Found:
     return Found(candidates, table)
 
 
-def said_label(row: Row) -> str:
-    """Return the label of a row of desc-ICA_enrichment.tsv, and say if it is that of deactivations."""
+def label_with_sign(row: Row) -> str:
+    """Return the label of a row of desc-ICA_enrichment.tsv, such as ``deactivation in n-back``."""
     return f"{DEACTIVATION} in {row['label']}" if row.get("sign") == DEACTIVATION else row["label"]
 
 
@@ -159,10 +159,10 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _is_informative(word: str) -> bool:
-    """Tell whether a word is none of: stop word, licence, number, abbreviation of one or two letters, code (zstat1)."""
+    """Return whether a word is no stop word, licence, number, code (zstat1) or abbreviation of one or two letters."""
     if word in STOP_WORDS or word in PUBLICATION_WORDS or LICENCE.fullmatch(word):
         return False
-    if len(word) > LONGEST_WORD or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
+    if len(word) > MAX_WORD_LENGTH or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False
     return all(part.isalpha() or part.isdigit() for part in word.split("-"))
 
@@ -172,8 +172,8 @@ def label_matrix(
 ) -> tuple[list[tuple[str, str]], npt.NDArray[np.float32]]:
     """Make a matrix of images and their labels or words.
 
-    Labels of one or two collections are left out, because they describe these studies only. Labels that all
-    images with the field have are left out too, because they distinguish nothing.
+    Labels of one or two collections are left out, because they describe only these studies. Labels that all images with
+    the field have are left out, too, because they distinguish no images.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def label_matrix(
     labels : list of (field, label)
         Sorted. The field of a word is ``words``.
     has_label : array of shape (n_images, n_labels)
-        1 or 0, or NaN if the image has nothing in that field.
+        1 or 0; NaN if the image has no label in that field.
     """
     rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     described: dict[str, list[int]] = defaultdict(list)
@@ -217,7 +217,7 @@ def _labels_of(image: Row, collection: Row) -> Iterator[tuple[str, str]]:
             yield field, str(image[field])
     texts = [*(image[field] for field in TEXT_FIELDS), collection["description"]]
     for word in frozenset().union(*(words_of(text) for text in texts if text)):
-        yield WORDS, word
+        yield WORDS_FIELD, word
 
 
 def enrich(
@@ -232,7 +232,7 @@ def enrich(
 ) -> Enrichment:
     """Test for each label and word whether images with it have higher loadings than the other images.
 
-    With split signs, the loadings of activation and of deactivation are tested one by one.
+    With split signs, the loadings of activation and of deactivation are tested separately.
 
     Parameters
     ----------

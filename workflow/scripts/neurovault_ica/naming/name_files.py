@@ -1,8 +1,9 @@
 """Read the names of an image's volumes or regions from the file beside it.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,12 +17,12 @@ NAME_COLUMNS = ("name", "network")
 
 def is_image_file(reference: str) -> bool:
     """Tell the path of a NIfTI image from the name of an atlas."""
-    return reference.endswith((".nii", ".nii.gz"))
+    return reference.lower().endswith((".nii", ".nii.gz"))
 
 
 def names_beside(image: str) -> str | None:
     """Return the file that names an image's volumes or regions: same folder, same name, other extension."""
-    stem = Path(image).with_name(Path(image).name.removesuffix(".gz").removesuffix(".nii"))
+    stem = Path(image).with_name(re.sub(r"\.nii(\.gz)?$", "", Path(image).name, flags=re.IGNORECASE))
     files = (f"{stem}{extension}" for extension in (".tsv", ".txt", ".xml"))
     return next((file for file in files if Path(file).is_file()), None)
 
@@ -87,18 +88,19 @@ def _names_of_table(path: str) -> list[tuple[int | None, str]]:
     for number, row in rows:
         if len(row) != len(heading):
             raise ValueError(
-                f"line {number} has {counted(len(row), 'column')}, expected {len(heading)}: {' | '.join(row)[:80]}"
+                f"line {number} has {counted(len(row), 'column')}, but the first line has {len(heading)}:"
+                f" {' | '.join(row)[:80]}"
             )
-        names.append((None if index is None else _index(number, row[index]), row[name]))
+        names.append((None if index is None else _index(row[index], f"line {number}: "), row[name]))
     return names
 
 
-def _index(line: int, text: str) -> int:
+def _index(text: str, place: str = "") -> int:
     """Read an index. Spreadsheets and pandas may write it as 3.0."""
     try:
         return int(text.removesuffix(".0"))
     except ValueError as error:
-        raise ValueError(f"line {line}: the index {text[:80]!r} is not a whole number") from error
+        raise ValueError(f"{place}the index {text[:80]!r} is not a whole number") from error
 
 
 def _names_of_xml(path: str) -> list[tuple[int | None, str]]:
@@ -107,7 +109,7 @@ def _names_of_xml(path: str) -> list[tuple[int | None, str]]:
     for label in ElementTree.parse(path).getroot().iter("label"):
         if "index" in label.attrib:
             # FSL's index starts at 0. In its label images 0 is the background, and the first region has the value 1.
-            names.append((int(label.attrib["index"]) + 1, (label.text or "").strip()))
+            names.append((_index(label.attrib["index"]) + 1, (label.text or "").strip()))
         else:
-            names.append((int(label.findtext("index", "")), label.findtext("name", "").strip()))
+            names.append((_index(label.findtext("index", "")), label.findtext("name", "").strip()))
     return names

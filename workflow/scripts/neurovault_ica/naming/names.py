@@ -13,27 +13,27 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.p_values import is_significant, written_q
 from neurovault_ica.types import Row
 
-# Words in a name. More do not fit into a title. A first term that has more is kept whole.
+# Largest number of words in a name, which must fit into a title. The first term may have more.
 MOST_WORDS = 3
-# Two words are forms of one word if they share this many first letters, or if one begins with the other: pain and
-# painful, categories and categorization. Shorter words must be equal.
+# Two words are forms of one word if their first SAME_LETTERS letters are equal: categories and categorization. The same
+# holds if one has at least SHORTEST_STEM letters, and the other begins with it: pain and painful.
 SAME_LETTERS = 5
 SHORTEST_STEM = 4
 # Number of other candidates of each source that are listed beside the name. The sources' tables have all candidates.
 RUNNERS_UP_PER_SOURCE = 2
-# Longer terms of a name, and longer runners-up, are cut to this number of characters. Figures and report cut more.
-LONGEST_WORD, LONGEST_RUNNER_UP = 200, 60
-# A term map names a component only if its r is at least this share of the largest r, and if it is among the first.
-# Otherwise a term far behind the best one could give the name, by a lucky q.
+# Largest number of characters of a term in a name, and of a runner-up. Longer ones are cut, and some figures cut more.
+MAX_TERM_LENGTH, MAX_RUNNER_UP_LENGTH = 200, 60
+# A term map may name a component only if its r is at least NEAR_BEST_SHARE of the largest r, and its rank is at most
+# NEAR_BEST_RANK. Otherwise, a term far behind the best one could give the name, if its q is small by chance.
 NEAR_BEST_SHARE = 0.9
 NEAR_BEST_RANK = 10
-# Only this many terms with the largest weights may name a component. Terms further down can be significant, too, but
-# others describe the component better.
+# Largest rank of a term, by weight, that may name a component. Terms of a higher rank may be significant, too, but
+# describe the component less well.
 NAMING_RANK = 10
-# Separates the terms of a name. Not a comma, because labels of NeuroVault often contain commas.
+# Separator of the terms of a name. It is not a comma, because NeuroVault's labels often contain commas.
 SEPARATOR = "; "
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "untested"
-# How the name of a component without a significant candidate begins.
+# Beginning of the name of a component without a significant candidate.
 UNNAMED = "unnamed"
 
 
@@ -44,7 +44,7 @@ class Candidate(NamedTuple):
     name: str
     value: float  # strength, in the measure of its source
     q: float | None  # false discovery rate; None if not tested
-    may_name: bool = True  # False: only listed, even if it is significant
+    may_name: bool = True  # False: only listed as a runner-up, even if it is significant
 
 
 class Names(NamedTuple):
@@ -77,8 +77,8 @@ class Decision(NamedTuple):
 def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
     """Choose the name of one component.
 
-    The first source with a significant candidate that may name gives the name: its first such candidates. If there is
-    none, the strongest candidates of the first source are taken and marked as not significant or untested.
+    The name comes from the first source that has a significant candidate that may name. If there is none, it comes from
+    the strongest candidates of the first source that has any, and is marked as not significant or untested.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def decide(candidates: Mapping[str, Sequence[Candidate]]) -> Decision:
 
 
 def _fitting(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Take the first candidates that fit into a name, each with words of its own."""
+    """Take the first candidates that fit into a name, without candidates that repeat a word."""
     chosen: list[Candidate] = []
     words: list[str] = []
     for candidate in candidates[: 4 * MOST_WORDS]:
@@ -112,7 +112,7 @@ def _fitting(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _is_same_word(one: str, other: str) -> bool:
-    """Tell whether two words are forms of one word, by their first letters."""
+    """Return whether two words are forms of one word, by their first letters."""
     alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
     shorter = min(len(one), len(other))
     return one == other or alike >= SAME_LETTERS or alike == shorter >= SHORTEST_STEM
@@ -146,7 +146,7 @@ def name_components(
     rows = []
     for label, candidates_of in by_component.items():
         chosen, winner, mark = decide({source: candidates_of[source] for source in naming})
-        words = SEPARATOR.join(_as_word(candidate.name, LONGEST_WORD) for candidate in chosen)
+        words = SEPARATOR.join(_as_word(candidate.name, MAX_TERM_LENGTH) for candidate in chosen)
         rows.append(
             {
                 "component": label,
@@ -165,9 +165,9 @@ def name_components(
 
 
 def apply_own_names(rows: Sequence[Row], own: Mapping[str, OwnName]) -> list[Row]:
-    """Replace the names of the evidence with those that a person gave, and add the person's verdicts and remarks.
+    """Replace names by those that a person gave, and add the person's verdicts and remarks.
 
-    The evidence and its name stay in the rows: what a person calls a component is no evidence.
+    The replaced name stays in the column evidence_name, because a person's name is no evidence.
     """
     renamed = []
     for row in rows:
@@ -207,18 +207,18 @@ def _runners_up(candidates_of: Mapping[str, Sequence[Candidate]], chosen: Sequen
         others = [candidate for candidate in candidates if candidate not in chosen]
         best: dict[str, Candidate] = {}
         for candidate in sorted(others, key=lambda candidate: not is_significant(candidate.q)):
-            # The same label may come from two metadata fields.
+            # Two metadata fields may have the same label.
             best.setdefault(candidate.name, candidate)
         for candidate in list(best.values())[:RUNNERS_UP_PER_SOURCE]:
             q = UNTESTED if candidate.q is None else f"q {written_q(candidate.q)}"
-            texts.append(f"{_as_word(candidate.name, LONGEST_RUNNER_UP)} ({source}, {q})")
+            texts.append(f"{_as_word(candidate.name, MAX_RUNNER_UP_LENGTH)} ({source}, {q})")
     return texts
 
 
 def _negative_side(candidates: Sequence[Candidate]) -> str:
     """Describe the significant terms of the negative side: ``mode; default (r -0.31, q 0.002)``."""
     found = _fitting([candidate for candidate in candidates if candidate.may_name and is_significant(candidate.q)])
-    words = SEPARATOR.join(_as_word(candidate.name, LONGEST_RUNNER_UP) for candidate in found)
+    words = SEPARATOR.join(_as_word(candidate.name, MAX_RUNNER_UP_LENGTH) for candidate in found)
     return f"{words} (r {found[0].value:.2f}, q {written_q(found[0].q)})" if found else ""
 
 

@@ -15,8 +15,8 @@ from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.surrogates import null_correlations
 from neurovault_ica.types import Array, Real, Row
 
-# What the table says about the best and about the matched network.
-COLUMNS = ("network", "r", "positive_r", "one_signed", "p", "q")
+# Columns for the best and for the matched network, without the prefix ``best_`` or ``matched_``.
+MATCH_COLUMNS = ("network", "r", "positive_r", "one_signed", "p", "q")
 
 
 class Matches(NamedTuple):
@@ -73,8 +73,8 @@ def p_of_largest(
     ----------
     components : array of shape (n_components, n_voxels)
     networks : array of shape (n_networks, n_voxels)
-    mask : boolean array of 3 dimensions
-        n_voxels of its voxels are True.
+    mask : boolean array of shape (nx, ny, nz)
+        True at the n_voxels voxels, in C order.
     affine : array of shape (4, 4)
     n_surrogates : int
     random_state : int
@@ -99,7 +99,7 @@ def p_of_largest(
 
 
 def find_one_signed(networks: Real) -> npt.NDArray[np.bool_]:
-    """Tell for each network whether its values, or those left above a threshold, all have one sign.
+    """Return for each network whether all its values that are not 0 have the same sign.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def tabulate(
     ----------
     r : array of shape (n_components, n_networks)
     positive_r : array of shape (n_components, n_networks)
-        The same for the positive values of the components alone.
+        r of the components' positive values; negative values are set to 0.
     p : array of shape (n_components, n_networks) or None
         None if not tested.
     matches : Matches
@@ -140,7 +140,7 @@ def tabulate(
         if p is not None:
             evidence = list(zip(p[pairs], false_discovery_rate(p[pairs]), strict=True))
         for row in rows:
-            row |= dict.fromkeys(f"{kind}_{column}" for column in COLUMNS)
+            row |= dict.fromkeys(f"{kind}_{column}" for column in MATCH_COLUMNS)
         for component, network, (p_value, q_value) in zip(*pairs, evidence, strict=True):
             rows[component] |= {
                 f"{kind}_network": names[network],

@@ -62,7 +62,7 @@ def suggest_atlas(name: str) -> str:
     siblings = [known for known in NILEARN_ATLASES if known.rstrip(string.digits) == family]
     # With another number at the end, the closest spelling is no better than its siblings.
     if siblings and family != given:
-        return f"of this atlas there is {', '.join(siblings)}; "
+        return f"this atlas is available as {', '.join(siblings)}; "
     # People leave out the year and the size: yeo is yeo_2011_7.
     near = [known for known in NILEARN_ATLASES if known.startswith(given)]
     near = near or difflib.get_close_matches(given, NILEARN_ATLASES, n=1)

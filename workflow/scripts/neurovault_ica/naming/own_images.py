@@ -46,7 +46,7 @@ class Judged(NamedTuple):
     sd: float | None  # after smoothing and before scaling
     rejection: Row | None  # reason, value, threshold and stage
     note: str | None  # what is unusual about the file
-    sign: str | None = None  # the half of the map that `values` are, if signs are split
+    sign: str | None = None  # activation or deactivation, if signs are split
 
     @property
     def title(self) -> str:
@@ -55,7 +55,19 @@ class Judged(NamedTuple):
 
 
 def treatment_of(settings: Mapping[str, Any]) -> Treatment:
-    """Read the treatment of images from the settings of mask_images and stack_images."""
+    """Read the treatment of images from the settings of mask_images and stack_images.
+
+    Raises
+    ------
+    ValueError
+        If a setting is missing.
+    """
+    missing = [key for key in Treatment._fields if key not in settings and key not in Treatment._field_defaults]
+    if missing:
+        raise ValueError(
+            f"project_images.components: the package lacks the settings {', '.join(missing)} of its images; give an"
+            " unchanged folder that `make package` wrote"
+        )
     return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
 
 
@@ -65,9 +77,9 @@ def name_of(name: str, sign: str | None) -> str:
 
 
 def split_signs(judged: Iterable[Judged], treatment: Treatment) -> list[Judged]:
-    """Keep the maps that are not rejected. If signs are split, make activation and deactivation of each a map.
+    """Return the maps that are not rejected. If signs are split, split each into its activation and deactivation.
 
-    A half with almost nothing in it cannot be projected. It is left out, and the other half has a note.
+    A half with almost no values cannot be projected. It is left out, and the other half gets a note.
     """
     kept = [one for one in judged if one.values is not None]
     if treatment.signs != "split":
@@ -118,7 +130,7 @@ def judge_images(
 
 
 def describe_rejection(row: Mapping[str, Any]) -> str:
-    """Write a reason with what was found and the limit, where there are any: ``coverage (0.1, limit 0.6)``."""
+    """Write a reason of rejection with the measured value and the limit, if known: ``coverage (0.1, limit 0.6)``."""
     value, limit = row["value"], row["threshold"]
     facts = [] if value is None else [str(value)]
     facts += [] if limit is None else [f"limit {limit}"]

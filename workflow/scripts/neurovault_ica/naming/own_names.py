@@ -1,7 +1,8 @@
 """Read the names that a person gave to components, with verdicts and remarks: the table ``plot_components.labels``.
 
-The page of a run writes such tables. Snakemake imports this module while it reads the Snakefile, so it imports only the
-standard library.
+The page of a run writes such tables.
+
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from neurovault_ica.runtime.tables import CONTROLS, DIRECTIONS, MISSING, compone
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 from neurovault_ica.runtime.wording import counted
 
-REQUIRED = ("component", "name")
-COLUMNS = (*REQUIRED, "verdict", "remark", "peak")
+NEEDED_COLUMNS = ("component", "name")
+NAME_TABLE_COLUMNS = (*NEEDED_COLUMNS, "verdict", "remark", "peak")
 VERDICTS = ("accept", "reject", "unsure")
-# The names were given to other maps if the peak of a component is further away than this. The same component of
-# another processor or of a few more images has its peak within a voxel or two.
-LARGEST_SHIFT_MM = 20.0
-ADVICE = (
-    f"give a tab-separated table with the columns {' and '.join(REQUIRED)}, and optionally {', '.join(COLUMNS[2:])}"
+# If the peak of a component has moved farther than this, the names were given to another decomposition. On another
+# processor, or with a few more images, a peak moves by a voxel or two.
+MAX_PEAK_SHIFT_MM = 20.0
+NAME_TABLE_ADVICE = (
+    f"give a tab-separated table with the columns {' and '.join(NEEDED_COLUMNS)}, and optionally"
+    f" {', '.join(NAME_TABLE_COLUMNS[2:])}"
 )
 
 
 class OwnName(NamedTuple):
-    """What a person wrote about a component. Texts are empty if nothing was written."""
+    """A person's notes about a component. Texts are empty if nothing was written."""
 
     name: str
     verdict: str  # accept, reject, unsure or empty
     remark: str
-    peak: tuple[float, ...] | None  # mm, where the component had its peak when it was named
+    peak: tuple[float, ...] | None  # mm, peak of the component when it was named
 
 
 def read_own_names(
@@ -45,8 +47,8 @@ def read_own_names(
     Parameters
     ----------
     path : str
-        A tab-separated table with the columns ``component`` and ``name``, and optionally ``verdict`` (accept, reject
-        or unsure), ``remark`` and ``peak`` (x, y and z in mm). Empty cells and ``n/a`` mean that nothing was written.
+        A tab-separated table with the columns ``component`` and ``name``. Optional columns are ``verdict`` (accept,
+        reject or unsure), ``remark`` and ``peak`` (x, y and z in mm). An empty cell and ``n/a`` are no text.
     components : sequence of str
         The components of the run. Those that are not in the table keep their names.
     peaks : sequence of (x, y, z), optional
@@ -55,14 +57,14 @@ def read_own_names(
     Raises
     ------
     ValueError
-        If the file is not such a table, names an unknown component or has two lines for one component, or if a
+        If the file is not such a table, names an unknown component, or has two lines for one component. Also if a
         component had its peak elsewhere when it was named.
     """
     file = Path(path).name
     lines = split_lines(decode(Path(path).read_bytes(), file))
     rows = [(number, _cells(file, number, line)) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
-        raise ValueError(f"{file} is empty; {ADVICE}")
+        raise ValueError(f"{file} is empty; {NAME_TABLE_ADVICE}")
     # Spreadsheets write empty columns beside a table.
     width = max(_last_filled(cells) for _, cells in rows)
     rows = [(number, cells[:width]) for number, cells in rows]
@@ -75,7 +77,7 @@ def read_own_names(
                 f"{file}, line {number} has {counted(len(cells), 'column')}, but the first line has {len(heading)}:"
                 f" {' | '.join(cells)[:80]}"
             )
-        row = dict.fromkeys(COLUMNS, "") | dict(zip(heading, cells, strict=True))
+        row = dict.fromkeys(NAME_TABLE_COLUMNS, "") | dict(zip(heading, cells, strict=True))
         component = row["component"]
         if component not in components:
             near = [label for label in components if _is_same(label, component)]
@@ -108,11 +110,11 @@ def find_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_peaks(path: str, own: Mapping[str, OwnName], peaks: Mapping[str, Sequence[float]]) -> None:
-    """Refuse names that a person gave to other components."""
+    """Refuse names that a person gave to another decomposition, whose components have other peaks."""
     moved = [
         f"{label} ({_written(one.peak)} then, {_written(peaks[label])} mm now)"
         for label, one in own.items()
-        if one.peak is not None and math.dist(one.peak, peaks[label]) > LARGEST_SHIFT_MM
+        if one.peak is not None and math.dist(one.peak, peaks[label]) > MAX_PEAK_SHIFT_MM
     ]
     if moved:
         raise ValueError(
@@ -128,26 +130,26 @@ def _cells(file: str, number: int, line: str) -> list[str]:
 
 
 def _last_filled(cells: Sequence[str]) -> int:
-    """Return the number of cells up to the last that is not empty."""
+    """Return the number of cells up to and including the last that is not empty."""
     return max((place for place, cell in enumerate(cells, start=1) if cell), default=0)
 
 
 def _is_same(label: str, written: str) -> bool:
-    """Tell whether a person may have written this label: ``ica_1``, ``ICA 01`` and ``1`` mean ``ICA_01``."""
+    """Return whether a text means this label: ``ica_1``, ``ICA 01`` and ``1`` mean ``ICA_01``."""
     digits = re.fullmatch(r"(?:ica)?[\s_-]*0*(\d+)", written, flags=re.IGNORECASE)
     return digits is not None and int(digits[1]) == int(label.rpartition("_")[2])
 
 
 def _check_heading(file: str, heading: Sequence[str]) -> None:
     for column in heading:
-        if column not in COLUMNS:
-            near = [] if "," in column else difflib.get_close_matches(column, COLUMNS, n=1)
-            advice = f"did you mean {near[0]}?" if near else ADVICE
+        if column not in NAME_TABLE_COLUMNS:
+            near = [] if "," in column else difflib.get_close_matches(column, NAME_TABLE_COLUMNS, n=1)
+            advice = f"did you mean {near[0]}?" if near else NAME_TABLE_ADVICE
             raise ValueError(f"{file}: unknown column {column[:80]!r}; {advice}")
         if heading.count(column) > 1:
             raise ValueError(f"{file}: two columns are called {column}; keep one")
-    if missing := [column for column in REQUIRED if column not in heading]:
-        raise ValueError(f"{file}: the column {' and '.join(missing)} is missing; {ADVICE}")
+    if missing := [column for column in NEEDED_COLUMNS if column not in heading]:
+        raise ValueError(f"{file}: the column {' and '.join(missing)} is missing; {NAME_TABLE_ADVICE}")
 
 
 def _peak(file: str, number: int, text: str) -> tuple[float, ...] | None:

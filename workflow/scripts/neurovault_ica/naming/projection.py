@@ -1,11 +1,12 @@
 """Project maps on components: regress each map on all components at once, and test its loadings.
 
-The loadings of a map are the coefficients of a linear regression over voxels with an intercept, as in the
-back-projection of contrast maps on independent components (PMC4128636). Voxels are not independent, so the errors of
-least squares would be far too small. The chance level comes from surrogates of the map instead, which keep its
-smoothness, values and symmetry.
+The loadings of a map are the coefficients of a linear regression over voxels with an intercept. Contrast maps are
+projected back on independent components in the same way (PMC4128636). Voxels are not independent, so the standard
+errors of least squares would be far too small. The chance level comes from surrogates of the map instead, which keep
+its smoothness, values and symmetry.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,12 @@ from neurovault_ica.statistics.p_values import tail_p
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real
 
-# Number of surrogates of each map. Smaller p values are extrapolated from their tail.
+# Number of surrogates of each map. If few of them reach a loading, its p is extrapolated from their tail.
 N_SURROGATES = 1000
-# Extrapolated p values are not smaller than this, because smaller ones cannot be checked.
+# Smallest extrapolated p value, because smaller ones cannot be checked.
 MIN_P = 1e-5
-# Components are linearly dependent if the smallest eigenvalue of their correlations is below this. In 20 components of
-# real maps it is 1; in 70 overlapping networks of an atlas it is above 0.01.
+# Components count as linearly dependent if the smallest eigenvalue of their correlation matrix is below this. For 20
+# components of real maps it is 1; for 70 overlapping networks of an atlas it is above 0.01.
 MIN_EIGENVALUE = 1e-5
 
 
@@ -36,7 +37,7 @@ class Projected(NamedTuple):
 
 
 class OfRun(NamedTuple):
-    """The images of a run on the same components, and beside the maps."""
+    """Loadings of the images of a run on the same components, and correlations of these images with the maps."""
 
     loadings: Array  # (n_images, n_components)
     r: Array  # (n_images, n_maps), Pearson's r of each image with each map
@@ -45,12 +46,16 @@ class OfRun(NamedTuple):
 class Projector:
     """Regression on components.
 
-    Components are scaled to unit variance over the voxels, so a loading is the change of the map for a change of one
-    standard deviation in the component, with the other components held constant.
+    Components are scaled to unit variance over the voxels. So a loading is the change of the map when the component
+    changes by one standard deviation, and the other components stay constant.
 
     Parameters
     ----------
     S : array of shape (n_components, n_voxels)
+    labels : sequence of str, optional
+        Names of the components in errors; by default, their numbers, counted from 0.
+    place : str
+        Which voxels these are, as in errors.
 
     Raises
     ------
@@ -58,20 +63,21 @@ class Projector:
         If a component is constant, or the components are linearly dependent.
     """
 
-    def __init__(self, S: Real) -> None:
+    def __init__(self, S: Real, labels: Sequence[str] | None = None, place: str = "over the mask") -> None:
         self.unit = standardize(S.astype(np.float64))
+        names = [str(number) for number in range(len(S))] if labels is None else labels
         constant = np.flatnonzero(~self.unit.any(axis=1))
         if constant.size:
-            raise ValueError(f"component {constant[0]} (counted from 0) is constant over the mask; leave it out")
+            raise ValueError(f"the component {names[constant[0]]} is constant {place}; leave it out")
         eigenvalues, axes = np.linalg.eigh(self.unit @ self.unit.T)
         if eigenvalues[0] < MIN_EIGENVALUE:
             involved = np.flatnonzero(np.abs(axes[:, 0]) > 0.1 * np.abs(axes[:, 0]).max())
             raise ValueError(
-                f"the components {', '.join(map(str, involved[:10]))} (counted from 0) are linearly dependent over the"
-                " mask, so a map has no unique loadings on them; leave one of them out"
+                f"the components {', '.join(names[number] for number in involved[:10])} are linearly dependent {place},"
+                " so a map has no unique loadings on them; leave one of them out"
             )
         inverse = (axes / eigenvalues) @ axes.T
-        # Rows have mean 0, which takes care of the intercept.
+        # The rows have mean 0, so the regression has an intercept.
         self.weights = (inverse @ self.unit / np.sqrt(S.shape[1])).astype(np.float32)
 
     def loadings(self, X: Real) -> Array:

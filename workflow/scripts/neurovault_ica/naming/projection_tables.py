@@ -16,12 +16,12 @@ from neurovault_ica.runtime.tables import column_names
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.types import Array, Real, Row
 
-# Number of images of the run that are listed for each map.
-LISTED = 5
-# Correlations above this mean that two maps are the same, as stack_images.quality.max_duplicate_correlation does.
+# Number of similar images of the run that are listed for each map.
+N_SIMILAR = 5
+# Two maps with a larger |r| count as the same, as by default in stack_images.quality.max_duplicate_correlation.
 SAME_MAP = 0.99
-# An error names at most this many rejected maps.
-MAX_EXAMPLES = 10
+# Largest number of rejected maps in an error.
+MAX_REJECTED_EXAMPLES = 10
 
 
 def loading_rows(
@@ -36,8 +36,8 @@ def loading_rows(
         One for each of `kept`.
     components : Components
     of_images : array of shape (n_images, n_components) or None
-        Loadings of the images of the decomposition; without them, percentiles are unknown. With split signs, a half
-        is compared with the same halves.
+        Loadings of the images of the decomposition; without them, percentiles are unknown. With split signs, activation
+        is compared with activation, and deactivation with deactivation.
     """
     q = false_discovery_rate(np.array([one.p for one in found]))
     ranks = [
@@ -81,14 +81,14 @@ def similar_rows(kept: Sequence[Judged], r: Array | None, images: Sequence[Row])
         | ({"image_sign": images[row]["sign"]} if judged.sign else {})
         | {key: images[row][key] for key in ("image_id", "name", "collection_id", "collection_name", "url")}
         for number, judged in enumerate(kept)
-        for rank, row in enumerate(np.argsort(-r[:, number], kind="stable")[:LISTED].tolist(), start=1)
+        for rank, row in enumerate(np.argsort(-r[:, number], kind="stable")[:N_SIMILAR].tolist(), start=1)
     ]
 
 
 def map_rows(
     kept: Sequence[Judged], found: Sequence[Projected], X: Real, similar: Sequence[Row], source: str
 ) -> list[Row]:
-    """Make the rows of maps.tsv: the file of each map, how much of it the components explain, and what is unusual.
+    """Make the rows of maps.tsv: the file of each map, the variance that the components explain, and notes.
 
     Parameters
     ----------
@@ -141,8 +141,9 @@ def explain_nothing_left(rejected: Sequence[Row], source: str) -> str:
     """Write the error for maps that are all rejected."""
     counts = Counter(row["reason"] for row in rejected)
     summary = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    examples = "; ".join(f"{row['file']}: {describe_rejection(row)}" for row in rejected[:MAX_EXAMPLES])
-    more = f"; and {len(rejected) - MAX_EXAMPLES} more" if len(rejected) > MAX_EXAMPLES else ""
+    examples = "; ".join(f"{row['file']}: {describe_rejection(row)}" for row in rejected[:MAX_REJECTED_EXAMPLES])
+    n_more = len(rejected) - MAX_REJECTED_EXAMPLES
+    more = f"; and {n_more} more" if n_more > 0 else ""
     return (
         f"none of the {len(rejected)} maps of project_images.maps {source} can be projected ({summary}): {examples}"
         f"{more}. See docs/methods.md for the reasons; correct the maps, or relax stack_images.quality"
@@ -155,7 +156,7 @@ def identity(judged: Judged) -> Row:
 
 
 def comparable(sign: str | None, of_images: Array, images: Sequence[Row]) -> Array:
-    """Return the loadings of the images to compare a map with: of the same halves, if signs are split."""
+    """Return the loadings of the images that a map is compared with. With split signs, they have the same sign."""
     return of_images if sign is None else of_images[[image["sign"] == sign for image in images]]
 
 
@@ -173,12 +174,12 @@ def group_by_map(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def shown_path(file: str, source: str) -> str:
-    """Return the path of a map relative to its folder or to its table, so that no path of this machine is stored."""
+    """Return the path of a map relative to its folder or table, so that no absolute path of this machine is stored."""
     return os.path.relpath(file, source if Path(source).is_dir() else Path(source).parent)
 
 
 def _figure_names(names: Sequence[str]) -> list[str]:
-    """Name the figure of each map. Names of maps may have characters that file names must not have."""
+    """Name the figure of each map, without characters that file names must not have."""
     return list(_unique(re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-")[:80] or "map" for name in names))
 
 

@@ -19,10 +19,10 @@ from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
-# Smallest share of the summed absolute values in the MNI152 brain. Maps in another space overlap with it by chance, but
-# by less than this.
-MIN_SHARE_IN_BRAIN = 0.5
-# requests raises OSErrors. If a server sends a web page instead of the atlas, unpacking raises one of the others.
+# Smallest share of the summed absolute values that must be in the MNI152 brain. Maps in another space overlap with it
+# less.
+MIN_NETWORKS_IN_BRAIN = 0.5
+# The errors of requests are OSErrors. If a server sends a web page instead of an atlas, unpacking it raises the others.
 FETCH_ERRORS = (OSError, EOFError, ftplib.Error, zipfile.BadZipFile, tarfile.TarError)
 # (value in the label image, name); the value is None for volumes, which are named in their order.
 NetworkNames = list[tuple[int | None, str]]
@@ -41,8 +41,8 @@ def read_reference(reference: str, target: Target, *, data_dir: str) -> Referenc
     Parameters
     ----------
     reference : str
-        The path of a NIfTI file or a key of NILEARN_ATLASES. A file is 4-D with one network in each volume, or 3-D with
-        the number of its network in each voxel. Names come from a file beside it (see `name_files.names_beside`).
+        The path of a NIfTI file, or a key of NILEARN_ATLASES. A 4-D file has one network in each volume. A 3-D file has
+        in each voxel the number of its network. Names come from a file beside it (see `name_files.names_beside`).
     target : Target
     data_dir : path
         Where nilearn keeps its atlases.
@@ -117,17 +117,20 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
     """
     if data.dtype.kind == "f":
         data = np.nan_to_num(data.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
-    total = np.abs(data, dtype=np.float32).sum(axis=3) if data.ndim == 4 else np.abs(data, dtype=np.float32)
+    volumes = data if data.ndim == 4 else data[..., np.newaxis]
+    # A constant volume has no position, so it is left out.
+    has_place = volumes.max(axis=(0, 1, 2)) > volumes.min(axis=(0, 1, 2))
+    total = np.abs(volumes[..., has_place], dtype=np.float32).sum(axis=3)
     if not total.any():
-        raise ValueError("it is empty (all voxels are 0); give an image with networks")
+        raise ValueError("it is empty (all voxels are 0, or each volume is constant); give an image with networks")
     share = share_in_brain(total, affine)
-    if share < MIN_SHARE_IN_BRAIN:
+    if share < MIN_NETWORKS_IN_BRAIN:
         size = "x".join(f"{mm:g}" for mm in np.linalg.norm(affine[:3, :3], axis=0).round(2))
         first = ", ".join(f"{mm:g}" for mm in affine[:3, 3].round(1))
         raise ValueError(
             f"only {share:.0%} of its summed absolute values lie in the MNI152 brain, expected at least"
-            f" {MIN_SHARE_IN_BRAIN:.0%}. It has {'x'.join(map(str, data.shape[:3]))} voxels of {size} mm, the first at"
-            f" ({first}) mm. Register it to MNI152, or correct its header"
+            f" {MIN_NETWORKS_IN_BRAIN:.0%}. It has {'x'.join(map(str, data.shape[:3]))} voxels of {size} mm, the first"
+            f" at ({first}) mm. Register it to MNI152, or correct its header"
         )
     if data.ndim == 4 or is_label_image(data):
         return data
@@ -136,7 +139,7 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
 
 
 def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
-    """Say that a volume counts as one network. Raise an error if labels were interpolated or stored too coarsely."""
+    """Warn that a volume counts as one network. Raise ValueError if it seems to be a label image with fractions."""
     filled = data[data != 0]
     is_whole = filled == np.rint(filled)
     if is_whole.mean() > 0.5 and np.unique(filled[is_whole]).size > 1:
@@ -145,19 +148,19 @@ def _warn_of_single_map(data: npt.NDArray[Any]) -> None:
             " with nearest neighbours, or give one volume for each network"
         )
     logging.warning(
-        "the reference is one volume and not a label image (%s), so it counts as one network", describe_fractions(data)
+        "the file has one volume, which is not a label image (%s), so it is one network", describe_fractions(data)
     )
 
 
 def describe_fractions(data: npt.NDArray[Any]) -> str:
-    """Say which values keep a volume from being a label image: fractions, or negative numbers."""
+    """Describe the values that labels cannot have: fractions and negative numbers."""
     found = np.unique(data[(data != np.rint(data)) | (data < 0)])
     shown = ", ".join(f"{value:.6g}" for value in found[:3])
     return f"it has {found.size} values that are not whole numbers from 0, such as {shown}"
 
 
 def is_label_image(data: npt.NDArray[Any]) -> bool:
-    """Tell whether a volume is 3-D and holds whole numbers, none negative."""
+    """Return whether a volume is 3-D and has only whole numbers from 0."""
     return data.ndim == 3 and bool(data.min() >= 0) and np.array_equal(data, np.rint(data))
 
 

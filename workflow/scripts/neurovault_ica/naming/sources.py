@@ -13,14 +13,15 @@ class Source(NamedTuple):
 
     name: str  # in the column `source` of desc-ICA_names.tsv
     find: Callable[[Inputs], Found | Pending]
-    table: str | None = None  # output of rule project_terms that the rows of its table are written to
+    table: str | None = None  # output of the rule project_terms for the rows of its table
     may_name: bool = False  # False: its candidates are only listed as runners-up
 
 
 def find_maps(inputs: Inputs) -> Found | Pending:
-    """Find similar term maps, if there are any. Importing their search takes longer than the other sources."""
+    """Find similar term maps, if there are any term maps."""
     if inputs.term_maps is None and inputs.built_maps is None:
         return Found([])
+    # Imported here because it takes longer than the other sources.
     from neurovault_ica.naming.term_maps import find_term_maps
 
     return find_term_maps(inputs)
@@ -35,12 +36,12 @@ SOURCES = (
 
 
 def find_all(sources: Sequence[Source], inputs: Inputs) -> dict[str, Found]:
-    """Ask all sources, and test together what they want tested with surrogates of the components."""
+    """Run all sources. Run their tests with surrogates of the components together, with the same surrogates."""
     results = {source.name: source.find(inputs) for source in sources}
     found = {name: one for name, one in results.items() if isinstance(one, Found)}
     pending = {name: one for name, one in results.items() if isinstance(one, Pending)}
     if pending:
-        # These imports need scipy, which takes longer than all sources without tests.
+        # Imported here because scipy takes longer than all sources without tests.
         from neurovault_ica.naming.chance import run_tests
         from neurovault_ica.statistics.lattice import lattice_of
 

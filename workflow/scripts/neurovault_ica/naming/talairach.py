@@ -4,7 +4,7 @@ import numpy as np
 
 from neurovault_ica.types import Array
 
-# The transform icbm2tal for data that were normalised by software other than FSL and SPM, or by unknown software.
+# The transform icbm2tal for data that were normalised by unknown software, or by software other than FSL and SPM.
 ICBM_TO_TALAIRACH = np.array(
     [
         [0.9357, 0.0029, -0.0072, -1.0423],

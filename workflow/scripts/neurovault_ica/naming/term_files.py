@@ -1,6 +1,6 @@
 """Find the term maps in a folder or a 4-D file, and read the terms from the names of the files.
 
-Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
+Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
 import re
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from neurovault_ica.naming.name_files import is_image_file, names_beside
 
-# The part of a file name after the term. Neurosynth: pain_association-test_z_FDR_0.01, pain_pAgF_z_FDR_0.01. NiMARE:
-# pain_z_desc-association.
+# The part of a file name after the term. Neurosynth's files are called pain_association-test_z_FDR_0.01 or
+# pain_pAgF_z_FDR_0.01, those of NiMARE pain_z_desc-association.
 MEASURE = re.compile(r"[_-](?:(?:association|uniformity|specificity|consistency)-test|p(?:AgF|FgA)|z|stat)(?:[_-].*)?$")
 # NiMARE may also write z.nii.gz or z_desc-association.nii.gz into a folder named after the term.
 WITHOUT_TERM = re.compile(r"(?:z|stat|map|(?:association|uniformity)-test)(?:[_-].*)?$")
@@ -24,7 +24,7 @@ def find_term_files(path: str) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Term to file, sorted by term. If several files have the same term, the path of each is appended to the term.
+        Term to file, sorted by term. If several files have the same term, their paths are appended to it.
     """
     files = [file for file in Path(path).rglob("*") if is_image_file(file.name) and not file.name.startswith(".")]
     named = {str(file): name for file in sorted(files) if (name := _term_of(file))}

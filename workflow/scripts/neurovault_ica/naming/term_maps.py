@@ -1,7 +1,7 @@
 """Source of names: term maps that correlate with a component more than expected by chance.
 
-Chance is estimated from surrogates of the component, which are random maps of the same smoothness. The maps are those
-that build_term_maps computed, the user's own, or both. A component's negative side is compared with the same maps.
+The chance level comes from surrogates of the component, which are random maps of the same smoothness. The term maps are
+those of build_term_maps, the user's own, or both. The negative side of a component is compared with the same maps.
 """
 
 import logging
@@ -13,12 +13,11 @@ from typing import Any, NamedTuple, cast
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.images.maps import Maps
 from neurovault_ica.images.matrix import standardize
-from neurovault_ica.images.mni_space import read_volumes
+from neurovault_ica.images.mni_space import READ_ERRORS, check_position, open_image, read_volumes
 from neurovault_ica.images.resampling import Plan, plan_resampling, resample
 from neurovault_ica.images.targets import Target, target_of
 from neurovault_ica.naming.built_maps import read_built_maps
@@ -40,23 +39,23 @@ TermVolume = tuple[str, npt.NDArray[np.float32], Array]
 
 
 class Compared(NamedTuple):
-    """Correlations of the components with the term maps, and what a test needs."""
+    """Correlations of the components with the term maps, and the values that their test needs."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
     component_points: Real  # (n_components, n_points), at the points of the lattice
-    points: Real  # (n_terms, n_points)
+    points: Real  # (n_terms, n_points), term maps at the same points
 
 
 class Correlations(NamedTuple):
-    """Correlations of the components with the term maps."""
+    """Correlations of the components with the term maps, and their significance."""
 
     terms: list[str]
     r: Array  # (n_components, n_terms), Pearson correlation over the mask
     p: Array | None  # one-sided, for positive r; None if not tested
     q: Array | None
-    p_corrected: Array | None = None  # of p, for choosing among all terms
-    # The same for negative r: the component's negative side.
+    p_corrected: Array | None = None  # p corrected for choosing among all terms
+    # The same for negative r, on the component's negative side.
     p_negative: Array | None = None
     q_negative: Array | None = None
     p_corrected_negative: Array | None = None
@@ -88,7 +87,7 @@ def _rank(inputs: Inputs, compared: Compared, p: Array | None) -> Found:
 
 
 def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate]:
-    """Make candidates of the rows of one component on this side, strongest first, and tell which may name it."""
+    """Make candidates from the rows of one component on one side, strongest first, and mark those that may name it."""
     corrected = [row[f"p_corrected{side}"] for row in rows]
     exceeds_chance = bool(rows) and (corrected[0] is None or min(corrected) <= LARGEST_P_CORRECTED)
     largest = None
@@ -96,7 +95,7 @@ def _candidates(rows: Sequence[Row], sign: int, side: str) -> Iterator[Candidate
         size = sign * row["r"]
         if size <= 0:
             return
-        largest = largest or size
+        largest = size if largest is None else largest
         may_name = exceeds_chance and rank <= NEAR_BEST_RANK and size >= NEAR_BEST_SHARE * largest
         yield Candidate(row["component"], row["term"], row["r"], row[f"q{side}"], may_name)
 
@@ -118,7 +117,7 @@ def compare_with_maps(
     threads : int
         Maps are divided among threads. The number of threads does not change the result.
     built : path, optional
-        Folder of the maps that build_term_maps made. Terms that the user's maps have, too, are left out.
+        Folder of the maps that build_term_maps made. Terms of the user's maps are left out of them.
 
     Raises
     ------
@@ -230,7 +229,7 @@ def sample_maps(path: str, target: Target, threads: int = 1) -> Iterator[tuple[s
             yield term, values
         else:
             dropped.append(term)
-    # Maps on one grid are checked together, because a single thresholded map may have only a few voxels, anywhere.
+    # Check all maps of a grid together, because a thresholded map may have only a few voxels, anywhere in the brain.
     for total, affine in totals.values():
         if total.any():
             check_networks(total, affine)
@@ -260,12 +259,9 @@ def _volumes(path: str) -> Iterator[TermVolume]:
 
 
 def _open_volumes(path: str, n_names: int) -> SpatialImage:
-    """Open a 4-D file without reading its volumes, because thousands of maps may not fit into memory."""
-    try:
-        # Otherwise nibabel decompresses a .nii.gz file from its start for every volume.
-        img = cast(SpatialImage, nib.load(path, keep_file_open=True))
-    except (ImageFileError, OSError, EOFError) as error:
-        raise ValueError(f"cannot be read as an image ({error}); give a NIfTI file") from error
+    """Open a 4-D file, and check its header. Volumes are read later, because thousands may not fit into memory."""
+    # With a closed file, nibabel would decompress a .nii.gz file from its start for every volume.
+    img = open_image(path, keep_file_open=True)
     if len(img.shape) != 4 or img.get_data_dtype().kind not in "iuf":
         raise ValueError(
             f"its shape is {img.shape} and its data type is {img.get_data_dtype()}; give a 4-D image of numbers"
@@ -274,15 +270,14 @@ def _open_volumes(path: str, n_names: int) -> SpatialImage:
         raise ValueError(
             f"it has {counted(img.shape[3], 'volume')}, but {counted(n_names, 'name')}; give one name for each volume"
         )
-    if not np.isfinite(img.affine).all() or not np.linalg.det(img.affine[:3, :3]):
-        raise ValueError("its affine is singular or not finite; correct the header")
+    check_position(path, img)
     return img
 
 
 def _read(img: SpatialImage, number: int) -> npt.NDArray[Any]:
     try:
         return np.asarray(img.dataobj[..., number])
-    except (OSError, EOFError, ValueError) as error:
+    except READ_ERRORS as error:
         raise ValueError(f"volume {number} cannot be read ({error}); replace the damaged file") from error
 
 

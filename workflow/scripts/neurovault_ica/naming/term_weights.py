@@ -15,7 +15,7 @@ from neurovault_ica.types import Array, Row
 if TYPE_CHECKING:
     import pandas as pd
 
-# Number of rows read at a time. It limits memory: ids are text and take 60 bytes a row until positions replace them.
+# Number of rows read at a time. This limits the memory, because the ids are text and take 60 bytes a row.
 CHUNK_ROWS = 500_000
 
 
@@ -29,7 +29,7 @@ class TermWeights(NamedTuple):
     def positive(self) -> Array:
         """Return the weights with negative ones set to 0, as in nilearn's example.
 
-        A negative weight means that an image is unlike the term's map, which does not help to name it.
+        A negative weight means that the image differs from the term's map, which does not help to name it.
         """
         return np.maximum(self.weights, 0)
 
@@ -49,7 +49,7 @@ def read_term_weights(tables: Iterable[str], image_ids: Sequence[object]) -> Ter
     tables = list(filter(_has_rows, tables))
     if not tables:
         return TermWeights([], [], np.empty((0, 0)))
-    # Imported here because it takes longer than the rest of project_terms, if there are no terms.
+    # Imported here, so that a run without terms need not wait for it.
     import pandas as pd
 
     ids = pd.Index([str(image_id) for image_id in image_ids])
@@ -70,7 +70,7 @@ def _has_rows(table: str) -> bool:
 
 
 def _read_batch(table: str, ids: pd.Index) -> tuple[list[int], list[str], Array]:
-    """Read one batch: the positions of its images in `ids`, its terms, and its images x terms weights."""
+    """Read one batch. Return the positions of its images in `ids`, its terms, and the weights, images x terms."""
     import pandas as pd
 
     column_of: dict[str, int] = {}

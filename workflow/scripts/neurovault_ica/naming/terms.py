@@ -20,10 +20,10 @@ from neurovault_ica.types import Array, Real, Row
 def find_terms(inputs: Inputs) -> Found:
     """Project the images' term weights onto the components, and test the association of terms and loadings.
 
-    `project_terms.projection` only changes the weights that rank the terms. The test always uses the mixing matrix,
-    because loadings are the patterns to interpret.
+    `project_terms.projection` changes only the weights that rank the terms. The test always uses the mixing matrix,
+    because its loadings are the patterns to interpret.
 
-    With split signs, the deactivation of an image has the terms of the image's negative: its negative weights.
+    With split signs, deactivation is the inverted image, so its weights are those of the image with the opposite sign.
     """
     rows, terms, weights_of_images = inputs.term_weights
     T = inputs.term_weights.positive()
@@ -73,7 +73,7 @@ def project_weights(T: Array, loadings: Array, *, center: bool) -> Array:
     Parameters
     ----------
     T : array of shape (n_images, n_terms)
-        NaN where the weight of a term is not known. Such an image adds nothing to the term.
+        NaN where the weight of a term is not known. Such an image does not count for the term.
     loadings : array of shape (n_images, n_components)
         The mixing matrix, because loadings are the patterns to interpret (Haufe et al. 2014,
         doi:10.1016/j.neuroimage.2013.10.067); or the unmixing weights, as in nilearn's example.
@@ -105,7 +105,7 @@ def rank_terms(
     """
     rows = []
     for number, (component, strengths) in enumerate(zip(components, weights, strict=True)):
-        # Reversing, not negating, orders equal weights (synonyms) as nilearn's example does.
+        # Reversing the order, not negating the weights, sorts equal weights (synonyms) as nilearn's example does.
         order = np.argsort(strengths)[::-1]
         rows += [
             {"component": component, "term": terms[column], "rank": rank, "weight": strengths[column]}
@@ -122,7 +122,7 @@ def term_profiles(rows: Iterable[Row], components: Sequence[str]) -> Real | None
     Returns
     -------
     array of shape (n_components, n_terms) or None
-        None if there are no terms, or a component has the same weight for all: correlations are then undefined.
+        None if there are no terms, or if a component has the same weight for all, so that correlations are undefined.
     """
     by_term: dict[str, dict[str, float]] = {}
     for row in rows:

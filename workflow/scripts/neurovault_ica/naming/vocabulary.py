@@ -14,17 +14,17 @@ from neurovault_ica.runtime.wording import counted
 
 # Neurosynth labels a topic with its number and its most frequent words: 32_pain_somatosensory_stimulation.
 TOPIC = re.compile(r"\d+_(.+)")
-# Number of words that title a topic.
+# Number of words in the title of a topic.
 TOPIC_WORDS = 3
-NUMBER = re.compile(r"[\d.,]+")
-# Number of terms that a log line lists.
+BARE_NUMBER = re.compile(r"[\d.,]+")
+# Largest number of terms in a log line.
 MOST_LISTED = 10
 
 
 def titles_of(labels: Sequence[str]) -> list[str]:
     """Turn the labels of a vocabulary into names.
 
-    A topic is titled by its first three words, without its number. If several labels give the same name, the position
+    The name of a topic is its first three words, without its number. If several labels give the same name, the position
     of the label is appended.
     """
     names = [_title_of(label) for label in labels]
@@ -33,23 +33,23 @@ def titles_of(labels: Sequence[str]) -> list[str]:
 
 
 def has_content(name: str) -> bool:
-    """Return whether a term can name a component: whether it names a mental function or a place in the brain.
+    """Return whether a term can name a component, because it names a mental function or a place in the brain.
 
-    Terms that cannot are listed in empty_words.txt, or consist of listed words and numbers.
+    Other terms are listed in empty_words.txt, or consist of listed words and numbers.
     """
     listed, exceptions = _listed()
     term = " ".join(name.lower().split())
     if term in exceptions:
         return True
-    # Names that several terms share end with their position: group (3).
+    # A name that several terms share ends with a position in brackets: group (3).
     words = [word.strip("()") for word in term.split()]
-    return term not in listed and not all(word in listed or NUMBER.fullmatch(word) for word in words)
+    return term not in listed and not all(word in listed or BARE_NUMBER.fullmatch(word) for word in words)
 
 
 def choose_terms(
     names: Sequence[str], n_having: npt.NDArray[np.integer], n_studies: int, min_studies: int
 ) -> list[int]:
-    """Choose the terms that get a map, and log how many do not and why.
+    """Choose the terms that get a map. Log the number of the others, and why they get none.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _listing(examples: Sequence[str], count: int) -> str:
 
 @functools.cache
 def _listed() -> tuple[frozenset[str], frozenset[str]]:
-    """Read the words and terms to leave out, and the exceptions."""
+    """Read the words and terms that are left out, and the exceptions, which are not."""
     lines = package_file("naming/empty_words.txt").read_text("utf-8").splitlines()
     entries = [line for line in lines if not line.startswith("#")]
     exceptions = frozenset(line.removeprefix("+") for line in entries if line.startswith("+"))

@@ -30,7 +30,7 @@ class FetchError(Exception):
     transient : bool
         Whether another try may help.
     verdict : optional
-        Identifies the fault of a complete answer. If the next try has the same verdict, the failure is final.
+        Identifies what is wrong with a complete answer. If the next try gives the same verdict, more tries do not help.
     retry_after_s : float
         The pause that the server asks for, in seconds.
     """
@@ -117,11 +117,11 @@ def content_length(response: requests.Response) -> int | None:
 def compare_sizes(size: int | None, expected: int | None, what: str, *, verdict: Hashable = None) -> None:
     """Raise `FetchError` if both sizes are known and differ."""
     if size is not None and expected and size != expected:
-        raise FetchError("damaged_file", f"{size} bytes {what}, {expected} stated", transient=True, verdict=verdict)
+        raise FetchError("damaged_file", f"{size} bytes {what}, but {expected} stated", transient=True, verdict=verdict)
 
 
 def require_no_page(start: bytes, status: int) -> None:
-    """Raise `FetchError` if the body of an image begins like HTML."""
+    """Raise `FetchError` if the first bytes of a download are those of a web page."""
     if start.lstrip()[:1] == b"<":
         raise FetchError("bad_answer", f"HTML instead of an image, with status {status}", transient=True)
 

@@ -26,7 +26,7 @@ from neurovault_ica.net.answers import (
     status_error,
     translated,
 )
-from neurovault_ica.net.connections import CarefulAdapter
+from neurovault_ica.net.connections import LimitedAdapter
 from neurovault_ica.net.ordered import map_in_order
 from neurovault_ica.net.retries import MostTries, Retries
 
@@ -52,18 +52,18 @@ class Saved(NamedTuple):
 
 
 class _Session(requests.Session):
-    """A session that does not repeat certain work for every request."""
+    """A session that leaves redirects to the client, and reads the environment once per host."""
 
     def __init__(self) -> None:
         super().__init__()
         self._settings: dict[tuple[str, ...], Any] = {}
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Return None, so that the client follows redirects: requests would do so without the client's checks."""
+        """Return None, so that requests follows no redirect. The client follows them, and checks each address."""
         return None
 
     def merge_environment_settings(self, url: Any, *arguments: Any) -> Any:
-        """Read proxies and certificates from the environment once per host: it takes a third of a request's time."""
+        """Read proxies and certificates from the environment once per host. It takes a third of a request's time."""
         host = urlsplit(url)[:2]
         if host not in self._settings:
             self._settings[host] = super().merge_environment_settings(url, *arguments)
@@ -76,7 +76,7 @@ class Client:
     Parameters
     ----------
     url : str
-        The server, such as ``https://neurovault.org``. If this is https, http addresses on the server become https.
+        The server, such as ``https://neurovault.org``. With https, http addresses of the same server become https.
     connections : int
         Largest number of simultaneous requests.
     timeout_s : float
@@ -84,8 +84,8 @@ class Client:
     attempts : int
         Largest number of tries of one request.
     probe : str or None
-        A path that a working server answers. It is requested after repeated failures. With None, the server then counts
-        as down.
+        A path that a working server answers. It is requested after repeated failures. With None, repeated failures mean
+        that the server is down.
     backoff_s : float
         Pause before the second try, in seconds; doubled before each further one.
     patience_s : float
@@ -125,7 +125,7 @@ class Client:
         self._session = _Session()
         home = urlsplit(self.url).hostname or ""
         # One connection more than requests, for the probe.
-        adapter = CarefulAdapter(home=home, timeout_s=timeout_s, pool_connections=4, pool_maxsize=connections + 1)
+        adapter = LimitedAdapter(home=home, timeout_s=timeout_s, pool_connections=4, pool_maxsize=connections + 1)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.headers["User-Agent"] = USER_AGENT
@@ -133,7 +133,7 @@ class Client:
         self._session.auth = lambda request: request
 
     def __enter__(self) -> "Client":
-        """Return the client; leaving the block ends every pause and closes the connections."""
+        """Return the client."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,7 +160,7 @@ class Client:
         params : mapping, optional
             The query.
         most_tries : function, optional
-            Limits the number of tries for an error; `attempts` if it returns None.
+            Returns the largest number of tries for an error. If it returns None, this is `attempts`.
 
         Raises
         ------
@@ -204,9 +204,9 @@ class Client:
         if expected_bytes and expected_bytes > MAX_FILE_BYTES:
             raise FetchError("file_too_large", f"{expected_bytes} bytes stated, at most {MAX_FILE_BYTES} are accepted")
 
-        def once() -> Saved:
+        def once() -> tuple[Saved, int | None]:
             digest, size = hashlib.sha256(), 0
-            # Ask for the stored bytes: NeuroVault sends a Content-Encoding that does not exist.
+            # Request the bytes as stored, because NeuroVault states a Content-Encoding that does not exist.
             with self._open(url, {"Accept": "*/*", "Accept-Encoding": "identity"}) as response:
                 announced = content_length(response)
                 limit = min(announced or expected_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
@@ -223,11 +223,14 @@ class Client:
                         count(len(chunk))
             compare_sizes(size, announced, "received")
             compare_sizes(size, expected_bytes, "received")
-            if fault := check(path):
-                raise FetchError("damaged_file", fault, transient=True, verdict=announced and (fault, announced))
-            return Saved(size, digest.hexdigest())
+            return Saved(size, digest.hexdigest()), announced
 
-        return self._retries.persist(once, url)
+        def examine(found: tuple[Saved, int | None]) -> None:
+            if fault := check(path):
+                announced = found[1]
+                raise FetchError("damaged_file", fault, transient=True, verdict=announced and (fault, announced))
+
+        return self._retries.persist(once, url, check=examine)[0]
 
     def map_in_order(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
@@ -240,7 +243,7 @@ class Client:
         return map_in_order(function, items, threads=2 * self.connections, ahead=ahead or self.connections)
 
     def secure(self, url: str) -> str:
-        """Check that `url` is an http or https address. If it is on this server and the server has https, use https.
+        """Check that `url` is an http or https address. If it is on this server, and the server uses https, use https.
 
         Raises
         ------

@@ -1,8 +1,10 @@
 """Connections to public addresses only, with a time limit for the whole answer.
 
 A record or a redirect can name any address, for example that of a router or of a cloud's metadata service. Requests to
-addresses that are not public are refused, unless they belong to the configured server. A socket's timeout limits only
-each read, so a server that sends a byte now and then could hold a connection forever. So we limit the whole answer.
+addresses that are not public are refused, unless they belong to the configured server.
+
+A socket's timeout limits only single reads, so a server could hold a connection forever by sending single bytes. So the
+whole answer has a time limit, too.
 """
 
 import http.client
@@ -23,15 +25,14 @@ from neurovault_ica.net.answers import FetchError
 
 # Longer headers are refused. Servers send a few kB.
 MAX_HEADER_BYTES = 100_000
-# Answers that take longer than timeout_s and are slower than this are abandoned. At this rate, an image of 4 MB takes
-# an hour.
+# An answer that takes longer than timeout_s, and is slower than this, is abandoned. At this rate, 4 MB take an hour.
 MIN_BYTES_PER_S = 1000
-# Answers that take longer than this, in seconds, are abandoned at any speed.
+# An answer that takes longer than this is abandoned, in seconds.
 MAX_ANSWER_S = 3600.0
 
 
-class CarefulAdapter(requests.adapters.HTTPAdapter):
-    """Makes connections with these limits for a `requests` session.
+class LimitedAdapter(requests.adapters.HTTPAdapter):
+    """Makes connections to public addresses, with limits on time and size, for a `requests` session.
 
     Parameters
     ----------
@@ -45,8 +46,10 @@ class CarefulAdapter(requests.adapters.HTTPAdapter):
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         settings = {"home": home, "timeout_s": timeout_s, "opened": self._sockets}
         self._pools = {
-            "http": _pool(HTTPConnectionPool, type("HTTPConnection", (_Careful, HTTPConnection), settings)),
-            "https": _pool(HTTPSConnectionPool, type("HTTPSConnection", (_Careful, HTTPSConnection), settings)),
+            "http": _pool(HTTPConnectionPool, type("HTTPConnection", (_LimitedConnection, HTTPConnection), settings)),
+            "https": _pool(
+                HTTPSConnectionPool, type("HTTPSConnection", (_LimitedConnection, HTTPSConnection), settings)
+            ),
         }
         super().__init__(**options)
 
@@ -73,7 +76,7 @@ def _pool(kind: type, connection: type) -> type:
     return type("Pool", (kind,), {"ConnectionCls": connection})
 
 
-class _Careful:
+class _LimitedConnection:
     """Methods that are added to urllib3's connections."""
 
     home: str
@@ -93,27 +96,27 @@ class _Careful:
             # Check again: the name may have resolved to another address for the connection.
             _require_public(self.host, [self.sock.getpeername()[0]], self.home)
 
-    def response_class(self, *args: Any, **options: Any) -> "_Answer":
+    def response_class(self, *args: Any, **options: Any) -> "_LimitedResponse":
         """Make the response object; `http.client` calls this."""
-        return _Answer(*args, timeout_s=self.timeout_s, **options)
+        return _LimitedResponse(*args, timeout_s=self.timeout_s, **options)
 
 
-class _Answer(http.client.HTTPResponse):
+class _LimitedResponse(http.client.HTTPResponse):
     """A response whose time and size are limited."""
 
     def __init__(self, *args: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._watched = _Watched(self.fp.detach(), timeout_s)
-        self.fp = io.BufferedReader(self._watched)
+        self._stream = _LimitedStream(self.fp.detach(), timeout_s)
+        self.fp = io.BufferedReader(self._stream)
 
     def begin(self) -> None:
         """Read the headers."""
         super().begin()
-        self._watched.in_headers = False
+        self._stream.in_headers = False
 
 
-class _Watched(io.RawIOBase):
-    """The bytes of an answer, with limits of speed and size. The socket's timeout limits the wait for the first one."""
+class _LimitedStream(io.RawIOBase):
+    """The bytes of an answer, with limits on time and size. The socket's timeout limits the wait for the first byte."""
 
     def __init__(self, raw: io.RawIOBase, timeout_s: float) -> None:
         self._raw, self._timeout_s = raw, timeout_s
@@ -129,7 +132,7 @@ class _Watched(io.RawIOBase):
         """Read the bytes that have arrived."""
         size = self._raw.readinto(buffer)
         now = time.monotonic()
-        self._start = self._start or now
+        self._start = now if self._start is None else self._start
         self._size += size or 0
         self._check(now - self._start)
         return size

@@ -20,8 +20,8 @@ def map_in_order(
     items : iterable
     threads : int
     ahead : int
-        Largest number of items that are started before earlier ones are finished. With a larger number, one slow item
-        delays fewer others.
+        Largest number of items that may be started while an earlier item is not finished. With a larger number, a slow
+        item delays fewer others.
     """
     source = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="connection")

@@ -20,8 +20,8 @@ MAX_RETRY_AFTER_S = 300.0
 # After this many consecutive failures across all connections, probe whether the server is reachable. Fewer failures may
 # be chance.
 FAILURES_BEFORE_PROBE = 8
-# The tries of a request are counted from zero after an outage. A request that fails in this many outages may
-# cause them, so its tries then count as usual.
+# After an outage, the tries of a request are counted from zero again. A request that has failed in this many outages
+# may cause them, so its tries are no longer reset.
 MAX_OUTAGES = 5
 
 
@@ -67,10 +67,10 @@ class Retries:
         self._slots = threading.BoundedSemaphore(connections)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._outage = threading.Lock()
+        self._outage_lock = threading.Lock()
         self._n_failures, self._has_answered, self._resume_at = 0, False, 0.0
         self._n_outages = 0
-        self._down_since: FetchError | None = None
+        self._down_error: FetchError | None = None
 
     def stop(self) -> None:
         """End every pause, and allow no further requests."""
@@ -81,7 +81,14 @@ class Retries:
         if self._stop.is_set():
             raise FetchError("stopped", "the run was stopped")
 
-    def persist(self, once: Callable[[], Result], url: str, most_tries: MostTries | None = None) -> Result:
+    def persist(
+        self,
+        once: Callable[[], Result],
+        url: str,
+        most_tries: MostTries | None = None,
+        *,
+        check: Callable[[Result], object] | None = None,
+    ) -> Result:
         """Call `once` until it succeeds, fails permanently, or has failed too often.
 
         Parameters
@@ -91,7 +98,9 @@ class Retries:
         url : str
             Address of the request, for the log.
         most_tries : function, optional
-            Limits the number of tries for a kind of error. Only the errors with a limit count towards it.
+            Returns the largest number of tries for a kind of error, or None. Other errors do not count as such tries.
+        check : function, optional
+            Raises `FetchError` if the result of `once` is faulty. It runs outside the limit of simultaneous requests.
 
         Raises
         ------
@@ -109,6 +118,8 @@ class Retries:
                     start = time.monotonic()
                     result = once()
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
+                if check:
+                    check(result)
             except FetchError as error:
                 logging.debug("GET %s: try %d: %s", url, tries, error)
                 most = most_tries(error) if most_tries else None
@@ -125,7 +136,7 @@ class Retries:
                     self._require_up()
                     raise
                 if error.retry_after_s:
-                    # The server asks one connection to pause, but means all of them.
+                    # The server asks one connection to pause, but all connections pause.
                     wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
                     logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
                     self._resume_at = time.monotonic() + wait_s
@@ -140,12 +151,12 @@ class Retries:
         self.require_running()
 
     def _require_up(self) -> None:
-        if self._down_since is not None:
-            raise FetchError("server_down", f"{self._url} does not answer ({self._down_since})")
+        if self._down_error is not None:
+            raise FetchError("server_down", f"{self._url} does not answer ({self._down_error})")
 
     def _count_failure(self, error: FetchError, *, is_last: bool) -> None:
-        """Count a failure. After many, or if an outage may explain the last try of a request, probe the server."""
-        # Status 500 or 429 comes from the server itself, so it is not down. 502 to 504 come from the proxy before it.
+        """Count a failure. Probe the server after many, or if an outage may be why the last try of a request failed."""
+        # Status 429 or 500 comes from the server itself, so it is not down. 502 to 504 come from the proxy before it.
         may_be_outage = is_last and error.transient and (error.status is None or error.status > 500)
         may_be_outage = may_be_outage and self._is_alive is not None and error.verdict is None
         with self._lock:
@@ -153,19 +164,19 @@ class Retries:
             if self._n_failures < FAILURES_BEFORE_PROBE and not may_be_outage:
                 return
             n_outages = self._n_outages
-        with self._outage:
-            # Meanwhile, another connection may have waited for the end of this outage.
-            if self._n_outages == n_outages and self._down_since is None:
+        with self._outage_lock:
+            # Another connection may already have waited for the end of this outage.
+            if self._n_outages == n_outages and self._down_error is None:
                 self._wait_out(error)
                 self._n_failures = 0
 
     def _wait_out(self, error: FetchError) -> None:
-        """Wait for an answer to the probe: at most `patience_s`, before the first answer `first_patience_s`."""
+        """Wait until the server answers the probe, at most `patience_s`, or `first_patience_s` if it never answered."""
         patience_s = self._patience_s if self._has_answered else self._first_patience_s
         pause_s, waited_s = 2 * self._backoff_s, 0.0
         while self._is_alive is None or not self._is_alive():
             if waited_s >= patience_s:
-                self._down_since = error
+                self._down_error = error
                 return
             pause_s = min(pause_s, patience_s - waited_s)
             logging.warning("%s does not answer (%s); trying again in %.0f s", self._url, error, pause_s)

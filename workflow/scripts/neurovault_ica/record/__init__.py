@@ -1,1 +1,1 @@
-"""Record a run: facts, methods text, bibliography, software."""
+"""Record a run: its numbers, methods text, bibliography and software."""

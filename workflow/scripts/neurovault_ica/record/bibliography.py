@@ -12,10 +12,10 @@ from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 
 SOFTWARE_FILE = package_file("record/software.bib")
-# A reference with more authors lists only the first, followed by "et al.".
+# A reference with more authors names only the first, followed by "et al.".
 MOST_AUTHORS_LISTED = 3
-# How special characters are written in BibTeX. BibTeX counts braces even after a backslash, so they become commands.
-# An @ would start an entry, even inside a comment.
+# How special characters are written in BibTeX. Braces become commands, because BibTeX counts them even after a
+# backslash. So does @, because it would start an entry even inside a comment.
 ESCAPED = {
     "\\": r"{\textbackslash}",
     "{": r"{\textbraceleft}",
@@ -70,7 +70,7 @@ def escape_bibtex(text: str) -> str:
 
 
 def bibtex_entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
-    """Format one entry; the values must already be escaped."""
+    """Format one entry. Values must be escaped; empty ones are left out."""
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
@@ -89,7 +89,7 @@ def collection_entries(
     n_used : mapping of str to int
         Number of used images by collection id.
     archive : str
-        Name of the public archive that the collections are in, or empty.
+        Name of the public archive of the collections, or empty.
 
     Returns
     -------
@@ -131,7 +131,15 @@ def bibtex_authors(text: str | None) -> str:
 
 
 def references_text(entries: list[str], without: list[str], text: str) -> str:
-    """Write references.bib: the works that `text` cites, then the papers of the collections."""
+    """Write references.bib: the works that `text` cites, then the papers of the collections.
+
+    Parameters
+    ----------
+    entries, without : list of str
+        From `collection_entries`.
+    text : str
+        The methods text.
+    """
     heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
     cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
     missing = ["% Collections without a DOI: cite them by their URL.", *without] if without else []

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 PACKAGES = (
     "snakemake", "nilearn", "scikit-learn", "nibabel", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2",
-    "threadpoolctl",
+    "python-picard", "threadpoolctl",
 )  # fmt: skip
 
 
@@ -32,10 +32,10 @@ def environment() -> dict[str, Any]:
 
 
 def processor_model() -> str:
-    """Return the model of the processor. On another model, the last digits of results may differ."""
+    """Return the model of the processor, because the last digits of results may differ between models."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except OSError:
         text = ""
     found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
     return found[1] if found else platform.processor() or "unknown"

@@ -26,7 +26,7 @@ def run_facts(
     networks: list[Row],
     mixtures: list[Row],
 ) -> dict[str, Any]:
-    """Count everything that run.json and the methods text report."""
+    """Compute the numbers that run.json and the methods text report, from rows of the tables of the run."""
     n_used = Counter(row["collection_id"] for row in images)
     with_doi = {row["collection_id"] for row in collections if bare_doi(row["DOI"]) or bare_doi(row["preprint_DOI"])}
     without_doi = [row for row in selection if row["collection_id"] not in with_doi]
@@ -49,7 +49,7 @@ def run_facts(
             "term_map_pairs_significant": sum(is_significant(row["q"]) for row in map_terms),
             "labels_tested": sum(row["q"] is not None for row in labels),
             "labels_significant": sum(is_significant(row["q"]) for row in labels),
-            # Components with a significant name, by the source of the name.
+            # Number of components with a significant name, by source of the name.
             "components_named": dict(
                 sorted(Counter(row["source"] for row in names if row["source"] and not row["mark"]).items())
             ),
@@ -94,5 +94,5 @@ def _means_and_minima(stability: list[Row]) -> dict[str, float | None]:
 
 
 def _plain_word(text: str | None) -> str:
-    """Keep only words: map types are text from the archive and must not act as Markdown."""
+    """Remove special characters, because map types are text from the archive and must not act as Markdown."""
     return re.sub(r"[^\w ()-]+", " ", text or "unknown", flags=re.ASCII).strip()[:40] or "unknown"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.download_reasons import WORDS as REASON_WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.images.tissues import RIM_MM
@@ -18,12 +18,27 @@ from neurovault_ica.record.wording import WORKS, cited, list_map_types
 from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
 
-# As in CITATION.cff and pyproject.toml, which are not part of every copy of the workflow. A test compares them.
+# A test compares the version with CITATION.cff and pyproject.toml, which are not part of every copy of the workflow.
 WORKFLOW = "NeuroVault cross-study ICA 0.1.0"
 
 
 def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Write the methods paragraphs with the numbers of this run."""
+    """Write the methods paragraphs with the numbers of this run, and the list of references.
+
+    Parameters
+    ----------
+    facts : mapping
+        From `facts.run_facts`.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json.
+    settings : mapping
+        The configuration.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     body = "\n\n".join(
         [
             "# Methods",
@@ -133,20 +148,10 @@ def _decomposition_paragraph(
         f" {facts['collections_used']:,} (one over the sum of their squared shares of the variance){weighting}."
         f"{rows} The {matrix} by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened. It was decomposed by spatial"
-        f" independent component analysis with voxels as observations: {method}, tolerance {decomposition['tol']:g},"
-        f" at most {decomposition['max_iter']} {steps}, seed {decomposition['random_state']}."
+        f" independent component analysis with voxels as observations. The algorithm was {method}. The tolerance was"
+        f" {decomposition['tol']:g}, the limit {decomposition['max_iter']} {steps}, and the seed"
+        f" {decomposition['random_state']}."
     )
-    n_restarts = decomposition["n_restarts"]
-    orthogonal = ", made orthogonal," if algorithm.is_orthogonal else ""
-    consensus = ""
-    if n_restarts > 1:
-        consensus = (
-            f" To reduce the dependence on the starting point, {algorithm.label} was run from {n_restarts} random"
-            f" starts, each on a random tenth of the voxels and for at most {decomposition['max_sample_iter']} {steps}"
-            f" ({decomposition['n_restarts_converged']} converged). The estimates were clustered by average linkage on"
-            f" their absolute correlations, as in ICASSO {cited('himberg2004icasso')}. The clusters'"
-            f" centrotypes{orthogonal} initialised the final run on all voxels."
-        )
     end = (
         f" The final run converged after {counted(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
@@ -157,7 +162,22 @@ def _decomposition_paragraph(
         " Components have unit variance over the mask, are ordered by explained variance, and are signed so that the"
         " largest absolute value is positive."
     )
-    return f"**Decomposition.** {start}{consensus}{end}{order}"
+    return f"**Decomposition.** {start}{_consensus(decomposition)}{end}{order}"
+
+
+def _consensus(decomposition: Mapping[str, Any]) -> str:
+    """Describe how the restarts were combined; empty for a single start."""
+    if decomposition["n_restarts"] == 1:
+        return ""
+    algorithm = ALGORITHMS[decomposition["algorithm"]]
+    orthogonal = ", made orthogonal," if algorithm.is_orthogonal else ""
+    return (
+        f" To reduce the dependence on the starting point, {algorithm.label} was run from"
+        f" {decomposition['n_restarts']} random starts ({decomposition['n_restarts_converged']} converged). Each run"
+        f" used a random tenth of the voxels and at most {decomposition['max_sample_iter']} {algorithm.iteration}s. The"
+        " estimates were clustered by average linkage on their absolute correlations, as in ICASSO"
+        f" {cited('himberg2004icasso')}. The clusters' centrotypes{orthogonal} initialised the final run on all voxels."
+    )
 
 
 def _empty_halves(n_images_without: Mapping[str, int]) -> str:
@@ -181,10 +201,10 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
         )
     if facts["mean_r_bootstraps"] is not None:
         parts.append(
-            "To estimate how much the components depend on the choice of studies,"
-            f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections were each"
-            f" decomposed in the same way on a tenth of the voxels{within}. The components' mean absolute correlation"
-            f" with their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
+            "To estimate how much the components depend on the choice of studies, we decomposed"
+            f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections in the same way."
+            f" Each was decomposed on a tenth of the voxels{within}. The components' mean absolute correlation with"
+            f" their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
             f" {facts['min_r_bootstraps']:.2f}; 95th percentile under random rotation:"
             f" {facts['mean_chance_r_bootstraps']:.2f}). Bootstrap samples share images with the full data."
         )
@@ -245,17 +265,15 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     else:
         shown = (
             f"at a probability of activation above {threshold['mixture']:g}. The probability comes from a mixture model"
-            " fitted to each component's values: a Gaussian distribution for noise and a Gamma distribution for each"
-            f" tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if the largest value"
-            " exceeded the maximum expected of an equally smooth Gaussian field (expected Euler characteristic below"
-            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). In {facts['components_without_activation']} of"
-            f" {counted(facts['components'], 'component')} no value did"
+            " of each component's values: a Gaussian distribution for noise and a Gamma distribution for each"
+            f" tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if its largest"
+            " value was too large for an equally smooth Gaussian field (expected Euler characteristic below"
+            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {facts['components_without_activation']} of"
+            f" {counted(facts['components'], 'component')} had no tail"
         )
-    labelled = (
-        f" Regions of peaks are those of the AAL3 atlas {cited('rolls2020aal3')}."
-        if settings["plot_components"]["atlas"] == AAL3
-        else ""
-    )
+    atlas = settings["plot_components"]["atlas"]
+    source = f"the AAL3 atlas {cited('rolls2020aal3')}" if atlas == AAL3 else "a given atlas"
+    labelled = f" Regions of peaks are those of {source}." if atlas else ""
     surfaces = (
         f" Maps were drawn on the cortical surface fsaverage5 {cited('fischl1999surface')}, averaged between the white"
         f" and the pial surface, and in glass brains of nilearn {cited('abraham2014nilearn')}."
@@ -287,10 +305,10 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
         for name in ("nilearn", "scikit-learn", "nibabel", "numpy", "scipy")
     )
     return (
-        f"**Reproducibility.** The analysis was run with the workflow {WORKFLOW}, with"
+        f"**Reproducibility.** The analysis was run with the workflow {WORKFLOW},"
         f" Snakemake {importlib.metadata.version('snakemake')} {cited('moelder2021snakemake')}, Python"
         f" {platform.python_version()}, {versions}"
-        f" {cited('harris2020numpy', 'virtanen2020scipy')}. images.lock.tsv lists every image with its URL or path, its"
-        f" size and its SHA-256 checksum. run.json lists the configuration, seeds, versions and the checksum of every"
-        f" result.{caution}"
+        f" {cited('harris2020numpy', 'virtanen2020scipy')}. The file images.lock.tsv lists every image with its URL or"
+        " path, its size and its SHA-256 checksum. The file run.json lists the configuration, seeds, versions and the"
+        f" checksum of every result.{caution}"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.naming.names import NAMING_RANK, NEAR_BEST_SHARE
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite
@@ -36,12 +37,26 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else ""
     )
     return (
-        f"**Names.** {facts['images_with_terms']:,} of {counted(facts['images_used'], 'image')} had term weights"
-        f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
-        f" maps of {facts['terms']:,} terms.{halves} Negative weights were set to zero. Images without weights were"
+        f"**Names.** {facts['images_with_terms']:,} of {counted(facts['images_used'], 'image')} had"
+        f" {_weights(facts['terms'], settings)}{halves} Negative weights were set to zero. Images without weights were"
         f" left out, not counted as zero. The weights were projected onto the components through {through}{centred}."
         f"{_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts, settings)}{_decision(facts)}"
+    )
+
+
+def _weights(n_terms: int, settings: Mapping[str, Any]) -> str:
+    """Describe the term weights by their origin, as the end of a sentence and possibly a second one."""
+    archive, terms = open_archive(settings["archive"]), counted(n_terms, "term")
+    if settings["fetch_terms"]["source"] == "database":
+        return f"term weights: their correlations with the meta-analytic maps of {terms}."
+    if archive.is_demo:
+        return f"simulated weights of {terms}."
+    if archive.has_own_terms:
+        return f"weights of {terms}, which were given with the images."
+    return (
+        f"term weights from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the"
+        f" meta-analytic maps of {terms}."
     )
 
 
@@ -53,14 +68,14 @@ def _evidence(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     return (
         "\n\n**Tests of terms.** We tested, one-sided, whether collections with high loadings on a component also have"
         " high weights for a term. The statistic was the correlation of mean loadings (mixing matrix) and mean term"
-        " weights over collections. Means were scaled by their standard errors, so that small and large collections"
-        " have similar variance. There were two null hypotheses. The first is that the term weights of collections are"
-        f" unrelated to their loadings: collections were permuted as blocks ({counted(n_permutations, 'permutation')},"
-        f" and up to {n_permutations * MOST_ROUNDS:,} for pairs with small p; {cite(WORKS['besag1991sequential'])})."
-        " The second is that the term's map is a random smooth map. This test is needed because loadings and term"
-        " weights come from the same voxels. The weights of any map that overlaps the component therefore correlate"
-        f" with its loadings. The term's map was replaced with {n_permutations * MOST_ROUNDS:,} Gaussian random maps"
-        f" (FWHM {FWHM_MM:g} mm)."
+        " weights over collections. Means were divided by their expected standard deviation, which depends on the size"
+        " of the collection. There were two null hypotheses. The first is that the term weights of collections are"
+        " unrelated to their loadings. To test it, collections were permuted as blocks"
+        f" ({counted(n_permutations, 'permutation')}, and up to {n_permutations * MOST_ROUNDS:,} for pairs with small"
+        f" p; {cite(WORKS['besag1991sequential'])}). The second is that the term's map is a random smooth map. This"
+        " test is needed because loadings and term weights come from the same voxels. The weights of any map that"
+        " overlaps the component therefore correlate with its loadings. The term's map was replaced with"
+        f" {n_permutations * MOST_ROUNDS:,} Gaussian random maps (FWHM {FWHM_MM:g} mm)."
         " A term's p value is the larger of the two, corrected over all components and terms for the false discovery"
         f" rate {cited('benjamini1995fdr')}. {facts['terms_significant']:,} of"
         f" {facts['terms_tested']:,} pairs of component and term had q < {SIGNIFICANT_Q};"
@@ -92,23 +107,23 @@ def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 
 def _decision(facts: Mapping[str, Any]) -> str:
-    """State the rule of the names, how many components have one, and from which source."""
+    """State the rule for names, and how many components have a name from which source."""
     by_map = (
-        "A component is named by the term map with the largest correlation among the significant ones"
-        f" (q < {SIGNIFICANT_Q}) whose correlation is at least {NEAR_BEST_SHARE:g} of the largest, if the component's"
-        f" best term is significant after correction for choosing among all terms (p ≤ {LARGEST_P_CORRECTED:g};"
-        " largest z of each surrogate). If there is none, it is named by"
+        "A component is named by a term map if its best term map is significant after correction for choosing among all"
+        f" maps (p ≤ {LARGEST_P_CORRECTED:g}; largest z of each surrogate). The name is then the significant term"
+        f" (q < {SIGNIFICANT_Q}) with the largest correlation, if this is at least {NEAR_BEST_SHARE:g} of the largest"
+        " correlation of all terms. If there is no such term, the component is named by"
         if facts["term_maps"]
         else "A component is named by"
     )
     agreeing = (
-        " Terms and labels whose own term map does not fit the component give no name." if facts["term_maps"] else ""
+        " A term or label gives no name if its own term map does not fit the component." if facts["term_maps"] else ""
     )
     rule = (
         f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}; otherwise by the significant metadata label with the largest difference, if it also exceeds"
-        f" surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels).{agreeing}"
-        " The others are unnamed, with the closest term in parentheses."
+        f" {NAMING_RANK}. Otherwise it is named by the significant metadata label with the largest difference, if this"
+        f" label also exceeds surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among"
+        f" labels).{agreeing} All other components are unnamed, with the closest term in parentheses."
     )
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."
@@ -131,8 +146,9 @@ def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         else ("components and labels", "pairs of component and label")
     )
     return (
-        f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested: paradigms and"
-        " contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions. The mean loading"
+        f"\n\n**Metadata labels.** Labels of at least {MIN_LABEL_COLLECTIONS} collections were tested. They are"
+        " paradigms and contrasts of the Cognitive Atlas, contrast definitions, and words of names and descriptions."
+        " The mean loading"
         f" of images with a label was compared{sides} with that of the other images by permuting collections"
         f" ({counted(settings['project_terms']['n_permutations'], 'permutation')} or more). The p values were corrected"
         f" over all {over} for the false discovery rate. {facts['labels_significant']:,} of"

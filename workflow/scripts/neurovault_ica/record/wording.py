@@ -1,4 +1,4 @@
-"""Citations, counts and lists for the sentences of the methods section."""
+"""Write citations, counts and lists in the sentences of the methods section."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ def cited(*keys: str) -> str:
 
 
 def list_map_types(counts: Mapping[str, int]) -> str:
-    """List numbers of maps by type, largest first: ``59 Z maps, 3 T maps, 1 map of another type``."""
+    """List the number of maps of each type, largest first: ``59 Z maps, 3 T maps, 1 map of another type``."""
     return ", ".join(_maps_of(name, count) for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 

@@ -1,4 +1,4 @@
-"""Compute the layout of the page's chart of trust: positions and sizes of points, labels, ticks and limits."""
+"""Lay out the page's chart of stability across studies: positions of points, labels, ticks and limits."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -6,19 +6,20 @@ from typing import Any, NamedTuple
 
 from neurovault_ica.report.text import format_number, percent, shorten_text
 from neurovault_ica.report.trust import limit_in_force
+from neurovault_ica.report.warnings import flags_in
 from neurovault_ica.types import Row
 
-# Left, top, right and bottom in SVG units; y points down.
+# Left, top, right and bottom of an area in SVG units; y points down.
 Rectangle = tuple[float, float, float, float]
 WIDTH, HEIGHT = 560, 390
 LEFT, TOP, RIGHT, BOTTOM = 66, 18, 526, 336
-# Radius of the component with the most variance, and of the smallest point. Areas are proportional to the variance.
+# Radius of the component with most variance, and smallest radius. Between them, areas are proportional to the variance.
 LARGEST_RADIUS, SMALLEST_RADIUS = 11.0, 3.5
-# Size of a digit of a label, and distance of the label from its point.
+# Size of a digit of a label, and distance between label and point.
 DIGIT_WIDTH, DIGIT_HEIGHT, GAP = 7.5, 9, 3
-# Possible distances between ticks. Correlations that differ by less than 0.01 are practically the same.
+# Possible distances between ticks. Smaller ones are useless: correlations that differ by less are practically equal.
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
-# Largest number of intervals between ticks. With more, the tick labels would be crowded.
+# Largest number of intervals between ticks; with more, the tick labels would be crowded.
 MOST_STEPS = 6
 NOT_REPRODUCED = "not_reproduced"
 
@@ -37,7 +38,7 @@ VARIANCE = Axis("variance_explained", "variance explained", None)
 
 
 def trust_chart(components: Sequence[Mapping[str, Any]], flags: Mapping[str, float | None]) -> Row | None:
-    """Lay out components by their stability across studies, with the limits that are in force.
+    """Lay out components by their stability across studies, with the limits that apply.
 
     Parameters
     ----------
@@ -67,33 +68,33 @@ def trust_chart(components: Sequence[Mapping[str, Any]], flags: Mapping[str, flo
             "y": to_y(row[up.column]),
             "r": round(max(SMALLEST_RADIUS, LARGEST_RADIUS * math.sqrt(row["variance_explained"] / most)), 1),
             "title": describe_point(row),
-            "is_flagged": NOT_REPRODUCED in (row["flags"] or "").split(","),
+            "is_flagged": NOT_REPRODUCED in flags_in(row),
             "has_warning": bool(row["warnings"]),
         }
         for row in shown
     ]
-    # If there is no room for all labels, components with a warning come first, then those with the most variance.
+    # Components with a warning get their labels first, because there may be no room for all.
     urgent = sorted(points, key=lambda point: not point["has_warning"])
     for point, label in zip(urgent, place_labels(urgent, x["limit"], y["limit"]), strict=True):
         point["label"] = label
     frame = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM}
-    # Large points are drawn first, so that they hide no small one.
+    # Large points are drawn first, so that they do not hide small ones.
     return {"frame": frame, "x": x, "y": y, "points": sorted(points, key=lambda point: -point["r"])}
 
 
 def _scale(
     rows: Sequence[Mapping[str, Any]], axis: Axis, flags: Mapping[str, float | None], ends: tuple[float, float]
 ) -> tuple[Row, Callable[[float], float]]:
-    """Choose an axis that covers the values and the limits.
+    """Choose the scale of an axis so that it covers the values and the limits.
 
     Returns
     -------
     dict
-        ``title``; ``ticks``, each with ``at`` and ``text``; ``limit`` and ``highest_limit``, the places of the lowest
-        and highest limit in force, or None; ``said``, these limits as text. The limit is higher than the configured one
-        where chance is higher, and chance differs between components.
+        ``title``; ``ticks``, each with ``at`` and ``text``; ``limit`` and ``highest_limit``, the positions of the
+        lowest and the highest limit that applies, or None; ``limits_text``, these limits as text. The limits of
+        components differ if chance, which differs between components, is above the configured limit.
     callable
-        Turns a value into its place.
+        Converts a value to its position.
     """
     limits = [
         least
@@ -106,13 +107,13 @@ def _scale(
     def place(value: float) -> float:
         return round(ends[0] + (ends[1] - ends[0]) * (value - first) / (last - first), 1)
 
-    said = sorted({format_number(limit) for limit in limits})
+    shown_limits = sorted({format_number(limit) for limit in limits})
     return {
         "title": axis.title,
         "ticks": [{"at": place(tick), "text": f"{tick:g}" if axis.limit else percent(tick)} for tick in ticks],
         "limit": place(min(limits)) if limits else None,
         "highest_limit": place(max(limits)) if limits else None,
-        "said": " to ".join((said[0], said[-1]) if len(said) > 1 else said),
+        "limits_text": " to ".join((shown_limits[0], shown_limits[-1]) if len(shown_limits) > 1 else shown_limits),
     }, place
 
 
@@ -122,7 +123,7 @@ def _from_zero(rows: Sequence[Mapping[str, Any]], axis: Axis) -> list[float]:
 
 
 def fit_axis(values: Sequence[float]) -> list[float]:
-    """Choose a few round ticks that just cover the values, which are correlations between 0 and 1."""
+    """Choose a few round ticks whose range just covers the values, which are correlations from 0 to 1."""
     for step in STEPS:
         # Round first, because 0.29 / 0.01 is slightly below 29.
         last = math.ceil(round(max(values) / step, 6))
@@ -135,26 +136,26 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 def describe_point(row: Mapping[str, Any]) -> str:
     """Describe a point for its tooltip and for screen readers."""
     called = shorten_text(row["name"], 120)
-    said = [
+    facts = [
         f"{name} {format_number(row[column])}"
         for column, name in (("r_bootstraps", "bootstrap |r|"), ("r_split_half", "split-half |r|"))
         if row[column] is not None
     ]
-    said += [f"{percent(row['variance_explained'])} of the variance", *row["warnings"]]
-    return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
+    facts += [f"{percent(row['variance_explained'])} of the variance", *row["warnings"]]
+    return f"{row['component']}{f', {called}' if called else ''}: {', '.join(facts)}"
 
 
 def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None, y_limit: float | None) -> list[Row | None]:
-    """Place the number of each point beside it: right, left, above or below, wherever it covers nothing.
+    """Place the number of each point to the right, left, top or bottom of it, where it covers nothing.
 
-    Earlier points choose first. A point without a free place gets no number.
+    Places are given in the order of the points. A point without a free place gets no number.
 
     Parameters
     ----------
     points : sequence of mappings
         ``component``, ``x``, ``y`` and the radius ``r``.
     x_limit, y_limit : float or None
-        Positions of the lines of the limits, which labels must not cover.
+        Positions of the lines that show the limits; labels must not cover them.
 
     Returns
     -------

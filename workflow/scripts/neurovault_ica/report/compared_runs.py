@@ -17,12 +17,12 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Array, Row
 
-# Beside its match, a component may resemble others, as when one component splits into two. These are listed from this
-# |r| on, at most this many, the strongest first.
-ALSO_FROM, MOST_ALSO = 0.25, 3
+# A component may resemble others besides its match, for example if one component splits into two. Those with at least
+# this |r| are listed, at most this many.
+MIN_SIMILAR_R, MOST_SIMILAR = 0.25, 3
 USED, NOT_SELECTED = "used", "not selected"
 LOCK = "write_lock/images.lock.tsv"
-# Columns of a table of loadings that do not hold loadings.
+# Columns of a table of loadings that identify the row.
 KEYS = ("image_id", "sign")
 
 
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     stability: list[Row]
     mixing: list[Row]
     images: dict[str, Row]  # the rows of the lock by image id
-    rejected: dict[str, str]  # image id -> reason
+    rejected: dict[str, str]  # reasons by image id
     mask: str
 
 
@@ -63,7 +63,7 @@ def read_run(folder: str | Path) -> Run:
     Raises
     ------
     ValueError
-        If the folder does not hold a finished run.
+        If the folder does not contain a finished run.
     """
     folder = Path(folder)
     if folder.name == "results" and not (folder / "results").exists():
@@ -85,8 +85,8 @@ def read_run(folder: str | Path) -> Run:
         missing.append("the map of the components" if not components else "a single map of the components")
     if missing:
         raise ValueError(
-            f"{folder} does not hold a finished run: it lacks {', '.join(missing)}. Give the folder in which snakemake"
-            " ran, or one that make paper made"
+            f"{folder} does not contain a finished run (missing: {', '.join(missing)}). Give the folder in which"
+            " snakemake ran, or a folder made by make paper"
         )
     stability = read_table(needed["the stability"])
     return Run(
@@ -104,7 +104,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def compare_runs(first: Run, second: Run) -> Comparison:
-    """Compare two runs. The maps of the second are resampled to the grid of the first."""
+    """Compare two runs. The maps of the second run are resampled to the grid of the first."""
     values, inside = _on_grid_of(first, second)
     r = np.clip(correlate_maps(first.maps.values[:, inside], values[:, inside]), -1, 1)
     return Comparison(
@@ -118,7 +118,7 @@ def compare_runs(first: Run, second: Run) -> Comparison:
 
 
 def _on_grid_of(first: Run, second: Run) -> tuple[Any, Any]:
-    """Return the second run's maps at the voxels of the first run's mask, and which of them are in both masks."""
+    """Return the second run's maps in the voxels of the first run's mask, and which of these are in both masks."""
     target = target_of(cast(SpatialImage, nib.load(first.mask)))
     shape, affine = second.maps.inside.shape, second.maps.affine
     plan = plan_resampling(shape, affine, target, "linear")
@@ -136,7 +136,7 @@ def _on_grid_of(first: Run, second: Run) -> tuple[Any, Any]:
 
 
 def _compare_components(first: Run, second: Run, r: Array) -> list[Row]:
-    """Match the components one to one (Hungarian method, largest sum of |r|); unmatched ones get rows of their own."""
+    """Match the components one to one (Hungarian method, largest sum of |r|). Unmatched ones get their own rows."""
     matched = match_components(r).matched
     loadings = _correlate_loadings(first, second)
     rows = []
@@ -170,8 +170,8 @@ def _compare_components(first: Run, second: Run, r: Array) -> list[Row]:
 
 def _list_others(r: Array, labels: Sequence[str], *, without: int) -> str | None:
     """List other components that resemble this one: ``ICA_03 (r 0.41), ICA_07 (r -0.30)``."""
-    order = [int(m) for m in np.argsort(-np.abs(r)) if m != without and abs(r[m]) >= ALSO_FROM]
-    return ", ".join(f"{labels[m]} (r {r[m]:.2f})" for m in order[:MOST_ALSO]) or None
+    order = [int(m) for m in np.argsort(-np.abs(r)) if m != without and abs(r[m]) >= MIN_SIMILAR_R]
+    return ", ".join(f"{labels[m]} (r {r[m]:.2f})" for m in order[:MOST_SIMILAR]) or None
 
 
 def _correlate_loadings(first: Run, second: Run) -> dict[tuple[str, str], float]:
@@ -187,7 +187,7 @@ def _correlate_loadings(first: Run, second: Run) -> dict[tuple[str, str], float]
 
 
 def _compare_images(first: Run, second: Run) -> Iterator[Row]:
-    """Yield every image that one of the runs selected: what each run did with it, and whether its file is the same."""
+    """Yield each image that a run selected: what each run did with it, and whether both used the same file."""
     for image in dict.fromkeys([*first.images, *second.images]):
         rows = [run.images[image] for run in (first, second) if image in run.images]
         sums = {row["sha256"] for row in rows}
@@ -203,7 +203,7 @@ def _compare_images(first: Run, second: Run) -> Iterator[Row]:
 
 
 def _use_of(image: str, run: Run) -> str:
-    """Say what a run did with an image: used, rejected with the reason, or not selected."""
+    """Describe what a run did with an image: used, rejected (with the reason), or not selected."""
     if image not in run.images:
         return NOT_SELECTED
     return USED if run.images[image]["used"] else f"rejected ({run.rejected.get(image, 'no reason known')})"
@@ -215,7 +215,7 @@ def differs(image: Row) -> bool:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Row]:
-    """List the keys whose values differ; a missing key has None."""
+    """List the keys whose values differ. The value of a missing key is None."""
     one, other = dict(_flatten(first)), dict(_flatten(second))
     return [
         {"key": key, "first": one.get(key), "second": other.get(key)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurovault_ica.report.compared_runs import USED, Comparison, Run, differs
+from neurovault_ica.report.compared_runs import MIN_SIMILAR_R, USED, Comparison, Run, differs
 from neurovault_ica.report.page import load_template, read_style
 from neurovault_ica.report.pictures import embed_thumbnail
 from neurovault_ica.runtime.files import package_file
@@ -16,14 +16,14 @@ from neurovault_ica.types import Row
 TEMPLATE_FILE = package_file("report/comparison.html.jinja")
 # The page loads nothing, and it has no scripts.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-# The page shows at most this many images. The table has all.
+# Largest number of images on the page. The table has all.
 IMAGES_SHOWN = 2000
-# A pair of components with at least this |r| counts as the same component in the summary.
+# In the summary, a matched pair with at least this |r| counts as the same component.
 ALIKE = 0.7
 
 
 def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
-    """Render the page of a comparison."""
+    """Render the page of a comparison. `comparison` is the result of `compare_runs` for these two runs."""
     different = [image for image in comparison.images if differs(image)]
     r = np.abs(comparison.r)
     matched = np.array([abs(row["r"]) for row in comparison.components if row["r"] is not None])
@@ -44,6 +44,7 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
         n_alike=int(np.sum(matched >= ALIKE)),
         n_pairs=len(matched),
         alike=ALIKE,
+        min_similar_r=MIN_SIMILAR_R,
         mean_r=float(matched.mean()),
         largest_other=largest_other(r, comparison, first, second),
         common=comparison.common,
@@ -71,7 +72,7 @@ def largest_other(r: Any, comparison: Comparison, first: Run, second: Run) -> fl
 
 
 def thumbnails_of(run: Run) -> Mapping[str, Row]:
-    """Read the small picture of each component; a run without figures has none."""
+    """Read the thumbnail of each component. A run without figures has none."""
     files = {label: run.folder / f"results/plot_components/{label}_thumbnail.png" for label in run.labels}
     return {label: embed_thumbnail(str(file)) for label, file in files.items() if file.is_file()}
 

@@ -1,5 +1,5 @@
 "use strict";
-/* The reader's own notes on the components: a name, a verdict and a remark. The browser keeps them under the key of the
+/* The reader's own notes on the components: a name, a verdict and a remark. The browser keeps them, separately for each
    run. They are exported and imported as the table that plot_components.labels reads (own_names.py). */
 
 const NOTE_FIELDS = ["name", "verdict", "remark"];
@@ -7,6 +7,8 @@ const NOTE_COLUMNS = ["component", ...NOTE_FIELDS, "peak"];
 const VERDICTS = ["accept", "unsure", "reject"];
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
 const FORMULA = /^'*[=+\-@]/;
+/* Largest distance between the peak in a table and the peak in this run (LARGEST_SHIFT_MM in own_names.py). */
+const LARGEST_SHIFT_MM = 20;
 const TABLE_FIELD = /(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))/g;
 
 /** Decode a file as the configuration does: UTF-8, or UTF-16 with a byte order mark. */
@@ -19,12 +21,12 @@ function decodeTable(buffer) {
     const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
     if (!text.includes("\0")) return text;
   } catch {
-    // The message below says what to do.
+    // Bytes that are no text: the message below says what to do.
   }
   throw new Error("it is not a text file in UTF-8; save it as UTF-8");
 }
 
-/** Write a cell: without line breaks, and so that a spreadsheet does not run it. */
+/** Write a cell without line breaks. An apostrophe keeps spreadsheets from running it as a formula. */
 function toCell(text) {
   const plain = text.replace(CONTROL_CHARACTERS, " ").trim();
   const guarded = FORMULA.test(plain) ? `'${plain}` : plain;
@@ -38,7 +40,7 @@ function fromCell(text) {
 }
 
 class Notes {
-  /** `ofRun` has the notes that the configuration of the run gives, and the peak of each component. */
+  /** `ofRun` contains the notes from plot_components.labels and the peak of each component. */
   constructor(run, ofRun, changed) {
     this.key = `cross-study-ica-notes-${run}`;
     this.ofRun = ofRun;
@@ -87,7 +89,7 @@ class Notes {
     return `${[NOTE_COLUMNS, ...lines].map((line) => line.join("\t")).join("\n")}\n`;
   }
 
-  /** Read a table of notes. Throw an error that says what is wrong; then nothing is changed. */
+  /** Read a table of notes. If a line is wrong, throw an error that explains it, and change nothing. */
   fromTable(text) {
     const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/).map((line, at) => [at + 1, line]).filter(([, line]) => line.trim());
     for (const [number, line] of lines) {
@@ -97,26 +99,26 @@ class Notes {
     }
     const cellsOf = (line) => [...line.matchAll(TABLE_FIELD)].map(([, quoted, plain]) => fromCell(quoted?.replaceAll('""', '"') ?? plain));
     if (!lines.length) throw new Error("the file is empty");
-    // Spreadsheets write empty columns beside a table.
+    // Ignore the empty columns that spreadsheets write to the right of a table.
     const rows = lines.map(([number, line]) => [number, cellsOf(line)]);
     const width = Math.max(...rows.map(([, cells]) => cells.findLastIndex((cell) => cell) + 1));
     const heading = rows[0][1].slice(0, width).map((cell) => cell.toLowerCase());
     const unknown = heading.filter((column) => !NOTE_COLUMNS.includes(column));
     if (unknown.length) throw new Error(`unknown column ${unknown[0].slice(0, 40)}; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
     for (const column of ["component", "name"]) {
-      if (!heading.includes(column)) throw new Error(`the column ${column} is missing`);
+      if (!heading.includes(column)) throw new Error(`the column ${column} is missing; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
     }
     const found = new Map();
     for (const [number, all] of rows.slice(1)) {
       const cells = all.slice(0, width);
-      if (cells.length !== heading.length) throw new Error(`line ${number} has ${cells.length} columns, but the first line has ${heading.length}`);
+      if (cells.length !== heading.length) throw new Error(`line ${number} has ${cells.length} columns, but the first line has ${heading.length}; separate columns with tabs`);
       const row = Object.fromEntries(heading.map((column, at) => [column, cells[at]]));
       row.verdict = row.verdict?.toLowerCase();
       if (!this.rows.has(row.component)) throw new Error(`line ${number}: this run has no component ${row.component.slice(0, 40)}`);
-      if (found.has(row.component)) throw new Error(`line ${number}: ${row.component} has two lines`);
+      if (found.has(row.component)) throw new Error(`line ${number}: ${row.component} has two lines; keep one`);
       if (row.verdict && !VERDICTS.includes(row.verdict)) throw new Error(`line ${number}: the verdict ${row.verdict.slice(0, 40)} is not one of ${VERDICTS.join(", ")}`);
       if (row.peak && !this.isNear(row.peak, this.ofRun[row.component].peak)) {
-        throw new Error(`line ${number}: ${row.component} had its peak at ${row.peak.slice(0, 40)} mm, and has it at ${this.ofRun[row.component].peak} mm in this run; the notes are for other components`);
+        throw new Error(`line ${number}: ${row.component} had its peak at ${row.peak.slice(0, 40)} mm, but in this run it is at ${this.ofRun[row.component].peak} mm; the notes belong to another run`);
       }
       found.set(row.component, row);
     }
@@ -126,11 +128,11 @@ class Notes {
 
   isNear(one, other) {
     const [first, second] = [one, other].map((text) => text.split(/[\s,;]+/).map(Number));
-    return first.length === 3 && Math.hypot(...first.map((mm, axis) => mm - second[axis])) <= 20;
+    return first.length === 3 && Math.hypot(...first.map((mm, axis) => mm - second[axis])) <= LARGEST_SHIFT_MM;
   }
 }
 
-/** Show a note where its component is shown: in its fields, beside its names and on its card. */
+/** Show the note on a component in its fields, beside its names and on its card. */
 function showNote(notes, label) {
   const note = notes.get(label);
   for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) place.textContent = note.name.trim();
@@ -144,7 +146,7 @@ function showNote(notes, label) {
   }
   const written = [["Verdict", note.verdict], ["Remark", note.remark.trim()]].filter(([, text]) => text);
   article.querySelector(".noted").textContent = written.map(([field, text]) => `${field}: ${text}`).join(". ");
-  const kept = notes.isKept ? "Kept in this browser." : "This browser does not keep them: export them before you close the page.";
+  const kept = notes.isKept ? "Kept in this browser." : "This browser cannot keep notes: export them before you close the page.";
   article.querySelector(".kept").textContent = notes.isEmpty(label) ? "" : kept;
   const count = notes.count();
   document.getElementById("noted").textContent = count ? `${count} of ${notes.rows.size} components` : "none";
@@ -162,11 +164,11 @@ function listenToNotes(notes) {
   const said = document.getElementById("imported");
   document.getElementById("export-notes").addEventListener("click", () => {
     if (!notes.count()) {
-      said.textContent = "There are no notes yet: open a component and write some.";
+      said.textContent = "There are no notes yet. Open a component to write some.";
       return;
     }
     save(new Blob([notes.toTable()], { type: "text/tab-separated-values" }), "component_notes.tsv");
-    said.textContent = "Give the file to plot_components.labels, and the figures carry your names.";
+    said.textContent = "Set plot_components.labels to this file to show your names in the figures.";
   });
   document.getElementById("import-notes").addEventListener("change", async (event) => {
     const [file] = event.target.files;

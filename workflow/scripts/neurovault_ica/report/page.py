@@ -1,4 +1,4 @@
-"""Render the page from its templates, with its scripts and its security policy."""
+"""Render the report from its templates, with its scripts and its security policy."""
 
 import base64
 import functools
@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
-import yaml
 
+from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.decomposition.components import RULE
-from neurovault_ica.report.tables import REASONS
 from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
 from neurovault_ica.runtime.files import package_file
+from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.runtime.yaml_text import as_configured
-from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant, written_q
-from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS
+from neurovault_ica.statistics.p_values import (
+    LARGEST_P_CORRECTED,
+    MOST_ROUNDS,
+    SIGNIFICANT_Q,
+    is_significant,
+    written_q,
+)
+from neurovault_ica.statistics.permuted_collections import MIN_COLLECTIONS, MIN_LABEL_COLLECTIONS
 from neurovault_ica.types import Row
 
 TEMPLATE_FILES = [
@@ -49,10 +55,10 @@ def read_scripts() -> list[str]:
 
 
 def content_policy(scripts: Sequence[str]) -> str:
-    """Return a content security policy: the page's own scripts (by hash), its style, embedded pictures.
+    """Return a content security policy that allows the page's own scripts (by hash), its style and embedded pictures.
 
-    ``'self'`` and ``file:`` let the page look whether a picture of the run is beside it, to tell whether links to files
-    work. For pages on disk, Firefox does not count files beside the page as ``'self'``.
+    ``'self'`` and ``file:`` let the page try to load a picture of the run, to find out whether links to files work.
+    ``file:`` is needed because Firefox does not count files beside a page on disk as ``'self'``.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
@@ -63,14 +69,14 @@ def content_policy(scripts: Sequence[str]) -> str:
 
 
 def list_settings(settings: Mapping[str, Any]) -> list[Row]:
-    """List the configuration; each value is compared with that in the workflow's own config.yaml.
+    """List the configuration, and compare each value with the default in the workflow's config.yaml.
 
     Returns
     -------
     list of dict
         ``key`` as in ``run_ica.n_components``, ``value`` and ``default`` as YAML, ``differs``.
     """
-    defaults = yaml.safe_load(DEFAULTS_FILE.read_text(encoding="utf-8"))
+    defaults = read_file(DEFAULTS_FILE)
     rows = []
     for section, values in settings.items():
         known = defaults.get(section, {})
@@ -98,7 +104,10 @@ def render_page(settings: Mapping[str, Any], **contents: Any) -> str:
         min_cluster_mm3=settings["plot_components"]["min_cluster_mm3"],
         n_permutations=settings["project_terms"]["n_permutations"],
         significant_q=SIGNIFICANT_Q,
+        largest_p=LARGEST_P_CORRECTED,
+        most_rounds=MOST_ROUNDS,
         min_collections=MIN_COLLECTIONS,
+        min_label_collections=MIN_LABEL_COLLECTIONS,
         reason_texts=REASONS,
         rule=RULE[0].upper() + RULE[1:],
         **contents,

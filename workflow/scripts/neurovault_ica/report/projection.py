@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.report.page import content_policy, load_template, read_style
 from neurovault_ica.report.pictures import read_chart, read_figure
-from neurovault_ica.report.tables import REASONS
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Row
 
 TEMPLATE_FILE = package_file("report/projection.html.jinja")
-# Figures of more maps would make the page too large for a browser, so the page links to them.
+# Largest number of embedded figures. More would make the page too large for a browser, so the page links to the others.
 MOST_FIGURES = 100
-# Components that are listed for each map.
+# Shares are rounded down, so that 99.9 % does not read as all. This is the rounding error of a share in percent.
+ROUNDING = 1e-9
+# Number of components listed for each map.
 LISTED = 5
 
 
@@ -24,16 +26,17 @@ def strongest(rows: Sequence[Row]) -> list[Row]:
 
 
 def describe_percentile(row: Row, n_images: int) -> str:
-    """Say where a loading lies among the images: ``more than 94 % of the 103 images``.
+    """Describe the rank of a loading among those of the images: ``more than 94 % of the 103 images``.
 
-    For a negative loading, the images with a larger one are counted, because they load less in its direction.
+    A negative loading is compared in its own direction: ``more negatively than 94 % of the 103 images``.
     """
     if row["percentile"] is None:
         return ""
     is_negative = row["loading"] < 0
     share = 100 - row["percentile"] if is_negative else row["percentile"]
     direction = "more negatively" if is_negative else "more"
-    return f"{direction} than {'all' if share == 100 else f'{share:.0f} % of the'} {counted(n_images, 'image')}"
+    among = "all" if share == 100 else f"{int(share + ROUNDING)} % of the"
+    return f"{direction} than {among} {counted(n_images, 'image')}"
 
 
 def render_projection(
@@ -55,7 +58,7 @@ def render_projection(
     maps, rejected : sequence of dict
         Rows of maps.tsv, each with its `title`, and of rejected.tsv.
     figures : mapping of str to str
-        The path of the figure of each map.
+        Path of the figure by title of the map.
     heat_map : path
     **contents
         The other variables of the template: source, components, n_images, n_surrogates.

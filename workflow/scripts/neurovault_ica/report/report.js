@@ -1,6 +1,6 @@
 "use strict";
-/* Show one component at a time; sort and filter the gallery and the tables. Text from the archive is only compared,
-   never turned into markup. */
+/* Show one component at a time; sort and filter the gallery and the tables. Text from the archive is only compared and
+   never becomes markup. */
 
 document.documentElement.classList.add("js");
 
@@ -10,7 +10,7 @@ function readJson(id) {
   return JSON.parse(document.getElementById(id).textContent);
 }
 
-/** Compare as numbers if both are numbers, otherwise as texts, with sub-9 before sub-10. Missing values come last. */
+/** Compare two values: as numbers if both are, otherwise as texts, with sub-9 before sub-10. Missing values come last. */
 function compare(first, second, direction) {
   if (first === second) return 0;
   if (first === "") return 1;
@@ -33,7 +33,7 @@ function sortGallery() {
   document.getElementById("gallery").append(...ordered);
 }
 
-/** Show the components that match, the strongest evidence first, each with its best match. */
+/** Show the components that match the search, strongest evidence first, each with its best match. */
 function filterGallery() {
   const query = document.getElementById("search").value.trim();
   const all = cards();
@@ -56,7 +56,7 @@ function filterGallery() {
     document.getElementById("gallery").append(...shown);
   }
   const strong = shown.filter((card) => found.get(card)?.row.tier <= LAST_SIGNIFICANT_TIER).length;
-  const said = shown.length ? `${shown.length} of ${all.length} shown; ${strong} by name or significant evidence, first` : "No component has this.";
+  const said = shown.length ? `${shown.length} of ${all.length} shown, strongest evidence first; ${strong} by name or significant evidence` : "No component matches.";
   document.getElementById("shown").textContent = query ? said : "";
 }
 
@@ -65,7 +65,7 @@ function openFirst(event) {
   if (event.key === "Enter" && first) location.hash = `#${first.dataset.component}`;
 }
 
-/** Sort a table by the column of this header; a second call reverses the direction. */
+/** Sort a table by the column of this header. A second call reverses the order. */
 function sortTable(header) {
   const table = header.closest("table");
   const direction = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
@@ -103,7 +103,7 @@ function choosePictures() {
   document.getElementById("gallery").dataset.pictures = document.getElementById("pictures").value;
 }
 
-/** Move the surface into an article, beside its glass brain. It follows the slices. If it fails, the figure stays. */
+/** Move the surface into an article, beside its glass brain. If the surface fails, the static figure stays. */
 function showSurface(article) {
   const element = document.getElementById("surface");
   if (!element) return;
@@ -139,7 +139,7 @@ async function showInViewer(article) {
   }
 }
 
-/** Link to the previous and next component of the gallery, in its order and among the visible ones. */
+/** Link to the previous and next visible component, in the order of the gallery. */
 function linkNeighbours(article) {
   const shown = cards().filter((card) => !card.hidden || card.dataset.component === article.id);
   const at = shown.findIndex((card) => card.dataset.component === article.id);
@@ -155,12 +155,12 @@ function nameOf(label) {
   return page.notes.get(label).name.trim() || document.querySelector(`#${label} h2 .given`).textContent.trim();
 }
 
-/** Name the browser's tab after the open component. */
+/** Set the title of the browser's tab to the open component. */
 function setTitle(article) {
   document.title = article ? `${article.id} ${nameOf(article.id)} · ${page.title}` : page.title;
 }
 
-/** Show the target of the URL's fragment: a single component, or the whole page. */
+/** Show what the fragment of the URL names: a single component, or the whole page. */
 function route() {
   const target = document.getElementById(location.hash.slice(1));
   const article = target?.matches("article.component") ? target : null;
@@ -182,7 +182,7 @@ function route() {
   }
 }
 
-/* Keys that open the next or the previous component. Arrows scroll a wide table that has the focus. */
+/* Keys that open the next or the previous component. In a wide table that has the focus, arrows scroll instead. */
 const MOVES = { n: "next", ArrowRight: "next", p: "previous", ArrowLeft: "previous" };
 
 function moveByKey(event) {
@@ -231,7 +231,7 @@ function start() {
   }
   makeTablesSortable();
   document.addEventListener("keydown", moveByKey);
-  // The browser scrolls before it fires hashchange, so remember the position on every click.
+  // The browser scrolls before hashchange fires, so remember the position at every click.
   document.addEventListener("click", () => { page.lastScroll = window.scrollY; }, { capture: true });
   window.addEventListener("hashchange", route);
   route();

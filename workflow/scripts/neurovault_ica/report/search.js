@@ -1,15 +1,15 @@
 "use strict";
-/* Search the components: which texts of a component match, how strong their evidence is, and where they match. The
-   texts come from search.py; they are only compared and shown as text, never turned into markup. */
+/* Search the components: find the texts of a component that match, rank them by evidence, and mark the words. The texts
+   come from search.py. They are only compared and shown as text, and never become markup. */
 
-/* Ranks in order: the tier of search.py, then how well the word fits, then the strength of the evidence. */
+/* A rank is the sum of the tier in search.py, of how well the words fit, and of the weakness of the evidence. */
 const FIT = { word: 0, start: 0.25, inside: 0.5 };
 const SHARE_OF_STRENGTH = 0.2;
 const TIER_OF_OWN_NAME = 0;
-/* Names and significant candidates; the tiers after it are weaker. */
+/* Tiers up to this one are names and significant candidates. */
 const LAST_SIGNIFICANT_TIER = 1;
 
-/** Split a query into words without case. */
+/** Split a query into words in lower case. */
 function wordsOf(query) {
   return query.toLowerCase().split(/\s+/).filter(Boolean);
 }
@@ -19,7 +19,7 @@ function matches(text, query) {
   return wordsOf(query).every((word) => text.includes(word));
 }
 
-/** Tell how a word fits a text: as a whole word, as the start of one, or inside; null if it is not there. */
+/** Tell how well a word fits a text: as a whole word, as the start of one, or inside one; null if it does not occur. */
 function fitOf(word, text) {
   let best = null;
   for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
@@ -32,21 +32,21 @@ function fitOf(word, text) {
 }
 
 class Search {
-  /** `findings` are rows of tier, strength, kind, text and evidence for each component. */
+  /** `findings` are the rows of each component: tier, strength, kind, text and evidence. */
   constructor(findings) {
     this.rows = new Map(Object.entries(findings).map(([label, rows]) => [
       label, rows.map(([tier, strength, kind, text, evidence]) => ({ tier, strength, kind, text, evidence, lower: text.toLowerCase() })),
     ]));
   }
 
-  /** Let the search find the name that the reader gave to a component. */
+  /** Add the name that the reader gave to a component. */
   setOwnName(label, name) {
     const rows = this.rows.get(label).filter((row) => row.kind !== "my name");
     if (name) rows.unshift({ tier: TIER_OF_OWN_NAME, strength: 1, kind: "my name", text: name, evidence: "", lower: name.toLowerCase() });
     this.rows.set(label, rows);
   }
 
-  /** Return the best row that has all the words, with its rank (lower is better); null if there is none. */
+  /** Return the best row that contains all words, with its rank (lower is better); null if there is none. */
   best(label, words) {
     let best = null;
     for (const row of this.rows.get(label)) {
@@ -58,7 +58,7 @@ class Search {
     return best;
   }
 
-  /** Return the best match of a component. Words that no text has together may come from several texts. */
+  /** Return the best match of a component. If no text contains all words, they may be in different texts. */
   match(label, query) {
     const words = wordsOf(query);
     const together = this.best(label, words);
@@ -70,7 +70,7 @@ class Search {
   }
 }
 
-/** Fill an element with a text in which the words of the query are marked. */
+/** Fill an element with a text, and mark the words of the query in it. */
 function highlight(element, text, query) {
   const lower = text.toLowerCase();
   const marked = new Array(text.length).fill(false);

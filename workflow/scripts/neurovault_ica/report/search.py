@@ -1,4 +1,4 @@
-"""List the texts by which the page's search finds a component, with the strength of their evidence."""
+"""List the texts by which the page's search finds a component, with the strength of the evidence."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -7,18 +7,18 @@ from neurovault_ica.report.text import format_number, percent, shorten_text
 from neurovault_ica.statistics.p_values import is_significant, written_q
 from neurovault_ica.types import Row
 
-# Strongest first. The page lists components in this order of their best match.
+# Tiers of evidence, strongest first. The page sorts components by the tier of their best match.
 NAME, SIGNIFICANT, CANDIDATE, PLACE, STUDY, UNLIKELY = range(6)
-# A candidate with a larger q is no evidence.
+# A candidate with a larger q goes to the last tier, because it is no evidence.
 LARGEST_Q = 0.5
-# Longest text of a match. The search covers what the page shows.
-LONGEST = 120
-# Collections of a component that the search covers. Those further down hold little of it.
+# Longest text of a match, in characters.
+LONGEST_MATCH = 120
+# Largest number of collections of a component that the search covers. The others have small shares.
 MOST_COLLECTIONS = 20
 
 
 class Finding(NamedTuple):
-    """A text that belongs to a component."""
+    """A text about a component, by which the search can find it."""
 
     tier: int
     strength: float  # within the tier, 0 to 1
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 
 def list_findings(component: Row, collections: Iterable[Row]) -> list[Finding]:
-    """List what the search finds about a component: strongest evidence first, each text of a kind once.
+    """List the texts about a component, strongest evidence first and each text of a kind only once.
 
     Parameters
     ----------
@@ -58,30 +58,30 @@ def _findings(component: Row, collections: Sequence[Row]) -> Iterator[Finding]:
     if network := component["network"]:
         for kind in ("best", "matched"):
             r = network[f"{kind}_r"]
-            said = f"r {format_number(r)}"
-            yield _tested("reference network", network[f"{kind}_network"], network[f"{kind}_q"], r, said)
+            evidence = f"r {format_number(r)}"
+            yield _tested("reference network", network[f"{kind}_network"], network[f"{kind}_q"], r, evidence)
     peaks = max((abs(peak["value"]) for peak in component["peaks"]), default=1.0)
     for peak in component["peaks"]:
-        said = f"peak of {format_number(peak['value'], 1)} SD"
-        yield _finding(PLACE, abs(peak["value"]) / peaks, "region", peak.get("region"), said)
+        evidence = f"peak of {format_number(peak['value'], 1)} SD"
+        yield _finding(PLACE, abs(peak["value"]) / peaks, "region", peak.get("region"), evidence)
     for region in component["regions"]:
         yield _finding(PLACE, 0.0, "region", region)
     for study in collections[:MOST_COLLECTIONS]:
-        said = f"{percent(study['share'])} of the squared loadings"
-        yield _finding(STUDY, study["share"], "collection", study["name"], said)
+        evidence = f"{percent(study['share'])} of the squared loadings"
+        yield _finding(STUDY, study["share"], "collection", study["name"], evidence)
     for image in component["images"]:
-        said = f"loading {format_number(image['loading'])}"
-        yield _finding(STUDY, abs(image["loading"]), "image", image["name"], said)
-        yield _finding(STUDY, abs(image["loading"]), "collection of an image", image.get("collection_name"), said)
+        evidence = f"loading {format_number(image['loading'])}"
+        yield _finding(STUDY, abs(image["loading"]), "image", image["name"], evidence)
+        yield _finding(STUDY, abs(image["loading"]), "collection of an image", image.get("collection_name"), evidence)
 
 
 def _tested(kind: str, text: str | None, q: float | None, value: float | None, measure: str = "") -> Finding:
-    """Describe a candidate. Within a tier, a smaller q is stronger; without a test, a larger value."""
+    """Describe a candidate. Its strength is 1 - q, or its value if it was not tested."""
     tier = SIGNIFICANT if is_significant(q) else UNLIKELY if q is not None and q > LARGEST_Q else CANDIDATE
-    said = ", ".join(filter(None, (measure, "" if q is None else f"q\u00a0{written_q(q)}")))
+    evidence = ", ".join(filter(None, (measure, "" if q is None else f"q\u00a0{written_q(q)}")))
     strength = abs(value or 0.0) if q is None else 1 - q
-    return _finding(tier, strength, kind, text, said)
+    return _finding(tier, strength, kind, text, evidence)
 
 
 def _finding(tier: int, strength: float, kind: str, text: str | None, evidence: str = "") -> Finding:
-    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten_text(text or "", LONGEST), evidence)
+    return Finding(tier, round(min(strength, 1.0), 3), kind, shorten_text(text or "", LONGEST_MATCH), evidence)

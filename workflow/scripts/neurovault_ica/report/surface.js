@@ -1,7 +1,7 @@
 "use strict";
-/* The cortical surface of a component, which turns. The map is sampled from the volume in the slices (viewer.js), so that
-   values, thresholds and colours are the same. The azimuth of the reader is 0 degrees on the right of the brain and 90 in
-   front of it. */
+/* The cortical surface of a component, which the reader can turn. The map is sampled from the volume of the slices
+   (viewer.js), so values, thresholds and colours are the same. The azimuth is the direction from which the reader looks:
+   0 degrees from the right of the brain, 90 from the front. */
 
 const TURNS = {
   "left-lateral": ["left, lateral", ["left"], 180, 0], "left-medial": ["left, medial", ["left"], 0, 0],
@@ -21,15 +21,15 @@ const DEGREES_PER_KEY = 10;
 const PIXELS_PER_DEGREE = 3;
 const ZOOM_STEP = 1.2;
 const MOST_ZOOM = 6;
-/* At rest, the picture has at least two pixels per pixel of the page, so that edges are smooth, up to this number. */
+/* Largest number of pixels of the picture. Up to it, a picture at rest has at least two pixels per pixel of the page along
+   each axis, so that edges are smooth. */
 const MOST_PIXELS = 1.5e6;
-/* The crosshair is marked on the surface if a vertex is this near. */
+/* The crosshair is marked on the surface if a vertex is at most this far away. */
 const NEAR_MM = 6;
-const MARK = "#2f9e44";
-/* A pointer that moved less has clicked. */
+/* A pointer that moved by less than this has clicked, not dragged. */
 const CLICK_PIXELS = 4;
 
-/** Return the direction to the reader, the direction to the right of the picture, and the direction up. */
+/** Return unit vectors: to the reader, to the right of the picture, and up. */
 function directions(azimuth, elevation) {
   const [a, e] = [azimuth, elevation].map((degrees) => (degrees * Math.PI) / 180);
   const [sa, ca, se, ce] = [Math.sin(a), Math.cos(a), Math.sin(e), Math.cos(e)];
@@ -53,7 +53,7 @@ class Surface {
     return this.prepared;
   }
 
-  /** Draw in the next animation frame, if the reader sees it. */
+  /** Draw in the next animation frame, if the surface is visible. */
   redraw() {
     if (!this.isVisible || this.asked || !this.viewer.map) return;
     this.asked = requestAnimationFrame(async () => {
@@ -98,7 +98,7 @@ class Surface {
     if (!this.isTurned) this.setView(this.bestView());
   }
 
-  /** Say what the surface cannot show (`OnCortex.note` in surfaces.py). */
+  /** Write what the surface cannot show (`OnCortex.note` in surfaces.py). */
   writeNote() {
     const { cortex, count } = this.meshes;
     let [shown, outside, all] = [0, 0, 0];
@@ -113,7 +113,7 @@ class Surface {
     this.parts.note.textContent = notes.join(" ");
   }
 
-  /** Return the view that shows most of the map: the sum of what is shown, as large as it is in the picture. */
+  /** Return the view that shows most of the map: the largest sum of absolute values, weighted by visible area. */
   bestView() {
     const { count, half, normals } = this.meshes;
     let [best, most] = ["left-lateral", 0];
@@ -143,7 +143,7 @@ class Surface {
     this.setView(this.bestView());
   }
 
-  /** Turn by degrees: the surface follows the pointer. */
+  /** Turn by degrees, in the direction in which the pointer moves. */
   turn(right, down) {
     this.isTurned = true;
     this.view = null;
@@ -177,7 +177,7 @@ class Surface {
     this.redraw();
   }
 
-  /** Project a place (mm, in the space of the inflated surface) to pixels, and to mm towards the reader. */
+  /** Project a point of the inflated surface (mm) to pixels across and down, and to mm towards the reader. */
   project(place) {
     const { towards, right, up } = this.seen;
     const dot = (one) => one[0] * place[0] + one[1] * place[1] + one[2] * place[2];
@@ -185,7 +185,7 @@ class Surface {
     return [this.size[0] / 2 + this.scale * x, this.size[1] / 2 - this.scale * y, dot(towards)];
   }
 
-  /** Return how far a hemisphere is moved to the side. */
+  /** Return by how many mm a hemisphere is moved to the right. */
   shift(side) {
     if (this.sides.length === 1) return 0;
     return side === "left" ? -HALF_WIDTH_MM : HALF_WIDTH_MM;
@@ -226,7 +226,7 @@ class Surface {
     for (const side of this.sides) this.picture.draw(this.meshes.faces, side === "left" ? 0 : half, [x, y, z]);
   }
 
-  /** Return the corners of a triangle of both hemispheres. */
+  /** Return the vertices of a triangle. Triangles of the right hemisphere are numbered after those of the left one. */
   corners(triangle) {
     const { faces, half } = this.meshes;
     const [first, f] = triangle < faces.length ? [0, triangle] : [half, triangle - faces.length];
@@ -273,7 +273,7 @@ class Surface {
   }
 
   draw() {
-    // The slices are about to change; they call `redraw` when they are drawn.
+    // The slices have not been drawn yet. They call `redraw` afterwards.
     if (!this.viewer.strong) return;
     this.update();
     const sharpness = window.devicePixelRatio || 1;
@@ -283,20 +283,20 @@ class Surface {
     this.rasterize(Math.round(columns * ratio), Math.round(rows * ratio));
     [this.canvas.width, this.canvas.height] = this.size;
     const context = this.canvas.getContext("2d");
-    // The crosshair alone needs no new colours.
+    // If only the crosshair has moved, keep the colours.
     const look = [this.key, this.state, ...SIGNS.map((sign) => this.viewer.shown[sign])].join(" ");
     if (this.look !== look) this.image = this.paint();
     this.look = look;
     context.putImageData(this.image, 0, 0);
     this.drawLetters(context, ratio);
     this.drawMark(context, ratio);
-    // Screen readers read each change aloud.
+    // Write only real changes, because screen readers read each one aloud.
     if (this.parts.said.textContent !== this.said) this.parts.said.textContent = this.said;
     for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.dataset.turn === this.view));
     this.element.dataset.component = this.map.label;
   }
 
-  /** Write L and R beside the hemispheres where both are seen, and in a corner otherwise. */
+  /** Write L and R beside the hemispheres if both are visible side by side, otherwise in a corner. */
   drawLetters(context, ratio) {
     context.fillStyle = getComputedStyle(this.element).color;
     context.font = `${13 * ratio}px sans-serif`;
@@ -332,7 +332,7 @@ class Surface {
     context.strokeStyle = "#fff";
     context.stroke();
     context.lineWidth = 2 * ratio;
-    context.strokeStyle = MARK;
+    context.strokeStyle = CROSSHAIR_COLOUR;
     context.stroke();
   }
 
@@ -350,10 +350,10 @@ class Surface {
     return this.corners(triangle)[weights.indexOf(Math.max(...weights))];
   }
 
-  /** Draw the surface on white with its view and its scale, for a file. */
+  /** Draw the surface on white, with its view and colour scale, for a file. */
   drawView() {
     this.draw();
-    const [width, foot] = [PICTURE_MM[0] * PIXELS_PER_MM, 26 * PIXELS_PER_MM];
+    const [width, foot] = [PICTURE_MM[0] * PIXELS_PER_MM, FOOT_MM * PIXELS_PER_MM];
     const height = Math.round((width * this.size[1]) / this.size[0]);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height + foot];
@@ -421,13 +421,13 @@ class Surface {
       drop();
       if (vertex >= 0) this.viewer.moveTo(this.meshes.middle(vertex).map(Math.round));
     });
-    // The browser takes a finger's movement over if it scrolls the page.
+    // If a finger scrolls the page, the browser cancels the pointer. Undo the turn.
     canvas.addEventListener("pointercancel", () => {
       if (from) Object.assign(this, from.before);
       drop();
     });
     canvas.addEventListener("keydown", (event) => this.turnByKey(event));
-    // The wheel scrolls the page until the surface has the focus.
+    // Without the focus on the surface, the wheel scrolls the page.
     canvas.addEventListener("wheel", (event) => {
       if (document.activeElement !== canvas || event.ctrlKey || !this.meshes) return;
       const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];

@@ -1,6 +1,6 @@
 "use strict";
-/* The meshes of the cortical surface, maps on their vertices, and the triangle of each pixel of a picture. The meshes come
-   from surface_viewer.py. Coordinates are in mm: x to the right, y to the front, z up. */
+/* Meshes of the cortical surface, maps on their vertices, and pictures that know the triangle of each pixel. The meshes
+   come from surface_viewer.py. Coordinates are in mm: x to the right, y to the front, z up. */
 
 /** Undo `pack_words` of surface_viewer.py. */
 async function unpackWords(text) {
@@ -16,7 +16,7 @@ async function unpackWords(text) {
   return words;
 }
 
-/** The meshes, unpacked once, and where they lie in the grid of the map. */
+/** The meshes of both hemispheres, and how they sample the grid of a map. */
 class Meshes {
   static async unpack(packed) {
     const [faces, inflated, pial, white, depth, cortex] = await Promise.all([
@@ -39,12 +39,12 @@ class Meshes {
     return points[axis * this.count + vertex] * this.packed.unit;
   }
 
-  /** Return the middle of the cortex at a vertex. */
+  /** Return the point in the middle between pial and white surface at a vertex, in mm. */
   middle(vertex) {
     return [0, 1, 2].map((axis) => (this.mm(this.pial, axis, vertex) + this.mm(this.white, axis, vertex)) / 2);
   }
 
-  /** Average the directions of the triangles at each vertex. All triangles are anticlockwise from outside. */
+  /** Average the normals of the triangles at each vertex. Seen from outside, all triangles are anticlockwise. */
   findNormals() {
     const { count, faces, half } = this;
     const normals = new Float32Array(3 * count);
@@ -121,7 +121,7 @@ class Picture {
     this.depths = new Float32Array(width * height).fill(-Infinity);
   }
 
-  /** Draw the triangles of a hemisphere whose vertices, from `first`, are at `x`, `y` (pixels) and `z` (to the reader). */
+  /** Draw the triangles of the hemisphere with the first vertex `first`. `x`, `y` are pixels; `z` points to the reader. */
   draw(faces, first, [x, y, z]) {
     const { width, height, triangles, second, third, depths } = this;
     for (let f = 0; f < faces.length; f += 3) {

@@ -1,8 +1,8 @@
-"""Pack the cortical surface for the page's second viewer (surface.js), which turns it.
+"""Pack the cortical surface for the page's second viewer (surface.js), in which it can be turned.
 
 nilearn's ``view_surf`` adds 3.5 MB of plotly, which creates code at run time. The page's security policy forbids that.
-Here the meshes are stored once. The browser samples each map on them from the volume that the slices show, as
-`images.cortex.sample_map` does. So components need no further data, and the surface follows the thresholds.
+Here the meshes are stored once. The browser samples each map on them as `images.cortex.sample_map` does, from the
+volume that the slices show. So components need no additional data, and the surface follows the thresholds.
 """
 
 import base64
@@ -22,26 +22,26 @@ UNIT_MM = 0.05
 
 
 def pack_words(codes: npt.NDArray[np.integer[Any]]) -> str:
-    """Pack 16-bit integers as base64 of gzip: differences (modulo 65536), first all low bytes, then all high bytes."""
+    """Pack 16-bit integers as base64 of gzip: differences (modulo 65536), all low bytes before all high bytes."""
     differences = np.diff(codes.ravel().astype(np.uint16), prepend=np.uint16(0)).astype("<u2")
     halves = differences.view(np.uint8).reshape(-1, 2).T
-    return base64.b64encode(gzip.compress(halves.tobytes(), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(halves.tobytes(), 6, mtime=0)).decode("ascii")
 
 
 def pack_points(points: Real) -> str:
-    """Pack coordinates (n_vertices, 3) in mm: first all x, then all y, then all z, in units of `UNIT_MM`."""
+    """Pack coordinates (n_vertices, 3) in mm: all x, then all y, then all z, in units of `UNIT_MM`."""
     return pack_words(np.round(points.T / UNIT_MM).astype(np.int16))
 
 
 def pack_surface(cortex: Cortex) -> dict[str, Any]:
-    """Pack the meshes of both hemispheres, and how the surface figures sample and colour maps.
+    """Pack the meshes of both hemispheres, and the constants by which the surface figures sample and colour maps.
 
     Returns
     -------
     dict
-        ``n_vertices`` of both hemispheres; ``faces`` of one hemisphere, row by row, the same for both; ``inflated``,
-        ``pial`` and ``white`` coordinates in units of ``unit`` mm; ``sulcal_depth`` in units of its own; ``cortex``,
-        0 on the medial wall; and constants of `images.cortex` and `figures.surface_colours`.
+        ``n_vertices`` of both hemispheres; ``faces`` of one hemisphere row by row, which are the same for both;
+        ``inflated``, ``pial`` and ``white`` coordinates in units of ``unit`` mm; ``sulcal_depth`` in arbitrary units;
+        ``cortex``, 0 on the medial wall; and constants of `images.cortex` and `figures.surface_colours`.
     """
     depth = LARGEST_CODE * cortex.sulcal_depth / np.abs(cortex.sulcal_depth).max()
     return {

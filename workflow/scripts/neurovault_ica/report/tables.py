@@ -6,30 +6,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from neurovault_ica.archive.download_reasons import REASONS as DOWNLOAD_REASONS
-from neurovault_ica.archive.download_reasons import WORDS
+from neurovault_ica.archive.download_reasons import REASON_WORDS, REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
-from neurovault_ica.images.rejections import REASONS as IMAGE_REASONS
-from neurovault_ica.naming.labels import DEACTIVATION, said_label
+from neurovault_ica.naming.labels import DEACTIVATION, label_with_sign
 from neurovault_ica.naming.names import Names
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import read_optional
 from neurovault_ica.runtime.wording import list_counts
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
 
-# Largest number of rows for each component, so that its part of the page stays short. The tables have all rows.
+# Largest number of rows of each table of a component on the page. The files have all rows.
 TERMS_SHOWN = 10
 COLLECTIONS_SHOWN = 6
 LABELS_SHOWN = 8
 PEAKS_SHOWN = 15
-# Largest number of significant labels, and of significant term maps, on a component's card.
-SAID_SHOWN = 3
-# Largest number of used images, and of rejected images, in the table of images. With more, the page opens slowly.
+# Largest number of significant labels, and of significant term maps, that a component's card names.
+LABELS_ON_CARD = 3
+# Largest number of used images, and of rejected images, in the table of images. With more, the page would open slowly.
 LONGEST_TABLE = 2000
 N_BINS = 40  # number of bars of the histogram of loadings; the SVG of the template has room for 40
-REASONS = DOWNLOAD_REASONS | IMAGE_REASONS
 # Why an image has no terms, by the reason that fetch_terms gives.
 NO_TERMS = {
     "missing_file": "no term file in the archive",
@@ -51,7 +48,7 @@ NO_TERMS = {
     "server_down": "server down",
     "changed": "differs from the lock",
 }
-# What the page calls the rules that reject images, and some criteria of selection.tsv.
+# Names on the page of the rules that reject images, and of some criteria of selection.tsv.
 STAGES = {"download_images": "download", "mask_images": "reading and masking", "stack_images": "quality control"}
 STEP_LABELS = {READ: "collections read", LISTED_TWICE: "duplicates across collections"}
 
@@ -60,11 +57,6 @@ def count_significant(rows: Sequence[Row]) -> int | None:
     """Count the significant rows; None if nothing was tested."""
     tested = [row["q"] for row in rows if row["q"] is not None]
     return sum(is_significant(q) for q in tested) if tested else None
-
-
-def read_optional(file: str | Sequence[str]) -> list[Row]:
-    """Read a table; no rows if its rule did not run, so that there is no file."""
-    return read_table(file) if isinstance(file, str) else []
 
 
 def read_by_component(**files: str | Sequence[str]) -> dict[str, dict[str, list[Row]]]:
@@ -92,7 +84,7 @@ def describe_components(
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:
-    """Gather what the page shows about each component. `collection_of` is the collection id of each image id."""
+    """Gather what the page shows about each component. `collection_of` gives the collection id of an image id."""
     described = []
     for row in stability:
         label = row["component"]
@@ -110,7 +102,7 @@ def describe_components(
             "n_significant_maps": count_significant(map_terms.get(label, [])),
             "labels": shown_rows(
                 [
-                    entry | {"label": said_label(entry)}
+                    entry | {"label": label_with_sign(entry)}
                     for entry in enrichment.get(label, [])
                     if entry["difference"] > 0
                 ],
@@ -128,28 +120,34 @@ def describe_components(
             "network": next(iter(networks.get(label, [])), None),
             "place": [strongest[0][axis] for axis in "xyz"] if strongest else [0.0, 0.0, 0.0],
         }
-        ranked = sorted(terms.get(label, []), key=lambda term: term["rank"])
         component |= names[label]._asdict()
-        component["said_terms"] = [term["term"] for term in ranked if is_significant(term["q"])][:SAID_SHOWN]
-        component["said"] = significant_labels(enrichment.get(label, []))
-        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:SAID_SHOWN]
-        component["agreed"] = agreed_words(
-            [term["term"] for term in ranked if is_significant(term["q"])],
-            [
-                row["label"]
-                for row in enrichment.get(label, [])
-                if row["difference"] > 0 and is_significant(row["q"]) and row.get("sign") != DEACTIVATION
-            ],
-            [row["term"] for row in map_terms.get(label, []) if is_significant(row["q"])],
-        )
+        component |= _significant_names(terms.get(label, []), enrichment.get(label, []), map_terms.get(label, []))
+        component["significant_maps"] = [row for row in component["maps"] if is_significant(row["q"])][:LABELS_ON_CARD]
         component["is_certain"] = names[label].is_certain
         component["findings"] = list_findings(component, collections.get(label, []))
         described.append(component)
     return described
 
 
+def _significant_names(terms: Sequence[Row], labels: Sequence[Row], map_terms: Sequence[Row]) -> Row:
+    """Return the significant terms and labels of a component, and the words they share."""
+    ranked = sorted(terms, key=lambda term: term["rank"])
+    significant = [term["term"] for term in ranked if is_significant(term["q"])]
+    activating = [
+        row["label"]
+        for row in labels
+        if row["difference"] > 0 and is_significant(row["q"]) and row.get("sign") != DEACTIVATION
+    ]
+    mapped = [row["term"] for row in map_terms if is_significant(row["q"])]
+    return {
+        "significant_terms": significant[:LABELS_ON_CARD],
+        "significant_labels": significant_labels(labels),
+        "shared_words": shared_words(significant, activating, mapped),
+    }
+
+
 def shown_rows(rows: Sequence[Row], column: str, words: Sequence[str], most: int) -> list[Row]:
-    """Return the first `most` rows, and those further down that the name comes from.
+    """Return the first `most` rows, and later rows from which the name comes.
 
     Parameters
     ----------
@@ -188,7 +186,7 @@ def histogram(loadings: Sequence[tuple[float, str]], collection_id: str | None) 
 
 
 def scaled_terms(terms: Iterable[Row]) -> list[Row]:
-    """Return the strongest terms, each with the length of its bar: its weight in percent of the largest weight."""
+    """Return the strongest terms, each with the length of its bar in percent of the largest weight."""
     named = sorted(terms, key=lambda term: term["rank"])[:TERMS_SHOWN]
     strongest = max((term["weight"] for term in named), default=0)
     return [term | {"length": max(0.0, 100 * term["weight"] / strongest) if strongest > 0 else 0.0} for term in named]
@@ -196,11 +194,11 @@ def scaled_terms(terms: Iterable[Row]) -> list[Row]:
 
 def significant_labels(rows: Iterable[Row]) -> list[str]:
     """Return the strongest significant labels and words, each once."""
-    found = [said_label(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
-    return list(dict.fromkeys(found))[:SAID_SHOWN]
+    found = [label_with_sign(row) for row in rows if row["difference"] > 0 and is_significant(row["q"])]
+    return list(dict.fromkeys(found))[:LABELS_ON_CARD]
 
 
-def agreed_words(*sources: Sequence[str | None]) -> list[str]:
+def shared_words(*sources: Sequence[str | None]) -> list[str]:
     """List the words that occur in significant names from more than one source."""
     words = [dict.fromkeys(re.findall(r"\w{3,}", " ".join(map(str, source)).lower())) for source in sources]
     counts = Counter(word for source in words for word in source)
@@ -210,7 +208,7 @@ def agreed_words(*sources: Sequence[str | None]) -> list[str]:
 def describe_selection(
     selection: Sequence[Row], used: Sequence[Row], refused: Sequence[Row], studies: Mapping[str, Row]
 ) -> dict[str, Any]:
-    """Return what the page shows about the selected images, by the names that the templates use.
+    """Return what the page shows about the selected images, by the names of the templates' variables.
 
     Parameters
     ----------
@@ -231,7 +229,7 @@ def describe_selection(
 
 
 def used_collections(used: Sequence[Row], collections: Mapping[str, Row]) -> list[Row]:
-    """List the collections of the used images, each with the number of these images as ``used``.
+    """List the collections of the used images. ``used`` is the number of their used images.
 
     Parameters
     ----------
@@ -254,7 +252,7 @@ def describe_images(used: Iterable[Row], refused: Iterable[Row]) -> list[Row]:
 
 
 def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
-    """Append the rejections of later stages to the steps of the selection, with the length of each bar (``share``)."""
+    """Append the rejections of later stages to the steps of the selection. ``share`` is the length of a step's bar."""
     steps = [
         step | {"criterion": STEP_LABELS.get(step["criterion"], step["criterion"]), "reasons": []} for step in selection
     ]
@@ -270,7 +268,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
                 "tested": remaining,
                 "dropped": dropped,
                 "kept": remaining - dropped,
-                "reasons": [list_counts({row["reason"]: row["count"]}, WORDS) for row in of_stage],
+                "reasons": [list_counts({row["reason"]: row["count"]}, REASON_WORDS) for row in of_stage],
             }
         )
         remaining -= dropped
@@ -281,7 +279,7 @@ def funnel(selection: Sequence[Row], rejected: Sequence[Row]) -> list[Row]:
 
 
 def count_missing_terms(status: Iterable[Row], used: Iterable[str]) -> tuple[int, list[tuple[str, int]]]:
-    """Count the used images with terms, and for the others the reasons why they have none."""
+    """Count the used images with terms, and the reasons why the others have none."""
     by_image = {row["image_id"]: row for row in status}
     found = [by_image.get(image_id, {"terms": 0, "reason": "missing_file"}) for image_id in used]
     reasons = Counter(str(row["reason"]) for row in found if not row["terms"])

@@ -1,6 +1,6 @@
 "use strict";
-/* Take a component along: copy lines, save the view as PNG and the map as NIfTI, and tell whether the files that the
-   page links to are there. */
+/* What a reader takes from the page: copy lines, save the view as PNG and the map as NIfTI. Also find out whether the
+   files to which the page links exist. */
 
 const PIXELS_PER_MM = 4;
 const GAP_MM = 6;
@@ -20,14 +20,14 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/** Copy text. Pages that come from a server without https may not use the clipboard directly. */
+/** Copy text. Pages from a server without https must not use the clipboard directly. */
 async function copyText(text) {
   if (navigator.clipboard && window.isSecureContext) {
     try {
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      // Some browsers refuse; use the older way.
+      // Some browsers refuse, so use the older way below.
     }
   }
   const field = document.createElement("textarea");
@@ -40,7 +40,7 @@ async function copyText(text) {
   return done;
 }
 
-/** Return the text of an element as a person would copy it; also where it is not shown. */
+/** Return the text of an element as a person would copy it, even if it is hidden. */
 function plainText(element) {
   if (element.tagName === "PRE") return element.textContent;
   const blocks = [...element.querySelectorAll("h3, p, li")];
@@ -88,13 +88,13 @@ function drawView(viewer) {
   return canvas;
 }
 
-/** Say which clusters the viewer shows; empty if it shows all. */
+/** Describe which clusters the viewer shows; empty if it shows all. */
 function shownClusters(viewer) {
   const { min_cluster_mm3: least } = viewer.packed;
   return least > 0 ? `clusters ≥ ${least} mm³` : "";
 }
 
-/** Say which values the viewer shows. */
+/** Describe which values the viewer shows. */
 function shownLimits(viewer) {
   const { positive, negative } = viewer.thresholds;
   const shown = SIGNS.filter((sign) => viewer.shown[sign]);
@@ -146,7 +146,7 @@ function listenToTools(viewerOf) {
   for (const button of document.querySelectorAll("button.copy")) {
     button.addEventListener("click", async () => {
       const done = await copyText(plainText(document.getElementById(button.dataset.copies)));
-      button.parentElement.querySelector("output").textContent = done ? "Copied." : "Not copied: this browser does not allow it.";
+      button.parentElement.querySelector("output").textContent = done ? "Copied." : "Not copied, because this browser does not allow it. Select the text and copy it.";
     });
   }
   const ways = [
@@ -159,7 +159,7 @@ function listenToTools(viewerOf) {
   }
 }
 
-/** Look for a picture of the run beside the page. If it is not there, switch the links to files off and say so. */
+/** Try to load a picture of the run. If it is missing, disable the links to files and show a message. */
 function probeFiles() {
   const image = new Image();
   image.addEventListener("error", () => {

@@ -1,4 +1,4 @@
-"""List the files of each component, write the lines that open its map in FSLeyes and in nilearn, and prepare notes."""
+"""Prepare what a reader takes from the page: files of each component, lines for FSLeyes and nilearn, and notes."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ FSLEYES = (
     "fsleyes {template} --name MNI152 {maps} --name {label} --volume {volume} --cmap red-yellow --useNegativeCmap"
     " --negativeCmap blue-lightblue --displayRange {low:.2f} {high:.2f}"
 )
-# The lines run in the folder that has results/. The test of this module runs them.
+# These lines run in the folder that contains results/. A test runs them.
 NILEARN = """\
 from nilearn.image import index_img
 from nilearn.maskers import NiftiMapsMasker
@@ -24,7 +24,7 @@ component = index_img("{shown}", {volume})  # {label}
 plot_stat_map(component, threshold={low:.2f}, vmax={high:.2f}, cut_coords={place})
 loadings = NiftiMapsMasker("{maps}", mask_img="{mask}").fit_transform("my_map.nii.gz")
 """
-# Both signs are shown from one threshold in FSLeyes and nilearn. Thresholds that differ by less are equal.
+# FSLeyes and nilearn use one threshold for both signs. Two thresholds count as equal if they differ by less than this.
 SAME_THRESHOLD = 0.005
 
 
@@ -57,7 +57,7 @@ def add_files(
     report, maps, mask, template, thresholded : str
         Paths of the page, the 4-D maps, the mask, the template and the 4-D thresholded maps.
     figures, networks, mixtures : sequence of str
-        PNG files of each component; the PDF has the same name. The last two may be empty.
+        PNG files of each component; the PDFs have the same names. `networks` and `mixtures` may be empty.
     surfaces, hemispheres : sequence of str
         PNG files of each component, and the GIFTI files of the left and right hemisphere; empty without surfaces.
     min_cluster_mm3 : float
@@ -97,14 +97,14 @@ def add_files(
 
 
 def describe_files(components: Sequence[Row], maps: Maps, *, probe: str) -> dict[str, Any]:
-    """Return what the scripts of the page need to know.
+    """Return the data for the scripts of the page.
 
     Returns
     -------
     dict
         ``run_id``, a checksum of the maps, under which the browser keeps a reader's notes; ``notes_of_run``, the notes
-        that the run was given (``plot_components.labels``) with the peak of each map in mm; ``findings``, for the
-        search; and ``probe``, the link to a small picture of the run.
+        from ``plot_components.labels``, with the peak of each map in mm; ``findings``, for the search; and ``probe``,
+        the link to a small picture of the run, by which the page tests whether its links work.
     """
     notes = {
         component["component"]: {

@@ -1,4 +1,4 @@
-"""Format texts and numbers for the page, and let only safe URLs become links."""
+"""Format texts and numbers for the page, and check which URLs may become links."""
 
 import re
 import urllib.parse
@@ -9,12 +9,12 @@ from markupsafe import Markup, escape
 from neurovault_ica.archive.doi import quoted_doi
 from neurovault_ica.runtime.tables import DIRECTIONS
 
-# Longer texts are cut to this number of characters, unless the caller gives another limit.
+# Longest text, in characters, unless the caller gives another limit. Longer texts are cut.
 LONGEST_TEXT = 240
-# The page never breaks words of up to this length. "autobiographical" has 16 letters.
+# Words up to this length are never broken. "autobiographical" has 16 letters.
 LONGEST_WORD = 20
 LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
-# Places where a longer word may be broken: after a mark, as in the name of a file, or else after LONGEST_WORD letters.
+# Parts of a longer word. It is broken after punctuation, as in file names, or else after LONGEST_WORD characters.
 PART_OF_WORD = re.compile(rf".{{2,{LONGEST_WORD - 1}}}[_./:;,|+-]+|.{{1,{LONGEST_WORD}}}", re.DOTALL)
 
 
@@ -43,25 +43,25 @@ def shorten_text(text: Any, longest: int = LONGEST_TEXT) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Escape a text for the page, with places for line breaks in its very long words."""
+    """Escape a text for the page, and allow line breaks within its very long words."""
     marked = LONG_WORD.sub(lambda word: "\0".join(PART_OF_WORD.findall(word.group())), text.replace("\0", ""))
     return Markup("<wbr>").join(escape(part) for part in marked.split("\0"))
 
 
 def format_number(value: Any, digits: int = 2) -> str:
-    """Format a number with a true minus sign; a missing one becomes a dash."""
+    """Format a number with a true minus sign. None becomes a dash."""
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
 
 
 def percent(value: float | None) -> str:
-    """Format a share as a percentage; a missing one becomes a dash, and one that would be 0.0 % is below 0.1 %."""
+    """Format a share as a percentage. None becomes a dash; a positive share that rounds to 0.0 % is ``< 0.1 %``."""
     if value is None:
         return "\u2013"
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
 def read_markdown(text: str) -> list[dict[str, Any]]:
-    """Parse the Markdown of methods.md: headings, paragraphs with a bold lead, lists of references.
+    """Parse the Markdown of methods.md: headings, paragraphs with bold first words, lists of references.
 
     Returns
     -------

@@ -1,24 +1,25 @@
-"""Judge the measures of a component by the limits in force, for the page."""
+"""Compare the measures of a component with the limits that apply, for the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neurovault_ica.images.tissues import RIM_MM
 from neurovault_ica.report.text import format_number, percent
 from neurovault_ica.report.warnings import flags_of
 from neurovault_ica.types import Row
 
-# Measures of stability: column, name, what was done.
+# Measures of stability: column, name, explanation.
 STABILITY = (
     ("iq_restarts", "Iq across restarts", "agreement of random starts (ICASSO)"),
     ("r_restarts", "|r| across restarts", "correlation with the match of each random start"),
     ("r_bootstraps", "Bootstrap |r|", "when studies are resampled"),
     ("r_split_half", "Split-half |r|", "between two halves of the studies"),
 )
-# Shares of the squared map: column, name, what is meant, whether small values are the bad ones.
+# Shares of the squared map: column, name, explanation, whether small values (rather than large ones) are bad.
 TISSUES = (
     ("grey_matter", "In grey matter", "share of the squared map", True),
     ("outside_tissue", "Outside grey and white matter", "fluid, vessels, outside the brain", False),
-    ("rim", "At the brain's rim", "outermost 3 mm", False),
+    ("rim", "At the brain's rim", f"outermost {RIM_MM:g} mm", False),
 )
 
 
@@ -28,20 +29,30 @@ class Measure(NamedTuple):
     name: str
     shown: str | None  # None if it was not measured
     share: float  # length of its bar, 0 to 1
-    limit: float | None  # place of the limit in the bar, 0 to 1
-    fault: str  # too low, too high or empty
-    about: str
+    limit: float | None  # position of the limit on the bar, 0 to 1
+    fault: str  # "too low", "too high" or empty
+    about: str  # explanation, with the limit
 
 
 def limit_in_force(limit: float | None, chance: float | None) -> float | None:
-    """Return the smallest accepted value: the configured limit, or chance if that is higher; None if switched off."""
+    """Return the smallest accepted value: the configured limit, or chance if higher. None if there is no limit."""
     return None if limit is None else max(limit, chance or 0.0)
 
 
 def add_verdicts(
     components: Sequence[Row], flags: Mapping[str, float | None], decomposition: Mapping[str, Any]
 ) -> None:
-    """Add to each component its ``warnings`` and its measures, in ``stability`` and ``tissues``."""
+    """Add to each component its ``warnings`` and its measures, in ``stability`` and ``tissues``.
+
+    Parameters
+    ----------
+    components : sequence of dict
+        From `tables.describe_components`.
+    flags : mapping
+        Section ``run_ica.flags``.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json, with the limits of tissue shares adapted to the mask.
+    """
     for component in components:
         component["warnings"] = flags_of(component)
         component["stability"] = list(judge_stability(component, flags))
@@ -49,7 +60,7 @@ def add_verdicts(
 
 
 def judge_stability(component: Row, flags: Mapping[str, float | None]) -> Iterator[Measure]:
-    """Judge the measures of stability of a component by the limits of ``run_ica.flags``."""
+    """Compare the measures of stability of a component with the limits of ``run_ica.flags``."""
     for column, name, about in STABILITY:
         value, chance, limit = component[column], component.get(f"chance_{column}"), flags[f"min_{column}"]
         least = limit_in_force(limit, chance)
@@ -67,7 +78,7 @@ def judge_stability(component: Row, flags: Mapping[str, float | None]) -> Iterat
 
 
 def tissue_measures(component: Row, decomposition: Mapping[str, Any]) -> Iterator[Measure]:
-    """Judge where the squared map of a component is, by limits that are adapted to the mask."""
+    """Compare the tissue shares of a component with limits that are adapted to the mask."""
     for column, name, about, is_bad_if_small in TISSUES:
         value, of_mask = component[f"{column}_share"], decomposition["tissue_shares_of_mask"][column]
         limit = decomposition["flags"][f"{'min' if is_bad_if_small else 'max'}_{column}_share"]

@@ -4,6 +4,9 @@
 
 const IN_PLANE = [[1, 2], [0, 2], [0, 1]];
 const CROSSHAIR_HOLE_MM = 8;
+const CROSSHAIR_COLOUR = "#2f9e44";
+/* Colour of the values in the colour bar that are not shown. */
+const HIDDEN_COLOUR = "#9aa3ad";
 const SIGNS = ["positive", "negative"];
 
 /** Undo `pack` of viewer.py: base64, gzip, differences between neighbours. */
@@ -25,7 +28,7 @@ function readColours(colours) {
   return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
 }
 
-/** For `count` positions on an axis, 1 mm apart from `low`, find the two nearest grid points and the second's weight. */
+/** For `count` positions on an axis, from `low` in steps of 1 mm, find the grid points on both sides and their weight. */
 function neighbours(grid, axis, low, count) {
   const points = grid.shape[axis];
   const [first, second, weight] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
@@ -54,7 +57,7 @@ function drawBarOf(viewer, context, { left, top, length, high, step, ink, unit }
   }
   const css = (value) => {
     const colour = viewer.colourOf(value);
-    return colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+    return colour ? `rgb(${colour.join(" ")})` : HIDDEN_COLOUR;
   };
   for (let at = 0; at < length; at += step) {
     context.fillStyle = css(start + ((end - start) * (at + step / 2)) / length);
@@ -145,7 +148,7 @@ class Viewer {
     this.redraw();
   }
 
-  /** Return the values with small clusters just below the threshold, as in the figures (images/clusters.py). */
+  /** Return the values, with those of small clusters set just below the threshold (images/clusters.py). */
   withoutSmallClusters() {
     const { grid, min_cluster_mm3: least } = this.packed;
     const mm3 = Math.abs(grid.step[0] * grid.step[1] * grid.step[2]);
@@ -165,7 +168,7 @@ class Viewer {
         for (let next = 0; next < cluster.length; next += 1) {
           const at = cluster[next];
           peak = Math.max(peak, sign * this.values[at]);
-          // The voxels outside the mask are 0, so no cluster reaches the border of the grid.
+          // Voxels outside the mask are 0, so no cluster reaches the border of the grid.
           for (const step of steps) {
             for (const other of [at - step, at + step]) {
               if (seen[other] || !(sign * this.values[other] >= threshold && sign * this.values[other] > 0)) continue;
@@ -203,7 +206,7 @@ class Viewer {
     else this.setThresholds({ ...this.thresholds, [sign]: value });
   }
 
-  /** Return the end of the colour scale: as in the figures, but always above the threshold (scale_of in slices.py). */
+  /** Return the end of the colour scale: that of the figures, or more if a threshold is near it (scale_of in slices.py). */
   brightest() {
     const lower = Math.min(this.thresholds.positive, this.thresholds.negative);
     return Math.max(this.map.brightest, lower * 1.25, lower + 0.1);
@@ -332,7 +335,7 @@ class Viewer {
   }
 
   drawCrosshair(context, [x, y], [columns, rows], zoom) {
-    context.strokeStyle = "#2f9e44";
+    context.strokeStyle = CROSSHAIR_COLOUR;
     context.lineWidth = 1.25 / zoom;
     context.beginPath();
     for (const [fromX, fromY, toX, toY] of [
@@ -412,7 +415,7 @@ class Viewer {
         if (canvas.hasPointerCapture(event.pointerId)) this.moveToPointer(axis, event);
       });
       canvas.addEventListener("keydown", (event) => this.moveByKey(axis, event));
-      // The wheel scrolls the page until the slice has the focus.
+      // Without the focus on the slice, the wheel scrolls the page.
       canvas.addEventListener("wheel", (event) => {
         if (document.activeElement !== canvas || event.ctrlKey) return;
         this.step(axis, -Math.sign(event.deltaY));

@@ -1,4 +1,4 @@
-"""Write the warnings of the page: facts that a reader should know before using the results."""
+"""Write the warnings of the page, which a reader should know before using the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from neurovault_ica.runtime.wording import counted, listed
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q
 from neurovault_ica.types import Row
 
-# What the page calls the flags of desc-ICA_stability.tsv.
+# Names on the page of the flags in desc-ICA_stability.tsv.
 FLAG_TEXTS = {
     "start_dependent": "unstable start",
     "not_reproduced": "not reproduced",
@@ -33,7 +33,21 @@ def find_warnings(
     recovery: Sequence[Row],
     database: Sequence[Row] = (),
 ) -> list[str]:
-    """List facts that a reader should know before using the results, as sentences."""
+    """List the warnings as sentences; empty if there are none.
+
+    Parameters
+    ----------
+    components : sequence of dict
+        From `tables.describe_components`.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json.
+    n_images, n_rejected, n_with_terms : int
+        Numbers of used images, of rejected images, and of used images with term weights.
+    recovery : sequence of dict
+        Rows of recovery.tsv; empty unless the run is the demo.
+    database : sequence of dict
+        Rows of the table of fetch_database; empty if nothing was downloaded.
+    """
     smallness = explain_smallness(decomposition)
     found = [smallness] if smallness else []
     found += [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]
@@ -100,7 +114,7 @@ def _about_flags(components: Sequence[Row]) -> list[str]:
 
 
 def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
-    """Report what was not measured or tested: without a measurement a component cannot be flagged."""
+    """Report what was not measured or tested, because components cannot be flagged for it."""
     found = []
     if all(row["r_bootstraps"] is None and row["r_split_half"] is None for row in components):
         found.append(
@@ -153,11 +167,11 @@ def flags_of(component: Row) -> list[str]:
 
 
 def is_unnamed(component: Row) -> bool:
-    """Tell whether candidates for the name were tested, and none is significant."""
+    """Tell whether candidates for the name were tested and none gave a name."""
     return bool(component["mark"] == NOT_SIGNIFICANT and not component["evidence_name"])
 
 
-def flags_in(component: Row) -> list[str]:
+def flags_in(component: Mapping[str, Any]) -> list[str]:
     """List the flags that a component has in desc-ICA_stability.tsv."""
     return [flag for flag in (component["flags"] or "").split(",") if flag]
 

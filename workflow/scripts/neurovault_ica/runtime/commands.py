@@ -1,4 +1,4 @@
-"""Write Snakemake commands for messages, with the options and the configuration of a run, so that they can be copied.
+"""Write Snakemake commands for messages, with the options and configuration of a run, so that users can copy them.
 
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
@@ -11,23 +11,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Options that every command in a folder needs again: where the workflow is, and where its jobs run.
+# Options that every command in a folder needs: where the workflow is, and where and how its jobs run.
 LASTING = re.compile(
     r"--(cores|jobs|snakefile|directory|profile|workflow-profile|executor|sdm|software-deployment-method)(=|$)|-[cjsde]"
 )
-# These are repeated, too, but have no value.
+# Every command needs these too; they have no value.
 LASTING_FLAGS = {"--replace-workflow-config", "--use-conda", "--use-apptainer", "--use-singularity"}
 # This option takes all words after it as its values.
 SEVERAL = re.compile(r"--(sdm|software-deployment-method)$")
-# Without a number, these options mean all cores. Before a target the word must be written.
+# Without a number, these options mean all cores. If a target follows, "all" must be written out.
 CORES = {"--cores", "-c"}
 # One of these says how many jobs may run at once. Without any of them, Snakemake refuses to run.
 LIMITS_JOBS = re.compile(r"--(cores|jobs|profile|workflow-profile)(=|$)|-[cj]")
 CONFIGURATION = re.compile(r"(--configfiles?|--config)(=|$)|-C")
 DIRECTORY = re.compile(r"--directory(=|$)|-d")
-# A small file in the folder of results. It tells which archive made them, and has the command of the last run.
+# File in the folder of results. It records the archive of the results and the command of the last run.
 MEMORY_FILE = "archive.json"
-# Stands for the target in the command of a run.
+# Placeholder for the target in the recorded command of a run.
 TARGET = "TARGET"
 
 
@@ -37,7 +37,7 @@ class Configuration(NamedTuple):
     Attributes
     ----------
     files : tuple of str
-        Paths after ``--configfile``: relative to the working directory if they are inside of it, otherwise absolute.
+        Paths after ``--configfile``: relative if they are inside the working directory, otherwise absolute.
     settings : tuple of str
         Settings after ``--config``.
     """
@@ -46,7 +46,7 @@ class Configuration(NamedTuple):
     settings: tuple[str, ...] = ()
 
     def options(self, start: str | None = ".") -> list[str]:
-        """Return the options for a command that is typed in the folder `start`; see `shortest_path`."""
+        """Return the options for a command that is typed in the folder `start`, with paths from `shortest_path`."""
         files = [shortest_path(file, start) for file in self.files]
         return [*(["--configfile", *files] if files else []), *(["--config", *self.settings] if self.settings else [])]
 
@@ -59,7 +59,8 @@ class Call(NamedTuple):
     arguments : sequence of str
         All arguments after the name of the program.
     start : str or None
-        The folder in which the command was typed. ``--directory`` sets another working directory. None if unknown.
+        The folder in which the command was typed, which differs from the working directory if ``--directory`` was
+        given. None if unknown.
     configuration : Configuration
     """
 
@@ -70,11 +71,11 @@ class Call(NamedTuple):
     def for_target(self, *target: str) -> str:
         """Write the command for another target, in the same folder and with the same configuration.
 
-        The target precedes ``--configfile``. After it, Snakemake would take the target for one more file.
+        The target is written before ``--configfile``. After it, Snakemake would read the target as one more file.
         """
         given = list(_options(self._split()[0]))
         lasting = [words for words in given if LASTING.match(words[0]) or words[0] in LASTING_FLAGS]
-        # An option with several values comes first, because it would take the target for one more value.
+        # An option with several values comes first. Just before the target, it would read the target as one more value.
         lasting.sort(key=lambda words: not SEVERAL.match(words[0]))
         options = [word for words in lasting for word in _with_values(words)]
         if not any(map(LIMITS_JOBS.match, options)):
@@ -113,7 +114,7 @@ def describe_call(arguments: Sequence[str], settings: Any) -> Call:
 
 
 def _find_start(arguments: Sequence[str]) -> str | None:
-    """Find the folder in which a command was typed, from its --directory. Snakemake does not tell it."""
+    """Find the folder in which a command was typed from its --directory, because Snakemake does not report it."""
     here = os.getcwd()  # noqa: PTH109
     given = [words for words in _options(arguments) if DIRECTORY.match(words[0])]
     if not given:
@@ -128,19 +129,20 @@ def _find_start(arguments: Sequence[str]) -> str | None:
 
 
 def command_for(target: str, results: str | Path) -> str:
-    """Write the command for another target in the folder of a run: with the options and configuration of that run.
+    """Write the command for another target, with the options and configuration of the run in `results`.
 
-    A workflow that imports this one decides on the configuration, so its results have no such file.
+    If the run recorded no command, return a plain one. This is the case for workflows that import this one, because
+    they set the configuration themselves.
     """
     try:
         command = str(json.loads((Path(results) / MEMORY_FILE).read_text(encoding="utf-8"))["command"])
     except (OSError, ValueError, TypeError, KeyError):
         command = f"snakemake --cores 2 {TARGET}"
-    return command.replace(TARGET, target, 1)
+    return re.sub(rf"(?<!\S){TARGET}(?!\S)", lambda _: target, command, count=1)
 
 
 def shortest_path(file: str | Path, start: str | None = ".") -> str:
-    """Return a path relative to the folder `start` if it is inside of it, otherwise or without it the absolute path."""
+    """Return the path of a file relative to `start` if the file is inside it; otherwise the absolute path."""
     path = os.path.abspath(file)  # noqa: PTH100 - Path.absolute keeps `..`
     if start is None:
         return path
@@ -149,7 +151,7 @@ def shortest_path(file: str | Path, start: str | None = ".") -> str:
 
 
 def _without(option: re.Pattern[str], arguments: Sequence[str], *, n_values: int | None) -> list[str]:
-    """Remove an option and the first `n_values` words after it, or all of them. ``--option=value`` is one word."""
+    """Remove an option and the first `n_values` words after it; None: all of them. ``--option=value`` is one word."""
     kept: list[str] = []
     for words in _options(arguments):
         if not option.match(words[0]):
@@ -162,7 +164,7 @@ def _without(option: re.Pattern[str], arguments: Sequence[str], *, n_values: int
 
 
 def _with_values(words: Sequence[str]) -> Sequence[str]:
-    """Return an option with its values, without the targets after them."""
+    """Return an option with its values, without any targets after them."""
     if _has_value(words[0]) or words[0] in LASTING_FLAGS:
         return words[:1]
     if SEVERAL.match(words[0]):
@@ -176,7 +178,7 @@ def _has_value(option: str) -> bool:
 
 
 def _options(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """Split arguments into options, each with the words after it. The first group may be words without an option."""
+    """Split arguments into options, each with the words after it. Words before the first option form a group."""
     words: list[str] = []
     for word in arguments:
         if word.startswith("-") and words:

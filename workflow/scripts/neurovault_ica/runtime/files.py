@@ -22,19 +22,19 @@ import psutil
 HOST = re.sub(r"\W", "_", platform.node())
 # No write takes this long. An older temporary file was left by a run that was killed, here or on another machine.
 LEFT_AFTER_S = 24 * 3600
-# The system derives the start of a process from the time of day, which is corrected now and then.
+# Tolerance for the start time of a process. The system derives it from the clock, which may be corrected in between.
 CLOCK_ERROR_S = 2
-# A full or read-only disk, and missing permissions.
+# System errors that mean a full or read-only disk, or missing permissions.
 FAULTS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
-# numpy's message for an incomplete write. It gives two sizes but no reason; the usual reason is a full disk.
+# numpy's message for an incomplete write. It has no error number; the usual cause is a full disk.
 NUMPY_STOPPED = re.compile(r"^\d+ requested and \d+ written$")
 
 
 def package_file(name: str) -> Path:
     """Return the path of a data file that a module reads.
 
-    Call it with a literal string, because `code_of` in workflow/rules/common.smk searches the source code for these
-    calls. It makes the file an input of every rule that reads it.
+    Call it with a literal string. `code_of` in workflow/rules/common.smk searches the source code for these calls, and
+    makes the file an input of every rule that reads it.
 
     Parameters
     ----------
@@ -46,16 +46,16 @@ def package_file(name: str) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path` and rename it to `path` at the end of the block.
+    """Yield a temporary path in the folder of `path`, and rename the file to `path` at the end of the block.
 
     The temporary name keeps the extension, because nibabel and numpy choose the format by it. If the block raises an
-    error, the temporary file is removed and an older `path` is kept. The size of a result is logged; the next run
-    compares it with the file to see whether the file is still complete.
+    error, the temporary file is removed and an older `path` is kept. The size of a result is logged, so that the next
+    run can check whether the file is still complete.
 
     Raises
     ------
     OSError
-        If the disk is full or not writable. The error names `path`, which the system's own error may not do.
+        If the disk is full or not writable. The error names `path`, unlike some errors of the system.
     """
     temporary = temporary_path(path)
     with naming_full_disk(path, temporary):
@@ -68,7 +68,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming_full_disk(path: str | Path, temporary: Path) -> Iterator[None]:
-    """Name `path` in the error of a full or unwritable disk, and remove the temporary file in any case."""
+    """If the disk is full or not writable, raise an error that names `path`. Always remove the temporary file."""
     try:
         yield
     except OSError as error:
@@ -93,21 +93,22 @@ def temporary_path(path: str | Path) -> Path:
 
 @functools.cache
 def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of processes that have ended. Cached, because listing a large folder takes time."""
+    """Remove temporary files of ended processes. Each folder is searched once, because a large one takes time."""
     for file in folder.glob(".part-*-*-*"):
         _, host, process, _ = file.name.split("-", 3)
         try:
             if (host == HOST and not _is_running(process)) or time.time() - file.stat().st_mtime > LEFT_AFTER_S:
                 file.unlink()
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            # Another process has removed it, or in a shared folder it belongs to another user.
             continue
 
 
 def _is_running(process: str) -> bool:
-    """Return whether the process that a temporary file is named after is still running."""
+    """Return whether the process in the name of a temporary file (number.start) is still running."""
     number, _, start = process.partition(".")
     try:
-        # The system gives the number of an ended process to a new one, so the start has to agree too.
+        # A new process may get the number of an ended one, so compare the start times too.
         return abs(_started(int(number)) - int(start)) <= CLOCK_ERROR_S
     except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False

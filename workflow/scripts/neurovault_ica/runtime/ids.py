@@ -4,19 +4,20 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# Ids become parts of file names. So they have only safe characters and do not begin like an option or a hidden file.
+# Ids become parts of file names, so only safe characters are allowed. A leading - would look like an option, a leading
+# dot would hide the file.
 SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 def natural_key(record_id: Any) -> tuple[list[tuple[int, Any]], str]:
-    """Return a sort key that orders 9 before 10 and sub-9 before sub-10."""
+    """Return a sort key that puts 9 before 10 and sub-9 before sub-10."""
     text = str(record_id)
     parts = re.split(r"([0-9]+)", text)
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], text
 
 
 def number_groups(ids: Iterable[Any]) -> tuple[list[Any], list[int]]:
-    """Assign a number to each different id, in natural order.
+    """Assign numbers to the different ids, in natural order.
 
     Parameters
     ----------
@@ -26,9 +27,9 @@ def number_groups(ids: Iterable[Any]) -> tuple[list[Any], list[int]]:
     Returns
     -------
     names : list
-        The different ids, ordered.
+        The different ids, sorted by `natural_key`.
     member : list of int
-        For each of `ids`, its position in `names`.
+        Position of each of `ids` in `names`.
     """
     ids = list(ids)
     names = sorted(set(ids), key=natural_key)

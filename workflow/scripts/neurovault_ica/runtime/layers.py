@@ -1,4 +1,4 @@
-"""Lay configuration files over each other, in their order, and fill in what they leave out.
+"""Merge configuration files in their order, and fill in missing keys.
 
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 Key = tuple[str, str]  # a section of the configuration, and a key in it
-# PyYAML's own loader would add 50 ms per file to every start, so use libyaml if it is there.
+# libyaml's loader, if installed. PyYAML's own loader would add 50 ms per file to every start.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depends on the machine
-    """Raises an error if a mapping has a key twice. Plain YAML would keep the last value without a message."""
+    """A YAML loader that refuses a key given twice. Other loaders keep the last value without a message."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Build a mapping; raise `yaml.YAMLError` at the second of two equal keys."""
@@ -23,7 +23,7 @@ class UniqueKeysLoader(FastLoader):  # type: ignore[misc]  # the base class depe
         for key_node, _ in node.value:
             if key_node.value in seen and isinstance(key_node.value, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key_node.value} is set twice", key_node.start_mark
+                    None, None, f"{key_node.value} is set twice; keep one", key_node.start_mark
                 )
             if isinstance(key_node.value, str):
                 seen.add(key_node.value)
@@ -36,7 +36,7 @@ def read_file(file: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not YAML (with file and line), has a key twice, or is not a mapping of sections.
+        If the file cannot be read, is not YAML, has a key twice, has no settings, or is not a mapping of sections.
     """
     try:
         text = Path(file).read_bytes()
@@ -54,27 +54,27 @@ def read_file(file: str | Path) -> dict[str, Any]:
 
 
 def _explain(error: yaml.YAMLError, text: bytes) -> str:
-    """Describe an error of YAML, with its line. Tabs get a sentence, because YAML's own does not name them."""
+    """Describe an error of YAML with its line. Tabs get their own message, because YAML's does not name them."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
     if mark is None:
         return f": {' '.join(problem.split())}; save the file as UTF-8 text"
-    # A tab is noticed in its own line or in the next one.
+    # The parser reports a tab in its line or in the next one.
     lines = text.splitlines()[max(mark.line - 1, 0) : mark.line + 1]
     if any(line[: len(line) - len(line.lstrip())].count(b"\t") for line in lines):
         problem = "a line is indented with a tab; YAML accepts only spaces"
     elif problem.startswith("did not find expected"):
-        # YAML notices a mistake where it can read no further, which may be several lines below it.
+        # The parser reports a mistake where it cannot continue, which may be several lines below it.
         problem += "; here or some lines above, a colon, quote or bracket is missing, or the indentation is wrong"
     return f", line {mark.line + 1}: {problem}"
 
 
 def read_layers(workflow_files: Sequence[str], settings: Any) -> list[Mapping[str, Any]]:
-    """Read what Snakemake merges into the configuration.
+    """Read the layers that Snakemake merges into the configuration: files, and settings of the command line.
 
     Parameters
     ----------
     workflow_files : sequence of path
-        The files that the workflow itself names: config.yaml, if there is one.
+        The files that the workflow itself names: config.yaml, if it exists.
     settings : snakemake.settings.types.ConfigSettings
         The options ``--configfile``, ``--config`` and ``--replace-workflow-config``.
 
@@ -89,7 +89,7 @@ def read_layers(workflow_files: Sequence[str], settings: Any) -> list[Mapping[st
 
 
 def _typed(given: Any, *, is_inside: bool = False) -> Any:
-    """Read the numbers and flags inside the values of ``--config``, which Snakemake leaves as text."""
+    """Convert numbers and flags inside the values of ``--config``, which Snakemake leaves as text."""
     if isinstance(given, Mapping):
         return {key: _typed(value, is_inside=is_inside or isinstance(value, Mapping)) for key, value in given.items()}
     if isinstance(given, list):
@@ -113,12 +113,12 @@ def merge(config: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def lay_over(config: dict[str, Any], layers: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> None:
-    """Let the last layer that has one of `keys` replace its whole value, in place.
+    """Give each of `keys` the whole value from the last layer that has it, in place.
 
     Parameters
     ----------
     config : dict
-        All layers, as merged key by key by Snakemake.
+        The configuration, which Snakemake has merged key by key from all layers.
     layers : sequence of mapping
         The contents of config.yaml, of each file of ``--configfile``, and of ``--config``, in this order.
     keys : iterable of (section, key)
@@ -136,7 +136,7 @@ def expand_paths(config: dict[str, Any], keys: Iterable[Key]) -> None:
     Raises
     ------
     ValueError
-        If there is no such user, or no home folder.
+        If the user or the home folder is unknown.
     """
     for section, key in keys:
         value = config[section].get(key) if isinstance(config.get(section), dict) else None
@@ -148,7 +148,7 @@ def expand_paths(config: dict[str, Any], keys: Iterable[Key]) -> None:
 
 
 def fill_in(given: Mapping[str, Any], defaults: Mapping[str, Any], whole: Collection[Key]) -> dict[str, Any]:
-    """Return a copy of a configuration with missing keys filled in from the defaults, except below the keys `whole`."""
+    """Return a copy of a configuration with missing keys filled in from the defaults, not below the keys `whole`."""
     return _fill_in(given, defaults, whole, place=())
 
 

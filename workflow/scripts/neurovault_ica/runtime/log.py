@@ -12,18 +12,20 @@ from types import TracebackType
 from typing import IO, TypeVar
 
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.wording import duration
 
 Item = TypeVar("Item")
 PACKAGE = Path(__file__).parents[1]
 
 
 def log_to(log_file: str, level: str) -> None:
-    """Start logging to `log_file`. The screen shows the same lines after the name of the stage.
+    """Start logging to `log_file` and to the screen, where each line begins with the name of the stage.
 
-    Messages below `level` (debug, info or warning) are dropped. Debug messages go to the log file only.
+    Messages below `level` (debug, info or warning) are dropped. Debug messages go to the log file only. Output of
+    libraries to stderr also goes to the log file.
 
-    What libraries print to stderr also goes to the log file. A ValueError or RuntimeError raised by our own code is a
-    message to the user and is shown without a traceback. Any other error is a defect and is logged with its traceback.
+    A ValueError or RuntimeError raised by our own code is a message to the user and is shown without a traceback. Any
+    other error is a defect and is logged with its traceback.
     """
     screen = os.fdopen(os.dup(2), "w", buffering=1)
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ def log_to(log_file: str, level: str) -> None:
     to_screen = logging.StreamHandler(screen)
     to_screen.setFormatter(logging.Formatter(f"{stage}: %(message)s"))
     to_screen.setLevel(logging.INFO)
-    # The next run reads the size of every result from the log, so these lines are written at every level.
+    # The next run reads the sizes of all results from the log. So these lines are always written, but not shown.
     to_screen.addFilter(lambda record: record.name != "written")
     logging.getLogger("written").setLevel(logging.INFO)
     logging.basicConfig(level=level.upper(), handlers=[to_file, to_screen], force=True)
@@ -60,7 +62,7 @@ def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
 class Meter:
     """Log the progress of a piece of work every few seconds.
 
-    Each report is a new line, not a progress bar, because several jobs share the screen and log files only grow.
+    Each report is a new line, because several jobs share the screen and a progress bar would fill the log file.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ class Meter:
     def add(
         self, items: int = 1, *, n_bytes: int = 0, failed: int = 0, cached: int = 0, total: int | None = None
     ) -> None:
-        """Count finished work and log a line if one is due. Any thread may call this.
+        """Count finished work, and log a line if enough time has passed. Any thread may call this.
 
         Parameters
         ----------
@@ -92,7 +94,7 @@ class Meter:
         n_bytes : int
             Bytes received. They may be counted before their item is finished.
         failed, cached : int
-            Number of items that failed, and number of items that were in the cache and so took no time.
+            Number of items that failed, and number of items found in the cache, which took no time.
         total : int, optional
             New total number of items.
         """
@@ -114,14 +116,10 @@ class Meter:
         if self._bytes:
             parts += [f"{self._bytes / 1e6:.0f} MB", f"{self._bytes / 1e6 / took_s:.1f} MB/s"]
         if self._total and self._cached < self._done < self._total:
-            parts.append(f"{_minutes(took_s * (self._total - self._done) / (self._done - self._cached))} left")
+            parts.append(f"{duration(took_s * (self._total - self._done) / (self._done - self._cached))} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
         return ", ".join(parts)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def report_error(
@@ -129,7 +127,7 @@ def report_error(
 ) -> None:
     """Log the error that ends a job."""
     if isinstance(error, KeyboardInterrupt):
-        logging.warning("stopped")
+        logging.warning("stopped by an interrupt, such as Ctrl-C; the same command continues the run")
         return
     if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
         place = error.filename or Path.cwd()
@@ -140,13 +138,13 @@ def report_error(
         logging.error("%s", error)
         return
     traceback.print_exception(kind, error, trace)
-    print(f"{stage}: {kind.__name__}: {error} (a defect; for the traceback, see logs/{stage}.log)", file=screen)
+    print(f"{stage}: {kind.__name__}: {error} (a defect; please report it with logs/{stage}.log)", file=screen)
 
 
 def _is_raised_by_us(frame: traceback.FrameSummary) -> bool:
     """Return whether the innermost frame of an error is a ``raise`` in our own code.
 
-    Compiled functions, such as those of numpy, have no frame of their own: the innermost one is our call.
+    Compiled functions, such as those of numpy, have no frame. The innermost frame of their errors is our call.
     """
     file = Path(frame.filename)
     # Snakemake runs a copy of the script in .snakemake/scripts. The package is imported from its own folder.

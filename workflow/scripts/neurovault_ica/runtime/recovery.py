@@ -16,11 +16,11 @@ from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 from neurovault_ica.runtime.wording import counted
 
-# Files that stay open until this process ends, because closing them releases the kernel lock.
+# Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
 _running: list[IO[str]] = []
 
 
-def last_words(folder: str | Path, *, since: float) -> Iterator[str]:
+def quote_errors(folder: str | Path, *, since: float) -> Iterator[str]:
     """Quote the error in each log of a run.
 
     Parameters
@@ -52,7 +52,10 @@ def times_of(*paths: str) -> dict[str, float | None]:
 
 
 def changed_since(times: Mapping[str, float | None]) -> list[str]:
-    """List the files that exist and have changed since `times_of`. Clocks of other machines do not matter."""
+    """List the files that exist and have changed since `times_of`.
+
+    Only times of the same file are compared, so differing clocks of machines do not matter.
+    """
     return [path for path, time in times_of(*times).items() if time not in (None, times[path])]
 
 
@@ -69,7 +72,7 @@ def check_results(folder: str | Path, call: Call) -> None:
     Raises
     ------
     RuntimeError
-        If results were truncated or edited, because later stages would read wrong data.
+        If results were truncated or edited. Later stages would read wrong data.
     """
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):
@@ -124,6 +127,10 @@ def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
     except BlockingIOError:
         fcntl.flock(running, fcntl.LOCK_SH)
     except OSError as error:
+        # If the file system has no kernel locks, lock files are kept. Snakemake then reports them.
         if error.errno in FAULTS_OF_THE_DISK:
             place = Path(folder).absolute()
-            raise RuntimeError(f"{error.strerror}: Snakemake must be able to write to {place}") from error
+            raise RuntimeError(
+                f"{error.strerror}: Snakemake cannot write to {place}; free space or change the permissions, or run in"
+                " another folder"
+            ) from error

@@ -1,7 +1,7 @@
 """Read and write tables: tab separated, ``n/a`` for missing values, as in BIDS.
 
-Every table is described once, in ``workflow/schemas/tables.json`` under ``<folder>/<name>``. Writing checks the columns
-against that description and puts a JSON sidecar beside the table. Reading takes the types from it.
+Every table is described once, in ``workflow/schemas/tables.json`` under ``<folder>/<name>``. `write_table` checks the
+columns against that description and writes it beside the table as a JSON sidecar. `read_table` uses its types.
 """
 
 import csv
@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,19 @@ from neurovault_ica.runtime.files import package_file, replacing, write_json
 
 TABLES_FILE = package_file("../../schemas/tables.json")
 MISSING = "n/a"
-# Longer texts are cut, in characters. NeuroVault's descriptions can be arbitrarily long.
+# Largest number of characters of a cell; longer texts are cut. NeuroVault's descriptions can be arbitrarily long.
 MAX_CELL = 2000
-# Tables of the user can have longer cells, which Python's csv module refuses over 131,072 characters by default.
+# Tables of users can have longer cells. By default, Python's csv module refuses cells over 131,072 characters.
 csv.field_size_limit(2**31 - 1)
 # Control characters, tabs, line breaks and line separators, which could split a cell or a row.
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Marks that change the writing direction of the text around them.
 DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
-# A spreadsheet runs text that begins with one of these signs as a formula.
+# A spreadsheet runs text as a formula if it begins with one of these signs.
 FORMULA = re.compile(r"[=+\-@]")
-# Signs alone, numbers, and coordinates such as "-10 -94 2 (+1)" contain no function and no cell, so they are harmless.
+# Signs alone, numbers, and coordinates such as "-10 -94 2 (+1)" are harmless: they contain no function and no cell.
 NO_FORMULA = re.compile(r"[=+\-@]+|[+\-][\d\s.,;()+\-]*([eE][+\-]?\d+)?", re.ASCII)
-# Text that looks as if `write_table` had set its apostrophe.
+# Text that looks as if `write_table` had put its apostrophe before a formula.
 GUARDED = re.compile("'+[=+\\-@]")
 
 
@@ -51,15 +51,15 @@ def write_table(
         Each has exactly the columns of the table. None, NaN and the empty string become ``n/a``. Text is cut to
         `MAX_CELL` characters. Text that a spreadsheet would run as a formula is written with an apostrophe before it.
     columns : iterable of str, optional
-        Names of the columns; by default, the described ones. Required if the description has a pattern such as
+        Names of the columns; by default, those of the description. Required if the description has a pattern such as
         ``ICA_*``.
     described_as : str, optional
-        ``<folder>/<name>.tsv`` under which the table is described, if it has another place or name.
+        ``<folder>/<name>.tsv`` under which the table is described, if it is written elsewhere.
 
     Raises
     ------
     KeyError
-        If the table or a column has no description, or a row has other columns.
+        If the table or a column has no description, or if the columns of a row are different.
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
@@ -87,12 +87,12 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
     Returns
     -------
     list of dict
-        One for each row. ``n/a`` becomes None; other values get the type in the description, and texts lose the
-        apostrophe that `write_table` set.
+        One for each row. ``n/a`` becomes None. Other values get the type of the description. The apostrophe that
+        `write_table` put before a text is removed.
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
-    # Editors on Windows may put a byte order mark at the start of a lock.
+    # A lock edited on Windows may begin with a byte order mark.
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)
@@ -104,6 +104,11 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
             }
             for row in reader
         ]
+
+
+def read_optional(file: str | Sequence[str]) -> list[dict[str, Any]]:
+    """Read a table. If its rule did not run, `file` is an empty list, and there are no rows."""
+    return read_table(file) if isinstance(file, str) else []
 
 
 def component_labels(n_components: int) -> list[str]:
@@ -123,12 +128,12 @@ def column_names(path: str | Path) -> list[str]:
 
 
 def without_guard(text: str) -> str:
-    """Remove the apostrophe that `write_table` set before a text, so that it does not run as a formula."""
+    """Remove the apostrophe that `write_table` put before a text so that a spreadsheet does not run it."""
     return text[1:] if text.startswith("'") and GUARDED.match(text) else text
 
 
 def _to_cell(value: Any) -> str:
-    """Write a value as a cell, and set an apostrophe before text that a spreadsheet would run as a formula."""
+    """Write a value as a cell, with an apostrophe before text that a spreadsheet would run as a formula."""
     text = to_text(value)
     if not isinstance(value, str):
         return text
@@ -191,6 +196,6 @@ def to_text(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    """Shorten a text. A hash at its end keeps different texts different; terms, for example, must not collide."""
+    """Shorten a text. A hash at its end keeps different texts different, so that, for example, terms stay unique."""
     end = f"… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return text[: MAX_CELL - len(end)] + end

@@ -1,7 +1,7 @@
-"""Show on the terminal which stage begins and ends, in one line each, instead of Snakemake's own lines.
+"""Write one line to the terminal when a stage begins and one when it ends, instead of Snakemake's own lines.
 
-The log file of Snakemake in .snakemake/log keeps everything. Snakemake imports this module while it reads the
-Snakefile, so it imports only the standard library and Snakemake.
+Snakemake's log file in .snakemake/log still has all lines. Snakemake imports this module while it reads the Snakefile,
+so it imports only the standard library and Snakemake.
 """
 
 import logging
@@ -12,7 +12,9 @@ from typing import Any
 from snakemake.logging import LogEvent, logger
 from snakemake.settings.enums import Quietness
 
-# Beginnings of lines that say nothing about the run.
+from neurovault_ica.runtime.wording import duration
+
+# Lines that begin with one of these say nothing about the run.
 IDLE_LINES = (
     "\n",
     "Select jobs to execute",
@@ -26,12 +28,13 @@ IDLE_EVENTS = {LogEvent.WORKFLOW_STARTED, LogEvent.JOB_STARTED, LogEvent.RESOURC
 
 
 def tidy_terminal(settings: Any) -> None:
-    """Change what Snakemake writes to the terminal, unless the user asked for another amount of output.
+    """Shorten what Snakemake writes to the terminal, unless the user asked for more or less output.
 
     Parameters
     ----------
     settings : snakemake.settings.types.OutputSettings
-        ``quiet: rules`` is the value of profiles/default. Any other value, ``--verbose`` and a dry run change nothing.
+        Output is shortened only with ``quiet: rules``, the value of profiles/default, and not with ``--verbose`` or in
+        a dry run.
     """
     if settings.verbose or settings.debug_dag or settings.dryrun or set(settings.quiet or ()) != {Quietness.RULES}:
         return
@@ -48,25 +51,25 @@ class StageLines(logging.Formatter):
     Parameters
     ----------
     original : logging.Formatter
-        Formats the other lines.
+        Snakemake's formatter, for all other lines.
     filters : list
-        The filters that decide on the other lines.
+        Snakemake's filters, for all other lines.
     """
 
     def __init__(self, original: logging.Formatter, filters: list[Any]) -> None:
         super().__init__()
         self._original, self._filters = original, filters
-        # By number of the job: its name, and when it began.
+        # Name and start of each running job, by its number.
         self._begun: dict[int, tuple[str, float]] = {}
         self._ended: list[str] = []
 
     def wants(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is shown. The end of a job is shown with the count of steps that follows it."""
+        """Tell whether a record is shown. The end of a job is kept for the line with the count of steps after it."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_FINISHED:
             name, begun = self._begun.pop(vars(record).get("job_id", -1), ("", time.monotonic()))
-            # The targets of the workflow are a job without work.
-            self._ended += [f"{name} finished after {_duration(time.monotonic() - begun)}"] if name != "all" else []
+            # The rule all has no work of its own.
+            self._ended += [f"{name} finished after {duration(time.monotonic() - begun)}"] if name != "all" else []
             return False
         if event == LogEvent.JOB_INFO:
             name = _name_of(vars(record))
@@ -90,7 +93,3 @@ class StageLines(logging.Formatter):
 def _name_of(job: Mapping[str, Any]) -> str:
     wildcards = ", ".join(f"{name} {value}" for name, value in dict(job.get("wildcards") or {}).items())
     return f"{job['rule_name']} ({wildcards})" if wildcards else str(job["rule_name"])
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

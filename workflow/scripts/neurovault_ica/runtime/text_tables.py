@@ -1,4 +1,4 @@
-"""Read text files of users: their encoding, and the fields of a line with tabs.
+"""Read text files of users: decode them, and split their lines into fields at tabs.
 
 Snakemake imports this module while it reads the Snakefile, so it imports only the standard library.
 """
@@ -7,13 +7,13 @@ import codecs
 import re
 
 ENCODINGS = {
-    # The mark of UTF-16 is the beginning of the mark of UTF-32.
+    # UTF-32 comes first, because its mark begins with the mark of UTF-16.
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# A field in quotes may contain tabs and doubled quotes. In any other field quotes are part of the text.
+# A field in quotes may contain tabs and doubled quotes. In other fields, quotes are ordinary characters.
 FIELD = re.compile(r'(?:^|\t)(?:"((?:[^"]|"")*)"(?=\t|$)|([^\t]*))')
 LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -27,12 +27,12 @@ def decode(content: bytes, name: str, advice: str = "save it as UTF-8") -> str:
     name : str
         Name of the file, for messages.
     advice : str
-        What to do if it cannot be decoded.
+        What the user should do if it cannot be decoded; the end of the message.
 
     Raises
     ------
     ValueError
-        If the file has another encoding.
+        If the file has another encoding, or is not text.
     """
     if content.startswith(b"PK\x03\x04"):
         raise ValueError(f"{name} is a workbook or a zip file, not text; {advice}")
@@ -79,7 +79,7 @@ def split_line(name: str, number: int, line: str) -> list[str]:
     for field in FIELD.finditer(line):
         quoted, plain = field.groups()
         if quoted is None and plain.startswith('"') and plain.count('"') % 2:
-            # Spreadsheets write a line break within a cell in this way, too.
+            # A cell with a line break, as spreadsheets write it, also ends up here.
             raise ValueError(
                 f"{name}, line {number}: a quote is opened before {plain[1:31]!r} and not closed in the same field of"
                 " this line; close or remove the quote, or remove the line break within the cell"

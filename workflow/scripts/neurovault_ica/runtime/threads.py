@@ -1,13 +1,15 @@
 """Compute in threads, with results that do not depend on the number of threads.
 
-numpy releases Python's interpreter lock while it computes, so threads use several cores. BLAS must use one thread in
-each of them: it splits sums by the number of its threads, which would change the last digit of results.
+numpy releases Python's interpreter lock while it computes, so threads use several cores. In each of them, BLAS must use
+a single thread. With more, it would split sums in another way and change the last digit of results.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from neurovault_ica.runtime.memory import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,11 +18,13 @@ Result = TypeVar("Result")
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Apply `function` to every item in `threads` threads and yield the results in the order of the items.
 
-    Results may be large, so at most one result per thread is kept waiting. Items are read only when needed.
+    Results may be large, so at most about one result per thread waits. Items are taken only when needed.
     """
     if threads == 1:
         yield from map(function, items)
         return
+    # The memory of a thread goes back to the system even sooner than that of the process.
+    keep_freed_memory()
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:

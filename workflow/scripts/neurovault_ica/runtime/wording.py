@@ -1,4 +1,4 @@
-"""Write counts and lists in sentences."""
+"""Write counts, lists and durations in sentences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +18,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def duration(seconds: float) -> str:
+    """Write a duration in seconds, or in minutes from 90 s on: ``45 s``, ``12 min``."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def listed(words: Sequence[str]) -> str:
     """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
@@ -31,7 +36,7 @@ def list_counts(counts: Mapping[str, int], words: Mapping[str, str] | None = Non
     counts : mapping
         Numbers by name.
     words : mapping or None
-        What to write for a name. Other names are written with spaces for underscores.
+        Words for some of the names. Other names are written with spaces instead of underscores.
     """
     largest_first = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {(words or {}).get(name, name.replace('_', ' '))}" for name, count in largest_first)

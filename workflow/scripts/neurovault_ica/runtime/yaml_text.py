@@ -14,7 +14,7 @@ def as_configured(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Convert Snakemake's own mappings and lists to plain ones, which the YAML library can write."""
+    """Convert Snakemake's own mappings and lists to plain ones, because the YAML library can write only those."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

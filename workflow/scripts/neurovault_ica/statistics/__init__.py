@@ -1,4 +1,4 @@
-"""P values, surrogate maps, smoothness, mixture models.
+"""P values, surrogate maps, smoothness, mixture models, parallel analysis.
 
 - Tests: `permuted_collections`, `random_maps`, `surrogates` (with `autocorrelation` and `lattice`), `p_values`.
 - Thresholds of maps: `thresholds`, `mixture`, `smoothness`.

@@ -1,4 +1,4 @@
-"""Fit the spatial autocorrelation of a map (the correlation of voxels by distance) and its left-right symmetry."""
+"""Fit the spatial autocorrelation of a map: the correlation of its voxels over distance, and of its left and right."""
 
 from typing import NamedTuple
 
@@ -11,20 +11,20 @@ from neurovault_ica.statistics.lattice import Lattice, mirror_points, wrapped_di
 from neurovault_ica.statistics.smoothness import neighbour_correlations
 from neurovault_ica.types import Array, Real
 
-# The autocorrelation is fitted up to this distance, in bins of this width.
+# Fit the autocorrelation up to this distance, in bins of this width.
 LONGEST_LAG_MM = 60.0
 BIN_MM = 2.0
-# Correlations of neighbouring points are clipped to this range before smoothness is computed from them. Outside it, the
+# Clip correlations of neighbouring points to this range before the smoothness is computed from them. At 0 or 1, the
 # smoothness would be zero or infinite.
 PLAUSIBLE_R = (0.05, 0.999)
-# Measure symmetry only if at least this share of the points is two FWHM or more from its mirror image.
+# Measure the symmetry only if at least this share of the points is more than two FWHM from its mirror image.
 MIN_MIRRORED = 0.1
 
 
 class Autocorrelation(NamedTuple):
     """Correlation ``a exp(-d^2 / 2 b^2) + (1 - a) exp(-d / c)`` over the distance d in mm, and of left with right.
 
-    This is AFNI's form (Cox et al. 2017, doi:10.1089/brain.2016.0475): a Gaussian kernel with longer tails.
+    This is AFNI's model (Cox et al. 2017, doi:10.1089/brain.2016.0475): a Gaussian with longer tails.
     """
 
     a: float
@@ -33,22 +33,22 @@ class Autocorrelation(NamedTuple):
     mirror_r: float  # correlation of the map with its left-right mirror image; 0 if it is negative
 
     def at(self, distance_mm: Real) -> Real:
-        """Return the correlation of two places at this distance."""
+        """Return the correlation of two points at this distance."""
         near = np.exp(-np.square(distance_mm) / (2 * self.b_mm**2))
         return self.a * near + (1 - self.a) * np.exp(-distance_mm / self.c_mm)
 
     @property
     def fwhm_mm(self) -> float:
-        """FWHM of the Gaussian kernel whose smoothed noise has an autocorrelation of the same half-width."""
+        """FWHM of the Gaussian kernel that smooths white noise to an autocorrelation of the same half-width."""
         distance_mm = np.linspace(0, 300, 3001)
         return float(np.sqrt(2) * np.interp(-0.5, -self.at(distance_mm), distance_mm))
 
 
 def stretch(values: Real, lattice: Lattice) -> Lattice:
-    """Stretch space along its axes so that a map is equally smooth along each, without changing the volume.
+    """Stretch space along its axes so that a map is equally smooth along each. The volume stays the same.
 
     The smoothness along an axis is the FWHM that follows from the correlation of neighbouring points. Each axis of the
-    lattice is treated as the nearest axis of space.
+    lattice stands for the nearest axis of space.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def stretch(values: Real, lattice: Lattice) -> Lattice:
     Returns
     -------
     Lattice
-        The same points with other positions in mm. The lattice is returned unchanged if it is too oblique or too thin.
+        The same points with other positions in mm. Unchanged if the lattice is too oblique or has only one layer.
     """
     axes_mm = lattice.affine[:3, :3]
     nearest = np.abs(axes_mm).argmax(axis=0)
@@ -90,7 +90,7 @@ def fit_autocorrelation(values: Real, lattice: Lattice) -> Autocorrelation:
     def residuals(parameters: Array) -> Array:
         a, b_mm, c_mm = parameters
         expected = Autocorrelation(a, b_mm, c_mm, mirror_r=0).at(distance_mm)
-        # The map's own mean was removed, which lowers all correlations.
+        # Subtracting the map's own mean has lowered all observed correlations, so lower the expected ones too.
         mean = np.average(expected, weights=n_pairs)
         return ((expected - mean) / (1 - mean) - observed)[fitted]
 
@@ -119,8 +119,8 @@ def _correlation_by_distance(x: Array, lattice: Lattice) -> tuple[Array, Array, 
 def _mirror_correlation(x: Array, lattice: Lattice, *, apart_mm: float) -> float:
     """Correlate a map with its left-right mirror image, where both have data. Negative correlations become 0.
 
-    Places near the midline are similar because they are close to each other. The correlation is therefore 0 if too few
-    points are at least `apart_mm` from their mirror images, as in half a brain.
+    Points near the midline resemble their mirror images because they are close to them. The result is therefore 0 if
+    too few points are more than `apart_mm` from their mirror images, as in half a brain.
     """
     _, mirrored, distance_mm = mirror_points(lattice)
     within = np.all((mirrored >= 0) & (mirrored < lattice.inside.shape), axis=1)

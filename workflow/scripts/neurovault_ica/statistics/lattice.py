@@ -1,4 +1,4 @@
-"""A regular grid of points in the brain, coarser than the voxels, at which smooth maps are compared."""
+"""Choose a regular grid of points in the brain, coarser than the voxels, at which smooth maps are compared."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from scipy import fft, ndimage
 
 from neurovault_ica.types import Array
 
-# Distance between points. Maps are smoother than this. A finer grid would only make each surrogate take longer, because
-# it needs a Fourier transform of the grid.
+# Distance between points. Maps are smoother than this, so a finer grid would add no information. It would take more
+# time, because each surrogate needs a Fourier transform of the grid.
 LATTICE_SPACING_MM = 6.0
 
 
@@ -17,8 +17,8 @@ class Lattice(NamedTuple):
     """A regular subset of the voxels of a mask."""
 
     points: npt.NDArray[np.bool_]  # (n_voxels,), which voxels of the mask are points
-    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), the points in the smallest box that holds them
-    affine: Array  # (4, 4), position in the box to mm
+    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), which positions of the box around the points are points
+    affine: Array  # (4, 4), from position in the box to mm
 
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
@@ -47,7 +47,7 @@ def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
 
 
 def wrapped_distance(shape: tuple[int, ...] | list[int], affine: Array) -> Array:
-    """Return the distance in mm of each position of a periodic box to its first position."""
+    """Return the distance in mm from the first position of a periodic box to each position."""
     steps = np.meshgrid(*(fft.fftfreq(n, 1 / n) for n in shape), indexing="ij")
     mm = [sum(row[axis] * steps[axis] for axis in range(3)) for row in affine[:3, :3]]
     return np.sqrt(sum(np.square(along) for along in mm))
@@ -61,7 +61,7 @@ def mirror_points(lattice: Lattice) -> tuple[npt.NDArray[np.int_], npt.NDArray[n
     points, mirrored : array of int of shape (n_points, 3)
         Positions of the points and of their mirror images in the box. A mirror image may lie outside the box.
     apart_mm : array of shape (n_points,)
-        Distance between the two.
+        Distance between point and mirror image.
     """
     points = np.argwhere(lattice.inside)
     exchange = np.linalg.inv(lattice.affine) @ np.diag([-1.0, 1.0, 1.0, 1.0]) @ lattice.affine

@@ -1,7 +1,7 @@
-"""Separate activation from noise in a component: a mixture of a Gaussian and a Gamma distribution for each tail.
+"""Separate activation from noise in a component by a mixture model: a Gaussian, and a Gamma distribution per tail.
 
 The model is MELODIC's (Beckmann and Smith 2004, doi:10.1109/TMI.2003.822821; Woolrich et al. 2005,
-doi:10.1109/TMI.2004.836545). MELODIC's M step fits the Gamma distributions by their moments. Ours uses maximum
+doi:10.1109/TMI.2004.836545). MELODIC's M step fits the Gamma distributions by their moments; ours uses maximum
 likelihood.
 """
 
@@ -12,20 +12,20 @@ from scipy import special
 
 from neurovault_ica.types import Array, Real
 
-# Number of histogram bins. A fit to the bins takes milliseconds, a fit to the values takes seconds.
+# Number of histogram bins. Fitting the bins takes milliseconds; fitting the values would take seconds.
 BINS = 2000
 # Largest number of EM iterations. The log names components whose fit has not converged by then.
 MAX_ITERATIONS = 3000
-# The fit has converged when the mean log-likelihood of a value changes by less than this.
+# The fit has converged when the mean log-likelihood per value changes by less than this.
 TOLERANCE = 1e-8
-# Share of all values that each tail has before the first iteration.
+# Share of all values in each tail before the first iteration.
 START_TAIL = 0.05
 # A tail with fewer values is dropped, because they are too few to fit a Gamma distribution.
 MIN_TAIL_VALUES = 10
-# Fit a tail only if noise would reach its largest value with a probability below this: 0.05 for both tails together.
+# Fit a tail only if noise reaches its largest value with a probability below this. For both tails together it is 0.05.
 NOISE_PEAK_P = 0.025
-# Smallest difference between the log of the mean and the mean of the logs of a tail's values. It limits the shape of
-# the Gamma distribution to 50,000, a narrow spike.
+# Smallest accepted difference between the log of the mean and the mean of the logs of a tail's values. It limits the
+# shape parameter of the Gamma distribution to 50,000, which is a narrow spike.
 NARROWEST = 1e-5
 
 
@@ -37,7 +37,7 @@ class Tail(NamedTuple):
     scale: float
 
     def density(self, size: Real) -> Real:
-        """Return the weighted density at the values `size`. It is 0 where they are not positive."""
+        """Return the weighted density at the absolute values `size`; 0 where they are not positive."""
         if not self.weight:
             return np.zeros_like(size)
         positive = np.where(size > 0, size, 1.0)
@@ -70,9 +70,9 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
     """Fit noise, and a tail on each side where values exceed those of noise of the same smoothness.
 
     Smooth noise has tails by chance. A fit that treats voxels as independent would call them activation. A tail is
-    therefore fitted only if the largest value exceeds the range of a Gaussian field with the same number of resels:
-    the expected Euler characteristic at this value must be below 0.025 (Worsley et al. 2004). Mean and standard
-    deviation of the field are those of the noise fitted so far.
+    therefore fitted only if its largest value is too large for a Gaussian field with the same number of resels. The
+    expected Euler characteristic of the field at this value must be below 0.025 (Worsley et al. 2004). Mean and
+    standard deviation of the field are those of the noise fitted so far.
 
     Parameters
     ----------
@@ -87,7 +87,10 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
         If all values are the same.
     """
     if np.ptp(values) == 0:
-        raise ValueError("all values of a component are the same, so no mixture can be fitted; check the input images")
+        raise ValueError(
+            "all values of a component are the same, so no mixture can be fitted; check the images in"
+            " results/stack_images"
+        )
     counts, edges = np.histogram(values, BINS)
     filled = counts > 0
     x, counts = ((edges[1:] + edges[:-1]) / 2)[filled], counts[filled].astype(np.float64)
@@ -105,10 +108,11 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
 
 
 def expected_euler_characteristic(z: float, resels: float) -> float:
-    """Return the expected number of clusters above `z` in a Gaussian field, for large `z`.
+    """Return the expected Euler characteristic of a Gaussian field above `z`: for large `z`, the number of clusters.
 
     Worsley et al. 2004 (doi:10.1016/j.neuroimage.2004.07.026). The search region is a ball with the volume `resels`.
-    Its surface, diameter and Euler characteristic count too, because very smooth fields have many peaks at the surface.
+    The formula includes its surface, diameter and Euler characteristic, because many peaks of very smooth fields are at
+    the surface.
     """
     radius, roughness = (3 * resels / (4 * np.pi)) ** (1 / 3), 4 * np.log(2)
     falloff = np.exp(-(z**2) / 2)
@@ -121,9 +125,9 @@ def expected_euler_characteristic(z: float, resels: float) -> float:
 
 
 def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, highest: float) -> tuple[float, float]:
-    """Find the thresholds beyond which positive and negative values are activation with more than `probability`.
+    """Find the thresholds beyond which all values are activation with more than `probability`.
 
-    The probability that a value is activation is the share of the two tails in the density at this value.
+    The probability that a value is activation is the share of the two tails in the density of the mixture there.
 
     Parameters
     ----------
@@ -136,7 +140,7 @@ def activation_thresholds(fit: Mixture, probability: float, *, lowest: float, hi
     Returns
     -------
     positive, negative : float
-        Absolute values; infinite if no value of this sign is activation.
+        Thresholds as absolute values; infinite if no value of this sign is activation.
     """
     outwards = np.linspace(0, 1, 20_001)
     positive, negative = (
@@ -163,7 +167,7 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
     x, counts : array of shape (n_bins,)
         Middle of each bin, and number of values in it.
     is_positive, is_negative : array of shape (n_bins,)
-        Initial probabilities that values of a bin belong to the tail. A tail of zeros stays empty.
+        Initial probability that the values of a bin belong to this tail. A tail with zeros only stays empty.
     """
     n = counts.sum()
     log_size = np.log(np.where(x != 0, np.abs(x), 1.0))

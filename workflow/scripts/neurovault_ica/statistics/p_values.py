@@ -7,38 +7,39 @@ import numpy.typing as npt
 
 from neurovault_ica.types import Array, Real
 
-# Term maps and labels name a component only if the p of its best one, corrected for choosing among all, is at most
-# this. q does not ensure this: where real components have many significant terms, the smallest p of a component of
-# noise is among them. On 40 such components beside 20 real ones, 7 had a term near the best r with q < 0.05.
+# Largest p of the best term map or label for which it may name a component. This p is corrected for choosing the best
+# of all. q alone is too lenient, because it is computed over all components. Many significant terms of real components
+# lower the q of noise components. In a test with 20 real and 40 noise components, 7 of the 40 had a term near the best
+# r with q < 0.05.
 LARGEST_P_CORRECTED = 0.05
 Draw = Callable[[int, npt.NDArray[np.intp]], Real]
 # Terms, labels and networks are called significant if q is below this.
 SIGNIFICANT_Q = 0.05
-# Small p values need many permutations, large ones do not. Stop testing a value once ENOUGH permutations have reached
-# it; otherwise, use up to MOST_ROUNDS times the requested number. With 1,000 permutations requested, the smallest p is
-# then 0.00001, and twelve pairs with this p among 60,000 have q < 0.05.
-ENOUGH = 10
+# Small p values need many permutations, large ones do not. Stop testing a value once MIN_EXCEEDING permutations have
+# reached it; otherwise, use up to MOST_ROUNDS times the requested number. If 1,000 are requested, the smallest possible
+# p is 0.00001. Then twelve pairs with this p among 60,000 are enough for q < 0.05.
+MIN_EXCEEDING = 10
 MOST_ROUNDS = 100
-# Number of permutations computed at a time. It limits memory.
+# Number of permutations computed at a time, to limit memory.
 BLOCK_DRAWS = 500
-# Permutations that give the same value may differ by rounding. A difference below this counts as equal.
+# Differences below this count as equal, because equal permutations may differ by rounding.
 ROUNDING = 1e-9
-# Share of the null values that the tail is fitted to. In calibrations, p values of 0.01 to 0.0002 were on average right
-# to conservative with 5 %, and more conservative with 10 %.
+# The tail is fitted to this share of the null values. In calibrations with p from 0.01 to 0.0002, p was correct or
+# slightly too large on average with 5 %, and larger with 10 %.
 TAIL_SHARE = 0.05
-# Fewest surrogates of a component, so that 25 of them are in the tail.
+# Smallest number of surrogates of a component. The tail then has 25 of them.
 MIN_SURROGATES = 500
-# Limits of the tail's shape. Below 0 the tail would end, and an observed value beyond its end would have p = 0.
+# Limits of the tail's shape parameter. With a negative shape the tail would end, and values beyond it would have p = 0.
 TAIL_SHAPES = (1e-6, 0.5)
 
 
 def is_significant(q: float | None) -> bool:
-    """Tell whether something was tested and is significant after correction for the false discovery rate."""
+    """Tell whether something was tested (`q` is not None) and is significant."""
     return q is not None and q < SIGNIFICANT_Q
 
 
 def written_q(q: float | None) -> str:
-    """Write a p or q value with three decimals, and one that these cannot show as ``< 0.001`` or ``> 0.99``."""
+    """Write a p or q value with three decimals, or as ``< 0.001`` or ``> 0.99``; a dash if it is None."""
     if q is None:
         return "\u2013"
     if q < 0.001:
@@ -49,8 +50,8 @@ def written_q(q: float | None) -> str:
 def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> Array:
     """Compare each value with its own null distribution, using more draws for small p values.
 
-    Sequential Monte Carlo test (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301) in rounds of `n_draws`. Only
-    values that fewer than ten draws have reached are tested in the next round.
+    Sequential Monte Carlo test (Besag and Clifford 1991, doi:10.1093/biomet/78.2.301) in rounds of `n_draws`. The next
+    round tests only the values that fewer than ten draws have reached.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> 
             null = draw(min(BLOCK_DRAWS, n_draws - start), is_open)
             exceeding[is_open] += (null >= observed[is_open] - ROUNDING).sum(axis=0)
         n_drawn[is_open] += n_draws
-        is_open = is_open[exceeding[is_open] < ENOUGH]
+        is_open = is_open[exceeding[is_open] < MIN_EXCEEDING]
         if not is_open.size:
             break
     return (1 + exceeding) / (1 + n_drawn)
@@ -84,9 +85,9 @@ def sequential_p(observed: Real, draw: Draw, n_draws: int, most_rounds: int) -> 
 def tail_p(observed: Real, null: Real) -> Array:
     """Compare each value with draws from its null distribution; extrapolate small p values from the upper tail.
 
-    If ten draws reach a value, its p is their share. Otherwise a generalized Pareto distribution is fitted to the
-    largest draws by the method of moments (Knijnenburg et al. 2009, doi:10.1093/bioinformatics/btp211). Its shape is
-    limited to exponential or longer tails, so that p is rather too large than too small.
+    If at least ten draws reach a value, its p is their share. Otherwise a generalized Pareto distribution is fitted to
+    the largest draws by the method of moments (Knijnenburg et al. 2009, doi:10.1093/bioinformatics/btp211). Its tail is
+    exponential or longer, so that p is too large rather than too small.
 
     Parameters
     ----------
@@ -112,15 +113,15 @@ def tail_p(observed: Real, null: Real) -> Array:
     beyond = np.maximum(observed - start, 0)
     extrapolated = n_tail / n_draws * np.exp(-np.log1p(shape * beyond / scale) / shape)
     counted = (1 + exceeding) / (1 + n_draws)
-    return np.where(exceeding < ENOUGH, np.minimum(extrapolated, counted), counted)
+    return np.where(exceeding < MIN_EXCEEDING, np.minimum(extrapolated, counted), counted)
 
 
 def p_of_best(r: Real, null: Real) -> Array:
     """Compute p values of the correlations of a map with references, and p corrected for choosing among references.
 
-    z is r in units of the reference's own null distribution. For each draw, the largest z with any reference is taken.
-    The corrected p of a reference is the share of draws whose largest z exceeds its own (single-step maxT; Westfall and
-    Young 1993, "Resampling-based multiple testing").
+    z is r standardized by the reference's own null distribution. For each draw, the largest z of all references is
+    taken. The corrected p of a reference is the share of draws whose largest z reaches the reference's z (single-step
+    maxT; Westfall and Young 1993, "Resampling-based multiple testing").
 
     Parameters
     ----------

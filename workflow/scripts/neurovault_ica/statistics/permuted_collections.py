@@ -1,10 +1,10 @@
 """Test whether collections with high loadings on a component also have high weights for a term, or a label.
 
-Images of one study are similar, so the unit is the collection, with its mean loading and its mean term weight.
-Collections are permuted.
+Images of one study are similar, so the unit of the permutation test is the collection, with its mean loading and its
+mean term weight.
 
 Loadings and term weights are computed from the same voxels. Even the weights of a random smooth map correlate with the
-loadings if the map happens to overlap the component. Each term is therefore also compared with such maps, over images.
+loadings if the map overlaps the component. Each term is therefore also compared with random maps, over images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +17,11 @@ from neurovault_ica.runtime.ids import number_groups
 from neurovault_ica.statistics.p_values import MOST_ROUNDS, false_discovery_rate, sequential_p
 from neurovault_ica.types import Array, Real
 
-# Seven collections have only 5,040 permutations, and many of these are nearly the same.
+# Smallest number of collections for a test. Seven have only 5,040 permutations, many of them with nearly the same r.
 MIN_COLLECTIONS = 8
-# With fewer collections, the effect of a label cannot be told from other properties of these studies.
+# Smallest number of collections with a label. With fewer, its effect is confounded with other properties of them.
 MIN_LABEL_COLLECTIONS = 3
-# Numbers of random maps and of features processed at a time. They limit memory.
+# Numbers of random maps and of features processed at a time, to limit memory.
 BLOCK_MAPS = 2000
 BLOCK_FEATURES = 500
 # Variation below this share of the largest value is treated as rounding error.
@@ -29,19 +29,19 @@ NEGLIGIBLE_VARIATION = 1e-6
 
 
 class Significance(NamedTuple):
-    """Evidence for each pair of component and feature; all arrays have the shape (n_components, n_features)."""
+    """Evidence for each pair of component and feature. All arrays have the shape (n_components, n_features)."""
 
     r_collections: Real  # Pearson correlation over collections
     r_images: Real  # Pearson correlation over images, with the same total weight for each collection
-    p: Array
-    q: Array
+    p: Array  # one-sided
+    q: Array  # p corrected over all pairs for the false discovery rate
 
 
 class Groups(NamedTuple):
     """The images, sorted by collection."""
 
     by_collection: npt.NDArray[np.intp]  # (n_images,), indices that sort the images by collection
-    first: npt.NDArray[np.intp]  # (n_collections,), position of the first image of each collection in this order
+    first: npt.NDArray[np.intp]  # (n_collections,), position of each collection's first image in the sorted images
     sizes: npt.NDArray[np.intp]  # (n_collections,), number of images of each collection
 
 
@@ -53,12 +53,12 @@ def group(collections: Sequence[str]) -> Groups:
 
 
 def collection_scores(values: Real, groups: Groups) -> Real:
-    """Average images over collections, and scale the means to the same variance, whatever the collection's size.
+    """Average images over collections, and scale the means to the same variance for collections of all sizes.
 
-    The mean of n images of a collection has the variance ``rho + (1 - rho) / n`` relative to that of single images. The
+    Relative to single images, the mean of n images of a collection has the variance ``rho + (1 - rho) / n``. The
     intraclass correlation rho is estimated by one-way analysis of variance (Donner 1986, doi:10.2307/1403259). Means
-    are divided by the square root of this variance. Otherwise, small collections would have more variable means, of
-    both loadings and term weights. Permuting collections would not reproduce this.
+    are divided by the square root of this variance. Without this step, the means of small collections would vary more,
+    both for loadings and for term weights, and collections would not be exchangeable.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def collection_scores(values: Real, groups: Groups) -> Real:
     Returns
     -------
     array of shape (n_collections, n_columns)
-        Columns have mean 0 and length 1, so that inner products are correlations. Columns without variation are 0.
+        Columns have mean 0 and length 1, so that their inner products are correlations. Constant columns become 0.
     """
     sizes = groups.sizes[:, None].astype(values.dtype)
     largest = np.abs(values).max(axis=0)
@@ -81,7 +81,7 @@ def collection_scores(values: Real, groups: Groups) -> Real:
 
 
 def image_scores(values: Real, groups: Groups) -> Real:
-    """Standardize images with the same total weight for each collection.
+    """Standardize values over images, with the same total weight for each collection.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def image_scores(values: Real, groups: Groups) -> Real:
     Returns
     -------
     array of shape (n_images, n_columns)
-        In the order of ``groups.by_collection``. Inner products of columns are Pearson correlations, with images
-        weighted by one over the size of their collection. Columns without variation are 0.
+        Rows are sorted by ``groups.by_collection``. Inner products of columns are Pearson correlations with weights
+        for images: one over the size of the collection. Constant columns become 0.
     """
     largest = np.abs(values).max(axis=0)
     weights = np.repeat(1 / (groups.sizes * len(groups.sizes)), groups.sizes)[:, None].astype(values.dtype)
@@ -106,7 +106,7 @@ def _to_length_one(scores: Real, largest: Real) -> Real:
 
 
 def _intraclass_correlation(values: Real, means: Real, sizes: Real) -> Real:
-    """Estimate the intraclass correlation: the share of variance between collections, 0 to 1."""
+    """Estimate the intraclass correlation of each column: the share of variance between collections, 0 to 1."""
     n_images, n_collections = len(values), len(means)
     if n_images == n_collections:
         return np.ones_like(means[0])
@@ -129,30 +129,30 @@ def associate(
 ) -> Significance | None:
     """Test for positive correlations of features with loadings (one-sided).
 
-    A feature that is computed from voxels is compared with two null distributions: permuted collections and random
-    maps. Its p is the larger of the two p values, which is valid whichever null hypothesis is true
+    The null distribution comes from permuted collections. A feature that is computed from voxels is also compared with
+    random maps. Its p is then the larger of the two p values, which is valid whichever null hypothesis is true
     (intersection-union test; Berger 1982, doi:10.1080/00401706.1982.10487790).
 
     Parameters
     ----------
     loadings : array of shape (n_images, n_components)
     features : array of shape (n_images, n_features)
-        Term weights, or 1 for images with a label and 0 for images without. NaN is missing and is replaced by the mean
-        of the feature, which is neutral.
+        Term weights, or 1 for images with a label and 0 for images without. NaN means missing; it is replaced by the
+        mean of the feature, which adds nothing to the covariance.
     collections : sequence of str
         The collection of each image.
     n_permutations : int
-        Number of permutations of the collections, up to 100 times as many for small p. The number of random maps is
-        always 100 times as large.
+        Number of permutations of the collections; for small p, up to 100 times as many. The number of random maps is
+        always 100 times this number.
     random_state : int
     draw_weights : callable, optional
-        Returns the features of random maps, an array of shape (n_images, n_maps), given their number and a generator.
+        Given a number of random maps and a generator, returns their features, an array of shape (n_images, n_maps).
         None for features that are not computed from voxels.
 
     Returns
     -------
     Significance or None
-        q is that of Benjamini and Hochberg (1995) over all components and features. None if nothing can be tested: no
+        q follows Benjamini and Hochberg (1995), over all components and features. None if nothing can be tested: no
         permutations were requested, there are no features, or there are fewer than eight collections.
     """
     groups = group(collections)
@@ -170,7 +170,7 @@ def associate(
 
 
 def _blocks(features: Real) -> Iterator[Array]:
-    """Yield blocks of features, in double precision and without gaps. There may be 10,000 features of 10,000 images."""
+    """Yield features in blocks, in double precision and without NaN. There may be 10,000 features of 10,000 images."""
     for start in range(0, features.shape[1], BLOCK_FEATURES):
         yield fill_missing(features[:, start : start + BLOCK_FEATURES].astype(np.float64))
 
@@ -183,7 +183,7 @@ def fill_missing(values: Array) -> Array:
 
 
 def _p_permuted(u: Real, v: Real, n_permutations: int, rng: np.random.Generator) -> Array:
-    """Compare the correlation of each pair with those of permuted collections."""
+    """Compare the correlation of each pair with its correlations after permuting the collections."""
     p = np.empty((u.shape[1], v.shape[1]))
     for component, scores in enumerate(u.T):
 

@@ -1,4 +1,4 @@
-"""Smoothness of a map, estimated from the correlation of neighbouring voxels.
+"""Estimate the smoothness of a map from the correlation of neighbouring voxels.
 
 Forman et al. 1995, doi:10.1002/mrm.1910330508.
 """
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from neurovault_ica.types import Real
 
-# Correlation of neighbouring voxels in a field with a FWHM of one voxel. Rougher maps are treated as having this FWHM.
+# Correlation of neighbouring voxels in a field with a FWHM of one voxel. Rougher maps are treated as if they had it.
 R_OF_ONE_VOXEL = 0.25
 
 
@@ -24,8 +24,8 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
     Returns
     -------
     array of shape (3,)
-        One minus the mean squared difference divided by twice the variance. It is negative if neighbours differ more
-        than other voxels.
+        One minus half the mean squared difference of neighbours, divided by the variance. It is negative if neighbours
+        differ more than other voxels do, and 0 along an axis without neighbours, as in a mask of one slice.
     """
     volume = np.zeros(inside.shape)
     volume[inside] = values
@@ -33,15 +33,15 @@ def neighbour_correlations(values: Real, inside: npt.NDArray[np.bool_]) -> npt.N
     for axis in range(3):
         along, mask = np.swapaxes(volume, 0, axis), np.swapaxes(inside, 0, axis)
         steps = np.diff(along, axis=0)[mask[1:] & mask[:-1]]
-        r[axis] = 1 - np.square(steps).mean() / (2 * np.var(values))
+        r[axis] = 1 - np.square(steps).mean() / (2 * np.var(values)) if steps.size else 0
     return r
 
 
 def count_resels(values: Real, inside: npt.NDArray[np.bool_]) -> float:
     """Measure the volume of a mask in resels. One resel is the product of a map's FWHM along the three axes.
 
-    If a map mixes fine and coarse structure, the estimated FWHM is close to that of the fine structure. This determines
-    how many peaks noise produces.
+    If a map mixes fine and coarse structure, the estimated FWHM is close to that of the fine structure. This is wanted,
+    because the fine structure determines how many peaks noise produces.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Surrogate maps: random maps that keep the smoothness and the values of a given map, without its anatomy.
+"""Surrogate maps: random maps that keep the smoothness and the values of a given map, but not its anatomy.
 
 Voxels of smooth maps are not independent, so two unrelated maps may correlate. We estimate the chance level with
 surrogates of one of the maps. They keep its autocorrelation along each axis, its values and its left-right symmetry.
-The method follows Burt et al. 2020 (doi:10.1016/j.neuroimage.2020.117038). They match variograms; our surrogates are
-drawn from the fitted autocorrelation in one step.
+The idea follows Burt et al. 2020 (doi:10.1016/j.neuroimage.2020.117038), who match variograms. Our surrogates are drawn
+from the fitted autocorrelation in one step.
 """
 
 import itertools
@@ -20,10 +20,11 @@ from neurovault_ica.statistics.autocorrelation import Autocorrelation, fit_autoc
 from neurovault_ica.statistics.lattice import Lattice, mirror_points, wrapped_distance
 from neurovault_ica.types import Array, Real
 
-# Surrogates are drawn in a periodic box. It exceeds the brain by the distance at which correlations fall below this.
+# Surrogates are drawn in a periodic box. It is longer than the brain by the distance at which correlations fall below
+# this.
 NEGLIGIBLE_CORRELATION = 0.01
 # Degree of the Hermite series that describes how the map's values change correlations. Even for maps with very long
-# tails, degree 30 changes correlations by at most 0.02.
+# tails, degree 30 instead changes correlations by at most 0.02.
 HERMITE_DEGREE = 15
 
 
@@ -59,9 +60,9 @@ class Surrogates:
 
     It draws a Gaussian random field by circulant embedding (Dietrich and Newsam 1997, doi:10.1137/S1064827592240555).
     It adds the mirror image of the field in the proportion that gives the map's left-right correlation. Then it
-    replaces the values of the field by those of the map, rank by rank. This replacement changes correlations. The field
-    is therefore drawn with the correlations that become those of the map (Cario and Nelson 1997, "Modeling and
-    generating random vectors with arbitrary marginal distributions").
+    replaces the values of the field by those of the map, rank by rank. The replacement changes correlations. So the
+    field is drawn with correlations that become those of the map through the replacement. The method is that of Cario
+    and Nelson 1997, "Modeling and generating random vectors with arbitrary marginal distributions".
 
     Parameters
     ----------
@@ -70,10 +71,10 @@ class Surrogates:
     lattice : Lattice
     rng : numpy.random.Generator
     many : bool, default=False
-        Draw the field in a box of twice the brain's length along each axis, where the brain has eight places that do
-        not overlap. Each gives a pair of surrogates, so that sixteen need one Fourier transform. They are exact one by
-        one. Fields of adjacent places are correlated near their common border, which hardly affects the correlations of
-        whole maps.
+        Draw the field in a box of twice the brain's length along each axis. The brain fits into it at eight places that
+        do not overlap. Each place gives a pair of surrogates, so one Fourier transform gives sixteen. Each surrogate is
+        as exact as one drawn alone. Adjacent places are correlated near their common border, which hardly affects the
+        correlations of whole maps.
 
     Raises
     ------
@@ -95,19 +96,19 @@ class Surrogates:
         self.shape = _doubled(brain) if many else _periodic_shape(autocorrelation, brain, size_mm)
         distance = wrapped_distance(self.shape, lattice.affine)
         spectrum = fft.fftn(before(autocorrelation.at(distance))).real
-        # Negative power means that no such field exists in a periodic box. Zero power gives the nearest field.
+        # Negative power means that no such field exists in a periodic box. Zero power gives the nearest possible field.
         self.amplitude = np.sqrt(np.maximum(spectrum, 0)).astype(np.float32)
         points, mirrored, apart_mm = mirror_points(lattice)
         corners = itertools.product(*((0, n) if many else (0,) for n in brain))
         self.places = [(self._flat(points + corner), self._flat(mirrored + corner)) for corner in corners]
         mirror_r = float(before(np.array(autocorrelation.mirror_r)))
         angle = np.arcsin(mirror_r) / 2
-        # Near the midline a place resembles its mirror image anyway, so their sum has more variance there.
+        # Near the midline, a point and its mirror image are correlated in any smooth field, so their sum varies more.
         sd = np.sqrt(1 + mirror_r * before(autocorrelation.at(apart_mm)))
         self.weights = (np.cos(angle) / sd).astype(np.float32), (np.sin(angle) / sd).astype(np.float32)
 
     def _flat(self, points: npt.NDArray[np.int_]) -> npt.NDArray[np.intp]:
-        """Return the numbers of positions in the periodic box."""
+        """Return the flat indices of positions in the periodic box."""
         return np.ravel_multi_index(tuple(points.T), self.shape, mode="wrap")
 
     def draw(self, n_maps: int) -> npt.NDArray[np.float32]:
@@ -135,14 +136,14 @@ class Surrogates:
 
 
 def _doubled(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a box of twice the brain's length along each axis, or slightly more, for a fast Fourier transform."""
+    """Return the shape of a box at least twice as long as the brain along each axis, for a fast Fourier transform."""
     return tuple(fft.next_fast_len(2 * n, real=True) for n in shape)
 
 
 def _periodic_shape(autocorrelation: Autocorrelation, shape: tuple[int, ...], size_mm: Array) -> tuple[int, ...]:
-    """Return the shape of a box across whose borders the brain does not correlate with itself.
+    """Return the shape of a periodic box in which opposite sides of the brain do not correlate across the border.
 
-    The box is at most twice as long as `shape` along each axis.
+    The box is at most about twice as long as `shape` along each axis.
     """
     distances = np.arange(1.0, 300.0)
     reach_mm = int((autocorrelation.at(distances) > NEGLIGIBLE_CORRELATION).sum())
@@ -151,9 +152,9 @@ def _periodic_shape(autocorrelation: Autocorrelation, shape: tuple[int, ...], si
 
 
 def _undo_ranking(ranked: Real) -> Any:
-    """Return the function that maps a correlation of the map's values to that of the underlying Gaussian values.
+    """Return the function that maps a correlation of the map's values to the correlation of the Gaussian values before.
 
-    With Hermite coefficients c_k of the transformation, a Gaussian correlation rho becomes the sum of c_k^2 rho^k.
+    If the replacement has the Hermite coefficients c_k, a Gaussian correlation rho becomes the sum of c_k^2 rho^k.
     """
     n = len(ranked)
     z = special.ndtri((np.arange(n) + 0.5) / n)

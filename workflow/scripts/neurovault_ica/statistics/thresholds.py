@@ -1,4 +1,4 @@
-"""Thresholds for the values of a component that figures, peaks and thresholded maps show."""
+"""Compute the thresholds of a component, which figures, peak tables and thresholded maps use."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -24,10 +24,10 @@ def thresholds_of(values: Real, threshold: Mapping[str, float], fit: Mixture | N
     values : array of shape (n_voxels,)
         One component over the mask.
     threshold : mapping
-        ``{"percentile": 90}``: percentile of the absolute values, as in nilearn's example. ``{"z": 3}``: standard
-        deviations; the maps have unit variance. ``{"mixture": 0.5}``: probability of activation in the mixture `fit`.
+        ``{"percentile": 90}``: percentile of the absolute values, as in nilearn's example. ``{"z": 3}``: number of
+        standard deviations, which are 1. ``{"mixture": 0.5}``: probability of activation in the mixture `fit`.
     fit : Mixture or None
-        Given only with ``mixture``.
+        Required with ``mixture``, otherwise None.
     """
     if fit is not None:
         lowest, highest = float(values.min()), float(values.max())
