@@ -47,9 +47,9 @@ STAGE_OF = {
     "reduce_images": "ICA", "run_ica": "ICA", "plot_components": "figures",
 }  # fmt: skip
 AGAIN = "again, with nothing to do"
-# Keys of config.yaml that set how often FastICA runs, and what they count.
+# Keys of config.yaml that set how often FastICA runs, and the names of these runs.
 RUNS_OF_FASTICA = {"n_restarts": "restarts", "n_bootstraps": "bootstraps", "n_splits": "splits"}
-# The first one names the version in the heads of the tables.
+# Packages whose versions are listed. The headings of the tables give the version of the first one.
 PACKAGES = {
     "example": ("nilearn", "scikit-learn", "numpy", "scipy", "matplotlib"),
     "workflow": ("nilearn", "snakemake", "numpy", "scipy", "matplotlib"),

@@ -1,7 +1,7 @@
-"""Compare loadings of held-out images with those that they have when they take part in the decomposition.
+"""Compare the loadings of held-out images with the loadings of the same images in the whole decomposition.
 
 The collections of a finished run are split into folds. For each fold, the images of the other collections are
-decomposed. The images of this fold are projected on these components, as project_images does with a user's maps.
+decomposed. The images of the fold are then projected on these components, as project_images does with a user's maps.
 Components are matched one to one with those of the run by their absolute correlation over voxels. The script
 prints, over all folds, the correlation of projected loadings with the run's loadings.
 
@@ -33,7 +33,7 @@ FLAGS = dict.fromkeys(
         *("min_grey_matter_share", "max_outside_tissue_share", "max_rim_share"),
     )
 )
-# Components with a smaller |r| with their match are not the same component.
+# Two matched components with a smaller |r| are different components.
 SAME = 0.7
 
 

@@ -8,7 +8,7 @@ from scipy import sparse
 
 # Peaks of studies with a term are near its place, in MNI mm.
 PLACES = {"motor": (-38, -24, 56), "visual": (8, -92, 0), "fear": (-22, -4, -20)}
-# Terms that belong to no place.
+# Terms without a place in the brain.
 OTHERS = ("sleep", "odor")
 # MNI to Talairach: Lancaster et al. 2007, "other".
 TO_TALAIRACH = np.array(

@@ -5,8 +5,8 @@ collection and uploads one map for each component, with the token in the environ
 interrupted upload continues where it stopped. Nothing is sent twice: before each request that creates something, the
 server is asked whether it is there already.
 
-The package pynv has the same requests, but no time limits, and it leaves open whether a failed upload was stored.
-NeuroVault stores some images although it answers with an error, so we look before repeating.
+The package pynv makes the same requests. But it has no time limits, and does not check whether a failed upload was
+stored. NeuroVault stores some images although it answers with an error, so we look before repeating.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from neurovault_ica.naming.component_files import DESCRIPTION, check_components,
 from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server  # noqa: E402
 
 SERVER = "https://neurovault.org"
-# After a failure, the server may still be storing what we sent: its workers have two minutes, and the proxy gives up
-# after one. Only then can we see whether it is there.
-STORE_PAUSE_S = 60.0
-# After a request, its worker has stored the map or given up when this time has passed.
+# NeuroVault's worker has stored a map, or has given up, when this time has passed after a request.
 STORE_TIME_S = 120.0
+# Pause after an error. The proxy answers with an error after a minute, while the worker may go on for another minute.
+# Only then does the server tell whether it has stored the map.
+STORE_PAUSE_S = 60.0
 # Marks the description of a collection with the checksum of its maps, so that we find our own collection again.
 MARK = "maps sha256 "
 LONGEST_NAME = 200
@@ -141,7 +141,7 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
     OSError
         If the server could not be reached. A second call continues.
     """
-    # Tells the next call that a request may have been interrupted.
+    # While this file exists, a request may be under way or may have been interrupted.
     sending = package.resolve().with_name(f".{package.resolve().name}.sending")
     await_interrupted(sending)
     try:
@@ -170,7 +170,7 @@ def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: 
                 _upload(server, number, maps.volume(place), image)
                 print(f"uploaded {image['name']}")
             except OSError as error:
-                # It may have been stored nevertheless, so the next attempt looks first.
+                # The server may have stored the image nevertheless, so the next attempt looks first.
                 print(f"{image['name']}: {error}")
                 if attempt < ATTEMPTS:
                     time.sleep(STORE_PAUSE_S)
@@ -183,7 +183,7 @@ def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: 
 
 
 def await_interrupted(sending: Path) -> None:
-    """Wait until the server has stored what an interrupted call may have sent last. Only then can we see it.
+    """Wait until the server has stored the map that an interrupted call may have sent last. Only then is it listed.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ RUN = Path("results/write_lock/run.json")
 NOT_IN_A_LOCK = {"selection.tsv", "collections.tsv", "report.html"}
 # Largest accepted difference of maps and loadings between processors, relative to the largest absolute value.
 TOLERANCE = 1e-4
-# Names of the results that must agree within this tolerance end like this.
+# Endings of the files that must agree within TOLERANCE.
 PROMISED = ("_components.nii.gz", "_mixing.tsv", "_unmixing.tsv")
 
 

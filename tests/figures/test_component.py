@@ -67,7 +67,7 @@ def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
     texts = [text.get_text() for text in sheet.axes.texts]
     assert texts.count("L") == texts.count("R") == 120
     assert {"±t", "−end", "end", "t: 2.5 SD"} <= set(texts)
-    assert {"−56, 16, 4;  end 8.0"} <= {text.get_text() for text in overview_of(["ICA_00  motor"]).axes.texts}
+    assert {"−56, 16, 4; end 8.0"} <= {text.get_text() for text in overview_of(["ICA_00  motor"]).axes.texts}
     assert min(text.get_fontsize() for text in sheet.axes.texts) >= 7
     assert sheet.figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
     assert meaning_of(Display({"z": 2.5}, 200)).startswith("t: 2.5 SD, clusters ≥ 200 mm³")

@@ -104,6 +104,7 @@ def test_similarity_has_a_panel_for_terms_where_there_are_any(with_terms):
     figure = draw_similarity(overlap, -overlap if with_terms else None, ["ICA_00", "ICA_01", "ICA_02"])
     panels = [axes for axes in figure.axes if names_above(axes)]
     assert len(panels) == 1 + with_terms
+    assert [len(axes.get_yticks()) for axes in panels] == [0] * len(panels)
     assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 7
     shown = panels[0].images[0].get_array()
     order = [int(name[-1]) for name in names_above(panels[0])]

@@ -8,7 +8,6 @@ import pytest
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
 from neurovault_ica.figures.slices import Scale
 from neurovault_ica.figures.surface_sheets import draw_gallery, shown_limits
-from neurovault_ica.images.surface_files import read_surface_maps
 from neurovault_ica.runtime.tables import column_names, write_table
 from nilearn.datasets import load_fsaverage
 from PIL import Image
@@ -69,7 +68,8 @@ def coloured(picture):
 
 def test_values_on_the_surface_are_highest_at_the_peak(drawn):
     folder, _ = drawn
-    left, right = read_surface_maps(folder / "left.func.gii"), read_surface_maps(folder / "right.func.gii")
+    sides = (nib.load(folder / f"{side}.func.gii") for side in ("left", "right"))
+    left, right = (np.stack([array.data for array in side.darrays]) for side in sides)
     assert left.shape == right.shape == (2, 10242)
     pial = load_fsaverage("fsaverage5")["pial"].parts["left"].coordinates
     assert np.linalg.norm(pial[np.nanargmax(left[0])] - MOTOR_MM) < 10

@@ -52,6 +52,6 @@ def test_images_without_variance_are_never_copies(images):
 def test_copies_are_found_across_blocks(monkeypatch, images):
     images[11], images[6] = images[1], images[5]
     expected = find_duplicates(images, 0.99)
-    monkeypatch.setattr("neurovault_ica.images.duplicates.BLOCK_IMAGES", 3)
+    monkeypatch.setattr("neurovault_ica.images.duplicates.COMPARED_AT_ONCE", 3)
     assert find_duplicates(images, 0.99) == expected
     assert [copy.row for copy in expected] == [6, 11]

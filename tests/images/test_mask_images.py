@@ -315,7 +315,7 @@ def test_the_stage_imports_no_heavy_package():
 
 @pytest.fixture
 def masked_files(monkeypatch):
-    """The names of the images that were read, in order."""
+    """The file names of the images that were read, in order."""
     names = []
 
     def read(path, **options):

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.images.targets import target_of
-from neurovault_ica.naming.coordinate_networks import FWHM_MM, seitzman_networks, spelled_out
+from neurovault_ica.naming.coordinate_networks import REGION_FWHM_MM, seitzman_networks, spelled_out
 from neurovault_ica.naming.references import read_reference
 from nilearn.datasets import fetch_coords_seitzman_2018, load_mni152_brain_mask
 from scipy.spatial.distance import cdist
@@ -40,7 +40,7 @@ def test_a_value_is_a_gaussian_of_the_distance_to_the_nearest_published_region(n
     centres = atlas.rois.to_numpy()[np.array(atlas.networks) == "SomatomotorDorsal"]
     distance = cdist(places_of(mask_img), centres).min(axis=1)
     found = maps[names.index("somatomotor dorsal")]
-    np.testing.assert_allclose(found, 0.5 ** np.square(distance / (FWHM_MM / 2)), rtol=1e-5)
+    np.testing.assert_allclose(found, 0.5 ** np.square(distance / (REGION_FWHM_MM / 2)), rtol=1e-5)
 
 
 # Places in the middle of each network, taken from other atlases: medial prefrontal and posterior cingulate cortex, hand

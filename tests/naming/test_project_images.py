@@ -251,7 +251,8 @@ def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
 
 def test_paths_that_snakemake_cannot_handle_are_refused(tmp_path):
     for name, message in (
-        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has a brace"),
+        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has \{, which"),
+        (b"a <results>.nii", r"'.*/a <results>\.nii' has <results>, which"),
         (b"\xfc.nii.gz", r"xfc\.nii\.gz' is not UTF-8"),
     ):
         file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
@@ -298,7 +299,7 @@ def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
     volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 6), dtype=np.float32)
     volumes[..., :4] = nib.load(run["files"]["components"]).get_fdata()
     volumes[..., 5] = 1
-    file = tmp_path / "networks.nii"
+    file = tmp_path / "networks.NII"
     nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3, 5]], nib.load(run["files"]["components"]).affine), file)
     (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\nconstant\n")
     found = read_components(str(file), str(run["masks"] / "mask.nii.gz"))

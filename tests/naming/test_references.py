@@ -108,7 +108,7 @@ def test_a_single_map_is_one_network_and_values_that_are_not_finite_are_zero(tmp
     one[one < 0.1] = np.nan
     found = read(saved(tmp_path, nib.Nifti1Image(one, img.affine)), mask_img)
     assert found.names == ["network 1"]
-    assert "one volume and not a label image" in caplog.text
+    assert "one volume, which is not a label image" in caplog.text
     assert np.isfinite(found.maps).all()
     assert found.maps.max() == pytest.approx(5, rel=0.1)
 

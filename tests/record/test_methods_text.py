@@ -246,6 +246,8 @@ def test_methods_name_the_atlas_of_regions():
     settings = read_file(ROOT / "config.yaml")
     sentence = " Regions of peaks are those of the AAL3 atlas (Rolls et al. 2020)."
     assert sentence in threshold_paragraph({}, settings)
+    settings["plot_components"]["atlas"] = "my_atlas.nii.gz"
+    assert " Regions of peaks are those of a given atlas." in threshold_paragraph({}, settings)
     settings["plot_components"]["atlas"] = None
     assert "Regions" not in threshold_paragraph({}, settings)
 

@@ -69,14 +69,14 @@ def test_flagged_components_are_on_their_side_of_both_limits():
     assert places["ICA_00"][0] > x > places["ICA_02"][0]
     # y points down.
     assert places["ICA_00"][1] < y < places["ICA_01"][1]
-    assert (chart["x"]["said"], chart["y"]["said"]) == ("0.50", "0.40")
+    assert (chart["x"]["limits_text"], chart["y"]["limits_text"]) == ("0.50", "0.40")
 
 
 def test_a_limit_is_on_the_axis_and_as_high_as_chance():
     rows = [component(0, 0.94, 0.1, chance=0.58), component(1, 0.96, 0.2, chance=0.3)]
     chart = trust_chart(rows, FLAGS)
     assert LEFT <= chart["x"]["limit"] < chart["x"]["highest_limit"] < min(x for x, _ in places_of(chart).values())
-    assert chart["x"]["said"] == "0.50 to 0.58"
+    assert chart["x"]["limits_text"] == "0.50 to 0.58"
     # With only one measure of stability, the other axis is the variance explained, which has no limit.
     assert chart["y"]["limit"] is None
     assert [tick["text"] for tick in chart["y"]["ticks"]] == ["0.0 %", "5.0 %", "10.0 %", "15.0 %", "20.0 %"]

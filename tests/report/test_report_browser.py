@@ -453,7 +453,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     for share, said in ((0.4, "x −"), (0.01, "x −"), (0.6, "x 1")):
         canvas.click(position={"x": share * box["width"], "y": box["height"] / 2})
         expect(page.locator("[data-part=place]")).to_contain_text(said)
-    # With Shift, a magnified surface follows the pointer; the wheel zooms around it.
+    # With Shift, a magnified surface follows the pointer. The wheel zooms around the pointer.
     page.click("button[data-turn=left-lateral]")
     page.click("[data-part=zoom-in]")
     assert see_surface(page)["zoom"] == pytest.approx(1.44)

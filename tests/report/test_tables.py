@@ -6,13 +6,13 @@ from conftest import ROOT
 from neurovault_ica.images.criteria import CRITERIA
 from neurovault_ica.report.tables import (
     REASONS,
-    agreed_words,
     count_missing_terms,
     describe_images,
     explain_rejections,
     funnel,
     histogram,
     scaled_terms,
+    shared_words,
     shown_rows,
     significant_labels,
 )
@@ -103,8 +103,8 @@ def test_every_reason_of_the_workflow_is_explained():
 
 
 def test_words_of_two_sources_are_listed_as_agreed():
-    assert agreed_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
-    assert agreed_words(["pain", "pain"], [], []) == []
+    assert shared_words(["Pain", "noxious heat"], ["pain task", "task > rest"], ["heat"]) == ["pain", "heat"]
+    assert shared_words(["pain", "pain"], [], []) == []
 
 
 def test_the_words_of_a_name_are_shown_wherever_they_rank():

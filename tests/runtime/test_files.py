@@ -165,6 +165,21 @@ def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {f".part-{name}" for name in kept} | {"d.txt"}
 
 
+def test_a_temporary_file_of_another_user_does_not_stop_a_run(tmp_path, monkeypatch):
+    left = tmp_path / ".part-away-1.5-a.txt"
+    left.write_text("half")
+    os.utime(left, (0, 0))
+
+    def refuse(path, **_options):
+        if path.name == left.name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)
+    with replacing(tmp_path / "d.txt") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "d.txt").read_text() == "whole"
+
+
 def test_compressed_images_contain_no_time_stamp_or_name(tmp_path):
     img = nib.Nifti1Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
     with replacing(tmp_path / "a.nii.gz") as temporary:

@@ -21,6 +21,9 @@ NEUROSYNTH = "neurosynth"
 DEMO = "demo"
 # Vocabularies of Neurosynth, and the kind of their weights.
 VOCABULARIES = {"terms": "tfidf", "LDA50": "weight", "LDA100": "weight", "LDA200": "weight", "LDA400": "weight"}
+# A study has a term if its weight of this kind is at least this. The limit for tf-idf is that of Neurosynth and NiMARE.
+# The weight of a topic is its share of the text, which is never 0.
+SMALLEST_WEIGHT = {"tfidf": 0.001, "weight": 0.05}
 
 
 class DatabaseFiles(NamedTuple):

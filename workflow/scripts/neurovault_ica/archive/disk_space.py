@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Volume inside nilearn's two masks, or a little more.
+# Volume inside nilearn's brain mask, rounded up. Its grey matter mask is smaller.
 MASK_MM3 = 1_887_000
-HEADER_BYTES = 352
+NIFTI_HEADER_BYTES = 352
 BYTES_PER_VALUE = 4
 # Bytes per component for figures, surfaces and the thresholded map. Its whitened data and its map are added separately.
 COMPONENT_BYTES = 3_400_000
@@ -65,7 +65,7 @@ def _count_voxels(settings: Mapping[str, Any], results: Path) -> int | None:
     mask = results / "build_mask/mask.nii.gz"
     try:
         # build_mask writes ones and zeros, in one byte each.
-        return gzip.decompress(mask.read_bytes())[HEADER_BYTES:].count(1)
+        return gzip.decompress(mask.read_bytes())[NIFTI_HEADER_BYTES:].count(1)
     except (OSError, EOFError):
         is_ours = settings["mask"] in ("brain", "gray_matter")
         return round(MASK_MM3 / settings["resolution_mm"] ** 3) if is_ours else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ NIFTI = (".nii.gz", ".nii")
 # one map, listed by its .img file.
 OTHER_IMAGES = (".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
                 ".nii.zip", ".nii.xz", ".nii.zst")  # fmt: skip
+
+
+# Snakemake takes these parts of a path for wildcards and for names of folders.
+SPECIAL = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")
 
 
 class OwnMap(NamedTuple):
@@ -63,7 +68,7 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
 
 
 def refuse_unusable_path(path: str, key: str) -> None:
-    """Raise a ValueError for a path that Snakemake cannot handle: with braces, or not in UTF-8.
+    """Raise a ValueError for a path that Snakemake cannot handle: with {braces} or <tags>, or not in UTF-8.
 
     Parameters
     ----------
@@ -71,8 +76,8 @@ def refuse_unusable_path(path: str, key: str) -> None:
     key : str
         Key of the configuration that leads to this path.
     """
-    if "{" in path or "}" in path:
-        raise ValueError(f"{key}: the path {path!r} has a brace, which Snakemake takes for a wildcard; rename it")
+    if found := SPECIAL.search(path):
+        raise ValueError(f"{key}: the path {path!r} has {found[0]}, which Snakemake would replace; rename it")
     try:
         path.encode()
     except UnicodeEncodeError as error:

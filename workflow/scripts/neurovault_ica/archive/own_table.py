@@ -22,7 +22,7 @@ from neurovault_ica.runtime.tables import MISSING
 if TYPE_CHECKING:
     from neurovault_ica.types import Record, Row
 
-REQUIRED = {"file", "image_id", "collection_id"}
+REQUIRED_COLUMNS = {"file", "image_id", "collection_id"}
 
 
 class OwnTable(Archive):
@@ -121,13 +121,13 @@ def read_content(table: str) -> Content:
         If the table cannot be read or has no rows, or a column is missing or duplicated. Also if a row has too many or
         too few cells, an invalid or duplicated id, or no file. A path outside the table's folder must be relative.
     """
-    lines = read_lines(table, REQUIRED)
+    lines = read_lines(table, REQUIRED_COLUMNS)
     if not lines:
         raise ValueError(f"{table} has no rows; list one image in each row")
     rows = [_read_ids_and_files(table, line) for line in lines]
     _refuse_same_ids(table, lines, rows)
     warnings = []
-    for column in sorted(lines[0].cells.keys() - REQUIRED - {"terms"}):
+    for column in sorted(lines[0].cells.keys() - REQUIRED_COLUMNS - {"terms"}):
         cells = [(line.number, line.cells[column]) for line in lines]
         values, unfit = read_column(column, [text for _, text in cells])
         for row, value in zip(rows, values, strict=True):

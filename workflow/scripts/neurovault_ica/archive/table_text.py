@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 
-ADVICE = 'save it as UTF-8, in a spreadsheet as "Unicode text" or "CSV UTF-8" with tabs'
+ENCODING_ADVICE = 'save it as UTF-8, in a spreadsheet as "Unicode text" or "CSV UTF-8" with tabs'
 SEPARATORS = {"comma": ",", "semicolon": ";", "space": None}
 
 
@@ -33,7 +33,7 @@ def read_lines(table: str, required: set[str]) -> list[Line]:
     ValueError
         If the table cannot be read; with the number of the line.
     """
-    lines = split_lines(decode(Path(table).read_bytes(), table, ADVICE))
+    lines = split_lines(decode(Path(table).read_bytes(), table, ENCODING_ADVICE))
     columns = [column.strip() for column in split_line(table, 1, lines[0])]
     named = [name for name in columns if name]
     _check_columns(table, lines[0], named, required)

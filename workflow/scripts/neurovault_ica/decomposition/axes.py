@@ -46,6 +46,18 @@ def white_axes(
 def express_in_axes(
     X: Rows, reduced: Mapping[str, Real], collections: Sequence[str], *, random_state: int, threads: int = 1
 ) -> ImagesInAxes:
-    """Express the images in their leading axes, at a random tenth of the voxels (see `voxel_sample`)."""
+    """Express the images in their leading axes, at a random tenth of the voxels (see `voxel_sample`).
+
+    Parameters
+    ----------
+    X : Rows of shape (n_images, n_voxels)
+    reduced : mapping
+        The arrays of reduction.npz, written by reduce_images.
+    collections : sequence of str
+        The collection of each image.
+    random_state : int
+        Seed of the sample of voxels.
+    threads : int
+    """
     P = white_axes(X, reduced, voxel_sample(X.shape[1], random_state), threads=threads)
     return ImagesInAxes(P, reduced["U"] * np.sqrt(reduced["eigenvalues"][: len(P)]), collections)

@@ -1,4 +1,4 @@
-"""Collect the quality measures of components, and flag components that fail one."""
+"""Collect the quality measures of components, and flag components beyond a limit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,15 @@ FLAGS = ("start_dependent", "not_reproduced", "one_collection", "not_grey_matter
 def collect_measures(
     restarts: tuple[Real, Real] | None, bootstraps: Stability | None, halves: Stability | None
 ) -> dict[str, Real | None]:
-    """Return the stability measures by column name, each an array (n_components,) or None if not measured."""
+    """Return the stability measures by column name, each an array (n_components,) or None if not measured.
+
+    Parameters
+    ----------
+    restarts : tuple of two arrays, or None
+        From `consensus.judge_by_restarts`.
+    bootstraps, halves : Stability or None
+        From `stability.judge_by_collections`.
+    """
     return {
         "iq_restarts": restarts and restarts[0],
         "r_restarts": restarts and restarts[1],

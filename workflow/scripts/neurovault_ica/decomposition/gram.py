@@ -12,8 +12,8 @@ from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.runtime.wording import counted
 
 # Resampled collections are decomposed in the leading max(MIN_AXES, AXES_PER_COMPONENT * n_components) axes. More axes
-# would take more time and change little. For 20 components of 1,950 images, 300 axes gave nearly the same subspaces as
-# all axes: the cosines of the principal angles were at least 0.997.
+# would take more time and change little. For 20 components of 1,950 simulated images, 300 axes gave nearly the same
+# subspaces as all axes: the cosines of the principal angles were at least 0.997.
 MIN_AXES = 300
 AXES_PER_COMPONENT = 10
 # An image is shifted by an approximation of its mean. If the squared error of this mean exceeds this multiple of the

@@ -44,7 +44,7 @@ class Algorithm(NamedTuple):
 
     label: str  # name in text, such as FastICA
     method: str  # for the methods text, after "The algorithm was"; {key} is a citation from software.bib
-    iteration: str  # what one iteration is called, in the singular
+    iteration: str  # name of one iteration, in the singular
     is_orthogonal: bool  # whether the rows of R are orthonormal, so that the component maps are uncorrelated
     find_rows: FindRows
     max_sample_iter: int | None = None  # largest number of iterations on a sample of the voxels; None: max_iter

@@ -58,8 +58,8 @@ def share_of_collections(share: Real, collections: Sequence[str]) -> Shares:
 def effective_number(share: Real) -> Real:
     """Compute the effective number of contributors: one over the sum of squared shares, along the first axis.
 
-    This is Hill's number of order 2 (Hill 1973, doi:10.2307/1934352). It is n for n equal shares, and 1 if one share is
-    1.
+    This is Hill's number of order 2 (Hill 1973, doi:10.2307/1934352). It is n for n equal shares, and 1 for a
+    single share.
     """
     return 1 / np.square(share).sum(axis=0)
 

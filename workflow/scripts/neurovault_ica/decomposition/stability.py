@@ -44,7 +44,20 @@ class Estimate(NamedTuple):
 
 
 def draw_bootstraps(collections: Sequence[str], n_bootstraps: int, random_state: int) -> list[Real]:
-    """Draw collections with replacement, `n_bootstraps` times. Each array (n_images,) counts each image's draws."""
+    """Draw collections with replacement, `n_bootstraps` times.
+
+    Parameters
+    ----------
+    collections : sequence of str
+        The collection of each image.
+    n_bootstraps : int
+    random_state : int
+
+    Returns
+    -------
+    list of arrays of shape (n_images,)
+        How often each image was drawn.
+    """
     names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 0])
     draws = [rng.integers(len(names), size=len(names)) for _ in range(n_bootstraps)]
@@ -54,8 +67,18 @@ def draw_bootstraps(collections: Sequence[str], n_bootstraps: int, random_state:
 def draw_halves(collections: Sequence[str], n_splits: int, random_state: int) -> list[Real]:
     """Split the collections at random into halves, `n_splits` times.
 
-    Returns two arrays (n_images,) for each split, with 1 for the images of the half and 0 for the others. With an odd
-    number of collections, the first half has one collection fewer.
+    Parameters
+    ----------
+    collections : sequence of str
+        The collection of each image.
+    n_splits : int
+    random_state : int
+
+    Returns
+    -------
+    list of arrays of shape (n_images,)
+        Two for each split, with 1 for the images of the half and 0 for the others. With an odd number of collections,
+        the first half has one collection fewer.
     """
     names, member = number_groups(collections)
     rng = np.random.default_rng([random_state, 1])
@@ -100,7 +123,23 @@ def decompose_resample(
 def decompose_resamples(
     images: ImagesInAxes, resamples: Sequence[Real], n_components: int, settings: Settings, *, threads: int = 1
 ) -> list[Estimate | None]:
-    """Decompose every resample from its own random start. A resample with too few different images gives None."""
+    """Decompose every resample from its own random start.
+
+    Parameters
+    ----------
+    images : ImagesInAxes
+    resamples : sequence of arrays of shape (n_images,)
+        How often each image was drawn.
+    n_components : int
+    settings : Settings
+    threads : int
+        Number of threads among which the resamples are divided. The result does not depend on it.
+
+    Returns
+    -------
+    list of Estimate or None
+        None for a resample with too few different images.
+    """
 
     def decompose(number_and_counts: tuple[int, Real]) -> Estimate | None:
         number, counts = number_and_counts

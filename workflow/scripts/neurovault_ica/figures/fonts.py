@@ -66,11 +66,12 @@ def known_characters() -> Mapping[int, int]:
 
 
 @functools.cache
-def advance(character: str, bold: bool) -> float:
-    """Return the width of a character in units of the font's size."""
+def advance(character: str, bold: bool, size: float, dpi: int) -> tuple[float, float]:
+    """Return the width of a character in pixels: in a PDF, and in a PNG, where it is a whole number of pixels."""
     font = _whole(bold)
-    font.set_size(100, 72)
-    return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
+    font.set_size(size, dpi)
+    glyph = font.load_char(ord(character))
+    return glyph.linearHoriAdvance / 65536, glyph.horiAdvance / 64
 
 
 def _whole(bold: bool) -> FT2Font:

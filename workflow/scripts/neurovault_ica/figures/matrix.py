@@ -92,7 +92,6 @@ def lay_out(rows: Sequence[str], columns: Sequence[str], least_line: float = LIN
 
 def write_rows(axes: Axes, labels: Labels) -> None:
     """Write the names of the rows at the left of a matrix."""
-    axes.set_yticks([])
     style = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
     for number, text in enumerate(labels.texts):
         _write(axes, labels, text, number, (0, number), (-1, 0), style)
@@ -100,7 +99,7 @@ def write_rows(axes: Axes, labels: Labels) -> None:
 
 def write_columns(axes: Axes, labels: Labels, n_columns: int) -> None:
     """Write the names of the columns above a matrix, or say their number."""
-    axes.set_xticks([])
+    axes.set(xticks=[], yticks=[])
     if not labels.texts:
         axes.xaxis.set_label_position("top")
         axes.set_xlabel(f"{n_columns} components, in the order of the table")

@@ -1,5 +1,6 @@
 """Draw components beside reference networks, and the matrix of their correlations."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def draw_match(
     group = WIDE_MM / max(len(maps), 2)
     room = group - 2 * GAP
     names_of = [fit_name(title, room, 2, TITLE, bold=True) for title, _ in headings]
-    facts_of = [wrap(facts, room, 2) for _, facts in headings]
+    facts_of = [wrap(re.sub(r"\b([pqr]) ", "\\1\u00a0", facts), room, 2) for _, facts in headings]
     widths = [box.shape(axis)[0] for axis in range(3)]
     zoom = (group - 4 * GAP) / sum(widths)
     tallest = box.shape(2)[1] * zoom

@@ -18,8 +18,8 @@ from neurovault_ica.naming.names import UNNAMED
 
 # Number of columns: the first one with which the sheet fits on a page, or else the last.
 COLUMNS = (4, 5, 6, 7, 8)
-# mm: between cells, between slices, between the lines of text and the brains, and below all cells for the colour bar.
-GAP, BETWEEN, SPACE, FOOT = 3.6, 1.6, 1.0, 11.2
+# mm: between cells, between slices, between text and brains, below brains, and below all for the colour bar.
+GAP, BETWEEN, SPACE, BELOW, FOOT = 3.6, 1.6, 1.0, 1.5, 11.2
 
 
 def draw_overview(
@@ -51,22 +51,26 @@ def draw_overview(
         cell = WIDE_MM / columns
         zoom = (cell - GAP - 2 * BETWEEN) / width
         names = [fit_name(title.partition("  ")[2], cell - GAP, 2) for title in titles]
-        head = LINE_MM * (1 + max(map(len, names))) + SPACE
-        row_mm = head + tallest * zoom + 1.5
-        height = -(-len(titles) // columns) * row_mm + FOOT
+        # The lines of text above the brains of each row.
+        heads = [
+            LINE_MM * (1 + max(map(len, names[start : start + columns]))) + SPACE
+            for start in range(0, len(names), columns)
+        ]
+        height = sum(heads) + len(heads) * (tallest * zoom + BELOW) + FOOT
         if height <= TALLEST_MM:
             break
     sheet = Sheet(height)
     rows = zip(thumbnails, titles, names, scales, peaks, strict=True)
     for number, (thumbnail, title, lines, scale, peak) in enumerate(rows):
         row, column = divmod(number, columns)
-        left, top = GAP / 2 + column * cell, height - 0.8 - row * row_mm
+        head = heads[row]
+        left, top = GAP / 2 + column * cell, height - 0.8 - sum(heads[:row]) - row * (tallest * zoom + BELOW)
         label, _, name = title.partition("  ")
         sheet.text(left, top - LINE_MM / 2 - 0.4, label, fontsize=HEADING, fontweight="bold", va="center")
         place = ", ".join(with_minus(f"{mm:.0f}") for mm in peak)
-        range_end = f"end {scale.brightest:.1f}"
-        room = cell - GAP - text_mm(label, HEADING, bold=True) - 1.5
-        fact = next((text for text in (f"{place};  {range_end}", range_end) if text_mm(text) < room), "")
+        range_end = f"end {scale.brightest:.{0 if scale.brightest >= 10 else 1}f}"
+        room = cell - GAP - text_mm(label, HEADING, bold=True) - 1
+        fact = next((text for text in (f"{place}; {range_end}", range_end) if text_mm(text) < room), "")
         sheet.text(left + cell - GAP, top - LINE_MM / 2 - 0.4, fact, ha="right", va="center", color=FAINT)
         colour = FAINT if name.startswith(UNNAMED) else INK
         for order, line in enumerate(lines):

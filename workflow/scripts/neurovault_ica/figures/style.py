@@ -82,8 +82,9 @@ def add_bar(figure: Figure, picture: Any, label: str, *, left: float, top: float
 
 
 def text_mm(text: str, size: float = TEXT, *, bold: bool = False) -> float:
-    """Return the width of a text in mm. `size` is in points."""
-    return sum(advance(character, bold) for character in text) * size / POINTS_PER_INCH * MM_PER_INCH
+    """Return the width of a text in mm, in the PNG or in the PDF, whichever is larger. `size` is in points."""
+    widths = [advance(character, bold, size, DPI) for character in text]
+    return max(sum(one) for one in zip(*widths, strict=True)) / DPI * MM_PER_INCH if widths else 0.0
 
 
 def shorten(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> str:
@@ -101,7 +102,8 @@ def shorten(text: str, width_mm: float, size: float = TEXT, *, bold: bool = Fals
 def break_lines(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> list[str]:
     """Break a text between words into lines of a width in mm. A longer word has a line of its own."""
     lines = [""]
-    for word in text.split():
+    # A no-break space keeps its words together.
+    for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if not lines[-1] or text_mm(longer, size, bold=bold) <= width_mm:
             lines[-1] = longer

@@ -12,8 +12,11 @@ from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 TERMS_IN_BARS, FEWEST_TERMS = 6, 3
 # Longer terms and titles are cut to the width of their place; this number of characters is more than fits.
 LONGEST = 80
-# Number of columns: the first one with which all terms fit on a page, or else the last.
-COLUMNS = (3, 4, 5)
+# Number of columns, and of terms that must fit on a page; the first one that fits, or else the last. Two columns are
+# for long terms.
+COLUMNS = ((2, 5), (3, 6), (4, 6), (5, 6))
+# Largest share of a column for the names.
+NAME_SHARE = 0.62
 # mm: between columns, line of a term, space between rows, legend, margin above.
 GAP, LINE, BELOW, LEGEND, TOP = 3.0, 3.1, 2.2, 9.0, 1.0
 BAR, NUMBER = 2.0, 9.0  # height of a bar, and width of the number behind it
@@ -49,13 +52,15 @@ def draw_terms(
 
     Bar lengths are relative to the strongest term of the component, so they compare only within a component.
     """
-    for columns in COLUMNS:
+    drawn_names = {shown_text(term.name, LONGEST) for label in labels for term in terms.get(label, [])[:TERMS_IN_BARS]}
+    longest_mm = max(map(text_mm, drawn_names), default=0.0)
+    for columns, least in COLUMNS:
         cell_width, n_rows = WIDE_MM / columns, -(-len(labels) // columns)
         width = cell_width - GAP
         headings = [fit_name((titles or {}).get(label, label), width, 2, HEADING, bold=True) for label in labels]
         head = LINE * max(map(len, headings)) + 1.5
         room = (TALLEST_MM - LEGEND - TOP) / n_rows - head - BELOW
-        if room >= TERMS_IN_BARS * LINE:
+        if room >= least * LINE and (columns > 2 or longest_mm > NAME_SHARE * (WIDE_MM / 3 - GAP)):
             break
     n_terms = max(FEWEST_TERMS, min(TERMS_IN_BARS, int(room / LINE)))
     cell_height = head + n_terms * LINE + BELOW
@@ -73,7 +78,7 @@ def draw_terms(
             sheet.text(left, top - head - LINE / 2, "no terms", va="center", color=FAINT)
             continue
         longest = max(max(term.weight for term in shown), 0)
-        names = [shorten(shown_text(term.name, LONGEST), 0.62 * width) for term in shown]
+        names = [shorten(shown_text(term.name, LONGEST), NAME_SHARE * width) for term in shown]
         middle = left + max(map(text_mm, names)) + 1
         for order, (term, name) in enumerate(zip(shown, names, strict=True)):
             y = top - head - (order + 0.5) * LINE

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 N_SUBSET_VOXELS = 2000
 SUBSET_MARGIN = 0.02
 # Number of images that one matrix product compares with all earlier ones. With 10,000 images, the product has 20 MB.
-BLOCK_IMAGES = 512
+COMPARED_AT_ONCE = 512
 
 
 class ImageRows(Protocol):
@@ -54,8 +54,8 @@ def find_duplicates(matrix: ImageRows, threshold: float) -> list[Duplicate]:
     subset = _standardised_subset(matrix)
     duplicates: list[Duplicate] = []
     is_kept = np.ones(len(matrix), dtype=bool)
-    for start in range(0, len(matrix), BLOCK_IMAGES):
-        block = subset[start : start + BLOCK_IMAGES]
+    for start in range(0, len(matrix), COMPARED_AT_ONCE):
+        block = subset[start : start + COMPARED_AT_ONCE]
         similarity = block @ subset[: start + len(block)].T
         for row, row_similarity in enumerate(similarity, start):
             earlier = np.abs(row_similarity[:row])

@@ -90,7 +90,7 @@ def open_image(path: str, **options: Any) -> SpatialImage:
     if not Path(path).is_file():
         raise ValueError("no such file; give the path of a NIfTI file")
     # nibabel checks neither the checksum nor the end of a compressed file.
-    if path.endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
+    if path.lower().endswith((".nii", ".nii.gz")) and (fault := find_fault(Path(path), whole=True)):
         raise ValueError(f"cannot be read as an image ({fault}); give a sound NIfTI file")
     try:
         image = load(path, **options)

@@ -26,7 +26,7 @@ MAX_DISTINCT_VALUES = 100
 # Size of the sample of voxels in which distinct values are counted first, because sorting all voxels is slow.
 N_SAMPLED_VALUES = 5000
 # Significant digits in quality.tsv; float32 has seven.
-DIGITS = 6
+SIGNIFICANT_DIGITS = 6
 # The scale of an image is this percentile of the absolute values in the brain. The maximum is not used, because a
 # single wrong voxel can be a thousand times larger than all others.
 SCALE_PERCENTILE = 99
@@ -221,4 +221,4 @@ def count_distinct(values: NDArray[np.floating[Any]]) -> int:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 
 from neurovault_ica.images.cortex import Cortex
 from neurovault_ica.runtime.files import replacing
@@ -29,11 +28,6 @@ def write_surface_maps(path: str, values: Real, labels: Sequence[str], hemispher
         img.add_gifti_data_array(nib.gifti.GiftiDataArray(row.astype(np.float32), meta=name, datatype="float32"))
     with replacing(path) as temporary:
         nib.save(img, temporary)
-
-
-def read_surface_maps(path: str) -> npt.NDArray[np.float32]:
-    """Read what `write_surface_maps` wrote: values of shape (n_components, n_vertices)."""
-    return np.stack([array.data for array in nib.load(path).darrays])
 
 
 def write_mesh(path: str, cortex: Cortex) -> None:

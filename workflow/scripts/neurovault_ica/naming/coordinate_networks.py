@@ -12,7 +12,7 @@ from neurovault_ica.images.targets import Target
 # Full width at half maximum of the Gaussian at each region. The published regions are spheres of 8 to 10 mm diameter.
 # Of widths from 10 to 20 mm, this is the largest with which each real component keeps its significant network
 # (docs/methods.md).
-FWHM_MM = 14.0
+REGION_FWHM_MM = 14.0
 # Smallest number of regions of a network. Ten networks have 8 to 67 regions. Three have only 4 or 5, and maps of so few
 # regions would match components by chance.
 MIN_REGIONS = 6
@@ -61,6 +61,6 @@ def _blobs(centres: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) ->
     # Imported here because other rules import this module without calling this function.
     from scipy.spatial import KDTree
 
-    sigma = FWHM_MM / FWHM_OF_SD
+    sigma = REGION_FWHM_MM / FWHM_OF_SD
     distance, _ = KDTree(centres).query(places)
     return np.exp(-np.square(distance / sigma) / 2).astype(np.float32)

@@ -17,16 +17,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage, sparse
 
-from neurovault_ica.archive.database_files import DatabaseFiles
+from neurovault_ica.archive.database_files import SMALLEST_WEIGHT, DatabaseFiles
 from neurovault_ica.images.templates import mni152_mask
 from neurovault_ica.naming.association import RADIUS_MM
 from neurovault_ica.naming.talairach import talairach_to_mni
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Array
 
-# A study has a term if its weight is at least this. The kind of the weights is part of the file name. The limit for
-# tf-idf is that of Neurosynth and NiMARE. The weight of a topic is its share of the text, which is never 0.
-SMALLEST_WEIGHT = {"tfidf": 0.001, "weight": 0.05}
 BRAIN_RESOLUTION_MM = 2
 # If a larger share of the peaks lies outside the brain, the coordinates are in another space or unit. In Neurosynth's
 # database, this share is below 1 %.

@@ -13,7 +13,7 @@ from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
 # Digits after the point. More would only make the tables larger: differences in the fourth digit are already chance.
-DIGITS = 4
+R_DECIMALS = 4
 
 
 def decode_images(
@@ -66,4 +66,4 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
         y = standardize(np.asarray(built.maps))
         for block in image_blocks(X):
             r[block.where] = standardize(block.read()[:, points]) @ y.T
-    return built.terms, r.round(DIGITS)
+    return built.terms, r.round(R_DECIMALS)

@@ -21,7 +21,7 @@ from neurovault_ica.types import Array, Real
 # Loadings on surrogates, (n_images, n_surrogates). The argument has the shape (n_surrogates, n_points).
 Multiply = Callable[[Real], Real]
 # Number of images that are multiplied at a time, to limit the memory.
-BLOCK_IMAGES = 1024
+IMAGES_AT_ONCE = 1024
 
 
 def products_with_images(inputs: Inputs) -> list[Multiply]:
@@ -36,7 +36,7 @@ def products_with_images(inputs: Inputs) -> list[Multiply]:
         images[block.where] = block.read()[:, lattice.points]
     # Squares of loadings must fit into single precision. The scale does not matter, because correlations ignore it.
     images /= max(images.max(), -images.min()) or 1
-    blocks = [slice(start, start + BLOCK_IMAGES) for start in range(0, len(images), BLOCK_IMAGES)]
+    blocks = [slice(start, start + IMAGES_AT_ONCE) for start in range(0, len(images), IMAGES_AT_ONCE)]
     if not inputs.is_split:
         return [lambda maps: np.concatenate([images[block] @ maps.T for block in blocks])]
     halves = Halves(images, [[cast(float, image[column]) for column in SCALE_COLUMNS] for image in inputs.images])

@@ -3,6 +3,7 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,12 +17,12 @@ NAME_COLUMNS = ("name", "network")
 
 def is_image_file(reference: str) -> bool:
     """Tell the path of a NIfTI image from the name of an atlas."""
-    return reference.endswith((".nii", ".nii.gz"))
+    return reference.lower().endswith((".nii", ".nii.gz"))
 
 
 def names_beside(image: str) -> str | None:
     """Return the file that names an image's volumes or regions: same folder, same name, other extension."""
-    stem = Path(image).with_name(Path(image).name.removesuffix(".gz").removesuffix(".nii"))
+    stem = Path(image).with_name(re.sub(r"\.nii(\.gz)?$", "", Path(image).name, flags=re.IGNORECASE))
     files = (f"{stem}{extension}" for extension in (".tsv", ".txt", ".xml"))
     return next((file for file in files if Path(file).is_file()), None)
 

@@ -16,7 +16,7 @@ from neurovault_ica.statistics.surrogates import null_correlations
 from neurovault_ica.types import Array, Real, Row
 
 # Columns for the best and for the matched network, without the prefix ``best_`` or ``matched_``.
-COLUMNS = ("network", "r", "positive_r", "one_signed", "p", "q")
+MATCH_COLUMNS = ("network", "r", "positive_r", "one_signed", "p", "q")
 
 
 class Matches(NamedTuple):
@@ -140,7 +140,7 @@ def tabulate(
         if p is not None:
             evidence = list(zip(p[pairs], false_discovery_rate(p[pairs]), strict=True))
         for row in rows:
-            row |= dict.fromkeys(f"{kind}_{column}" for column in COLUMNS)
+            row |= dict.fromkeys(f"{kind}_{column}" for column in MATCH_COLUMNS)
         for component, network, (p_value, q_value) in zip(*pairs, evidence, strict=True):
             rows[component] |= {
                 f"{kind}_network": names[network],

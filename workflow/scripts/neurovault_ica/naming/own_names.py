@@ -18,14 +18,15 @@ from neurovault_ica.runtime.tables import CONTROLS, DIRECTIONS, MISSING, compone
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 from neurovault_ica.runtime.wording import counted
 
-REQUIRED = ("component", "name")
-COLUMNS = (*REQUIRED, "verdict", "remark", "peak")
+NEEDED_COLUMNS = ("component", "name")
+NAME_TABLE_COLUMNS = (*NEEDED_COLUMNS, "verdict", "remark", "peak")
 VERDICTS = ("accept", "reject", "unsure")
 # If the peak of a component has moved farther than this, the names were given to another decomposition. On another
 # processor, or with a few more images, a peak moves by a voxel or two.
 MAX_PEAK_SHIFT_MM = 20.0
-ADVICE = (
-    f"give a tab-separated table with the columns {' and '.join(REQUIRED)}, and optionally {', '.join(COLUMNS[2:])}"
+NAME_TABLE_ADVICE = (
+    f"give a tab-separated table with the columns {' and '.join(NEEDED_COLUMNS)}, and optionally"
+    f" {', '.join(NAME_TABLE_COLUMNS[2:])}"
 )
 
 
@@ -63,7 +64,7 @@ def read_own_names(
     lines = split_lines(decode(Path(path).read_bytes(), file))
     rows = [(number, _cells(file, number, line)) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
-        raise ValueError(f"{file} is empty; {ADVICE}")
+        raise ValueError(f"{file} is empty; {NAME_TABLE_ADVICE}")
     # Spreadsheets write empty columns beside a table.
     width = max(_last_filled(cells) for _, cells in rows)
     rows = [(number, cells[:width]) for number, cells in rows]
@@ -76,7 +77,7 @@ def read_own_names(
                 f"{file}, line {number} has {counted(len(cells), 'column')}, but the first line has {len(heading)}:"
                 f" {' | '.join(cells)[:80]}"
             )
-        row = dict.fromkeys(COLUMNS, "") | dict(zip(heading, cells, strict=True))
+        row = dict.fromkeys(NAME_TABLE_COLUMNS, "") | dict(zip(heading, cells, strict=True))
         component = row["component"]
         if component not in components:
             near = [label for label in components if _is_same(label, component)]
@@ -141,14 +142,14 @@ def _is_same(label: str, written: str) -> bool:
 
 def _check_heading(file: str, heading: Sequence[str]) -> None:
     for column in heading:
-        if column not in COLUMNS:
-            near = [] if "," in column else difflib.get_close_matches(column, COLUMNS, n=1)
-            advice = f"did you mean {near[0]}?" if near else ADVICE
+        if column not in NAME_TABLE_COLUMNS:
+            near = [] if "," in column else difflib.get_close_matches(column, NAME_TABLE_COLUMNS, n=1)
+            advice = f"did you mean {near[0]}?" if near else NAME_TABLE_ADVICE
             raise ValueError(f"{file}: unknown column {column[:80]!r}; {advice}")
         if heading.count(column) > 1:
             raise ValueError(f"{file}: two columns are called {column}; keep one")
-    if missing := [column for column in REQUIRED if column not in heading]:
-        raise ValueError(f"{file}: the column {' and '.join(missing)} is missing; {ADVICE}")
+    if missing := [column for column in NEEDED_COLUMNS if column not in heading]:
+        raise ValueError(f"{file}: the column {' and '.join(missing)} is missing; {NAME_TABLE_ADVICE}")
 
 
 def _peak(file: str, number: int, text: str) -> tuple[float, ...] | None:

@@ -118,7 +118,7 @@ def check_networks(data: npt.NDArray[Any], affine: Array) -> npt.NDArray[Any]:
     if data.dtype.kind == "f":
         data = np.nan_to_num(data.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
     volumes = data if data.ndim == 4 else data[..., np.newaxis]
-    # A constant volume is nowhere in particular.
+    # A constant volume has no position, so it is left out.
     has_place = volumes.max(axis=(0, 1, 2)) > volumes.min(axis=(0, 1, 2))
     total = np.abs(volumes[..., has_place], dtype=np.float32).sum(axis=3)
     if not total.any():

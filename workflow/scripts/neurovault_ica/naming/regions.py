@@ -9,7 +9,6 @@ from nibabel.affines import apply_affine
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.name_files import name_by_value, names_beside, read_name_file
-from neurovault_ica.naming.references import MIN_NETWORKS_IN_BRAIN, describe_fractions, is_label_image
 from neurovault_ica.naming.region_atlases import AAL3, aal3_files
 
 
@@ -40,6 +39,9 @@ def read_regions(image: str, names_file: str | None) -> Regions:
     RuntimeError
         If the package with the AAL3 atlas is not installed.
     """
+    # These imports take as long as drawing a small figure, and figures without an atlas do not need them.
+    from neurovault_ica.naming.references import MIN_NETWORKS_IN_BRAIN, describe_fractions, is_label_image
+
     if image == AAL3:
         file, names = aal3_files()
         data, affine = read_volumes(file)

@@ -16,7 +16,7 @@ from neurovault_ica.runtime.wording import counted
 TOPIC = re.compile(r"\d+_(.+)")
 # Number of words in the title of a topic.
 TOPIC_WORDS = 3
-NUMBER = re.compile(r"[\d.,]+")
+BARE_NUMBER = re.compile(r"[\d.,]+")
 # Largest number of terms in a log line.
 MOST_LISTED = 10
 
@@ -43,7 +43,7 @@ def has_content(name: str) -> bool:
         return True
     # A name that several terms share ends with a position in brackets: group (3).
     words = [word.strip("()") for word in term.split()]
-    return term not in listed and not all(word in listed or NUMBER.fullmatch(word) for word in words)
+    return term not in listed and not all(word in listed or BARE_NUMBER.fullmatch(word) for word in words)
 
 
 def choose_terms(

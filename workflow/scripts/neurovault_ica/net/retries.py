@@ -100,7 +100,7 @@ class Retries:
         most_tries : function, optional
             Returns the largest number of tries for a kind of error, or None. Other errors do not count as such tries.
         check : function, optional
-            Raises `FetchError` if the result of `once` is faulty. Meanwhile, another request may use the connection.
+            Raises `FetchError` if the result of `once` is faulty. It runs outside the limit of simultaneous requests.
 
         Raises
         ------

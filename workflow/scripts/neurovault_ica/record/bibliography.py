@@ -131,7 +131,15 @@ def bibtex_authors(text: str | None) -> str:
 
 
 def references_text(entries: list[str], without: list[str], text: str) -> str:
-    """Write references.bib: the works that `text` cites, then the papers of the collections."""
+    """Write references.bib: the works that `text` cites, then the papers of the collections.
+
+    Parameters
+    ----------
+    entries, without : list of str
+        From `collection_entries`.
+    text : str
+        The methods text.
+    """
     heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
     cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
     missing = ["% Collections without a DOI: cite them by their URL.", *without] if without else []

@@ -35,7 +35,7 @@ def processor_model() -> str:
     """Return the model of the processor, because the last digits of results may differ between models."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except OSError:
         text = ""
     found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
     return found[1] if found else platform.processor() or "unknown"

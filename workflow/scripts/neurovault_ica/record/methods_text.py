@@ -23,7 +23,22 @@ WORKFLOW = "NeuroVault cross-study ICA 0.1.0"
 
 
 def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Write the methods paragraphs with the numbers of this run."""
+    """Write the methods paragraphs with the numbers of this run, and the list of references.
+
+    Parameters
+    ----------
+    facts : mapping
+        From `facts.run_facts`.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json.
+    settings : mapping
+        The configuration.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     body = "\n\n".join(
         [
             "# Methods",
@@ -256,11 +271,9 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
             f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {facts['components_without_activation']} of"
             f" {counted(facts['components'], 'component')} had no tail"
         )
-    labelled = (
-        f" Regions of peaks are those of the AAL3 atlas {cited('rolls2020aal3')}."
-        if settings["plot_components"]["atlas"] == AAL3
-        else ""
-    )
+    atlas = settings["plot_components"]["atlas"]
+    source = f"the AAL3 atlas {cited('rolls2020aal3')}" if atlas == AAL3 else "a given atlas"
+    labelled = f" Regions of peaks are those of {source}." if atlas else ""
     surfaces = (
         f" Maps were drawn on the cortical surface fsaverage5 {cited('fischl1999surface')}, averaged between the white"
         f" and the pial surface, and in glass brains of nilearn {cited('abraham2014nilearn')}."

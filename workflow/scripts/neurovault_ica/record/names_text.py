@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.naming.names import NAMING_RANK, NEAR_BEST_SHARE
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 from neurovault_ica.record.bibliography import cite
@@ -36,12 +37,26 @@ def names_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         else ""
     )
     return (
-        f"**Names.** {facts['images_with_terms']:,} of {counted(facts['images_used'], 'image')} had term weights"
-        f" from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the meta-analytic"
-        f" maps of {facts['terms']:,} terms.{halves} Negative weights were set to zero. Images without weights were"
+        f"**Names.** {facts['images_with_terms']:,} of {counted(facts['images_used'], 'image')} had"
+        f" {_weights(facts['terms'], settings)}{halves} Negative weights were set to zero. Images without weights were"
         f" left out, not counted as zero. The weights were projected onto the components through {through}{centred}."
         f"{_evidence(facts, settings)}"
         f"{_labels(facts, settings)}{_maps(facts, settings)}{_decision(facts)}"
+    )
+
+
+def _weights(n_terms: int, settings: Mapping[str, Any]) -> str:
+    """Describe the term weights by their origin, as the end of a sentence and possibly a second one."""
+    archive, terms = open_archive(settings["archive"]), counted(n_terms, "term")
+    if settings["fetch_terms"]["source"] == "database":
+        return f"term weights: their correlations with the meta-analytic maps of {terms}."
+    if archive.is_demo:
+        return f"simulated weights of {terms}."
+    if archive.has_own_terms:
+        return f"weights of {terms}, which were given with the images."
+    return (
+        f"term weights from Neurosynth {cited('yarkoni2011neurosynth')}. They are correlations of each image with the"
+        f" meta-analytic maps of {terms}."
     )
 
 

@@ -91,8 +91,8 @@ def _scale(
     -------
     dict
         ``title``; ``ticks``, each with ``at`` and ``text``; ``limit`` and ``highest_limit``, the positions of the
-        lowest and the highest limit that applies, or None; ``said``, these limits as text. The limits of components
-        differ if chance, which differs between components, is above the configured limit.
+        lowest and the highest limit that applies, or None; ``limits_text``, these limits as text. The limits of
+        components differ if chance, which differs between components, is above the configured limit.
     callable
         Converts a value to its position.
     """
@@ -107,13 +107,13 @@ def _scale(
     def place(value: float) -> float:
         return round(ends[0] + (ends[1] - ends[0]) * (value - first) / (last - first), 1)
 
-    said = sorted({format_number(limit) for limit in limits})
+    shown_limits = sorted({format_number(limit) for limit in limits})
     return {
         "title": axis.title,
         "ticks": [{"at": place(tick), "text": f"{tick:g}" if axis.limit else percent(tick)} for tick in ticks],
         "limit": place(min(limits)) if limits else None,
         "highest_limit": place(max(limits)) if limits else None,
-        "said": " to ".join((said[0], said[-1]) if len(said) > 1 else said),
+        "limits_text": " to ".join((shown_limits[0], shown_limits[-1]) if len(shown_limits) > 1 else shown_limits),
     }, place
 
 
@@ -136,13 +136,13 @@ def fit_axis(values: Sequence[float]) -> list[float]:
 def describe_point(row: Mapping[str, Any]) -> str:
     """Describe a point for its tooltip and for screen readers."""
     called = shorten_text(row["name"], 120)
-    said = [
+    facts = [
         f"{name} {format_number(row[column])}"
         for column, name in (("r_bootstraps", "bootstrap |r|"), ("r_split_half", "split-half |r|"))
         if row[column] is not None
     ]
-    said += [f"{percent(row['variance_explained'])} of the variance", *row["warnings"]]
-    return f"{row['component']}{f', {called}' if called else ''}: {', '.join(said)}"
+    facts += [f"{percent(row['variance_explained'])} of the variance", *row["warnings"]]
+    return f"{row['component']}{f', {called}' if called else ''}: {', '.join(facts)}"
 
 
 def place_labels(points: Sequence[Mapping[str, Any]], x_limit: float | None, y_limit: float | None) -> list[Row | None]:

@@ -37,7 +37,7 @@ class Run(NamedTuple):
     stability: list[Row]
     mixing: list[Row]
     images: dict[str, Row]  # the rows of the lock by image id
-    rejected: dict[str, str]  # image id -> reason
+    rejected: dict[str, str]  # reasons by image id
     mask: str
 
 

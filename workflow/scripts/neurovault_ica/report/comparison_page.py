@@ -23,7 +23,7 @@ ALIKE = 0.7
 
 
 def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
-    """Render the page of a comparison."""
+    """Render the page of a comparison. `comparison` is the result of `compare_runs` for these two runs."""
     different = [image for image in comparison.images if differs(image)]
     r = np.abs(comparison.r)
     matched = np.array([abs(row["r"]) for row in comparison.components if row["r"] is not None])

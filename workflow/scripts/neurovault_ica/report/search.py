@@ -58,29 +58,29 @@ def _findings(component: Row, collections: Sequence[Row]) -> Iterator[Finding]:
     if network := component["network"]:
         for kind in ("best", "matched"):
             r = network[f"{kind}_r"]
-            said = f"r {format_number(r)}"
-            yield _tested("reference network", network[f"{kind}_network"], network[f"{kind}_q"], r, said)
+            evidence = f"r {format_number(r)}"
+            yield _tested("reference network", network[f"{kind}_network"], network[f"{kind}_q"], r, evidence)
     peaks = max((abs(peak["value"]) for peak in component["peaks"]), default=1.0)
     for peak in component["peaks"]:
-        said = f"peak of {format_number(peak['value'], 1)} SD"
-        yield _finding(PLACE, abs(peak["value"]) / peaks, "region", peak.get("region"), said)
+        evidence = f"peak of {format_number(peak['value'], 1)} SD"
+        yield _finding(PLACE, abs(peak["value"]) / peaks, "region", peak.get("region"), evidence)
     for region in component["regions"]:
         yield _finding(PLACE, 0.0, "region", region)
     for study in collections[:MOST_COLLECTIONS]:
-        said = f"{percent(study['share'])} of the squared loadings"
-        yield _finding(STUDY, study["share"], "collection", study["name"], said)
+        evidence = f"{percent(study['share'])} of the squared loadings"
+        yield _finding(STUDY, study["share"], "collection", study["name"], evidence)
     for image in component["images"]:
-        said = f"loading {format_number(image['loading'])}"
-        yield _finding(STUDY, abs(image["loading"]), "image", image["name"], said)
-        yield _finding(STUDY, abs(image["loading"]), "collection of an image", image.get("collection_name"), said)
+        evidence = f"loading {format_number(image['loading'])}"
+        yield _finding(STUDY, abs(image["loading"]), "image", image["name"], evidence)
+        yield _finding(STUDY, abs(image["loading"]), "collection of an image", image.get("collection_name"), evidence)
 
 
 def _tested(kind: str, text: str | None, q: float | None, value: float | None, measure: str = "") -> Finding:
     """Describe a candidate. Its strength is 1 - q, or its value if it was not tested."""
     tier = SIGNIFICANT if is_significant(q) else UNLIKELY if q is not None and q > LARGEST_Q else CANDIDATE
-    said = ", ".join(filter(None, (measure, "" if q is None else f"q\u00a0{written_q(q)}")))
+    evidence = ", ".join(filter(None, (measure, "" if q is None else f"q\u00a0{written_q(q)}")))
     strength = abs(value or 0.0) if q is None else 1 - q
-    return _finding(tier, strength, kind, text, said)
+    return _finding(tier, strength, kind, text, evidence)
 
 
 def _finding(tier: int, strength: float, kind: str, text: str | None, evidence: str = "") -> Finding:

@@ -122,7 +122,7 @@ def describe_components(
         }
         component |= names[label]._asdict()
         component |= _significant_names(terms.get(label, []), enrichment.get(label, []), map_terms.get(label, []))
-        component["mapped"] = [row for row in component["maps"] if is_significant(row["q"])][:LABELS_ON_CARD]
+        component["significant_maps"] = [row for row in component["maps"] if is_significant(row["q"])][:LABELS_ON_CARD]
         component["is_certain"] = names[label].is_certain
         component["findings"] = list_findings(component, collections.get(label, []))
         described.append(component)
@@ -130,7 +130,7 @@ def describe_components(
 
 
 def _significant_names(terms: Sequence[Row], labels: Sequence[Row], map_terms: Sequence[Row]) -> Row:
-    """Return the significant terms (``said_terms``) and labels (``said``) of a component, and the words they share."""
+    """Return the significant terms and labels of a component, and the words they share."""
     ranked = sorted(terms, key=lambda term: term["rank"])
     significant = [term["term"] for term in ranked if is_significant(term["q"])]
     activating = [
@@ -140,9 +140,9 @@ def _significant_names(terms: Sequence[Row], labels: Sequence[Row], map_terms: S
     ]
     mapped = [row["term"] for row in map_terms if is_significant(row["q"])]
     return {
-        "said_terms": significant[:LABELS_ON_CARD],
-        "said": significant_labels(labels),
-        "agreed": agreed_words(significant, activating, mapped),
+        "significant_terms": significant[:LABELS_ON_CARD],
+        "significant_labels": significant_labels(labels),
+        "shared_words": shared_words(significant, activating, mapped),
     }
 
 
@@ -198,7 +198,7 @@ def significant_labels(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(found))[:LABELS_ON_CARD]
 
 
-def agreed_words(*sources: Sequence[str | None]) -> list[str]:
+def shared_words(*sources: Sequence[str | None]) -> list[str]:
     """List the words that occur in significant names from more than one source."""
     words = [dict.fromkeys(re.findall(r"\w{3,}", " ".join(map(str, source)).lower())) for source in sources]
     counts = Counter(word for source in words for word in source)

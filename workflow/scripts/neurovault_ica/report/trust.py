@@ -42,7 +42,17 @@ def limit_in_force(limit: float | None, chance: float | None) -> float | None:
 def add_verdicts(
     components: Sequence[Row], flags: Mapping[str, float | None], decomposition: Mapping[str, Any]
 ) -> None:
-    """Add to each component its ``warnings`` and its measures, in ``stability`` and ``tissues``."""
+    """Add to each component its ``warnings`` and its measures, in ``stability`` and ``tissues``.
+
+    Parameters
+    ----------
+    components : sequence of dict
+        From `tables.describe_components`.
+    flags : mapping
+        Section ``run_ica.flags``.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json, with the limits of tissue shares adapted to the mask.
+    """
     for component in components:
         component["warnings"] = flags_of(component)
         component["stability"] = list(judge_stability(component, flags))

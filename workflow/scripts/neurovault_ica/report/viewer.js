@@ -57,7 +57,7 @@ function drawBarOf(viewer, context, { left, top, length, high, step, ink, unit }
   }
   const css = (value) => {
     const colour = viewer.colourOf(value);
-    return colour ? `rgb(${colour.join(" ")})` : "#9aa3ad";
+    return colour ? `rgb(${colour.join(" ")})` : HIDDEN_COLOUR;
   };
   for (let at = 0; at < length; at += step) {
     context.fillStyle = css(start + ((end - start) * (at + step / 2)) / length);

@@ -50,7 +50,19 @@ def grid_of(shape: Sequence[int], affine: npt.NDArray[np.floating[Any]], box: Bo
 
 
 def sample_grid(volume: Volume, grid: Grid, order: int) -> npt.NDArray[np.float32]:
-    """Interpolate a volume on the grid, or return it unchanged if it is on this grid already."""
+    """Interpolate a volume on the grid, or return it unchanged if it is on this grid already.
+
+    Parameters
+    ----------
+    volume : Volume
+    grid : Grid
+    order : int
+        Order of the spline: 0 for nearest neighbour, 1 for linear interpolation.
+
+    Returns
+    -------
+    array of shape ``grid.shape``
+    """
     points = np.diag([*grid.step, 1.0])
     points[:3, 3] = grid.origin
     voxel = np.linalg.inv(volume.affine) @ points

@@ -33,7 +33,21 @@ def find_warnings(
     recovery: Sequence[Row],
     database: Sequence[Row] = (),
 ) -> list[str]:
-    """List the warnings as sentences; empty if there are none."""
+    """List the warnings as sentences; empty if there are none.
+
+    Parameters
+    ----------
+    components : sequence of dict
+        From `tables.describe_components`.
+    decomposition : mapping
+        Content of desc-ICA_decomposition.json.
+    n_images, n_rejected, n_with_terms : int
+        Numbers of used images, of rejected images, and of used images with term weights.
+    recovery : sequence of dict
+        Rows of recovery.tsv; empty unless the run is the demo.
+    database : sequence of dict
+        Rows of the table of fetch_database; empty if nothing was downloaded.
+    """
     smallness = explain_smallness(decomposition)
     found = [smallness] if smallness else []
     found += [*_about_convergence(decomposition), *_about_flags(components), *_about_what_is_unknown(components)]

@@ -131,8 +131,8 @@ def _find_start(arguments: Sequence[str]) -> str | None:
 def command_for(target: str, results: str | Path) -> str:
     """Write the command for another target, with the options and configuration of the run in `results`.
 
-    If the run recorded no command, return a plain one. This is so for a workflow that imports this one, because such a
-    workflow sets the configuration.
+    If the run recorded no command, return a plain one. This is the case for workflows that import this one, because
+    they set the configuration themselves.
     """
     try:
         command = str(json.loads((Path(results) / MEMORY_FILE).read_text(encoding="utf-8"))["command"])

@@ -99,7 +99,8 @@ def _remove_leftovers(folder: Path) -> None:
         try:
             if (host == HOST and not _is_running(process)) or time.time() - file.stat().st_mtime > LEFT_AFTER_S:
                 file.unlink()
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            # Another process has removed it, or in a shared folder it belongs to another user.
             continue
 
 

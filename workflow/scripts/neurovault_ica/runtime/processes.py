@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, NamedTuple
 
 from neurovault_ica.runtime.log import progress
+from neurovault_ica.runtime.memory import keep_freed_memory
 
 Task = Callable[[], Any]
 
@@ -41,6 +42,7 @@ def run_tasks(tasks: Mapping[str, Task], n_processes: int) -> dict[str, Any]:
     """
     # Each figure leaves 20 MB of garbage. Freeze the existing objects, so that the collector need not search them.
     gc.freeze()
+    keep_freed_memory()
     try:
         # On other operating systems, system libraries may fail in forked processes.
         n_workers = min(n_processes, len(tasks)) if sys.platform == "linux" else 1

@@ -127,6 +127,7 @@ def drop_stale_locks(folder: str | Path = ".snakemake") -> None:
     except BlockingIOError:
         fcntl.flock(running, fcntl.LOCK_SH)
     except OSError as error:
+        # If the file system has no kernel locks, lock files are kept. Snakemake then reports them.
         if error.errno in FAULTS_OF_THE_DISK:
             place = Path(folder).absolute()
             raise RuntimeError(

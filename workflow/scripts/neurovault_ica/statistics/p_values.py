@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 TAIL_SHARE = 0.05
 # Smallest number of surrogates of a component. The tail then has 25 of them.
 MIN_SURROGATES = 500
-# Limits of the tail's shape parameter. With a negative shape the tail would end, and values beyond its end had p = 0.
+# Limits of the tail's shape parameter. With a negative shape the tail would end, and values beyond it would have p = 0.
 TAIL_SHAPES = (1e-6, 0.5)
 
 

@@ -63,7 +63,20 @@ def _split(X: Real) -> Real:
 
 
 def sample_images(matrix: str, mask: str, random_state: int) -> tuple[Real, Lattice]:
-    """Read up to `MAX_IMAGES` images, drawn at random, at the points of a grid of about 6 mm."""
+    """Read up to `MAX_IMAGES` random images at the points of a grid of about 6 mm.
+
+    Parameters
+    ----------
+    matrix, mask : path
+        matrix.npy and the mask of its voxels.
+    random_state : int
+        Seed of the draw.
+
+    Returns
+    -------
+    X : array of shape (n_images, n_points)
+    lattice : Lattice
+    """
     mask_img = nib.load(mask)
     lattice = lattice_of(np.asarray(mask_img.dataobj) > 0, mask_img.affine)
     X = np.load(matrix, mmap_mode="r")
