@@ -35,7 +35,7 @@ def _serve():
     import smart_open  # noqa: F401
     from snakemake.cli import get_argument_parser, main
 
-    # Snakemake asks for new jobs every second. At its end, it would wait for the last time, in which nothing happens.
+    # Snakemake's timer looks for new jobs each second. Without this, the end of a run would wait for it.
     threading.Timer.daemon = True
 
     # This imports the plugins.

@@ -66,7 +66,7 @@ def watch(page, complaints):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """A browser's page that tests load again, and its complaints. A new one takes longer than a load."""
+    """The tab that most tests share, and its messages, errors and requests. Opening a tab takes longer than a load."""
     context, complaints = browser.new_context(offline=True), []
     yield watch(context.new_page(), complaints), complaints
     context.close()
@@ -76,7 +76,7 @@ def tab(browser):
 def visit(browser, pages, tab):
     """Open pages without a network, and check at the end that there were no errors and no requests.
 
-    With `alone` or settings, a page has a context of its own; otherwise, a visit ends the one before.
+    A visit replaces the page of the one before. With `alone` or settings, it gets a new tab.
     """
     contexts, (shared, complaints) = [], tab
     complaints.clear()
