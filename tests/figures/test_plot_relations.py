@@ -12,6 +12,7 @@ from neurovault_ica.figures.relations import (
     order_by_similarity,
     order_rows,
 )
+from neurovault_ica.figures.short_names import IN_PARENTHESES
 from neurovault_ica.figures.style import LINE_MM
 from neurovault_ica.naming.names import Names
 from neurovault_ica.naming.terms import term_profiles
@@ -134,6 +135,7 @@ def test_similarity_of_many_components_is_labelled_and_fits_on_a_page(n_componen
         f"{title[:6]} (incongruent; conflict)" if has_names else title[:6] for title in titles
     ]
     assert_apart(figure, axes)
+    assert [text.get_text() for text in figure.texts] == [IN_PARENTHESES if has_names else ""]
     assert min(text.get_window_extent().y0 for axes in figure.axes for text in (axes.xaxis.label, *figure.texts)) > 0
     # Side by side, or both triangles in one matrix: each pair is drawn once in space and once in terms.
     pictures = [picture.get_array() for axes in figure.axes for picture in axes.images if picture.get_array().ndim == 2]

@@ -103,7 +103,7 @@ def write_columns(axes: Axes, labels: Labels, n_columns: int) -> None:
     if not labels.texts:
         axes.xaxis.set_label_position("top")
         axes.set_xlabel(f"{n_columns} components, in the order of the table")
-    style = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "rotation": 90}
+    style = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "rotation": 90, "ma": "left"}
     for number, text in enumerate(labels.texts):
         _write(axes, labels, text, number, (number, 1), (0, 1), style)
 

@@ -87,7 +87,7 @@ def draw_named(
     write_rows(axes, layout.rows)
     write_columns(axes, layout.columns, len(columns))
     add_bar(figure, picture, label, left=layout.left, top=BAR_MM, length=min(60.0, WIDE_MM - layout.left - MARGIN))
-    add_note(figure, explain_names(columns), room=layout.left)
+    add_note(figure, explain_names(columns if layout.cell >= LEAST_CELL else ()), room=layout.left)
     return figure
 
 
@@ -140,5 +140,5 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
                 write_rows(axes, rows)
         place = corner + number * side / 2 if is_shared else corner
         add_bar(figure, picture, label, left=place + 2, top=BAR_MM, length=min(60.0, side / (1 + is_shared) - 4))
-    add_note(figure, explain_names(names), room=left)
+    add_note(figure, explain_names(titles), room=left)
     return figure
