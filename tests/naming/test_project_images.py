@@ -20,7 +20,7 @@ from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
-from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run
+from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run, refuse_untestable
 from neurovault_ica.report.projection import describe_percentile
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -206,6 +206,14 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
     loadings = projector.loadings(np.stack(maps))
     naive = 1 / np.sqrt(S.shape[1]) * np.std(maps, axis=1)
     assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5
+
+
+def test_a_map_in_too_few_voxels_for_a_test_is_named():
+    lattice = lattice_of(np.ones((9, 9, 9), dtype=bool), np.diag([2.0, 2, 2, 1]))
+    X = np.zeros((2, lattice.points.size), dtype=np.float32)
+    X[0, np.flatnonzero(lattice.points)[5]] = X[1, np.flatnonzero(~lattice.points)[5]] = 1
+    with pytest.raises(ValueError, match="the data of dot lie in too few voxels for a test"):
+        refuse_untestable(X, ["point", "dot"], lattice)
 
 
 def test_components_that_depend_on_each_other_are_refused():

@@ -99,6 +99,17 @@ class Projector:
         return float(loadings @ (self.unit @ centred) * np.sqrt(values.size) / (centred @ centred))
 
 
+def refuse_untestable(X: Real, titles: Sequence[str], lattice: Lattice) -> None:
+    """Raise a ValueError for maps (n_maps, n_voxels) without surrogates, because they are constant on the lattice."""
+    points = X[:, lattice.points]
+    constant = [title for title, is_constant in zip(titles, np.ptp(points, axis=1) == 0, strict=True) if is_constant]
+    if constant:
+        raise ValueError(
+            f"the data of {', '.join(constant[:10])} lie in too few voxels for a test, between points that are"
+            f" {LATTICE_SPACING_MM:g} mm apart; leave out such maps, or tighten stack_images.quality"
+        )
+
+
 def project(
     values: Real, projector: Projector, on_lattice: Projector, lattice: Lattice, rng: np.random.Generator
 ) -> Projected:
@@ -152,8 +163,14 @@ def project_all(
     random_state : int
     threads : int
         The result does not depend on their number.
+
+    Raises
+    ------
+    ValueError
+        If a map lies in too few voxels for a test.
     """
     lattice = lattice_of(components.inside, components.affine)
+    refuse_untestable(X, titles, lattice)
     place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
     on_lattice = Projector(components.values[:, lattice.points], labels, place)
     rngs = [np.random.default_rng([random_state, zlib.crc32(title.encode())]) for title in titles]
