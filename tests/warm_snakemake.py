@@ -35,7 +35,7 @@ def _serve():
     import smart_open  # noqa: F401
     from snakemake.cli import get_argument_parser, main
 
-    # Snakemake asks for new jobs every second. At its end, it would wait for the last time, in which nothing happens.
+    # Snakemake's timers run every second. As daemons, they do not delay the end of the process by up to a second.
     threading.Timer.daemon = True
 
     # This imports the plugins.

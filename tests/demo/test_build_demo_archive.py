@@ -204,13 +204,13 @@ def test_noise_has_the_given_smoothness(fwhm_mm, brain, sd):
     assert 2.3548 * np.sqrt(2.0**2 / (-4 * np.log(r))) == pytest.approx(fwhm_mm, rel=0.05)
 
 
-@pytest.mark.parametrize("random_state", [0, 1])
-def test_an_ica_with_twelve_components_recovers_the_networks(random_state, brain, sd):
+def test_an_ica_with_twelve_components_recovers_the_networks_of_another_seed(brain, sd):
+    """The demo itself has seed 0."""
     from sklearn.decomposition import FastICA
 
     scene = volumes.make_scene("FSL 4 mm", brain, sd)
-    plans = [plan for plan in build_demo_archive.plan_archive(random_state) if dirt.DIRT[plan.dirt].fate == "used"]
-    X = np.stack([build_demo_archive.simulate(plan, scene, random_state)[scene.mask] for plan in plans])
+    plans = [plan for plan in build_demo_archive.plan_archive(1) if dirt.DIRT[plan.dirt].fate == "used"]
+    X = np.stack([build_demo_archive.simulate(plan, scene, 1)[scene.mask] for plan in plans])
     X /= X.std(axis=1, keepdims=True)
     ica = FastICA(12, whiten="unit-variance", random_state=0, max_iter=200)
     S = ica.fit_transform(X.T).T

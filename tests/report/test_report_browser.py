@@ -20,6 +20,8 @@ from playwright.sync_api import expect, sync_playwright
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+# The surface is below this window, so a visit does not draw it.
+WINDOW = {"width": 1000, "height": 700}
 DESKTOP, TABLET, TELEPHONE = ({"width": w, "height": h} for w, h in ((1440, 900), (800, 1000), (390, 844)))
 
 MAP_FILES = (f"run_ica/{SPACE}_components.nii.gz", "stack_images/mask.nii.gz")
@@ -54,7 +56,7 @@ def browser():
 
 
 def watch(page, complaints):
-    """List the page's messages, errors and requests in `complaints`."""
+    """Add the page's messages, errors and requests to the list `complaints`."""
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
@@ -64,7 +66,7 @@ def watch(page, complaints):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """A browser's page that tests load again, and its complaints. A new one takes longer than a load."""
+    """The tab that most tests share, and its messages, errors and requests. Opening a tab takes longer than a load."""
     context, complaints = browser.new_context(offline=True), []
     yield watch(context.new_page(), complaints), complaints
     context.close()
@@ -74,12 +76,12 @@ def tab(browser):
 def visit(browser, pages, tab):
     """Open pages without a network, and check at the end that there were no errors and no requests.
 
-    With `alone` or settings, a page has a context of its own; otherwise, a visit ends the one before.
+    A visit replaces the page of the one before. With `alone` or settings, it gets a new tab.
     """
     contexts, (shared, complaints) = [], tab
     complaints.clear()
 
-    def open_page(kind="honest", place="", *, file=None, viewport=DESKTOP, alone=False, **settings):
+    def open_page(kind="honest", place="", *, file=None, viewport=WINDOW, alone=False, **settings):
         page = shared
         if alone or settings:
             contexts.append(browser.new_context(viewport=viewport, offline=True, **settings))
@@ -570,7 +572,7 @@ def is_blank(page, file):
 
 @pytest.mark.parametrize("kind", ["honest", "hostile"])
 def test_the_page_is_not_blank_and_does_not_scroll_sideways_on_a_telephone(visit, tmp_path, kind):
-    page = visit(kind)
+    page = visit(kind, viewport=DESKTOP)
     assert not is_blank(page, tmp_path / "desktop.png")
     page.set_viewport_size(TELEPHONE)
     assert not is_blank(page, tmp_path / "telephone.png")

@@ -60,7 +60,11 @@ def test_surrogates_keep_values_smoothness_and_symmetry(many):
 @pytest.mark.parametrize("n_maps", [20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("shape", "symmetry", "fwhm_mm"),
-    [(lambda values: values, 0.0, 20), (sparse, 0.5, 20), (lambda values: values, 0.0, (12, 20, 40))],
+    [
+        pytest.param(lambda values: values, 0.0, 20, marks=pytest.mark.long),
+        (sparse, 0.5, 20),
+        (lambda values: values, 0.0, (12, 20, 40)),
+    ],
     ids=["Gaussian", "sparse and half symmetric", "anisotropic"],
 )
 def test_five_percent_of_unrelated_smooth_maps_are_below_five_percent(shape, symmetry, fwhm_mm, n_maps):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
+from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
 from neurovault_ica.runtime.log import log_to
@@ -44,31 +45,17 @@ def main(
     """
     selection = read_table(images)
     locked = locked_images(lock)
-    hashes = {image_id: row["terms_sha256"] for image_id, row in locked.items()}
     opened = open_archive(archive)
 
     def get(wanted: list[Row]) -> Iterator[CheckedTerms]:
         if source == "database":
             from neurovault_ica.naming.image_terms import decode_images
 
-            yield from decode_images(
-                wanted, read_table(str(quality)), str(voxels), str(mask), str(Path(str(term_maps)).parent)
-            )
-            return
+            maps = str(Path(str(term_maps)).parent)
+            return decode_images(wanted, read_table(str(quality)), str(voxels), str(mask), maps)
         if source is None:
-            yield from (CheckedTerms({}, not_requested(image["image_id"]), [], 0) for image in wanted)
-            return
-        places = opened.term_files(wanted)
-        reasons = opened.fetch_terms(wanted, places, network, hashes)
-        for image in wanted:
-            image_id = image["image_id"]
-            yield find_answer(
-                image_id,
-                places[image_id],
-                reasons.get(image_id),
-                locked.get(image_id),
-                is_own=opened.has_own_terms,
-            )
+            return (CheckedTerms({}, not_requested(image["image_id"]), [], 0) for image in wanted)
+        return find_answers(wanted, opened, network, locked)
 
     statuses: list[Row] = []
     changed: list[str] = []
@@ -99,6 +86,18 @@ def main(
     missing = list_counts(without) or "none"
     n_images = counted(len(statuses), "image")
     logging.info("term weights found for %d of %s (others: %s)", len(statuses) - without.total(), n_images, missing)
+
+
+def find_answers(
+    wanted: Sequence[Row], archive: Archive, network: Mapping[str, Any], locked: Mapping[Any, Row]
+) -> Iterator[CheckedTerms]:
+    """Request the missing answers, and yield the term weights of each image, compared with the lock."""
+    places = archive.term_files(wanted)
+    hashes = {image_id: row["terms_sha256"] for image_id, row in locked.items()}
+    reasons = archive.fetch_terms(wanted, places, network, hashes)
+    for image_id in (image["image_id"] for image in wanted):
+        place, reason, expected = places[image_id], reasons.get(image_id), locked.get(image_id)
+        yield find_answer(image_id, place, reason, expected, is_own=archive.has_own_terms)
 
 
 def not_requested(image_id: Any) -> Row:

@@ -1,7 +1,6 @@
 """Project the user's own maps on the components of the run, of a package, or of a file, and test their loadings."""
 
 import logging
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,11 @@ from neurovault_ica.figures.sheet import save_figure
 from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import read_template
 from neurovault_ica.images.criteria import Limits
-from neurovault_ica.images.maps import read_maps
 from neurovault_ica.images.matrix import open_matrix
-from neurovault_ica.images.signs import rows_of
 from neurovault_ica.images.targets import target_of
-from neurovault_ica.naming.component_files import Components, read_components
-from neurovault_ica.naming.names import read_names
-from neurovault_ica.naming.own_images import judge_images, split_signs, treatment_of
-from neurovault_ica.naming.projection import N_SURROGATES, Projector, project, project_run
+from neurovault_ica.naming.component_files import Components, read_components, read_run_components
+from neurovault_ica.naming.own_images import Judged, judge_images, split_signs, treatment_of
+from neurovault_ica.naming.projection import N_SURROGATES, Projector, project_all, project_run
 from neurovault_ica.naming.projection_tables import (
     columns_of,
     comparable,
@@ -37,10 +33,9 @@ from neurovault_ica.report.projection import render_projection
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.processes import run_tasks
-from neurovault_ica.runtime.tables import component_labels, read_table, write_table
-from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.runtime.wording import counted
-from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM, lattice_of
+from neurovault_ica.types import Array, Row
 from threadpoolctl import threadpool_limits
 
 
@@ -72,7 +67,9 @@ def main(
     # Snakemake does not know the PDF of the figure, so remove that of earlier maps in case this job fails.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
-    basis = read_components(source, mask) if source else read_basis(str(components), mask, str(names), str(images))
+    basis = (
+        read_components(source, mask) if source else read_run_components(str(components), mask, str(names), str(images))
+    )
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
     treatment = treatment_of(settings if basis.treatment is None else basis.treatment)
     judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
@@ -83,13 +80,8 @@ def main(
 
     X = np.stack([cast(Any, one.values) for one in kept])
     projector = Projector(basis.maps.values, basis.labels)
-    lattice = lattice_of(basis.maps.inside, basis.maps.affine)
-    place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
-    on_lattice = Projector(basis.maps.values[:, lattice.points], basis.labels, place)
-    compute = partial(project, projector=projector, on_lattice=on_lattice, lattice=lattice)
-    rngs = [np.random.default_rng([random_state, zlib.crc32(one.title.encode())]) for one in kept]
-    results = in_order(lambda n: compute(X[n], rng=rngs[n]), range(len(X)), threads)
-    found = list(progress(results, total=len(X), unit="map"))
+    titles = [one.title for one in kept]
+    found = project_all(X, titles, basis.maps, projector, basis.labels, random_state=random_state, threads=threads)
     of_run, r_of_run = basis.loadings, None
     if isinstance(matrix, str):
         of_run, r_of_run = project_run(open_matrix(matrix, read_table(str(images))), projector, X)
@@ -99,14 +91,9 @@ def main(
     for path, table in ((loadings, rows), (rejected, refused), (similar, most_similar), (maps, of_map)):
         write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
 
-    by_map, drawn, tasks = group_by_map(rows), read_template(template), {}
-    files = {one.title: str(Path(figures).parent / row["figure"]) for one, row in zip(kept, of_map, strict=True)}
-    for one, row, values in zip(kept, of_map, X, strict=True):
-        facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
-        beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
-        arguments = one.title, by_map[one.title], values, basis.maps, facts, Display(**display), drawn, beside
-        tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
-    run_tasks(tasks, threads)
+    by_map = group_by_map(rows)
+    files = {title: str(Path(figures).parent / row["figure"]) for title, row in zip(titles, of_map, strict=True)}
+    draw_profiles(files, kept, by_map, of_map, basis, of_run, Display(**display), template, threads)
     names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]
     q = np.array([row["q"] for row in rows]).reshape(len(kept), -1)
     figure = draw_heat_map(np.array([one.loadings for one in found]), q, list(by_map), names_shown)
@@ -133,11 +120,26 @@ def main(
     logging.info("projected %s on %s; rejected %d", n_maps, n_components, len(refused))
 
 
-def read_basis(components: str, mask: str, names: str, images: str) -> Components:
-    """Read the components of the run, with their names."""
-    maps = read_maps(components, mask)
-    labels, known = component_labels(len(maps.values)), read_names(names)
-    return Components(labels, [known[label].name for label in labels], maps, None, None, rows_of(read_table(images)))
+def draw_profiles(
+    files: Mapping[str, str],
+    kept: Sequence[Judged],
+    by_map: Mapping[str, Sequence[Row]],
+    of_map: Sequence[Row],
+    basis: Components,
+    of_run: Array | None,
+    display: Display,
+    template: str,
+    threads: int,
+) -> None:
+    """Draw the loadings of each map. `of_run` are those of the images of the run, if there is one."""
+    drawn, tasks = read_template(template), {}
+    for one, row in zip(kept, of_map, strict=True):
+        facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
+        beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
+        values = cast(Any, one.values)
+        arguments = one.title, by_map[one.title], values, basis.maps, facts, display, drawn, beside
+        tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
+    run_tasks(tasks, threads)
 
 
 if __name__ == "__main__":

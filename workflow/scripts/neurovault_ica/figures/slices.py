@@ -64,13 +64,13 @@ class Scale(NamedTuple):
 def read_template(path: str) -> tuple[Volume, Box]:
     """Read the template written by build_mask, scaled to 0..1, and the box around its brain."""
     img = nib.load(path)
-    data: npt.NDArray[np.float32] = np.asarray(img.dataobj)
+    data = np.asarray(img.dataobj)
     sides = bounding_box(data > 0)
     corners = apply_affine(img.affine, [[side.start for side in sides], [side.stop - 1 for side in sides]])
     low, high = corners.min(axis=0) - 2, corners.max(axis=0) + 2
     # Half of the template is empty. Keep one empty voxel around the brain so that its edge fades out.
     kept = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in sides)
-    brain = Volume(data[kept] / np.float32(data.max()), img.slicer.slice_affine(kept))
+    brain = Volume(data[kept].astype(np.float32) / np.float32(data.max()), img.slicer.slice_affine(kept))
     return brain, Box(tuple(map(int, low)), tuple(map(int, high)))  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
-from neurovault_ica.images.nifti_file import HEADER_BYTES, UnusableError, unpack
+from neurovault_ica.images.nifti_file import CHUNK_BYTES, HEADER_BYTES, UnusableError, unpack
 from neurovault_ica.images.nifti_header import read_header
 from neurovault_ica.images.other_formats import describe_format
 
@@ -39,7 +39,7 @@ def read_image(path: Path, *, clip: bool = True) -> Image:
     """
     content = _content(path)
     try:
-        header = read_header(unpack(content, HEADER_BYTES, whole=False))
+        header = read_header(unpack(content[:CHUNK_BYTES], HEADER_BYTES, whole=False))
     except UnusableError as error:
         other = describe_format(path) if error.reason == "unreadable" else None
         raise UnusableError(error.reason, other or error.found) from error

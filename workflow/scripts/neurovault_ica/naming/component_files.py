@@ -111,6 +111,24 @@ def read_components(source: str, mask: str) -> Components:
         raise ValueError(f"project_images.components {source}: {error}") from error
 
 
+def read_run_components(components: str, mask: str, names: str, images: str) -> Components:
+    """Read the components of a run, with their names and images.
+
+    Parameters
+    ----------
+    components, mask, names, images : path
+        The 4-D image of run_ica, the mask of stack_images, desc-ICA_names.tsv, and images.tsv of stack_images.
+    """
+    from neurovault_ica.images.maps import read_maps
+    from neurovault_ica.images.signs import rows_of
+    from neurovault_ica.naming.names import read_names
+    from neurovault_ica.runtime.tables import component_labels, read_table
+
+    maps = read_maps(components, mask)
+    labels, known = component_labels(len(maps.values)), read_names(names)
+    return Components(labels, [known[label].name for label in labels], maps, None, None, rows_of(read_table(images)))
+
+
 def _read_package(folder: Path) -> Components:
     import numpy as np
 

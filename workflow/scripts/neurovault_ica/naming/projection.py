@@ -6,13 +6,17 @@ errors of least squares would be far too small. The chance level comes from surr
 its smoothness, values and symmetry.
 """
 
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from neurovault_ica.images.maps import Maps
 from neurovault_ica.images.matrix import Rows, image_blocks, standardize
-from neurovault_ica.statistics.lattice import Lattice
+from neurovault_ica.runtime.log import progress
+from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM, Lattice, lattice_of
 from neurovault_ica.statistics.p_values import tail_p
 from neurovault_ica.statistics.surrogates import Surrogates
 from neurovault_ica.types import Array, Real
@@ -121,6 +125,40 @@ def project(
         null.std(axis=0),
         np.maximum(tail_p(np.abs(observed), np.abs(null)), MIN_P),
     )
+
+
+def project_all(
+    X: Real,
+    titles: Sequence[str],
+    components: Maps,
+    projector: Projector,
+    labels: Sequence[str],
+    *,
+    random_state: int,
+    threads: int,
+) -> list[Projected]:
+    """Project maps. The title of a map seeds its surrogates, so its p do not depend on the other maps.
+
+    Parameters
+    ----------
+    X : array of shape (n_maps, n_voxels)
+    titles : sequence of str
+        Names of the maps.
+    components : Maps
+    projector : Projector
+        For the components over the mask.
+    labels : sequence of str
+        Names of the components in errors.
+    random_state : int
+    threads : int
+        The result does not depend on their number.
+    """
+    lattice = lattice_of(components.inside, components.affine)
+    place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
+    on_lattice = Projector(components.values[:, lattice.points], labels, place)
+    rngs = [np.random.default_rng([random_state, zlib.crc32(title.encode())]) for title in titles]
+    results = in_order(lambda n: project(X[n], projector, on_lattice, lattice, rngs[n]), range(len(X)), threads)
+    return list(progress(results, total=len(X), unit="map"))
 
 
 def project_run(X: Rows, projector: Projector, maps: Real) -> OfRun:
