@@ -638,6 +638,9 @@ def test_pdf_has_pages_of_text_and_figures(visit):
     # The thumbnails and figures of two components, lazily loaded ones included.
     assert pdf.count(b"/Subtype /Image") >= 4
     assert len(re.findall(rb"/Type /Page\b", pdf)) >= 3
+    page = visit(place="#ICA_00")
+    page.emulate_media(media="print")
+    assert len(re.findall(rb"/Type /Page\b", page.pdf(format="A4"))) <= 2
 
 
 def saved(page, click):

@@ -6,7 +6,6 @@ figure; from this small one, a hundredth. Other characters come from the whole f
 
 import functools
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -60,9 +59,10 @@ def _write_small(whole: Path, small: Path) -> None:
         font.save(temporary)
 
 
-def known_characters() -> Mapping[int, int]:
-    """Return the characters that can be drawn, as the keys of a mapping."""
-    return _whole(bold=False).get_charmap()
+@functools.cache
+def known_characters() -> frozenset[int]:
+    """Return the characters that can be drawn."""
+    return frozenset(_whole(bold=False).get_charmap())
 
 
 @functools.cache
