@@ -203,6 +203,13 @@ def test_infinite_peaks_get_the_strongest_finite_value(beyond, data, tmp_path):
     )
 
 
+def test_a_single_infinite_voxel_is_counted_in_the_singular(data, tmp_path):
+    large = data.astype(np.float64)
+    large[20, 20, 20] = np.inf
+    (note,) = clipped(large, tmp_path).notes
+    assert note.startswith("1 voxel is infinite or too large for float32; set to the strongest finite value (")
+
+
 def test_infinite_values_stay_if_they_are_not_to_be_clipped(data, tmp_path):
     large = data.copy()
     large[20, 20, 20] = np.inf
@@ -220,7 +227,7 @@ def test_an_infinite_background_is_zero_and_nan_stays(data, tmp_path):
     assert not read_.data[:5].any()
     assert read_.data[20, 20, 20] == np.nanmax(image[np.isfinite(image)])
     assert np.isnan(read_.data[25, 25, 25])
-    assert [note.split(" voxels")[0] for note in read_.notes] == ["1", str(image[:5].size)]
+    assert [note.split(" voxel")[0] for note in read_.notes] == ["1", f"{image[:5].size:,}"]
 
 
 def test_infinite_voxels_in_a_background_of_nan_or_zeros_are_zero_and_peaks_at_its_edge_are_not(data, tmp_path):

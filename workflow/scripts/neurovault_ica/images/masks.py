@@ -7,6 +7,7 @@ import numpy as np
 
 from neurovault_ica.images.mni_space import read_volumes, share_in_brain
 from neurovault_ica.images.templates import TEMPLATES
+from neurovault_ica.runtime.wording import counted
 
 # Smallest share of a user's mask that must be in the MNI152 brain. Masks in another space overlap less.
 MIN_MASK_IN_BRAIN = 0.8
@@ -37,7 +38,8 @@ def load_mask(path: str) -> nib.Nifti1Image:
     if data.ndim != 3:
         raise ValueError(f"{problem}its shape is {data.shape}; give a 3-D image, such as one of its volumes")
     if not np.isfinite(data).all():
-        raise ValueError(f"{problem}{np.count_nonzero(~np.isfinite(data))} voxels are not finite; set them to 0")
+        n_infinite = int(np.count_nonzero(~np.isfinite(data)))
+        raise ValueError(f"{problem}{counted(n_infinite, 'voxel is', 'voxels are')} not finite; set such voxels to 0")
     if not data.any():
         raise ValueError(f"{problem}all {data.size} voxels are 0; give a mask with voxels inside")
     values = np.unique(data)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neurovault_ica.images.nifti_file import CHUNK_BYTES, HEADER_BYTES, UnusableError, unpack
 from neurovault_ica.images.nifti_header import read_header
 from neurovault_ica.images.other_formats import describe_format
+from neurovault_ica.runtime.wording import counted
 
 
 class Image(NamedTuple):
@@ -72,8 +73,7 @@ def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ..
     infinite = np.isinf(data)
     finite = data[np.isfinite(data)]
     if not finite.any():
-        raise UnusableError("empty", f"{np.count_nonzero(infinite)} voxels are infinite or too large for float32, and"
-                            " no other voxel differs from 0")  # fmt: skip
+        raise UnusableError("empty", f"{_infinite_voxels(infinite)}, and no other voxel differs from 0")
     highest, lowest = float(finite.max()), float(finite.min())
     # Without a value of the same sign, take the strongest value of the other sign.
     highest, lowest = highest if highest > 0 else -lowest, lowest if lowest < 0 else -highest
@@ -81,17 +81,20 @@ def _clip(data: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ..
     clipped = np.where(infinite, np.where(data > 0, np.float32(highest), np.float32(lowest)), data)
     clipped[background] = 0
     n_background = int(np.count_nonzero(background))
-    n_clipped = int(np.count_nonzero(infinite)) - n_background
     notes = []
-    if n_clipped:
+    if np.count_nonzero(infinite) > n_background:
         ends = {f"{value:.4g}": None for value in (lowest, highest) if (clipped[infinite] == np.float32(value)).any()}
-        notes.append(
-            f"{n_clipped} voxels are infinite or too large for float32; set to the strongest finite value"
-            f" ({' and '.join(ends)})"
-        )
+        strongest = " and ".join(ends)
+        notes.append(f"{_infinite_voxels(infinite & ~background)}; set to the strongest finite value ({strongest})")
     if n_background:
-        notes.append(f"{n_background} voxels of the background are infinite; set to 0")
+        are = counted(n_background, "voxel of the background is", "voxels of the background are")
+        notes.append(f"{are} infinite; set to 0")
     return np.asfortranarray(clipped), tuple(notes)
+
+
+def _infinite_voxels(infinite: NDArray[np.bool_]) -> str:
+    n_voxels = int(np.count_nonzero(infinite))
+    return f"{counted(n_voxels, 'voxel is', 'voxels are')} infinite or too large for float32"
 
 
 def _in_background(data: NDArray[np.float32], infinite: NDArray[np.bool_]) -> NDArray[np.bool_]:
