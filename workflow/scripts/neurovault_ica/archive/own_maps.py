@@ -156,11 +156,14 @@ def _files_below(folder: str) -> list[str]:
     """List the images in a folder and its subfolders, also behind links to folders."""
     found, seen = [], {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, followlinks=True):
-        shown = [name for name in folders if not name.startswith(".")]
-        places = {name: os.path.realpath(Path(parent) / name) for name in shown}
-        # Skip folders that were visited, because a link to a folder above would be followed without end.
-        folders[:] = sorted(name for name in shown if places[name] not in seen)
-        seen |= set(places.values())
+        shown = [Path(parent) / name for name in folders if not name.startswith(".")]
+        folders.clear()
+        # Visit each folder once, because a link to a folder above would be followed without end. Links come last.
+        for path in sorted(shown, key=lambda path: (path.is_symlink(), path.name)):
+            place = os.path.realpath(path)
+            if place not in seen:
+                folders.append(path.name)
+                seen.add(place)
         found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]
     return sorted(found)
 

@@ -127,7 +127,7 @@ class Notes {
   }
 
   isNear(one, other) {
-    const [first, second] = [one, other].map((text) => text.split(/[\s,;]+/).map(Number));
+    const [first, second] = [one, other].map((text) => text.replaceAll("\u2212", "-").split(/[\s,;]+/).map(Number));
     return first.length === 3 && Math.hypot(...first.map((mm, axis) => mm - second[axis])) <= LARGEST_SHIFT_MM;
   }
 }
