@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from neurovault_ica.images.cortex import HEMISPHERES, load_cortex, places_of, sample, sample_map, share_in_mask
+from neurovault_ica.images.cortex import HEMISPHERES, is_near, load_cortex, places_of, sample, sample_map, share_in_mask
 from nilearn.surface import InMemoryMesh, vol_to_surf
 from scipy.ndimage import gaussian_filter
 
@@ -36,10 +36,11 @@ def test_a_constant_map_stays_constant_up_to_the_edge_of_the_mask(cortex, step):
     inside = (x < -10) & (z > 0) & (np.hypot(y + 20, z - 10) < 70)
     places = places_of(affine, cortex)
     share = share_in_mask(inside, places, cortex)
-    values, near = sample_map(3 * inside.astype(np.float32), inside, share, places)
+    values = sample_map(3 * inside.astype(np.float32), share, places)
     has_value = np.isfinite(values)
     np.testing.assert_allclose(values[has_value], 3, rtol=1e-5)
-    assert near[has_value].all()
+    assert is_near(inside, places, np.flatnonzero(has_value)).all()
+    assert not is_near(inside, places, np.arange(len(share))[cortex.part("right")]).any()
     assert not has_value[cortex.part("right")].any()
     # Vertices of the medial wall, and vertices whose samples are mostly outside the mask, have no value.
     assert not has_value[~cortex.is_cortex].any()

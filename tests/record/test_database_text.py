@@ -1,4 +1,4 @@
-"""The methods text names the database behind the term maps, and the licence of the database."""
+"""The methods text names the database behind the term maps, and the license of the database."""
 
 import pytest
 from conftest import ROOT

@@ -74,9 +74,9 @@ def tab(browser):
 
 @pytest.fixture
 def visit(browser, pages, tab):
-    """Open pages without a network, and check at the end that there were no errors and no requests.
+    """Open pages offline. After the test, fail if a page had an error or sent a request.
 
-    A visit replaces the page of the one before. With `alone` or settings, it gets a new tab.
+    All visits share one tab, so each replaces the page before. With `alone` or settings, a visit has a tab of its own.
     """
     contexts, (shared, complaints) = [], tab
     complaints.clear()

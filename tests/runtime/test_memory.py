@@ -1,5 +1,6 @@
 """A process that keeps freed memory gets it again without new pages from the system."""
 
+import platform
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the C library glibc")
 def test_freed_memory_is_kept_for_the_next_arrays():
     pages = {}
     for case in ("kept", "returned"):

@@ -82,7 +82,7 @@ def test_viewers_find_space_units_and_names_in_the_header(package):
     assert [(row["volume"], row["name"]) for row in volumes] == [(row["index"], row["name"]) for row in table]
 
 
-def test_licences_are_stated(package, demo, monkeypatch):
+def test_licenses_are_stated(package, demo, monkeypatch):
     assert "all maps are simulated" in (package / "README.md").read_text()
     configuration = json.loads((demo / "results/write_lock/run.json").read_text())["configuration"]
     assert not uses_neurosynth(configuration)

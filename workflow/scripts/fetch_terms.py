@@ -1,6 +1,6 @@
-"""Get the term weights of the images of one batch. Weights that cannot be found stay missing.
+"""Get the term weights of the images of one batch. An image without weights is listed with the reason.
 
-They come from Neurosynth's server, from the user's files, or from the term maps of build_term_maps.
+Weights come from Neurosynth's server, from the user's files, or from the term maps of build_term_maps.
 """
 
 import logging

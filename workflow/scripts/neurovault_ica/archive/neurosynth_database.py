@@ -196,7 +196,7 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _write_notes(home: Path, sums: Mapping[str, str]) -> None:
-    """Write the checksums and the licence beside the downloaded files."""
+    """Write two files beside the downloaded ones: their checksums, and a README with the license."""
     with replacing(home / SUMS) as temporary:
         temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), "utf-8")
     if not (home / "README.txt").is_file():

@@ -63,8 +63,8 @@ def cluster_quality(similarity: Real, labels: npt.NDArray[np.intp]) -> tuple[Rea
     Returns
     -------
     iq : array of shape (n_clusters,)
-        Mean similarity inside the cluster minus mean similarity to all other estimates; 1 for identical estimates that
-        are uncorrelated with all others.
+        Mean similarity within the cluster, minus mean similarity to the estimates outside. It is 1 if all estimates of
+        the cluster are identical, and uncorrelated with those outside.
     centrotypes : array of shape (n_clusters,)
         Index of the estimate that is most similar to the others of its cluster.
     """

@@ -49,7 +49,7 @@ def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.int
 
 
 def strongest_terms(rows: list[Row]) -> dict[str, list[str]]:
-    """List each component's strongest terms, strongest first, from the rows of desc-ICA_terms.tsv."""
+    """Return the strongest terms of each component in descending order, given the rows of desc-ICA_terms.tsv."""
     strongest = sorted((row for row in rows if row["rank"] <= N_TOP_TERMS), key=lambda row: row["rank"])
     terms: dict[str, list[str]] = {}
     for row in strongest:

@@ -21,6 +21,11 @@ def ends_of(values: Real, scale: Scale) -> tuple[float, float]:
     return low if low <= -scale.negative_threshold else 0.0, high if high >= scale.threshold else 0.0
 
 
+def range_end_of(scale: Scale) -> str:
+    """Write the end of a colour scale: ``end 8.6``, or ``end 12``."""
+    return f"end {scale.brightest:.{0 if scale.brightest >= 10 else 1}f}"
+
+
 def extent_of(min_cluster_mm3: float) -> str:
     """Write which clusters are shown, to follow a threshold; empty if all are."""
     return f", clusters ≥ {min_cluster_mm3:g} mm³" if min_cluster_mm3 else ""

@@ -9,11 +9,12 @@ import numpy as np
 
 from neurovault_ica.figures.brain_bar import draw_flat_bar, ends_of
 from neurovault_ica.figures.component import draw_place, draw_sides
+from neurovault_ica.figures.matrix import Labels
 from neurovault_ica.figures.sheet import Sheet, shown_text, with_minus
 from neurovault_ica.figures.short_names import fit_name
 from neurovault_ica.figures.shown import Shown
 from neurovault_ica.figures.slices import Box, draw_panel
-from neurovault_ica.figures.style import FAINT, INK, LINE_MM, NARROW_MM, TITLE, WIDE_MM, text_mm, wrap
+from neurovault_ica.figures.style import FAINT, INK, LINE_MM, NARROW_MM, TITLE, WIDE_MM, wrap
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.images.peaks import peak_of
 from neurovault_ica.naming.networks import Matches
@@ -116,25 +117,24 @@ def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, n
     cell = min(LARGEST_CELL, (width - LABEL_MM - 1) / len(shown))
     tall = max(cell if cell < CELL_OF_NUMBER else 4.0, LINE_MM)
     lines = max(1, min(int(cell / LINE_MM), 2))
-    labels = ["\n".join(wrap(shown_text(names[network], LONGEST), NAME_MM, lines)) for network in shown]
+    texts = ["\n".join(wrap(shown_text(names[network], LONGEST), NAME_MM, lines)) for network in shown]
     # Narrow columns have their names on two levels, and very narrow ones have none.
-    n_levels = 1 if cell >= LINE_MM else 2 if cell >= LINE_MM / 2 else 0
-    level_mm = 1.5 + max(text_mm(line) for label in labels for line in label.split("\n"))
+    labels = Labels(texts, 1 if cell >= LINE_MM else 2) if cell >= LINE_MM / 2 else Labels([], 0)
     has_numbers = cell >= CELL_OF_NUMBER
     best = "Bold" if has_numbers else "Dot"
-    foot, top = 3 * LINE_MM, 2.0 + max(n_levels, 0.3) * level_mm
+    foot, top = 3 * LINE_MM, 0.5 + labels.depth_mm
     height = len(rows) * tall
     sheet = Sheet(foot + height + top, width_mm=width)
     sheet.text(1, 1.6 * LINE_MM, "|r| over the common mask. Frame: matched one to one.", color=FAINT, va="center")
     sheet.text(
         1, 0.6 * LINE_MM, f"{best}: best network of the component, q < {SIGNIFICANT_Q}.", color=FAINT, va="center"
     )
-    for column, label in enumerate(labels if n_levels else ()):
-        x, level = LABEL_MM + (column + 0.5) * cell, column % n_levels
-        sheet.text(x, foot + height + 0.8 + level * level_mm, label, rotation=90, ha="center", va="bottom")
-        if level:
-            sheet.lines([((x, foot + height), (x, foot + height + level_mm))], color=FAINT, linewidth=0.4)
-    if not n_levels:
+    for column, label in enumerate(labels.texts):
+        x, up = LABEL_MM + (column + 0.5) * cell, column % labels.n_levels * labels.level_mm
+        sheet.text(x, foot + height + 0.8 + up, label, rotation=90, ha="center", va="bottom")
+        if up:
+            sheet.lines([((x, foot + height), (x, foot + height + up))], color=FAINT, linewidth=0.4)
+    if not labels.texts:
         sheet.text(LABEL_MM, foot + height + 1, f"{len(shown)} networks", color=FAINT)
     for number, row in enumerate(rows):
         y = foot + height - (number + 1) * tall

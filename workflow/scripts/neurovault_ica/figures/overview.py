@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from neurovault_ica.figures.brain_bar import draw_shared_bar, extent_of
+from neurovault_ica.figures.brain_bar import draw_shared_bar, extent_of, range_end_of
 from neurovault_ica.figures.component import draw_sides
 from neurovault_ica.figures.sheet import Sheet, with_minus
 from neurovault_ica.figures.short_names import explain_names, fit_name
@@ -68,7 +68,7 @@ def draw_overview(
         label, _, name = title.partition("  ")
         sheet.text(left, top - LINE_MM / 2 - 0.4, label, fontsize=HEADING, fontweight="bold", va="center")
         place = ", ".join(with_minus(f"{mm:.0f}") for mm in peak)
-        range_end = f"end {scale.brightest:.{0 if scale.brightest >= 10 else 1}f}"
+        range_end = range_end_of(scale)
         room = cell - GAP - text_mm(label, HEADING, bold=True) - 1
         fact = next((text for text in (f"{place}; {range_end}", range_end) if text_mm(text) < room), "")
         sheet.text(left + cell - GAP, top - LINE_MM / 2 - 0.4, fact, ha="right", va="center", color=FAINT)

@@ -67,14 +67,7 @@ class Sheet:
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Draw the sheet as an array of shape (height, width, 3); the first row is the highest."""
         self.canvas.draw()
-        drawn = np.asarray(self.canvas.buffer_rgba()).reshape(-1, 4)
-        covered = np.flatnonzero(drawn[:, 3])
-        above = drawn[covered]
-        opacity = above[:, 3:] / np.float32(255)
-        pixels = self.background.copy()
-        flat = pixels.reshape(-1, 3)
-        flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * flat[covered])
-        return pixels
+        return lay_over(np.asarray(self.canvas.buffer_rgba()), self.background)
 
     def save(self, path: str, *, title: str) -> None:
         """Write the sheet as PNG and PDF."""
@@ -94,6 +87,17 @@ class Sheet:
         corners = (columns.start + left, columns.start + right, rows.start + bottom, rows.start + top)
         extent: Any = [pixel / self.pixels_per_mm for pixel in corners]
         self.axes.imshow(painted[bottom:top, left:right], origin="lower", extent=extent, aspect="auto", zorder=0)
+
+
+def lay_over(picture: npt.NDArray[np.uint8], below: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Lay a picture with opacity (height, width, 4) over another one (height, width, 3)."""
+    pixels = below.copy()
+    flat, above = pixels.reshape(-1, 3), picture.reshape(-1, 4)
+    covered = np.flatnonzero(above[:, 3])
+    above = above[covered]
+    opacity = above[:, 3:] / np.float32(255)
+    flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * flat[covered])
+    return pixels
 
 
 def is_drawn(painted: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 
 from neurovault_ica.figures.sheet import shown_text
 from neurovault_ica.figures.style import TEXT, break_lines, text_mm, wrap
 from neurovault_ica.naming.names import SEPARATOR, UNNAMED
+from neurovault_ica.naming.sides import AT_PEAK, ENDS, SIDES
 
 # Explains short names, once in a figure.
 IN_PARENTHESES = "names in parentheses:\nclosest terms, not significant"
 # Names are cut to this number of characters before they are fitted.
 LONGEST = 200
 CLOSEST = re.compile(rf"{UNNAMED} \(closest: (.+)\)$", re.DOTALL)
-# The last of several terms. A closing parenthesis stays, and so does where a component is (naming/sides.py).
-PLACES = "left|right|both sides|medial|lateral|posterior|anterior|ventral|dorsal|peak "
+# The last of several terms. A closing parenthesis stays, and so does the place of a component.
+PLACES = "|".join(map(re.escape, (*SIDES, *chain(*ENDS), AT_PEAK)))
 LAST_TERM = re.compile(rf"{SEPARATOR}[^;]*?(\)| \((?:{PLACES})[^()]*\))?$")
 
 

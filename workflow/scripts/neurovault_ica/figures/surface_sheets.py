@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from neurovault_ica.figures.brain_bar import draw_brain_bar, draw_shared_bar, extent_of
+from neurovault_ica.figures.brain_bar import draw_brain_bar, draw_shared_bar, extent_of, range_end_of
 from neurovault_ica.figures.sheet import Sheet
 from neurovault_ica.figures.short_names import explain_names, fit_name
 from neurovault_ica.figures.slices import Scale
@@ -137,7 +137,7 @@ def draw_gallery(
         label, _, name = title.partition("  ")
         top = bottom + height + caption - (3.0 if columns == COLUMNS[0] else 2.4)
         sheet.text(left, top, label, fontsize=HEADING, fontweight="bold", va="center")
-        end = f"end {scale.brightest:.1f}{'' if is_on_cortex else ' *'}"
+        end = f"{range_end_of(scale)}{'' if is_on_cortex else ' *'}"
         sheet.text(left + cell, top, end, ha="right", va="center", color=FAINT)
         beside = text_mm(label, HEADING, bold=True) + 2 if columns == COLUMNS[0] else 0
         room = cell - (beside + text_mm(end) + 2 if beside else 0)

@@ -17,10 +17,11 @@ from mpl_toolkits.mplot3d import proj3d
 from nilearn.plotting import plot_glass_brain, plot_surf
 from nilearn.surface import InMemoryMesh
 
+from neurovault_ica.figures.sheet import lay_over
 from neurovault_ica.figures.slices import Scale, paint
 from neurovault_ica.figures.style import use_style
 from neurovault_ica.figures.surface_colours import BELOW, GYRUS, LEAST_NOTED, LEAST_ON_CORTEX, NO_DATA, SULCUS
-from neurovault_ica.images.cortex import LEAST_SHARE, Cortex, sample_map
+from neurovault_ica.images.cortex import LEAST_SHARE, Cortex, is_near, sample_map
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real
 
@@ -214,9 +215,10 @@ def show_on_cortex(data: Real, thresholded: Real, scale: Scale, share: Real, pla
     places : array of shape (3, n_places)
         From `places_of`.
     """
-    values, near_shown = sample_map(data, thresholded != 0, share, places)
-    reaches = (values >= scale.threshold) | (values <= -scale.negative_threshold)
-    return OnCortex(values, reaches & near_shown)
+    values = sample_map(data, share, places)
+    is_shown = (values >= scale.threshold) | (values <= -scale.negative_threshold)
+    is_shown[is_shown] = is_near(thresholded != 0, places, np.flatnonzero(is_shown))
+    return OnCortex(values, is_shown)
 
 
 class GlassBrain:
@@ -249,7 +251,7 @@ class GlassBrain:
         if volume.data.any():
             img = nib.Nifti1Image(volume.data, volume.affine)
             self.display.add_overlay(img, threshold=1e-6, vmin=-end, vmax=end, cmap=colours)
-        pixels = on_white(self.outlines, below=on_white(self._pixels()))
+        pixels = lay_over(self.outlines, on_white(self._pixels()))
         pictures = {}
         for name, panel in self.display.axes.items():
             box = panel.ax.get_window_extent()
@@ -263,7 +265,6 @@ class GlassBrain:
         return np.asarray(self.canvas.buffer_rgba())[::-1].copy()
 
 
-def on_white(picture: npt.NDArray[np.uint8], below: int | npt.NDArray[np.uint8] = 255) -> npt.NDArray[np.uint8]:
-    """Lay a picture with opacity (height, width, 4) on white, or on another picture (height, width, 3)."""
-    opacity = picture[..., 3:] / np.float32(255)
-    return np.round(opacity * picture[..., :3] + (1 - opacity) * below).astype(np.uint8)
+def on_white(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Lay a picture with opacity (height, width, 4) on white."""
+    return lay_over(picture, np.full((*picture.shape[:2], 3), 255, np.uint8))

@@ -96,10 +96,8 @@ def share_in_mask(inside: npt.NDArray[np.bool_], places: Real, cortex: Cortex) -
     return np.where(cortex.is_cortex, sample(inside.astype(np.float32), places), 0)
 
 
-def sample_map(
-    data: Real, kept: npt.NDArray[np.bool_], share: Real, places: Real
-) -> tuple[Real, npt.NDArray[np.bool_]]:
-    """Sample a map on the surface, and find the vertices near voxels that are shown.
+def sample_map(data: Real, share: Real, places: Real) -> Real:
+    """Sample a map on the surface.
 
     The zeros outside the mask would lower the values at its edge. So the sampled map is divided by the sampled mask,
     which gives the mean over the samples in the mask.
@@ -108,8 +106,6 @@ def sample_map(
     ----------
     data : array of shape (nx, ny, nz)
         The map, 0 outside the mask.
-    kept : array of shape (nx, ny, nz)
-        Voxels that reach the threshold and belong to a cluster that is shown.
     share : array of shape (n_vertices,)
         From `share_in_mask`.
     places : array of shape (3, N_DEPTHS * n_vertices)
@@ -117,11 +113,14 @@ def sample_map(
 
     Returns
     -------
-    values : array of shape (n_vertices,)
+    array of shape (n_vertices,)
         NaN outside the mask and on the medial wall.
-    near_kept : array of shape (n_vertices,)
-        Whether a sample of the vertex touches a voxel that is shown.
     """
-    sums, shown = sample(data, places), sample(kept.astype(np.float32), places)
-    values = np.divide(sums, share, out=np.full_like(sums, np.nan), where=share >= LEAST_SHARE)
-    return values, shown > 0
+    sums = sample(data, places)
+    return np.divide(sums, share, out=np.full_like(sums, np.nan), where=share >= LEAST_SHARE)
+
+
+def is_near(kept: npt.NDArray[np.bool_], places: Real, vertices: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Return whether a sample of these vertices touches one of the voxels `kept` (nx, ny, nz)."""
+    chosen = places.reshape(3, N_DEPTHS, -1)[:, :, vertices].reshape(3, -1)
+    return sample(kept.astype(np.float32), chosen) > 0

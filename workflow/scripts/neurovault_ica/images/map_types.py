@@ -68,7 +68,7 @@ def known_type(map_type: str | None) -> str | None:
 
 
 def _reduce(word: str) -> list[str]:
-    """Return a word, and the word without a number at its end and without ``map`` or ``image``."""
+    """Return the spellings of a word to look up: as written, and without a final number, ``map`` or ``image``."""
     # The number of spmT_0001 is removed, but not that of t1, which means anatomical.
     unnumbered = re.sub(r"(?<=[^\W\d]{2})\d+$", "", word)
     numbered_chi = re.sub(r"(?<=^χ)2$", "", word)

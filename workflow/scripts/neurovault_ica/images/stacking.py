@@ -71,8 +71,8 @@ class StackedVoxels:
     def take(self, numbers: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
         """Read rows, and free their space on the disk.
 
-        Each file is unlinked before its first row is read. So a run that is killed leaves no incomplete file, and the
-        next run masks the images of these files again.
+        Each file is removed from its folder before its first row is read; its open handle still gives the rows. So a
+        killed run leaves no incomplete file. The next run masks the images of the removed files again.
 
         Parameters
         ----------

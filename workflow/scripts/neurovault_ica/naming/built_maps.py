@@ -84,7 +84,7 @@ def write_array(path: str, maps: Sequence[npt.NDArray[np.float32]] | npt.NDArray
 
 
 def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms: int) -> str:
-    """Write the note beside the maps: what they are, where they come from, and under which licence.
+    """Write the note beside the maps: what they are, where they come from, and under which license.
 
     `version` is the version of Neurosynth, or None for another database.
     """
@@ -97,11 +97,11 @@ def describe_maps(database: str, *, version: str | None, n_studies: int, n_terms
             f"They are derived from Neurosynth's database, version {version} (github.com/neurosynth/neurosynth-data),"
             " which is made\navailable under the Open Database License (ODbL) 1.0:"
             " https://opendatacommons.org/licenses/odbl/1-0/. Whoever\npublishes the maps must name the database and"
-            " its licence. Cite Yarkoni et al. 2011, doi:10.1038/nmeth.1635."
+            " its license. Cite Yarkoni et al. 2011, doi:10.1038/nmeth.1635."
         )
     else:
         origin = (
-            f"They are derived from the database in {database}. Its licence applies. If it contains Neurosynth's, that"
+            f"They are derived from the database in {database}. Its license applies. If it contains Neurosynth's, that"
             " is the\nOpen Database License (ODbL) 1.0: https://opendatacommons.org/licenses/odbl/1-0/."
         )
     return (

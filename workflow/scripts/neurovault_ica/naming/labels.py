@@ -78,7 +78,7 @@ STOP_WORDS = ENGLISH_STOP_WORDS | set(
     """.split()  # noqa: SIM905
 )
 
-# Words about licences, repositories and files, which descriptions of collections name.
+# Words about licenses, repositories and files, which descriptions of collections name.
 PUBLICATION_WORDS = frozenset(
     """
     apache api archive archived arxiv biorxiv bitbucket bsd cite cited citation code com commit copyright
@@ -89,8 +89,8 @@ PUBLICATION_WORDS = frozenset(
     toolboxes txt uploaded upload url urls version versions website wiki www xml yaml zenodo zip
     """.split()  # noqa: SIM905
 )
-# Licences and versions with a number or clauses: gpl-3, cc-by-nc-sa-4, bsd-3-clause.
-LICENCE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
+# Licenses and versions with a number or clauses: gpl-3, cc-by-nc-sa-4, bsd-3-clause.
+LICENSE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
 
 
 class Enrichment(NamedTuple):
@@ -159,8 +159,8 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _is_informative(word: str) -> bool:
-    """Return whether a word is no stop word, licence, number, code (zstat1) or abbreviation of one or two letters."""
-    if word in STOP_WORDS or word in PUBLICATION_WORDS or LICENCE.fullmatch(word):
+    """Return whether a word is no stop word, license, number, code (zstat1) or abbreviation of one or two letters."""
+    if word in STOP_WORDS or word in PUBLICATION_WORDS or LICENSE.fullmatch(word):
         return False
     if len(word) > MAX_WORD_LENGTH or sum(sign.isalpha() for sign in word) < MIN_LETTERS:
         return False

@@ -57,9 +57,9 @@ class Projector:
     ----------
     S : array of shape (n_components, n_voxels)
     labels : sequence of str, optional
-        Names of the components in errors; by default, their numbers, counted from 0.
+        How errors name the components. By default, errors give their numbers, counted from 0.
     place : str
-        Which voxels these are, as in errors.
+        How errors describe the voxels.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def project_all(
     projector : Projector
         For the components over the mask.
     labels : sequence of str
-        Names of the components in errors.
+        How errors name the components.
     random_state : int
     threads : int
         The result does not depend on their number.

@@ -15,8 +15,11 @@ PEAK_SHARE = 0.05
 ONE_SIDED_SHARE = 0.75
 # Two components are told apart along an axis only if their centres are at least this far apart.
 MIN_DISTANCE_MM = 8.0
+LEFT, RIGHT, BOTH = SIDES = ("left", "right", "both sides")
 # The ends of the axes: from the midline outwards, back to front, bottom to top.
 ENDS = (("medial", "lateral"), ("posterior", "anterior"), ("ventral", "dorsal"))
+# Before the coordinates of a peak, if no words for the place are left.
+AT_PEAK = "peak "
 
 
 def tell_apart(rows: Sequence[Row], maps: Maps) -> list[Row]:
@@ -90,8 +93,8 @@ def _side_of(places_mm: Array, values: Array) -> str:
     total = values.sum() or 1.0
     left = (values * (0.5 - 0.5 * np.sign(places_mm[:, 0]))).sum() / total
     if left >= ONE_SIDED_SHARE:
-        return "left"
-    return "right" if left <= 1 - ONE_SIDED_SHARE else "both sides"
+        return LEFT
+    return RIGHT if left <= 1 - ONE_SIDED_SHARE else BOTH
 
 
 def _centre_of(places_mm: Array, values: Array) -> Array:
@@ -103,4 +106,4 @@ def _centre_of(places_mm: Array, values: Array) -> Array:
 
 def _peak_of(places_mm: Array, values: Array) -> str:
     x, y, z = places_mm[values.argmax()]
-    return f"peak {x:.0f} {y:.0f} {z:.0f} mm"
+    return f"{AT_PEAK}{x:.0f} {y:.0f} {z:.0f} mm"

@@ -203,7 +203,7 @@ def _compare_images(first: Run, second: Run) -> Iterator[Row]:
 
 
 def _use_of(image: str, run: Run) -> str:
-    """Describe what a run did with an image: used, rejected (with the reason), or not selected."""
+    """Return whether a run used, rejected or did not select an image; for a rejected one, also the reason."""
     if image not in run.images:
         return NOT_SELECTED
     return USED if run.images[image]["used"] else f"rejected ({run.rejected.get(image, 'no reason known')})"

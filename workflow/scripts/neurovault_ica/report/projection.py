@@ -1,5 +1,6 @@
 """Render the page of project_images: the user's own maps on components."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,6 @@ from neurovault_ica.types import Row
 TEMPLATE_FILE = package_file("report/projection.html.jinja")
 # Largest number of embedded figures. More would make the page too large for a browser, so the page links to the others.
 MOST_FIGURES = 100
-# Shares are rounded down, so that 99.9 % does not read as all. This is the rounding error of a share in percent.
-ROUNDING = 1e-9
 # Number of components listed for each map.
 LISTED = 5
 
@@ -35,7 +34,8 @@ def describe_percentile(row: Row, n_images: int) -> str:
     is_negative = row["loading"] < 0
     share = 100 - row["percentile"] if is_negative else row["percentile"]
     direction = "more negatively" if is_negative else "more"
-    among = "all" if share == 100 else f"{int(share + ROUNDING)} % of the"
+    # Round down, so that 99.9 % does not read as all. 57.99999999999999 is 58.
+    among = "all" if share == 100 else f"{math.floor(round(share, 6))} % of the"
     return f"{direction} than {among} {counted(n_images, 'image')}"
 
 

@@ -36,7 +36,8 @@ def read_file(file: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file cannot be read, is not YAML, has a key twice, has no settings, or is not a mapping of sections.
+        If the file cannot be read or is not YAML. Also if a key occurs twice, or if the content is empty or not a
+        mapping of sections.
     """
     try:
         text = Path(file).read_bytes()

@@ -19,9 +19,10 @@ from neurovault_ica.types import Array, Real
 
 # Smallest number of collections for a test. Seven have only 5,040 permutations, many of them with nearly the same r.
 MIN_COLLECTIONS = 8
-# Smallest number of collections with a label. With fewer, its effect is confounded with other properties of them.
+# Smallest number of collections with a label. With fewer, the effect of the label cannot be told from that of the
+# studies.
 MIN_LABEL_COLLECTIONS = 3
-# Numbers of random maps and of features processed at a time, to limit memory.
+# Random maps, and features, are processed in blocks of this size, to limit memory.
 BLOCK_MAPS = 2000
 BLOCK_FEATURES = 500
 # Variation below this share of the largest value is treated as rounding error.
