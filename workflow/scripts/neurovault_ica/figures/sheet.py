@@ -67,7 +67,7 @@ class Sheet:
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Draw the sheet as an array of shape (height, width, 3); the first row is the highest."""
         self.canvas.draw()
-        return lay_over(np.asarray(self.canvas.buffer_rgba()), self.background)
+        return blend(np.asarray(self.canvas.buffer_rgba()), self.background)
 
     def save(self, path: str, *, title: str) -> None:
         """Write the sheet as PNG and PDF."""
@@ -89,7 +89,7 @@ class Sheet:
         self.axes.imshow(painted[bottom:top, left:right], origin="lower", extent=extent, aspect="auto", zorder=0)
 
 
-def lay_over(picture: npt.NDArray[np.uint8], below: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def blend(picture: npt.NDArray[np.uint8], below: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Lay a picture with opacity (height, width, 4) over another one (height, width, 3)."""
     pixels = below.copy()
     flat, above = pixels.reshape(-1, 3), picture.reshape(-1, 4)

@@ -17,7 +17,7 @@ from mpl_toolkits.mplot3d import proj3d
 from nilearn.plotting import plot_glass_brain, plot_surf
 from nilearn.surface import InMemoryMesh
 
-from neurovault_ica.figures.sheet import lay_over
+from neurovault_ica.figures.sheet import blend
 from neurovault_ica.figures.slices import Scale, paint
 from neurovault_ica.figures.style import use_style
 from neurovault_ica.figures.surface_colours import BELOW, GYRUS, LEAST_NOTED, LEAST_ON_CORTEX, NO_DATA, SULCUS
@@ -251,7 +251,7 @@ class GlassBrain:
         if volume.data.any():
             img = nib.Nifti1Image(volume.data, volume.affine)
             self.display.add_overlay(img, threshold=1e-6, vmin=-end, vmax=end, cmap=colours)
-        pixels = lay_over(self.outlines, on_white(self._pixels()))
+        pixels = blend(self.outlines, on_white(self._pixels()))
         pictures = {}
         for name, panel in self.display.axes.items():
             box = panel.ax.get_window_extent()
@@ -267,4 +267,4 @@ class GlassBrain:
 
 def on_white(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Lay a picture with opacity (height, width, 4) on white."""
-    return lay_over(picture, np.full((*picture.shape[:2], 3), 255, np.uint8))
+    return blend(picture, np.full((*picture.shape[:2], 3), 255, np.uint8))
