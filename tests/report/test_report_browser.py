@@ -780,3 +780,23 @@ def test_on_a_telephone_nothing_is_cut_off(visit):
     assert page.locator("#gallery .names").evaluate_all(
         "all => all.every(one => one.scrollWidth <= one.clientWidth + 1)"
     )
+
+
+def test_a_long_table_is_laid_out_only_near_the_screen(visit, tmp_path):
+    """Laying out thousands of rows takes most of the time to open a page. Its place keeps its size, so nothing jumps."""
+    file = build_report(tmp_path, n_rejected=150)
+    for has_scripts in (True, False):
+        page = visit(file=file, java_script_enabled=has_scripts)
+        last = page.locator("#image-table tbody tr").last
+        is_shown = "row => row.checkVisibility({ contentVisibilityAuto: true })"
+        box, before = page.locator(".many").first, page.locator(".many").first.bounding_box()
+        assert (page.locator("#image-table tbody tr").count(), page.locator(".many").count()) == (153, 1)
+        assert not last.evaluate(is_shown)
+        box.scroll_into_view_if_needed()
+        page.screenshot()  # draws a frame, also without scripts
+        assert last.evaluate(is_shown)
+        assert box.bounding_box()["height"] == before["height"]
+        page.evaluate("() => scrollTo(0, 0)")
+        page.emulate_media(media="print")
+        assert last.evaluate(is_shown)
+        assert last.bounding_box()["height"] > 10
