@@ -32,7 +32,6 @@ from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
-from neurovault_ica.runtime.threads import in_order
 from threadpoolctl import threadpool_limits
 
 
@@ -87,10 +86,10 @@ def main(
     # A run with another grid may have left maps, because the file name contains the grid.
     remove_stale(components, "space-*_components.nii.gz")
     maps = place_maps(found.S.astype(np.float32, copy=False), mask)
-    # Packing the maps uses one core, and takes about as long as reading the tissues.
-    with ThreadPoolExecutor(1) as beside:
-        tissues = beside.submit(judge_tissues, found.S, mask, flags)
-        write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
+    # Packing the maps uses one core, and takes about as long as everything below.
+    beside = ThreadPoolExecutor(1)
+    packing = beside.submit(write_maps, components, maps.header, map(maps.volume, range(len(Z))))
+    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
     keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
     for path, values in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
@@ -108,7 +107,6 @@ def main(
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, the flag one_collection says nothing, so do not raise it.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    in_tissues, of_mask, limits = tissues.result()
     raised = find_flags(measures, largest_share, limits, in_tissues)
     write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
@@ -136,6 +134,7 @@ def main(
         "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)
+    packing.result()
     for warning in explain_problems(
         summary, scan=command_for("scan_components", results=Path(decomposition).parents[1])
     ):
