@@ -87,6 +87,7 @@ def main(
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_optional(recovery)
     decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
+
     components = describe_components(
         stability=read_table(stability), mixing=read_table(mixing), names=read_names(names),
         collection_of={row["image_id"]: row["collection_id"] for row in used},
@@ -103,6 +104,7 @@ def main(
     pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres}
     add_files(components, **pictures, **files, min_cluster_mm3=extent)
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
+
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
@@ -112,6 +114,7 @@ def main(
         n_with_terms=n_with_terms, recovery=checks, database=read_optional(database),
     )  # fmt: skip
     words = read_table(vocabulary)
+
     page = render_page(
         settings,
         archive=open_archive(settings["archive"]),
