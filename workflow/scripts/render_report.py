@@ -62,7 +62,6 @@ def main(
     thumbnails: list[str],
     thresholds: str,
     thresholded: str,
-    mixture_figures: list[str],
     peaks: str,
     glass: str,
     run: str,
@@ -80,9 +79,9 @@ def main(
     hemispheres: Sequence[str] = (),
     mesh: str | Sequence[str] = (),
     scan: Sequence[str] = (),
-    **page_figures: str,
+    **page_figures: str | Sequence[str],
 ) -> None:
-    """Render the page. Inputs from rules that did not run are empty. Templates use `page_figures` by name."""
+    """Render the page. Inputs from rules that did not run are empty. `page_figures`: a file, or one per component."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_optional(recovery)
@@ -96,13 +95,14 @@ def main(
             map_terms=map_terms, peaks=peaks, networks=networks,
         ),
     )  # fmt: skip
-    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "mixtures": mixture_figures}
+    charts = {name: paths for name, paths in page_figures.items() if not isinstance(paths, str)}
+    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "charts": charts}
     add_pictures(components, thumbnails=thumbnails, **pictures)
     add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
-    files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres}
-    add_files(components, **pictures, **files, min_cluster_mm3=extent)
+    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres, "min_cluster_mm3": extent}
+    pictures |= {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
+    add_files(components, **pictures)
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
 
     found = read_maps(maps, mask)
@@ -114,7 +114,6 @@ def main(
         n_with_terms=n_with_terms, recovery=checks, database=read_optional(database),
     )  # fmt: skip
     words = read_table(vocabulary)
-
     page = render_page(
         settings,
         archive=open_archive(settings["archive"]),
@@ -128,7 +127,7 @@ def main(
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),
-        figures={name: read_chart(figure) for name, figure in page_figures.items()},
+        figures={name: read_chart(file) for name, file in page_figures.items() if isinstance(file, str)},
         n_with_terms=n_with_terms,
         without_terms=without_terms,
         vocabulary=words[:TERMS_SHOWN],
