@@ -52,7 +52,9 @@ PEAKS = {
     "ICA_01": [((0, 20, -8), 8.0)],
 }
 # The figures that the templates ask for.
-FIGURES = [name for file in TEMPLATE_FILES for name in re.findall(r'call figure\("(\w+)"', file.read_text())]
+TEMPLATES = "".join(file.read_text() for file in TEMPLATE_FILES)
+FIGURES = re.findall(r'call figure\("(\w+)"', TEMPLATES)
+COMPONENT_FIGURES = re.findall(r'call component_figure\(component, "(\w+)"', TEMPLATES)
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -359,7 +361,6 @@ def build_report(
             [{"component": label, "threshold": 1.5, "negative_threshold": 2.5, "brightest": 9.0} for label in labels],
         ),
         thresholded=str(folder / f"plot_components/{SPACE}_thresholded.nii.gz"),
-        mixture_figures=[picture(f"plot_components/{label}_mixture.png") for label in labels] if mixtures else [],
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
@@ -409,5 +410,9 @@ def build_report(
         if scan
         else [],
         **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
+        **{
+            f"{name}_figures": [picture(f"{label}_{name}.png") for label in labels if name != "mixture" or mixtures]
+            for name in COMPONENT_FIGURES
+        },
     )
     return report

@@ -77,9 +77,9 @@ def maps_for_images():
     }
 
 
-def page_figures(*figure_rules):
-    """Return the outputs whose names end in `_figure`, by name. The report's template uses the same names."""
-    return dict(item for rule in figure_rules for item in rule.output.items() if item[0].endswith("_figure"))
+def page_figures(ending, *figure_rules):
+    """Return the outputs of rules whose names have this ending, by name. The report's templates use the same names."""
+    return dict(item for rule in figure_rules for item in rule.output.items() if item[0].endswith(ending))
 
 
 @contextlib.contextmanager
