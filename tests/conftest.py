@@ -27,19 +27,30 @@ def single_blas_thread():
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers(config):
+    """Start one process more than there are cores, because tests often wait for servers, browsers and jobs.
+
+    Long tests use all cores by themselves.
+    """
+    n_cores = yield
+    return n_cores + (config.option.markexpr == "not long")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Order the files so that no process waits for another one, or runs a slow file alone at the end.
 
     The first file makes the demo. Meanwhile, other processes run whole workflows and open the page in a browser. Files
-    that need the finished demo come last. Long tests that are not run have been removed before.
+    that need the finished demo follow, and then all short files. Long tests that are not run have been removed before.
     """
     need_demo = {item.path for item in items if "demo" in item.fixturenames}
     items.sort(
         key=lambda item: (
             item.path.name != "test_workflow.py",
-            item.path in need_demo,
-            not {"workflow", "report"} & set(item.path.parts),
+            item.path.name != "test_report_browser.py",
+            item.path in need_demo or not {"workflow", "report"} & set(item.path.parts),
+            item.path not in need_demo,
         )
     )
 

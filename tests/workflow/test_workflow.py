@@ -96,12 +96,14 @@ def results_of(folder):
 
 
 def test_demo_writes_the_listed_files(demo):
-    assert results_of(demo) == EXPECTED_FILES.read_text().replace("_res-2_", "_res-4_").split()
+    """With voxels of 4 mm and two batches."""
+    files = EXPECTED_FILES.read_text().replace("_res-2_", "_res-4_").split()
+    assert results_of(demo) == [file for file in files if not re.search(r"-[23]\.", file)]
 
 
 @pytest.mark.long
 def test_make_run_in_a_clone_passes_all_checks_of_the_demo(tmp_path):
-    """With the voxels of config.yaml. Other tests of the demo have larger ones, to save time."""
+    """With the settings of config.yaml. Other tests of the demo have shorter ones, to save time."""
     folder = copy_project(tmp_path / "clone")
     for name in ("Makefile", "requirements.lock", "requirements-uv.lock"):
         shutil.copy(ROOT / name, folder)
