@@ -83,13 +83,13 @@ def write_shadows(folder):
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory, small_archive):
-    """A run of another workflow with one core and three batches of ours. It must not open a connection.
+    """A run of another workflow with one core and one batch of ours. It must not open a connection.
 
     Both have modules of the same names, and so has a folder on PYTHONPATH. There are components of an earlier run.
     """
     home = tmp_path_factory.mktemp("foreign")
     archive = {"source": "offline", "data_dir": str(small_archive)}
-    folder = make_foreign(home / "run", f'"{ROOT}/Snakefile"', archive=archive, batches=3)
+    folder = make_foreign(home / "run", f'"{ROOT}/Snakefile"', archive=archive, batches=1)
     (folder / COMPONENTS).parent.mkdir(parents=True)
     (folder / COMPONENTS.replace("res-4", "res-5")).touch()
     before = state_of(small_archive)

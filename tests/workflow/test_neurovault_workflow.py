@@ -39,6 +39,7 @@ def kill_when(condition, folder, *arguments):
     process.wait()
 
 
+@pytest.mark.long
 def test_a_killed_run_downloads_only_what_is_missing(tmp_path):
     archive = Archive.of_cache(make_maps(tmp_path / "served", n_images=12, n_sources=4))
     with Server(archive, faults=Faults(unordered=True)) as server:

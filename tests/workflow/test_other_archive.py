@@ -56,6 +56,7 @@ def test_other_settings_of_the_same_archive_rerun_what_depends_on_them(project, 
     assert '"overlay.yaml"' in (project / "results/archive.json").read_text(), "a dry run remembers nothing"
 
 
+@pytest.mark.long
 def test_the_scan_ends_with_the_advice_and_says_what_it_is_based_on(project, small_archive):
     (project / "results/render_report").mkdir()
     (project / "results/render_report/report.html").write_text("an earlier report")

@@ -36,6 +36,7 @@ def test_a_typo_stops_the_run_before_any_job(tmp_path):
     assert not (folder / "results").exists()
 
 
+@pytest.mark.long
 def test_a_run_without_maps_of_terms_says_so_at_its_end(tmp_path, small_archive):
     folder = copy_project(tmp_path / "run")
     settings = {"build_term_maps": {"database": "http://127.0.0.1:9/mirror"}, "download_images": {"attempts": 1}}
