@@ -121,6 +121,7 @@ def test_after_a_kill_and_a_changed_configuration_the_results_are_those_of_the_l
     assert digest(folder, *rules) == digest(small_run, *rules)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_reported_and_the_next_run_continues(tmp_path, small_run):
     folder, target, largest = tmp_path / "run", "results/stack_images/matrix.npy", 2_000_000
     shutil.copytree(small_run, folder)
