@@ -273,9 +273,7 @@ def _plan_selection(
 ) -> Plan:
     """Plan for targets whose voxels are voxels of the image. `positions` are in the image's Fortran order."""
     strides = np.cumprod((1, *shape[:2]))
-    along = [
-        np.maximum(planes, 0) * strides[source_axis] for source_axis, planes in zip(axes, selected, strict=True)
-    ]
+    along = [np.maximum(planes, 0) * strides[source_axis] for source_axis, planes in zip(axes, selected, strict=True)]
     index = functools.reduce(np.add.outer, along)
     outside = functools.reduce(np.logical_or.outer, [planes < 0 for planes in selected])
     lies_outside = np.flatnonzero(outside[target.inside])
