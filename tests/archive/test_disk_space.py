@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import ROOT
-from neurovault_ica.archive.disk_space import check, needed, notice, used_bytes
+from neurovault_ica.archive.disk_space import Need, check, needed, notice, still_needed, used_bytes
 from neurovault_ica.runtime.layers import read_file
 
 CONFIG = read_file(ROOT / "config.yaml")
@@ -62,3 +62,18 @@ def test_a_file_with_two_names_counts_once(tmp_path):
     once = used_bytes(tmp_path)
     (tmp_path / "kept.npy").hardlink_to(tmp_path / "voxels.npy")
     assert once == used_bytes(tmp_path) >= 1_000_000
+
+
+def test_an_update_needs_space_for_the_batches_that_are_masked_at_once(disk, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    (disk / "mask_images/kept").mkdir(parents=True)
+    (disk / "mask_images/voxels-0.npy").write_bytes(bytes(4_000_000))
+    need = Need(4_000_000, 4_000_000, 0, keeps_voxels=True, batches=4)
+    assert still_needed(need, disk) == 4_000_000, "the matrix"
+    (disk / "mask_images/kept/voxels-0.npy").hardlink_to(disk / "mask_images/voxels-0.npy")
+    assert still_needed(need, disk) == 6_000_000, "the matrix, and two of four batches again"
+    assert still_needed(need._replace(batches=1), disk) == 8_000_000
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5_000_000}))
+    message = r"new voxels need \d\.\d GB until they replace those of the last run\. 0\.0 GB are free"
+    with pytest.raises(RuntimeError, match=message):
+        list(check(settings(resolution_mm=4), 40, disk))

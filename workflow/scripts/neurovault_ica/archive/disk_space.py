@@ -31,6 +31,7 @@ class Need(NamedTuple):
     stack_images: int
     others: int
     keeps_voxels: bool
+    batches: int
 
     @property
     def largest(self) -> int:
@@ -57,7 +58,7 @@ def needed(config: Mapping[str, Any], n_images: int, results: str | Path = "resu
     images = n_images * n_voxels * BYTES_PER_VALUE
     maps = config["run_ica"]["n_components"] * (2 * n_voxels * BYTES_PER_VALUE + COMPONENT_BYTES)
     others = maps + FIXED_BYTES + n_images * IMAGE_BYTES
-    return Need(images, images, others, config["mask_images"]["keep_voxels"])
+    return Need(images, images, others, config["mask_images"]["keep_voxels"], config["batches"])
 
 
 def _count_voxels(settings: Mapping[str, Any], results: Path) -> int | None:
@@ -79,7 +80,19 @@ def still_needed(need: Need, results: str | Path = "results") -> int:
     if not need.keeps_voxels:
         # The matrix replaces the voxels.
         return (0 if have["stack_images"] else masked) + need.others
-    return masked + stacked + need.others
+    return masked + stacked + to_replace(need, results) + need.others
+
+
+def to_replace(need: Need, results: str | Path = "results") -> int:
+    """Return the space for new voxels that are on the disk together with those of the last run.
+
+    An update writes the voxels of a batch before it removes the old ones. At most one batch per processor is masked at
+    the same time.
+    """
+    if not need.keeps_voxels:
+        return 0
+    old = min(used_bytes(Path(results) / "mask_images/kept"), need.mask_images)
+    return old * min(need.batches, os.cpu_count() or 1) // need.batches
 
 
 def used_bytes(folder: Path) -> int:
@@ -122,7 +135,9 @@ def check(
         return
     free = shutil.disk_usage(existing_folder(results)).free
     more = still_needed(need, results) + to_download
-    text = f"{describe(need, n_images, to_download)}. {free / 1e9:.1f} GB are free"
+    old = to_replace(need, results)
+    replacing = f"; new voxels need {old / 1e9:.1f} GB until they replace those of the last run" if old else ""
+    text = f"{describe(need, n_images, to_download)}{replacing}. {free / 1e9:.1f} GB are free"
     if more > free:
         less = need.largest - need._replace(keeps_voxels=False).largest
         advice = f"set mask_images.keep_voxels: false ({less / 1e9:.1f} GB less), " if less else ""

@@ -52,10 +52,11 @@ def open_matrix(path: str, images: Sequence[Row]) -> Rows:
     return Halves(X, scales_of(images)) if is_split(images) else X
 
 
-def image_blocks(X: Rows) -> Iterator[Block]:
-    """Yield the rows of `X` (n_images, n_voxels) in blocks."""
-    for start in range(0, len(X), BLOCK_IMAGES):
-        images = slice(start, min(start + BLOCK_IMAGES, len(X)))
+def image_blocks(X: Rows, n_rows: int | None = None) -> Iterator[Block]:
+    """Yield the rows of `X` (n_images, n_voxels) in blocks of `n_rows`, by default `BLOCK_IMAGES`."""
+    step = n_rows or BLOCK_IMAGES
+    for start in range(0, len(X), step):
+        images = slice(start, min(start + step, len(X)))
         yield Block(images, partial(read_rows, X, images))
 
 

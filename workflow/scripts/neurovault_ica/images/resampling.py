@@ -21,6 +21,9 @@ SPLINE_ORDERS = {"continuous": 3, "linear": 1, "nearest": 0}
 NEGLIGIBLE_WEIGHT = 1e-12
 # A rotation that moves no voxel by more than this, in voxels, is treated as a rounding error of the header.
 NEGLIGIBLE_SHIFT = 1e-6
+# Number of interpolation matrices that stay in memory, of about 0.1 MB each. Grids of different studies often differ
+# along one axis only, and such a matrix takes a millisecond.
+N_AXES = 64
 
 
 class Plan(NamedTuple):
@@ -63,12 +66,14 @@ def plan_resampling(shape: tuple[int, ...], affine: NDArray[np.float64], target:
         return Plan(transform, order, None, (slice(None),) * 3, None, np.empty(0, np.intp), {})
 
     along_target = []
+    # Use the same kind of matrix as for the volume. scipy rounds coordinates differently for a diagonal and for a
+    # general matrix, and rounding decides whether a plane on the border is inside.
+    is_diagonal = axes == (0, 1, 2) and _is_diagonal(transform)
     for axis, source_axis in enumerate(axes):
-        step = transform[source_axis, axis : axis + 1]
-        # Use the same kind of matrix as for the volume. scipy rounds coordinates differently for a diagonal and for a
-        # general matrix, and rounding decides whether a plane on the border is inside.
-        step = step if axes == (0, 1, 2) and _is_diagonal(transform) else step[:, np.newaxis]
-        weights = _axis_weights(shape[source_axis], step, transform[source_axis, 3], target.shape[axis], order)
+        step, offset = float(transform[source_axis, axis]), float(transform[source_axis, 3])
+        weights = _axis_weights(
+            shape[source_axis], step, offset, target.shape[axis], order=order, is_diagonal=is_diagonal
+        )
         along_target.append(weights[target.box[axis]])
 
     selected = [_selected_planes(weights) for weights in along_target]
@@ -229,12 +234,17 @@ def _aligned_axes(
     return axes
 
 
+@functools.lru_cache(maxsize=N_AXES)
 def _axis_weights(
-    n_source: int, step: NDArray[np.float64], offset: float, n_target: int, order: int
+    n_source: int, step: float, offset: float, n_target: int, *, order: int, is_diagonal: bool
 ) -> NDArray[np.float64]:
     """Return scipy's interpolation along one axis, as a matrix (n_target, n_source)."""
     interpolate = functools.partial(
-        ndimage.affine_transform, matrix=step, offset=offset, output_shape=(n_target,), order=order
+        ndimage.affine_transform,
+        matrix=np.array([step] if is_diagonal else [[step]]),
+        offset=offset,
+        output_shape=(n_target,),
+        order=order,
     )
     if order == 0:
         # One call returns the number of the nearest plane, counted from 1, and 0 outside.
@@ -263,12 +273,9 @@ def _plan_selection(
 ) -> Plan:
     """Plan for targets whose voxels are voxels of the image. `positions` are in the image's Fortran order."""
     strides = np.cumprod((1, *shape[:2]))
-    index = np.zeros(target.inside.shape, dtype=np.intp)
-    outside = np.zeros(target.inside.shape, dtype=bool)
-    for axis, (source_axis, planes) in enumerate(zip(axes, selected, strict=True)):
-        along = np.expand_dims(planes, tuple({0, 1, 2} - {axis}))
-        index += np.maximum(along, 0) * strides[source_axis]
-        outside |= along < 0
+    along = [np.maximum(planes, 0) * strides[source_axis] for source_axis, planes in zip(axes, selected, strict=True)]
+    index = functools.reduce(np.add.outer, along)
+    outside = functools.reduce(np.logical_or.outer, [planes < 0 for planes in selected])
     lies_outside = np.flatnonzero(outside[target.inside])
     planes_of = dict(zip(axes, selected, strict=True))
     return Plan(transform, order, None, (slice(None),) * 3, index[target.inside], lies_outside, planes_of)

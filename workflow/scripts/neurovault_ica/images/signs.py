@@ -45,10 +45,11 @@ class Halves:
     def split(self, values: npt.NDArray[np.float32], images: slice) -> npt.NDArray[np.float32]:
         """Split the values of some images (n_images_of_block, n_values) into twice as many rows."""
         rows = np.empty((2 * len(values), values.shape[1]), np.float32)
-        for place, sign in enumerate((1, -1)):
-            half = rows[place::2]
-            np.multiply(values, sign * self.scales[images, place, None], out=half)
-            np.maximum(half, 0, out=half)
+        factors = self.scales[images] * np.array([1, -1], np.float32)
+        # Row by row, because a row of 1 MB stays in the processor's cache between both steps.
+        for row, image, factor in zip(rows, np.repeat(np.arange(len(values)), 2), factors.flat, strict=True):
+            np.multiply(values[image], factor, out=row)
+            np.maximum(row, 0, out=row)
         return rows
 
 
