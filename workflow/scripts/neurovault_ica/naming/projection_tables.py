@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurovault_ica.archive.own_maps import printable
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.component_files import Components
 from neurovault_ica.naming.own_images import Judged, describe_rejection, name_of
@@ -128,9 +129,9 @@ def map_rows(
 
 
 def rejected_rows(judged: Sequence[Judged], source: str) -> list[Row]:
-    """Make the rows of rejected.tsv: each map that cannot be projected, and why."""
+    """Make the rows of rejected.tsv for maps: each map that cannot be projected, and why."""
     return [
-        {"map": one.own.name, "file": shown_path(one.own.file, source)}
+        {"map": one.own.name, "component": None, "file": shown_path(one.own.file, source)}
         | {key: one.rejection[key] for key in ("reason", "value", "threshold")}
         for one in judged
         if one.rejection is not None
@@ -175,7 +176,7 @@ def group_by_map(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def shown_path(file: str, source: str) -> str:
     """Return the path of a map relative to its folder or table, so that no absolute path of this machine is stored."""
-    return os.path.relpath(file, source if Path(source).is_dir() else Path(source).parent)
+    return os.path.relpath(printable(file), source if Path(source).is_dir() else Path(source).parent)
 
 
 def _figure_names(names: Sequence[str]) -> list[str]:
