@@ -180,8 +180,9 @@ def shown_path(file: str, source: str) -> str:
 
 
 def _figure_names(names: Sequence[str]) -> list[str]:
-    """Name the figure of each map, without characters that file names must not have."""
-    return list(_unique(re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-")[:80] or "map" for name in names))
+    """Name the figure of each map, without characters that file names must not have. Long names lose their middle."""
+    allowed = (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-") or "map" for name in names)
+    return list(_unique(name if len(name) <= 80 else f"{name[:55]}{name[-25:]}" for name in allowed))
 
 
 def _unique(names: Iterator[str]) -> Iterator[str]:
