@@ -62,7 +62,7 @@ the suffix probseg because BIDS uses it for all maps of networks that overlap.
 
     from nilearn.maskers import NiftiMapsMasker
     masker = NiftiMapsMasker("{maps}",
-                             mask_img="{mask}")
+                             mask_img="{mask}", standardize=None)
     loadings = masker.fit_transform("my_map.nii.gz")
 
 NiftiMapsMasker regresses an image on all components at once, without an intercept. To get loadings that are comparable

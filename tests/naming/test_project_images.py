@@ -12,6 +12,7 @@ import pytest
 from build_demo_archive import ImagePlan, simulate
 from conftest import orthogonal_rows
 from made_maps import EGG, EGG_AFFINE, smooth_noise
+from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.archive.own_maps import OwnMap, check_maps, files_of_maps, list_maps
 from neurovault_ica.demo.networks import NETWORK_NAMES
 from neurovault_ica.demo.studies import STUDIES
@@ -20,7 +21,8 @@ from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
-from neurovault_ica.naming.projection import MIN_P, Projector, percentiles, project, project_run, refuse_untestable
+from neurovault_ica.naming.projection import MIN_P, Projector, find_unusable, percentiles, project, project_run
+from neurovault_ica.naming.projection_tables import rejected_rows
 from neurovault_ica.report.projection import describe_percentile
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -82,6 +84,11 @@ def write_own_maps(folder, masks):
     return values, scene
 
 
+def every_voxel(run):
+    """Return all voxels of the mask as points of the test."""
+    return np.ones(run["S"].shape[1], dtype=bool)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, template_file):
     """Project the maps of a folder on the components of a run."""
@@ -129,7 +136,7 @@ def test_loadings_percentiles_and_similar_images_are_those_of_least_squares(run)
     target = target_of(nib.load(run["masks"] / "mask.nii.gz"))
     own = OwnMap("x", str(run["folder"] / "maps/sub-1/con_0001.nii.gz"), None)
     brain = str(run["masks"] / "brain.nii.gz")
-    values = next(judge_images([own], target, brain, treatment_of(SETTINGS), {})).values
+    values = next(judge_images([own], target, brain, treatment_of(SETTINGS), {}, every_voxel(run))).values
     design = np.vstack([np.ones(values.size), run["S"]]).T.astype(np.float64)
     expected = np.linalg.lstsq(design, values, rcond=None)[0][1:]
     np.testing.assert_allclose([row["loading"] for row in rows[:4]], expected, atol=1e-5)
@@ -183,14 +190,18 @@ def test_with_split_signs_a_map_has_two_halves(run):
     own = [OwnMap("x", str(run["folder"] / "maps/sub-2/con_0001.nii.gz"), None)]
     target, brain = target_of(nib.load(run["masks"] / "mask.nii.gz")), str(run["masks"] / "brain.nii.gz")
     split = treatment_of(SETTINGS | {"signs": "split"})
-    whole = next(judge_images(own, target, brain, split, {}))
-    halves = split_signs([whole], split)
+    points = every_voxel(run)
+    whole = next(judge_images(own, target, brain, split, {}, points))
+    halves = split_signs([whole], split, points)
     assert [half.title for half in halves] == ["x (activation)", "x (deactivation)"]
     for half, sign in zip(halves, (1, -1), strict=True):
         expected = np.maximum(sign * whole.values, 0)
         np.testing.assert_allclose(half.values, expected / expected.std(), rtol=1e-4)
     positive = whole._replace(values=np.abs(whole.values))
-    assert [half.note for half in split_signs([positive], split)] == ["it has no deactivation"]
+    assert [half.note for half in split_signs([positive], split, points)] == ["it has no deactivation"]
+    points = whole.values > 0
+    (left,) = split_signs([whole], split, points)
+    assert (left.sign, left.note) == ("activation", "its deactivation lies in too few voxels for a test")
 
 
 def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
@@ -208,12 +219,89 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
     assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5
 
 
-def test_a_map_in_too_few_voxels_for_a_test_is_named():
-    lattice = lattice_of(np.ones((9, 9, 9), dtype=bool), np.diag([2.0, 2, 2, 1]))
-    X = np.zeros((2, lattice.points.size), dtype=np.float32)
-    X[0, np.flatnonzero(lattice.points)[5]] = X[1, np.flatnonzero(~lattice.points)[5]] = 1
-    with pytest.raises(ValueError, match="the data of dot lie in too few voxels for a test"):
-        refuse_untestable(X, ["point", "dot"], lattice)
+def test_each_map_that_cannot_be_projected_is_a_row_and_stops_no_other(run, tmp_path, monkeypatch):
+    mask = nib.load(run["masks"] / "mask.nii.gz")
+    target, inside = target_of(mask), np.asarray(mask.dataobj) > 0
+    lattice = lattice_of(inside, mask.affine)
+    folder = tmp_path / "maps"
+    shutil.copytree(run["folder"] / "maps/sub-1", folder)
+    good = nib.load(folder / "con_0001.nii.gz")
+    for name, factor in (("huge", 1e36), ("tiny", 1e-30)):
+        nib.save(nib.Nifti1Image((good.get_fdata() * factor).astype("f4"), good.affine), folder / f"{name}.nii.gz")
+    dot = np.zeros(inside.shape, dtype="f4")
+    for place in np.argwhere(inside)[~lattice.points][5:7]:
+        dot[tuple(place)] = 3
+    nib.save(nib.Nifti1Image(dot, mask.affine), folder / "dot.nii.gz")
+    for name in (b"a{b}.nii", b"\xfc.nii.gz"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"")
+    (folder / "folder.nii.gz").mkdir()
+    (folder / "gone.nii").symlink_to("nowhere.nii")
+    (folder / "secret.nii").write_bytes(b"")
+    monkeypatch.setattr(
+        "neurovault_ica.naming.own_images.check_file",
+        lambda path, **_: open_secret() if path.stem == "secret" else check_file(path, **_),
+    )
+    maps, _ = list_maps(str(folder))
+    plain = treatment_of(SETTINGS | {"scale": "none"})
+    judged = list(judge_images(maps, target, str(run["masks"] / "brain.nii.gz"), plain, {}, lattice.points))
+    rows = {row["map"]: (row["reason"], row["value"]) for row in rejected_rows(judged, str(folder))}
+    assert [one.own.name for one in judged if one.values is not None] == ["con_0001"]
+    assert rows == {
+        "a{b}": ("unusable_path", "the path has {, which Snakemake would replace; rename it"),
+        "\ufffd": ("unusable_path", "the path is not UTF-8, which Snakemake needs; rename it, such as with convmv"),
+        "dot": ("too_few_voxels", "2 voxels"),
+        "folder": ("unreadable", "it is a folder, not a file"),
+        "gone": ("missing_file", None),
+        "huge": ("extreme_values", rows["huge"][1]),
+        "secret": ("unreadable", "Permission denied"),
+        "tiny": ("extreme_values", rows["tiny"][1]),
+    }
+    write_table(
+        tmp_path / "rejected.tsv", rejected_rows(judged, str(folder)), described_as="project_images/rejected.tsv"
+    )
+    scaled = treatment_of(SETTINGS | {"smoothing_mm": 8, "signs": "split"})
+    huge = [own for own in maps if own.name in ("huge", "tiny")]
+    found = list(judge_images(huge, target, str(run["masks"] / "brain.nii.gz"), scaled, {}, lattice.points))
+    # Scaling to unit variance keeps maps of any unit.
+    assert [half.title for half in split_signs(found, scaled, lattice.points)] == [
+        f"{name} ({sign})" for name in ("huge", "tiny") for sign in ("activation", "deactivation")
+    ]
+
+
+def open_secret():
+    raise PermissionError(13, "Permission denied", "secret.nii")
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    (tmp_path / "x.nii").write_bytes(b"")
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    maps, warnings = list_maps(str(tmp_path))
+    assert [own.name for own in maps] == ["x"]
+    assert warnings == [f"the folder {tmp_path}/closed cannot be read: Permission denied"]
+
+
+def test_components_on_which_nothing_can_be_projected_are_found():
+    lattice = lattice_of(np.ones((20, 20, 20), dtype=bool), np.diag([2.0, 2, 2, 1]))
+    S = np.random.default_rng(0).normal(size=(7, lattice.points.size))
+    S[1] = 4
+    S[2] = 0
+    S[2, np.flatnonzero(~lattice.points)[:3]] = 1
+    S[4] = -2 * S[3] + 1
+    S[6, lattice.points] = S[0, lattice.points] + S[5, lattice.points]
+    assert find_unusable(S, list("abcdefg"), lattice) == {
+        "b": ("constant", "all values are 4"),
+        "c": ("too_few_voxels", "3 voxels"),
+        "e": ("dependent", "depends on d"),
+        "g": ("dependent", "depends on a, f"),
+    }
 
 
 def test_components_that_depend_on_each_other_are_refused():
@@ -260,14 +348,15 @@ def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
 
 def test_paths_that_snakemake_cannot_handle_are_refused(tmp_path):
     for name, message in (
-        (b"a{b}.nii", r"'.*/a\{b\}\.nii' has \{, which"),
-        (b"a <results>.nii", r"'.*/a <results>\.nii' has <results>, which"),
-        (b"\xfc.nii.gz", r"xfc\.nii\.gz' is not UTF-8"),
+        (b"a{b}.nii", r".*/a\{b\}\.nii has \{, which"),
+        (b"a <results>.nii", r".*/a <results>\.nii has <results>, which"),
+        (b"\xfc.nii.gz", "\ufffd\\.nii\\.gz is not UTF-8"),
     ):
         file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         file.write_bytes(b"")
         with pytest.raises(ValueError, match=f"project_images.maps: the path .*{message}"):
-            list_maps(str(tmp_path))
+            list_maps(str(file))
+        assert files_of_maps(str(tmp_path)) == []
         with pytest.raises(ValueError, match=f"project_images.components: the path .*{message}"):
             check_components(str(file))
         file.unlink()
@@ -305,19 +394,30 @@ def test_mistakes_in_the_maps_are_explained(tmp_path, monkeypatch, maps, message
 
 
 def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
-    volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 6), dtype=np.float32)
+    volumes = np.zeros((*nib.load(run["files"]["components"]).shape[:3], 8), dtype=np.float32)
     volumes[..., :4] = nib.load(run["files"]["components"]).get_fdata()
     volumes[..., 5] = 1
+    volumes[..., 6] = 3 * volumes[..., 1]
+    # Large values outside the brain of a single volume do not put the others outside.
+    volumes[..., 7] = np.nan
+    volumes[:3, :3, :3, 7] = 1e30
     file = tmp_path / "networks.NII"
-    nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3, 5]], nib.load(run["files"]["components"]).affine), file)
-    (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\nconstant\n")
+    nib.save(nib.Nifti1Image(volumes[..., [0, 4, 1, 2, 3, 5, 6, 7]], nib.load(run["files"]["components"]).affine), file)
+    (tmp_path / "networks.txt").write_text("see\nempty\nrest\nnotice\nremember\nconstant\ncopy\nedge\n")
     found = read_components(str(file), str(run["masks"] / "mask.nii.gz"))
     assert found.labels == ["volume_00", "volume_02", "volume_03", "volume_04"]
     assert found.names == ["see", "rest", "notice", "remember"]
     np.testing.assert_allclose(found.maps.values, run["S"], atol=1e-5)
-    assert "left out volumes that are constant in the mask (counted from 0): 1, 5" in caplog.text
+    left_out = {row["component"]: (row["reason"], row["value"]) for row in found.left_out}
+    assert left_out == {
+        "volume_01": ("constant", "all values are 0"),
+        "volume_05": ("constant", "all values are 1"),
+        "volume_06": ("dependent", "depends on volume_02"),
+        "volume_07": ("constant", "all values are 0"),
+    }
+    assert "left out volume_06: dependent (depends on volume_02)" in caplog.text
     (tmp_path / "networks.txt").write_text("see\n")
-    with pytest.raises(ValueError, match=r"6 volumes, but .* has 1 name;"):
+    with pytest.raises(ValueError, match=r"8 volumes, but .* has 1 name;"):
         read_components(str(file), str(run["masks"] / "mask.nii.gz"))
     with pytest.raises(ValueError, match="is not a package of components, because it has no dataset_description"):
         check_components(str(tmp_path))

@@ -52,7 +52,7 @@ def test_three_lines_of_nilearn_give_the_loadings_of_a_component(package, demo, 
     img = nib.load(demo / COMPONENTS)
     mixed = 2 * img.slicer[..., 3].get_fdata() - img.slicer[..., 5].get_fdata()
     nib.save(nib.Nifti1Image(mixed.astype(np.float32), img.affine), tmp_path / "my_map.nii")
-    loadings = NiftiMapsMasker(maps, mask_img=mask).fit_transform(tmp_path / "my_map.nii")
+    loadings = NiftiMapsMasker(maps, mask_img=mask, standardize=None).fit_transform(tmp_path / "my_map.nii")
     expected = np.zeros(12)
     expected[[3, 5]] = 2, -1
     np.testing.assert_allclose(loadings.ravel(), expected, atol=1e-4)

@@ -35,6 +35,7 @@ from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.processes import run_tasks
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.runtime.wording import counted
+from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.types import Array, Row
 from threadpoolctl import threadpool_limits
 
@@ -67,41 +68,42 @@ def main(
     # Snakemake does not know the PDF of the figure, so remove that of earlier maps in case this job fails.
     Path(heat_map).with_suffix(".pdf").unlink(missing_ok=True)
     own = read_own_maps(own_maps)
-    basis = (
-        read_components(source, mask) if source else read_run_components(str(components), mask, str(names), str(images))
-    )
+    of_run_files = str(components), mask, str(names), str(images)
+    basis = read_components(source, mask) if source else read_run_components(*of_run_files)
     target = target_of(nib.Nifti1Image(basis.maps.inside.astype(np.uint8), basis.maps.affine))
     treatment = treatment_of(settings if basis.treatment is None else basis.treatment)
-    judged = list(judge_images(progress(own, total=len(own), unit="map"), target, brain, treatment, limits))
-    kept = split_signs(judged, treatment)
+    points = lattice_of(basis.maps.inside, basis.maps.affine).points
+    reading = progress(own, total=len(own), unit="map")
+    judged = list(judge_images(reading, target, brain, treatment, limits, points))
+    kept = split_signs(judged, treatment, points)
     refused = rejected_rows(judged, own_maps)
     if not kept:
         raise RuntimeError(explain_nothing_left(refused, own_maps))
 
     X = np.stack([cast(Any, one.values) for one in kept])
-    projector = Projector(basis.maps.values, basis.labels)
-    titles = [one.title for one in kept]
+    projector, titles = Projector(basis.maps.values, basis.labels), [one.title for one in kept]
     found = project_all(X, titles, basis.maps, projector, basis.labels, random_state=random_state, threads=threads)
     of_run, r_of_run = basis.loadings, None
-    if isinstance(matrix, str):
-        of_run, r_of_run = project_run(open_matrix(matrix, read_table(str(images))), projector, X)
+    if not source:
+        of_run, r_of_run = project_run(open_matrix(str(matrix), read_table(str(images))), projector, X)
     rows = loading_rows(kept, found, basis, of_run)
     most_similar = similar_rows(kept, r_of_run, basis.images)
     of_map = map_rows(kept, found, X, most_similar, own_maps)
-    for path, table in ((loadings, rows), (rejected, refused), (similar, most_similar), (maps, of_map)):
+    tables = {loadings: rows, rejected: [*refused, *basis.left_out], similar: most_similar, maps: of_map}
+    for path, table in tables.items():
         write_table(path, table, columns_of(path, is_split=treatment.signs == "split"))
 
     by_map = group_by_map(rows)
-    files = {title: str(Path(figures).parent / row["figure"]) for title, row in zip(titles, of_map, strict=True)}
+    files = {title: str(Path(figures).parent / row["figure"]) for title, row in zip(by_map, of_map, strict=True)}
     draw_profiles(files, kept, by_map, of_map, basis, of_run, Display(**display), template, threads)
-    names_shown = [f"{label} {name or ''}".rstrip() for label, name in zip(basis.labels, basis.names, strict=True)]
     q = np.array([row["q"] for row in rows]).reshape(len(kept), -1)
-    figure = draw_heat_map(np.array([one.loadings for one in found]), q, list(by_map), names_shown)
-    save_figure(figure, heat_map, title="Loadings of maps")
+    heat = draw_heat_map(np.array([one.loadings for one in found]), q, list(by_map), basis.titles)
+    save_figure(heat, heat_map, title="Loadings of maps")
     text = render_projection(
         loadings=by_map,
         maps=[row | {"title": title} for row, title in zip(of_map, by_map, strict=True)],
         rejected=refused,
+        left_out=basis.left_out,
         similar=group_by_map(most_similar),
         figures=files,
         heat_map=heat_map,
@@ -136,8 +138,7 @@ def draw_profiles(
     for one, row in zip(kept, of_map, strict=True):
         facts = f"{100 * row['variance_explained']:.1f} % of its variance explained"
         beside = None if of_run is None else comparable(one.sign, of_run, basis.images)
-        values = cast(Any, one.values)
-        arguments = one.title, by_map[one.title], values, basis.maps, facts, display, drawn, beside
+        arguments = one.title, by_map[one.title], cast(Any, one.values), basis.maps, facts, display, drawn, beside
         tasks[one.title] = partial(plot_profile, files[one.title], *arguments)
     run_tasks(tasks, threads)
 

@@ -59,12 +59,10 @@ def list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     Raises
     ------
     ValueError
-        If there is no such folder or file, there are no maps in it, or Snakemake cannot handle a path.
+        If there is no such folder or file, there are no maps in it, or Snakemake cannot handle its path.
     """
-    maps, warnings = _list_maps(source)
-    for path in (source, *(own.file for own in maps)):
-        refuse_unusable_path(path, "project_images.maps")
-    return maps, warnings
+    refuse_unusable_path(source, "project_images.maps")
+    return _list_maps(source)
 
 
 def refuse_unusable_path(path: str, key: str) -> None:
@@ -76,26 +74,34 @@ def refuse_unusable_path(path: str, key: str) -> None:
     key : str
         Key of the configuration that leads to this path.
     """
+    if fault := find_unusable_part(path):
+        raise ValueError(f"{key}: the path {printable(path)} {fault}")
+
+
+def find_unusable_part(path: str) -> str | None:
+    """Say why Snakemake cannot handle a path, and what to do; None if it can."""
     if found := SPECIAL.search(path):
-        raise ValueError(f"{key}: the path {path!r} has {found[0]}, which Snakemake would replace; rename it")
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{key}: the path {os.fsencode(path)!r} is not UTF-8, which Snakemake needs; rename it, such as with convmv"
-        ) from error
+        return f"has {found[0]}, which Snakemake would replace; rename it"
+    if printable(path) != path:
+        return "is not UTF-8, which Snakemake needs; rename it, such as with convmv"
+    return None
+
+
+def printable(path: str) -> str:
+    """Return a path with replacement characters for bytes that are not UTF-8. They cannot be stored in a table."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
     if Path(source).is_dir():
-        files = _files_below(source)
+        files, warnings = _files_below(source)
         if not files:
             raise ValueError(
                 f"project_images.maps: the folder {source} and its subfolders have no map; give a folder of NIfTI files"
                 " (.nii, .nii.gz)"
             )
         names = _names_of(files, source)
-        return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], []
+        return [OwnMap(name, file, None) for name, file in zip(names, files, strict=True)], warnings
     if not Path(source).is_file():
         raise ValueError(
             f"project_images.maps: there is no file or folder {source} (current folder: {Path.cwd()}); give a folder of"
@@ -116,6 +122,8 @@ def _list_maps(source: str) -> tuple[list[OwnMap], list[str]]:
 def files_of_maps(source: str | None) -> list[str]:
     """List the existing files of the maps, and their table, so that changed maps are projected again.
 
+    Files are left out if Snakemake cannot handle their paths. Such maps are rejected.
+
     Problems are not reported here. The job reports them in its log.
     """
     if source is None:
@@ -125,7 +133,9 @@ def files_of_maps(source: str | None) -> list[str]:
     except (ValueError, OSError):
         return []
     table = [] if Path(source).is_dir() or source in files else [source]
-    return [*table, *dict.fromkeys(file for file in files if Path(file).is_file())]
+    # Path.is_file raises an error for files in a folder without permission.
+    existing = [file for file in files if os.path.isfile(file) and not find_unusable_part(file)]  # noqa: PTH113
+    return [*table, *dict.fromkeys(existing)]
 
 
 def check_maps(section: Mapping[str, Any]) -> None:
@@ -152,10 +162,14 @@ def read_own_maps(source: str) -> list[OwnMap]:
     return maps
 
 
-def _files_below(folder: str) -> list[str]:
-    """List the images in a folder and its subfolders, also behind links to folders."""
+def _files_below(folder: str) -> tuple[list[str], list[str]]:
+    """List the images in a folder and its subfolders, also behind links to folders, and warnings.
+
+    Folders that are named like an image and hold nothing are listed, too.
+    """
     found, seen = [], {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    failed: list[OSError] = []
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed.append):
         shown = [Path(parent) / name for name in folders if not name.startswith(".")]
         folders.clear()
         # Visit each folder once, because a link to a folder above would be followed without end. Links come last.
@@ -165,13 +179,16 @@ def _files_below(folder: str) -> list[str]:
                 folders.append(path.name)
                 seen.add(place)
         found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]
-    return sorted(found)
+        if not files and not shown and parent != folder and _extension(parent):
+            found.append(parent)
+    return sorted(found), [f"the folder {error.filename} cannot be read: {error.strerror}" for error in failed]
 
 
 def _names_of(files: list[str], folder: str) -> list[str]:
     """Name the maps after their files. If names are equal, the folders are added, and then the extensions."""
     relative = [Path(file).relative_to(folder) for file in files]
-    stems = [_stem(file) for file in files]
+    stems = [printable(_stem(file)) for file in files]
+    relative = [Path(printable(str(path))) for path in relative]
     longer = [str(path.with_name(stem)) for path, stem in zip(relative, stems, strict=True)]
     counts, counts_of_longer = Counter(stems), Counter(longer)
     return [

@@ -6,6 +6,7 @@ Snakemake imports this module while it reads the Snakefile. So only functions th
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,8 @@ class Components(NamedTuple):
         Loadings of these images on the components; None if unknown.
     images : list of dict
         For each of these images, its image_id, name, collection_id, collection_name and url.
+    left_out : list of dict
+        Volumes of the file that cannot be used, as rows of rejected.tsv.
     """
 
     labels: list[str]
@@ -48,6 +51,12 @@ class Components(NamedTuple):
     treatment: dict[str, Any] | None
     loadings: Array | None
     images: list[Row]
+    left_out: Sequence[Row] = ()
+
+    @property
+    def titles(self) -> list[str]:
+        """Return label and name of each component."""
+        return [f"{label} {name or ''}".rstrip() for label, name in zip(self.labels, self.names, strict=True)]
 
 
 def component_files(source: str | None) -> list[str]:
@@ -161,7 +170,7 @@ def _read_package(folder: Path) -> Components:
 
 
 def _read_file(source: str, mask: str) -> Components:
-    """Read a 4-D file. Volumes that are constant in the mask, such as empty ones, are left out, with a warning."""
+    """Read a 4-D file. Volumes on which nothing can be projected, such as empty ones, are left out, with a warning."""
     import logging
 
     import nibabel as nib
@@ -170,12 +179,21 @@ def _read_file(source: str, mask: str) -> Components:
     from neurovault_ica.images.maps import place_maps
     from neurovault_ica.images.mni_space import read_volumes
     from neurovault_ica.images.targets import target_of
+    from neurovault_ica.naming.projection import find_unusable
     from neurovault_ica.naming.references import check_networks, is_label_image, sample_volumes
+    from neurovault_ica.statistics.lattice import lattice_of
 
     data, affine = read_volumes(source)
     if is_label_image(data):
         raise ValueError("it is one volume of whole numbers, like a label image; give one volume for each network")
-    data = check_networks(data, affine)
+    if data.ndim == 4:
+        # Scaled to the same peak, a single volume with large values outside the brain does not decide for all.
+        data = np.nan_to_num(data.astype(np.float32), nan=0, posinf=0, neginf=0)
+        peaks = np.abs(data).max(axis=(0, 1, 2))
+        data /= np.where(peaks > 0, peaks, 1)
+        data = check_networks(data, affine) * peaks
+    else:
+        data = check_networks(data, affine)
     file = names_beside(source)
     found = [name for _, name in read_name_file(file)] if file else []
     if found and len(found) != data.shape[3]:
@@ -184,13 +202,21 @@ def _read_file(source: str, mask: str) -> Components:
             " for each volume"
         )
     values = sample_volumes(data, affine, target_of(nib.load(mask)))
-    kept = np.flatnonzero(values.max(axis=1) > values.min(axis=1)).tolist()
+    digits = max(2, len(str(len(values) - 1)))
+    labels = [f"volume_{number:0{digits}d}" for number in range(len(values))]
+    maps = place_maps(values, mask)
+    unusable = find_unusable(values, labels, lattice_of(maps.inside, maps.affine))
+    left_out = [
+        {"map": None, "component": label, "file": Path(source).name, "threshold": None}
+        | dict(zip(("reason", "value"), unusable[label], strict=True))
+        for label in labels
+        if label in unusable
+    ]
+    for row in left_out:
+        logging.warning("%s: left out %s: %s (%s)", source, row["component"], row["reason"], row["value"])
+    kept = [number for number, label in enumerate(labels) if label not in unusable]
     if not kept:
         raise ValueError("all its volumes are constant in the mask; choose another file, or another mask_images.mask")
-    if len(kept) < len(values):
-        left_out = ", ".join(map(str, sorted(set(range(len(values))) - set(kept))))
-        logging.warning("%s: left out volumes that are constant in the mask (counted from 0): %s", source, left_out)
-    digits = max(2, len(str(len(values) - 1)))
-    labels = [f"volume_{number:0{digits}d}" for number in kept]
     names = [found[number] if found else None for number in kept]
-    return Components(labels, names, place_maps(values[kept], mask), None, None, [])
+    maps = place_maps(values[kept], mask)
+    return Components([labels[number] for number in kept], names, maps, None, None, [], left_out)

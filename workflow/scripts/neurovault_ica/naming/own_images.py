@@ -11,18 +11,32 @@ import numpy.typing as npt
 from nibabel.spatialimages import SpatialImage
 
 from neurovault_ica.archive.image_status import check_file
-from neurovault_ica.archive.own_maps import OwnMap
+from neurovault_ica.archive.own_maps import OwnMap, find_unusable_part
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.masking import make_masker
 from neurovault_ica.images.nifti import Image, read_image
 from neurovault_ica.images.nifti_file import UnusableError
 from neurovault_ica.images.placement import brain_of
-from neurovault_ica.images.rejections import reject
+from neurovault_ica.images.rejections import reject, rejection
 from neurovault_ica.images.signs import SIGNS, Halves, find_scales
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.targets import Target
+from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM
 from neurovault_ica.types import Row
 
+# Reason -> sentence of the page, for reasons that only own maps have.
+OWN_REASONS = {
+    "unusable_path": "Snakemake cannot handle the path of the file.",
+    "unreadable": "The file cannot be read.",
+    "missing_file": "There is no such file.",
+    "extreme_values": "The values are too large or too small for single precision. Multiply them by a constant.",
+    "too_few_voxels": "The data lie in so few voxels that the loadings cannot be tested. The points of the test are"
+    f" {LATTICE_SPACING_MM:g} mm apart, and all of them have the same value.",
+}
+# Without scaling, maps with a smaller standard deviation are rejected, and those with a larger one than its inverse.
+# Their squares would leave the range of single precision.
+SMALLEST_SD = 1e-15
+Points = npt.NDArray[np.bool_]
 Masker = Callable[[Image], tuple[npt.NDArray[np.float32], dict[str, Any]]]
 
 
@@ -76,10 +90,11 @@ def name_of(name: str, sign: str | None) -> str:
     return f"{name} ({sign})" if sign else name
 
 
-def split_signs(judged: Iterable[Judged], treatment: Treatment) -> list[Judged]:
+def split_signs(judged: Iterable[Judged], treatment: Treatment, points: Points) -> list[Judged]:
     """Return the maps that are not rejected. If signs are split, split each into its activation and deactivation.
 
-    A half with almost no values cannot be projected. It is left out, and the other half gets a note.
+    A half that has almost no values, or none at the `points` of the test (n_voxels,), cannot be projected. It is left
+    out, and the other half gets a note.
     """
     kept = [one for one in judged if one.values is not None]
     if treatment.signs != "split":
@@ -88,20 +103,22 @@ def split_signs(judged: Iterable[Judged], treatment: Treatment) -> list[Judged]:
     for one in kept:
         voxels = cast(npt.NDArray[np.float32], one.values)
         scales = find_scales(voxels, scale=treatment.scale)
-        empty = [sign for sign, scale in zip(SIGNS, scales.values(), strict=True) if not scale]
+        values = Halves(voxels[None], [list(scales.values())]).split(voxels[None], slice(0, 1))
+        empty = [sign for sign, half in zip(SIGNS, values, strict=True) if not np.ptp(half)]
+        untested = [s for s, half in zip(SIGNS, values, strict=True) if s not in empty and not np.ptp(half[points])]
         notes = [one.note] if one.note else []
         notes += [f"it has no {sign}" for sign in empty]
-        values = Halves(voxels[None], [list(scales.values())]).split(voxels[None], slice(0, 1))
+        notes += [f"its {sign} lies in too few voxels for a test" for sign in untested]
         halves += [
             one._replace(values=half, sign=sign, note="; ".join(notes) or None)
             for sign, half in zip(SIGNS, values, strict=True)
-            if sign not in empty
+            if sign not in (*empty, *untested)
         ]
     return halves
 
 
 def judge_images(
-    maps: Iterable[OwnMap], target: Target, brain: str, treatment: Treatment, limits: Limits
+    maps: Iterable[OwnMap], target: Target, brain: str, treatment: Treatment, limits: Limits, points: Points
 ) -> Iterator[Judged]:
     """Check, mask, judge, smooth and scale maps, as a run does with its images.
 
@@ -115,12 +132,14 @@ def judge_images(
     treatment : Treatment
     limits : mapping
         Section ``stack_images.quality`` of the configuration.
+    points : array of bool of shape (n_voxels,)
+        The voxels at which loadings are tested.
     """
     options = treatment.interpolation, treatment.extrapolate_background
     masked = make_masker(target, brain_of(cast(SpatialImage, nib.load(brain))), *options)
     smooth = Smoother(target, treatment.smoothing_mm) if treatment.smoothing_mm else None
     for own in maps:
-        judged = _read(own, masked, smooth, treatment, limits)
+        judged = _read(own, masked, smooth, treatment, limits, points)
         if judged.rejection is not None:
             found = judged.rejection
             logging.warning("map %s is rejected: %s", own.name, describe_rejection(found))
@@ -137,9 +156,21 @@ def describe_rejection(row: Mapping[str, Any]) -> str:
     return f"{row['reason']} ({', '.join(facts)})" if facts else str(row["reason"])
 
 
-def _read(own: OwnMap, masked: Masker, smooth: Smoother | None, treatment: Treatment, limits: Limits) -> Judged:
+def _read(
+    own: OwnMap, masked: Masker, smooth: Smoother | None, treatment: Treatment, limits: Limits, points: Points
+) -> Judged:
+    def rejected(reason: str, found: object) -> Judged:
+        return Judged(own, None, None, rejection(reason, found, None, "project_images"), None)
+
+    if fault := find_unusable_part(own.file):
+        return rejected("unusable_path", f"the path {fault}")
     image = {"image_id": own.name, "map_type": own.map_type}
-    checked = check_file(Path(own.file), expected_bytes=None)
+    try:
+        if Path(own.file).is_dir():
+            return rejected("unreadable", "it is a folder, not a file")
+        checked = check_file(Path(own.file), expected_bytes=None)
+    except OSError as error:
+        return rejected("unreadable", error.strerror or error)
     measured: dict[str, Any] = {}
     values, notes = None, tuple[str, ...]()
     if checked["status"] == "ok":
@@ -156,6 +187,11 @@ def _read(own: OwnMap, masked: Masker, smooth: Smoother | None, treatment: Treat
     if smooth is not None:
         values = smooth(values)
     sd = float(values.std(dtype=np.float64))
+    is_safe = SMALLEST_SD < sd < 1 / SMALLEST_SD if treatment.scale == "none" else np.isfinite(sd)
+    if not is_safe:
+        return rejected("extreme_values", f"the largest |value| is {measured['max_abs']:.3g}")
+    if not np.ptp(values[points]):
+        return rejected("too_few_voxels", f"{np.count_nonzero(values != np.median(values))} voxels")
     if treatment.scale == "unit_variance":
         values = values / np.float32(sd)
     return Judged(own, values, sd, None, "; ".join(notes) or None)

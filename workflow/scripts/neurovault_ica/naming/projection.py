@@ -30,6 +30,16 @@ MIN_P = 1e-5
 MIN_EIGENVALUE = 1e-5
 
 
+# Reason -> sentence of the page, for components of a 4-D file that are left out.
+COMPONENT_REASONS = {
+    "constant": "All voxels in the mask have the same value.",
+    "too_few_voxels": "The data lie in so few voxels that loadings cannot be tested. The points of the test are"
+    f" {LATTICE_SPACING_MM:g} mm apart, and all of them have the same value.",
+    "dependent": "The component is a linear combination of earlier ones, such as a copy. So a map would have no unique"
+    " loadings.",
+}
+
+
 class Projected(NamedTuple):
     """A map on the components."""
 
@@ -74,8 +84,8 @@ class Projector:
         if constant.size:
             raise ValueError(f"the component {names[constant[0]]} is constant {place}; leave it out")
         eigenvalues, axes = np.linalg.eigh(self.unit @ self.unit.T)
-        if eigenvalues[0] < MIN_EIGENVALUE:
-            involved = np.flatnonzero(np.abs(axes[:, 0]) > 0.1 * np.abs(axes[:, 0]).max())
+        involved = _dependent(eigenvalues, axes)
+        if involved:
             raise ValueError(
                 f"the components {', '.join(names[number] for number in involved[:10])} are linearly dependent {place},"
                 " so a map has no unique loadings on them; leave one of them out"
@@ -99,15 +109,42 @@ class Projector:
         return float(loadings @ (self.unit @ centred) * np.sqrt(values.size) / (centred @ centred))
 
 
-def refuse_untestable(X: Real, titles: Sequence[str], lattice: Lattice) -> None:
-    """Raise a ValueError for maps (n_maps, n_voxels) without surrogates, because they are constant on the lattice."""
-    points = X[:, lattice.points]
-    constant = [title for title, is_constant in zip(titles, np.ptp(points, axis=1) == 0, strict=True) if is_constant]
-    if constant:
-        raise ValueError(
-            f"the data of {', '.join(constant[:10])} lie in too few voxels for a test, between points that are"
-            f" {LATTICE_SPACING_MM:g} mm apart; leave out such maps, or tighten stack_images.quality"
-        )
+def _dependent(eigenvalues: Array, axes: Array) -> list[int]:
+    """Return which components are linearly dependent, from the eigenvectors of their correlation matrix."""
+    if eigenvalues[0] >= MIN_EIGENVALUE:
+        return []
+    weights = np.abs(axes[:, 0])
+    return np.flatnonzero(weights > 0.1 * weights.max()).tolist()
+
+
+def find_unusable(S: Real, labels: Sequence[str], lattice: Lattice) -> dict[str, tuple[str, str | None]]:
+    """Find the components on which nothing can be projected. Of dependent components, the last one is unusable.
+
+    Parameters
+    ----------
+    S : array of shape (n_components, n_voxels)
+    labels : sequence of str
+    lattice : Lattice
+
+    Returns
+    -------
+    dict
+        By label: a reason, which is a key of `COMPONENT_REASONS`, and what was found.
+    """
+    found: dict[str, tuple[str, str | None]] = {}
+    for label, values in zip(labels, S, strict=True):
+        if not np.ptp(values):
+            found[label] = "constant", f"all values are {values[0]:g}"
+        elif not np.ptp(values[lattice.points]):
+            found[label] = "too_few_voxels", f"{np.count_nonzero(values != np.median(values))} voxels"
+    kept = [number for number, label in enumerate(labels) if label not in found]
+    for values in (S, S[:, lattice.points]):
+        unit = standardize(values.astype(np.float64))
+        while kept and (involved := _dependent(*np.linalg.eigh(unit[kept] @ unit[kept].T))):
+            *others, last = (kept[place] for place in involved)
+            found[labels[last]] = "dependent", "depends on " + ", ".join(labels[other] for other in others[:10])
+            kept.remove(last)
+    return found
 
 
 def project(
@@ -118,7 +155,7 @@ def project(
     Parameters
     ----------
     values : array of shape (n_voxels,)
-        Not constant.
+        Not constant at the points of the lattice.
     projector, on_lattice : Projector
         For the components over the mask, and at the points of the lattice. The test compares loadings on the lattice.
     lattice : Lattice
@@ -153,6 +190,7 @@ def project_all(
     Parameters
     ----------
     X : array of shape (n_maps, n_voxels)
+        Not constant at the points of the lattice.
     titles : sequence of str
         Names of the maps.
     components : Maps
@@ -163,14 +201,8 @@ def project_all(
     random_state : int
     threads : int
         The result does not depend on their number.
-
-    Raises
-    ------
-    ValueError
-        If a map lies in too few voxels for a test.
     """
     lattice = lattice_of(components.inside, components.affine)
-    refuse_untestable(X, titles, lattice)
     place = f"at the points of the test, which are {LATTICE_SPACING_MM:g} mm apart"
     on_lattice = Projector(components.values[:, lattice.points], labels, place)
     rngs = [np.random.default_rng([random_state, zlib.crc32(title.encode())]) for title in titles]

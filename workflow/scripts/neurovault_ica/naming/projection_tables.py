@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurovault_ica.archive.own_maps import printable
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.component_files import Components
 from neurovault_ica.naming.own_images import Judged, describe_rejection, name_of
@@ -128,9 +129,9 @@ def map_rows(
 
 
 def rejected_rows(judged: Sequence[Judged], source: str) -> list[Row]:
-    """Make the rows of rejected.tsv: each map that cannot be projected, and why."""
+    """Make the rows of rejected.tsv for maps: each map that cannot be projected, and why."""
     return [
-        {"map": one.own.name, "file": shown_path(one.own.file, source)}
+        {"map": one.own.name, "component": None, "file": shown_path(one.own.file, source)}
         | {key: one.rejection[key] for key in ("reason", "value", "threshold")}
         for one in judged
         if one.rejection is not None
@@ -175,12 +176,13 @@ def group_by_map(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def shown_path(file: str, source: str) -> str:
     """Return the path of a map relative to its folder or table, so that no absolute path of this machine is stored."""
-    return os.path.relpath(file, source if Path(source).is_dir() else Path(source).parent)
+    return os.path.relpath(printable(file), source if Path(source).is_dir() else Path(source).parent)
 
 
 def _figure_names(names: Sequence[str]) -> list[str]:
-    """Name the figure of each map, without characters that file names must not have."""
-    return list(_unique(re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-")[:80] or "map" for name in names))
+    """Name the figure of each map, without characters that file names must not have. Long names lose their middle."""
+    allowed = (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-") or "map" for name in names)
+    return list(_unique(name if len(name) <= 80 else f"{name[:55]}{name[-25:]}" for name in allowed))
 
 
 def _unique(names: Iterator[str]) -> Iterator[str]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.archive.download_reasons import REASONS
+from neurovault_ica.naming.own_images import OWN_REASONS
+from neurovault_ica.naming.projection import COMPONENT_REASONS
 from neurovault_ica.report.page import content_policy, load_template, read_style
 from neurovault_ica.report.pictures import read_chart, read_figure
 from neurovault_ica.runtime.files import package_file
@@ -61,7 +63,7 @@ def render_projection(
         Path of the figure by title of the map.
     heat_map : path
     **contents
-        The other variables of the template: source, components, n_images, n_surrogates.
+        The other variables of the template: source, components, left_out, n_images, n_surrogates.
     """
     n_images = contents["n_images"]
     described = [
@@ -81,7 +83,8 @@ def render_projection(
         style=read_style(),
         maps=described,
         rejected=rejected,
-        reasons=REASONS,
+        reasons=REASONS | OWN_REASONS,
+        component_reasons=COMPONENT_REASONS,
         heat_map=read_chart(heat_map),
         significant_q=SIGNIFICANT_Q,
         studies={},
