@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+# Bytes that TCP sends on a new connection before it waits for an acknowledgement: ten packets.
+FIRST_WINDOW = 14_480
 HTML_502 = (
     b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 )
@@ -133,6 +135,8 @@ class Faults:
         Delay of every answer, in seconds.
     connection_latency_s
         Additional delay of the first answer of a connection, because the handshake is a round trip too.
+    grows
+        Bodies arrive as over TCP: 14 kB per `latency_s` on a new or idle connection, and twice as much each next time.
     poisoned_images, poisoned_collections
         Ids of records that the server cannot serialise. Every page with one of them fails.
     how_poisoned
@@ -153,6 +157,7 @@ class Faults:
 
     latency_s: float = 0.0
     connection_latency_s: float = 0.0
+    grows: bool = False
     poisoned_images: set[int] = field(default_factory=set)
     poisoned_collections: set[int] = field(default_factory=set)
     how_poisoned: str = "500"
@@ -266,6 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Without this, a body waits 40 ms for the acknowledgement of the headers. gunicorn does the same.
     disable_nagle_algorithm = True
     server_state: Server
+    window, wrote = FIRST_WINDOW, 0.0
 
     def setup(self):
         super().setup()
@@ -382,7 +388,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
-        self.wfile.write(body)
+        if self.server_state.faults.grows:
+            self.write_in_windows(body)
+        else:
+            self.wfile.write(body)
+
+    def write_in_windows(self, body):
+        """Write as much as TCP sends in each round trip."""
+        start, latency_s = 0, self.server_state.faults.latency_s
+        # TCP begins again with its first window after a pause of a few round trips.
+        self.window = FIRST_WINDOW if time.monotonic() - self.wrote > 3 * latency_s else self.window
+        while len(body) - start > self.window:
+            self.wfile.write(body[start : start + self.window])
+            time.sleep(latency_s)
+            start, self.window = start + self.window, 2 * self.window
+        self.wfile.write(body[start:])
+        self.wrote = time.monotonic()
 
     # Faults of one address.
 

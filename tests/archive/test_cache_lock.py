@@ -1,10 +1,12 @@
 """Two runs that share a cache do not download the same file twice, and share the number of requests."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 
+import pytest
 from neurovault_ica.archive.cache_lock import CacheLock
 from neurovault_server import Archive, Faults, Server, nifti
 
@@ -67,12 +69,13 @@ def test_processes_share_the_number_of_requests(tmp_path, monkeypatch):
     assert holder.stdout.readline() == "held\n"
     waits = []
 
-    def wait(_):
+    def wait(*_):
         waits.append(holder.poll())
         holder.kill()
         holder.wait()
 
-    monkeypatch.setattr("neurovault_ica.archive.cache_lock.time.sleep", wait)
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.threading.Condition.wait", wait)
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.ANOTHER_AFTER_S", 0)
     lock = CacheLock(tmp_path, "images")
     request = lock.requests(2)
     # The other process has one of the two allowed requests until it is killed.
@@ -83,6 +86,26 @@ def test_processes_share_the_number_of_requests(tmp_path, monkeypatch):
     # A finished request makes room for another one, and an id is locked independently of the requests.
     with request(), lock.held(2**62 + 1), request():
         assert waits == [None]
+    lock.close()
+
+
+@pytest.mark.parametrize(("kept_s", "operations"), [(3600, ["take", "release"]), (0, ["take", "release"] * 2)])
+def test_a_process_that_waits_uses_the_place_of_its_last_request(tmp_path, monkeypatch, kept_s, operations):
+    done = []
+    names = {fcntl.LOCK_UN: "release", fcntl.LOCK_EX | fcntl.LOCK_NB: "take"}
+    monkeypatch.setattr("fcntl.lockf", lambda _, operation, *__: done.append(names[operation]))
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.KEPT_S", kept_s)
+    lock = CacheLock(tmp_path, "images")
+    request = lock.requests(4)
+    first = request()
+    # Other places are free, but the second request waits, because the first has just begun. It ends during this wait.
+    monkeypatch.setattr(
+        "neurovault_ica.archive.cache_lock.threading.Condition.wait", lambda *_: first.__exit__(None, None, None)
+    )
+    first.__enter__()
+    with request():
+        assert done == operations[:-1]
+    assert done == operations
     lock.close()
 
 

@@ -82,7 +82,8 @@ def damaged(rows):
     return {int(row["image_id"]): row["reason"] for row in rows if row["status"] == "failed"}
 
 
-def test_images_equal_those_on_the_server_and_are_requested_once(serve):
+def test_images_equal_those_on_the_server_and_are_requested_once(serve, monkeypatch):
+    monkeypatch.setattr("neurovault_ica.archive.cache_lock.ANOTHER_AFTER_S", 0)
     archive = Archive.small({1: 5, 2: 7})
     server, run = serve(archive, faults=Faults(latency_s=0.03))
     rows = run.download()

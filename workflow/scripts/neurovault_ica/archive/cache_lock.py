@@ -19,6 +19,11 @@ MAX_LOCK_PAUSE_S = 1.0
 MAX_POSITION = 2**62
 # Pause between two attempts to start a request, in seconds. It is shorter than a server's answer takes.
 REQUEST_PAUSE_S = 0.01
+# A new connection needs several round trips before it is fast, so each process should use few, without a break. It
+# takes another one only after this time, in seconds, so that processes that start together get one each.
+ANOTHER_AFTER_S = 0.5
+# A process that has more requests keeps its place for them. After this time, other processes get a chance, in seconds.
+KEPT_S = 10.0
 
 
 class CacheLock:
@@ -83,29 +88,44 @@ class CacheLock:
 
         Its result is a context: make each request inside its ``with`` block. The caller limits the requests of its own
         process to `limit`. If the cache cannot be locked, only this limit per process holds.
+
+        Processes that run at the same time share the places evenly, and each keeps using the same connections.
         """
-        own: set[int] = set()
-        changing = threading.Lock()
+        taken: dict[int, float] = {}  # positions that this process holds, and since when
+        idle: list[int] = []  # those of them that wait for the next request of this process
+        waiting, start = 0, time.monotonic()
+        changed = threading.Condition()
 
         def take() -> int | None:
-            with changing:
-                for position in range(MAX_POSITION, MAX_POSITION + limit):
-                    # The kernel locks for the whole process, so `own` keeps its threads apart.
-                    if position not in own and self._take(position):
-                        own.add(position)
-                        return position
+            if idle:
+                return idle.pop()
+            now = time.monotonic()
+            if len(taken) * ANOTHER_AFTER_S > now - start:
+                return None
+            for position in range(MAX_POSITION, MAX_POSITION + limit):
+                # The kernel locks for the whole process, so `taken` keeps its threads apart.
+                if position not in taken and self._take(position):
+                    taken[position] = now
+                    return position
             return None
 
         @contextmanager
         def request() -> Iterator[None]:
-            while (position := take()) is None and self._stream:
-                time.sleep(REQUEST_PAUSE_S)
+            nonlocal waiting
+            with changed:
+                waiting += 1
+                while (position := take()) is None and self._stream:
+                    changed.wait(REQUEST_PAUSE_S)
+                waiting -= 1
             try:
                 yield
             finally:
-                if position is not None:
-                    with changing:
-                        own.discard(position)
+                with changed:
+                    if position is not None and waiting and time.monotonic() - taken[position] < KEPT_S:
+                        idle.append(position)
+                        changed.notify()
+                    elif position is not None:
+                        del taken[position]
                         self._release(position)
 
         return request
