@@ -1,6 +1,14 @@
 """Numbers have one format, and only safe URLs become links."""
 
-from neurovault_ica.report.text import breakable, doi_address, format_number, percent, read_markdown, safe_address
+from neurovault_ica.report.text import (
+    breakable,
+    doi_address,
+    format_number,
+    keep_measures,
+    percent,
+    read_markdown,
+    safe_address,
+)
 from neurovault_ica.statistics.p_values import written_q
 
 
@@ -28,6 +36,9 @@ def test_only_very_long_words_may_be_broken():
 def test_numbers():
     assert format_number(-1234.5, 1) == "\u22121,234.5"
     assert format_number(None) == "\u2013"
+    assert keep_measures("memory (r -0.32, q < 0.001), q 10 q x") == (
+        "memory (r\u00a0\u22120.32, q\u00a0<\u00a00.001), q\u00a010 q x"
+    )
     assert [written_q(q) for q in (None, 0.0, 0.0009, 0.001, 0.0312, 0.99, 0.9901, 1.0)] == [
         "\u2013", "< 0.001", "< 0.001", "0.001", "0.031", "0.990", "> 0.99", "> 0.99",
     ]  # fmt: skip

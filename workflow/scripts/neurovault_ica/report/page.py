@@ -10,7 +10,15 @@ import jinja2
 
 from neurovault_ica.archive.download_reasons import REASONS
 from neurovault_ica.decomposition.summary import RULE
-from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
+from neurovault_ica.report.text import (
+    breakable,
+    doi_address,
+    format_number,
+    keep_measures,
+    percent,
+    safe_address,
+    shorten_text,
+)
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.layers import read_file
 from neurovault_ica.runtime.wording import counted
@@ -128,6 +136,7 @@ def load_template(name: str) -> jinja2.Template:
         "shorten": shorten_text,
         "breakable": breakable,
         "number": format_number,
+        "measures": keep_measures,
         "percent": percent,
         "counted": counted,
         "q": written_q,

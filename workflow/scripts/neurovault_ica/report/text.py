@@ -17,6 +17,9 @@ LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 # Parts of a longer word. It is broken after punctuation, as in file names, or else after LONGEST_WORD characters.
 PART_OF_WORD = re.compile(rf".{{2,{LONGEST_WORD - 1}}}[_./:;,|+-]+|.{{1,{LONGEST_WORD}}}", re.DOTALL)
 
+# r, p or q before its number.
+MEASURE = re.compile(r"\b([pqr]) (?:([<>=]) )?(-?)(?=[.\d])")
+
 
 def safe_address(address: Any) -> str | None:
     """Return the URL if it may become a link (http or https, with a host, without a login); otherwise None."""
@@ -46,6 +49,16 @@ def breakable(text: str) -> Markup:
     """Escape a text for the page, and allow line breaks within its very long words."""
     marked = LONG_WORD.sub(lambda word: "\0".join(PART_OF_WORD.findall(word.group())), text.replace("\0", ""))
     return Markup("<wbr>").join(escape(part) for part in marked.split("\0"))
+
+
+def keep_measures(text: str) -> str:
+    """Keep r, p and q on one line with their numbers, and write true minus signs: ``q 0.02``, ``r -0.3``."""
+
+    def joined(found: re.Match[str]) -> str:
+        name, sign, minus = found.groups()
+        return "".join((name, "\u00a0", f"{sign}\u00a0" if sign else "", "\u2212" if minus else ""))
+
+    return MEASURE.sub(joined, text)
 
 
 def format_number(value: Any, digits: int = 2) -> str:
