@@ -52,7 +52,9 @@ PEAKS = {
     "ICA_01": [((0, 20, -8), 8.0)],
 }
 # The figures that the templates ask for.
-FIGURES = [name for file in TEMPLATE_FILES for name in re.findall(r'call figure\("(\w+)"', file.read_text())]
+TEMPLATES = "".join(file.read_text() for file in TEMPLATE_FILES)
+FIGURES = re.findall(r'call figure\("(\w+)"', TEMPLATES)
+COMPONENT_FIGURES = re.findall(r'call component_figure\(component, "(\w+)"', TEMPLATES)
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -169,6 +171,7 @@ def build_report(
     surfaces=False,
     scan=None,
     own=None,
+    n_rejected=2,
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
 
@@ -258,7 +261,10 @@ def build_report(
                     "url": address,
                     "collection_name": word("Study eight"),
                 },
-                {"image_id": 81, "reason": "missing_file", "stage": "download_images", "collection_id": 8},
+                *(
+                    {"image_id": 80 + row, "reason": "missing_file", "stage": "download_images", "collection_id": 8}
+                    for row in range(1, n_rejected)
+                ),
             ],
         ),
         variance=table(
@@ -355,7 +361,6 @@ def build_report(
             [{"component": label, "threshold": 1.5, "negative_threshold": 2.5, "brightest": 9.0} for label in labels],
         ),
         thresholded=str(folder / f"plot_components/{SPACE}_thresholded.nii.gz"),
-        mixture_figures=[picture(f"plot_components/{label}_mixture.png") for label in labels] if mixtures else [],
         peaks=table(
             "plot_components/desc-ICA_peaks",
             [
@@ -405,5 +410,9 @@ def build_report(
         if scan
         else [],
         **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
+        **{
+            f"{name}_figures": [picture(f"{label}_{name}.png") for label in labels if name != "mixture" or mixtures]
+            for name in COMPONENT_FIGURES
+        },
     )
     return report

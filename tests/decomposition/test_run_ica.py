@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from conftest import best_match
-from neurovault_ica.decomposition.components import RULE, decompose, explain_problems, find_order_and_signs
+from neurovault_ica.decomposition.components import decompose, find_order_and_signs
 from neurovault_ica.decomposition.fastica import rotate
 from neurovault_ica.decomposition.flags import collect_measures, stability_rows
 from neurovault_ica.decomposition.gram import gram_matrix, principal_axes, weigh_images
 from neurovault_ica.decomposition.loadings import share_of_collections, share_of_images
+from neurovault_ica.decomposition.summary import RULE, explain_problems
 from neurovault_ica.images.tissues import TissueShares
 
 
@@ -19,7 +20,14 @@ def reduced(request, planted):
     roots = np.sqrt(weights)
     eigenvalues, U = principal_axes(roots[:, None] * gram * roots, 4)
     K = (U[:, :4] / np.sqrt(eigenvalues[:4])).T * roots
-    return {"mean": mean, "weights": weights, "eigenvalues": eigenvalues, "U": U, "K": K}
+    return {
+        "mean": mean,
+        "weights": weights,
+        "eigenvalues": eigenvalues,
+        "U": U,
+        "K": K,
+        "image_variance": np.diag(gram),
+    }
 
 
 def test_images_are_loadings_times_maps(planted, reduced):

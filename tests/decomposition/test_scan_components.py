@@ -4,9 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.decomposition.algorithms import Settings
-from neurovault_ica.decomposition.components import RULE
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
 from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders
+from neurovault_ica.decomposition.summary import RULE
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.parallel_analysis import count_above_chance

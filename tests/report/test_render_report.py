@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
-from neurovault_ica.decomposition.components import RULE
+from neurovault_ica.decomposition.summary import RULE
 from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.report.page import list_settings
 from neurovault_ica.report.pictures import read_scan

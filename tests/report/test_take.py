@@ -27,7 +27,7 @@ def describe(min_cluster_mm3=0, surfaces=(), hemispheres=(), **changes):
         for number in range(2)
     ]
     more = {"surfaces": surfaces, "hemispheres": hemispheres, "min_cluster_mm3": min_cluster_mm3}
-    add_files(components, figures=FIGURES, networks=[], mixtures=[], **PLACES, **more)
+    add_files(components, figures=FIGURES, networks=[], charts={}, **PLACES, **more)
     return components
 
 

@@ -70,7 +70,8 @@ rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         code_of("render_report"),
-        **page_figures(rules.plot_images, rules.plot_relations),
+        **page_figures("_figure", rules.plot_images, rules.plot_relations),
+        **page_figures("_figures", rules.plot_components),
         selection=rules.fetch_metadata.output.selection,
         collections=rules.fetch_metadata.output.collections,
         term_status=expand(rules.fetch_terms.output.status, batch=BATCHES),
@@ -94,7 +95,6 @@ rule render_report:
         thumbnails=rules.plot_components.output.thumbnails,
         thresholds=rules.plot_components.output.thresholds,
         thresholded=rules.plot_components.output.thresholded,
-        mixture_figures=rules.plot_components.output.mixture_figures,
         peaks=rules.plot_components.output.peaks,
         glass=rules.plot_images.output.glass,
         networks=rules.match_networks.output.networks if REFERENCE else [],

@@ -1,15 +1,15 @@
 """Collect candidate names from all sources, and decide what each component is called."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurovault_ica.decomposition.loadings import read_loadings
-from neurovault_ica.images.maps import peaks_mm, read_maps
+from neurovault_ica.images.maps import Maps, peaks_mm, read_maps
 from neurovault_ica.naming.agreement import refuse_contradicted
-from neurovault_ica.naming.evidence import Inputs
+from neurovault_ica.naming.evidence import Found, Inputs
 from neurovault_ica.naming.names import apply_own_names, log_names, name_components
 from neurovault_ica.naming.own_names import read_own_names
 from neurovault_ica.naming.sides import tell_apart
@@ -33,6 +33,15 @@ def save_weights(path: str, weights: TermWeights, image_ids: Sequence[Any]) -> N
             image_ids=np.array(as_numbers(image_ids[row] for row in weights.rows)),
             terms=np.array(weights.terms, dtype=str),
         )
+
+
+def decide_names(labels: Sequence[str], found: Mapping[str, Found], maps: Maps) -> list[Row]:
+    """Decide the name of each component from the evidence of all sources."""
+    candidates = {name: one.candidates for name, one in found.items()}
+    candidates = refuse_contradicted(candidates, found["term maps"].rows)
+    negative = [candidate for one in found.values() for candidate in one.negative]
+    named = name_components(labels, candidates, [source.name for source in SOURCES if source.may_name], negative)
+    return tell_apart(named, maps)
 
 
 def add_networks(names: Sequence[Row], networks: Sequence[Row]) -> list[Row]:
@@ -113,11 +122,7 @@ def main(
             path, of_source = tables[source.table], found[source.name].rows
             absent = set() if is_split else {"sign"}
             write_table(path, of_source, [column for column in column_names(path) if column not in absent])
-    candidates = {name: one.candidates for name, one in found.items()}
-    candidates = refuse_contradicted(candidates, found["term maps"].rows)
-    negative = [candidate for one in found.values() for candidate in one.negative]
-    named = name_components(labels, candidates, [source.name for source in SOURCES if source.may_name], negative)
-    named = tell_apart(named, maps)
+    named = decide_names(labels, found, maps)
     if isinstance(own_names, str):
         named = apply_own_names(named, read_own_names(own_names, labels, peaks_mm(maps)))
     write_table(names, add_networks(named, read_table(networks) if isinstance(networks, str) else []))

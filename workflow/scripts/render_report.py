@@ -62,7 +62,6 @@ def main(
     thumbnails: list[str],
     thresholds: str,
     thresholded: str,
-    mixture_figures: list[str],
     peaks: str,
     glass: str,
     run: str,
@@ -80,13 +79,14 @@ def main(
     hemispheres: Sequence[str] = (),
     mesh: str | Sequence[str] = (),
     scan: Sequence[str] = (),
-    **page_figures: str,
+    **page_figures: str | Sequence[str],
 ) -> None:
-    """Render the page. Inputs from rules that did not run are empty. Templates use `page_figures` by name."""
+    """Render the page. Inputs from rules that did not run are empty. `page_figures`: a file, or one per component."""
     used, refused = read_table(images), read_table(rejected)
     studies = {row["collection_id"]: row for row in read_table(collections)}
     checks = read_optional(recovery)
     decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
+
     components = describe_components(
         stability=read_table(stability), mixing=read_table(mixing), names=read_names(names),
         collection_of={row["image_id"]: row["collection_id"] for row in used},
@@ -95,14 +95,16 @@ def main(
             map_terms=map_terms, peaks=peaks, networks=networks,
         ),
     )  # fmt: skip
-    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "mixtures": mixture_figures}
+    charts = {name: paths for name, paths in page_figures.items() if not isinstance(paths, str)}
+    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "charts": charts}
     add_pictures(components, thumbnails=thumbnails, **pictures)
     add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
-    files = {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres}
-    add_files(components, **pictures, **files, min_cluster_mm3=extent)
+    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres, "min_cluster_mm3": extent}
+    pictures |= {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
+    add_files(components, **pictures)
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
+
     found = read_maps(maps, mask)
     n_with_terms, without_terms = count_missing_terms(
         (row for table in term_status for row in read_table(table)), [row["image_id"] for row in used]
@@ -125,7 +127,7 @@ def main(
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),
         scan=read_scan(scan, images),
-        figures={name: read_chart(figure) for name, figure in page_figures.items()},
+        figures={name: read_chart(file) for name, file in page_figures.items() if isinstance(file, str)},
         n_with_terms=n_with_terms,
         without_terms=without_terms,
         vocabulary=words[:TERMS_SHOWN],

@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings
+from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import express_in_axes
-from neurovault_ica.decomposition.components import count_runs, decompose, describe_result, explain_problems
+from neurovault_ica.decomposition.components import decompose, share_explained
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
-from neurovault_ica.decomposition.flags import FLAGS, collect_measures, find_flags, stability_rows
+from neurovault_ica.decomposition.flags import collect_measures, find_flags, stability_rows
 from neurovault_ica.decomposition.loadings import (
-    effective_number,
     rank_collections,
     rank_images,
     rows_by_image,
@@ -24,15 +23,23 @@ from neurovault_ica.decomposition.loadings import (
     share_of_images,
 )
 from neurovault_ica.decomposition.stability import judge_by_collections
+from neurovault_ica.decomposition.summary import (
+    count_flags,
+    count_runs,
+    describe_algorithm,
+    describe_data,
+    describe_result,
+    explain_problems,
+)
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.matrix import open_matrix
-from neurovault_ica.images.signs import count_empty, is_split, rows_of
+from neurovault_ica.images.signs import is_split, rows_of
 from neurovault_ica.images.tissues import judge_tissues
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
-from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.types import Real
 from threadpoolctl import threadpool_limits
 
 
@@ -62,20 +69,16 @@ def main(
     threads: int,
 ) -> None:
     """Decompose the whitened data, and write maps, loadings and stability of the components."""
-    Z = np.load(whitened)
-    reduced = dict(np.load(reduction))
-    used = read_table(images)
+    Z, reduced, used = np.load(whitened), dict(np.load(reduction)), read_table(images)
     rows = rows_of(used)
-    members = [row["collection_id"] for row in rows]
+    members, labels = [row["collection_id"] for row in rows], component_labels(len(Z))
     settings = Settings(algorithm, random_state, max_iter, tol)
+    bootstraps = halves = None
     # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
     with threadpool_limits(1):
         consensus = find_consensus(Z, n_restarts, settings, threads=threads)
         found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
-        # The loadings of an empty half of an image would be rounding errors, so set them to 0.
-        found = found._replace(A=np.where(reduced["image_variance"][:, None] > 0, found.A, 0))
         restarts = judge_by_restarts(found.R, consensus.restarts)
-        bootstraps = halves = None
         if n_bootstraps or n_splits:
             X = open_matrix(matrix, used)
             axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
@@ -83,14 +86,9 @@ def main(
                 axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
             )
 
-    labels = component_labels(len(Z))
-    # A run with another grid may have left maps, because the file name contains the grid.
-    remove_stale(components, "space-*_components.nii.gz")
-    maps = place_maps(found.S.astype(np.float32, copy=False), mask)
-    # Packing the maps uses one core, and takes about as long as reading the tissues.
-    with ThreadPoolExecutor(1) as beside:
-        tissues = beside.submit(judge_tissues, found.S, mask, flags)
-        write_maps(components, maps.header, in_order(maps.volume, range(len(Z)), threads))
+    # Packing the maps uses one core, and takes about as long as everything below.
+    packing = ThreadPoolExecutor(1).submit(save_maps, components, found.S, mask)
+    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
     keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
     for path, values in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
@@ -102,45 +100,37 @@ def main(
     ranked = list(rank_collections(labels, found.A, shares, rows, studies))
     write_table(top_collections, ranked, ranked[0])
 
-    image_variance = reduced["weights"] * reduced["image_variance"]
-    balance = share_of_collections(image_variance[:, None] / image_variance.sum(), members)
-    explained = (reduced["weights"][:, None] * np.square(found.A)).sum(axis=0) / image_variance.sum()
     measures = collect_measures(restarts, bootstraps, halves)
     # With a single collection, the flag one_collection says nothing, so do not raise it.
     largest_share = shares.share.max(axis=0) * (len(shares.collections) > 1)
-    in_tissues, of_mask, limits = tissues.result()
     raised = find_flags(measures, largest_share, limits, in_tissues)
+    explained = share_explained(found.A, reduced)
     write_table(stability, stability_rows(labels, explained, measures, shares, in_tissues, raised))
 
     summary = {
-        "n_components": len(Z),
-        "n_images": len(used),
-        "n_collections": len(balance.collections),
-        "n_effective_collections": float(effective_number(balance.share)[0]),
-        "n_voxels": Z.shape[1],
-        **({"signs": "split", "n_images_without": count_empty(used)} if is_split(used) else {}),
-        "whitening": str(reduced["method"]),
-        **settings._asdict(),
-        "algorithm_label": ALGORITHMS[algorithm].label,
-        "iteration": ALGORITHMS[algorithm].iteration,
-        "is_orthogonal": settings.is_orthogonal,
-        "max_sample_iter": settings.max_sample_iter,
+        **describe_data(used, members, reduced, shape=Z.shape),
+        **describe_algorithm(settings),
         **count_runs(consensus, bootstraps, halves),
-        "n_axes_of_draws": reduced["U"].shape[1],
         "n_bootstraps": n_bootstraps,
         "n_splits": n_splits,
-        "n_flagged": {flag: sum(flag in names for names in raised) for flag in FLAGS},
+        "n_flagged": count_flags(raised),
         "flags": limits,
         "tissue_shares_of_mask": of_mask,
-        # Variance of the subspace that the components span. If components correlate, their variances have another sum.
-        "variance_explained": float(reduced["eigenvalues"][: len(Z)].sum() / image_variance.sum()),
     }
     write_json(decomposition, summary)
-    for warning in explain_problems(
-        summary, scan=command_for("scan_components", results=Path(decomposition).parents[1])
-    ):
+    packing.result()
+    scan = command_for("scan_components", results=Path(decomposition).parents[1])
+    for warning in explain_problems(summary, scan=scan):
         logging.warning("%s", warning)
     logging.info("%s", describe_result(summary))
+
+
+def save_maps(path: str, S: Real, mask: str) -> None:
+    """Write the component maps."""
+    # A run with another grid may have left maps, because the file name contains the grid.
+    remove_stale(path, "space-*_components.nii.gz")
+    maps = place_maps(S.astype(np.float32, copy=False), mask)
+    write_maps(path, maps.header, map(maps.volume, range(len(S))))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import numpy as np
 
 from neurovault_ica.decomposition.algorithms import Settings
 from neurovault_ica.decomposition.axes import ImagesInAxes
-from neurovault_ica.decomposition.components import MIN_IMAGES_PER_COMPONENT, RULE
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts, many_unconverged
 from neurovault_ica.decomposition.flags import collect_measures, find_flags
 from neurovault_ica.decomposition.gram import AXES_PER_COMPONENT, MIN_AXES
 from neurovault_ica.decomposition.stability import judge_by_collections
+from neurovault_ica.decomposition.summary import MIN_IMAGES_PER_COMPONENT, RULE
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 

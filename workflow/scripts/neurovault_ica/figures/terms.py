@@ -20,7 +20,6 @@ NAME_SHARE = 0.62
 # mm: between columns, line of a term, space between rows, legend, margin above.
 GAP, LINE, BELOW, LEGEND, TOP = 3.0, 3.1, 2.2, 9.0, 1.0
 BAR, NUMBER = 2.0, 9.0  # height of a bar, and width of the number behind it
-BAR_LENGTHS = "numbers: weights of the terms; bars: relative to the largest weight of the component"
 # Kinds of bars, each with its text in the legend.
 BARS = {
     "significant": f"filled, *: q < {SIGNIFICANT_Q}",

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from neurovault_ica.archive.download_reasons import REASONS
-from neurovault_ica.decomposition.components import RULE
+from neurovault_ica.decomposition.summary import RULE
 from neurovault_ica.report.text import breakable, doi_address, format_number, percent, safe_address, shorten_text
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.layers import read_file

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +95,19 @@ def add_pictures(
     figures: Sequence[str],
     thumbnails: Sequence[str],
     networks: Sequence[str],
-    mixtures: Sequence[str],
+    charts: Mapping[str, Sequence[str]],
 ) -> None:
     """Add to each component its pictures. All files are in the order of the components.
 
-    `networks` and `mixtures` may be empty. The pictures are then an empty text.
+    `charts` has the files of each chart by its name. Without `networks`, or without files of a chart, the picture is an
+    empty text.
     """
     none = [""] * len(components)
-    rows = zip(components, figures, thumbnails, networks or none, mixtures or none, strict=True)
-    for component, figure, thumbnail, network, mixture in rows:
+    rows = zip(components, figures, thumbnails, networks or none, strict=True)
+    for place, (component, figure, thumbnail, network) in enumerate(rows):
         component |= {"figure": read_figure(figure), "thumbnail": embed_thumbnail(thumbnail)}
-        component |= {"network_figure": network and read_figure(network), "mixture": mixture and read_chart(mixture)}
+        component["network_figure"] = network and read_figure(network)
+        component["charts"] = {name: files and read_chart(files[place]) for name, files in charts.items()}
 
 
 def draw_glass(codes: npt.NDArray[np.int8], outline: npt.NDArray[np.bool_]) -> str:

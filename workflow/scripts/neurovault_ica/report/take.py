@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def add_files(
     thresholded: str,
     figures: Sequence[str],
     networks: Sequence[str],
-    mixtures: Sequence[str],
+    charts: Mapping[str, Sequence[str]],
     min_cluster_mm3: float,
     surfaces: Sequence[str] = (),
     hemispheres: Sequence[str] = (),
@@ -56,16 +56,20 @@ def add_files(
         With ``threshold``, ``negative_threshold``, ``brightest`` and ``place`` (mm), in the order of the maps.
     report, maps, mask, template, thresholded : str
         Paths of the page, the 4-D maps, the mask, the template and the 4-D thresholded maps.
-    figures, networks, mixtures : sequence of str
-        PNG files of each component; the PDFs have the same names. `networks` and `mixtures` may be empty.
+    figures, networks : sequence of str
+        PNG files of each component; the PDFs have the same names. `networks` may be empty.
+    charts : mapping
+        By name, such as ``mixture_figures``: the PNG files of each component. They may be empty.
     surfaces, hemispheres : sequence of str
         PNG files of each component, and the GIFTI files of the left and right hemisphere; empty without surfaces.
     min_cluster_mm3 : float
         Smallest cluster that figures show.
     """
     none: list[str] = [""] * len(components)
-    rows = zip(components, figures, surfaces or none, networks or none, mixtures or none, strict=True)
-    titles = ("Figure", "Surfaces and glass brain", "With its reference network", "Mixture")
+    others = {name.removesuffix("_figures").replace("_", " ").capitalize(): files for name, files in charts.items()}
+    titles = ("Figure", "Surfaces and glass brain", "With its reference network", *others)
+    of_titles = (figures, surfaces, networks, *others.values())
+    rows = zip(components, *(files or none for files in of_titles), strict=True)
     for volume, (component, *pictures) in enumerate(rows):
         files = [
             {"title": title, "links": [(kind, link_to(_other_kind(file, kind), report)) for kind in ("PNG", "PDF")]}

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
-from neurovault_ica.decomposition.components import explain_smallness
 from neurovault_ica.decomposition.consensus import many_unconverged
+from neurovault_ica.decomposition.summary import explain_smallness
 from neurovault_ica.naming.names import NOT_SIGNIFICANT, UNTESTED
 from neurovault_ica.report.text import percent
 from neurovault_ica.runtime.wording import counted, listed
