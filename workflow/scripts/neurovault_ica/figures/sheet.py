@@ -118,8 +118,12 @@ def blend(picture: npt.NDArray[np.uint8], below: npt.NDArray[np.uint8]) -> npt.N
     flat, above = pixels.reshape(-1, 3), picture.reshape(-1, 4)
     covered = np.flatnonzero(above[:, 3] != 0)
     above = above[covered]
+    flat[covered] = above[:, :3]
+    # Most pixels hide those below, so only the others are averaged.
+    is_partly = above[:, 3] < 255
+    covered, above = covered[is_partly], above[is_partly]
     opacity = above[:, 3:] / np.float32(255)
-    flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * flat[covered])
+    flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * below.reshape(-1, 3)[covered])
     return pixels
 
 
