@@ -38,12 +38,12 @@ def overview_of(titles):
 
 def test_overview_writes_names_that_may_be_chance_in_grey():
     sheet = overview_of(["ICA_00  motor", "ICA_01  unnamed (closest: task)"])
-    colours = {text.get_text(): text.get_color() for text in sheet.axes.texts}
+    colours = {text.get_text(): text.get_color() for text in sheet.figure.texts}
     assert colours["motor"] == INK
     assert colours["(task)"] == FAINT
     notes = "coordinates: peak and slices (x, y, z in mm)"
     assert f"{notes}; names in parentheses: closest terms, not significant" in colours
-    assert notes in [text.get_text() for text in overview_of(["ICA_00  motor (left)"]).axes.texts]
+    assert notes in [text.get_text() for text in overview_of(["ICA_00  motor (left)"]).figure.texts]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_names_are_fitted_by_leaving_out_whole_terms_and_words(name, width_mm, l
 
 def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
     sheet = overview_of([f"ICA_{number:02d}  motor" for number in range(60)])
-    texts = [text.get_text() for text in sheet.axes.texts]
+    texts = [text.get_text() for text in sheet.figure.texts]
     assert texts.count("L") == texts.count("R") == 120
     assert {"±t", "−end", "end", "t: 2.5 SD"} <= set(texts)
-    assert {"−56, 16, 4; end 8.0"} <= {text.get_text() for text in overview_of(["ICA_00  motor"]).axes.texts}
-    assert min(text.get_fontsize() for text in sheet.axes.texts) >= 7
+    assert {"−56, 16, 4; end 8.0"} <= {text.get_text() for text in overview_of(["ICA_00  motor"]).figure.texts}
+    assert min(text.get_fontsize() for text in sheet.figure.texts) >= 7
     assert sheet.figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
     assert meaning_of(Display({"z": 2.5}, 200)).startswith("t: 2.5 SD, clusters ≥ 200 mm³")
     assert meaning_of(Display({"percentile": 90}, 0)).startswith("t: 90th percentile;")
@@ -79,7 +79,7 @@ def test_overview_breaks_long_names_into_lines():
         ["ICA_00  mpfc; social cognition (both sides, posterior)", "ICA_01  " + "y" * 60, "ICA_02  motor"]
     )
     sheet.canvas.draw()
-    box = {text.get_text(): text.get_window_extent() for text in sheet.axes.texts}
+    box = {text.get_text(): text.get_window_extent() for text in sheet.figure.texts}
     first = next(text for text in box if text.startswith("mpfc"))
     second = next(text for text in box if text.endswith("posterior)"))
     assert f"{first} {second}" == "mpfc; social cognition (both sides, posterior)"

@@ -18,10 +18,10 @@ def test_matrix_is_as_wide_as_its_numbers_need(n_networks, width, has_numbers):
     names = ["somatomotor dorsal", *(f"network {number}" for number in range(1, n_networks))]
     sheet = draw_network_correlations(r, rows, matches, names)
     assert sheet.figure.get_size_inches()[0] * MM_PER_INCH == pytest.approx(width)
-    texts = {text.get_text(): text for text in sheet.axes.texts}
+    texts = {text.get_text(): text for text in sheet.figure.texts}
     assert ("0.10" in texts) == has_numbers
     if has_numbers:
-        assert [text.get_text() for text in sheet.axes.texts if text.get_fontweight() == "bold"] == ["0.70"]
+        assert [text.get_text() for text in sheet.figure.texts if text.get_fontweight() == "bold"] == ["0.70"]
     page = sheet.figure.bbox
     for name in ("ICA_00", "network 1", "somatomotor dorsal"):
         box = texts[name].get_window_extent(sheet.canvas.get_renderer())

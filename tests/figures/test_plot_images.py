@@ -134,7 +134,7 @@ def test_coverage_does_not_fade_at_the_border_of_the_mask():
     assert yellow[0] > 200 > 100 > yellow[2]
     assert len(set(grey)) == 1
     assert {tuple(colour) for colour in middle.reshape(-1, 3).tolist()} <= {tuple(yellow), tuple(grey), (255, 255, 255)}
-    assert [text.get_text() for text in sheet.axes.texts][-4:] == ["0", "4", "8", "images"]
+    assert [text.get_text() for text in sheet.figure.texts][-4:] == ["0", "4", "8", "images"]
 
 
 @pytest.mark.parametrize("keep_voxels", [True, False])

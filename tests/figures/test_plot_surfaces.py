@@ -109,7 +109,7 @@ def test_gallery_says_what_is_shown_and_fits_on_a_page(n_components, n_columns):
     titles = [f"ICA_{number:02d}  unnamed (closest: taste; odor; olfactory)" for number in range(n_components)]
     scales, small = [Scale(2.5, 3.0, 4.6)] * n_components, np.zeros((157, 920, 4), np.uint8)
     sheet = draw_gallery([small] * n_components, titles, scales, [True, False, *[True] * (n_components - 2)], 200)
-    texts = [text.get_text() for text in sheet.axes.texts]
+    texts = [text.get_text() for text in sheet.figure.texts]
     assert "t: 2.5 to 3 SD, clusters ≥ 200 mm³; end: SD at the end of the scale" in texts
     explained = "names in parentheses: closest terms, not significant"
     assert f"{explained}; * hardly any of it on the cortex, see the glass brain" in texts

@@ -13,15 +13,15 @@ def test_bars_and_legend_show_which_terms_are_significant():
     terms = {"ICA_00": [Term("motor", 1, 0.001), Term("hand", 0.5, 0.05)], "ICA_01": [Term("pain", 0.5, 0.2)]}
     sheet = draw_terms(["ICA_00", "ICA_01", "ICA_02"], terms)
     # Bars of the terms, then those of the legend; a filled bar is opaque, a hollow one is not.
-    assert [bar.get_facecolor()[3] for bar in sheet.axes.patches] == [1, 0, 0, 1, 0]
-    shown = [text.get_text() for text in sheet.axes.texts]
+    assert [bar.get_facecolor()[3] for bar in sheet.figure.artists] == [1, 0, 0, 1, 0]
+    shown = [text.get_text() for text in sheet.figure.texts]
     assert [text for text in shown if text.endswith("*")] == ["1.00 *"]
     assert shown[-2:] == [BARS["significant"], BARS["chance"]]
     assert any(text.startswith("numbers: weights of the terms") for text in shown)
     assert "no terms" in shown
     assert {"ICA_00", "ICA_01", "ICA_02"} <= set(shown)
     named = draw_terms(["ICA_00"], terms, {"ICA_00": "ICA_00  motor; hand (left)"})
-    assert "ICA_00 motor; hand (left)" in [text.get_text() for text in named.axes.texts]
+    assert "ICA_00 motor; hand (left)" in [text.get_text() for text in named.figure.texts]
 
 
 def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
@@ -29,9 +29,9 @@ def test_terms_that_were_not_tested_are_neither_filled_nor_hollow():
         "untested", "significant", "significant", "chance", "chance",
     ]  # fmt: skip
     sheet = draw_terms(["ICA_00"], {"ICA_00": [Term("motor", 1, None)]})
-    assert sheet.axes.texts[-1].get_text() == BARS["untested"]
-    assert len(sheet.axes.patches) == 2
-    assert not draw_terms(["ICA_00"], {}).axes.patches
+    assert sheet.figure.texts[-1].get_text() == BARS["untested"]
+    assert len(sheet.figure.artists) == 2
+    assert not draw_terms(["ICA_00"], {}).figure.artists
 
 
 def test_titles_do_not_run_into_each_other():
@@ -42,8 +42,8 @@ def test_titles_do_not_run_into_each_other():
     }  # fmt: skip
     sheet = draw_terms(list(titles), {label: [Term("pain", 1.0, 0.01)] for label in titles}, titles)
     sheet.canvas.draw()
-    to_mm = sheet.axes.transData.inverted()
-    bold = [text for text in sheet.axes.texts if text.get_fontweight() == "bold"]
+    to_mm = sheet.in_mm.inverted()
+    bold = [text for text in sheet.figure.texts if text.get_fontweight() == "bold"]
     edges = [to_mm.transform(text.get_window_extent()) for text in bold]
     assert [text.get_text().partition(" ")[0] for text in bold if text.get_text().startswith("ICA")] == list(titles)
     for (left, _), (right, _) in edges:

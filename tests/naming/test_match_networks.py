@@ -209,9 +209,9 @@ def test_the_evidence_fits_above_its_map():
     headings = [("ICA_00", ""), *[("default mode", f"best, one to one: {evidence_of(row, 'best')}")] * 2]
     sheet = draw_match([Shown(volume, Scale(2, 2, 3), Thresholds(2, 2), None)] * 3, headings, volume, brain)
     sheet.canvas.draw()
-    texts = [text.get_text() for text in sheet.axes.texts]
+    texts = [text.get_text() for text in sheet.figure.texts]
     # Each map has a bar and its positions; the unit of a network is unknown.
     assert [texts.count(one) for one in ("x = \u2212100", "2.5 SD", "2.5")] == [3, 1, 2]
-    first, second = (text.get_window_extent() for text in sheet.axes.texts if "positive side" in text.get_text())
+    first, second = (text.get_window_extent() for text in sheet.figure.texts if "positive side" in text.get_text())
     assert first.x1 < second.x0
-    assert second.x1 < sheet.axes.get_window_extent().x1
+    assert second.x1 < sheet.figure.bbox.x1

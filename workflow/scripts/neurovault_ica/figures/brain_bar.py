@@ -56,7 +56,7 @@ def draw_brain_bar(
     ):
         if is_beyond:
             corners = [(left, edge), (left + width, edge), (left + width / 2, edge + tip)]
-            sheet.axes.add_patch(Polygon(corners, facecolor=colour / 255, linewidth=0))
+            sheet.add(Polygon(corners, facecolor=colour / 255, linewidth=0))
     heights = [bottom + height * place for place in bar.places]
     sheet.lines([((left + width, y), (left + width + 0.8, y)) for y in heights], color=INK, linewidth=0.6)
     for value, y in zip(bar.marked, spread_numbers(heights), strict=True):
@@ -79,7 +79,7 @@ def draw_flat_bar(
     ):
         if is_beyond:
             corners = [(edge, top), (edge, top - width), (edge + tip, top - width / 2)]
-            sheet.axes.add_patch(Polygon(corners, facecolor=colour / 255, linewidth=0))
+            sheet.add(Polygon(corners, facecolor=colour / 255, linewidth=0))
     texts = [number_on_bar(value, unit) for value in bar.marked]
     texts[-1] = f"{texts[-1]} {unit}".rstrip()
     middles = [left + length * place for place in bar.places]
@@ -139,7 +139,7 @@ def draw_shared_bar(sheet: Sheet, *, left: float, bottom: float, limits: str) ->
         sheet.picture(steps[None, ::sign], min(start, start + sign * length), bottom, length, width)
         end = start + sign * length
         corners = [(end, bottom), (end, bottom + width), (end + sign * TIP_MM, bottom + width / 2)]
-        sheet.axes.add_patch(Polygon(corners, facecolor=steps[-1] / 255, linewidth=0))
+        sheet.add(Polygon(corners, facecolor=steps[-1] / 255, linewidth=0))
         side = {"va": "center", "color": FAINT}
         ends = {-1: ("−end", "right"), 1: ("end", "left")}
         text, align = ends[sign]

@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Affine2D
 from PIL import Image
 
 from neurovault_ica.figures.fonts import known_characters
 from neurovault_ica.figures.png import write_png
-from neurovault_ica.figures.style import DPI, INK, MM_PER_INCH, TEXT, WIDE_MM, new_figure, use_style
+from neurovault_ica.figures.style import DPI, INK, MM_PER_INCH, POINTS_PER_INCH, TEXT, WIDE_MM, new_figure, use_style
 from neurovault_ica.runtime.files import replacing
 
 Place = tuple[float, float]  # on a sheet, mm
 
 
 class Sheet:
-    """A figure with a single axes in mm of the printed page; the origin is the lower left corner."""
+    """A figure drawn in mm of the printed page; the origin is the lower left corner. It needs no axes."""
 
     def __init__(self, height_mm: float, *, width_mm: float = WIDE_MM) -> None:
         self.figure = new_figure(height_mm, width_mm=width_mm, face="none")
@@ -32,9 +33,7 @@ class Sheet:
         self.pixels_per_mm = DPI / MM_PER_INCH
         self.background = np.full((height, width, 3), 255, dtype=np.uint8)
         self.placed: list[tuple[slice, slice]] = []  # rows and columns of the background, the first row is the lowest
-        self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
-        self.axes.set(xlim=(0, width_mm), ylim=(0, height_mm))
-        self.axes.axis("off")
+        self.in_mm = Affine2D().scale(1 / MM_PER_INCH) + self.figure.dpi_scale_trans
 
     def place(self, painted: npt.NDArray[np.uint8], left: float, bottom: float) -> None:
         """Place pixels behind all lines and text, unscaled; their lower left corner goes to the nearest pixel."""
@@ -54,15 +53,21 @@ class Sheet:
         """Draw straight lines between pairs of places (mm), as a single matplotlib artist to save time."""
         gap = (np.nan, np.nan)
         x, y = np.array([place for start, end in ends for place in (start, end, gap)]).T
-        self.axes.add_line(Line2D(x, y, **style))
+        self.add(Line2D(x, y, **style))
 
     def bar(self, left: float, bottom: float, width: float, height: float, **style: Any) -> None:
         """Draw a rectangle."""
-        self.axes.add_patch(Rectangle((left, bottom), width, height, **style))
+        self.add(Rectangle((left, bottom), width, height, **style))
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text literally, because terms may contain ``$`` and ``_``."""
-        self.axes.text(x, y, text, parse_math=False, **{"color": INK, "fontsize": TEXT, "zorder": 4, **style})
+        look = {"color": INK, "fontsize": TEXT, "zorder": 4, **style}
+        self.figure.text(x, y, text, parse_math=False, transform=self.in_mm, **look)
+
+    def add(self, artist: Artist) -> None:
+        """Add a line or a shape, with places in mm."""
+        artist.set_transform(self.in_mm)
+        self.figure.add_artist(artist)
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Draw the sheet as an array of shape (height, width, 3); the first row is the highest."""
@@ -84,19 +89,41 @@ class Sheet:
         if not len(up):
             return
         bottom, top, left, right = up[0], up[-1] + 1, across[0], across[-1] + 1
-        corners = (columns.start + left, columns.start + right, rows.start + bottom, rows.start + top)
-        extent: Any = [pixel / self.pixels_per_mm for pixel in corners]
-        self.axes.imshow(painted[bottom:top, left:right], origin="lower", extent=extent, aspect="auto", zorder=0)
+        self.figure.add_artist(_Picture(painted[bottom:top, left:right], columns.start + left, rows.start + bottom))
+
+
+class _Picture(Artist):
+    """Pixels in a PDF, unscaled and behind all else.
+
+    `imshow` takes ten times as long: it scales each picture, and adds an opacity, which the PDF leaves out again.
+    """
+
+    def __init__(self, painted: npt.NDArray[np.uint8], left: int, bottom: int) -> None:
+        """Take pixels (height, width, 3), the lowest row first, and the place of their corner on the sheet."""
+        super().__init__()
+        self.painted, self.corner = painted, (left, bottom)
+        self.set_zorder(0)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the pixels."""
+        context = renderer.new_gc()
+        left, bottom = (renderer.points_to_pixels(pixel * POINTS_PER_INCH / DPI) for pixel in self.corner)
+        renderer.draw_image(context, left, bottom, self.painted)
+        context.restore()
 
 
 def blend(picture: npt.NDArray[np.uint8], below: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Lay a picture with opacity (height, width, 4) over another one (height, width, 3)."""
     pixels = below.copy()
     flat, above = pixels.reshape(-1, 3), picture.reshape(-1, 4)
-    covered = np.flatnonzero(above[:, 3])
+    covered = np.flatnonzero(above[:, 3] != 0)
     above = above[covered]
+    flat[covered] = above[:, :3]
+    # Most pixels hide those below, so only the others are averaged.
+    is_partly = above[:, 3] < 255
+    covered, above = covered[is_partly], above[is_partly]
     opacity = above[:, 3:] / np.float32(255)
-    flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * flat[covered])
+    flat[covered] = np.round(opacity * above[:, :3] + (1 - opacity) * below.reshape(-1, 3)[covered])
     return pixels
 
 
