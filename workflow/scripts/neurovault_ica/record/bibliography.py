@@ -35,9 +35,9 @@ def read_works(path: str | Path = SOFTWARE_FILE) -> dict[str, dict[str, str]]:
     """Read the entries of a BibTeX file such as software.bib, with each field on one line."""
     works: dict[str, dict[str, str]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
-        if opened := re.fullmatch(r"@\w+\{(\w+),", line):
+        if opened := re.fullmatch(r"@\w+\{(\w+),\s*", line):
             fields = works.setdefault(opened.group(1), {})
-        elif field := re.fullmatch(r"  (\w+) = \{(.*)\},", line):
+        elif field := re.fullmatch(r"\s+(\w+)\s*=\s*\{(.*)\},?\s*", line):
             fields[field.group(1)] = field.group(2)
     return works
 
