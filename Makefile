@@ -70,14 +70,16 @@ check:
 	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || \
 		{ echo "Snakemake needs a cache folder, but $$cache is not writable; name another one: make $(MAKECMDGOALS) XDG_CACHE_HOME=/tmp/cache"; exit 1; }
 
-# uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too. Byte code is compiled
-# here, because where PYTHONDONTWRITEBYTECODE is set, each process would compile all packages again.
+# uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too. Byte code of all
+# packages and of this workflow is compiled here, because each process would compile it again where
+# PYTHONDONTWRITEBYTECODE is set.
 .venv/installed: requirements.lock requirements-uv.lock | check
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
+	$(BIN)/python -m compileall -q workflow/scripts
 	@touch $@
 
 # Dependencies of the plugin are in requirements.lock.

@@ -172,6 +172,7 @@ def build_report(
     surfaces=False,
     scan=None,
     own=None,
+    n_rejected=2,
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
 
@@ -261,7 +262,10 @@ def build_report(
                     "url": address,
                     "collection_name": word("Study eight"),
                 },
-                {"image_id": 81, "reason": "missing_file", "stage": "download_images", "collection_id": 8},
+                *(
+                    {"image_id": 80 + row, "reason": "missing_file", "stage": "download_images", "collection_id": 8}
+                    for row in range(1, n_rejected)
+                ),
             ],
         ),
         variance=table(

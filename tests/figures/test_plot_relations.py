@@ -6,6 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from neurovault_ica.decomposition.loadings import mean_correlations
 from neurovault_ica.figures.relations import (
+    CUT_NAMES,
+    IDS_FOR_NAMES,
     axis_labels,
     draw_loadings,
     draw_similarity,
@@ -165,14 +167,46 @@ LONG = "Amygdala-hippocampal connectivity changes during acute psychosocial stre
 def test_loadings_name_all_collections_and_components(n_collections, n_components):
     means = np.random.default_rng(0).standard_normal((n_collections, n_components))
     titles = [f"ICA_{number:02d} motor; hand (left)" for number in range(n_components)]
-    figure = draw_loadings(means, [f"{LONG} {number}" for number in range(n_collections)], titles)
+    ids = range(9000, 9000 + n_collections)
+    figure = draw_loadings(means, [f"{LONG} {number}" for number in range(n_collections)], titles, ids)
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    assert sorted(names_above(axes)) == [title if n_components <= 30 else title[:6] for title in titles]
+    has_names = n_collections <= 30 and n_components <= 30
+    assert sorted(names_above(axes)) == [title if n_components < 90 else title[:6] for title in titles]
+    # Names of collections are whole, or else they are ids, which the table explains.
     rows = [name.replace("\n", " ") for name in names_beside(axes)]
-    assert len(rows) == n_collections
-    # Long names are whole if there is room for several lines.
-    assert all(row.startswith(LONG) for row in rows) == (n_collections <= 30 and n_components <= 30)
+    assert sorted(rows) == sorted(
+        f"{LONG} {number}" if has_names else f"collection {9000 + number}" for number in range(n_collections)
+    )
+    assert [text.get_text() for text in figure.texts] == ["" if has_names else IDS_FOR_NAMES]
     assert_apart(figure, axes)
     assert figure.get_size_inches()[1] * 25.4 < 250
+
+
+def test_a_name_of_one_long_term_is_whole_where_there_is_room():
+    term = "dorsolateral prefrontal cortex during response inhibition"
+    titles = [f"ICA_{number:02d} {term}" for number in range(30)]
+    rng = np.random.default_rng(0)
+    similar = np.abs(np.corrcoef(rng.standard_normal((30, 9))))
+    for n_collections, is_whole in ((20, True), (60, False)):
+        means = rng.standard_normal((n_collections, 30))
+        figure = draw_loadings(means, list(map(str, range(n_collections))), titles)
+        names = [name.replace("\n", " ") for name in names_above(figure.axes[0])]
+        assert (names == titles) == is_whole
+        assert [text.get_text() for text in figure.texts] == ["" if is_whole else CUT_NAMES]
+    figure = draw_similarity(similar, similar, titles)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    assert sorted(name.replace("\n", " ") for name in names_beside(figure.axes[0])) == titles
+    # With more components, long names are cut, and the others stay whole.
+    beside = names_beside(
+        draw_similarity(np.eye(40), None, [*titles, *(f"ICA_{k} motor" for k in range(30, 40))]).axes[0]
+    )
+    assert sorted(beside)[:30:29] == [f"ICA_{k} dorsolateral prefrontal cortex…" for k in ("00", "29")]
+    assert sorted(beside)[30] == "ICA_30 motor"
+    # The labels of the colour bars are on the page and apart.
+    bars = [axes.xaxis.label.get_window_extent() for axes in figure.axes if axes.get_xlabel()]
+    assert len(bars) == 2
+    assert bars[0].x1 < bars[1].x0
+    assert 0 < min(bar.y0 for bar in bars) < max(bar.x1 for bar in bars) < figure.bbox.x1

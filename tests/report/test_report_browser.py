@@ -17,6 +17,7 @@ from neurovault_ica.images.maps import read_maps
 from neurovault_ica.naming.own_names import OwnName, read_own_names
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+from wrong_notes import WRONG_NOTES
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -484,6 +485,44 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     assert file.suggested_filename == "ICA_01_surface_view.png"
 
 
+def test_two_fingers_move_and_zoom_the_surface(visit):
+    page = visit(place="#ICA_00", viewport=TELEPHONE, has_touch=True, is_mobile=True)
+    see_surface(page)
+    page.click("button[data-turn=left-lateral]")
+    see_surface(page)
+    first, scrolled = origin_of(page), page.evaluate("scrollY")
+    box = page.locator("canvas[data-part=surface]").bounding_box()
+    half = np.array([box["width"], box["height"]]) / 2
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        """Touch at these places, in pixels from the middle of the surface."""
+        middle = half + np.array([box["x"], box["y"]])
+        points = [{"x": x, "y": y, "id": order} for order, (x, y) in enumerate(middle + place for place in places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    # Fingers 40 pixels apart go to 80 pixels apart, and their middle goes 12 pixels to the right and 9 down.
+    touch("touchStart", (-20, 0), (20, 0))
+    for step in (1, 2, 3):
+        apart = 20 + 20 * step / 3
+        touch("touchMove", (4 * step - apart, 3 * step), (4 * step + apart, 3 * step))
+    touch("touchEnd")
+    assert see_surface(page) == {"azimuth": 180, "elevation": 0, "sides": ["left"], "zoom": pytest.approx(2)}
+    np.testing.assert_allclose(origin_of(page) - half, 2 * (first - half) + [12, 9], atol=0.6)
+    assert page.evaluate("scrollY") == scrolled
+    # One finger still turns, and a tap moves the crosshair.
+    before = read_place(page)
+    touch("touchStart", (0, 0))
+    touch("touchMove", (30, 0))
+    touch("touchMove", (60, 0))
+    touch("touchEnd")
+    assert see_surface(page)["azimuth"] == pytest.approx(165)
+    assert read_place(page) == before
+    touch("touchStart", (0, 0))
+    touch("touchEnd")
+    page.wait_for_function("text => document.querySelector('[data-part=place]').textContent !== text", arg=before[0])
+
+
 def test_if_the_surface_fails_its_figure_is_shown(browser, pages):
     context = browser.new_context(offline=True)
     context.add_init_script("delete window.IntersectionObserver")
@@ -682,15 +721,8 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     assert other.inner_text("li[data-component=ICA_01] .mine") == 'hand "area"'
     assert other.input_value("#ICA_01 [data-note=remark]") == "=see p. 3"
     wrong = tmp_path / "wrong.tsv"
-    for text, said in (
-        ("component\tname\nICA_07\tpain\n", "line 2: this run has no component ICA_07."),
-        ("component\tname\nICA_00\ta\nICA_00\tb\n", "line 3: ICA_00 has two lines; keep one."),
-        ("component,name\n", "unknown column component,name; columns are component, name, verdict"),
-        (
-            "component\tname\tpeak\nICA_00\ta\t60 0 0\n",
-            "ICA_00 had its peak at 60 0 0 mm, but in this run it is at -10 12 6",
-        ),
-    ):
+    elsewhere = "ICA_00 had its peak at 60 0 0 mm, but in this run it is at -10 12 6"
+    for text, said in [*WRONG_NOTES, ("component\tname\tpeak\nICA_00\ta\t60 0 0\n", elsewhere)]:
         wrong.write_text(text)
         other.set_input_files("#import-notes", wrong)
         expect(other.locator("#imported")).to_contain_text(said)
@@ -780,3 +812,23 @@ def test_on_a_telephone_nothing_is_cut_off(visit):
     assert page.locator("#gallery .names").evaluate_all(
         "all => all.every(one => one.scrollWidth <= one.clientWidth + 1)"
     )
+
+
+def test_a_long_table_is_laid_out_only_near_the_screen(visit, tmp_path):
+    """Layout of thousands of rows takes most of the time to open a page. Its place keeps its size, so nothing jumps."""
+    file = build_report(tmp_path, n_rejected=150)
+    for has_scripts in (True, False):
+        page = visit(file=file, java_script_enabled=has_scripts)
+        last = page.locator("#image-table tbody tr").last
+        is_shown = "row => row.checkVisibility({ contentVisibilityAuto: true })"
+        box, before = page.locator(".many").first, page.locator(".many").first.bounding_box()
+        assert (page.locator("#image-table tbody tr").count(), page.locator(".many").count()) == (153, 1)
+        assert not last.evaluate(is_shown)
+        box.scroll_into_view_if_needed()
+        page.screenshot()  # draws a frame, also without scripts
+        assert last.evaluate(is_shown)
+        assert box.bounding_box()["height"] == before["height"]
+        page.evaluate("() => scrollTo(0, 0)")
+        page.emulate_media(media="print")
+        assert last.evaluate(is_shown)
+        assert last.bounding_box()["height"] > 10

@@ -94,7 +94,7 @@ def main(
         ],
         ["collection_id", "name", "images", *labels],
     )
-    figure = draw_loadings(means, [known[number] or str(number) for number in ids], axis)
+    figure = draw_loadings(means, [known[number] or f"collection {number}" for number in ids], axis, ids)
     save_figure(figure, loadings_figure, title="Loadings of the collections")
 
     profiles = term_profiles(read_table(terms), labels)

@@ -34,12 +34,11 @@ from neurovault_ica.decomposition.summary import (
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.images.matrix import open_matrix
 from neurovault_ica.images.signs import is_split, rows_of
-from neurovault_ica.images.tissues import TissueShares, judge_tissues
+from neurovault_ica.images.tissues import judge_tissues
 from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
-from neurovault_ica.runtime.threads import in_order
 from neurovault_ica.types import Real
 from threadpoolctl import threadpool_limits
 
@@ -87,7 +86,9 @@ def main(
                 axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
             )
 
-    in_tissues, of_mask, limits = save_maps(components, found.S, mask, flags, threads)
+    # Packing the maps uses one core, and takes about as long as everything below.
+    packing = ThreadPoolExecutor(1).submit(save_maps, components, found.S, mask)
+    in_tissues, of_mask, limits = judge_tissues(found.S, mask, flags)
     keys = ["image_id", "sign"] if is_split(used) else ["image_id"]
     for path, values in ((mixing, found.A), (unmixing, found.W.T)):
         write_table(path, rows_by_image(labels, values, rows, keys), [*keys, *labels])
@@ -117,26 +118,19 @@ def main(
         "tissue_shares_of_mask": of_mask,
     }
     write_json(decomposition, summary)
+    packing.result()
     scan = command_for("scan_components", results=Path(decomposition).parents[1])
     for warning in explain_problems(summary, scan=scan):
         logging.warning("%s", warning)
     logging.info("%s", describe_result(summary))
 
 
-def save_maps(
-    path: str, S: Real, mask: str, flags: Mapping[str, float | None], threads: int
-) -> tuple[TissueShares, dict[str, float], dict[str, float | None]]:
-    """Write the component maps, and return the result of `judge_tissues` for them.
-
-    Packing the maps uses one core and takes about as long as reading the tissues, so both are done at the same time.
-    """
+def save_maps(path: str, S: Real, mask: str) -> None:
+    """Write the component maps."""
     # A run with another grid may have left maps, because the file name contains the grid.
     remove_stale(path, "space-*_components.nii.gz")
     maps = place_maps(S.astype(np.float32, copy=False), mask)
-    with ThreadPoolExecutor(1) as beside:
-        tissues = beside.submit(judge_tissues, S, mask, flags)
-        write_maps(path, maps.header, in_order(maps.volume, range(len(S)), threads))
-    return tissues.result()
+    write_maps(path, maps.header, map(maps.volume, range(len(S))))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from neurovault_ica.figures.sheet import shown_text
-from neurovault_ica.figures.short_names import LONGEST, fit_name, label_of
+from neurovault_ica.figures.short_names import LONGEST, fit_name, fits, label_of
 from neurovault_ica.figures.style import (
     FAINT,
     INK,
@@ -19,13 +19,15 @@ from neurovault_ica.figures.style import (
     wrap,
 )
 
-# mm: largest cell, margin, a colour bar with its labels, and the longest name of a component.
-LARGEST_CELL, MARGIN, BAR_MM, COMPONENT_MM = 7.0, 1.5, 12.0, 56.0
+# mm: largest cell, margin, and a colour bar with its labels.
+LARGEST_CELL, MARGIN, BAR_MM = 7.0, 1.5, 12.0
+# mm: longest name of a component, and its longest name if a single term is too long for that.
+COMPONENT_MM, TERM_MM = 56.0, 100.0
 # mm: a row or column of this size has room for its name. In half of it, labels fit on two levels.
 LEAST_CELL = 2.6
 # mm: columns are made narrower step by step until the names of the rows have room, within these limits.
 CELLS = (4.0, LEAST_CELL, LEAST_CELL / 2)
-FEWEST_MM, MOST_MM = 45.0, 95.0
+FEWEST_MM, MOST_MM = 45.0, 115.0
 # A name of a row has at most this number of lines.
 MOST_LINES = 3
 
@@ -48,14 +50,15 @@ class Labels(NamedTuple):
         return MARGIN + (self.n_levels * self.level_mm if self.texts else LINE_MM + MARGIN)
 
 
-def fit_labels(titles: Sequence[str], cell: float, longest_mm: float = COMPONENT_MM) -> Labels:
+def fit_labels(titles: Sequence[str], cell: float, term_mm: float = TERM_MM) -> Labels:
     """Fit the titles of components, such as ``ICA_03 motor; hand``, beside cells of this size in mm.
 
-    Names that have no room are left out, and only the labels remain, on two levels if needed.
+    Names that have no room are left out, and only the labels remain, on two levels if needed. A name of one long term
+    may have a length of `term_mm`.
     """
     if cell >= LEAST_CELL:
         n_lines = max(1, min(int(cell / LINE_MM), MOST_LINES))
-        return Labels(["\n".join(fit_name(title, longest_mm, n_lines)) for title in titles], 1)
+        return Labels(["\n".join(fit_name(title, COMPONENT_MM, n_lines, term_mm=term_mm)) for title in titles], 1)
     if cell >= LEAST_CELL / 2:
         return Labels([label_of(title) for title in titles], 2)
     return Labels([], 0)
@@ -71,10 +74,18 @@ class Layout(NamedTuple):
     line: float  # height of a row
 
 
-def lay_out(rows: Sequence[str], columns: Sequence[str], least_line: float = LINE_MM) -> Layout:
-    """Choose the width of columns and the lines of each row, so that the names of the rows are whole if possible."""
+def lay_out(
+    rows: Sequence[str], columns: Sequence[str], least_line: float = LINE_MM, short: Sequence[str] = ()
+) -> Layout:
+    """Choose the width of columns and the lines of each row, so that the names of the rows are whole if possible.
+
+    A name that has no room is replaced by the one in `short`. Without `short`, it is cut.
+    """
     names = [shown_text(row, LONGEST) for row in rows]
-    room = TALLEST_MM - COMPONENT_MM - BAR_MM - 2 * MARGIN
+    # Names of the columns never make the figure taller than a page.
+    tall = TALLEST_MM - BAR_MM - 3 * MARGIN
+    term_mm = max(COMPONENT_MM, min(TERM_MM, tall - LINE_MM * len(names)))
+    room = tall - fit_labels(columns, LEAST_CELL, term_mm).level_mm
     n_lines = max(1, min(int(room / LINE_MM / len(names)), MOST_LINES))
     # Lines that break between words are not full.
     needed = max(map(text_mm, names)) / (1 if n_lines == 1 else 0.8 * n_lines)
@@ -83,11 +94,13 @@ def lay_out(rows: Sequence[str], columns: Sequence[str], least_line: float = LIN
         if width >= min(max(needed, FEWEST_MM), MOST_MM):
             break
     width = min(max(width, FEWEST_MM), MOST_MM)
+    if short:
+        names = [name if fits(name, width, n_lines) else brief for name, brief in zip(names, short, strict=True)]
     labels = Labels(["\n".join(wrap(name, width, n_lines)) for name in names], 1)
     left = MARGIN + labels.level_mm
     cell = min(LARGEST_CELL, (WIDE_MM - left - MARGIN) / len(columns))
     lines = 1 + max(text.count("\n") for text in labels.texts)
-    return Layout(labels, fit_labels(columns, cell), left, cell, max(least_line, lines * LINE_MM))
+    return Layout(labels, fit_labels(columns, cell, term_mm), left, cell, max(least_line, lines * LINE_MM))
 
 
 def write_rows(axes: Axes, labels: Labels) -> None:

@@ -1,6 +1,7 @@
 """Draw the loadings of collections and the similarity of components."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,19 +10,25 @@ from scipy.spatial.distance import squareform
 
 from neurovault_ica.figures.matrix import (
     BAR_MM,
+    COMPONENT_MM,
     LARGEST_CELL,
     LEAST_CELL,
     MARGIN,
+    TERM_MM,
+    Labels,
     fit_labels,
     lay_out,
     write_columns,
     write_rows,
 )
 from neurovault_ica.figures.short_names import explain_names, label_of
-from neurovault_ica.figures.style import WIDE_MM, add_axes, add_bar, add_note, new_figure
+from neurovault_ica.figures.style import LINE_MM, WIDE_MM, add_axes, add_bar, add_note, new_figure
 from neurovault_ica.naming.names import Names
 from neurovault_ica.types import Real
 
+# Notes in the lower left corner.
+IDS_FOR_NAMES = "ids: long names, in loadings.tsv"
+CUT_NAMES = "…: whole names in desc-ICA_names.tsv"
 # Largest number of collections drawn. More rows would be unreadable on one page.
 MOST_COLLECTIONS = 60
 
@@ -47,23 +54,36 @@ def axis_labels(labels: Sequence[str], names: Mapping[str, Names]) -> list[str]:
     return [f"{label} {names[label].name}".rstrip() for label in labels]
 
 
-def draw_loadings(means: Real, collections: Sequence[str], components: Sequence[str]) -> Figure:
+def draw_loadings(
+    means: Real, collections: Sequence[str], components: Sequence[str], ids: Sequence[Any] | None = None
+) -> Figure:
     """Draw the mean correlations of collections with components, similar collections next to each other.
 
     Parameters
     ----------
     means : array of shape (n_collections, n_components)
     collections, components : list of str
+    ids : sequence, optional
+        Ids of the collections, which replace names that have no room. If not given, they are the numbers of the rows.
     """
     # If there are too many collections, those with the weakest correlations are left out.
     strongest = np.sort(np.argsort(-np.abs(means).max(axis=1), kind="stable")[:MOST_COLLECTIONS])
     chosen = strongest[order_rows(means[strongest])]
     names = [collections[row] for row in chosen]
-    return draw_named(means[chosen], names, components, label="mean correlation of its images with the component")
+    short = [f"collection {row if ids is None else ids[row]}" for row in chosen]
+    return draw_named(
+        means[chosen], names, components, label="mean correlation of its images with the component", short=short
+    )
 
 
 def draw_named(
-    values: Real, rows: Sequence[str], columns: Sequence[str], *, label: str, square: bool = False
+    values: Real,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    label: str,
+    square: bool = False,
+    short: Sequence[str] = (),
 ) -> Figure:
     """Draw a matrix with the names of its rows and of its columns, which are components.
 
@@ -75,9 +95,11 @@ def draw_named(
     label : str
         Of the colour bar.
     square : bool
-        Whether rows are at least as high as columns are wide. Otherwise, they are one line of text high.
+        Whether rows are at least as high as columns are wide. Otherwise, they are as high as their names.
+    short : sequence of str, optional
+        Names for rows whose own names have no room. Without them, names are cut.
     """
-    layout = lay_out(rows, columns)
+    layout = lay_out(rows, columns, short=short)
     line = max(layout.line, layout.cell) if square else layout.line
     limit = float(np.abs(values).max()) or 1.0
     tall = line * len(rows)
@@ -87,8 +109,16 @@ def draw_named(
     write_rows(axes, layout.rows)
     write_columns(axes, layout.columns, len(columns))
     add_bar(figure, picture, label, left=layout.left, top=BAR_MM, length=min(60.0, WIDE_MM - layout.left - MARGIN))
-    add_note(figure, explain_names(columns if layout.cell >= LEAST_CELL else ()), room=layout.left)
+    notes = _explain(columns if layout.cell >= LEAST_CELL else (), layout.columns)
+    notes += [IDS_FOR_NAMES] if set(short) & set(layout.rows.texts) else []
+    add_note(figure, "\n".join(notes), room=layout.left)
     return figure
+
+
+def _explain(titles: Sequence[str], labels: Labels) -> list[str]:
+    """Return the notes that explain the names of components as they are drawn."""
+    is_cut = any(text.endswith("…") for text in labels.texts)
+    return [note for note in (explain_names(titles), CUT_NAMES if is_cut else "") if note]
 
 
 def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[str]) -> Figure:
@@ -108,37 +138,40 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
     names, n = [components[number] for number in order], len(order)
     panels = [(overlap, "Greens", 0.0, "overlap in space (Dice)")]
     if likeness is not None:
-        panels.append((likeness, "RdBu_r", -1.0, "correlation of the terms' weights"))
-    # Panels side by side with the names of the components; one matrix with names; one with labels alone.
+        panels.append((likeness, "RdBu_r", -1.0, "correlation of term weights"))
+    # Panels side by side with the names of the components; one matrix with names; with cut names; with labels alone.
     short = [label_of(name) for name in names]
-    for n_columns, titles in ((len(panels), names), (1, names), (1, short)):
-        rows = fit_labels(titles, LEAST_CELL)
+    tries = ((len(panels), names, TERM_MM), (1, names, TERM_MM), (1, names, COMPONENT_MM), (1, short, COMPONENT_MM))
+    for n_columns, titles, term_mm in tries:
+        rows = fit_labels(titles, LEAST_CELL, term_mm)
         room = (WIDE_MM - rows.depth_mm - MARGIN) / n_columns - 2 * MARGIN * (n_columns - 1)
         cell = min(LARGEST_CELL, room / n)
         if cell >= LEAST_CELL:
             break
-    rows, columns = fit_labels(titles, cell), fit_labels(short, cell)
+    rows, columns = fit_labels(titles, cell, term_mm), fit_labels(short, cell)
     left = rows.depth_mm
     cell = min(cell, (WIDE_MM - left - MARGIN) / n)
     side = cell * n
-    figure = new_figure(columns.depth_mm + side + BAR_MM + MARGIN)
     is_shared = len(panels) > n_columns
+    # The bars of a shared matrix have labels of two lines.
+    bar = BAR_MM + is_shared * 1.5 * LINE_MM
+    figure = new_figure(columns.depth_mm + side + bar + MARGIN)
     for number, (values, colours, lowest, label) in enumerate(panels):
         corner = left if is_shared else left + number * (room + 2 * MARGIN)
         # The diagonal is 1. If it were drawn, differences between the other values would be hard to see.
         hidden = np.eye(n, dtype=bool)
         if is_shared:
             hidden |= np.tri(n, dtype=bool) if number == 0 else ~np.tri(n, dtype=bool)
-            label = f"{('above', 'below')[number]} the diagonal: {label}"
+            label = f"{('above', 'below')[number]} the diagonal:\n{label}"
         shown = np.where(hidden, np.nan, values[np.ix_(order, order)])
         highest = max(float(np.max(shown, initial=0, where=~hidden)), 0.01) if lowest == 0 else 1.0
-        axes = figure.axes[0] if is_shared and number else add_axes(figure, corner, BAR_MM, side, side)
+        axes = figure.axes[0] if is_shared and number else add_axes(figure, corner, bar, side, side)
         picture = axes.imshow(shown, cmap=colours, vmin=lowest, vmax=highest, interpolation="none")
         if not (is_shared and number):
             write_columns(axes, columns, n)
             if not number:
                 write_rows(axes, rows)
         place = corner + number * side / 2 if is_shared else corner
-        add_bar(figure, picture, label, left=place + 2, top=BAR_MM, length=min(60.0, side / (1 + is_shared) - 4))
-    add_note(figure, explain_names(titles), room=left)
+        add_bar(figure, picture, label, left=place + 2, top=bar, length=min(60.0, side / (1 + is_shared) - 4))
+    add_note(figure, "\n".join(_explain(titles, rows)), room=left)
     return figure

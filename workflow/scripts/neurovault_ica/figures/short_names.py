@@ -34,20 +34,25 @@ def explain_names(titles: Iterable[str]) -> str:
     return IN_PARENTHESES if any(CLOSEST.search(title) for title in titles) else ""
 
 
-def fit_name(name: str, width_mm: float, most_lines: int = 1, size: float = TEXT, *, bold: bool = False) -> list[str]:
+def fit_name(
+    name: str, width_mm: float, most_lines: int = 1, size: float = TEXT, *, bold: bool = False, term_mm: float = 0.0
+) -> list[str]:
     """Fit a name, with or without its label, into lines of a width in mm.
 
     If there is no room for all terms, the last ones are left out. Only a first term that is too long by itself is cut.
+    Its lines may have the width `term_mm` if that is larger.
     """
     text = shown_text(short_name(name), LONGEST)
-    while not _fits(text, width_mm, most_lines, size, bold):
+    while not fits(text, width_mm, most_lines, size, bold=bold):
         fewer = LAST_TERM.sub(lambda found: found[1] or "", text)
         if fewer == text:
+            width_mm = max(width_mm, term_mm)
             break
         text = fewer
     return wrap(text, width_mm, most_lines, size, bold=bold)
 
 
-def _fits(text: str, width_mm: float, most_lines: int, size: float, bold: bool) -> bool:
+def fits(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> bool:
+    """Return whether a text fits whole into at most so many lines of a width in mm."""
     lines = break_lines(text, width_mm, size, bold=bold)
     return len(lines) <= most_lines and all(text_mm(line, size, bold=bold) <= width_mm for line in lines)

@@ -1,10 +1,13 @@
 "use strict";
 /* The reader's own notes on the components: a name, a verdict and a remark. The browser keeps them, separately for each
-   run. They are exported and imported as the table that plot_components.labels reads (own_names.py). */
+   run. They are exported and imported as the table that plot_components.labels reads. Both readers have the same rules
+   and messages (own_names.py). */
 
 const NOTE_FIELDS = ["name", "verdict", "remark"];
 const NOTE_COLUMNS = ["component", ...NOTE_FIELDS, "peak"];
 const VERDICTS = ["accept", "unsure", "reject"];
+const ADVICE = "give a tab-separated table with the columns component and name, and optionally verdict, remark, peak";
+const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g;
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
 const FORMULA = /^'*[=+\-@]/;
 /* Largest distance between the peak in a table and the peak in this run (LARGEST_SHIFT_MM in own_names.py). */
@@ -34,9 +37,21 @@ function toCell(text) {
 }
 
 function fromCell(text) {
-  const plain = text.replace(CONTROL_CHARACTERS, " ").trim();
+  const plain = text.replace(DIRECTIONS, "").replace(CONTROL_CHARACTERS, " ").trim();
   if (plain === "n/a") return "";
   return FORMULA.test(plain) && plain.startsWith("'") ? plain.slice(1) : plain;
+}
+
+/** Tell whether a text means this label: `ica_1`, `ICA 01` and `1` mean `ICA_01`. */
+function meansLabel(label, written) {
+  const digits = written.match(/^(?:ica)?[\s_-]*0*(\d+)$/i);
+  return digits !== null && Number(digits[1]) === Number(label.split("_").at(-1));
+}
+
+/** Read x, y and z; null if the text is not three numbers. */
+function readPlace(text) {
+  const place = text.replaceAll("\u2212", "-").split(/[\s,;]+/).map((mm) => (mm ? Number(mm) : NaN));
+  return place.length === 3 && place.every(Number.isFinite) ? place : null;
 }
 
 class Notes {
@@ -98,37 +113,47 @@ class Notes {
       }
     }
     const cellsOf = (line) => [...line.matchAll(TABLE_FIELD)].map(([, quoted, plain]) => fromCell(quoted?.replaceAll('""', '"') ?? plain));
-    if (!lines.length) throw new Error("the file is empty");
     // Ignore the empty columns that spreadsheets write to the right of a table.
     const rows = lines.map(([number, line]) => [number, cellsOf(line)]);
-    const width = Math.max(...rows.map(([, cells]) => cells.findLastIndex((cell) => cell) + 1));
+    const width = Math.max(0, ...rows.map(([, cells]) => cells.findLastIndex((cell) => cell) + 1));
+    if (!width) throw new Error(`the file is empty; ${ADVICE}`);
     const heading = rows[0][1].slice(0, width).map((cell) => cell.toLowerCase());
-    const unknown = heading.filter((column) => !NOTE_COLUMNS.includes(column));
-    if (unknown.length) throw new Error(`unknown column ${unknown[0].slice(0, 40)}; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
-    for (const column of ["component", "name"]) {
-      if (!heading.includes(column)) throw new Error(`the column ${column} is missing; columns are ${NOTE_COLUMNS.join(", ")}, with tabs between them`);
+    for (const column of heading) {
+      if (!NOTE_COLUMNS.includes(column)) throw new Error(`unknown column '${column.slice(0, 80)}'; ${ADVICE}`);
+      if (heading.indexOf(column) !== heading.lastIndexOf(column)) throw new Error(`two columns are called ${column}; keep one`);
     }
+    const missing = ["component", "name"].filter((column) => !heading.includes(column));
+    if (missing.length) throw new Error(`the column ${missing.join(" and ")} is missing; ${ADVICE}`);
     const found = new Map();
     for (const [number, all] of rows.slice(1)) {
       const cells = all.slice(0, width);
-      if (cells.length !== heading.length) throw new Error(`line ${number} has ${cells.length} columns, but the first line has ${heading.length}; separate columns with tabs`);
-      const row = Object.fromEntries(heading.map((column, at) => [column, cells[at]]));
-      row.verdict = row.verdict?.toLowerCase();
-      if (!this.rows.has(row.component)) throw new Error(`line ${number}: this run has no component ${row.component.slice(0, 40)}`);
-      if (found.has(row.component)) throw new Error(`line ${number}: ${row.component} has two lines; keep one`);
-      if (row.verdict && !VERDICTS.includes(row.verdict)) throw new Error(`line ${number}: the verdict ${row.verdict.slice(0, 40)} is not one of ${VERDICTS.join(", ")}`);
-      if (row.peak && !this.isNear(row.peak, this.ofRun[row.component].peak)) {
-        throw new Error(`line ${number}: ${row.component} had its peak at ${row.peak.slice(0, 40)} mm, but in this run it is at ${this.ofRun[row.component].peak} mm; the notes belong to another run`);
+      if (cells.length !== heading.length) {
+        throw new Error(`line ${number} has ${cells.length} column${cells.length === 1 ? "" : "s"}, but the first line has ${heading.length}: ${cells.join(" | ").slice(0, 80)}`);
       }
-      found.set(row.component, row);
+      const row = Object.fromEntries(heading.map((column, at) => [column, cells[at]]));
+      const { component } = row;
+      if (!this.rows.has(component)) {
+        const labels = [...this.rows.keys()];
+        const near = labels.find((label) => meansLabel(label, component));
+        throw new Error(`line ${number}: there is no component '${component.slice(0, 80)}'; ${near ? `did you mean ${near}?` : `this run has ${labels[0]} to ${labels.at(-1)}`}`);
+      }
+      if (found.has(component)) throw new Error(`line ${number}: ${component} has two lines; keep one`);
+      const verdict = row.verdict?.toLowerCase();
+      if (verdict && !VERDICTS.includes(verdict)) throw new Error(`line ${number}: the verdict '${row.verdict.slice(0, 80)}' is not one of ${[...VERDICTS].sort().join(", ")}`);
+      if (row.peak) this.checkPeak(number, component, row.peak);
+      found.set(component, { ...row, verdict });
     }
     for (const [label, row] of found) this.set(label, row);
     return found.size;
   }
 
-  isNear(one, other) {
-    const [first, second] = [one, other].map((text) => text.replaceAll("\u2212", "-").split(/[\s,;]+/).map(Number));
-    return first.length === 3 && Math.hypot(...first.map((mm, axis) => mm - second[axis])) <= LARGEST_SHIFT_MM;
+  /** Refuse the peak of a component of another run. */
+  checkPeak(number, label, text) {
+    const [then, now] = [readPlace(text), readPlace(this.ofRun[label].peak)];
+    if (!then) throw new Error(`line ${number}: the peak '${text.slice(0, 80)}' is not three numbers; write x, y and z in mm: 42 -22 54`);
+    if (now && Math.hypot(...then.map((mm, axis) => mm - now[axis])) > LARGEST_SHIFT_MM) {
+      throw new Error(`line ${number}: ${label} had its peak at ${text.slice(0, 40)} mm, but in this run it is at ${this.ofRun[label].peak} mm; the notes belong to another run`);
+    }
   }
 }
 

@@ -394,8 +394,15 @@ class Surface {
   listen() {
     const { canvas } = this;
     canvas.style.aspectRatio = PICTURE_MM.join(" / ");
+    // The pointers that are down, and how the surface was before the first of them.
+    const pointers = new Map();
     let from = null;
+    const gauge = () => {
+      const [[x, y], [otherX, otherY] = [x, y]] = pointers.values();
+      return { middle: [(x + otherX) / 2, (y + otherY) / 2], distance: Math.hypot(x - otherX, y - otherY) || 1 };
+    };
     const drop = () => {
+      pointers.clear();
       from = null;
       this.isDragged = false;
       this.redraw();
@@ -403,24 +410,38 @@ class Surface {
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.meshes || event.button) return;
       canvas.setPointerCapture(event.pointerId);
-      const { view, said, azimuth, elevation, isTurned, slid } = this;
-      const before = { view, said, azimuth, elevation, isTurned, slid: [...slid] };
-      from = { x: event.clientX, y: event.clientY, moved: 0, before };
+      const { view, said, azimuth, elevation, zoom, isTurned, slid } = this;
+      from ??= { moved: 0, before: { view, said, azimuth, elevation, zoom, isTurned, slid: [...slid] } };
+      pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (pointers.size > 1) from.moved = CLICK_PIXELS;
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!from) return;
-      const [right, down] = [event.clientX - from.x, event.clientY - from.y];
-      const moved = from.moved + Math.hypot(right, down);
-      from = { ...from, x: event.clientX, y: event.clientY, moved };
-      this.isDragged = moved >= CLICK_PIXELS;
-      if (this.isDragged && event.shiftKey) this.move(right, down);
+      if (!pointers.has(event.pointerId)) return;
+      const before = gauge();
+      pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      const after = gauge();
+      const [right, down] = after.middle.map((pixels, axis) => pixels - before.middle[axis]);
+      from.moved += Math.hypot(right, down);
+      this.isDragged = from.moved >= CLICK_PIXELS;
+      if (pointers.size > 1) {
+        const box = canvas.getBoundingClientRect();
+        this.magnify(after.distance / before.distance, [before.middle[0] - box.x - box.width / 2, before.middle[1] - box.y - box.height / 2]);
+        this.move(right, down);
+      } else if (this.isDragged && event.shiftKey) this.move(right, down);
       else if (this.isDragged) this.turn((right * DEGREES_PER_PIXEL) / this.zoom, (down * DEGREES_PER_PIXEL) / this.zoom);
     });
     canvas.addEventListener("pointerup", (event) => {
-      const vertex = from && from.moved < CLICK_PIXELS ? this.vertexAt(event) : -1;
+      if (!pointers.delete(event.pointerId) || pointers.size) return;
+      const vertex = from.moved < CLICK_PIXELS ? this.vertexAt(event) : -1;
       drop();
       if (vertex >= 0) this.viewer.moveTo(this.meshes.middle(vertex).map(Math.round));
     });
+    // Two fingers move and zoom the surface, so they must not scroll or zoom the page.
+    for (const kind of ["touchstart", "touchmove"]) {
+      canvas.addEventListener(kind, (event) => {
+        if (event.touches.length > 1 && event.cancelable) event.preventDefault();
+      }, { passive: false });
+    }
     // If a finger scrolls the page, the browser cancels the pointer. Undo the turn.
     canvas.addEventListener("pointercancel", () => {
       if (from) Object.assign(this, from.before);

@@ -1,5 +1,6 @@
 """Write a stage's messages to its log file and, shortened, to the screen."""
 
+import gc
 import logging
 import os
 import sys
@@ -49,6 +50,9 @@ def log_to(log_file: str, level: str) -> None:
     logging.getLogger("py.warnings").addHandler(to_file)
 
     sys.excepthook = lambda kind, error, trace: report_error(kind, error, trace, screen, stage)
+    # Scripts call this after their imports. These modules stay until the end, so garbage collection can skip them.
+    # This saves 0.02 s (fetch_terms) to 0.15 s (plot_components) when the process ends.
+    gc.freeze()
 
 
 def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
