@@ -49,6 +49,14 @@ def cite(work: Mapping[str, str]) -> str:
     return f"{names} {work['year']}"
 
 
+WORKS = read_works()
+
+
+def cited(*keys: str) -> str:
+    """Cite works of software.bib in parentheses."""
+    return "(" + "; ".join(cite(WORKS[key]) for key in keys) + ")"
+
+
 def reference_line(work: Mapping[str, str]) -> str:
     """Format a work as a line of the list of references."""
     fields = {name: _plain(value) for name, value in work.items()}
@@ -141,7 +149,7 @@ def references_text(entries: list[str], without: list[str], text: str) -> str:
         The methods text.
     """
     heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
-    cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
+    in_text = [entry for entry, work in zip(software, WORKS.values(), strict=True) if cite(work) in text]
     missing = ["% Collections without a DOI: cite them by their URL.", *without] if without else []
     data = ["% Data: the papers of the contributing collections", *entries]
-    return "\n\n".join([heading, *cited, *data, "\n".join(missing)]).rstrip() + "\n"
+    return "\n\n".join([heading, *in_text, *data, "\n".join(missing)]).rstrip() + "\n"
