@@ -55,6 +55,7 @@ PEAKS = {
 TEMPLATES = "".join(file.read_text() for file in TEMPLATE_FILES)
 FIGURES = re.findall(r'call figure\("(\w+)"', TEMPLATES)
 COMPONENT_FIGURES = re.findall(r'call component_figure\(component, "(\w+)"', TEMPLATES)
+ALWAYS_SHOWN = [name for name in COMPONENT_FIGURES if name != "mixture"]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -411,7 +412,9 @@ def build_report(
         else [],
         **{f"{name}_figure": picture(f"{name}.png") for name in FIGURES},
         **{
-            f"{name}_figures": [picture(f"{label}_{name}.png") for label in labels if name != "mixture" or mixtures]
+            f"{name}_figures": [
+                picture(f"plot_components/{label}_{name}.png") for label in labels if name != "mixture" or mixtures
+            ]
             for name in COMPONENT_FIGURES
         },
     )

@@ -197,7 +197,7 @@ def await_interrupted(sending: Path) -> None:
 
 
 def _create(server: Server, plan: Plan, sending: Path) -> int:
-    """Create the collection. After a failure, look whether it was created nevertheless."""
+    """Create the collection. After a failed request, check whether the server created it anyway."""
     for _ in range(ATTEMPTS - 1):
         try:
             return _post_collection(server, plan, sending)

@@ -403,3 +403,10 @@ def test_a_doi_matches_in_any_spelling(write_archive, fetch, term, expected):
     else:
         with pytest.raises(RuntimeError, match="DOI is_in"):
             fetch(data_dir, collection_terms={"DOI": term})
+
+
+@pytest.mark.parametrize("record", [{"id": "7/2", "collection_id": 1}, {"id": 1, "collection_id": "r\u00e9sum\u00e9"}])
+def test_ids_that_are_not_valid_are_refused(record, tmp_path, monkeypatch):
+    monkeypatch.setattr("neurovault_ica.archive.selected_tables.select", lambda *_, **__: ([record], {}, []))
+    with pytest.raises(ValueError, match=r"the cache .* returns the (collection_)?id '.*make ids with safe_id"):
+        Run(tmp_path).select()

@@ -11,7 +11,7 @@ from conftest import best_match
 from neurovault_ica.decomposition.algorithms import ALGORITHMS, Settings, solve
 from neurovault_ica.decomposition.consensus import find_consensus
 from neurovault_ica.decomposition.fastica import rotate
-from neurovault_ica.decomposition.interface import Algorithm
+from neurovault_ica.decomposition.interface import Algorithm, Solution
 from neurovault_ica.decomposition.loadings import image_covariances, join_signs, mean_correlations, read_loadings
 from neurovault_ica.decomposition.stability import random_rotations
 from neurovault_ica.images.signs import both_signs, find_scales, scales_of
@@ -92,6 +92,22 @@ def decompose(run, **settings):
     )
     summary = json.loads((folder / outputs["decomposition"]).read_text())
     return S, A, W.T, read_table(folder / outputs["stability"]), summary
+
+
+@pytest.mark.parametrize(
+    ("is_orthogonal", "R", "problem"),
+    [
+        (True, np.eye(4)[:3], r"rows of shape \(3, 4\) instead of \(4, 4\)"),
+        (False, np.full((4, 4), np.nan), "values that are not finite"),
+        (True, 3 * np.eye(4), "its rows are not orthonormal"),
+        (False, np.eye(4)[[0, 1, 2, 2]], "rows that depend on each other"),
+    ],
+)
+def test_an_algorithm_that_does_not_keep_its_promise_is_refused(monkeypatch, is_orthogonal, R, problem):
+    wrong = Algorithm("Wrong ICA", "wrong ICA", "sweep", is_orthogonal, lambda *_, **__: Solution(R, 3, converged=True))
+    monkeypatch.setitem(ALGORITHMS, "wrong", wrong)
+    with pytest.raises(RuntimeError, match=f"Wrong ICA .*{problem}.*choose another run_ica.algorithm"):
+        solve(np.zeros((4, 9)), Settings("wrong", 0, 200, 1e-4), seed=0)
 
 
 def test_a_non_orthogonal_algorithm_still_reconstructs_the_images(planted, run, leaning):

@@ -8,7 +8,7 @@ from neurovault_ica.figures.short_names import fit_name
 from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import Box, Scale
 from neurovault_ica.figures.style import FAINT, INK
-from neurovault_ica.naming.names import Names
+from neurovault_ica.naming.names import ComponentName
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from neurovault_ica.naming.names import Names
     ],
 )
 def test_titles(name, title):
-    assert title_of("ICA_03", Names(name, [], "", "", [], "")) == title
+    assert title_of("ICA_03", ComponentName(name, [], "", "", [], "")) == title
 
 
 BOX = Box((0, 0, 0), (139, 172, 152))

@@ -17,7 +17,7 @@ from neurovault_ica.figures.images import (
 )
 from neurovault_ica.figures.slices import Box
 from neurovault_ica.figures.style import LINE_MM
-from neurovault_ica.images.criteria import panels
+from neurovault_ica.images.criteria import CRITERIA, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from PIL import Image
@@ -75,6 +75,15 @@ def test_the_grid_of_quality_follows_the_number_of_criteria(n_panels, shape, mon
     assert [axes.get_title() for axes in figure.axes] == [f"criterion {number}" for number in range(n_panels)]
     assert figure.axes[0].get_gridspec().get_geometry() == shape
     assert figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
+
+
+def test_limits_are_drawn_in_the_unit_of_their_measure(monkeypatch):
+    criterion = next(criterion for criterion in CRITERIA if criterion.lower == "sign_percentile")
+    monkeypatch.setattr("neurovault_ica.figures.images.panels", lambda: [criterion._replace(label="rarer sign")])
+    rows = [measured(1, True, negative_share=0.3, positive_share=0.5)]
+    (axes,) = draw_quality(rows, {}, {"sign_percentile": 15}).axes
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0.15]
+    assert axes.get_xlabel() == "sign_percentile 15"
 
 
 def test_the_axes_of_quality_have_no_room_for_negative_values():

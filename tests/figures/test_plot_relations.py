@@ -16,7 +16,7 @@ from neurovault_ica.figures.relations import (
 )
 from neurovault_ica.figures.short_names import IN_PARENTHESES
 from neurovault_ica.figures.style import LINE_MM
-from neurovault_ica.naming.names import Names
+from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.naming.terms import term_profiles
 from plot_relations import overlaps, pairs_of
 
@@ -59,7 +59,7 @@ def test_term_profiles_have_a_weight_for_each_component():
 
 def test_axes_have_the_names():
     names = {
-        label: Names(name, [], "", "", [], "")
+        label: ComponentName(name, [], "", "", [], "")
         for label, name in (("ICA_00", "hand; arm"), ("ICA_01", "unnamed (closest: task)"), ("ICA_02", ""))
     }
     labels = axis_labels(["ICA_00", "ICA_01", "ICA_02"], names)

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
 from neurovault_ica.naming.evidence import Found
-from neurovault_ica.naming.names import Candidate, Names, decide, name_components, read_names
+from neurovault_ica.naming.names import Candidate, ComponentName, decide, name_components, read_names
 from neurovault_ica.naming.sources import SOURCES, Source
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 
@@ -80,7 +80,7 @@ def test_names_come_back_from_the_table_with_runners_up(tmp_path):
     rows = name_components(["ICA_00", "ICA_01", "ICA_02"], found, ["terms"], negative)
     write_table(path, rows, list(rows[0]))
     assert read_names(str(path)) == {
-        "ICA_00": Names(
+        "ICA_00": ComponentName(
             "motor; finger; foot",
             ["motor", "finger", "foot"],
             "",
@@ -91,7 +91,7 @@ def test_names_come_back_from_the_table_with_runners_up(tmp_path):
             ],
             "rest; mode (r -1.00, q 0.003)",
         ),
-        "ICA_01": Names(
+        "ICA_01": ComponentName(
             "unnamed (closest: a,; " + "x" * 199 + "…; b)",
             ["a,", "x" * 199 + "…", "b"],
             "untested",
@@ -99,7 +99,7 @@ def test_names_come_back_from_the_table_with_runners_up(tmp_path):
             ["d (terms, untested)"],
             "",
         ),
-        "ICA_02": Names("unnamed", [], "", "", [], ""),
+        "ICA_02": ComponentName("unnamed", [], "", "", [], ""),
     }  # fmt: skip
     first = read_table(path)[0]
     assert (first["name"], first["source"], first["value"], first["q"]) == ("motor; finger; foot", "terms", 1, 0.001)

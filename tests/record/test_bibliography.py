@@ -29,6 +29,12 @@ def test_software_bib_is_read_as_bibtex_would_read_it():
         assert quoted_doi(fields["doi"]) == fields["doi"] if "doi" in fields else fields["url"].startswith("https://")
 
 
+def test_entries_may_have_another_indentation_and_no_last_comma(tmp_path):
+    file = tmp_path / "own.bib"
+    file.write_text("@article{lee1999,\n\tauthor={Lee, Te-Won},\n    year   = {1999}\n}\n")
+    assert read_works(file) == {"lee1999": {"author": "Lee, Te-Won", "year": "1999"}}
+
+
 def test_works_are_cited_by_one_two_or_more_authors():
     works = read_works()
     assert cite(works["hyvarinen1999fastica"]) == "Hyvärinen 1999"

@@ -6,9 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT
 from neurovault_ica.record.facts import run_facts
-from neurovault_ica.record.methods_text import WORKFLOW, methods_text, threshold_paragraph
+from neurovault_ica.record.methods_text import WORKFLOW, list_map_types, methods_text, threshold_paragraph
 from neurovault_ica.record.names_text import networks_paragraph
-from neurovault_ica.record.wording import list_map_types
 from neurovault_ica.runtime.layers import read_file
 
 FLAGS = {

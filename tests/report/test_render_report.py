@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from made_report import FIGURES, HOSTILE, PEAKS, Page, build_report
+from made_report import ALWAYS_SHOWN, FIGURES, HOSTILE, PEAKS, Page, build_report
 from neurovault_ica.decomposition.summary import RULE
 from neurovault_ica.naming.own_names import OwnName
 from neurovault_ica.report.page import list_settings
@@ -280,10 +280,10 @@ def test_a_component_links_to_its_files_and_has_its_volume_and_range(render):
     maps = [f"../{place}/space-MNI152NLin2009aSym_res-2_desc-ICA_{name}.nii.gz" for place, name in (
         ("run_ica", "components"), ("plot_components", "thresholded"),
     )]  # fmt: skip
-    pictures = [
-        f"../{place}/ICA_01.{kind}" for place in ("plot_components", "match_networks") for kind in ("png", "pdf")
-    ]
-    assert links[6:] == [*pictures, *maps]
+    figures = [f"../{place}/ICA_01" for place in ("plot_components", "match_networks")]
+    figures += [f"../plot_components/ICA_01_{name}" for name in ALWAYS_SHOWN]
+    pictures = [f"{figure}.{kind}" for figure in figures for kind in ("png", "pdf")]
+    assert links[len(links) // 2 :] == [*pictures, *maps]
     assert "volume 1 of space-MNI152NLin2009aSym_res-2_desc-ICA_components.nii.gz" in page.text()
     # FSLeyes opens the thresholded map, because the thresholds of the signs differ.
     assert "--name ICA_01 --volume 1 --cmap red-yellow" in page.text()
@@ -302,7 +302,7 @@ def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):
 def test_figures_are_embedded_with_alternative_text(render):
     images = Page(render()).all("img")
     figures = [image for image in images if "Slices through" not in image["alt"] and "data:image/webp" in image["src"]]
-    assert len(figures) == len(PEAKS) + len(FIGURES)
+    assert len(figures) == len(PEAKS) * (1 + len(ALWAYS_SHOWN)) + len(FIGURES)
     assert all(figure["alt"] for figure in figures)
     assert "−10, 12, 6 mm" in figures[0]["alt"]
     red, green, blue = decoded(figures[0]["src"]).getpixel((30, 20))

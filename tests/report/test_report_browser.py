@@ -711,7 +711,7 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     assert read_own_names(str(tmp_path / "notes.tsv"), list(PEAKS)) == {
         "ICA_01": OwnName('hand "area"', "accept", "=see p. 3", (0.0, 20.0, -8.0))
     }
-    # As a person may write the peak.
+    # A person may write the peak with commas and a true minus sign.
     table = (tmp_path / "notes.tsv").read_text()
     (tmp_path / "notes.tsv").write_text(table.replace("\t0 20 -8", "\t0, 20, \u22128"))
     other = visit(alone=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from neurovault_ica.runtime.ids import SAFE_ID, as_numbers, natural_key, number_groups
+from neurovault_ica.runtime.ids import SAFE_ID, as_numbers, natural_key, number_groups, safe_id
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1))
@@ -26,6 +26,21 @@ def test_only_safe_characters_are_valid_in_ids():
         assert SAFE_ID.fullmatch(name)
     for name in ("", ".hidden", "..", "-rf", "a/b", "a b", "a\n", "\u00fc", "x" * 101):
         assert not SAFE_ID.fullmatch(name)
+
+
+@given(st.text())
+def test_any_name_becomes_a_valid_id(name):
+    made = safe_id(name)
+    assert SAFE_ID.fullmatch(made)
+    assert safe_id(made) == made
+    if SAFE_ID.fullmatch(name):
+        assert made == name
+
+
+def test_different_names_get_different_ids():
+    names = ["7/2", "7_2", "7 2", "r\u00e9sum\u00e9 1", "r_sum_ 1", "-7", ".7", "x" * 101, "x" * 102]
+    assert len({safe_id(name) for name in names}) == len(names)
+    assert safe_id("7/2").startswith("7_2-")
 
 
 def test_ids_become_int_only_if_all_are_whole_numbers():

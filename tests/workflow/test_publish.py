@@ -26,7 +26,7 @@ SECRET = "0123456789abcdef"
 class NeuroVault(ThreadingHTTPServer):
     """A NeuroVault that stores collections and images.
 
-    `faults` are taken for one POST of an image each, and `odd` for one request each: method, status, body, headers.
+    Each of `faults` answers one POST of an image. Each of `odd` answers one request: method, status, body, headers.
     """
 
     def __init__(self):

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,19 @@ def draw_weights(study: Study, place: int, rng: np.random.Generator) -> dict[str
     return weights
 
 
+@lru_cache(maxsize=2)
+def draw_study(study_id: int, scene: Scene, random_state: int) -> tuple[NDArray[np.float32], float]:
+    """Draw what the images of a study share: a field in the brain (n_voxels,), and the FWHM of their noise in mm."""
+    rng = np.random.default_rng([random_state, study_id])
+    return smooth_noise(scene, NUISANCE_FWHM_MM, rng)[scene.mask], rng.uniform(6, 10)
+
+
 def simulate(plan: ImagePlan, scene: Scene, random_state: int) -> NDArray[np.float32]:
     """Simulate one clean map (nx, ny, nz) on the grid of the scene: 0 outside the brain, noise of variance 1 inside."""
-    study_rng = np.random.default_rng([random_state, plan.study.id])
     rng = np.random.default_rng([random_state, plan.id, 1])
-    shared = smooth_noise(scene, NUISANCE_FWHM_MM, study_rng)
-    own = smooth_noise(scene, study_rng.uniform(6, 10), rng)
-    field = NUISANCE * rng.uniform(0.5, 1.5) * shared[scene.mask] + own[scene.mask]
+    shared, fwhm_mm = draw_study(plan.study.id, scene, random_state)
+    own = smooth_noise(scene, fwhm_mm, rng)
+    field = NUISANCE * rng.uniform(0.5, 1.5) * shared + own[scene.mask]
     # Add networks one by one, because the last bits of a matrix product would depend on the number of threads.
     for name, weight in plan.weights.items():
         field += np.float32(SIGNAL * weight) * scene.networks[NETWORK_NAMES.index(name)]

@@ -1,7 +1,7 @@
 """Select the images of a run: read the metadata, apply the criteria, limit each collection, draw at random."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from neurovault_ica.archive.metadata_tables import write_collections, write_imag
 from neurovault_ica.archive.seen_values import SeenValues, check_values
 from neurovault_ica.archive.selection import choose, select_images
 from neurovault_ica.archive.steps import Step, count_damaged, log_steps, require_images, step
+from neurovault_ica.runtime.ids import SAFE_ID
 from neurovault_ica.runtime.tables import write_table
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Record
@@ -37,6 +38,7 @@ def write_selection(
     RuntimeError
         If there is no cache, the server does not answer, or no image meets the criteria.
     ValueError
+        If the archive returns ids that are not valid.
         If a criterion names a field that looks like a typo of an existing one. Also if no record is left, and a
         criterion names an unknown field or value.
     """
@@ -47,6 +49,7 @@ def write_selection(
     else:
         selected, by_id, steps = select(opened, network, **criteria)
     require_images(selected, steps, opened.label)
+    _require_valid_ids(selected, opened.label)
     if not lock:
         opened.remember(selected, by_id)
     write_images(images, selected, by_id, batches=batches)
@@ -54,6 +57,17 @@ def write_selection(
     write_table(selection, ({"step": number, **row} for number, row in enumerate(steps)))
     log_steps(steps)
     logging.info("selected %s of %s", counted(len(selected), "image"), counted(n_collections, "collection"))
+
+
+def _require_valid_ids(selected: Iterable[Record], label: str) -> None:
+    """Stop if an id cannot be part of a file name. The lock would not be readable."""
+    for image in selected:
+        for key in ("id", "collection_id"):
+            if not SAFE_ID.fullmatch(str(image[key])):
+                raise ValueError(
+                    f"{label} returns the {key} {image[key]!r}, but ids have only letters, digits, '_', '-' and '.';"
+                    " in the class of the archive, make ids with safe_id of runtime/ids.py"
+                )
 
 
 def select(

@@ -14,7 +14,7 @@ class Study:
     grid : str
         Key of `volumes.GRIDS`.
     unit : float
-        Factor of all values. Beta maps of different software differ in it.
+        Factor of all values. Beta maps have another unit in each software.
     dtype : str
         Type of the stored voxels.
     background : str

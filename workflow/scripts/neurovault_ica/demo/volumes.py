@@ -61,9 +61,9 @@ class SimulatedVolume:
     affine: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """One grid with its brain mask and networks.
+    """One grid with its brain mask and networks. Two scenes are equal only if they are the same object.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from neurovault_ica.figures.slices import AXIAL_CUTS_MM, Box, Scale, cut, draw_p
 from neurovault_ica.figures.style import FAINT, LINE_MM, TITLE, WIDE_MM, shorten, text_mm
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import Point, find_peaks, peak_of
-from neurovault_ica.naming.names import Names
+from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.statistics.thresholds import Thresholds
@@ -31,9 +31,9 @@ GAP, BAR = 1.2, 18.0
 BETWEEN = "   ·   "
 
 
-def title_of(label: str, names: Names) -> str:
+def title_of(label: str, name: ComponentName) -> str:
     """Write a component's title: ``ICA_03  motor; hand``."""
-    return f"{label}  {shown_text(names.name, LONGEST_NAME)}" if names.name else label
+    return f"{label}  {shown_text(name.name, LONGEST_NAME)}" if name.name else label
 
 
 def draw_component(shown: Shown, template: Volume, box: Box, *, title: str, facts: str) -> Sheet:

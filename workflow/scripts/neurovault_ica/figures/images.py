@@ -27,7 +27,7 @@ from neurovault_ica.figures.style import (
     new_figure,
     wrap,
 )
-from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, panels
+from neurovault_ica.images.criteria import Criterion, Limits, broken_limit, limit_of, panels
 from neurovault_ica.images.maps import Volume
 from neurovault_ica.types import Real, Row
 
@@ -69,7 +69,7 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
     for axes, criterion in zip(grid, shown, strict=False):
         _draw_criterion(axes, criterion, quality, reasons, limits)
         for key in criterion.keys:
-            if (limit := limits.get(key)) is not None:
+            if (limit := limit_of(criterion, key, limits)) is not None:
                 axes.axvline(limit, color=INK, linewidth=1, linestyle="--")
         # No measure is negative. A small margin below 0 keeps dots at 0 from being cut in half.
         left, right = axes.get_xlim()
@@ -83,7 +83,7 @@ def draw_quality(quality: Sequence[Row], reasons: Mapping[Hashable, str], limits
                 axes.xaxis.set_minor_formatter("{x:g}")
         axes.set_title("\n".join(wrap(criterion.label or "", TITLE_MM, 2, HEADING)))
         texts = [f"{key} {limits[key]:g}" for key in criterion.keys if limits.get(key) is not None]
-        axes.set_xlabel(", ".join(texts) or "no limit", color=FAINT)
+        axes.set_xlabel("\n".join(wrap(", ".join(texts) or "no limit", TITLE_MM, 2)), color=FAINT)
     marks = [
         Line2D([], [], color=colour, marker=marker, markersize=size, linestyle="none", label=meaning)
         for colour, marker, size, meaning in (

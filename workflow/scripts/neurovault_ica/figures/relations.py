@@ -23,7 +23,7 @@ from neurovault_ica.figures.matrix import (
 )
 from neurovault_ica.figures.short_names import explain_names, label_of
 from neurovault_ica.figures.style import LINE_MM, WIDE_MM, add_axes, add_bar, add_note, new_figure
-from neurovault_ica.naming.names import Names
+from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.types import Real
 
 # Notes in the lower left corner.
@@ -49,7 +49,7 @@ def order_by_similarity(similarity: Real) -> list[int]:
     return leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True)).tolist()
 
 
-def axis_labels(labels: Sequence[str], names: Mapping[str, Names]) -> list[str]:
+def axis_labels(labels: Sequence[str], names: Mapping[str, ComponentName]) -> list[str]:
     """Write each component's label and name: ``ICA_03 motor; hand``."""
     return [f"{label} {names[label].name}".rstrip() for label in labels]
 

@@ -9,7 +9,7 @@ from neurovault_ica.figures.style import TEXT, break_lines, text_mm, wrap
 from neurovault_ica.naming.names import SEPARATOR, UNNAMED
 from neurovault_ica.naming.sides import AT_PEAK, ENDS, SIDES
 
-# Explains short names, once in a figure.
+# Note that explains short names. A figure has it once.
 IN_PARENTHESES = "names in parentheses:\nclosest terms, not significant"
 # Names are cut to this number of characters before they are fitted.
 LONGEST = 200

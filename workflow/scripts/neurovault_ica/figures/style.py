@@ -113,7 +113,7 @@ def break_lines(text: str, width_mm: float, size: float = TEXT, *, bold: bool = 
 
 
 def wrap(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> list[str]:
-    """Break a text between words into at most so many lines of a width in mm; the last line is shortened."""
+    """Break a text between words into at most `most_lines` lines of a width in mm. Shorten the last line if needed."""
     lines = break_lines(text, width_mm, size, bold=bold)
     kept = [*lines[: most_lines - 1], " ".join(lines[most_lines - 1 :])]
     return [shorten(line, width_mm, size, bold=bold) for line in kept if line or len(kept) == 1]

@@ -225,7 +225,7 @@ class GlassBrain:
     """nilearn's glass brain. Its outlines are drawn once, and laid over all maps."""
 
     def __init__(self, height_mm: float, dpi: int) -> None:
-        """Draw the outlines in this height."""
+        """Draw the outlines. `height_mm` is the height of a view."""
         use_style()
         # Twice as large with half the resolution, so that the lines are half as thick. Wide enough for all views.
         inches = 2 * height_mm / 25.4

@@ -237,7 +237,7 @@ def judge(measured: Mapping[str, Any], *, map_type: str | None, limits: Limits) 
 
 def broken_limit(criterion: Criterion, value: float, limits: Limits) -> float | None:
     """Return the limit of a criterion that a value does not meet, in the unit of the value; None if it meets all."""
-    lowest, highest = _limit(criterion, criterion.lower, limits), _limit(criterion, criterion.upper, limits)
+    lowest, highest = limit_of(criterion, criterion.lower, limits), limit_of(criterion, criterion.upper, limits)
     if lowest is not None and value < lowest:
         return lowest
     if highest is not None and value > highest:
@@ -245,7 +245,7 @@ def broken_limit(criterion: Criterion, value: float, limits: Limits) -> float | 
     return None
 
 
-def _limit(criterion: Criterion, key: str | None, limits: Limits) -> float | None:
+def limit_of(criterion: Criterion, key: str | None, limits: Limits) -> float | None:
     """Return a limit in the unit of the measure, or None if it is not set."""
     limit = None if key is None else limits.get(key)
     divisor = criterion.quantity.divisor

@@ -47,8 +47,8 @@ class Candidate(NamedTuple):
     may_name: bool = True  # False: only listed as a runner-up, even if it is significant
 
 
-class Names(NamedTuple):
-    """The name of a component."""
+class ComponentName(NamedTuple):
+    """The name of a component and the evidence for it: a row of desc-ICA_names.tsv."""
 
     name: str  # as in titles; empty if no source has a candidate
     words: list[str]  # its terms, as in the table of their source
@@ -222,10 +222,10 @@ def _negative_side(candidates: Sequence[Candidate]) -> str:
     return f"{words} (r {found[0].value:.2f}, q {written_q(found[0].q)})" if found else ""
 
 
-def read_names(path: str) -> dict[str, Names]:
+def read_names(path: str) -> dict[str, ComponentName]:
     """Read the names of the components from desc-ICA_names.tsv."""
     return {
-        row["component"]: Names(
+        row["component"]: ComponentName(
             row["name"] or "",
             _split(row["words"]),
             row["mark"] or "",

@@ -35,9 +35,9 @@ def read_works(path: str | Path = SOFTWARE_FILE) -> dict[str, dict[str, str]]:
     """Read the entries of a BibTeX file such as software.bib, with each field on one line."""
     works: dict[str, dict[str, str]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
-        if opened := re.fullmatch(r"@\w+\{(\w+),", line):
+        if opened := re.fullmatch(r"@\w+\{(\w+),\s*", line):
             fields = works.setdefault(opened.group(1), {})
-        elif field := re.fullmatch(r"  (\w+) = \{(.*)\},", line):
+        elif field := re.fullmatch(r"\s+(\w+)\s*=\s*\{(.*)\},?\s*", line):
             fields[field.group(1)] = field.group(2)
     return works
 
@@ -47,6 +47,14 @@ def cite(work: Mapping[str, str]) -> str:
     surnames = [name.partition(",")[0] for name in _plain(work["author"]).split(" and ")]
     names = " and ".join(surnames) if len(surnames) <= 2 else f"{surnames[0]} et al."
     return f"{names} {work['year']}"
+
+
+WORKS = read_works()
+
+
+def cited(*keys: str) -> str:
+    """Cite works of software.bib in parentheses."""
+    return "(" + "; ".join(cite(WORKS[key]) for key in keys) + ")"
 
 
 def reference_line(work: Mapping[str, str]) -> str:
@@ -141,7 +149,7 @@ def references_text(entries: list[str], without: list[str], text: str) -> str:
         The methods text.
     """
     heading, *software = SOFTWARE_FILE.read_text(encoding="utf-8").rstrip().split("\n\n")
-    cited = [entry for entry, work in zip(software, read_works().values(), strict=True) if cite(work) in text]
+    in_text = [entry for entry, work in zip(software, WORKS.values(), strict=True) if cite(work) in text]
     missing = ["% Collections without a DOI: cite them by their URL.", *without] if without else []
     data = ["% Data: the papers of the contributing collections", *entries]
-    return "\n\n".join([heading, *cited, *data, "\n".join(missing)]).rstrip() + "\n"
+    return "\n\n".join([heading, *in_text, *data, "\n".join(missing)]).rstrip() + "\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 from neurovault_ica.archive.database_files import DEMO, SMALLEST_WEIGHT, VOCABULARIES, neurosynth_version
 from neurovault_ica.naming.association import RADIUS_MM
-from neurovault_ica.record.wording import cited
+from neurovault_ica.record.bibliography import cited
 from neurovault_ica.runtime.wording import counted
 
 

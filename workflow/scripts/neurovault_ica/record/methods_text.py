@@ -11,10 +11,9 @@ from neurovault_ica.decomposition.algorithms import ALGORITHMS
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.images.tissues import RIM_MM
 from neurovault_ica.naming.region_atlases import AAL3
-from neurovault_ica.record.bibliography import cite, reference_line
+from neurovault_ica.record.bibliography import WORKS, cite, cited, reference_line
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
-from neurovault_ica.record.wording import WORKS, cited, list_map_types
 from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
 
@@ -312,3 +311,17 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
         " path, its size and its SHA-256 checksum. The file run.json lists the configuration, seeds, versions and the"
         f" checksum of every result.{caution}"
     )
+
+
+def list_map_types(counts: Mapping[str, int]) -> str:
+    """List the number of maps of each type, largest first: ``59 Z maps, 3 T maps, 1 map of another type``."""
+    return ", ".join(_maps_of(name, count) for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _maps_of(name: str, count: int) -> str:
+    kind, is_map, rest = name.partition(" map")
+    if is_map:
+        return f"{counted(count, f'{kind} map')}{rest}"
+    if name == "Other":
+        return counted(count, "map of another type", "maps of other types")
+    return counted(count, f"map of type {name}", f"maps of type {name}")

@@ -6,8 +6,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.naming.names import NAMING_RANK, NEAR_BEST_SHARE
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
-from neurovault_ica.record.bibliography import cite
-from neurovault_ica.record.wording import WORKS, cited
+from neurovault_ica.record.bibliography import WORKS, cite, cited
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED, MIN_SURROGATES, MOST_ROUNDS, SIGNIFICANT_Q
 from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS

@@ -9,7 +9,7 @@ from typing import Any
 from neurovault_ica.archive.download_reasons import REASON_WORDS, REASONS
 from neurovault_ica.archive.steps import LISTED_TWICE, READ
 from neurovault_ica.naming.labels import DEACTIVATION, label_with_sign
-from neurovault_ica.naming.names import Names
+from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.report.search import list_findings
 from neurovault_ica.runtime.ids import natural_key
 from neurovault_ica.runtime.tables import read_optional
@@ -80,7 +80,7 @@ def describe_components(
     terms: Mapping[str, list[Row]],
     enrichment: Mapping[str, list[Row]],
     map_terms: Mapping[str, list[Row]],
-    names: Mapping[str, Names],
+    names: Mapping[str, ComponentName],
     peaks: Mapping[str, list[Row]],
     networks: Mapping[str, list[Row]],
 ) -> list[Row]:

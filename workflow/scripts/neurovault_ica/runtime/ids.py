@@ -1,5 +1,6 @@
-"""Check and sort the ids of images and collections. Ids are text; numbers in them sort as numbers."""
+"""Make, check and sort the ids of images and collections. Ids are text; numbers in them sort as numbers."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +8,18 @@ from typing import Any
 # Ids become parts of file names, so only safe characters are allowed. A leading - would look like an option, a leading
 # dot would hide the file.
 SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+def safe_id(name: str) -> str:
+    """Make a valid id from any name, for archives whose images or studies have names instead of ids.
+
+    A valid name stays as it is. In others, invalid characters become ``_``, and eight digits of the name's checksum are
+    added, so that different names get different ids.
+    """
+    if SAFE_ID.fullmatch(name):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")[:90]
+    return f"{plain or '_'}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def natural_key(record_id: Any) -> tuple[list[tuple[int, Any]], str]:
