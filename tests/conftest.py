@@ -27,16 +27,6 @@ def single_blas_thread():
         yield
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_xdist_auto_num_workers(config):
-    """Start one process more than there are cores, because tests often wait for servers, browsers and jobs.
-
-    Long tests use all cores by themselves.
-    """
-    n_cores = yield
-    return n_cores + (config.option.markexpr == "not long")
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Order the files so that no process waits for another one, or runs a slow file alone at the end.

@@ -28,6 +28,7 @@ def test_a_significant_component_is_not_denied_if_a_larger_loading_is_not_signif
         figures=dict.fromkeys(loadings, picture),
         heat_map=picture,
         components=["ICA_00", "ICA_01"],
+        left_out=[],
         source=None,
         maps_source="own",
         n_maps=3,
