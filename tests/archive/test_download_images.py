@@ -51,6 +51,17 @@ def test_bad_file_has_a_reason(tmp_path, content, expected_bytes, reason):
     assert check_file(path, expected_bytes=expected_bytes)["reason"] == reason
 
 
+def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = tmp_path / "image.nii.gz"
+    path.write_bytes(nifti())
+    monkeypatch.setattr("neurovault_ica.archive.image_status.sha256_of", refuse)
+    checked = check_file(path, expected_bytes=None)
+    assert (checked["status"], checked["reason"], checked["found"]) == ("failed", "unreadable", "Permission denied")
+
+
 @pytest.fixture
 def offline(tmp_path, write_archive):
     run = Run(tmp_path, data_dir=write_archive({1: [{"id": number} for number in range(1, 11)]}))

@@ -304,7 +304,7 @@ def test_a_column_of_numbers_with_a_few_texts_is_reported(write_own):
     found, warnings = read_content(write_own(f"{HEAD}\tdose\tcode\tp\n{rows}"))
     assert [row["dose"] for row in found] == ["1.5", "2", "?", None, "3"]
     assert [row["p"] < 2e-5 for row in found] == [True, False, False, False, False]
-    (warning,) = [warning for warning in warnings if "do not exist" not in warning]
+    (warning,) = [warning for warning in warnings if "cannot be found" not in warning]
     assert "dose holds texts, because it has cells that are no numbers: '?' (line 4). The other 3 are" in warning
 
 
@@ -334,8 +334,8 @@ def test_paths_are_read_as_people_type_them(write_own, tmp_path, monkeypatch, ca
     run = Run(tmp_path, source="table", table=table)
     run.select()
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert f"1 of 3 files in the column file do not exist: {tmp_path}/lab/maps/c.nii (line 4)" in warnings[0]
-    assert f"1 of 3 files in the column terms do not exist: {tmp_path}/lab/no.json (line 4)" in warnings[1]
+    assert f"1 of 3 files in the column file cannot be found: {tmp_path}/lab/maps/c.nii (line 4)" in warnings[0]
+    assert f"1 of 3 files in the column terms cannot be found: {tmp_path}/lab/no.json (line 4)" in warnings[1]
     assert [(row["file"], row["status"]) for row in run.download()] == [
         ("maps/a.nii.gz", "ok"), ("maps/b.nii", "ok"), ("maps/c.nii", "failed"),
     ]  # fmt: skip

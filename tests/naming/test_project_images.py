@@ -12,7 +12,6 @@ import pytest
 from build_demo_archive import ImagePlan, simulate
 from conftest import orthogonal_rows
 from made_maps import EGG, EGG_AFFINE, smooth_noise
-from neurovault_ica.archive.image_status import check_file
 from neurovault_ica.archive.own_maps import OwnMap, check_maps, files_of_maps, list_maps
 from neurovault_ica.demo.networks import NETWORK_NAMES
 from neurovault_ica.demo.studies import STUDIES
@@ -24,6 +23,7 @@ from neurovault_ica.naming.own_images import describe_rejection, judge_images, s
 from neurovault_ica.naming.projection import MIN_P, Projector, find_unusable, percentiles, project, project_run
 from neurovault_ica.naming.projection_tables import rejected_rows
 from neurovault_ica.report.projection import describe_percentile
+from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from project_images import main
@@ -238,8 +238,8 @@ def test_each_map_that_cannot_be_projected_is_a_row_and_stops_no_other(run, tmp_
     (folder / "gone.nii").symlink_to("nowhere.nii")
     (folder / "secret.nii").write_bytes(b"")
     monkeypatch.setattr(
-        "neurovault_ica.naming.own_images.check_file",
-        lambda path, **_: open_secret() if path.stem == "secret" else check_file(path, **_),
+        "neurovault_ica.archive.image_status.sha256_of",
+        lambda path: open_secret() if path.stem == "secret" else sha256_of(path),
     )
     maps, _ = list_maps(str(folder))
     plain = treatment_of(SETTINGS | {"scale": "none"})
@@ -336,11 +336,12 @@ def test_maps_of_a_table_have_their_ids_and_types(tmp_path):
 
 
 def test_equal_file_names_are_told_apart_by_folder_and_extension(tmp_path):
-    for file in ("a/x.nii", "b/x.nii", "b/x.nii.gz", "b/Y.NII.GZ", "z.mgz", "b/pair.img", "b/pair.hdr", "b/x.json"):
+    files = "a/x.nii b/x.nii b/x.nii.gz b/Y.NII.GZ z.mgz b/pair.img b/pair.hdr lone.HDR b/x.json"
+    for file in files.split():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(b"")
     names = [own.name for own in list_maps(str(tmp_path))[0]]
-    assert names == ["a/x", "Y", "pair", "b/x.nii", "b/x.nii.gz", "z"]
+    assert names == ["a/x", "Y", "pair", "b/x.nii", "b/x.nii.gz", "lone", "z"]
     (tmp_path / "b/loop").symlink_to(tmp_path)
     (tmp_path / "a_link_beside").symlink_to(tmp_path / "b")
     assert [own.name for own in list_maps(str(tmp_path))[0]] == names

@@ -30,10 +30,13 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
     dict
         status, reason, bytes and sha256 as in status-{batch}.tsv. For a file that cannot be used, also found.
     """
-    if not path.is_file():
-        return failed("missing_file", None)
-    size = path.stat().st_size
-    found = sha256_of(path)
+    try:
+        if not path.is_file():
+            return failed("missing_file", None)
+        size, found = path.stat().st_size, sha256_of(path)
+    except OSError as error:
+        # No permission, or a fault of the disk or of the network behind it.
+        return failed("unreadable", None, error.strerror or str(error))
     if found != sha256:
         is_size_known = bool(expected_bytes) and sha256 is None
         has_wrong_size = is_size_known and expected_bytes != size

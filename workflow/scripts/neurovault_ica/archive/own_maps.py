@@ -18,7 +18,8 @@ from neurovault_ica.archive.own_table import read_content
 NIFTI = (".nii.gz", ".nii")
 # Images in other formats. They are listed to be rejected with advice on how to convert them. A pair of .hdr and .img is
 # one map, listed by its .img file.
-OTHER_IMAGES = (".img", ".img.gz", ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
+VOXELS, HEADERS = (".img", ".img.gz"), (".hdr", ".hdr.gz")
+OTHER_IMAGES = (*VOXELS, *HEADERS, ".mgh", ".mgz", ".mnc", ".mnc.gz", ".brik", ".brik.gz", ".gii", ".nii.bz2",
                 ".nii.zip", ".nii.xz", ".nii.zst")  # fmt: skip
 
 
@@ -178,7 +179,13 @@ def _files_below(folder: str) -> tuple[list[str], list[str]]:
             if place not in seen:
                 folders.append(path.name)
                 seen.add(place)
-        found += [str(Path(parent) / name) for name in files if not name.startswith(".") and _extension(name)]
+        shown_files = [name for name in files if not name.startswith(".")]
+        pairs = {_stem(name) for name in shown_files if name.lower().endswith(VOXELS)}
+        found += [
+            str(Path(parent) / name)
+            for name in shown_files
+            if _extension(name) and not (name.lower().endswith(HEADERS) and _stem(name) in pairs)
+        ]
         if not files and not shown and parent != folder and _extension(parent):
             found.append(parent)
     return sorted(found), [f"the folder {error.filename} cannot be read: {error.strerror}" for error in failed]

@@ -215,11 +215,12 @@ def _find_missing_files(table: str, key: str, numbers: Sequence[int], rows: Sequ
     """Warn of files that do not exist, with their absolute paths."""
     folder = Path(table).parent.absolute()
     named = [(number, folder / row[key]) for number, row in zip(numbers, rows, strict=True) if row.get(key)]
-    missing = [(number, path) for number, path in named if not path.is_file()]
+    # Path.is_file raises an error for files in a folder without permission.
+    missing = [(number, path) for number, path in named if not os.path.isfile(path)]  # noqa: PTH113
     if missing:
         listing = list_examples([f"{path} (line {number})" for number, path in missing])
         yield (
-            f"{table}: {len(missing)} of {len(named)} files in the column {key} do not exist: {listing}."
+            f"{table}: {len(missing)} of {len(named)} files in the column {key} cannot be found: {listing}."
             " Correct the paths; relative paths start from the table's folder"
         )
 

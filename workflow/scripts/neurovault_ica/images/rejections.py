@@ -9,7 +9,7 @@ from neurovault_ica.images.criteria import CRITERIA, Limits, judge
 # archive/download_reasons.py adds the reasons of failed downloads.
 IMAGE_REASONS = {
     # Raised by nifti.py.
-    "unreadable": "The file is not a NIfTI image that can be read to its end.",
+    "unreadable": "The file cannot be read, or is not a complete NIfTI image.",
     "not_3d": "The file does not hold exactly one volume, so we do not know which one is the statistic map.",
     "not_numeric": "The voxels are not real numbers.",
     "bad_affine": "The header does not say where in the brain the voxels are.",

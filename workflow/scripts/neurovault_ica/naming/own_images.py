@@ -1,6 +1,7 @@
 """Read the user's own maps as mask_images and stack_images read the images of a run."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -165,12 +166,9 @@ def _read(
     if fault := find_unusable_part(own.file):
         return rejected("unusable_path", f"the path {fault}")
     image = {"image_id": own.name, "map_type": own.map_type}
-    try:
-        if Path(own.file).is_dir():
-            return rejected("unreadable", "it is a folder, not a file")
-        checked = check_file(Path(own.file), expected_bytes=None)
-    except OSError as error:
-        return rejected("unreadable", error.strerror or error)
+    if os.path.isdir(own.file):  # noqa: PTH112 - Path.is_dir raises an error in a folder without permission
+        return rejected("unreadable", "it is a folder, not a file")
+    checked = check_file(Path(own.file), expected_bytes=None)
     measured: dict[str, Any] = {}
     values, notes = None, tuple[str, ...]()
     if checked["status"] == "ok":
