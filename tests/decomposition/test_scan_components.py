@@ -51,6 +51,7 @@ def test_networks_are_counted_and_noise_is_not(mask_img, images, noise):
     assert count == [N_NETWORKS, 0]
 
 
+@pytest.mark.long
 def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplog):
     caplog.set_level("INFO")
     np.save(tmp_path / "matrix.npy", images)

@@ -157,6 +157,7 @@ def move_slider(page, name, value):
     )
 
 
+@pytest.mark.long
 def test_the_fixture_detects_console_errors_and_requests(visit, tmp_path):
     file = tmp_path / "page.html"
     file.write_text('<!DOCTYPE html><script>undefinedName()</script><img src="https://example.org/x.png">')
@@ -279,6 +280,7 @@ def test_each_sign_has_its_own_threshold(visit):
     assert is_cold(pixel(page, 2, place))
 
 
+@pytest.mark.long
 def test_small_clusters_are_left_out_at_any_threshold(visit):
     """The cluster around the value of -6 has about 40 mm3 beyond 5.5, and 380 mm3 beyond 4."""
     page = visit(place="#ICA_00")
@@ -295,6 +297,7 @@ def test_small_clusters_are_left_out_at_any_threshold(visit):
     assert is_warm(pixel(page, 2, PEAKS["ICA_00"][0][0]))
 
 
+@pytest.mark.long
 def test_the_colour_bar_ends_where_the_values_end(visit):
     """ICA_00 has values from -6 to 9.5 and colours up to 9; ICA_01 has no negative values."""
 
@@ -422,6 +425,7 @@ def test_the_surface_has_the_values_and_colours_of_the_figure(visit, on_cortex):
     assert not any(map(is_cold, filter(None, [colour_at(page, lowest)])))
 
 
+@pytest.mark.long
 def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     page = visit(place="#ICA_00")
     see_surface(page)
@@ -485,6 +489,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(visit):
     assert file.suggested_filename == "ICA_01_surface_view.png"
 
 
+@pytest.mark.long
 def test_two_fingers_move_and_zoom_the_surface(visit):
     page = visit(place="#ICA_00", viewport=TELEPHONE, has_touch=True, is_mobile=True)
     see_surface(page)
@@ -523,6 +528,7 @@ def test_two_fingers_move_and_zoom_the_surface(visit):
     page.wait_for_function("text => document.querySelector('[data-part=place]').textContent !== text", arg=before[0])
 
 
+@pytest.mark.long
 def test_if_the_surface_fails_its_figure_is_shown(browser, pages):
     context = browser.new_context(offline=True)
     context.add_init_script("delete window.IntersectionObserver")
@@ -592,6 +598,7 @@ def test_hostile_texts_make_no_element_and_do_nothing(visit):
     assert any(text in page.inner_text("#gallery") for text in HOSTILE)
 
 
+@pytest.mark.long
 def test_dark_mode_is_dark_and_light_is_light(visit):
     page = visit(place="#ICA_00", color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
@@ -609,7 +616,7 @@ def is_blank(page, file):
     return any((abs(half - np.median(half)) > 100).mean() <= 0.005 for half in np.split(grey, 2))
 
 
-@pytest.mark.parametrize("kind", ["honest", "hostile"])
+@pytest.mark.parametrize("kind", ["honest", pytest.param("hostile", marks=pytest.mark.long)])
 def test_the_page_is_not_blank_and_does_not_scroll_sideways_on_a_telephone(visit, tmp_path, kind):
     page = visit(kind, viewport=DESKTOP)
     assert not is_blank(page, tmp_path / "desktop.png")
@@ -621,6 +628,7 @@ def test_the_page_is_not_blank_and_does_not_scroll_sideways_on_a_telephone(visit
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.long
 def test_the_checks_detect_a_page_that_is_too_wide_or_blank(visit, tmp_path):
     file = tmp_path / "wide.html"
     file.write_text('<!DOCTYPE html><body style="margin: 0"><div style="width: 600px">wide</div>')
@@ -645,6 +653,7 @@ def test_without_scripts_all_components_are_there_with_their_figures(visit):
     assert page.locator("#viewer:visible, #surface:visible, .js-only:visible").count() == 0
 
 
+@pytest.mark.long
 def test_without_decompression_the_figure_stays(browser, pages):
     context = browser.new_context(offline=True)
     context.add_init_script("delete window.DecompressionStream")
@@ -655,6 +664,7 @@ def test_without_decompression_the_figure_stays(browser, pages):
     context.close()
 
 
+@pytest.mark.long
 def test_print_shows_figures_in_place_of_the_viewer(visit):
     page = visit()
     page.emulate_media(media="print")
@@ -668,6 +678,7 @@ def test_print_shows_figures_in_place_of_the_viewer(visit):
     assert page.locator("#viewer:visible, #surface:visible").count() == 0
 
 
+@pytest.mark.long
 def test_pdf_has_pages_of_text_and_figures(visit):
     page = visit()
     page.emulate_media(media="print")
@@ -729,6 +740,7 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
     assert other.inner_text("#noted") == "1 of 2 components"
 
 
+@pytest.mark.long
 def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
     page = visit(place="#ICA_00")
     file = saved(page, lambda: page.click("#ICA_00 .save-map"))
@@ -773,6 +785,7 @@ def test_a_page_without_its_folder_says_so_and_links_nowhere(visit, pages, tmp_p
     visit.complaints.remove("Failed to load resource: net::ERR_FILE_NOT_FOUND")
 
 
+@pytest.mark.long
 def test_lines_and_texts_are_copied(visit):
     page = visit(place="#ICA_00", permissions=["clipboard-read", "clipboard-write"])
     page.click("#ICA_00 button[data-copies=fsleyes-ICA_00]")
@@ -820,6 +833,7 @@ def test_on_a_telephone_nothing_is_cut_off(visit):
     )
 
 
+@pytest.mark.long
 def test_a_long_table_is_laid_out_only_near_the_screen(visit, tmp_path):
     """Layout of thousands of rows takes most of the time to open a page. Its place keeps its size, so nothing jumps."""
     file = build_report(tmp_path, n_rejected=150)

@@ -103,6 +103,7 @@ def test_the_container_is_built_from_the_lock():
     assert 'container: "neurovault_ica.sif"' in (ROOT / "Snakefile").read_text()
 
 
+@pytest.mark.long
 def test_jobs_run_in_the_image(tmp_path, monkeypatch):
     """A fake apptainer writes down its arguments and runs the command without a container."""
     (tmp_path / "bin").mkdir()

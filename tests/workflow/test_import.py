@@ -183,6 +183,7 @@ assert own.component_labels(1) == ["OWN_00"]
 """
 
 
+@pytest.mark.long
 def test_one_workflow_uses_three_versions_of_the_package(tmp_path):
     """It imports two versions of this workflow, and has imported another version of the package before.
 

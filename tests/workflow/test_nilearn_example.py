@@ -79,6 +79,7 @@ def run_preset(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_same_as_the_example_on_simulated_images(run_preset, tmp_path):
     """Larger voxels than in the example save time."""
     data_dir = make_maps(tmp_path / "data", n_images=12, n_sources=4)

@@ -73,6 +73,7 @@ def test_the_scan_ends_with_the_advice_and_says_what_it_is_based_on(project, sma
     shutil.rmtree(project / "results/render_report")
 
 
+@pytest.mark.long
 def test_deleting_the_results_on_purpose_starts_afresh(tmp_path, small_run):
     """The message has the right command."""
     folder = shutil.copytree(small_run, tmp_path / "run")

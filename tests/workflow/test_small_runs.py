@@ -57,6 +57,7 @@ def test_the_reason_of_a_failure_is_shown(tmp_path, small_archive, small_run):
     assert "24 images are left, but run_ica.n_components is 30" in text
 
 
+@pytest.mark.long
 def test_an_edited_filter_or_mask_reruns_what_reads_it(tmp_path, small_archive):
     folder = copy_project(tmp_path / "run")
     mask = np.zeros((46, 55, 46), np.uint8)
