@@ -154,8 +154,13 @@ def test_an_error_of_a_full_disk_names_the_result(tmp_path, name):
 def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
+    # Nothing collects this process, so it stays as a zombie.
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    born = round(psutil.Process(zombie.pid).create_time())
     this, started = os.getpid(), round(psutil.Process().create_time())
     left = [f"{HOST}-{dead.pid}.{started}-a.txt", f"{HOST}-{this}.{started - 100}-a.txt", f"{HOST}-{this}-a.txt"]
+    left.append(f"{HOST}-{zombie.pid}.{born}-a.txt")
     kept = ["far-2.5-b.txt", f"{HOST}-{this}.{started}-c.txt"]
     for name in [*left, "away-1.5-a.txt", *kept]:
         (tmp_path / f".part-{name}").write_text("half")
@@ -163,6 +168,7 @@ def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     with replacing(tmp_path / "d.txt") as temporary:
         temporary.write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {f".part-{name}" for name in kept} | {"d.txt"}
+    zombie.wait()
 
 
 def test_a_temporary_file_of_another_user_does_not_stop_a_run(tmp_path, monkeypatch):

@@ -108,6 +108,9 @@ def _is_running(process: str) -> bool:
     """Return whether the process in the name of a temporary file (number.start) is still running."""
     number, _, start = process.partition(".")
     try:
+        # In a container, killed processes may stay as zombies, because nothing collects them.
+        if psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE:
+            return False
         # A new process may get the number of an ended one, so compare the start times too.
         return abs(_started(int(number)) - int(start)) <= CLOCK_ERROR_S
     except (psutil.NoSuchProcess, ValueError, OverflowError):
