@@ -83,7 +83,7 @@ def write_shadows(folder):
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory, small_archive):
-    """A run of another workflow with one core and one batch of ours. It must not open a connection.
+    """Another workflow runs this one with one core and one batch. It must not open a connection.
 
     Both have modules of the same names, and so has a folder on PYTHONPATH. There are components of an earlier run.
     """
