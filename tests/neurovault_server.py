@@ -136,7 +136,7 @@ class Faults:
     connection_latency_s
         Additional delay of the first answer of a connection, because the handshake is a round trip too.
     grows
-        Bodies arrive as over TCP: 14 kB per `latency_s` on a new or idle connection, and twice as much each next time.
+        Bodies arrive as over TCP. A new or idle connection sends 14 kB per `latency_s`, and doubles this each time.
     poisoned_images, poisoned_collections
         Ids of records that the server cannot serialise. Every page with one of them fails.
     how_poisoned

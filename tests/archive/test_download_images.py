@@ -51,13 +51,14 @@ def test_bad_file_has_a_reason(tmp_path, content, expected_bytes, reason):
     assert check_file(path, expected_bytes=expected_bytes)["reason"] == reason
 
 
-def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, monkeypatch):
-    def refuse(path):
+@pytest.mark.parametrize("step", ["sha256_of", "find_fault"])
+def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, monkeypatch, step):
+    def refuse(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
     path = tmp_path / "image.nii.gz"
     path.write_bytes(nifti())
-    monkeypatch.setattr("neurovault_ica.archive.image_status.sha256_of", refuse)
+    monkeypatch.setattr(f"neurovault_ica.archive.image_status.{step}", refuse)
     checked = check_file(path, expected_bytes=None)
     assert (checked["status"], checked["reason"], checked["found"]) == ("failed", "unreadable", "Permission denied")
 

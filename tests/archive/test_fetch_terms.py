@@ -44,6 +44,15 @@ def test_a_folder_in_place_of_a_term_file_is_a_missing_file(tmp_path):
         assert read_answer(path, is_own=True)[:2] == ({}, "missing_file")
 
 
+def test_a_term_file_that_cannot_be_read_is_a_warning(tmp_path, monkeypatch, caplog):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    assert read_answer(tmp_path / "words.json", is_own=True)[:2] == ({}, "malformed")
+    assert "words.json cannot be read: Permission denied" in caplog.text
+
+
 # Files of the user.
 
 

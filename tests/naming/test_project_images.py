@@ -417,6 +417,12 @@ def test_any_4d_file_of_networks_can_be_projected_on(run, tmp_path, caplog):
         "volume_07": ("constant", "all values are 0"),
     }
     assert "left out volume_06: dependent (depends on volume_02)" in caplog.text
+    inside = nib.load(run["masks"] / "mask.nii.gz").get_fdata() > 0
+    between = ~lattice_of(inside, found.maps.affine).points
+    volumes[(*np.argwhere(inside)[between][5], 4)] = 3
+    nib.save(nib.Nifti1Image(volumes[..., 4:6], found.maps.affine), tmp_path / "none.nii")
+    with pytest.raises(ValueError, match=r"none of its volumes can be used.*\(1 too few voxels, 1 constant\); choose"):
+        read_components(str(tmp_path / "none.nii"), str(run["masks"] / "mask.nii.gz"))
     (tmp_path / "networks.txt").write_text("see\n")
     with pytest.raises(ValueError, match=r"8 volumes, but .* has 1 name;"):
         read_components(str(file), str(run["masks"] / "mask.nii.gz"))

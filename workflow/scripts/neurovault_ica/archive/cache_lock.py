@@ -22,7 +22,7 @@ REQUEST_PAUSE_S = 0.01
 # A new connection needs several round trips before it is fast, so each process should use few, without a break. It
 # takes another one only after this time, in seconds, so that processes that start together get one each.
 ANOTHER_AFTER_S = 0.5
-# For this time, in seconds, a process keeps its place for its further requests. Then other processes get a chance.
+# After this time, in seconds, a process gives its place to others, even if it has more requests.
 KEPT_S = 10.0
 
 

@@ -31,12 +31,16 @@ def check_file(path: Path, *, expected_bytes: int | None, sha256: str | None = N
         status, reason, bytes and sha256 as in status-{batch}.tsv. For a file that cannot be used, also found.
     """
     try:
-        if not path.is_file():
-            return failed("missing_file", None)
-        size, found = path.stat().st_size, sha256_of(path)
+        return _check_file(path, expected_bytes, sha256)
     except OSError as error:
         # No permission, or a fault of the disk or of the network behind it.
         return failed("unreadable", None, error.strerror or str(error))
+
+
+def _check_file(path: Path, expected_bytes: int | None, sha256: str | None) -> Row:
+    if not path.is_file():
+        return failed("missing_file", None)
+    size, found = path.stat().st_size, sha256_of(path)
     if found != sha256:
         is_size_known = bool(expected_bytes) and sha256 is None
         has_wrong_size = is_size_known and expected_bytes != size

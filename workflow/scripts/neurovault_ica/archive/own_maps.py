@@ -173,7 +173,7 @@ def _files_below(folder: str) -> tuple[list[str], list[str]]:
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed.append):
         shown = [Path(parent) / name for name in folders if not name.startswith(".")]
         folders.clear()
-        # Visit each folder once, because a link to a folder above would be followed without end. Links come last.
+        # Visit each folder once, or a link to a parent folder would be followed forever. Links come after folders.
         for path in sorted(shown, key=lambda path: (path.is_symlink(), path.name)):
             place = os.path.realpath(path)
             if place not in seen:

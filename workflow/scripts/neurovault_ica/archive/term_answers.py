@@ -75,6 +75,9 @@ def read_answer(path: Path | None, *, is_own: bool = False) -> Answer:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return Answer({}, "missing_file")
+    except OSError as error:
+        logging.warning("%s cannot be read: %s", path, error.strerror or error)
+        return Answer({}, "malformed")
     try:
         if is_own:
             weights, dropped = parse_own_weights(json.loads(decode(content, path.name)), path)

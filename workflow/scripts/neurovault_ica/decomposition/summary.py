@@ -1,4 +1,4 @@
-"""Summarise a decomposition in numbers and sentences, and warn if it is weak."""
+"""Describe a decomposition in numbers and sentences, and warn if it is weak."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

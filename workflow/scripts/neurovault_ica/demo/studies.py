@@ -14,7 +14,7 @@ class Study:
     grid : str
         Key of `volumes.GRIDS`.
     unit : float
-        Factor of all values. Beta maps have another unit in each software.
+        All values are multiplied by it. The unit of beta maps depends on the software.
     dtype : str
         Type of the stored voxels.
     background : str

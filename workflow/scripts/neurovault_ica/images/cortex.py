@@ -121,6 +121,6 @@ def sample_map(data: Real, share: Real, places: Real) -> Real:
 
 
 def is_near(kept: npt.NDArray[np.bool_], places: Real, vertices: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Return whether a sample of these vertices touches one of the voxels `kept` (nx, ny, nz)."""
+    """Return, for each of these vertices, whether any of its samples lies beside a voxel of `kept` (nx, ny, nz)."""
     chosen = places.reshape(3, N_DEPTHS, -1)[:, :, vertices].reshape(3, -1)
     return sample(kept.astype(np.float32), chosen) > 0

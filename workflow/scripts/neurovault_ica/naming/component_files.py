@@ -6,13 +6,14 @@ Snakemake imports this module while it reads the Snakefile. So only functions th
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurovault_ica.archive.own_maps import refuse_unusable_path
 from neurovault_ica.naming.name_files import is_image_file, names_beside, read_name_file
-from neurovault_ica.runtime.wording import counted
+from neurovault_ica.runtime.wording import counted, list_counts
 
 if TYPE_CHECKING:
     from neurovault_ica.images.maps import Maps
@@ -216,7 +217,10 @@ def _read_file(source: str, mask: str) -> Components:
         logging.warning("%s: left out %s: %s (%s)", source, row["component"], row["reason"], row["value"])
     kept = [number for number, label in enumerate(labels) if label not in unusable]
     if not kept:
-        raise ValueError("all its volumes are constant in the mask; choose another file, or another mask_images.mask")
+        reasons = list_counts(Counter(row["reason"] for row in left_out))
+        raise ValueError(
+            f"none of its volumes can be used in the mask ({reasons}); choose another file, or another mask_images.mask"
+        )
     names = [found[number] if found else None for number in kept]
     maps = place_maps(values[kept], mask)
     return Components([labels[number] for number in kept], names, maps, None, None, [], left_out)

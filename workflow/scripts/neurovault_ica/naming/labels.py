@@ -89,7 +89,7 @@ PUBLICATION_WORDS = frozenset(
     toolboxes txt uploaded upload url urls version versions website wiki www xml yaml zenodo zip
     """.split()  # noqa: SIM905
 )
-# Licenses and versions with a number or clauses: gpl-3, cc-by-nc-sa-4, bsd-3-clause.
+# Names of licenses and versions, such as gpl-3, cc-by-nc-sa-4 and bsd-3-clause.
 LICENSE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
 
 

@@ -22,7 +22,7 @@ from neurovault_ica.images.rejections import reject, rejection
 from neurovault_ica.images.signs import SIGNS, Halves, find_scales
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.targets import Target
-from neurovault_ica.statistics.lattice import LATTICE_SPACING_MM
+from neurovault_ica.naming.projection import TOO_FEW_VOXELS
 from neurovault_ica.types import Row
 
 # Reason -> sentence of the page, for reasons that only own maps have.
@@ -31,8 +31,7 @@ OWN_REASONS = {
     "unreadable": "The file cannot be read.",
     "missing_file": "There is no such file.",
     "extreme_values": "The values are too large or too small for single precision. Multiply them by a constant.",
-    "too_few_voxels": "The data lie in so few voxels that the loadings cannot be tested. The points of the test are"
-    f" {LATTICE_SPACING_MM:g} mm apart, and all of them have the same value.",
+    "too_few_voxels": TOO_FEW_VOXELS,
 }
 # Without scaling, maps with a smaller standard deviation are rejected, and those with a larger one than its inverse.
 # Their squares would leave the range of single precision.
@@ -105,14 +104,15 @@ def split_signs(judged: Iterable[Judged], treatment: Treatment, points: Points) 
         voxels = cast(npt.NDArray[np.float32], one.values)
         scales = find_scales(voxels, scale=treatment.scale)
         values = Halves(voxels[None], [list(scales.values())]).split(voxels[None], slice(0, 1))
-        empty = [sign for sign, half in zip(SIGNS, values, strict=True) if not np.ptp(half)]
-        untested = [s for s, half in zip(SIGNS, values, strict=True) if s not in empty and not np.ptp(half[points])]
+        half_of = dict(zip(SIGNS, values, strict=True))
+        empty = [sign for sign, half in half_of.items() if not np.ptp(half)]
+        untested = [sign for sign, half in half_of.items() if sign not in empty and not np.ptp(half[points])]
         notes = [one.note] if one.note else []
         notes += [f"it has no {sign}" for sign in empty]
         notes += [f"its {sign} lies in too few voxels for a test" for sign in untested]
         halves += [
             one._replace(values=half, sign=sign, note="; ".join(notes) or None)
-            for sign, half in zip(SIGNS, values, strict=True)
+            for sign, half in half_of.items()
             if sign not in (*empty, *untested)
         ]
     return halves

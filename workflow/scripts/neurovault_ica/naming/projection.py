@@ -28,13 +28,15 @@ MIN_P = 1e-5
 # Components count as linearly dependent if the smallest eigenvalue of their correlation matrix is below this. For 20
 # components of real maps it is 1; for 70 overlapping networks of an atlas it is above 0.01.
 MIN_EIGENVALUE = 1e-5
-
-
+# Why a map or a component is left out that is constant at the points of the test, as a sentence of the page.
+TOO_FEW_VOXELS = (
+    "The data lie in so few voxels that loadings cannot be tested. The points of the test are"
+    f" {LATTICE_SPACING_MM:g} mm apart, and all of them have the same value."
+)
 # Reason -> sentence of the page, for components of a 4-D file that are left out.
 COMPONENT_REASONS = {
     "constant": "All voxels in the mask have the same value.",
-    "too_few_voxels": "The data lie in so few voxels that loadings cannot be tested. The points of the test are"
-    f" {LATTICE_SPACING_MM:g} mm apart, and all of them have the same value.",
+    "too_few_voxels": TOO_FEW_VOXELS,
     "dependent": "The component is a linear combination of earlier ones, such as a copy. So a map would have no unique"
     " loadings.",
 }

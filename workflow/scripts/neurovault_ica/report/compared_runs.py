@@ -17,8 +17,8 @@ from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Array, Row
 
-# A component may resemble more than its match, for example if it splits into two. Other components with at least this
-# |r| are listed, at most this many.
+# If a component splits into two, it resembles both. So other components with at least this |r| are listed beside the
+# match, at most this many.
 MIN_SIMILAR_R, MOST_SIMILAR = 0.25, 3
 USED, NOT_SELECTED = "used", "not selected"
 LOCK = "write_lock/images.lock.tsv"

@@ -24,8 +24,8 @@ MOST_ROUNDS = 100
 BLOCK_DRAWS = 500
 # Differences below this count as equal, because equal permutations may differ by rounding.
 ROUNDING = 1e-9
-# The tail is fitted to this share of the null values. In calibrations with true p from
-# 0.01 to 0.0002, 5 % gave p that were correct or slightly too large on average; 10 % gave larger ones.
+# The tail is fitted to this share of the null values. In calibrations with true p from 0.01 to 0.0002, the p with 5 %
+# were right or slightly too large on average. With 10 %, they were larger.
 TAIL_SHARE = 0.05
 # Smallest number of surrogates of a component. The tail then has 25 of them.
 MIN_SURROGATES = 500
