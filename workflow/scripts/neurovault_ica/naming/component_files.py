@@ -217,7 +217,7 @@ def _read_file(source: str, mask: str) -> Components:
         logging.warning("%s: left out %s: %s (%s)", source, row["component"], row["reason"], row["value"])
     kept = [number for number, label in enumerate(labels) if label not in unusable]
     if not kept:
-        reasons = list_counts(Counter(row["reason"] for row in left_out))
+        reasons = list_counts(Counter(reason for reason, _ in unusable.values()))
         raise ValueError(
             f"none of its volumes can be used in the mask ({reasons}); choose another file, or another mask_images.mask"
         )
