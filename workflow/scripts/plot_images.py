@@ -115,9 +115,10 @@ def main(
         for table, file in zip(qualities, voxels, strict=bool(voxels))
     ]
     used_alone = [(X, [row["image_id"] for row in used])]
-    ids, pictures = glass_brains(batches if voxels else used_alone, brain, step)
+    ids, pictures = glass_brains(batches if voxels else used_alone, brain, mask_img.affine, step)
+    outline = glass_outline(brain, mask_img.affine, step)
     with replacing(glass) as temporary:
-        np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=glass_outline(brain, step))
+        np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=outline)
     logging.info("drew %s; %d used, the others rejected", counted(len(ids), "image"), len(used))
 
 
