@@ -124,3 +124,19 @@ def test_the_density_of_activation_does_not_rise_towards_zero():
     fit = fit_mixture(values, resels=1000)
     assert fit.positive.shape == 1
     assert fit.positive.density(np.array([1e-6])) == pytest.approx(fit.positive.density(np.array([1e-3])), rel=0.01)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rest_sd", [0, 1e-4])
+@pytest.mark.parametrize("n_active", [30, 3000])
+def test_the_blobs_of_a_sparse_map_are_activation(rest_sd, n_active):
+    """All other values of such a map are in one bin of the histogram, so the standard deviation there is unknown."""
+    rng = np.random.default_rng(7)
+    values = np.concatenate([rest_sd * rng.standard_normal(100_000 - n_active), 5 + rng.random(n_active)])
+    fit = fit_mixture(values, resels=100)
+    assert fit.converged
+    assert fit.positive.weight == pytest.approx(n_active / 1e5)
+    assert fit.positive.shape * fit.positive.scale == pytest.approx(5.5, rel=0.05)
+    positive, negative = activation_thresholds(fit, 0.5, lowest=values.min(), highest=values.max())
+    assert 0.01 < positive < 5
+    assert negative == np.inf

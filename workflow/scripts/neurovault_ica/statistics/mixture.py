@@ -95,10 +95,17 @@ def fit_mixture(values: Real, resels: float) -> Mixture:
     filled = counts > 0
     x, counts = ((edges[1:] + edges[:-1]) / 2)[filled], counts[filled].astype(np.float64)
     below = np.cumsum(counts) / counts.sum()
-    starts = ((below > 1 - START_TAIL) & (x > 0)).astype(float), ((below < START_TAIL) & (x < 0)).astype(float)
+    # The fullest bin is noise. In a sparse map, whose other values are few, it would otherwise belong to a tail.
+    may_be_tail = counts < counts.max()
+    starts = (
+        ((below > 1 - START_TAIL) & (x > 0) & may_be_tail).astype(float),
+        ((below < START_TAIL) & (x < 0) & may_be_tail).astype(float),
+    )
+    # The standard deviation of values that are evenly spread over one bin. A sparse map has all its noise in one bin.
+    least_sd = float(edges[1] - edges[0]) / np.sqrt(12)
     has_tail = [False, False]
     while True:
-        fit = _expectation_maximization(x, counts, starts[0] * has_tail[0], starts[1] * has_tail[1])
+        fit = _expectation_maximization(x, counts, starts[0] * has_tail[0], starts[1] * has_tail[1], least_sd)
         extremes = (values.max() - fit.mean) / fit.sd, (fit.mean - values.min()) / fit.sd
         tested = [side for side in (0, 1) if not has_tail[side]]
         farthest = max(tested, key=lambda side: extremes[side], default=None)
@@ -159,7 +166,9 @@ def _first_active(fit: Mixture, x: Array, probability: float) -> float:
     return float(abs(x[first])) if first < len(x) else float("inf")
 
 
-def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_negative: Array) -> Mixture:
+def _expectation_maximization(
+    x: Array, counts: Array, is_positive: Array, is_negative: Array, least_sd: float
+) -> Mixture:
     """Fit a mixture by EM (Dempster, Laird and Rubin 1977).
 
     Parameters
@@ -168,6 +177,8 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
         Middle of each bin, and number of values in it.
     is_positive, is_negative : array of shape (n_bins,)
         Initial probability that the values of a bin belong to this tail. A tail with zeros only stays empty.
+    least_sd : float
+        Smallest standard deviation of the noise.
     """
     n = counts.sum()
     log_size = np.log(np.where(x != 0, np.abs(x), 1.0))
@@ -175,7 +186,7 @@ def _expectation_maximization(x: Array, counts: Array, is_positive: Array, is_ne
     for iteration in range(1, MAX_ITERATIONS + 1):
         noise_counts = counts * (1 - is_positive - is_negative)
         mean = noise_counts @ x / noise_counts.sum()
-        sd = np.sqrt(noise_counts @ np.square(x - mean) / noise_counts.sum())
+        sd = max(np.sqrt(noise_counts @ np.square(x - mean) / noise_counts.sum()), least_sd)
         positive_tail = _fit_tail(counts * is_positive, np.abs(x), log_size, n)
         negative_tail = _fit_tail(counts * is_negative, np.abs(x), log_size, n)
         previous = fit.mean_log_likelihood
