@@ -51,6 +51,15 @@ def test_networks_are_counted_and_noise_is_not(mask_img, images, noise):
     assert count == [N_NETWORKS, 0]
 
 
+def test_surrogates_of_halves_are_split_where_their_images_are(mask_img, noise):
+    """Images far above 0 have no deactivation. Halves of surrogates around 0 would hide a weak network."""
+    lattice = lattice_of(np.asarray(mask_img.dataobj) > 0, mask_img.affine)
+    noise = noise[:, lattice.points] / noise.std()
+    X = noise[:18] + 0.25 * noise[20]
+    assert count_above_chance(X, lattice, np.random.default_rng(0)) == 1
+    assert count_above_chance(X + 10, lattice, np.random.default_rng(0), split=True) == 1
+
+
 @pytest.mark.long
 def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplog):
     caplog.set_level("INFO")

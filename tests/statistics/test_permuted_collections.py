@@ -7,6 +7,7 @@ import pytest
 from neurovault_ica.statistics import permuted_collections
 from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.permuted_collections import associate, collection_scores, group, image_scores
+from scipy import stats
 
 SIZES = {
     "single images": [1] * 30,
@@ -199,3 +200,40 @@ def test_nothing_is_tested_with_too_few_collections_or_without_features_or_permu
 def test_false_discovery_rate():
     p = np.array([[0.01, 0.04], [0.03, 0.005]])
     np.testing.assert_allclose(false_discovery_rate(p), [[0.02, 0.04], [0.04, 0.02]])
+    many = np.random.default_rng(0).random((20, 30)) ** 3
+    np.testing.assert_allclose(false_discovery_rate(many).ravel(), stats.false_discovery_control(many.ravel()))
+
+
+def test_the_variance_of_collection_means_follows_from_the_intraclass_correlation():
+    """With collections of very different size, the correlation is that of one-way analysis of variance (Donner)."""
+    rng = np.random.default_rng(7)
+    sizes = [30, 10, 4, 2, 1, 1, 1, 1]
+    values, _, collections = unrelated(sizes, rng, n_components=1, alike=1)
+    parts = [values[collections == number, 0] for number in range(len(sizes))]
+    n, k, mean = len(values), len(sizes), values.mean()
+    between = sum(len(part) * (part.mean() - mean) ** 2 for part in parts) / (k - 1)
+    within = sum(np.square(part - part.mean()).sum() for part in parts) / (n - k)
+    of_studies = (between - within) / ((n - sum(size**2 for size in sizes) / n) / (k - 1))
+    rho = of_studies / (of_studies + within)
+    assert 0.2 < rho < 0.8
+    variance = rho + (1 - rho) / np.array(sizes)
+    means = np.array([part.mean() for part in parts])
+    expected = (means - np.average(means, weights=1 / variance)) / np.sqrt(variance)
+    expected -= expected.mean()
+    found = collection_scores(values, group(collections))[:, 0]
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected))
+
+
+def test_a_hundred_random_maps_are_drawn_for_each_permutation():
+    rng = np.random.default_rng(8)
+    drawn = []
+
+    def draw(n_maps, rng):
+        drawn.append(n_maps)
+        return rng.normal(size=(20, n_maps))
+
+    loadings = rng.normal(size=(20, 1))
+    result = associate(loadings, loadings, range(20), n_permutations=30, random_state=0, draw_weights=draw)
+    assert sum(drawn) == 3000
+    # No random map, and almost no permutation, correlates with the loadings as much as they do with themselves.
+    assert result.p[0, 0] == pytest.approx(1 / 3001)
