@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.chance import run_tests
+from neurovault_ica.naming.label_fields import Field, compare_within_fields
 from neurovault_ica.naming.networks import p_of_largest
 from neurovault_ica.naming.term_maps import sides_test
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import false_discovery_rate
-from neurovault_ica.statistics.permuted_collections import associate
+from neurovault_ica.statistics.permuted_collections import Significance, associate
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from nilearn.datasets import load_mni152_brain_mask
 from scipy import ndimage
@@ -121,31 +122,43 @@ def terms(rng: Rng, repeats: int) -> Result:
 
 
 def labels(rng: Rng, repeats: int) -> Result:
-    """Test labels that are unrelated to the loadings, assigned to whole collections or to single images."""
-    for place, sizes in COLLECTIONS.items():
+    """Test labels that are unrelated to the loadings, assigned to whole collections or to single images.
+
+    Half as many collections again lack the field of the labels, and their loadings vary a third as much.
+    """
+    for place, of_known in COLLECTIONS.items():
+        sizes = [*of_known, *of_known[::2]]
         for within, kind in ((0.0, "of collections"), (0.5, "of collections and images"), (1.0, "of images")):
             results = []
             for _ in range(repeats):
                 collections = np.repeat(np.arange(len(sizes)), sizes)
+                is_known = collections < len(of_known)
                 between = rng.laplace(size=(len(sizes), 4))[collections]
                 loadings = between + 0.5 * rng.laplace(size=(len(collections), 4))
+                loadings[~is_known] /= 3
                 common = rng.uniform(0.15, 0.6, N_TERMS)
                 by_study = rng.random((len(sizes), N_TERMS))[collections]
                 by_image = rng.random((len(collections), N_TERMS))
                 has_label = np.where(rng.random(N_TERMS) < within, by_image, by_study) < common
-                unknown = rng.random(len(sizes))[collections] < 0.1
-                features = np.where(unknown[:, None], np.nan, has_label)
-                results.append(_associate(rng, loadings, features, collections, None))
+                features = np.where(is_known[:, None], has_label, np.nan).astype(np.float32)
+                fields = [Field(np.flatnonzero(is_known), np.arange(N_TERMS))]
+                options = {"n_permutations": N_PERMUTATIONS, "random_state": int(rng.integers(2**31))}
+                found = compare_within_fields(fields, loadings, features, [str(one) for one in collections], **options)
+                results.append(_require_tested(found).p)
             yield f"{kind}; collections {place}", results
 
 
 def _associate(rng: Rng, loadings: Array, features: Array, collections: Array, draw_weights: Any) -> Array:
     seed = int(rng.integers(2**31))
     options = {"n_permutations": N_PERMUTATIONS, "random_state": seed}
-    result = associate(loadings, features, collections.tolist(), **options, draw_weights=draw_weights)
-    if result is None:
+    found = associate(loadings, features, collections.tolist(), **options, draw_weights=draw_weights)
+    return _require_tested(found).p
+
+
+def _require_tested(found: Significance | None) -> Significance:
+    if found is None:
         raise RuntimeError("nothing was tested: a simulation has fewer than eight collections; add more to COLLECTIONS")
-    return result.p
+    return found
 
 
 def term_maps(rng: Rng, repeats: int) -> Result:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, smooth_noise
 from neurovault_ica.naming.chance import run_tests
+from neurovault_ica.naming.evidence import significance_columns
+from neurovault_ica.naming.label_fields import Field, compare_within_fields, fields_of
 from neurovault_ica.naming.label_test import label_test
 from neurovault_ica.naming.labels import (
     ENGLISH_STOP_WORDS,
@@ -89,11 +91,54 @@ def test_labels_of_images_that_are_alike_name_no_random_map():
     points = maps[:, lattice.points]
     permuted = associate(images @ maps.T, has_label, collections, n_permutations=40, random_state=0)
     assert (permuted.q.min(axis=1) < 0.05)[1:].mean() > 0.3
-    test = label_test(permuted.r_images, has_label, collections, [lambda maps: images[:, lattice.points] @ maps.T])
+    fields = [Field(np.arange(60), np.arange(5))]
+    products = [lambda maps: images[:, lattice.points] @ maps.T]
+    test = label_test(permuted.r_images, has_label, collections, fields, products)
     p = run_tests(points, lattice, [test], n_permutations=0, random_state=0)[0][:, 0]
     assert p[0].argmin() == 0
     assert p[0, 0] <= 0.05
     assert (p.min(axis=1) <= 0.05)[1:].sum() <= 2
+
+
+def test_labels_are_tested_among_the_images_that_have_their_field():
+    """Twelve of forty studies have the field, and their loadings vary more. 5 % of null p must still be below 0.05."""
+    rng = np.random.default_rng(4)
+    shares = []
+    for repetition in range(20):
+        loadings = rng.laplace(size=(40, 5)) * np.repeat([4, 1], [12, 28])[:, None]
+        has_label = np.full((40, 30), np.nan, np.float32)
+        has_label[:12] = rng.permuted(np.tile([1, 1, 1, 1] + [0] * 8, (30, 1)), axis=1).T
+        labels = [("contrast_definition", f"label {number}") for number in range(30)]
+        fields = fields_of(labels, has_label)
+        found = compare_within_fields(
+            fields, loadings, has_label, range(40), n_permutations=99, random_state=repetition
+        )
+        shares.append((found.p <= 0.05).mean())
+    assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / np.sqrt(20)
+
+
+def test_a_field_of_few_studies_is_not_tested_and_others_are():
+    rng = np.random.default_rng(5)
+    has_label = np.tile(np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], np.float32)[:, None], 2)
+    has_label[7:, 0] = np.nan
+    labels, loadings = [("contrast_definition", "pain"), ("words", "pain")], rng.normal(size=(10, 3))
+    fields = fields_of(labels, has_label)
+    assert [(field.rows.tolist(), field.columns.tolist()) for field in fields] == [
+        (list(range(7)), [0]),
+        (list(range(10)), [1]),
+    ]
+    found = compare_within_fields(fields, loadings, has_label, range(10), n_permutations=50, random_state=0)
+    alone = associate(loadings, has_label[:, 1:], range(10), n_permutations=50, random_state=0)
+    for values, expected in zip(found, alone, strict=True):
+        assert np.isnan(values[:, 0]).all()
+        np.testing.assert_array_equal(values[:, 1:], expected)
+    assert significance_columns(found, 0, 0) == dict.fromkeys(("r_collections", "r_images", "p", "q"))
+    surrogates = rng.normal(size=(500, 4)).astype(np.float32)
+    images = rng.normal(size=(10, 4)).astype(np.float32)
+    p = label_test(found.r_images, has_label, range(10), fields, [lambda maps: images @ maps.T])(0, surrogates)
+    assert np.isnan(p[0, 0])
+    assert 0 < p[0, 1] < 1
+    assert compare_within_fields(fields[:1], loadings, has_label, range(10), n_permutations=50, random_state=0) is None
 
 
 def test_every_blas_library_has_one_thread_while_components_are_tested():

@@ -82,7 +82,12 @@ def count_carriers(has_feature: npt.NDArray[np.bool_], collections: Sequence[obj
 
 
 def significance_columns(significance: Significance | None, component: int, feature: int) -> Row:
-    """Return the correlations, p and q of one component and one feature; all are None if nothing was tested."""
+    """Return the correlations, p and q of one component and one feature; all are None if they were not tested."""
     if significance is None:
         return dict.fromkeys(Significance._fields)
-    return {name: float(values[component, feature]) for name, values in significance._asdict().items()}
+    return {name: known_number(values[component, feature]) for name, values in significance._asdict().items()}
+
+
+def known_number(value: float) -> float | None:
+    """Return a number, or None in place of NaN."""
+    return None if np.isnan(value) else float(value)

@@ -13,9 +13,10 @@ import numpy as np
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.images.signs import SCALE_COLUMNS, SIGNS, Halves
 from neurovault_ica.naming.evidence import Inputs, SurrogateTest
+from neurovault_ica.naming.label_fields import Field
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.p_values import p_of_best
-from neurovault_ica.statistics.permuted_collections import fill_missing, group, image_scores
+from neurovault_ica.statistics.permuted_collections import group, image_scores
 from neurovault_ica.types import Array, Real
 
 # Loadings on surrogates, (n_images, n_surrogates). The argument has the shape (n_surrogates, n_points).
@@ -50,17 +51,23 @@ def products_with_images(inputs: Inputs) -> list[Multiply]:
 
 
 def label_test(
-    r_images: Real, has_label: Real, collections: Sequence[str], products: Sequence[Multiply]
+    r_images: Real,
+    has_label: Real,
+    collections: Sequence[str],
+    fields: Sequence[Field],
+    products: Sequence[Multiply],
 ) -> SurrogateTest:
     """Make a test of labels that corrects for choosing among all labels.
 
     Parameters
     ----------
     r_images : array of shape (n_sides * n_components, n_labels)
-        Correlations of loadings and labels over images (`permuted_collections.associate`), sorted by side.
+        Correlations of loadings and labels over images (`permuted_collections.associate`), sorted by side. NaN for
+        labels that are not tested.
     has_label : array of shape (n_images, n_labels)
-        NaN where it is not known.
     collections : sequence of str
+    fields : sequence of Field
+        Each label is tested among the images that have its field.
     products : sequence of callable
         For each side, the loadings of the images on surrogates, from `products_with_images`.
 
@@ -68,14 +75,25 @@ def label_test(
     -------
     SurrogateTest
         Returns p, corrected by the largest z of each surrogate with any label (`p_values.p_of_best`), as an array of
-        shape (n_sides, n_labels).
+        shape (n_sides, n_labels). NaN for labels that are not tested.
     """
-    groups = group(collections)
-    y = image_scores(fill_missing(has_label.astype(np.float64)), groups).astype(np.float32)
+    is_tested = ~np.isnan(r_images[0])
+    parts = []
+    for rows, columns in fields:
+        of_field = columns[is_tested[columns]]
+        groups = group([collections[row] for row in rows])
+        y = image_scores(has_label[np.ix_(rows, of_field)].astype(np.float64), groups).astype(np.float32)
+        parts.append((rows, of_field, groups, y))
     r = r_images.reshape(len(products), -1, r_images.shape[1])
 
     def test(number: int, surrogates: Real) -> Array:
-        nulls = (image_scores(loadings(surrogates), groups).astype(np.float32).T @ y for loadings in products)
-        return np.stack([p_of_best(observed, null)[1] for observed, null in zip(r[:, number], nulls, strict=True)])
+        p = np.full((len(products), len(is_tested)), np.nan)
+        for side, loadings in enumerate(products):
+            of_images = loadings(surrogates)
+            null = np.empty((len(surrogates), len(is_tested)), np.float32)
+            for rows, of_field, groups, y in parts:
+                null[:, of_field] = image_scores(of_images[rows], groups).astype(np.float32).T @ y
+            p[side, is_tested] = p_of_best(r[side, number, is_tested], null[:, is_tested])[1]
+        return p
 
     return test

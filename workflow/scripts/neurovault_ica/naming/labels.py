@@ -16,10 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from neurovault_ica.images.signs import SIGNS
-from neurovault_ica.naming.evidence import Found, Inputs, Pending, count_carriers, significance_columns
+from neurovault_ica.naming.evidence import (
+    Found,
+    Inputs,
+    Pending,
+    count_carriers,
+    known_number,
+    significance_columns,
+)
+from neurovault_ica.naming.label_fields import compare_within_fields, fields_of
 from neurovault_ica.naming.names import Candidate
 from neurovault_ica.statistics.p_values import LARGEST_P_CORRECTED
-from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, Significance, associate
+from neurovault_ica.statistics.permuted_collections import MIN_LABEL_COLLECTIONS, Significance
 from neurovault_ica.types import Array, Row
 
 LABEL_FIELDS = ("cognitive_paradigm_cogatlas", "cognitive_contrast_cogatlas", "contrast_definition")
@@ -121,7 +129,13 @@ def find_labels(inputs: Inputs) -> Found | Pending:
     from neurovault_ica.naming.label_test import label_test, products_with_images
 
     products = products_with_images(inputs)
-    test = label_test(enrichment.significance.r_images, enrichment.has_label, enrichment.collections, products)
+    test = label_test(
+        enrichment.significance.r_images,
+        enrichment.has_label,
+        enrichment.collections,
+        fields_of(enrichment.labels, enrichment.has_label),
+        products,
+    )
     return Pending(test, partial(_found, enrichment))
 
 
@@ -251,7 +265,8 @@ def enrich(
         loadings = np.hstack([loadings[place :: len(SIGNS)] for place in range(len(SIGNS))])
         sides = [{"component": component, "sign": sign} for sign in SIGNS for component in components]
     collections = [image["collection_id"] for image in images]
-    significance = associate(
+    significance = compare_within_fields(
+        fields_of(labels, has_label),
         loadings,
         has_label,
         collections,
@@ -283,7 +298,7 @@ def tabulate_labels(enrichment: Enrichment, corrected: Array | None = None) -> l
         }
         | counts[column]
         | significance_columns(significance, number, column)
-        | {"p_corrected": None if corrected is None else float(corrected[number, column])}
+        | {"p_corrected": None if corrected is None else known_number(corrected[number, column])}
         for column, (field, label) in enumerate(labels)
         for number, side in enumerate(sides)
     ]
