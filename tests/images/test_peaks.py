@@ -1,5 +1,7 @@
 """Clusters and peaks are found where they were planted, and equal those of nilearn."""
 
+from itertools import combinations
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -35,6 +37,16 @@ def test_subpeaks_have_letters_and_a_minimum_distance():
     found = find_peaks(Volume(volume, AFFINE), 0.1, 0.1)
     assert [(row["peak"], row["volume_mm3"] is None) for row in found] == [("1", False), ("1a", True)]
     assert found[1]["x"] - found[0]["x"] > 8
+
+
+@pytest.mark.parametrize(("apart_mm", "is_listed"), [(8, False), (12, True)])
+def test_subpeaks_are_more_than_8_mm_apart(apart_mm, is_listed):
+    volume = np.zeros(SHAPE, np.float32)
+    volume[10:20, 10, 10] = 1
+    volume[10, 10, 10], volume[10 + apart_mm // 4, 10, 10] = 5, 4
+    found = find_peaks(Volume(volume, AFFINE), 1, 1)
+    assert [row["value"] for row in found][:2] == ([5, 4] if is_listed else [5, 1])
+    assert all(abs(one["x"] - other["x"]) > 8 for one, other in combinations(found, 2))
 
 
 def test_a_cluster_that_touches_a_higher_one_at_an_edge_is_listed():

@@ -1,12 +1,15 @@
 """Labels and words are read from records in any script and of any length, hostile ones included."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, smooth_noise
+from neurovault_ica.images.signs import Halves, find_scales, scales_of
 from neurovault_ica.naming.chance import run_tests
-from neurovault_ica.naming.evidence import significance_columns
+from neurovault_ica.naming.evidence import Inputs, significance_columns
 from neurovault_ica.naming.label_fields import Field, compare_within_fields, fields_of
-from neurovault_ica.naming.label_test import label_test
+from neurovault_ica.naming.label_test import label_test, products_with_images
 from neurovault_ica.naming.labels import (
     ENGLISH_STOP_WORDS,
     LABEL_FIELDS,
@@ -139,6 +142,25 @@ def test_a_field_of_few_studies_is_not_tested_and_others_are():
     assert np.isnan(p[0, 0])
     assert 0 < p[0, 1] < 1
     assert compare_within_fields(fields[:1], loadings, has_label, range(10), n_permutations=50, random_state=0) is None
+
+
+def test_surrogates_are_multiplied_by_the_activation_and_by_the_deactivation_of_images(tmp_path):
+    """With split signs, the loadings of surrogates come from the same halves as the loadings of components."""
+    rng = np.random.default_rng(6)
+    images = np.array([smooth_noise(rng, 12) + shift for shift in (0, 0.5, -1)], np.float32)
+    np.save(tmp_path / "matrix.npy", images)
+    rows = [{"image_id": number} | find_scales(image, scale="unit_variance") for number, image in enumerate(images)]
+    known = dict.fromkeys(Inputs._fields) | {"maps": SimpleNamespace(inside=EGG, affine=EGG_AFFINE), "images": rows}
+    inputs = Inputs(**known | {"matrix_file": str(tmp_path / "matrix.npy")})
+    points = lattice_of(EGG, EGG_AFFINE).points
+    maps = rng.standard_normal((4, points.sum())).astype(np.float32)
+    (together,) = (multiply(maps) for multiply in products_with_images(inputs))
+    factor = together[0, 0] / (images[0, points] @ maps[0])
+    np.testing.assert_allclose(together, factor * images[:, points] @ maps.T, rtol=1e-3, atol=1e-3)
+    halves = Halves(images, scales_of(rows)).split(images, slice(0, 3))
+    found = [multiply(maps) for multiply in products_with_images(inputs._replace(is_split=True))]
+    for side, products in enumerate(found):
+        np.testing.assert_allclose(products, factor * halves[side::2, points] @ maps.T, rtol=1e-3, atol=1e-3)
 
 
 def test_every_blas_library_has_one_thread_while_components_are_tested():
