@@ -335,7 +335,18 @@ def build_report(
                     "mean_loading": 0.5,
                     "difference": 0.4,
                     "q": 0.0312 if tested else None,
-                }
+                },
+                # Too few collections have this field, so this label is never tested.
+                {
+                    "component": "ICA_00",
+                    "field": "cognitive_contrast_cogatlas",
+                    "label": "rare label",
+                    "images": 2,
+                    "collections": 1,
+                    "mean_loading": 0.2,
+                    "difference": 0.1,
+                    "q": None,
+                },
             ],
         ),
         map_terms=table(

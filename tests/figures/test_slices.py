@@ -30,6 +30,17 @@ def test_cut_reads_the_volume_whatever_its_affine():
         assert np.linalg.norm(np.subtract(peak_of(volume), MOTOR_MM)) < 4
 
 
+@pytest.mark.parametrize(("zoom", "first", "step"), [(1, 0, 1), (2, -0.25, 0.5), (0.5, 0.5, 2)])
+def test_the_middle_of_each_pixel_is_read(zoom, first, step):
+    """The box holds whole mm: its first pixel of 1 mm has its middle at the lowest coordinate."""
+    x_mm, y_mm = np.meshgrid(*(AFFINE[axis, 3] + 4 * np.arange(SHAPE[axis]) for axis in (0, 1)), indexing="ij")
+    box = Box((-20, -30, 0), (19, 29, 0))
+    for values, low, pick in ((x_mm, -20, lambda picture: picture[0]), (y_mm, -30, lambda picture: picture[:, 0])):
+        volume = Volume(np.repeat(values[..., None], SHAPE[2], axis=2).astype(np.float32), AFFINE)
+        found = pick(cut(volume, box, 2, 0, zoom=zoom))
+        np.testing.assert_allclose(found, low + first + step * np.arange(len(found)), atol=1e-4)
+
+
 @pytest.mark.parametrize("zoom", [1, 1.7])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_cuts_along_the_axes_are_linear_interpolation(axis, zoom):

@@ -111,7 +111,10 @@ def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render)
         (False, "ICA_00 term 4", "&gt; 0.99", "", "bar hollow"),
     ]
     assert (True, "n-back task", "0.031", "*", "") in [(bool(row[0]), *row[1:]) for row in rows]
-    assert "permuted the collections 1,000 times" in Page(page).text()
+    assert re.search(r'<tr><td[^>]*><bdi>rare label</bdi>.*?<td class="n" data-value="">–<span', page)
+    text = Page(page).text()
+    assert text.count("–: not tested, because too few collections have this field.") == 1
+    assert "permuted the collections 1,000 times" in text
 
 
 def test_what_was_not_tested_has_a_dash_and_no_warning(render):
