@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from made_maps import EGG, EGG_AFFINE, EGG_SHAPE, smooth_noise
 from neurovault_ica.images.maps import read_maps
+from neurovault_ica.images.matrix import standardize
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.chance import run_tests
 from neurovault_ica.naming.evidence import Inputs
@@ -239,3 +240,15 @@ def test_components_of_noise_get_no_name_from_the_significance_of_others(tmp_pat
     named = {one.component for one in found.candidates if one.may_name and one.q < 0.05}
     assert named >= set(labels[:8])
     assert len(named) <= 8 + 2
+
+
+def test_the_negative_side_is_the_positive_side_of_the_inverted_component():
+    rng = np.random.default_rng(9)
+    # Long tails on one side, so that correlations with surrogates are not symmetric around 0.
+    maps, surrogates = rng.exponential(size=(4, 60)) ** 2, rng.exponential(size=(500, 60)) ** 2
+    surrogates = standardize(surrogates).astype(np.float32)
+    component = rng.exponential(size=(1, 60)) ** 2 - maps[:1]
+    found = sides_test(component, maps)(0, surrogates)
+    inverted = sides_test(-component, maps)(0, -surrogates)
+    np.testing.assert_array_equal(found, inverted[::-1])
+    assert found[1, 0, 0] < 0.05 < found[0, 0, 0]
