@@ -219,6 +219,20 @@ def test_five_percent_of_unrelated_maps_have_p_below_five_percent(monkeypatch):
     assert (np.abs(loadings / naive[:, None]) > 1.96).mean() > 0.5
 
 
+def test_a_constant_added_to_a_map_changes_nothing():
+    """Halves of split maps have a large mean, which the intercept takes up in the map and in its surrogates."""
+    rng = np.random.default_rng(2)
+    lattice = lattice_of(EGG, EGG_AFFINE)
+    S = np.array([smooth_noise(rng, 15) for _ in range(3)])
+    projector, on_lattice = Projector(S), Projector(S[:, lattice.points])
+    one = (smooth_noise(rng, 12) + 0.5 * S[0]).astype(np.float32)
+    found, shifted = (
+        project(values, projector, on_lattice, lattice, np.random.default_rng(0)) for values in (one, one + 4)
+    )
+    for expected, values in zip(found, shifted, strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_each_map_that_cannot_be_projected_is_a_row_and_stops_no_other(run, tmp_path, monkeypatch):
     mask = nib.load(run["masks"] / "mask.nii.gz")
     target, inside = target_of(mask), np.asarray(mask.dataobj) > 0
