@@ -97,6 +97,14 @@ def test_euler_characteristic_counts_peaks_of_a_field():
     assert np.mean(counts) == pytest.approx(expected, rel=0.25)
 
 
+def test_euler_characteristic_is_that_of_the_ball_far_below_and_that_of_the_field_between():
+    """Far below 0, the whole ball is above z. Of a huge field, as many tunnels as clusters are above z = 1."""
+    assert expected_euler_characteristic(-10, 500) == pytest.approx(1)
+    huge = 1e15
+    assert expected_euler_characteristic(1, huge) / huge == pytest.approx(0, abs=1e-4)
+    assert expected_euler_characteristic(0, huge) / huge == pytest.approx(-((4 * np.log(2)) ** 1.5) / (2 * np.pi) ** 2)
+
+
 def test_thresholds_lie_where_the_probability_is_reached():
     positive, negative = activation_thresholds(PLANTED, 0.5, lowest=-9, highest=9)
     for x in (positive, -negative):
