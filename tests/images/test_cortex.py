@@ -3,7 +3,16 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from neurovault_ica.images.cortex import HEMISPHERES, is_near, load_cortex, places_of, sample, sample_map, share_in_mask
+from neurovault_ica.images.cortex import (
+    HEMISPHERES,
+    N_DEPTHS,
+    is_near,
+    load_cortex,
+    places_of,
+    sample,
+    sample_map,
+    share_in_mask,
+)
 from nilearn.surface import InMemoryMesh, vol_to_surf
 from scipy.ndimage import gaussian_filter
 
@@ -47,3 +56,9 @@ def test_a_constant_map_stays_constant_up_to_the_edge_of_the_mask(cortex, step):
     deep = cortex.is_cortex & (share > 0.99)
     assert has_value[deep].all()
     assert 0.1 < has_value[cortex.part("left")].mean() < 0.8
+
+
+def test_a_vertex_needs_half_of_its_samples_in_the_mask():
+    places = np.ones((3, N_DEPTHS * 4))
+    found = sample_map(np.full((3, 3, 3), 2.0), np.array([0, 0.49, 0.5, 1]), places)
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 4, 2])
