@@ -213,7 +213,7 @@ def repeat(run_file: Path, *, into: Path, data: Path | None, arguments: list[str
     Parameters
     ----------
     run_file : path
-        The run.json of the run.
+        The run.json of the run, or its folder.
     into : path
         Folder for the repeated run.
     data : path, optional
@@ -221,7 +221,9 @@ def repeat(run_file: Path, *, into: Path, data: Path | None, arguments: list[str
     arguments : list of str
         Arguments for Snakemake.
     """
-    run = json.loads(run_file.read_text(encoding="utf-8"))
+    if run_file.is_dir():
+        run_file /= "run.json"
+    run = read_run(run_file)
     configuration, archive = run["configuration"], run["configuration"]["archive"]
     base = run_file.parent if is_paper(run_file) else Path()
     into.mkdir(parents=True, exist_ok=True)
@@ -238,6 +240,26 @@ def repeat(run_file: Path, *, into: Path, data: Path | None, arguments: list[str
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(into)]
     subprocess.run([*command, *(arguments or ["--cores", "all"])], check=True)
     return compare(run_file, into)
+
+
+def read_run(file: Path) -> dict[str, Any]:
+    """Read the run.json of a run.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or if it is another file.
+    """
+    advice = "give the run.json of a run, such as results/write_lock/run.json or papers/mine/run.json"
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}; {advice}")
+    try:
+        run = json.loads(file.read_bytes())
+    except ValueError:
+        run = None
+    if not isinstance(run, dict) or not {"configuration", "results_sha256", "software"} <= run.keys():
+        raise ValueError(f"{file} does not describe a run; {advice}")
+    return run
 
 
 def copy(source: str | Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 """Two runs that share a cache do not download the same file twice, and share the number of requests."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -35,6 +36,20 @@ run.terms()
 def start(code, *arguments, **options):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment, **options)
+
+
+def test_a_thread_that_is_left_when_a_run_stops_does_not_call_the_cache_unlockable(tmp_path, monkeypatch, caplog):
+    lock = CacheLock(tmp_path, "images")
+
+    def close_first(*_):
+        lock.close()
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "lockf", close_first)
+    caplog.set_level("INFO")
+    with pytest.raises(ValueError, match="was closed"), lock.held(7):
+        pass
+    assert caplog.text == ""
 
 
 def test_two_runs_request_each_file_once(tmp_path):

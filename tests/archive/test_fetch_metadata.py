@@ -289,11 +289,20 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
 
 
 @pytest.mark.usefixtures("no_waiting")
-@pytest.mark.parametrize("fault", ["502", "html", "silence_at_once", "refuse", "404"])
-def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault):
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("502", r"status 502\."),
+        ("html", r"HTML instead of JSON, with status 200\. Check archive\.url and your connection\."),
+        ("silence_at_once", ""),
+        ("refuse", ""),
+        ("404", r"status 404\. Check archive\.url and your connection\."),
+    ],
+)
+def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault, advice):
     with Server(Archive.small({1: 2, 2: 2})) as server:
         server.misbehave("/api/collections/?", always=fault)
-        with pytest.raises(RuntimeError, match=r"did not deliver the metadata: .* run again to continue"):
+        with pytest.raises(RuntimeError, match=rf"did not deliver the metadata: .*{advice}.* run again to continue"):
             Run(tmp_path, server=server).select()
 
 

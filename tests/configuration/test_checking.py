@@ -119,6 +119,19 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("run_ica.tol", float("nan"), "run_ica.tol: NaN is not valid; expected: a number"),
         ("stack_images.quality.min_rms", float("nan"), "stack_images.quality.min_rms: NaN is not valid"),
         ("batches", 0, "batches: 0 is not valid; expected: a whole number, 1 to 10000"),
+        (
+            "run_ica.n_components",
+            12.0,
+            "12.0 is not valid; expected: a whole number, 2 to 1000, without a decimal point: 12",
+        ),
+        ("mask_images.resolution_mm", 2.0, "without a decimal point: 2"),
+        ("fetch_metadata.max_images", 100.0, "without a decimal point: 100"),
+        ("scan_components.orders", [8, 12.0], "scan_components.orders.1: 12.0 is not valid"),
+        ("batches", True, "batches: true is not valid"),
+        ("mask_images.mask", "grey_matter", 'mask_images.mask: "grey_matter" is written gray_matter'),
+        ("mask_images.mask", "white_matter", "; give a NIfTI file, brain or gray_matter"),
+        ("archive.source", "“offline”", 'archive.source: "“offline”" is not valid'),
+        ("archive.source", "offline\xa0", 'archive.source: "offline\\u00a0" is not valid'),
     ],
 )
 def test_a_wrong_value_is_explained(config, place, value, message):
@@ -127,6 +140,32 @@ def test_a_wrong_value_is_explained(config, place, value, message):
     for section in sections:
         target = target[section]
     target[key] = value
+    with pytest.raises(ValueError, match="the configuration is not valid") as caught:
+        check_configuration(config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "message"),
+    [
+        ("", "n_components", "n_components: unknown key; this key belongs below run_ica"),
+        ("", "n_component", "n_component: unknown key; n_components belongs below run_ica"),
+        ("", "max_images", "max_images: unknown key; this key belongs below fetch_metadata"),
+        ("", "random_state", "random_state: unknown key; this key belongs below fetch_metadata or run_ica"),
+        ("", "run_ica.n_components", "write run_ica: {n_components: ...}"),
+        ("", "stack_images.quality.min_rms", "write stack_images: {quality: {min_rms: ...}}"),
+        ("", "run_icas", "run_icas: unknown key; did you mean run_ica?"),
+        ("run_ica", "max_images", "run_ica.max_images: unknown key; this key belongs below fetch_metadata"),
+        ("run_ica", "batches", "run_ica.batches: unknown key; this key belongs below no section"),
+        ("run_ica", "N_Components", "run_ica.N_Components: unknown key; did you mean n_components?"),
+        ("stack_images", "min_coverage", "min_coverage: unknown key; this key belongs below stack_images.quality"),
+        ("mask_images", "xyzzy", "mask_images.xyzzy: unknown key; choose one of: mask, resolution_mm"),
+        ("", "\xa0\xa0tol", '"\\u00a0\\u00a0tol": unknown key; it contains characters that are not visible'),
+        ("", 7, "7: unknown key; choose one of: archive, "),
+    ],
+)
+def test_an_unknown_key_is_explained_with_its_place(config, place, key, message):
+    (config[place] if place else config)[key] = 12
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     assert message in str(caught.value)
@@ -194,11 +233,17 @@ def test_missing_files_are_reported_before_any_job(config, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="the configuration is not valid") as caught:
         check_configuration(config)
     for message in (
-        "archive.data_dir: cache (relative to",
+        f"archive.data_dir: cache (relative to {tmp_path}) does not exist, so there is no NeuroVault cache",
         "mask_images.mask: file not found: mask.nii.gz",
-        "fetch_metadata: file not found: mine.py",
+        f"fetch_metadata.image_filter: file not found: mine.py (relative to {tmp_path})",
     ):
         assert message in str(caught.value)
+    config["archive"]["data_dir"] = str(tmp_path)
+    config["mask_images"]["mask"] = str(tmp_path / "mask.nii.gz")
+    with pytest.raises(ValueError, match="the configuration is not valid") as caught:
+        check_configuration(config)
+    assert f"archive.data_dir: {tmp_path} has no folder neurovault/" in str(caught.value)
+    assert f"mask_images.mask: file not found: {tmp_path}/mask.nii.gz; give" in str(caught.value)
 
 
 def test_quality_control_can_be_switched_off(config):

@@ -263,3 +263,5 @@ def test_methods_describe_the_threshold():
     ):
         settings["plot_components"]["threshold"] = threshold
         assert words in threshold_paragraph(facts, settings)
+    facts["components_without_activation"] = 0
+    assert "Worsley et al. 2004). All 20 components had a tail. A cluster" in threshold_paragraph(facts, settings)

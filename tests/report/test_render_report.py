@@ -117,6 +117,14 @@ def test_significant_terms_and_labels_are_marked_in_words_weight_and_bar(render)
     assert "permuted the collections 1,000 times" in text
 
 
+def test_the_meaning_of_q_is_told_for_each_kind_of_evidence_on_the_page(render):
+    text = Page(render()).text()
+    text = text[text.index("What q means Term maps.") :]
+    places = [text.index(f" {kind}. ") for kind in ("Term maps", "Terms of the images", "Metadata of the images")]
+    assert places == sorted(places)
+    assert "Term maps give a component its name only if p corr of one of them is at most 0.05." in text
+
+
 def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     page = render(tested=False)
     text = Page(page).text()

@@ -628,6 +628,13 @@ def test_the_page_is_not_blank_and_does_not_scroll_sideways_on_a_telephone(visit
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_a_table_wider_than_a_telephone_scrolls_in_its_own_frame(visit):
+    page = visit(viewport=TELEPHONE)
+    page.add_style_tag(content=".scroll table { min-width: 900px }")
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].some(frame => frame.scrollWidth >= 900)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 @pytest.mark.long
 def test_the_checks_detect_a_page_that_is_too_wide_or_blank(visit, tmp_path):
     file = tmp_path / "wide.html"

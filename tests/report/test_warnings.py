@@ -24,10 +24,15 @@ def test_a_sound_run_has_no_warning():
     assert warnings_of([SOUND]) == []
 
 
-def test_components_of_the_same_terms_are_reported():
+def test_components_of_the_same_terms_are_reported_in_one_sentence():
     components = [SOUND, SOUND | {"component": "ICA_01", "words": ["A", "b", "c"]}]
     assert warnings_of(components) == [
-        "ICA_00 and ICA_01 have the same terms, so their names also state the region.",
+        "The same terms fit ICA_00 and ICA_01. Their names therefore also state where they lie."
+    ]
+    components += [SOUND | {"component": label, "words": ["d"]} for label in ("ICA_02", "ICA_03", "ICA_04")]
+    assert warnings_of(components) == [
+        "The same terms fit ICA_00 and ICA_01; ICA_02, ICA_03 and ICA_04. Their names therefore also state where they"
+        " lie."
     ]
     assert warnings_of([SOUND, SOUND | {"component": "ICA_01", "words": ["c", "b", "a"]}]) == []
 

@@ -90,7 +90,9 @@ def test_without_the_workflows_own_file_its_sections_do_not_count():
         (b"# nothing yet\n", "no settings found; write a section"),
         (b"just words\n", "no sections found"),
         (b"- archive\n", "no sections found"),
-        (b"archive: \xff\n", "save the file as UTF-8 text"),
+        (b"batches: 2\narchive: \xff\n", "line 2: the text is not UTF-8; save the file as UTF-8"),
+        ("batches: 2\n".encode("utf-16"), "the text is UTF-16; save the file as UTF-8"),
+        (b"batches: \0\n", "save the file as UTF-8 text"),
     ],
 )
 def test_a_broken_file_is_named_with_the_line(tmp_path, content, message):

@@ -23,7 +23,8 @@ def test_a_fixed_resource_needs_no_input():
 def test_errors_in_the_logs_of_this_run_are_quoted(tmp_path):
     texts = {
         "fine": "2026-01-02 03:04:05 INFO 24 images\n",
-        "refused": "2026-01-02 03:04:05 INFO 3 images\n2026-01-02 03:04:05 ERROR too few images:\n  one\n",
+        "refused": "2026-01-02 03:04:05 INFO 3 images\n2026-01-02 03:04:05 ERROR too few images:\n  one\n"
+        "2026-01-02 03:04:06 WARNING image 7: status 429\n",
         "defect": "Traceback (most recent call last):\n  File ...\nKeyError: 'image_id'\n",
         "earlier": "2026-01-02 03:04:05 ERROR of another run\n",
     }

@@ -14,7 +14,7 @@ import paper as paper_tool
 import pytest
 from neurovault_ica.runtime.layers import read_file
 from neurovault_server import Archive, Server
-from paper import files_of, pack
+from paper import files_of, pack, repeat
 from verification import compare, difference
 from workflow_runs import ROOT, SMALL, copy_project, make_maps, snakemake, write_config
 
@@ -194,6 +194,19 @@ def tool(folder, *arguments, **environment):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
+
+
+def test_a_file_that_is_no_run_is_refused_with_advice(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "README.md").write_text("# Study")
+    for name, found in (
+        ("missing.json", "there is no file"),
+        (".", "run.json does not describe a run"),
+        ("README.md", "README.md does not describe a run"),
+    ):
+        with pytest.raises(ValueError, match=f"{found}.*; give the run.json of a run, such as results/write_lock"):
+            repeat(tmp_path / name, into=tmp_path / "rerun", data=None, arguments=[])
+    assert not (tmp_path / "rerun").exists()
 
 
 @pytest.mark.long

@@ -106,6 +106,16 @@ def test_the_figure_of_the_architecture_has_all_rooms_and_rules():
         assert 60 <= len(file.read_text().splitlines()) <= 160, file.name
 
 
+def test_jobs_with_several_threads_compute_with_one_blas_thread():
+    """Snakemake gives BLAS as many threads as the job has. Then the last digits would depend on the number of cores."""
+    text = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
+    rules = re.findall(r"^    threads: [2-9]\n(?:.*\n)*?        \"\.\./scripts/(\w+)\.py\"", text, re.MULTILINE)
+    assert {"stack_images", "run_ica", "plot_surfaces"} <= set(rules)
+    for rule in rules:
+        start = (SCRIPTS / f"{rule}.py").read_text().partition('if __name__ == "__main__":')[2]
+        assert "    with threadpool_limits(1):\n        main(" in start, rule
+
+
 @pytest.fixture(scope="module")
 def dry_run(tmp_path_factory):
     """A dry run without the packages that only jobs need. It prints the code files of each rule."""

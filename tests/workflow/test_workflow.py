@@ -160,6 +160,20 @@ def test_second_run_does_nothing(demo):
     assert digest(demo, "run_ica", "render_report") == before
 
 
+def test_a_missing_result_is_computed_again_but_an_array_is_not(demo):
+    """Ctrl-C removes the results of the job that is running, but the page of the last run exists."""
+    would_run = {}
+    for file in ("run_ica/desc-ICA_unmixing.tsv", "download_images/status-0.tsv", "stack_images/matrix.npy"):
+        path = demo / "results" / file
+        aside = path.rename(path.with_name("aside"))
+        would_run[file] = rules_run(snakemake(demo, "-n"))
+        aside.rename(path)
+    assert {"run_ica", "project_terms", "render_report"} <= would_run["run_ica/desc-ICA_unmixing.tsv"]
+    assert not {"stack_images", "reduce_images"} & would_run["run_ica/desc-ICA_unmixing.tsv"]
+    assert "download_images" in would_run["download_images/status-0.tsv"]
+    assert would_run["stack_images/matrix.npy"] == set()
+
+
 def test_only_rules_after_a_changed_setting_run_again(demo):
     overlay = write_config(demo, stack_images={"quality": {"min_coverage": 0.7}})
     assert rules_run(snakemake(demo, "-n", "--configfile", overlay)) == {

@@ -43,7 +43,7 @@ rule fetch_metadata:
     """Select images by the metadata of the archive: apply the criteria, limit each collection, draw at random."""
     input:
         code_of("fetch_metadata"),
-        named_files.filter_files(config),
+        list(named_files.filter_files(config).values()),
         list(ARCHIVE.files.values()),
         rules.build_demo_archive.output.archive if DEMO else [],
         lock=LOCK,

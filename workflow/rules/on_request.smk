@@ -55,7 +55,7 @@ checkpoint look_again:
             else []
         ),
         databases=["results/fetch_database/files.tsv"] if DATABASE is not None and is_downloaded(DATABASE) else [],
-        last=lambda wildcards: [str(file) for file in rules.all.input],
+        last=lambda wildcards: [str(file) for file in LAST_FILES],
         # A changed parameter runs the rule again, so each request does.
         requested=lambda wildcards: STARTED if is_requested("update") else None,
     script:
@@ -65,7 +65,7 @@ checkpoint look_again:
 rule update:
     """Look at the archive again, and rerun what depends on new or changed answers."""
     input:
-        lambda wildcards: checkpoints.look_again.get() and rules.all.input,
+        lambda wildcards: checkpoints.look_again.get() and [*LAST_FILES, *KEPT_FILES],
 
 
 rule project_images:

@@ -129,3 +129,18 @@ rule render_report:
         scan=[str(file) for _, file in rules.scan_components.output.items() if os.path.exists(file)],
     script:
         "../scripts/render_report.py"
+
+
+LAST_FILES = [
+    rules.render_report.output.report,
+    rules.write_lock.output.run,
+    *([rules.check_demo.output.recovery] if DEMO else []),
+]
+# If one of these files is missing, the next run computes it again, although the page exists. Arrays are computed again
+# only if another stage needs them, so they may be deleted to free disk space.
+KEPT_FILES = [
+    file
+    for name in ("downloads", "term_status", "results")
+    for file in getattr(rules.write_lock.input, name)
+    if not str(file).endswith(".npy")
+] + list(rules.write_lock.output)

@@ -114,9 +114,7 @@ def main(
         threads=threads,
         is_split=is_split,
     )
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
-        found = find_all(SOURCES, inputs)
+    found = find_all(SOURCES, inputs)
     for source in SOURCES:
         if source.table:
             path, of_source = tables[source.table], found[source.name].rows
@@ -140,4 +138,6 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

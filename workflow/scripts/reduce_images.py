@@ -46,21 +46,19 @@ def main(
             " n_components, or select more images (results/fetch_metadata/selection.tsv and"
             " results/stack_images/rejected.tsv say why images were dropped)"
         )
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
-        weights = weigh_images(collections, equally=weight_collections_equally)
-        roots = np.sqrt(weights)
-        if n_rows > MAX_GRAM_ROWS:
-            mean, image_variance = image_moments(X, threads)
-            eigenvalues, U, method = leading_axes(X, mean, roots, n_components, threads)
-        else:
-            mean, gram = gram_matrix(X, threads)
-            image_variance = np.diag(gram)
-            eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
-            method = "eigenvectors of the Gram matrix"
-        K = (U[:, :n_components] / np.sqrt(eigenvalues[:n_components])).T * roots
-        with replacing(whitened) as temporary:
-            np.save(temporary, whiten(X, mean, K, threads=threads))
+    weights = weigh_images(collections, equally=weight_collections_equally)
+    roots = np.sqrt(weights)
+    if n_rows > MAX_GRAM_ROWS:
+        mean, image_variance = image_moments(X, threads)
+        eigenvalues, U, method = leading_axes(X, mean, roots, n_components, threads)
+    else:
+        mean, gram = gram_matrix(X, threads)
+        image_variance = np.diag(gram)
+        eigenvalues, U = principal_axes(roots[:, None] * gram * roots, n_components)
+        method = "eigenvectors of the Gram matrix"
+    K = (U[:, :n_components] / np.sqrt(eigenvalues[:n_components])).T * roots
+    with replacing(whitened) as temporary:
+        np.save(temporary, whiten(X, mean, K, threads=threads))
     with replacing(reduction) as temporary:
         np.savez(
             temporary, mean=mean, image_variance=image_variance, weights=weights, eigenvalues=eigenvalues, U=U, K=K,
@@ -81,4 +79,6 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

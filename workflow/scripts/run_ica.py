@@ -74,17 +74,15 @@ def main(
     members, labels = [row["collection_id"] for row in rows], component_labels(len(Z))
     settings = Settings(algorithm, random_state, max_iter, tol)
     bootstraps = halves = None
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
-        consensus = find_consensus(Z, n_restarts, settings, threads=threads)
-        found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
-        restarts = judge_by_restarts(found.R, consensus.restarts)
-        if n_bootstraps or n_splits:
-            X = open_matrix(matrix, used)
-            axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
-            bootstraps, halves = judge_by_collections(
-                axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
-            )
+    consensus = find_consensus(Z, n_restarts, settings, threads=threads)
+    found = decompose(Z, consensus.solution.R, reduced, is_orthogonal=settings.is_orthogonal)
+    restarts = judge_by_restarts(found.R, consensus.restarts)
+    if n_bootstraps or n_splits:
+        X = open_matrix(matrix, used)
+        axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
+        bootstraps, halves = judge_by_collections(
+            axes, found.R, n_bootstraps=n_bootstraps, n_splits=n_splits, settings=settings, threads=threads
+        )
 
     # Packing the maps uses one core, and takes about as long as everything below.
     packing = ThreadPoolExecutor(1).submit(save_maps, components, found.S, mask)
@@ -135,4 +133,6 @@ def save_maps(path: str, S: Real, mask: str) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -50,20 +50,19 @@ def main(
     logging.info("comparing numbers of components (%s) on %s", ", ".join(map(str, wanted)), basis)
     total = (reduced["weights"] * reduced["image_variance"]).sum()
     rows = []
-    with threadpool_limits(1):
-        Z = white_axes(X, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
-        axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
-        for order in wanted:
-            found = scan_order(
-                Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,
-                limits=dict(flags), settings=settings, threads=threads,
-            )  # fmt: skip
-            rows.append(found | {"variance_explained": reduced["eigenvalues"][:order].sum() / total})
-            known = "reproducibility unknown" if found["reproduced"] is None else f"{found['reproduced']} reproduced"
-            logging.info("%s: %s", counted(order, "component"), known)
-        n_above_chance = count_above_chance(
-            *sample_images(matrix, mask, random_state), np.random.default_rng(random_state), split=is_split(used)
-        )
+    Z = white_axes(X, reduced | {"U": reduced["U"][:, : wanted[-1]]}, slice(None), threads=threads)
+    axes = express_in_axes(X, reduced, members, random_state=random_state, threads=threads)
+    for order in wanted:
+        found = scan_order(
+            Z[:order], axes, n_restarts=n_restarts, n_bootstraps=n_bootstraps, n_splits=n_splits,
+            limits=dict(flags), settings=settings, threads=threads,
+        )  # fmt: skip
+        rows.append(found | {"variance_explained": reduced["eigenvalues"][:order].sum() / total})
+        known = "reproducibility unknown" if found["reproduced"] is None else f"{found['reproduced']} reproduced"
+        logging.info("%s: %s", counted(order, "component"), known)
+    n_above_chance = count_above_chance(
+        *sample_images(matrix, mask, random_state), np.random.default_rng(random_state), split=is_split(used)
+    )
     write_table(table, rows)
     draw_orders(rows, n_above_chance, n_restarts=n_restarts, path=figure)
     text = advise(rows, n_above_chance, n_restarts=n_restarts)
@@ -73,4 +72,6 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -80,11 +80,9 @@ def main(
         for files in zip(voxels, qualities, strict=True):
             forget(*files)
     smooth = Smoother(target_of(cast(SpatialImage, nib.load(brain_mask))), smoothing_mm) if smoothing_mm else None
-    # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
-    with threadpool_limits(1):
-        scales = write_matrix(
-            matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads, take=not keep_voxels
-        )
+    scales = write_matrix(
+        matrix, stack, rows, scale=scale, signs=signs, smooth=smooth, threads=threads, take=not keep_voxels
+    )
     numbered = enumerate(zip(kept, scales, strict=True))
     used = [image | {"row": row} | columns for row, (image, columns) in numbered]
     write_columns(images, used, without=SCALE_COLUMNS if signs == "together" else ())
@@ -127,4 +125,12 @@ if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
     # This is no parameter of the rule, because a change of it must not run this stage again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
-    main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads, keep_voxels=keep_voxels)
+    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
+    with threadpool_limits(1):
+        main(
+            **snakemake.input,
+            **snakemake.output,
+            **snakemake.params,
+            threads=snakemake.threads,
+            keep_voxels=keep_voxels,
+        )

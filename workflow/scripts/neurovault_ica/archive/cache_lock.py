@@ -145,6 +145,9 @@ class CacheLock:
         except (BlockingIOError, PermissionError):
             return False
         except OSError as error:
+            # If the run ends with an error, `close` does not wait for the threads that still download.
+            if stream.closed:
+                raise ValueError("the lock file of the cache was closed") from None
             self._give_up(error)
             return False
         return True

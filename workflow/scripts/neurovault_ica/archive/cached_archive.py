@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.cache import find_image, read_collections, read_images, terms_file
 from neurovault_ica.archive.records import CollectionImages, Damage, belonging
+from neurovault_ica.runtime.files import starting_folder
 
 if TYPE_CHECKING:
     from neurovault_ica.types import Record, Row
@@ -34,8 +35,8 @@ class CachedArchive(Archive):
         meant = self._meant_folder()
         if meant is not None:
             yield (
-                f"archive.data_dir: {self.data_dir} is not the folder that contains neurovault/ (relative to"
-                f" {Path.cwd()}); did you mean {meant}?"
+                f"archive.data_dir: {self.data_dir}{starting_folder(self.data_dir)} is not the folder that contains"
+                f" neurovault/; did you mean {meant}?"
             )
 
     def _meant_folder(self) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neurovault_ica.archive.cells import AsWritten
+from neurovault_ica.runtime.files import starting_folder
 from neurovault_ica.runtime.yaml_text import as_configured
 
 Metadata = Mapping[str, Any]
@@ -148,7 +149,7 @@ def load_function(reference: str) -> Callable[[Metadata], bool]:
     if not separator or not file.endswith(".py"):
         raise ValueError(f"{reference!r} does not name a filter; write file.py:function")
     if not Path(file).is_file():
-        raise ValueError(f"the filter file {file} does not exist (relative to {Path.cwd()}); correct the path")
+        raise ValueError(f"the filter file {file} does not exist{starting_folder(file)}; correct the path")
     spec = importlib.util.spec_from_file_location("user_filter", file)
     if spec is None or spec.loader is None:
         raise ValueError(f"the filter file {file} cannot be loaded as Python; give a file of Python code")

@@ -91,9 +91,12 @@ class NeuroVault(CachedArchive):
                     image_ids=None if image_ids is None else list(map(to_number, image_ids)),
                 )
             except FetchError as error:
+                # Another address gives these reasons too.
+                is_suspect = error.reason in ("not_found", "bad_answer", "server_down")
+                advice = "Check archive.url and your connection. " if is_suspect else ""
                 raise RuntimeError(
-                    f"{url} did not deliver the metadata: {error}. All metadata read so far are in the cache; run"
-                    " again to continue"
+                    f"{url} did not deliver the metadata: {error}. {advice}All metadata read so far are in the cache;"
+                    " run again to continue"
                 ) from error
 
     def remember(self, images: Sequence[Record], collections: Mapping[Any, Record]) -> None:

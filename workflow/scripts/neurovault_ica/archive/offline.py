@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neurovault_ica.archive.cached_archive import CachedArchive
+from neurovault_ica.runtime.files import starting_folder
 
 
 class Offline(CachedArchive):
@@ -23,7 +24,8 @@ class Offline(CachedArchive):
         meant = list(super().contradictions())
         yield from meant
         if not meant and not (Path(self.data_dir) / "neurovault").is_dir():
+            found = "has no folder neurovault/" if Path(self.data_dir).is_dir() else "does not exist"
             yield (
-                f"archive.data_dir: {self.data_dir} (relative to {Path.cwd()}) has no folder neurovault/, so there is"
-                " no NeuroVault cache; give the folder that contains neurovault/, as for nilearn's fetch_neurovault"
+                f"archive.data_dir: {self.data_dir}{starting_folder(self.data_dir)} {found}, so there is no NeuroVault"
+                " cache; give the folder that contains neurovault/, as for nilearn's fetch_neurovault"
             )

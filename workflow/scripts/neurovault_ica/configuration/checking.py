@@ -108,16 +108,27 @@ def _checksum(config: Mapping[str, Any]) -> str:
 def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
     """Compare the configuration with the schema, and describe each mistake in one line."""
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
     schema = read_file(SCHEMA_FILE)
     schema["properties"]["stack_images"]["properties"]["quality"] = quality_schema()
     *others, last = ARCHIVES
     source = {"description": f"{', '.join(others)} or {last}", "enum": list(ARCHIVES)}
     schema["properties"]["archive"]["properties"]["source"] = source
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
-    )
-    return [line for error in errors for line in _explain(error)]
+    # JSON Schema accepts 20.0 as an integer, but range(20.0) fails.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = extend(Draft202012Validator, type_checker=types)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.path])
+    places = list(_places_of_keys(schema))
+    return [line for error in errors for line in _explain(error, places)]
+
+
+def _places_of_keys(schema: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """List all keys of the schema with their sections, such as run_ica and run_ica.n_components."""
+    for key, inner in schema.get("properties", {}).items():
+        yield _join(place, key)
+        if isinstance(inner, Mapping):
+            yield from _places_of_keys(inner, _join(place, key))
 
 
 def _find_nan(value: Any, place: str = "") -> Iterator[str]:
@@ -129,23 +140,50 @@ def _find_nan(value: Any, place: str = "") -> Iterator[str]:
         yield f"{place}: NaN is not valid; expected: a number"
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
-    """Describe an error of the schema: one line for each key that is wrong, unknown or missing."""
+def _explain(error: ValidationError, places: Sequence[str]) -> Iterator[str]:
+    """Describe an error of the schema: one line for each key that is wrong, unknown or missing.
+
+    `places` are all keys of the schema with their sections.
+    """
     schema = cast(Mapping[str, Any], error.schema)
     found = cast(Any, error.instance)
     place = ".".join(str(key) for key in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         for key in sorted(set(found) - set(known), key=str):
-            near = difflib.get_close_matches(str(key), known, n=1)
-            advice = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(known)}"
-            yield f"{_join(place, key)}: unknown key; {advice}"
+            name = str(key) if str(key).isprintable() else json.dumps(key)
+            yield f"{_join(place, name)}: unknown key; {_suggest_key(str(key), known, places)}"
     elif error.validator == "required":
         for key in sorted(set(schema["required"]) - set(found)):
             yield f"{_join(place, key)}: this key is missing; see config.yaml for its default"
     else:
-        value = json.dumps(found, default=str)
-        yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}"
+        value = json.dumps(found, default=str, ensure_ascii=False)
+        value = value if value.isprintable() else json.dumps(found, default=str)
+        is_whole = isinstance(found, float) and found.is_integer() and "integer" in schema.get("type", "")
+        advice = f", without a decimal point: {found:.0f}" if is_whole else ""
+        yield f"{place or 'the configuration'}: {value} is not valid; {_expected(error)}{advice}"
+
+
+def _suggest_key(key: str, known: Sequence[str], places: Sequence[str]) -> str:
+    """Suggest what to do about an unknown key: another spelling, or the section that it belongs to."""
+    if not key.isprintable():
+        return "it contains characters that are not visible, such as non-breaking spaces; type the line again"
+    if key in places and "." in key:
+        *sections, name = key.split(".")
+        return f"write {': {'.join(sections)}: {{{name}: ...{'}' * len(sections)}"
+    homes: dict[str, list[str]] = {}
+    for section, _, name in (place.rpartition(".") for place in places):
+        homes.setdefault(name, []).append(section)
+    # Case does not count. Without a key of the same name elsewhere, a similar name is more likely in this section.
+    spellings = {name.lower(): name for name in [*homes, *known]}
+    near = difflib.get_close_matches(key.lower(), spellings, n=1)
+    if not near:
+        return f"choose one of: {', '.join(known)}"
+    name = spellings[near[0]]
+    if name in known:
+        return f"did you mean {name}?"
+    meant = "this key" if name == key else name
+    return f"{meant} belongs below {' or '.join(filter(None, homes[name])) or 'no section'}"
 
 
 def _join(place: str, key: Any) -> str:

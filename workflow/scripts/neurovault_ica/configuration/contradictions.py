@@ -27,6 +27,17 @@ from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES, suggest_atlas
 from neurovault_ica.naming.own_names import find_problems
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.naming.term_files import explain_term_maps
+from neurovault_ica.runtime.files import starting_folder
+
+# Values of keys that otherwise name a file, and how users spell them.
+NOT_FILES = {
+    "plot_components.atlas": f"; give a NIfTI file, {AAL3} or null",
+    "mask_images.mask": "; give a NIfTI file, brain or gray_matter",
+}
+SPELLINGS = {
+    "plot_components.atlas": {AAL3: AAL3},
+    "mask_images.mask": {"brain": "brain", "gray_matter": "gray_matter", "grey_matter": "gray_matter"},
+}
 
 
 def find_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
@@ -36,16 +47,17 @@ def find_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     yield from find_contradictions(archive)
     named = [(f"archive.{key}", file) for key, file in archive_files(config).items()]
     named += [("mask_images.mask", file) for file in mask_file(config)]
-    named += [("fetch_metadata", file) for file in filter_files(config)]
+    named += [(f"fetch_metadata.{key}", file) for key, file in filter_files(config).items()]
     named += [("plot_components.atlas", file) for file in atlas_files(config)]
     named += [("match_networks.reference", file) for file in reference_files(config)]
     for key, file in named:
         if not Path(file).is_file():
-            other = f"; give a NIfTI file, {AAL3} or null" if key == "plot_components.atlas" else ""
-            if other and file.lower() == AAL3:
-                yield f"{key}: {json.dumps(file)} is written {AAL3}"
+            other = NOT_FILES.get(key, "")
+            spelling = SPELLINGS.get(key, {}).get(file.lower().replace("-", "_"))
+            if spelling:
+                yield f"{key}: {json.dumps(file)} is written {spelling}"
                 continue
-            yield f"{key}: file not found: {file} (relative to {Path.cwd()}){other}"
+            yield f"{key}: file not found: {file}{starting_folder(file)}{other}"
     if archive["lock"] is not None and Path(archive["lock"]).resolve().parent == Path("results/write_lock").resolve():
         yield (
             f"archive.lock: {archive['lock']} will be overwritten by this run; copy it to another folder and give the"

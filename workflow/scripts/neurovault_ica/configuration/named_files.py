@@ -56,17 +56,17 @@ def database_files(config: Mapping[str, Any]) -> list[str]:
     return files_of_database(term_database(config), config["build_term_maps"]["vocabulary"])
 
 
-def filter_files(config: Mapping[str, Any]) -> list[str]:
-    """List the Python files with the user's filters."""
-    references = (config["fetch_metadata"][key] for key in ("collection_filter", "image_filter"))
-    return [reference.rpartition(":")[0] for reference in references if reference is not None]
+def filter_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the Python files with the user's filters, by their key in the section ``fetch_metadata``."""
+    given = {key: config["fetch_metadata"][key] for key in ("collection_filter", "image_filter")}
+    return {key: reference.rpartition(":")[0] for key, reference in given.items() if reference is not None}
 
 
 def user_files(config: Mapping[str, Any]) -> list[str]:
     """List all files of the user that the configuration names, except the images. A rerun elsewhere needs them."""
     return [
         *archive_files(config).values(),
-        *filter_files(config),
+        *filter_files(config).values(),
         *mask_file(config),
         *reference_files(config),
         *database_files(config),

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from neurovault_ica.runtime.files import starting_folder
 from neurovault_ica.runtime.tables import CONTROLS, DIRECTIONS, MISSING, component_labels, without_guard
 from neurovault_ica.runtime.text_tables import decode, split_line, split_lines
 from neurovault_ica.runtime.wording import counted
@@ -104,7 +105,7 @@ def find_problems(config: Mapping[str, Any]) -> Iterator[str]:
     try:
         read_own_names(path, component_labels(config["run_ica"]["n_components"]))
     except FileNotFoundError:
-        yield f"plot_components.labels: file not found: {path} (relative to {Path.cwd()})"
+        yield f"plot_components.labels: file not found: {path}{starting_folder(path)}"
     except (OSError, ValueError) as error:
         yield f"plot_components.labels: {error}"
 

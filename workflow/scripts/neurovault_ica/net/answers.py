@@ -99,10 +99,8 @@ def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any
     try:
         document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        found = "HTML" if content.lstrip()[:1] == b"<" else "something else"
-        raise FetchError(
-            "bad_answer", f"{found} instead of JSON, with status {status}: {error}", transient=True
-        ) from error
+        found = "HTML instead of JSON" if content.lstrip()[:1] == b"<" else f"no valid JSON ({error})"
+        raise FetchError("bad_answer", f"{found}, with status {status}", transient=True) from error
     if not check(document):
         raise FetchError("bad_answer", f"JSON of an unexpected form: {content[:80]!r}", transient=True)
     return document

@@ -262,13 +262,14 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     elif "z" in threshold:
         shown = f"at an absolute value of {threshold['z']:g} standard deviations"
     else:
+        without, components = facts["components_without_activation"], counted(facts["components"], "component")
+        tails = f"{without} of {components} had no tail" if without else f"All {components} had a tail"
         shown = (
             f"at a probability of activation above {threshold['mixture']:g}. The probability comes from a mixture model"
             " of each component's values: a Gaussian distribution for noise and a Gamma distribution for each"
             f" tail {cited('beckmann2004melodic', 'woolrich2005mixture')}. A tail was fitted only if its largest"
             " value was too large for an equally smooth Gaussian field (expected Euler characteristic below"
-            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {facts['components_without_activation']} of"
-            f" {counted(facts['components'], 'component')} had no tail"
+            f" {NOISE_PEAK_P:g}; {cite(WORKS['worsley2004unified'])}). {tails}"
         )
     atlas = settings["plot_components"]["atlas"]
     source = f"the AAL3 atlas {cited('rolls2020aal3')}" if atlas == AAL3 else "a given atlas"

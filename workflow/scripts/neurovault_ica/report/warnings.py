@@ -154,10 +154,10 @@ def _about_names(components: Sequence[Row], *, n_images: int, n_with_terms: int)
             f"Unnamed, because no candidate passed both tests for a name (q < {SIGNIFICANT_Q}, and a better fit than"
             f" 95 % of random maps): {listed(nameless)}. The closest terms in parentheses may be noise."
         )
-    return found + [
-        f"{listed(labels)} have the same terms, so their names also state the region."
-        for labels in _same_names(components)
-    ]
+    groups = [listed(labels) for labels in _same_names(components)]
+    if groups:
+        found.append(f"The same terms fit {'; '.join(groups)}. Their names therefore also state where they lie.")
+    return found
 
 
 def flags_of(component: Row) -> list[str]:

@@ -44,6 +44,11 @@ def package_file(name: str) -> Path:
     return Path(__file__).parents[1] / name
 
 
+def starting_folder(path: str | Path) -> str:
+    """Return the folder that a relative path starts from, in brackets, for messages. Empty for an absolute path."""
+    return "" if Path(path).is_absolute() else f" (relative to {Path.cwd()})"
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, and rename the file to `path` at the end of the block.

@@ -3,6 +3,7 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+import codecs
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,19 @@ def read_file(file: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file cannot be read or is not YAML. Also if a key occurs twice, or if the content is empty or not a
-        mapping of sections.
+        If the file cannot be read, or is not YAML in UTF-8. Also if a key occurs twice, or if the content is empty or
+        not a mapping of sections.
     """
     try:
         text = Path(file).read_bytes()
+        # PyYAML would also read UTF-16, but Snakemake reads the file once more and would fail.
+        text.decode("utf-8")
         content = yaml.load(text, Loader=UniqueKeysLoader)
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        is_utf16 = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        found = ": the text is UTF-16" if is_utf16 else f", line {line}: the text is not UTF-8"
+        raise ValueError(f"{file}{found}; save the file as UTF-8") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{file}{_explain(error, text)}") from None
     except OSError as error:

@@ -16,6 +16,8 @@ from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
 from neurovault_ica.runtime.wording import counted
 
+# An error in a log, up to the next message. Threads that download may still log something after the error of their job.
+ERROR = re.compile(r"^\S+ \S+ ERROR (.*?)(?:\n[-\d]{10} [:\d]{8} [A-Z]+ |\Z)", re.MULTILINE | re.DOTALL)
 # Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
 _running: list[IO[str]] = []
 
@@ -39,7 +41,7 @@ def quote_errors(folder: str | Path, *, since: float) -> Iterator[str]:
         if log.stat().st_mtime < since:
             continue
         text = log.read_text(encoding="utf-8", errors="replace").rstrip()
-        message = re.search(r"^\S+ \S+ ERROR (.*)", text, re.MULTILINE | re.DOTALL)
+        message = ERROR.search(text)
         if message:
             yield f"{log}: {message[1]}"
         elif "\nTraceback (most recent call last):" in f"\n{text}":
