@@ -7,6 +7,7 @@ mask, the names and the loadings. `project_images.components` accepts it.
 import argparse
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
 from neurovault_ica.archive.database_files import is_downloaded  # noqa: E402
+from neurovault_ica.archive.own_maps import find_unusable_part  # noqa: E402
 from neurovault_ica.naming.component_files import DESCRIPTION, IMAGES, LOADINGS, TREATMENT  # noqa: E402
 from neurovault_ica.naming.own_images import Treatment, treatment_of  # noqa: E402
 from neurovault_ica.runtime.files import sha256_of, write_json  # noqa: E402
@@ -72,7 +74,7 @@ with those in this folder, prepare your image first. {treatment}
 
 In a clone of the workflow ({url}), without a run:
 
-    snakemake --cores 2 project_images --config project_images='{{maps: my_maps, components: {name}}}'
+    snakemake --cores 2 project_images --config {projecting}
 
 ## FSLeyes
 
@@ -145,7 +147,7 @@ def write_package(folder: Path, *, license_name: str | None = None) -> None:
     Raises
     ------
     ValueError
-        If there is no finished run, or the folder exists already.
+        If there is no finished run, the folder exists already, or project_images could not read a folder of this name.
     """
     run = read_run()
     if folder.exists():
@@ -153,6 +155,8 @@ def write_package(folder: Path, *, license_name: str | None = None) -> None:
     label = re.sub(r"[^A-Za-z0-9]", "", folder.name)
     if not label:
         raise ValueError(f"{folder.name!r} is no name for a dataset; use letters and digits")
+    if fault := find_unusable_part(folder.name):
+        raise ValueError(f"the name {folder.name!r} {fault}")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     template = f"tpl-{run.space}"
@@ -304,6 +308,8 @@ def readme(run: Run, name: str, license_name: str, files: Mapping[str, str], *, 
         names_license=ODBL if is_odbl else OTHER_NAMES.format(**files),
         url=url if url.startswith("https://") else "NeuroVault cross-study ICA",
         treatment=describe_treatment(treatment_of(treatment_settings(run))),
+        # Quoted for YAML and for the shell: a folder may be named 2026, or have spaces and quotes.
+        projecting=shlex.quote(f"project_images={{maps: my_maps, components: {json.dumps(name, ensure_ascii=False)}}}"),
         loadings=LOADINGS,
         image_table=IMAGES,
         **files,

@@ -10,6 +10,7 @@ stored. NeuroVault stores some images although it answers with an error, so we l
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,7 +32,7 @@ sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
 from neurovault_ica.images.maps import Maps, Volume, write_maps  # noqa: E402
 from neurovault_ica.naming.component_files import DESCRIPTION, check_components, read_components  # noqa: E402
-from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server  # noqa: E402
+from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server, ServerError  # noqa: E402
 
 SERVER = "https://neurovault.org"
 # NeuroVault's worker has stored a map, or has given up, when this time has passed after a request.
@@ -137,26 +139,48 @@ def publish(package: Path, plan: Plan, server: Server) -> int:
     Raises
     ------
     RefusedError
-        If the server refuses something for good.
-    OSError
+        If the server refuses something for good, or another process uploads this package.
+    ServerError
         If the server could not be reached. A second call continues.
     """
     # While this file exists, a request may be under way or may have been interrupted.
     sending = package.resolve().with_name(f".{package.resolve().name}.sending")
-    await_interrupted(sending)
-    try:
-        number = find_collection(server, plan)
-        if number is None:
-            number = _create(server, plan, sending)
-            print(f"created {server.url}/collections/{number}/")
-        else:
-            print(f"continuing {server.url}/collections/{number}/")
-        _send_missing(server, number, plan, read_components(str(package), "").maps, sending)
-    except RefusedError:
+    with only_upload(package):
+        await_interrupted(sending)
+        try:
+            number = find_collection(server, plan)
+            if number is None:
+                number = _create(server, plan, sending)
+                print(f"created {server.url}/collections/{number}/")
+            else:
+                print(f"continuing {server.url}/collections/{number}/")
+            _send_missing(server, number, plan, read_components(str(package), "").maps, sending)
+        except RefusedError:
+            sending.unlink(missing_ok=True)
+            raise
         sending.unlink(missing_ok=True)
-        raise
-    sending.unlink(missing_ok=True)
     return number
+
+
+@contextmanager
+def only_upload(package: Path) -> Iterator[None]:
+    """Lock a package. Two uploads at the same time would not see each other's last map, and send it twice.
+
+    The lock ends with the process, even if it is killed.
+
+    Raises
+    ------
+    RefusedError
+        If another process uploads this package.
+    """
+    file = package / DESCRIPTION
+    # Some network file systems lock only files that are opened for writing.
+    with file.open("r+b" if os.access(file, os.W_OK) else "rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(f"another process uploads {package} already; wait until it has ended") from None
+        yield
 
 
 def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: Path) -> None:
@@ -177,9 +201,7 @@ def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: 
     present = _labels_in(server, number, plan.images)
     missing = [image["name"] for image in plan.images if label_of(image) not in present]
     if missing:
-        raise OSError(
-            f"{len(missing)} of {len(plan.images)} maps are not there, such as {missing[0]}; run again to continue"
-        )
+        raise ServerError(f"{len(missing)} of {len(plan.images)} maps are not there, such as {missing[0]}")
 
 
 def await_interrupted(sending: Path) -> None:
@@ -275,6 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server = Server(options.url, token)
         refuse_simulated(options.package, options.url)
         number = publish(options.package, plan, server)
+    except ServerError as error:
+        sys.exit(f"publish: {error}; run again to continue")
     except (OSError, ValueError, RefusedError) as error:
         sys.exit(f"publish: {error}")
     except KeyboardInterrupt:

@@ -26,6 +26,10 @@ class RefusedError(Exception):
     """The server refuses a request for good."""
 
 
+class ServerError(OSError):
+    """The server cannot be reached, or has a fault of its own. The same request may succeed later."""
+
+
 class TokenAuth(requests.auth.AuthBase):
     """Add a token to a request. A password in ~/.netrc or in the address would replace a plain header."""
 
@@ -76,11 +80,16 @@ class Server:
         ------
         RefusedError
             If repeating the request would not help.
-        OSError
+        ServerError
             If the connection failed, or the server has a fault of its own.
         """
         place = f"{self.url}/api/{path}"
-        answer = self.session.request(method, place, timeout=TIMEOUT_S, allow_redirects=False, **content)
+        try:
+            answer = self.session.request(method, place, timeout=TIMEOUT_S, allow_redirects=False, **content)
+        except requests.Timeout as error:
+            raise ServerError(f"{place} did not answer in time") from error
+        except requests.RequestException as error:
+            raise ServerError(f"the connection to {place} failed ({self._quote(str(error))})") from error
         code = answer.status_code
         if code == 401:
             raise RefusedError(
@@ -94,17 +103,17 @@ class Server:
         if 400 <= code < 500 and code not in TEMPORARY:
             raise RefusedError(f"{place} answered {code}: {self._quote(answer.text)}")
         if not answer.ok:
-            raise OSError(f"{place} answered {code}")
+            raise ServerError(f"{place} answered {code}")
         try:
             return answer.json()
         except ValueError as error:
-            raise OSError(f"{place} did not answer with JSON") from error
+            raise ServerError(f"{place} did not answer with JSON") from error
 
     def create(self, path: str, **content: Any) -> int:
         """Send one POST request and return the id of the new record; see `ask` for the errors."""
         answer = self.ask("POST", path, **content)
         if not _is_record(answer):
-            raise OSError(f"{self.url}/api/{path} did not answer with a record")
+            raise ServerError(f"{self.url}/api/{path} did not answer with a record")
         return int(answer["id"])
 
     def list_all(self, path: str) -> list[dict[str, Any]]:
@@ -114,7 +123,7 @@ class Server:
         ------
         RefusedError
             If the server refuses to list them.
-        OSError
+        ServerError
             If the list cannot be read, or stays incomplete.
         """
         found: dict[int, dict[str, Any]] = {}
@@ -123,7 +132,7 @@ class Server:
             count = self._read_pages(path, found)
             if len(found) >= count:
                 return list(found.values())
-        raise OSError(f"{self.url}/api/{path} states {count} records, but lists only {len(found)} different ones")
+        raise ServerError(f"{self.url}/api/{path} states {count} records, but lists only {len(found)} different ones")
 
     def _read_pages(self, path: str, found: dict[int, dict[str, Any]]) -> int:
         """Add the records of all pages to `found`, by id. Return how many there are, as the server states."""
@@ -148,7 +157,7 @@ class Server:
     def _ask_page(self, path: str) -> dict[str, Any]:
         page = self.ask("GET", path)
         if not _is_page(page):
-            raise OSError(f"{self.url}/api/{path} did not answer with a list of records")
+            raise ServerError(f"{self.url}/api/{path} did not answer with a list of records")
         return page
 
     def _quote(self, text: str) -> str:

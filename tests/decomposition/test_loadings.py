@@ -9,6 +9,7 @@ from neurovault_ica.decomposition.loadings import (
     share_of_collections,
     share_of_images,
 )
+from neurovault_ica.decomposition.summary import describe_data
 
 A = np.array([[3.0, 1], [1, -1], [-1, 1], [-2, -1], [0, 1]])
 IMAGES = [
@@ -84,3 +85,15 @@ def test_collections_are_listed_with_their_metadata():
     assert (first["name"], first["url"]) == ("Seven", "https://neurovault.org/collections/7/")
     assert (second["collection_id"], second["mean_loading"], second["name"]) == (5, -1.5, None)
     assert third["share"] == 0
+
+
+def test_the_variance_explained_is_a_share_of_the_weighted_variance_of_the_images():
+    """Images without scaling have variances of their own. Of two collections, one has three quarters of it."""
+    reduced = {
+        "weights": np.array([0.5, 0.5, 2.0]), "image_variance": np.array([8.0, 4.0, 1.0]), "U": np.eye(3),
+        "eigenvalues": np.array([4.0, 3.0, 1.0]), "method": np.array("Gram"),
+    }  # fmt: skip
+    images = [{"collection_id": "a"}, {"collection_id": "a"}, {"collection_id": "b"}]
+    found = describe_data(images, ["a", "a", "b"], reduced, shape=(2, 100))
+    assert found["variance_explained"] == pytest.approx(7 / 8)
+    assert found["n_effective_collections"] == pytest.approx(1 / (0.75**2 + 0.25**2))

@@ -135,8 +135,11 @@ def test_the_background_is_filled_if_configured(batch, data):
     centre = np.zeros(SHAPE, np.float32)
     centre[12:34, 14:40, 12:34] = 5 + data[12:34, 14:40, 12:34]
     batch.add(1, image_bytes(centre))
+    batch.add(2, image_bytes(-centre))
     plain, quality = batch.run()
     filled, same_quality = batch.run(extrapolate_background=True)
+    # Negative values are data, too.
+    np.testing.assert_array_equal(filled[1], -filled[0])
     assert (plain == 0).mean() > 0.1
     assert (filled == 0).mean() < (plain == 0).mean() / 2
     assert same_quality == quality

@@ -154,6 +154,17 @@ def test_an_image_in_another_space_is_misplaced(z_map, place):
     assert verdict(moved, place, min_coverage=None)[0] == "misplaced"
 
 
+def test_brain_that_the_field_of_view_leaves_out_is_no_hole(z_map, place):
+    """Half of the brain, with data around it, too. The other half lies outside the data's box, so it has no holes."""
+    half = z_map.copy()
+    half[half == 0] = 0.5
+    half[:, :, half.shape[2] // 2 :] = 0
+    measured = measured_of(half, place)
+    assert 0.3 < measured["zero_fraction"] < 0.7
+    assert measured["outside_fraction"] > 0.1
+    assert measured["misplaced_fraction"] == pytest.approx(0, abs=0.01)
+
+
 def test_loose_and_tight_masks_are_not_misplaced(z_map, brain, place):
     noise = np.random.default_rng(1).standard_normal(brain.shape).astype(np.float32)
     loose = np.where(ndimage.binary_dilation(brain, iterations=2), np.where(brain, z_map, noise), 0)

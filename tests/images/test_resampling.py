@@ -127,6 +127,17 @@ def test_values_never_leave_the_range_of_the_image(target):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_voxels_outside_an_image_without_zeros_are_zero_as_in_nilearn(interpolation, sign, mask_img, target):
+    affine = grid((3, 3, 3), (-30, -30, -30))
+    data = np.asfortranarray(sign * (5 + np.random.default_rng(3).random((20, 20, 20), dtype=np.float32)))
+    found = by_us(data, affine, target, interpolation)
+    assert (found == 0).mean() > 0.5
+    np.testing.assert_allclose(found, by_nilearn(nib.Nifti1Image(data, affine), mask_img, interpolation), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_large_values_outside_the_mask_do_not_change_those_inside(mask_img, target):
     shape, affine = GRIDS["3 mm"]
     data = smooth_noise(shape)

@@ -5,10 +5,16 @@ from neurovault_ica.naming.name_files import is_image_file, names_beside, read_n
 from neurovault_ica.naming.nilearn_atlases import NILEARN_ATLASES
 
 FSL = """<?xml version="1.0" encoding="ISO-8859-1"?>
-<atlas version="1.0"><header><name>Harvard-Oxford Cortical Structural Atlas</name></header><data>
+<atlas version="1.0"><header><name>Harvard-Oxford Cortical Structural Atlas</name>
+<type>Probabilistic</type></header><data>
 <label index="0" x="48" y="94" z="35">Frontal Pole</label>
 <label index="1" x="25" y="70" z="32">Insular Cortex</label>
 </data></atlas>"""
+# The type Label, as of JHU's white matter: the index is the value in the image, and 0 is the background.
+FSL_LABELS = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<atlas version="1.0"><header><name>AAL</name><type>Label</type></header><data>
+<label index="0" x="0" y="0" z="0">Unclassified</label><label index="1" x="64" y="59" z="60">Precentral_L</label>
+<label index="2" x="24" y="58" z="61">Precentral_R</label></data></atlas>"""
 AAL = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <atlas><data><label><index>2001</index><name>Precentral_L</name></label>
 <label><index>2002</index><name>Precentral_R</name></label></data></atlas>"""
@@ -27,9 +33,11 @@ AAL = """<?xml version="1.0" encoding="ISO-8859-1"?>
         ),
         ("a.tsv", 'index\tname\n"1.0"\t"Putamen ""left"""\n2.0\t5" disc\n', [(1, 'Putamen "left"'), (2, '5" disc')]),
         ("HarvardOxford-Cortical.xml", FSL, [(1, "Frontal Pole"), (2, "Insular Cortex")]),
+        ("AAL3v1.xml", FSL_LABELS, [(0, "Unclassified"), (1, "Precentral_L"), (2, "Precentral_R")]),
+        ("values.xml", '<atlas><label index="0" value="7">Crus I</label></atlas>', [(7, "Crus I")]),
         ("AAL.xml", AAL, [(2001, "Precentral_L"), (2002, "Precentral_R")]),
     ],
-    ids=["BIDS", "heading", "list", "Schaefer", "quotes", "FSL", "AAL"],
+    ids=["BIDS", "heading", "list", "Schaefer", "quotes", "FSL", "FSL labels", "FSL values", "AAL"],
 )
 def test_names_are_read(tmp_path, file, content, expected):
     path = tmp_path / file

@@ -28,6 +28,15 @@ def test_significant_candidates_form_the_name_in_their_order():
     assert (words(decision), decision.source, decision.mark) == (["hand", "finger", "arm"], "terms", "")
 
 
+@pytest.mark.parametrize(
+    ("other", "is_form"),
+    [("emotive", True), ("emotions", True), ("emotx", False), ("emo", False), ("emot", True), ("moti", False)],
+)
+def test_forms_of_a_word_share_five_letters_or_a_stem_of_four(other, is_form):
+    decision = decide({"terms": candidates("ICA_00", **{"emotion": 0.01, other: 0.02})})
+    assert words(decision) == (["emotion"] if is_form else ["emotion", other])
+
+
 @pytest.mark.parametrize(("q", "mark"), [(0.2, "n.s."), (None, "untested")])
 def test_names_that_may_be_chance_have_a_mark(q, mark):
     decision = decide({"terms": candidates("ICA_00", task=q, memory=q, word=q, load=q)})

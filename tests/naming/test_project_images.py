@@ -21,8 +21,8 @@ from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.naming.own_images import describe_rejection, judge_images, split_signs, treatment_of
 from neurovault_ica.naming.projection import MIN_P, Projector, find_unusable, percentiles, project, project_run
-from neurovault_ica.naming.projection_tables import rejected_rows
-from neurovault_ica.report.projection import describe_percentile
+from neurovault_ica.naming.projection_tables import group_by_map, rejected_rows
+from neurovault_ica.report.projection import describe_percentile, strongest
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
@@ -167,6 +167,10 @@ def test_page_and_figures_are_written(run):
     assert re.search(r"Loads on <strong>ICA_02.*?salience.*?more than (all|\d+ % of the) 30 images", page)
     assert "Too much of the brain is zero" in page
     assert not re.search("https?://", page)
+    # The table rounds percentiles down, as the sentences do: 29 of 30 images are 96 %.
+    by_map = group_by_map(read_table(run["results"] / "loadings.tsv"))
+    listed = [int(row["percentile"] + 1e-6) for rows in by_map.values() for row in strongest(rows)]
+    assert [int(found) for found in re.findall(r'<td class="n">(\d+)</td></tr>', page)] == listed
     for row in read_table(run["results"] / "maps.tsv"):
         assert (run["results"] / row["figure"]).stat().st_size > 10_000
         assert (run["results"] / row["figure"]).with_suffix(".pdf").is_file()

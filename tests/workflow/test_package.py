@@ -2,10 +2,12 @@
 
 import json
 import re
+import shlex
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.runtime.tables import read_table
 from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
@@ -108,6 +110,18 @@ def test_a_folder_without_a_finished_run_and_an_existing_package_are_refused(pac
     monkeypatch.chdir(demo)
     with pytest.raises(ValueError, match="already exists"):
         write_package(package)
+    with pytest.raises(ValueError, match=r"the name 'of {lab}' has {, which Snakemake would replace; rename it"):
+        write_package(tmp_path / "of {lab}")
+
+
+@pytest.mark.parametrize("name", ["mine", "2026", "pain: ours, 'v2' #1"])
+def test_the_command_of_the_readme_names_the_folder(demo, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(demo)
+    write_package(tmp_path / name)
+    command = re.search("^    snakemake .*", (tmp_path / name / "README.md").read_text(), re.MULTILINE)
+    *_, argument = shlex.split(command[0])
+    key, _, value = argument.partition("=")
+    assert (key, yaml.safe_load(value)) == ("project_images", {"maps": "my_maps", "components": name})
 
 
 def test_own_maps_run_project_images_only_and_never_the_run_again(demo, package, tmp_path):

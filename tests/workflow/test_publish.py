@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import threading
 import time
 from email.parser import BytesParser
@@ -207,6 +208,14 @@ def test_after_a_kill_the_next_call_waits_until_the_server_has_stored_the_last_m
     assert sending.exists()
 
 
+def test_two_uploads_at_the_same_time_send_nothing_twice(package, server):
+    with tool.only_upload(package), pytest.raises(SystemExit, match=r"another process uploads .*mine already; wait"):
+        main([str(package), "--upload", "--url", server.url])
+    assert server.images == server.collections == []
+    main([str(package), "--upload", "--url", server.url])
+    assert len(server.images) == 3
+
+
 def test_maps_that_their_owner_renamed_are_not_sent_again(package, server):
     main([str(package), "--upload", "--url", server.url])
     server.collections[0]["name"] = "Networks of 2026"
@@ -263,6 +272,16 @@ def test_wrong_answers_are_asked_for_again(package, server, body):
     server.odd = [("GET", 200, body, {})] * 3
     with pytest.raises(SystemExit, match="did not answer with"):
         main([str(package), "--upload", "--url", server.url])
+
+
+def test_a_server_with_a_fault_leads_to_the_advice_to_continue(package, server):
+    server.odd = [("GET", 500, b"", {})] * upload_server.ATTEMPTS
+    with pytest.raises(SystemExit, match="answered 500; run again to continue"):
+        main([str(package), "--upload", "--url", server.url])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(SystemExit, match=rf"the connection to {address}/api/.*refused.*; run again to continue"):
+        main([str(package), "--upload", "--url", address])
 
 
 def test_other_collections_are_never_touched(package, server):

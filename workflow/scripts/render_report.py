@@ -82,9 +82,8 @@ def main(
     **page_figures: str | Sequence[str],
 ) -> None:
     """Render the page. Inputs from rules that did not run are empty. `page_figures`: a file, or one per component."""
-    used, refused = read_table(images), read_table(rejected)
+    used, refused, checks = read_table(images), read_table(rejected), read_optional(recovery)
     studies = {row["collection_id"]: row for row in read_table(collections)}
-    checks = read_optional(recovery)
     decomposed = json.loads(Path(decomposition).read_text(encoding="utf-8"))
 
     components = describe_components(
@@ -96,13 +95,14 @@ def main(
         ),
     )  # fmt: skip
     charts = {name: paths for name, paths in page_figures.items() if not isinstance(paths, str)}
-    pictures: dict[str, Any] = {"figures": figures, "networks": network_figures, "charts": charts}
-    add_pictures(components, thumbnails=thumbnails, **pictures)
+    add_pictures(components, figures=figures, thumbnails=thumbnails, networks=network_figures, charts=charts)
     add_surface_pictures(components, surface_figures, surface_views, glass_brains)
     extent = settings["plot_components"]["min_cluster_mm3"]
-    pictures |= {"surfaces": surface_figures, "hemispheres": hemispheres, "min_cluster_mm3": extent}
-    pictures |= {"report": report, "maps": maps, "mask": mask, "template": template, "thresholded": thresholded}
-    add_files(components, **pictures)
+    add_files(
+        components, figures=figures, networks=network_figures, charts=charts, surfaces=surface_figures,
+        hemispheres=hemispheres, report=report, maps=maps, mask=mask, template=template, thresholded=thresholded,
+        min_cluster_mm3=extent,
+    )  # fmt: skip
     add_verdicts(components, settings["run_ica"]["flags"], decomposed)
 
     found = read_maps(maps, mask)

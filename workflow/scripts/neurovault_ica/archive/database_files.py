@@ -4,7 +4,7 @@ Snakemake imports this module while it reads the Snakefile, so it imports only t
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,8 +153,8 @@ def _only(folder: Path, kind: str, found: list[str], names: Iterable[str], vocab
             f"{folder} has no file of {kind}; the file's name must end in {kind}.tsv.gz, as in"
             f" data-neurosynth_version-7_{kind}.tsv.gz"
         )
-    known = sorted(set(_vocabularies(names)))
-    advice = f"its vocabularies are: {', '.join(known)}" if known else "it has no vocabulary at all"
+    known = _vocabularies(names)
+    advice = f"its vocabularies are: {', '.join(known)}" if known else "it has no complete vocabulary"
     ending = {"features": "_features.npz", "vocabulary": "_vocabulary.txt"}[kind]
     raise ValueError(
         f"{folder} has no file of {kind} for the vocabulary {vocabulary} (build_term_maps.vocabulary), such as"
@@ -162,7 +162,9 @@ def _only(folder: Path, kind: str, found: list[str], names: Iterable[str], vocab
     )
 
 
-def _vocabularies(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if named := OF_VOCABULARY.fullmatch(name):
-            yield named[1]
+def _vocabularies(names: Iterable[str]) -> list[str]:
+    """List the vocabularies that have both of their files."""
+    parts: dict[str, set[str]] = {}
+    for named in filter(None, map(OF_VOCABULARY.fullmatch, names)):
+        parts.setdefault(named[1], set()).add(named[2])
+    return sorted(vocabulary for vocabulary, found in parts.items() if len(found) == 2)

@@ -17,6 +17,7 @@ from neurovault_ica.figures.slices import Box, draw_panel
 from neurovault_ica.figures.style import FAINT, INK, TITLE, WIDE_MM, add_axes, shorten
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
+from neurovault_ica.runtime.wording import rounded_down
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Array, Real, Row
 
@@ -138,7 +139,9 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], of_run: Array | None) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     right = axes.secondary_yaxis("right")
-    values = [f"{row['percentile']:.0f} %" if row["percentile"] is not None else f"{row['p']:.2g}" for row in rows]
+    values = [
+        f"{row['p']:.2g}" if row["percentile"] is None else f"{rounded_down(row['percentile'])} %" for row in rows
+    ]
     right.set_yticks(places, values, color=INK)
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)

@@ -105,11 +105,16 @@ def _index(text: str, place: str = "") -> int:
 
 def _names_of_xml(path: str) -> list[tuple[int | None, str]]:
     """Read ``<label index="0" ...>name</label>`` of FSL, or ``<label><index>1</index><name>...`` of AAL."""
+    root = ElementTree.parse(path).getroot()
+    # The index of FSL's probabilistic atlases counts volumes from 0. Their images of labels have 0 in the background,
+    # and 1 in the first region. In atlases of the type Label, the index is the value itself, as in JHU's white matter.
+    first = 0 if (root.findtext("header/type") or "").strip().lower() == "label" else 1
     names: list[tuple[int | None, str]] = []
-    for label in ElementTree.parse(path).getroot().iter("label"):
-        if "index" in label.attrib:
-            # FSL's index starts at 0. In its label images 0 is the background, and the first region has the value 1.
-            names.append((_index(label.attrib["index"]) + 1, (label.text or "").strip()))
+    for label in root.iter("label"):
+        if "value" in label.attrib:
+            names.append((_index(label.attrib["value"]), (label.text or "").strip()))
+        elif "index" in label.attrib:
+            names.append((_index(label.attrib["index"]) + first, (label.text or "").strip()))
         else:
             names.append((_index(label.findtext("index", "")), label.findtext("name", "").strip()))
     return names

@@ -1,6 +1,5 @@
 """Render the page of project_images: the user's own maps on components."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from neurovault_ica.naming.projection import COMPONENT_REASONS
 from neurovault_ica.report.page import content_policy, load_template, read_style
 from neurovault_ica.report.pictures import read_chart, read_figure
 from neurovault_ica.runtime.files import package_file
-from neurovault_ica.runtime.wording import counted
+from neurovault_ica.runtime.wording import counted, rounded_down
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Row
 
@@ -36,8 +35,7 @@ def describe_percentile(row: Row, n_images: int) -> str:
     is_negative = row["loading"] < 0
     share = 100 - row["percentile"] if is_negative else row["percentile"]
     direction = "more negatively" if is_negative else "more"
-    # Round down, so that 99.9 % does not read as all. 57.99999999999999 is 58.
-    among = "all" if share == 100 else f"{math.floor(round(share, 6))} % of the"
+    among = "all" if share == 100 else f"{rounded_down(share)} % of the"
     return f"{direction} than {among} {counted(n_images, 'image')}"
 
 
@@ -70,7 +68,12 @@ def render_projection(
         row
         | {
             "strongest": [
-                one | {"among": describe_percentile(one, n_images)} for one in strongest(loadings[row["title"]])
+                one
+                | {
+                    "among": describe_percentile(one, n_images),
+                    "percentile": None if one["percentile"] is None else rounded_down(one["percentile"]),
+                }
+                for one in strongest(loadings[row["title"]])
             ],
             "n_significant": sum(is_significant(one["q"]) for one in loadings[row["title"]]),
             "similar": similar.get(row["title"], []),

@@ -1,5 +1,6 @@
 """Write counts, lists and durations in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 
@@ -21,6 +22,11 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 def duration(seconds: float) -> str:
     """Write a duration in seconds, or in minutes from 90 s on: ``45 s``, ``12 min``."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def rounded_down(percentage: float) -> int:
+    """Round a percentage down, so that 99.9 % does not read as all. 57.99999999999999 becomes 58."""
+    return math.floor(round(percentage, 6))
 
 
 def listed(words: Sequence[str]) -> str:
