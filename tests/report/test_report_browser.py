@@ -745,6 +745,12 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
         other.set_input_files("#import-notes", wrong)
         expect(other.locator("#imported")).to_contain_text(said)
     assert other.inner_text("#noted") == "1 of 2 components"
+    # A name that the component already has is not written twice.
+    given = other.inner_text("li[data-component=ICA_01] .given")
+    wrong.write_text(f"component\tname\nICA_01\t{given}\n")
+    other.set_input_files("#import-notes", wrong)
+    expect(other.locator("#ICA_01 [data-note=name]")).to_have_value(given)
+    assert other.inner_text("li[data-component=ICA_01] .mine") == ""
 
 
 @pytest.mark.long

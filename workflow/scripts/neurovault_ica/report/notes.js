@@ -160,7 +160,11 @@ class Notes {
 /** Show the note on a component in its fields, beside its names and on its card. */
 function showNote(notes, label) {
   const note = notes.get(label);
-  for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) place.textContent = note.name.trim();
+  for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) {
+    // With plot_components.labels, the component already has this name.
+    const isGiven = place.nextElementSibling.textContent.trim() === note.name.trim();
+    place.textContent = isGiven ? "" : note.name.trim();
+  }
   const card = document.querySelector(`#gallery > li[data-component="${label}"]`);
   card.dataset.verdict = note.verdict ? VERDICTS.indexOf(note.verdict) : "";
   card.querySelector(".verdict").textContent = note.verdict;
