@@ -209,7 +209,7 @@ def test_files_are_found_by_their_names(tmp_path, tables):
     ("change", "message"),
     [
         (lambda folder: next(folder.glob("*coord*")).unlink(), "has no file of coordinates; the file's name must end"),
-        (lambda folder: next(folder.glob("*features*")).unlink(), "has no file of features .* vocabularies are: terms"),
+        (lambda folder: next(folder.glob("*features*")).unlink(), "has no file of features .* no complete vocabulary"),
         (lambda folder: next(folder.glob("*vocabulary*")).unlink(), "has no file of vocabulary"),
         (lambda folder: (folder / "other_metadata.tsv").touch(), "has 2 files of metadata: .*one database only"),
         (lambda folder: folder.rename(folder.with_name("moved")), "there is no folder"),
@@ -218,7 +218,7 @@ def test_files_are_found_by_their_names(tmp_path, tables):
 def test_a_folder_without_a_database_is_explained(tmp_path, tables, change, message):
     folder = write_database(tmp_path / "made", *tables)
     assert explain_database(str(folder), "terms") is None
-    assert "its vocabularies are: terms" in explain_database(str(folder), "LDA50")
+    assert "its complete vocabularies are: terms" in explain_database(str(folder), "LDA50")
     change(folder)
     with pytest.raises(ValueError, match=message):
         find_database(folder, "terms")

@@ -4,7 +4,8 @@ Snakemake imports this module while it reads the Snakefile, so it imports only t
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,8 +154,8 @@ def _only(folder: Path, kind: str, found: list[str], names: Iterable[str], vocab
             f"{folder} has no file of {kind}; the file's name must end in {kind}.tsv.gz, as in"
             f" data-neurosynth_version-7_{kind}.tsv.gz"
         )
-    known = sorted(set(_vocabularies(names)))
-    advice = f"its vocabularies are: {', '.join(known)}" if known else "it has no vocabulary at all"
+    known = _complete_vocabularies(names)
+    advice = f"its complete vocabularies are: {', '.join(known)}" if known else "it has no complete vocabulary"
     ending = {"features": "_features.npz", "vocabulary": "_vocabulary.txt"}[kind]
     raise ValueError(
         f"{folder} has no file of {kind} for the vocabulary {vocabulary} (build_term_maps.vocabulary), such as"
@@ -162,7 +163,7 @@ def _only(folder: Path, kind: str, found: list[str], names: Iterable[str], vocab
     )
 
 
-def _vocabularies(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if named := OF_VOCABULARY.fullmatch(name):
-            yield named[1]
+def _complete_vocabularies(names: Iterable[str]) -> list[str]:
+    """List the vocabularies that have both files, of features and of words."""
+    files = {named.groups() for name in names if (named := OF_VOCABULARY.fullmatch(name))}
+    return sorted(name for name, count in Counter(name for name, _ in files).items() if count == 2)
