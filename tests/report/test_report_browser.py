@@ -754,6 +754,18 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
 
 
 @pytest.mark.long
+def test_names_and_remarks_of_the_configuration_are_written_once(visit, tmp_path):
+    own = {"ICA_01": OwnName("salience", "unsure", "see p. 3", None)}
+    page = visit(file=build_report(tmp_path / "own", own=own), place="#ICA_01", alone=True)
+    article = page.locator("#ICA_01")
+    assert article.get_by_label("Name").input_value() == "salience"
+    assert article.locator("h2 .mine").inner_text() == ""
+    assert article.locator(".noted").text_content() == ""
+    article.get_by_label("Verdict").select_option("accept")
+    assert article.locator(".noted").text_content() == "Verdict: accept"
+
+
+@pytest.mark.long
 def test_the_saved_map_and_view_show_the_component(visit, pages, tmp_path):
     page = visit(place="#ICA_00")
     file = saved(page, lambda: page.click("#ICA_00 .save-map"))
