@@ -5,6 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from neurovault_ica.decomposition.loadings import mean_correlations
+from neurovault_ica.figures.matrix import lay_out
 from neurovault_ica.figures.relations import (
     CUT_NAMES,
     IDS_FOR_NAMES,
@@ -210,3 +211,13 @@ def test_a_name_of_one_long_term_is_whole_where_there_is_room():
     assert len(bars) == 2
     assert bars[0].x1 < bars[1].x0
     assert 0 < min(bar.y0 for bar in bars) < max(bar.x1 for bar in bars) < figure.bbox.x1
+
+
+def test_names_of_files_are_whole_beside_a_matrix_with_room_for_more_lines():
+    end = "contrast-highIntensityMinusLowIntensity_space-MNI152NLin2009cAsym_stat-z_statmap (deactivation)"
+    names = [f"sub-{number:02d}_task-painfulHeatOfTheLeftForearm_{end}" for number in range(20)]
+    layout = lay_out(names, [f"ICA_{number:02d} pain" for number in range(12)])
+    assert ["".join(text.split()) for text in layout.rows.texts] == ["".join(name.split()) for name in names]
+    # 60 maps have one line each. What is cut is not the sign.
+    crowded = lay_out(names * 3, [f"ICA_{number:02d} pain" for number in range(12)])
+    assert all(text.endswith("… (deactivation)") and "\n" not in text for text in crowded.rows.texts)

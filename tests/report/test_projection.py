@@ -6,21 +6,18 @@ from neurovault_ica.report.projection import render_projection
 from PIL import Image
 
 
-def test_a_significant_component_is_not_denied_if_a_larger_loading_is_not_significant(tmp_path):
-    picture = str(tmp_path / "map.png")
+def render(folder, found):
+    """Render the page of maps with these pairs of loading and q on two components."""
+    picture = str(folder / "map.png")
     Image.new("RGBA", (60, 40), "white").save(picture)
     loadings = {
         title: [
             {"component": f"ICA_0{k}", "name": name, "loading": loading, "se": 0.1, "r": 0.2, "q": q, "percentile": 90}
-            for k, (name, loading, q) in enumerate(rows)
+            for k, (name, (loading, q)) in enumerate(zip(("pain", "visual"), rows, strict=True))
         ]
-        for title, rows in {
-            "first": [("pain", 0.4, 0.01), ("visual", 0.1, 0.9)],
-            "second": [("pain", 0.2, 0.04), ("visual", -0.3, 0.2)],
-            "third": [("pain", 0.2, 0.2), ("visual", -0.3, 0.2)],
-        }.items()
+        for title, rows in found.items()
     }
-    page = render_projection(
+    return render_projection(
         loadings=loadings,
         maps=[{"title": title, "note": None, "variance_explained": 0.4, "figure": "map.png"} for title in loadings],
         rejected=[],
@@ -37,9 +34,29 @@ def test_a_significant_component_is_not_denied_if_a_larger_loading_is_not_signif
         median_explained=0.4,
         is_scaled=True,
     )
+
+
+def test_a_significant_component_is_not_denied_if_a_larger_loading_is_not_significant(tmp_path):
+    found = {
+        "first": [(0.4, 0.01), (0.1, 0.9)],
+        "second": [(0.2, 0.04), (-0.3, 0.2)],
+        "third": [(0.2, 0.2), (-0.3, 0.2)],
+    }
+    page = render(tmp_path, found)
     said = [re.sub(r"<[^>]+>", "", line) for line in re.findall(r"<h3>.*?</h3>\n<p>(.*?)</p>", page)]
     assert [line.partition(" (loading")[0] for line in said] == [
         "Loads on ICA_00 pain more than 90 % of the 30 images",
         "The largest loading, on ICA_01 visual, is not significant",
         "No component is significant; the strongest is ICA_01 visual",
     ]
+
+
+def test_the_halves_of_maps_with_long_names_differ_in_each_place(tmp_path):
+    names = [f"sub-0{k}_{'task-emotionalFaces_' * 12}stat-z" for k in (1, 1, 2, 2)]
+    signs = ["activation", "deactivation"] * 2
+    titles = [f"{name} ({sign})" for name, sign in zip(names, signs, strict=True)]
+    page = render(tmp_path, {title: [(0.4, 0.01), (0.1, 0.9)] for title in titles})
+    for place in (r"<td class=\"w\"><a [^>]*>(.*?)</a>", r"<h3>(.*?)</h3>", r'aria-label="Figure: map (.*?)"'):
+        shown = re.findall(place, page)
+        assert len(set(shown)) == 4, place
+        assert [text.removesuffix("</bdi>").rsplit(" ", 1)[1] for text in shown] == [f"({sign})" for sign in signs]

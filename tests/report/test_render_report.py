@@ -306,7 +306,7 @@ def test_a_name_of_a_person_is_shown_with_the_evidence_beside_it(render):
     own = {"ICA_01": OwnName("salience", "unsure", "see p. 3", None)}
     text = Page(render(own=own)).text()
     assert "given by a person (plot_components.labels). Name by the evidence: unnamed (closest: ICA_01 term 1)" in text
-    assert "Verdict: unsure . Remark: see p. 3" in text
+    assert "Verdict: unsure . Remark: “ see p. 3 ”. " in text
     assert "no candidate passed both tests for a name" not in text
 
 

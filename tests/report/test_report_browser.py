@@ -745,6 +745,24 @@ def test_notes_are_kept_exported_and_read_by_the_configuration(visit, tmp_path):
         other.set_input_files("#import-notes", wrong)
         expect(other.locator("#imported")).to_contain_text(said)
     assert other.inner_text("#noted") == "1 of 2 components"
+    # A name that the component already has is not written twice.
+    given = other.inner_text("li[data-component=ICA_01] .given")
+    wrong.write_text(f"component\tname\nICA_01\t{given}\n")
+    other.set_input_files("#import-notes", wrong)
+    expect(other.locator("#ICA_01 [data-note=name]")).to_have_value(given)
+    assert other.inner_text("li[data-component=ICA_01] .mine") == ""
+
+
+@pytest.mark.long
+def test_names_and_remarks_of_the_configuration_are_written_once(visit, tmp_path):
+    own = {"ICA_01": OwnName("salience", "unsure", "see p. 3", None)}
+    page = visit(file=build_report(tmp_path / "own", own=own), place="#ICA_01", alone=True)
+    article = page.locator("#ICA_01")
+    assert article.get_by_label("Name").input_value() == "salience"
+    assert article.locator("h2 .mine").inner_text() == ""
+    assert article.locator(".noted").text_content() == ""
+    article.get_by_label("Verdict").select_option("accept")
+    assert article.locator(".noted").text_content() == "Verdict: accept"
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ from neurovault_ica.report.text import (
     percent,
     read_markdown,
     safe_address,
+    shorten_text,
 )
 from neurovault_ica.statistics.p_values import written_q
 
@@ -57,3 +58,10 @@ def test_markdown_of_the_methods_is_read():
         {"kind": "list", "items": [("A (1999). B.", "https://x.org/a"), ("C", None)]},
         {"kind": "paragraph", "lead": "", "text": "The end."},
     ]
+
+
+def test_a_shortened_title_keeps_the_sign_that_tells_both_halves_of_a_map_apart():
+    title = f"sub-01_{'x' * 200}"
+    assert shorten_text(f"{title} (activation)", 40) == f"sub-01_{'x' * 19}… (activation)"
+    assert shorten_text(f"{title} (deactivation)", 40) == f"sub-01_{'x' * 17}… (deactivation)"
+    assert shorten_text(title, 40) == f"sub-01_{'x' * 32}…"

@@ -11,8 +11,8 @@ REASONS = {
     "missing_file": "The archive has no file for this image.",
     "damaged_file": "The file is not a complete gzipped NIfTI: it is truncated, its size differs from the one in the"
     " archive, or it is a web page saved under this name.",
-    "other_format": "The file is intact, but has a format that is not read: a pair of .hdr and .img, .mgz, compressed"
-    " twice. rejected.tsv says how to convert it.",
+    "other_format": "The file is intact, but has a format that is not read: a pair of .hdr and .img, .mgz, a surface,"
+    " or a file compressed twice. rejected.tsv says what to do.",
     "not_found": "The server does not have the file that the metadata name.",
     "refused": "The server denies access to the file.",
     "server_error": "The server answered each request with an error.",

@@ -204,7 +204,7 @@ def plot_profile(
     row = rows[number]
     strongest = show(components, number, display)
     own = show_beside(strongest, components._replace(values=np.asarray(values, dtype=np.float32)[None]), 0, display)
-    measures = f"loading {with_minus(format(row['loading'], '.2f'))}   r {with_minus(format(row['r'], '.2f'))}"
-    headings = [(title, facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest:   {measures}")]
+    measures = f"loading {with_minus(format(row['loading'], '.2f'))}, r {with_minus(format(row['r'], '.2f'))}"
+    headings = [(title, facts), (f"{row['component']} {row['name'] or ''}".rstrip(), f"strongest: {measures}")]
     sheet = draw_profile(rows, [own, strongest], headings, *template, of_run)
     sheet.save(path, title=f"{title} on components")

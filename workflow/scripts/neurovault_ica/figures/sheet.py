@@ -18,6 +18,7 @@ from PIL import Image
 from neurovault_ica.figures.fonts import known_characters
 from neurovault_ica.figures.png import write_png
 from neurovault_ica.figures.style import DPI, INK, MM_PER_INCH, POINTS_PER_INCH, TEXT, WIDE_MM, new_figure, use_style
+from neurovault_ica.images.signs import sign_at_end
 from neurovault_ica.runtime.files import replacing
 
 Place = tuple[float, float]  # on a sheet, mm
@@ -165,7 +166,10 @@ def shown_text(text: str, longest: int) -> str:
         for character in " ".join(text.split())
         if not unicodedata.category(character).startswith("C")
     )
-    return kept if len(kept) <= longest else kept[: longest - 1].rstrip() + "…"
+    if len(kept) <= longest:
+        return kept
+    end = "…" + sign_at_end(kept)
+    return kept[: longest - len(end)].rstrip() + end
 
 
 def with_minus(number: str) -> str:

@@ -1,5 +1,6 @@
 """The size, resolution and text of all figures: two widths of a journal's page, TrueType fonts, no text below 7 pt."""
 
+import re
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neurovault_ica.figures.fonts import add_fonts, advance
+from neurovault_ica.images.signs import sign_at_end
 
 MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
 # Widths of one and of two columns of a journal's page.
@@ -20,6 +22,8 @@ TEXT, HEADING, TITLE = 7.0, 7.5, 9.0
 # Distance between lines of text of 7 pt.
 LINE_MM = 2.9
 INK, FAINT = "#1b1f24", "#5b6570"
+# A word that is wider than its line, such as a file name, is broken after punctuation.
+PART_OF_WORD = re.compile(r"[^_./:;,|+-]*[_./:;,|+-]+|[^_./:;,|+-]+")
 STYLE: dict[str, Any] = {
     # TrueType: many journals refuse matplotlib's default, Type 3.
     "pdf.fonttype": 42,
@@ -88,32 +92,50 @@ def text_mm(text: str, size: float = TEXT, *, bold: bool = False) -> float:
 
 
 def shorten(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> str:
-    """Shorten a text to a width in mm, after a whole word if there is one. A shortened text ends in an ellipsis."""
+    """Shorten a text to a width in mm, after a whole word if there is one. The text then ends in an ellipsis.
+
+    The words (activation) and (deactivation) at its end stay.
+    """
     if text_mm(text, size, bold=bold) <= width_mm:
         return text
-    room, kept = width_mm - text_mm("…", size, bold=bold), 0
+    end = "…" + sign_at_end(text)
+    text = text.removesuffix(end[1:])
+    room, kept = width_mm - text_mm(end, size, bold=bold), 0
     while kept < len(text) and text_mm(text[: kept + 1], size, bold=bold) <= room:
         kept += 1
     if not text[kept : kept + 1].isspace() and (word_end := text.rfind(" ", 0, kept)) >= kept / 2:
         kept = word_end
-    return text[:kept].rstrip(" ;,:(") + "…"
+    return text[:kept].rstrip(" ;,:(") + end
 
 
 def break_lines(text: str, width_mm: float, size: float = TEXT, *, bold: bool = False) -> list[str]:
-    """Break a text between words into lines of a width in mm. A longer word has a line of its own."""
-    lines = [""]
+    """Break a text into lines of a width in mm, between words or after the punctuation of a word that is wider.
+
+    A wider word without punctuation has a line of its own.
+    """
+    return [line for _, line in _broken(text, width_mm, size, bold)]
+
+
+def _broken(text: str, width_mm: float, size: float, bold: bool) -> list[tuple[str, str]]:
+    """Return the lines of a text, each with the space or nothing that was before it in the text."""
+    lines = [("", "")]
     # A no-break space keeps its words together.
     for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or text_mm(longer, size, bold=bold) <= width_mm:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+        parts = PART_OF_WORD.findall(word) if text_mm(word, size, bold=bold) > width_mm else [word]
+        for number, part in enumerate(parts):
+            gap = "" if number else " "
+            joint, line = lines[-1]
+            longer = f"{line}{gap}{part}".strip()
+            if not line or text_mm(longer, size, bold=bold) <= width_mm:
+                lines[-1] = (joint, longer)
+            else:
+                lines.append((gap, part))
     return lines
 
 
 def wrap(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> list[str]:
-    """Break a text between words into at most `most_lines` lines of a width in mm. Shorten the last line if needed."""
-    lines = break_lines(text, width_mm, size, bold=bold)
-    kept = [*lines[: most_lines - 1], " ".join(lines[most_lines - 1 :])]
+    """Break a text into at most `most_lines` lines of a width in mm, as `break_lines`. Shorten the last if needed."""
+    lines = _broken(text, width_mm, size, bold)
+    rest = "".join(joint + line for joint, line in lines[most_lines - 1 :]).lstrip(" ")
+    kept = [*(line for _, line in lines[: most_lines - 1]), rest]
     return [shorten(line, width_mm, size, bold=bold) for line in kept if line or len(kept) == 1]

@@ -90,7 +90,7 @@ CRITERIA = (
     ),
     Criterion(
         "thresholded",
-        "Too much of the brain is zero, so the map was probably thresholded before it was uploaded.",
+        "Too much of the brain is zero, so the map was probably thresholded.",
         ("zero_fraction",),
         SHARE,
         upper="max_zero_fraction",

@@ -124,3 +124,11 @@ def join_moments(mean: npt.NDArray[Any], variance: npt.NDArray[Any], scales: npt
     # One of the halves is 0 at each voxel, so their covariance is minus the product of their means.
     means = mean.reshape(-1, 2) * unscaled
     return (variance.reshape(-1, 2) * np.square(unscaled)).sum(axis=1) + 2 * means[:, 0] * means[:, 1]
+
+
+def sign_at_end(title: str) -> str:
+    """Return the end of the title of a half, such as `` (activation)``; otherwise an empty text.
+
+    It stays if the title is shortened, because it tells both halves of a map apart.
+    """
+    return next((end for end in (f" ({sign})" for sign in SIGNS) if title.endswith(end)), "")

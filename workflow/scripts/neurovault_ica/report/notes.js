@@ -160,7 +160,11 @@ class Notes {
 /** Show the note on a component in its fields, beside its names and on its card. */
 function showNote(notes, label) {
   const note = notes.get(label);
-  for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) place.textContent = note.name.trim();
+  for (const place of document.querySelectorAll(`.mine[data-mine="${label}"]`)) {
+    // With plot_components.labels, the component already has this name.
+    const isGiven = place.nextElementSibling.textContent.trim() === note.name.trim();
+    place.textContent = isGiven ? "" : note.name.trim();
+  }
   const card = document.querySelector(`#gallery > li[data-component="${label}"]`);
   card.dataset.verdict = note.verdict ? VERDICTS.indexOf(note.verdict) : "";
   card.querySelector(".verdict").textContent = note.verdict;
@@ -169,8 +173,10 @@ function showNote(notes, label) {
     const input = article.querySelector(`[data-note="${field}"]`);
     if (input.value !== note[field]) input.value = note[field];
   }
-  const written = [["Verdict", note.verdict], ["Remark", note.remark.trim()]].filter(([, text]) => text);
-  article.querySelector(".noted").textContent = written.map(([field, text]) => `${field}: ${text}`).join(". ");
+  // For paper. The page already has the verdict and the remark from plot_components.labels.
+  const given = notes.clean(notes.ofRun[label]);
+  const written = ["verdict", "remark"].filter((field) => note[field].trim() && note[field].trim() !== given[field].trim());
+  article.querySelector(".noted").textContent = written.map((field) => `${field === "verdict" ? "Verdict" : "Remark"}: ${note[field].trim()}`).join(". ");
   const kept = notes.isKept ? "Kept in this browser." : "This browser cannot keep notes: export them before you close the page.";
   article.querySelector(".kept").textContent = notes.isEmpty(label) ? "" : kept;
   const count = notes.count();

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from neurovault_ica.archive.doi import quoted_doi
+from neurovault_ica.images.signs import sign_at_end
 from neurovault_ica.runtime.tables import DIRECTIONS
 
 # Longest text, in characters, unless the caller gives another limit. Longer texts are cut.
@@ -40,9 +41,15 @@ def doi_address(doi: Any) -> str | None:
 
 
 def shorten_text(text: Any, longest: int = LONGEST_TEXT) -> str:
-    """Shorten text and drop characters that change the writing direction. The tables have the full text."""
+    """Shorten text and drop characters that change the writing direction. The tables have the full text.
+
+    The words (activation) and (deactivation) at its end stay.
+    """
     text = "" if text is None else DIRECTIONS.sub("", str(text))
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+    if len(text) <= longest:
+        return text
+    end = "…" + sign_at_end(text)
+    return text[: longest - len(end)].rstrip() + end
 
 
 def breakable(text: str) -> Markup:
