@@ -56,6 +56,7 @@ PACKAGES = {
     "robustica": ("robustica", "scikit-learn", "numpy", "scipy"),
     "run_ica": ("numpy", "scipy"),
 }
+SIDES = {"example": "nilearn's example", "workflow": "this workflow", "default": "this workflow with restarts"}
 OVERVIEW = "results/plot_components/overview.png"
 
 
@@ -137,10 +138,12 @@ def measure_size(size: tuple[int, int], sources: list[Path], arguments: argparse
     runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=arguments.workdir) as temporary:
         folder = Path(temporary)
+        say(f"{n_images} images, {n_components} components: copying or making the images")
         files = make_archive(folder / "data", sources, n_images)
         sides = ["example"] * (n_images <= arguments.largest_example) + ["workflow"] + ["default"] * arguments.default
         for number in range(arguments.runs):
             for side in sides:
+                say(f"run {number + 1} of {arguments.runs}: {SIDES[side]}")
                 (place := folder / f"{side}{number}").mkdir()
                 if side == "example":
                     rows = run_example(files, n_components, place)
@@ -159,14 +162,21 @@ def measure_icasso(size: tuple[int, int], sources: list[Path], arguments: argpar
     runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=arguments.workdir) as temporary:
         folder = Path(temporary)
+        say(f"ICASSO, {n_images} images, {n_components} components: copying or making the images")
         make_archive(folder / "data", sources, n_images)
         for number in range(arguments.runs):
+            say(f"run {number + 1} of {arguments.runs}: this workflow, then robustica")
             (place := folder / str(number)).mkdir()
             for side, rows in run_icasso(folder / "data", n_components, place, arguments.cores).items():
                 for row in rows:
                     runs[side, row["part"]].append(row)
             shutil.rmtree(place)
     return medians(runs, size, arguments.runs)
+
+
+def say(text: str) -> None:
+    """Tell on the screen what is measured now. A table that is written to a file stays free of these lines."""
+    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 def medians(runs: dict[tuple[str, str], list[Row]], size: tuple[int, int], n_runs: int) -> list[Row]:

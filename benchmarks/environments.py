@@ -16,6 +16,7 @@ def make_environment(name: str) -> str:
     lock, folder = FOLDER / f"{name}.lock", ENVIRONMENTS / name
     python, installed = folder / "bin/python", folder / "installed.lock"
     if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        print(f"installing {lock.name} into {folder}", file=sys.stderr, flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]

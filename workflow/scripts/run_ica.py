@@ -117,10 +117,10 @@ def main(
     }
     write_json(decomposition, summary)
     packing.result()
+    logging.info("%s", describe_result(summary))
     scan = command_for("scan_components", results=Path(decomposition).parents[1])
     for warning in explain_problems(summary, scan=scan):
         logging.warning("%s", warning)
-    logging.info("%s", describe_result(summary))
 
 
 def save_maps(path: str, S: Real, mask: str) -> None:

@@ -84,8 +84,8 @@ def read_database(files: DatabaseFiles) -> Database:
     has_peak[study_of[kept]] = True
     if not has_peak.all():
         logging.info(
-            "left out %d of %s, because they have no usable peak",
-            np.sum(~has_peak),
+            "left out %s of %s, because they have no usable peak",
+            f"{np.sum(~has_peak):,}",
             counted(len(ids), "study", "studies"),
         )
     renumbered = np.cumsum(has_peak) - 1
@@ -107,8 +107,8 @@ def _spaces(metadata: pd.DataFrame) -> list[str]:
     known = stated.str[:3].where(stated.str[:3].isin(SPACES))
     counts = {space: int((known == space).sum()) for space in SPACES}
     logging.info(
-        "studies by the space of their coordinates: %d MNI, %d Talairach, %d unknown (taken as MNI)",
-        counts["MNI"], counts["TAL"], int(known.isna().sum()),
+        "studies by the space of their coordinates: %s MNI, %s Talairach, %s unknown (taken as MNI)",
+        f"{counts['MNI']:,}", f"{counts['TAL']:,}", f"{known.isna().sum():,}",
     )  # fmt: skip
     return known.fillna("MNI").tolist()
 
@@ -144,7 +144,7 @@ def _usable(mm: Array, study_of: npt.NDArray[np.intp], files: DatabaseFiles, fir
     ):
         if count:
             level = logging.WARNING if count > MANY_PEAKS * n_peaks else logging.INFO
-            logging.log(level, "left out %d of %s, because %s", count, counted(n_peaks, "peak"), problem)
+            logging.log(level, "left out %s of %s, because %s", f"{count:,}", counted(n_peaks, "peak"), problem)
     kept = is_known & is_near
     if not kept.any():
         raise ValueError(

@@ -77,7 +77,7 @@ def choose_terms(
     for reason, count in counts.items():
         examples = [name for name, other in zip(names, reasons, strict=True) if other == reason][:MOST_LISTED]
         n_terms = counted(len(names), "term")
-        logging.info("left out %d of %s, because %s: %s", count, n_terms, reason, _listing(examples, count))
+        logging.info("left out %s of %s, because %s: %s", f"{count:,}", n_terms, reason, _listing(examples, count))
     if not chosen:
         found = "; ".join(f"{count} because {reason}" for reason, count in counts.items())
         is_rare = any("min_studies" in reason for reason in counts)
