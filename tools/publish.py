@@ -32,7 +32,7 @@ sys.path.append(str(ROOT / "workflow/scripts"))
 from neurovault_ica.archive.archive import open_archive  # noqa: E402
 from neurovault_ica.images.maps import Maps, Volume, write_maps  # noqa: E402
 from neurovault_ica.naming.component_files import DESCRIPTION, check_components, read_components  # noqa: E402
-from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server, ServerError  # noqa: E402
+from upload_server import ATTEMPTS, LOOPBACK, TOKEN, RefusedError, Server, ServerError, wait_after  # noqa: E402
 
 SERVER = "https://neurovault.org"
 # NeuroVault's worker has stored a map, or has given up, when this time has passed after a request.
@@ -197,7 +197,7 @@ def _send_missing(server: Server, number: int, plan: Plan, maps: Maps, sending: 
                 # The server may have stored the image nevertheless, so the next attempt looks first.
                 print(f"{image['name']}: {error}")
                 if attempt < ATTEMPTS:
-                    time.sleep(STORE_PAUSE_S)
+                    wait_after(error, STORE_PAUSE_S)
     present = _labels_in(server, number, plan.images)
     missing = [image["name"] for image in plan.images if label_of(image) not in present]
     if missing:
@@ -223,8 +223,8 @@ def _create(server: Server, plan: Plan, sending: Path) -> int:
     for _ in range(ATTEMPTS - 1):
         try:
             return _post_collection(server, plan, sending)
-        except OSError:
-            time.sleep(STORE_PAUSE_S)
+        except OSError as error:
+            wait_after(error, STORE_PAUSE_S)
             number = find_collection(server, plan)
             if number is not None:
                 return number

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import requests
 import requests.auth
+from neurovault_ica.net.answers import requested_pause
+from neurovault_ica.net.retries import MAX_RETRY_AFTER_S
 
 TOKEN = "NEUROVAULT_TOKEN"
 # NeuroVault checks an image while it answers, which takes up to a minute. Its proxy gives up after a minute.
@@ -27,7 +29,14 @@ class RefusedError(Exception):
 
 
 class ServerError(OSError):
-    """The server cannot be reached, or has a fault of its own. The same request may succeed later."""
+    """The server cannot be reached, or has a fault of its own. The same request may succeed later.
+
+    `pause_s` is the time to wait before it, as the server asks (Retry-After); 0 if it does not.
+    """
+
+    def __init__(self, message: str, pause_s: float = 0) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
 
 
 class TokenAuth(requests.auth.AuthBase):
@@ -103,7 +112,7 @@ class Server:
         if 400 <= code < 500 and code not in TEMPORARY:
             raise RefusedError(f"{place} answered {code}: {self._quote(answer.text)}")
         if not answer.ok:
-            raise ServerError(f"{place} answered {code}")
+            raise ServerError(f"{place} answered {code}", min(requested_pause(answer), MAX_RETRY_AFTER_S))
         try:
             return answer.json()
         except ValueError as error:
@@ -150,8 +159,8 @@ class Server:
         for attempt in range(1, ATTEMPTS):
             try:
                 return self._ask_page(path)
-            except OSError:
-                time.sleep(READ_PAUSE_S * attempt)
+            except OSError as error:
+                wait_after(error, READ_PAUSE_S * attempt)
         return self._ask_page(path)
 
     def _ask_page(self, path: str) -> dict[str, Any]:
@@ -163,6 +172,11 @@ class Server:
     def _quote(self, text: str) -> str:
         """Shorten what the server answered. Pages about errors may repeat the headers of the request."""
         return " ".join(text.replace(self._token, "[token]")[:MOST_QUOTED].split())
+
+
+def wait_after(error: OSError, usual_s: float) -> None:
+    """Wait as long as usual after an error, or longer if the server asks for it."""
+    time.sleep(max(usual_s, error.pause_s if isinstance(error, ServerError) else 0))
 
 
 def _is_page(content: Any) -> bool:

@@ -17,6 +17,7 @@ import pytest
 import upload_server
 from neurovault_ica.images.maps import place_maps, write_maps
 from neurovault_ica.naming.component_files import DESCRIPTION, IMAGES, LOADINGS, TREATMENT
+from neurovault_ica.net.retries import MAX_RETRY_AFTER_S
 from neurovault_ica.runtime.files import write_json
 from neurovault_ica.runtime.tables import column_names, write_table
 from publish import main
@@ -272,6 +273,18 @@ def test_wrong_answers_are_asked_for_again(package, server, body):
     server.odd = [("GET", 200, body, {})] * 3
     with pytest.raises(SystemExit, match="did not answer with"):
         main([str(package), "--upload", "--url", server.url])
+
+
+@pytest.mark.parametrize(("asked", "paused"), [("7", 7), ("86400", MAX_RETRY_AFTER_S), ("soon", 0)])
+def test_the_pause_that_a_server_asks_for_is_kept(package, server, monkeypatch, asked, paused):
+    slept = []
+    monkeypatch.setattr(upload_server.time, "sleep", slept.append)
+    busy = 429, b"", {"Retry-After": asked}
+    server.odd = [("GET", *busy), ("POST", *busy)]
+    main([str(package), "--upload", "--url", server.url])
+    assert slept == [paused, paused]
+    assert len(server.collections) == 1
+    assert len(server.images) == 3
 
 
 def test_a_server_with_a_fault_leads_to_the_advice_to_continue(package, server):

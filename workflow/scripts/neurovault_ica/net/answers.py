@@ -78,17 +78,24 @@ def _brief(error: BaseException) -> str:
         error = inner
 
 
+def requested_pause(response: requests.Response) -> float:
+    """Return the pause in seconds that a server asks for (Retry-After), or 0."""
+    asked = response.headers.get("Retry-After")
+    if asked is None:
+        return 0.0
+    try:
+        return urllib3.Retry().parse_retry_after(asked)
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        logging.debug("no valid Retry-After: %r", asked[:100])
+        return 0.0
+
+
 def status_error(response: requests.Response) -> FetchError:
     """Make the error for a status other than 200."""
     status = response.status_code
     known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
     reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
-    retry_after_s = 0.0
-    if status in TRANSIENT and "Retry-After" in response.headers:
-        try:
-            retry_after_s = urllib3.Retry().parse_retry_after(response.headers["Retry-After"])
-        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            logging.debug("no valid Retry-After: %r", response.headers["Retry-After"][:100])
+    retry_after_s = requested_pause(response) if status in TRANSIENT else 0.0
     return FetchError(
         reason, f"status {status}", status=status, transient=status in TRANSIENT, retry_after_s=retry_after_s
     )
