@@ -31,14 +31,15 @@ def single_blas_thread():
 def pytest_collection_modifyitems(items):
     """Order the files so that no process waits for another one, or runs a slow file alone at the end.
 
-    The first file makes the demo. Meanwhile, other processes run whole workflows and open the page in a browser. Files
-    that need the finished demo follow, and then all short files. Long tests that are not run have been removed before.
+    The first file makes the demo. Meanwhile, other processes open the page in a browser, wait for Slurm, and run whole
+    workflows. Files that need the finished demo follow, and then all short files. Long tests that are not run have been
+    removed before.
     """
     need_demo = {item.path for item in items if "demo" in item.fixturenames}
     items.sort(
         key=lambda item: (
             item.path.name != "test_workflow.py",
-            item.path.name != "test_report_browser.py",
+            item.path.name not in ("test_report_browser.py", "test_slurm.py"),
             item.path in need_demo or not {"workflow", "report"} & set(item.path.parts),
             item.path not in need_demo,
         )
