@@ -69,7 +69,7 @@ wildcard_constraints:
 
 rule all:
     input:
-        lambda wildcards: [*LAST_FILES, *KEPT_FILES],  # at the end of workflow/rules/record.smk
+        lambda wildcards: KEPT_FILES,  # at the end of workflow/rules/record.smk
 
 
 include: "workflow/rules/archive.smk"

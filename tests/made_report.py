@@ -336,7 +336,7 @@ def build_report(
                     "difference": 0.4,
                     "q": 0.0312 if tested else None,
                 },
-                # Too few collections have this field, so this label is never tested.
+                # This label is not tested, because too few collections have its field.
                 {
                     "component": "ICA_00",
                     "field": "cognitive_contrast_cogatlas",

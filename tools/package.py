@@ -308,7 +308,7 @@ def readme(run: Run, name: str, license_name: str, files: Mapping[str, str], *, 
         names_license=ODBL if is_odbl else OTHER_NAMES.format(**files),
         url=url if url.startswith("https://") else "NeuroVault cross-study ICA",
         treatment=describe_treatment(treatment_of(treatment_settings(run))),
-        # Quoted for YAML and for the shell: a folder may be named 2026, or have spaces and quotes.
+        # The name of a folder may be a number, or have spaces and quotes. So it is quoted for YAML, then for the shell.
         projecting=shlex.quote(f"project_images={{maps: my_maps, components: {json.dumps(name, ensure_ascii=False)}}}"),
         loadings=LOADINGS,
         image_table=IMAGES,

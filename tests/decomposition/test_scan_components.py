@@ -52,7 +52,7 @@ def test_networks_are_counted_and_noise_is_not(mask_img, images, noise):
 
 
 def test_surrogates_of_halves_are_split_where_their_images_are(mask_img, noise):
-    """Images far above 0 have no deactivation. Halves of surrogates around 0 would hide a weak network."""
+    """All values are positive, so each image has one half. Surrogates with two halves would hide a weak network."""
     lattice = lattice_of(np.asarray(mask_img.dataobj) > 0, mask_img.affine)
     noise = noise[:, lattice.points] / noise.std()
     X = noise[:18] + 0.25 * noise[20]

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def render(folder, found):
-    """Render the page of maps with these pairs of loading and q on two components."""
+    """Render the page. `found` has, for each map, its loading and q on each of two components."""
     picture = str(folder / "map.png")
     Image.new("RGBA", (60, 40), "white").save(picture)
     loadings = {

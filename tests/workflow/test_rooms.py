@@ -113,7 +113,7 @@ def test_jobs_with_several_threads_compute_with_one_blas_thread():
     assert {"stack_images", "run_ica", "plot_surfaces"} <= set(rules)
     for rule in rules:
         start = (SCRIPTS / f"{rule}.py").read_text().partition('if __name__ == "__main__":')[2]
-        assert "    with threadpool_limits(1):\n        main(" in start, rule
+        assert "    with one_blas_thread():\n        main(" in start, rule
 
 
 @pytest.fixture(scope="module")

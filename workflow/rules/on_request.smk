@@ -65,7 +65,7 @@ checkpoint look_again:
 rule update:
     """Look at the archive again, and rerun what depends on new or changed answers."""
     input:
-        lambda wildcards: checkpoints.look_again.get() and [*LAST_FILES, *KEPT_FILES],
+        lambda wildcards: checkpoints.look_again.get() and KEPT_FILES,
 
 
 rule project_images:

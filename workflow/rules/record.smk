@@ -136,11 +136,15 @@ LAST_FILES = [
     rules.write_lock.output.run,
     *([rules.check_demo.output.recovery] if DEMO else []),
 ]
-# If one of these files is missing, the next run computes it again, although the page exists. Arrays are computed again
-# only if another stage needs them, so they may be deleted to free disk space.
+# A run computes each of these files that is missing, even if the page exists. Arrays (.npy) are left out. They are
+# computed only if another stage needs them, so you may delete them to free disk space.
 KEPT_FILES = [
-    file
-    for name in ("downloads", "term_status", "results")
-    for file in getattr(rules.write_lock.input, name)
-    if not str(file).endswith(".npy")
-] + list(rules.write_lock.output)
+    *LAST_FILES,
+    *rules.write_lock.output,
+    *(
+        file
+        for name in ("downloads", "term_status", "results")
+        for file in getattr(rules.write_lock.input, name)
+        if not str(file).endswith(".npy")
+    ),
+]

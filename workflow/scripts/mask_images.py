@@ -21,10 +21,10 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.memory import keep_freed_memory
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -61,8 +61,7 @@ def main(
     rows: list[dict[str, Any]] = []
     known: dict[str, dict[str, Any]] = {}
     n_usable = n_kept = 0
-    # With one BLAS thread, the last bit of a voxel does not depend on the number of cores.
-    with replacing(voxels) as temporary, temporary.open("wb") as stream, threadpool_limits(limits=1):
+    with replacing(voxels) as temporary, temporary.open("wb") as stream, one_blas_thread():
         write_npy_header(stream, (0, target.n_voxels))
         for image in progress(images, total=len(images), unit="image"):
             found = kept.find(image) if kept else None

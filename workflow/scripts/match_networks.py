@@ -27,11 +27,11 @@ from neurovault_ica.naming.references import Reference, read_reference
 from neurovault_ica.runtime.files import remove_stale, sha256_of
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Array, Row
 from nibabel.spatialimages import SpatialImage
-from threadpoolctl import threadpool_limits
 
 # Smallest share of the mask that the networks must cover. With less, r would describe only a small part of a component.
 MIN_COMMON = 0.05
@@ -140,6 +140,5 @@ def log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDA
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -30,9 +30,9 @@ from neurovault_ica.runtime.files import remove_stale
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.processes import Task, run_tasks
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real
-from threadpoolctl import threadpool_limits
 
 
 class Shared(NamedTuple):
@@ -131,6 +131,5 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

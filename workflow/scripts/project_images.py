@@ -34,10 +34,10 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to, progress
 from neurovault_ica.runtime.processes import run_tasks
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.types import Array, Row
-from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -145,6 +145,5 @@ def draw_profiles(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -19,9 +19,9 @@ from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
-from threadpoolctl import threadpool_limits
 
 
 def save_weights(path: str, weights: TermWeights, image_ids: Sequence[Any]) -> None:
@@ -138,6 +138,5 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -10,8 +10,8 @@ from neurovault_ica.images.signs import rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
-from threadpoolctl import threadpool_limits
 
 # Largest number of rows for the Gram matrix. With more, its computation and its eigenvectors take longer than the few
 # passes over the images of block Krylov iteration.
@@ -79,6 +79,5 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -39,8 +39,8 @@ from neurovault_ica.runtime.commands import command_for
 from neurovault_ica.runtime.files import remove_stale, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import component_labels, read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.types import Real
-from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -133,6 +133,5 @@ def save_maps(path: str, S: Real, mask: str) -> None:
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -13,9 +13,9 @@ from neurovault_ica.images.signs import is_split, rows_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.statistics.parallel_analysis import count_above_chance, sample_images
-from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -72,6 +72,5 @@ def main(
 
 if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(**snakemake.input, **snakemake.output, **snakemake.params, threads=snakemake.threads)

@@ -19,10 +19,10 @@ from neurovault_ica.images.targets import target_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted, list_counts
 from neurovault_ica.types import Row
 from nibabel.spatialimages import SpatialImage
-from threadpoolctl import threadpool_limits
 
 
 def main(
@@ -125,8 +125,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0], snakemake.config["log_level"])
     # This is no parameter of the rule, because a change of it must not run this stage again.
     keep_voxels = snakemake.config["mask_images"]["keep_voxels"]
-    # One BLAS thread, so that the order of summation and the last digit do not depend on the number of cores.
-    with threadpool_limits(1):
+    with one_blas_thread():
         main(
             **snakemake.input,
             **snakemake.output,

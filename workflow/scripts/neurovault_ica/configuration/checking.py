@@ -174,7 +174,7 @@ def _suggest_key(key: str, known: Sequence[str], places: Sequence[str]) -> str:
     homes: dict[str, list[str]] = {}
     for section, _, name in (place.rpartition(".") for place in places):
         homes.setdefault(name, []).append(section)
-    # Case does not count. Without a key of the same name elsewhere, a similar name is more likely in this section.
+    # A key of the same name in another section is a better guess than a similar name in this section. Case is ignored.
     spellings = {name.lower(): name for name in [*homes, *known]}
     near = difflib.get_close_matches(key.lower(), spellings, n=1)
     if not near:

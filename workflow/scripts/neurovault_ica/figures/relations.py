@@ -139,7 +139,8 @@ def draw_similarity(overlap: Real, likeness: Real | None, components: Sequence[s
     panels = [(overlap, "Greens", 0.0, "overlap in space (Dice)")]
     if likeness is not None:
         panels.append((likeness, "RdBu_r", -1.0, "correlation of term weights"))
-    # Take the first that has room: panels side by side with names, or one matrix with names, cut names or labels alone.
+    # Try in turn, until the cells are large enough: panels side by side, one matrix, one matrix with shorter names, and
+    # one matrix with labels only.
     short = [label_of(name) for name in names]
     tries = ((len(panels), names, TERM_MM), (1, names, TERM_MM), (1, names, COMPONENT_MM), (1, short, COMPONENT_MM))
     for n_columns, titles, term_mm in tries:

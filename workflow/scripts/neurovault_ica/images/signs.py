@@ -129,6 +129,6 @@ def join_moments(mean: npt.NDArray[Any], variance: npt.NDArray[Any], scales: npt
 def sign_at_end(title: str) -> str:
     """Return the end of the title of a half, such as `` (activation)``; otherwise an empty text.
 
-    It stays if the title is shortened, because it tells both halves of a map apart.
+    A shortened title keeps this end. Otherwise, both halves of a map would have the same title.
     """
     return next((end for end in (f" ({sign})" for sign in SIGNS) if title.endswith(end)), "")

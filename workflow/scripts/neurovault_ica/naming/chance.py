@@ -6,11 +6,10 @@ Drawing the surrogates of a component takes longer than any test, so they are dr
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from neurovault_ica.naming.evidence import SurrogateTest
 from neurovault_ica.runtime.log import progress
-from neurovault_ica.runtime.threads import in_order
+from neurovault_ica.runtime.threads import in_order, one_blas_thread
 from neurovault_ica.statistics.lattice import Lattice
 from neurovault_ica.statistics.p_values import MIN_SURROGATES
 from neurovault_ica.statistics.surrogates import Surrogates
@@ -52,7 +51,7 @@ def run_tests(
         return Surrogates(components[number], lattice, rng, many=True).draw(n_maps)
 
     # Limit BLAS here: a limit that was set before scipy was imported does not apply to scipy's BLAS library.
-    with threadpool_limits(1):
+    with one_blas_thread():
         drawn = in_order(draw, range(len(components)), threads)
         rows = [
             [test(number, surrogates) for test in tests]

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import nibabel as nib
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from neurovault_ica.archive.term_answers import CheckedTerms
 from neurovault_ica.images.matrix import image_blocks, standardize
 from neurovault_ica.naming.built_maps import coarse_grid, read_built_maps
+from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Real, Row
 
@@ -62,7 +62,7 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
     X = np.load(voxels, mmap_mode="r")
     r = np.empty((len(X), len(built.terms)), dtype=np.float64)
     # With one BLAS thread, the last bit does not depend on the number of cores.
-    with threadpool_limits(limits=1):
+    with one_blas_thread():
         y = standardize(np.asarray(built.maps))
         for block in image_blocks(X):
             r[block.where] = standardize(block.read()[:, points]) @ y.T

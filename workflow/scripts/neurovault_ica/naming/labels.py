@@ -97,7 +97,7 @@ PUBLICATION_WORDS = frozenset(
     toolboxes txt uploaded upload url urls version versions website wiki www xml yaml zenodo zip
     """.split()  # noqa: SIM905
 )
-# Names of licenses and versions, such as gpl-3, cc-by-nc-sa-4 and bsd-3-clause.
+# Words for licenses and versions, such as gpl-3, cc-by-nc-sa-4 and bsd-3-clause.
 LICENSE = re.compile(r"(?:cc-(?:by|zero|0)|a?gpl|lgpl|bsd|mit|apache|mpl|version|ver|release)(?:-\w+)*")
 
 

@@ -37,8 +37,8 @@ def read_file(file: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file cannot be read, or is not YAML in UTF-8. Also if a key occurs twice, or if the content is empty or
-        not a mapping of sections.
+        If the file cannot be read, is empty, is not in UTF-8, is not YAML, has a key twice, or is not a mapping of
+        sections.
     """
     try:
         text = Path(file).read_bytes()

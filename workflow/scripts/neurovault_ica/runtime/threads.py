@@ -9,10 +9,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from neurovault_ica.runtime.memory import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def one_blas_thread() -> threadpool_limits:
+    """Give BLAS one thread in a ``with`` block. With more, the last digit would depend on the number of cores.
+
+    The limit applies to the libraries that are loaded already. scipy has a BLAS library of its own.
+    """
+    return threadpool_limits(1)
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
