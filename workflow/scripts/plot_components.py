@@ -94,12 +94,7 @@ def main(
     names_of = read_names(names)
     titles = [title_of(label, names_of[label]) for label in labels]
     paths = list(map(Paths, figures, thumbnails, mixture_figures or cycle([None])))
-    # The figure of the terms takes longest, so it is started first.
-    tasks: dict[str, Task] = {
-        terms_figure: partial(
-            plot_terms, dict(zip(labels, titles, strict=True)), top_terms(read_table(terms)), terms_figure
-        )
-    }
+    tasks: dict[str, Task] = {}
     for number, label in enumerate(labels):
         tasks[label] = partial(plot_component, study, number, stabilities[number], titles[number], paths[number])
     done = run_tasks(tasks, threads)
@@ -112,7 +107,11 @@ def main(
     write_table(thresholds, [{"component": label, **scale._asdict()} for label, scale in rows])
     if isinstance(mixture, str):
         write_table(mixture, [one.mixture for one in drawn if one.mixture])
+    # The overview needs the thumbnails of all components. It takes as long as the other two, which share a process.
     last: dict[str, Task] = {
+        terms_figure: partial(
+            plot_terms, dict(zip(labels, titles, strict=True)), top_terms(read_table(terms)), terms_figure
+        ),
         overview: partial(save_overview, overview, thumbnails, titles, drawn, study),
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
