@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from neurovault_ica.naming.component_files import check_components, read_components
-from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
 from workflow_runs import rules_run, snakemake
 
@@ -45,6 +45,26 @@ def test_files_are_named_as_bids_derivatives(package):
     assert description["GeneratedBy"][0]["Name"]
     assert "CC0" in description["License"]
     assert "https://doi.org/10.5555/demo.4101" in description["ReferencesAndLinks"]
+
+
+def test_dois_are_addresses_in_whatever_form_they_were_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = {
+        "1": {"DOI": "10.1000/bare"},
+        "2": {"DOI": "https://doi.org/10.1000/address"},
+        "3": {"DOI": "doi:10.1000/scheme."},
+        "4": {"preprint_DOI": "10.1000/preprint"},
+        "5": {"DOI": "not yet"},
+        "6": {"DOI": "10.1000/unused"},
+    }
+    for path, rows in (
+        ("results/fetch_metadata/collections.tsv", [{"collection_id": one} | typed[one] for one in typed]),
+        ("results/stack_images/images.tsv", [{"image_id": one, "collection_id": one} for one in "12345"]),
+    ):
+        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
+    assert describe_dataset("mine", "CC0-1.0")["ReferencesAndLinks"] == [
+        f"https://doi.org/10.1000/{end}" for end in ("address", "bare", "preprint", "scheme")
+    ]
 
 
 def test_three_lines_of_nilearn_give_the_loadings_of_a_component(package, demo, tmp_path):
