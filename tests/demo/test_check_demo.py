@@ -34,6 +34,12 @@ def test_match_finds_networks_up_to_order_sign_and_scale(networks):
     assert abs_r == pytest.approx(1)
 
 
+def test_r_is_exact_for_float32_in_the_order_of_a_4d_image(networks):
+    maps = np.tile(networks, 50).astype(np.float32)
+    _, abs_r = score.match_planted(maps, np.asfortranarray(maps))
+    assert abs_r == pytest.approx(1, abs=1e-6)
+
+
 def test_no_component_is_matched_with_two_networks(networks):
     """Two networks resemble the same component, but only one of them gets it."""
     components = np.stack([networks[0] + 0.9 * networks[1], networks[2] + 0.1 * networks[1]])
