@@ -7,16 +7,11 @@ import pytest
 from neurovault_ica.naming.built_maps import coarse_grid, write_array, write_mask
 from neurovault_ica.naming.image_terms import correlate
 from neurovault_ica.naming.term_weights import read_term_weights
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table, write_table
+from partial_tables import write_partial
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 TERMS = ["pain", "motor", "=vision"]
-
-
-def table(path, rows):
-    empty = dict.fromkeys(column_names(path))
-    write_table(path, [empty | row for row in rows])
-    return str(path)
 
 
 @pytest.fixture
@@ -37,11 +32,11 @@ def run(tmp_path):
     quality = [{"image_id": 11, "row": 1}, {"image_id": 12, "reason": "empty"}, {"image_id": 13, "row": 0},
                {"image_id": 15, "row": 2}]  # fmt: skip
     paths = {
-        "images": table(
+        "images": write_partial(
             tmp_path / "fetch_metadata/images.tsv",
             [{"image_id": image, "batch": 0 if image < 20 else 1} for image in (11, 12, 13, 14, 15, 21)],
         ),
-        "quality": table(tmp_path / "mask_images/quality-0.tsv", quality),
+        "quality": write_partial(tmp_path / "mask_images/quality-0.tsv", quality),
         "voxels": str(tmp_path / "voxels-0.npy"),
         "mask": str(tmp_path / "mask.nii.gz"),
         "term_maps": str(built / "term_maps.npy"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 from neurovault_ica.naming.component_files import check_components, read_components
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table
 from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
+from partial_tables import write_partial
 from workflow_runs import rules_run, snakemake
 
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
@@ -57,11 +58,8 @@ def test_dois_are_addresses_in_whatever_form_they_were_typed(tmp_path, monkeypat
         "5": {"DOI": "not yet"},
         "6": {"DOI": "10.1000/unused"},
     }
-    for path, rows in (
-        ("results/fetch_metadata/collections.tsv", [{"collection_id": one} | typed[one] for one in typed]),
-        ("results/stack_images/images.tsv", [{"image_id": one, "collection_id": one} for one in "12345"]),
-    ):
-        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
+    write_partial("results/fetch_metadata/collections.tsv", [{"collection_id": one} | typed[one] for one in typed])
+    write_partial("results/stack_images/images.tsv", [{"image_id": one, "collection_id": one} for one in "12345"])
     assert describe_dataset("mine", "CC0-1.0")["ReferencesAndLinks"] == [
         f"https://doi.org/10.1000/{end}" for end in ("address", "bare", "preprint", "scheme")
     ]
