@@ -24,6 +24,7 @@ from neurovault_ica.archive.database_files import is_downloaded  # noqa: E402
 from neurovault_ica.archive.own_maps import find_unusable_part  # noqa: E402
 from neurovault_ica.naming.component_files import DESCRIPTION, IMAGES, LOADINGS, TREATMENT  # noqa: E402
 from neurovault_ica.naming.own_images import Treatment, treatment_of  # noqa: E402
+from neurovault_ica.report.text import doi_address  # noqa: E402
 from neurovault_ica.runtime.files import sha256_of, write_json  # noqa: E402
 from neurovault_ica.runtime.tables import column_names, read_table, write_table  # noqa: E402
 from paper import RUN, workflow_url, workflow_version  # noqa: E402
@@ -271,7 +272,8 @@ def describe_dataset(name: str, license_name: str) -> dict[str, Any]:
     """Return the content of dataset_description.json."""
     used = {row["collection_id"] for row in read_table(USED)}
     studies = [row for row in read_table(COLLECTIONS) if row["collection_id"] in used]
-    dois = sorted({f"https://doi.org/{row['DOI']}" for row in studies if row.get("DOI")})
+    # Uploaders type a DOI as they like: with doi:, or as the address of a resolver.
+    dois = sorted({doi for row in studies if (doi := doi_address(row["DOI"]) or doi_address(row["preprint_DOI"]))})
     generator = {"Name": "NeuroVault cross-study ICA", "Version": workflow_version()}
     url = workflow_url()
     urls = [{"URL": row["url"]} for row in studies if str(row.get("url") or "").startswith("https://")]

@@ -17,6 +17,7 @@ from neurovault_ica.decomposition.stability import random_rotations
 from neurovault_ica.images.signs import both_signs, find_scales, scales_of
 from neurovault_ica.record.bibliography import read_works
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from partial_tables import write_partial
 from reduce_images import main as reduce_images
 from run_ica import main as run_ica
 from scan_components import main as scan_components
@@ -58,7 +59,7 @@ def run(planted, tmp_path):
         "collections": tmp_path / "fetch_metadata/collections.tsv",
     }
     rows = [{"image_id": row, "collection_id": row // 3} for row in range(30)]
-    write_table(tables["images"], [dict.fromkeys(column_names(tables["images"])) | row for row in rows])
+    write_partial(tables["images"], rows)
     write_table(tables["collections"], [], column_names(tables["collections"]))
     files = {"matrix": str(tmp_path / "matrix.npy"), "images": str(tables["images"])}
     reduced = {"whitened": str(tmp_path / "whitened.npy"), "reduction": str(tmp_path / "reduction.npz")}

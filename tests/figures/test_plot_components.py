@@ -15,16 +15,11 @@ from neurovault_ica.figures.component import facts_of, shown_values
 from neurovault_ica.figures.shown import Display
 from neurovault_ica.figures.slices import Scale, read_template
 from neurovault_ica.images.maps import read_maps
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.statistics.thresholds import Thresholds, thresholds_of
+from partial_tables import write_partial
 from PIL import Image
 from plot_components import main, remove_older, thresholded_volumes
-
-
-def write_rows(path, rows):
-    """Write rows that have only some of the table's columns; return the path."""
-    write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
-    return str(path)
 
 
 def make_inputs(folder, *, terms=("motor", "hand", "finger"), noise=0, empty=None):
@@ -42,15 +37,15 @@ def make_inputs(folder, *, terms=("motor", "hand", "finger"), noise=0, empty=Non
     return {
         "components": str(folder / "run_ica/components.nii.gz"),
         "mask": str(folder / "run_ica/mask.nii.gz"),
-        "stability": write_rows(
+        "stability": write_partial(
             folder / "run_ica/desc-ICA_stability.tsv",
             [{"component": f"ICA_0{k}", "variance_explained": 0.2, "grey_matter_share": 0.6} for k in range(2)],
         ),
-        "terms": write_rows(
+        "terms": write_partial(
             folder / "project_terms/desc-ICA_terms.tsv",
             [{"component": "ICA_00", "term": t, "rank": rank, "weight": 1 / rank, "q": 0.01} for rank, t in ranked],
         ),
-        "names": write_rows(
+        "names": write_partial(
             folder / "project_terms/desc-ICA_names.tsv",
             [{"component": "ICA_00", "name": "; ".join(terms[:3]), "source": "terms"}, {"component": "ICA_01"}],
         ),

@@ -19,7 +19,8 @@ from neurovault_ica.figures.slices import Box
 from neurovault_ica.figures.style import LINE_MM
 from neurovault_ica.images.criteria import CRITERIA, panels
 from neurovault_ica.images.maps import Volume
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table
+from partial_tables import write_partial
 from PIL import Image
 from plot_images import largest_collections, main
 
@@ -158,10 +159,7 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
     np.save(tmp_path / "voxels-0.npy", X)
 
     def table(name, rows):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
-        return str(path)
+        return write_partial(tmp_path / name, rows)
 
     paths = {
         name: str(tmp_path / f"plot/{name}.png") for name in ("quality_figure", "coverage_figure", "correlation_figure")

@@ -7,7 +7,8 @@ import stack_images
 from neurovault_ica.images.criteria import CRITERIA
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.targets import target_of
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table
+from partial_tables import write_partial
 
 # Measures of an image that meets every limit.
 GOOD = {column: 0.5 for criterion in CRITERIA for column in criterion.columns} | {
@@ -39,9 +40,7 @@ class Stack:
             values.append(voxels)
 
     def table(self, name, rows):
-        path = self.folder / name
-        write_table(path, [dict.fromkeys(column_names(path)) | row for row in rows])
-        return str(path)
+        return write_partial(self.folder / name, rows)
 
     def run(self, *, limits, scale="none", signs="together", smoothing_mm=None, max_failed_fraction=1.0):
         """Run the stage, and return its matrix and tables."""

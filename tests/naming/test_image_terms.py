@@ -5,17 +5,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.naming.built_maps import coarse_grid, write_array, write_mask
+from neurovault_ica.naming.image_terms import correlate
 from neurovault_ica.naming.term_weights import read_term_weights
-from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from neurovault_ica.runtime.tables import read_table, write_table
+from partial_tables import write_partial
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 TERMS = ["pain", "motor", "=vision"]
-
-
-def table(path, rows):
-    empty = dict.fromkeys(column_names(path))
-    write_table(path, [empty | row for row in rows])
-    return str(path)
 
 
 @pytest.fixture
@@ -36,11 +32,11 @@ def run(tmp_path):
     quality = [{"image_id": 11, "row": 1}, {"image_id": 12, "reason": "empty"}, {"image_id": 13, "row": 0},
                {"image_id": 15, "row": 2}]  # fmt: skip
     paths = {
-        "images": table(
+        "images": write_partial(
             tmp_path / "fetch_metadata/images.tsv",
             [{"image_id": image, "batch": 0 if image < 20 else 1} for image in (11, 12, 13, 14, 15, 21)],
         ),
-        "quality": table(tmp_path / "mask_images/quality-0.tsv", quality),
+        "quality": write_partial(tmp_path / "mask_images/quality-0.tsv", quality),
         "voxels": str(tmp_path / "voxels-0.npy"),
         "mask": str(tmp_path / "mask.nii.gz"),
         "term_maps": str(built / "term_maps.npy"),
@@ -68,6 +64,23 @@ def test_weights_are_correlations_with_the_maps(run):
     columns = [TERMS.index(term) for term in weights.terms]
     np.testing.assert_allclose(weights.weights, expected[:, columns], atol=5.1e-5)
     assert expected.max() > 0.6
+
+
+def test_weights_of_large_images_are_exact_to_the_last_digit(tmp_path):
+    rng = np.random.default_rng(0)
+    mask = np.ones((100, 120, 100), dtype=bool)
+    grid = coarse_grid(mask, AFFINE)
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), AFFINE), tmp_path / "mask.nii.gz")
+    one_map = rng.standard_normal((1, np.count_nonzero(grid.inside))).astype(np.float32)
+    write_array(str(tmp_path / "build_term_maps/term_maps.npy"), one_map)
+    write_table(tmp_path / "build_term_maps/terms.tsv", [{"term": "pain", "n_studies": 60}])
+    write_mask(str(tmp_path / "build_term_maps/mask.nii.gz"), grid)
+    X = (1 + rng.standard_normal((4, mask.size))).astype(np.float32)
+    X[:, grid.points] += one_map
+    np.save(tmp_path / "voxels.npy", X)
+    _, r = correlate(str(tmp_path / "voxels.npy"), str(tmp_path / "mask.nii.gz"), str(tmp_path / "build_term_maps"))
+    expected = np.corrcoef(X[:, grid.points].astype(np.float64), one_map)[:-1, -1:]
+    np.testing.assert_allclose(r, expected, atol=5.1e-5)
 
 
 def test_without_a_database_every_image_has_the_reason(run):

@@ -12,6 +12,7 @@ from neurovault_ica.naming.evidence import Found
 from neurovault_ica.naming.names import Candidate, ComponentName, decide, name_components, read_names
 from neurovault_ica.naming.sources import SOURCES, Source
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
+from partial_tables import write_partial
 
 
 def candidates(component, **q_of):
@@ -208,9 +209,8 @@ def test_term_maps_name_first_and_refuse_terms_that_contradict_them(stage, tmp_p
         "built_maps": str(built / "terms.tsv"),
         "networks": str(tmp_path / "match_networks/desc-ICA_networks.tsv"),
     }
-    row = dict.fromkeys(column_names(stage["networks"]))
     best = {"component": "ICA_01", "best_network": "pain network", "best_r": 0.5, "best_q": 0.01}
-    write_table(stage["networks"], [row | best])
+    write_partial(stage["networks"], [best])
     caplog.set_level("INFO")
     project_terms.main(**stage)
     rows = read_table(stage["names"])

@@ -26,6 +26,7 @@ from neurovault_ica.report.projection import describe_percentile, strongest
 from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
+from partial_tables import write_partial
 from project_images import main
 
 SETTINGS = {"interpolation": "linear", "extrapolate_background": False, "clip_infinite": True, "smoothing_mm": None,
@@ -57,10 +58,7 @@ def write_run(folder, masks, rng):
     maps = place_maps(S, mask)
     write_maps(files["components"], maps.header, (maps.volume(k) for k in range(4)))
     np.save(files["matrix"], X)
-    empty = dict.fromkeys(column_names(files["names"]))
-    write_table(
-        files["names"], [empty | {"component": k, "name": n} for k, n in zip(LABELS, RUN_NETWORKS, strict=True)]
-    )
+    write_partial(files["names"], [{"component": k, "name": n} for k, n in zip(LABELS, RUN_NETWORKS, strict=True)])
     columns = [name for name in column_names(files["images"]) if not name.endswith("activation_scale")]
     rows = [dict.fromkeys(columns) | {"image_id": f"i{row}", "collection_id": "c", "row": row} for row in range(30)]
     write_table(files["images"], rows, columns)

@@ -11,6 +11,7 @@ import yaml
 from neurovault_ica.naming.component_files import check_components, read_components
 from neurovault_ica.runtime.tables import read_table
 from package import NOT_STATED, describe_dataset, main, uses_neurosynth, write_package
+from partial_tables import write_partial
 from workflow_runs import rules_run, snakemake
 
 COMPONENTS = "results/run_ica/space-MNI152NLin2009aSym_res-4_desc-ICA_components.nii.gz"
@@ -45,6 +46,23 @@ def test_files_are_named_as_bids_derivatives(package):
     assert description["GeneratedBy"][0]["Name"]
     assert "CC0" in description["License"]
     assert "https://doi.org/10.5555/demo.4101" in description["ReferencesAndLinks"]
+
+
+def test_dois_are_addresses_in_whatever_form_they_were_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = {
+        "1": {"DOI": "10.1000/bare"},
+        "2": {"DOI": "https://doi.org/10.1000/address"},
+        "3": {"DOI": "doi:10.1000/scheme."},
+        "4": {"preprint_DOI": "10.1000/preprint"},
+        "5": {"DOI": "not yet"},
+        "6": {"DOI": "10.1000/unused"},
+    }
+    write_partial("results/fetch_metadata/collections.tsv", [{"collection_id": one} | typed[one] for one in typed])
+    write_partial("results/stack_images/images.tsv", [{"image_id": one, "collection_id": one} for one in "12345"])
+    assert describe_dataset("mine", "CC0-1.0")["ReferencesAndLinks"] == [
+        f"https://doi.org/10.1000/{end}" for end in ("address", "bare", "preprint", "scheme")
+    ]
 
 
 def test_three_lines_of_nilearn_give_the_loadings_of_a_component(package, demo, tmp_path):

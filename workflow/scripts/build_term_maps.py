@@ -15,18 +15,19 @@ from neurovault_ica.archive.database_files import (
     neurosynth_version,
 )
 from neurovault_ica.naming.association import activated_voxels, association_maps
-from neurovault_ica.naming.built_maps import CoarseGrid, coarse_grid, describe_maps, write_array, write_mask
+from neurovault_ica.naming.built_maps import coarse_grid, describe_maps, write_array, write_mask
 from neurovault_ica.naming.coordinates import read_database
 from neurovault_ica.naming.vocabulary import choose_terms, titles_of
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.runtime.wording import counted
+from neurovault_ica.statistics.lattice import Lattice
 from neurovault_ica.types import Real, Row
 from nibabel.spatialimages import SpatialImage
 
 
-def compute_maps(files: DatabaseFiles, grid: CoarseGrid, min_studies: int) -> tuple[Real, list[Row], int]:
+def compute_maps(files: DatabaseFiles, grid: Lattice, min_studies: int) -> tuple[Real, list[Row], int]:
     """Compute the maps (terms x voxels) and the rows of terms.tsv, and count the studies."""
     database = read_database(files)
     names, n_having = titles_of(database.terms), np.asarray(database.has_term.sum(axis=0)).ravel()

@@ -7,9 +7,9 @@ import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.optimize import linear_sum_assignment
 
 from neurovault_ica.demo.networks import GENERIC_TERMS
+from neurovault_ica.naming.networks import correlate_maps, match_components
 from neurovault_ica.runtime.tables import component_labels
 from neurovault_ica.statistics.p_values import is_significant
 from neurovault_ica.types import Row
@@ -25,8 +25,6 @@ MIN_PLANTED_TERMS = 2
 def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Match planted networks and components one to one, with the largest sum of |r|.
 
-    The assignment is scipy's `linear_sum_assignment` (Crouse 2016, doi:10.1109/TAES.2016.140952).
-
     Parameters
     ----------
     planted : array of shape (n_networks, n_voxels)
@@ -39,12 +37,9 @@ def match_planted(planted: NDArray, components: NDArray) -> tuple[NDArray[np.int
     abs_r : array of shape (n_networks,)
         Absolute Pearson correlation of network and component; 0 without a component.
     """
-    table = np.abs(_standardise(planted) @ _standardise(components).T) / planted.shape[1]
-    partner = np.full(len(planted), -1)
-    abs_r = np.zeros(len(planted))
-    rows, columns = linear_sum_assignment(-table)
-    partner[rows] = columns
-    abs_r[rows] = table[rows, columns]
+    r = np.abs(correlate_maps(planted, components))
+    partner = match_components(r).matched
+    abs_r = np.where(partner >= 0, r[np.arange(len(r)), partner], 0)
     return partner, abs_r
 
 
@@ -171,13 +166,13 @@ def labels_of(partner: NDArray[np.intp], n_components: int) -> list[str | None]:
     return [labels[component] if component >= 0 else None for component in partner]
 
 
-def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[int, str]:
+def fates(truth: list[Row], used: list[Row], rejected: list[Row]) -> dict[str, str]:
     """Return the fate of each planted image: ``used``, the reason for its rejection, or ``not_selected``."""
     known = {row["image_id"]: "used" for row in used} | {row["image_id"]: row["reason"] for row in rejected}
     return {image["image_id"]: known.get(image["image_id"], "not_selected") for image in truth}
 
 
-def score_images(truth: list[Row], fate: Mapping[int, str]) -> list[Row]:
+def score_images(truth: list[Row], fate: Mapping[str, str]) -> list[Row]:
     """Score each image. It passes if its fate is one of the expected ones."""
     expected = {image["image_id"]: image["expected_fate"] for image in truth}
     for image in truth:
@@ -258,13 +253,6 @@ def in_common_mask(planted_img: Any, components_img: Any) -> tuple[NDArray, NDAr
     volumes = np.moveaxis(np.asarray(planted_img.dataobj, dtype=np.float32), -1, 0)
     planted = np.stack([map_coordinates(volume, positions, order=1) for volume in volumes])
     return planted, components[mask].T
-
-
-def _standardise(maps: NDArray) -> NDArray:
-    """Scale each row to mean 0 and standard deviation 1; a constant row becomes zero."""
-    centred = maps - maps.mean(axis=1, keepdims=True)
-    sd = centred.std(axis=1, keepdims=True)
-    return np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)
 
 
 def _found(row: Row) -> str:

@@ -74,9 +74,7 @@ class Layout(NamedTuple):
     line: float  # height of a row
 
 
-def lay_out(
-    rows: Sequence[str], columns: Sequence[str], least_line: float = LINE_MM, short: Sequence[str] = ()
-) -> Layout:
+def lay_out(rows: Sequence[str], columns: Sequence[str], short: Sequence[str] = ()) -> Layout:
     """Choose the width of columns and the lines of each row, so that the names of the rows are whole if possible.
 
     A name that has no room is replaced by the one in `short`. Without `short`, it is cut.
@@ -100,7 +98,7 @@ def lay_out(
     left = MARGIN + labels.level_mm
     cell = min(LARGEST_CELL, (WIDE_MM - left - MARGIN) / len(columns))
     lines = 1 + max(text.count("\n") for text in labels.texts)
-    return Layout(labels, fit_labels(columns, cell, term_mm), left, cell, max(least_line, lines * LINE_MM))
+    return Layout(labels, fit_labels(columns, cell, term_mm), left, cell, lines * LINE_MM)
 
 
 def write_rows(axes: Axes, labels: Labels) -> None:

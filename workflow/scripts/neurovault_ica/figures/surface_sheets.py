@@ -11,7 +11,18 @@ from neurovault_ica.figures.brain_bar import draw_brain_bar, draw_shared_bar, ex
 from neurovault_ica.figures.sheet import Sheet
 from neurovault_ica.figures.short_names import explain_names, fit_name
 from neurovault_ica.figures.slices import Scale
-from neurovault_ica.figures.style import DPI, FAINT, HEADING, INK, TALLEST_MM, TITLE, WIDE_MM, shorten, text_mm
+from neurovault_ica.figures.style import (
+    DPI,
+    FAINT,
+    HEADING,
+    INK,
+    MM_PER_INCH,
+    TALLEST_MM,
+    TITLE,
+    WIDE_MM,
+    shorten,
+    text_mm,
+)
 from neurovault_ica.figures.surfaces import GLASS_VIEWS, HEIGHT_MM, LENGTH_MM, VIEWS, on_white
 from neurovault_ica.naming.names import UNNAMED
 
@@ -30,7 +41,7 @@ GLASS_NAMES = {"l": "from the left", "y": "from behind", "r": "from the right", 
 
 def pixels_of(mm: float) -> int:
     """Convert a length at print size to pixels."""
-    return round(mm * DPI / 25.4)
+    return round(mm * DPI / MM_PER_INCH)
 
 
 class Pictures(NamedTuple):

@@ -19,7 +19,7 @@ from nilearn.surface import InMemoryMesh
 
 from neurovault_ica.figures.sheet import blend
 from neurovault_ica.figures.slices import Scale, paint
-from neurovault_ica.figures.style import use_style
+from neurovault_ica.figures.style import MM_PER_INCH, use_style
 from neurovault_ica.figures.surface_colours import BELOW, GYRUS, LEAST_NOTED, LEAST_ON_CORTEX, NO_DATA, SULCUS
 from neurovault_ica.images.cortex import LEAST_SHARE, Cortex, is_near, sample_map
 from neurovault_ica.images.maps import Volume
@@ -228,7 +228,7 @@ class GlassBrain:
         """Draw the outlines. `height_mm` is the height of a view."""
         use_style()
         # Twice as large with half the resolution, so that the lines are half as thick. Wide enough for all views.
-        inches = 2 * height_mm / 25.4
+        inches = 2 * height_mm / MM_PER_INCH
         figure = Figure(figsize=(4.5 * inches, inches), dpi=dpi / 2, facecolor="none")
         self.canvas = FigureCanvasAgg(figure)
         self.display = plot_glass_brain(None, display_mode=GLASS_VIEWS, figure=figure, plot_abs=False, annotate=False)

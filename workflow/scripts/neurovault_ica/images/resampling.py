@@ -175,10 +175,9 @@ def count_within(box: tuple[slice, ...], shape: tuple[int, ...], plan: Plan, tar
 
 
 def extrapolate(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Replace each invalid voxel by the nearest valid one, as in Gorgolewski et al. 2015.
+    """Replace each invalid voxel by the nearest valid one (Gorgolewski et al. 2015, doi:10.3389/fninf.2015.00008).
 
-    Otherwise, interpolation would mix zeros of the background into the rim of the data. Distances are in voxels
-    (doi:10.3389/fninf.2015.00008).
+    Otherwise, interpolation would mix zeros of the background into the rim of the data. Distances are in voxels.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def refuse_contradicted(
             agrees[key] = agrees.get(key, False) or does_agree
 
     def is_contradicted(candidate: Candidate) -> bool:
-        name = (candidate.name or "").casefold()
+        name = candidate.name.casefold()
         whole = agrees.get((candidate.component, name))
         if whole is not None:
             return not whole

@@ -13,6 +13,7 @@ from neurovault_ica.archive.database_files import DEMO
 from neurovault_ica.runtime.files import replacing
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.wording import counted
+from neurovault_ica.statistics.lattice import Lattice, every_nth
 from neurovault_ica.types import Array
 
 # Distance between the voxels of term maps, much smaller than the spheres of 10 mm. With 2 mm in place of 4 mm, the
@@ -28,15 +29,7 @@ class BuiltMaps(NamedTuple):
     terms: list[str]
 
 
-class CoarseGrid(NamedTuple):
-    """Every n-th voxel of an analysis mask."""
-
-    points: npt.NDArray[np.bool_]  # (n_voxels_of_the_mask,), which of its voxels are kept, in C order
-    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), the mask on the coarse grid
-    affine: Array  # (4, 4), position in the coarse grid to mm
-
-
-def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> CoarseGrid:
+def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
     """Take every n-th voxel of a mask along each axis, so that they are about 4 mm apart.
 
     The voxels of the coarse grid are voxels of the mask, so maps can be compared there without resampling.
@@ -46,16 +39,13 @@ def coarse_grid(mask: npt.NDArray[np.bool_], affine: Array) -> CoarseGrid:
     ValueError
         If the mask contains no voxel of the coarse grid.
     """
-    steps = np.maximum(1, np.rint(SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
-    every = tuple(slice(None, None, step) for step in steps)
-    chosen = np.zeros(mask.shape, dtype=bool)
-    chosen[every] = mask[every]
-    if not chosen.any():
+    grid = every_nth(mask, affine, SPACING_MM)
+    if not grid.inside.any():
         raise ValueError(
             f"the mask is too small for term maps: it contains no voxel of a grid of {SPACING_MM:g} mm; use a larger"
             " mask, or set build_term_maps.database to null"
         )
-    return CoarseGrid(chosen[mask], mask[every], affine @ np.diag([*steps, 1.0]))
+    return grid
 
 
 def read_built_maps(folder: str | Path) -> BuiltMaps:
@@ -71,7 +61,7 @@ def read_built_maps(folder: str | Path) -> BuiltMaps:
     )
 
 
-def write_mask(path: str, grid: CoarseGrid) -> None:
+def write_mask(path: str, grid: Lattice) -> None:
     """Write the mask of the maps."""
     with replacing(path) as temporary:
         cast(SpatialImage, nib.Nifti1Image(grid.inside.astype(np.uint8), grid.affine)).to_filename(temporary)

@@ -4,7 +4,6 @@ See Yarkoni et al. 2011 (doi:10.1038/nmeth.1635) and github.com/neurosynth/neuro
 """
 
 import functools
-import gzip
 import itertools
 import logging
 import zipfile
@@ -37,7 +36,7 @@ MANY_PEAKS = 0.1
 SMALL_EXTENT_MM = 25
 # Spaces that are known, by the first three letters of the column `space`.
 SPACES = ("MNI", "TAL")
-DAMAGED = (OSError, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, ValueError, KeyError)
+DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, KeyError)
 
 
 class Database(NamedTuple):

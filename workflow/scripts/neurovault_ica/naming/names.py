@@ -194,9 +194,9 @@ def log_names(names: Sequence[Row]) -> None:
     )
 
 
-def _as_word(name: str | None, longest: int) -> str:
+def _as_word(name: str, longest: int) -> str:
     """Prepare a candidate's name for a list: shorten it, and replace the separator."""
-    word = (name or "").replace(";", ",")
+    word = name.replace(";", ",")
     return word if len(word) <= longest else word[: longest - 1].rstrip() + "…"
 
 

@@ -27,9 +27,10 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
     different = [image for image in comparison.images if differs(image)]
     r = np.abs(comparison.r)
     matched = np.array([abs(row["r"]) for row in comparison.components if row["r"] is not None])
+    in_both = [row for row in comparison.images if row["first"] == row["second"] == USED]
     kinds = [
-        ("used by both", [row for row in comparison.images if row["first"] == row["second"] == USED]),
-        ("used by both, but the file has changed", [row for row in kept(comparison) if row["file"] == "changed"]),
+        ("used by both", in_both),
+        ("used by both, but the file has changed", [row for row in in_both if row["file"] == "changed"]),
         ("used by the first run only", [row for row in different if row["first"] == USED != row["second"]]),
         ("used by the second run only", [row for row in different if row["second"] == USED != row["first"]]),
         ("used by neither", [row for row in comparison.images if USED not in (row["first"], row["second"])]),
@@ -54,11 +55,6 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
         settings=comparison.settings,
         software=comparison.software,
     )
-
-
-def kept(comparison: Comparison) -> list[Row]:
-    """List the images that both runs used."""
-    return [row for row in comparison.images if row["first"] == row["second"] == USED]
 
 
 def largest_other(r: Any, comparison: Comparison, first: Run, second: Run) -> float | None:

@@ -17,33 +17,40 @@ class Lattice(NamedTuple):
     """A regular subset of the voxels of a mask."""
 
     points: npt.NDArray[np.bool_]  # (n_voxels,), which voxels of the mask are points
-    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), which positions of the box around the points are points
-    affine: Array  # (4, 4), from position in the box to mm
+    inside: npt.NDArray[np.bool_]  # (nx, ny, nz), which positions of the coarse grid are points
+    affine: Array  # (4, 4), from position in the coarse grid to mm
+
+
+def every_nth(mask: npt.NDArray[np.bool_], affine: Array, spacing_mm: float) -> Lattice:
+    """Take every n-th voxel of the grid along each axis, so that points are about `spacing_mm` apart.
+
+    A small mask may contain none of them.
+    """
+    steps = np.maximum(1, np.rint(spacing_mm / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
+    every = tuple(slice(None, None, step) for step in steps)
+    chosen = np.zeros(mask.shape, dtype=bool)
+    chosen[every] = mask[every]
+    return Lattice(chosen[mask], mask[every], affine @ np.diag([*steps, 1.0]))
 
 
 def lattice_of(mask: npt.NDArray[np.bool_], affine: Array) -> Lattice:
-    """Take every n-th voxel of the grid along each axis, so that points are about 6 mm apart.
+    """Choose points that are about 6 mm apart. The grid is cut to the box around them.
 
     Raises
     ------
     ValueError
         If the mask contains no point.
     """
-    steps = np.maximum(1, np.rint(LATTICE_SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
-    every = tuple(slice(None, None, step) for step in steps)
-    chosen = np.zeros(mask.shape, dtype=bool)
-    chosen[every] = mask[every]
-    coarse = mask[every]
-    if not coarse.any():
+    points, inside, to_mm = every_nth(mask, affine, LATTICE_SPACING_MM)
+    if not inside.any():
         raise ValueError(
             f"the mask is too small for surrogate maps: it contains no point of a grid of {LATTICE_SPACING_MM:g} mm;"
             " use a larger mask, or switch the tests off (project_terms.n_permutations, match_networks.n_surrogates)"
         )
-    box = ndimage.find_objects(coarse.astype(np.uint8))[0]
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
     first = [side.start for side in box]
-    to_grid = affine @ np.diag([*steps, 1.0])
-    to_grid[:3, 3] += to_grid[:3, :3] @ first
-    return Lattice(chosen[mask], coarse[box], to_grid)
+    to_mm[:3, 3] += to_mm[:3, :3] @ first
+    return Lattice(points, inside[box], to_mm)
 
 
 def wrapped_distance(shape: tuple[int, ...] | list[int], affine: Array) -> Array:

@@ -1,0 +1,10 @@
+"""Tables of the workflow in which tests fill only some columns."""
+
+from neurovault_ica.runtime.tables import column_names, write_table
+
+
+def write_partial(path, rows):
+    """Write a table of the workflow. Columns that a row does not have are n/a. Return the path as text."""
+    empty = dict.fromkeys(column_names(path))
+    write_table(path, [empty | row for row in rows])
+    return str(path)
