@@ -310,8 +310,8 @@ def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault, 
 def test_an_outage_behind_a_server_that_answers_loses_no_collection(tmp_path, fault):
     """If its database is down, NeuroVault answers with 500, but its page /api/ needs no database."""
     with Server(Archive.small(dict.fromkeys(range(1, 21), 1))) as server:
-        server.fault_of = lambda address: fault if 3 < len(server.asked) <= 40 and address != "/api/" else None
-        network = {"attempts": 5, "patience_s": 60, "connections": 2}
+        server.fault_of = lambda address: fault if 3 < len(server.asked) <= 16 and address != "/api/" else None
+        network = {"attempts": 2, "patience_s": 60, "connections": 2}
         _, images, selection = Run(tmp_path, server=server).select(network=network)
         assert len(images) == 20
         assert {row["dropped"] for row in selection} == {0}
