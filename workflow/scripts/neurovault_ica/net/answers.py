@@ -55,6 +55,16 @@ def translated() -> Iterator[None]:
     """Turn the errors of requests and urllib3 into `FetchError`."""
     try:
         yield
+    except (
+        requests.exceptions.ProxyError,
+        requests.exceptions.InvalidProxyURL,
+        requests.exceptions.InvalidSchema,
+    ) as error:
+        # The address was checked before, so only that of the proxy can have an unknown scheme, such as socks5.
+        advice = "check the variables http_proxy, https_proxy, all_proxy and no_proxy"
+        is_broken = isinstance(error, requests.exceptions.ProxyError)
+        reason = "no_connection" if is_broken else "bad_address"
+        raise FetchError(reason, f"proxy: {_brief(error).rstrip('.')}; {advice}", transient=is_broken) from error
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         found = _brief(error)
         # Other TLS errors are broken connections, so another try may succeed.
