@@ -443,6 +443,9 @@ class _Handler(BaseHTTPRequestHandler):
     def go_wrong_429(self):
         self.answer(429, b'{"detail":"Request was throttled."}', "application/json", {"Retry-After": "1"})
 
+    def go_wrong_429_without_pause(self):
+        self.answer(429, b'{"detail":"Request was throttled."}', "application/json")
+
     def go_wrong_500(self):
         self.answer(500, HTML_500, "text/html")
 

@@ -146,14 +146,16 @@ class Retries:
                 return result
 
     def _once(self, once: Callable[[], Result]) -> Result:
-        """Call `once`. If the server asks for a pause, all connections pause, and not only the one that it asked."""
+        """Call `once`. If there are too many requests, all connections pause, and not only the one that was told so."""
         try:
             return once()
         except FetchError as error:
-            wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
+            # Without Retry-After, the server leaves the pause to us.
+            usual_s = self._backoff_s if error.status == 429 else 0.0
+            wait_s = min(error.retry_after_s or usual_s, MAX_RETRY_AFTER_S)
             with self._lock:
                 now = time.monotonic()
-                if wait_s and self._resume_at <= now:
+                if error.retry_after_s and self._resume_at <= now:
                     logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
                 self._resume_at = max(self._resume_at, now + wait_s)
             raise
@@ -173,8 +175,10 @@ class Retries:
         if not self._has_answered and (error.reason == "bad_answer" or not error.transient):
             # This is probably another server, or one that needs a login, so do not wait for it.
             may_be_outage = False
+        # Status 429 comes from a server that is only busy. A probe would tell whether it is busy for everything.
+        is_failure = error.transient and not (error.status == 429 and self._is_alive is None)
         with self._lock:
-            self._n_failures = self._n_failures + 1 if error.transient else 0
+            self._n_failures = self._n_failures + 1 if is_failure else 0
             if self._n_failures < FAILURES_BEFORE_PROBE and not may_be_outage:
                 return
             n_outages = self._n_outages
