@@ -443,6 +443,9 @@ class _Handler(BaseHTTPRequestHandler):
     def go_wrong_429(self):
         self.answer(429, b'{"detail":"Request was throttled."}', "application/json", {"Retry-After": "1"})
 
+    def go_wrong_429_without_pause(self):
+        self.answer(429, b'{"detail":"Request was throttled."}', "application/json")
+
     def go_wrong_500(self):
         self.answer(500, HTML_500, "text/html")
 
@@ -454,6 +457,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def go_wrong_504(self):
         self.answer(504, HTML_502, "text/html")
+
+    def go_wrong_206(self):
+        """Send a part of the file that nobody asked for."""
+        self.answer(206, self.body()[:50], "application/octet-stream")
+
+    def go_wrong_redirect_without_address(self):
+        self.answer(302, b"", "text/html")
+
+    def go_wrong_not_http(self):
+        self.wfile.write(b"\x00\x1b[31m no HTTP\r\n\r\n")
+        self.close_connection = True
 
     def go_wrong_403(self):
         self.json(403, {"detail": "You do not have permission to perform this action."})

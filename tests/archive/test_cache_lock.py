@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
-from neurovault_ica.archive.cache_lock import CacheLock
+from fetching import Run
+from neurovault_ica.archive.cache_lock import REQUEST_PAUSE_S, CacheLock
 from neurovault_server import Archive, Faults, Server, nifti
 
 HOLD = """
@@ -102,6 +104,29 @@ def test_processes_share_the_number_of_requests(tmp_path, monkeypatch):
     with request(), lock.held(2**62 + 1), request():
         assert waits == [None]
     lock.close()
+
+
+def test_reading_metadata_shares_the_number_of_requests(tmp_path, monkeypatch):
+    with Server(Archive.small({1: 2, 2: 1})) as server:
+        run = Run(tmp_path, server=server)
+        holder = start(
+            REQUEST.replace("(2)()", "(1)()"), run.data_dir / "neurovault", stdout=subprocess.PIPE, text=True
+        )
+        assert holder.stdout.readline() == "held\n"
+        asked, wait = [], threading.Condition.wait
+
+        def wait_for_place(condition, timeout=None):
+            if timeout != REQUEST_PAUSE_S:
+                return wait(condition, timeout)
+            asked.append(list(server.asked))
+            holder.kill()
+            return holder.wait()
+
+        monkeypatch.setattr(threading.Condition, "wait", wait_for_place)
+        _, images, _ = run.select(network={"connections": 1})
+    # The other process has the only request that is allowed, until it is killed.
+    assert asked[0] == []
+    assert len(images) == 3
 
 
 @pytest.mark.parametrize(("kept_s", "operations"), [(3600, ["take", "release"]), (0, ["take", "release"] * 2)])

@@ -165,6 +165,8 @@ def test_each_mode_downloads_what_it_should(serve):
         "502",
         "503",
         "html",
+        "206",
+        "redirect_without_address",
         "redirect",
         "slow",
         "chunked",
@@ -183,6 +185,7 @@ def test_a_download_that_fails_once_is_repeated(serve, fault):
     [
         ("drop", "no_connection"), ("truncate", "damaged_file"), ("truncate_without_length", "damaged_file"),
         ("lie", "damaged_file"), ("502", "server_error"), ("html", "bad_answer"), ("silence", "timeout"),
+        ("206", "bad_answer"), ("redirect_without_address", "bad_answer"), ("not_http", "no_connection"),
         ("trickle", "timeout"), ("endless", "bad_answer"), ("redirects", "bad_address"),
         ("redirect_to_file", "bad_address"), ("trickle_headers", "timeout"), ("continue", "bad_answer"),
         ("trickle_chunk", "timeout"), ("trickle_trailer", "timeout"),
@@ -206,6 +209,16 @@ def test_retry_after_pauses_all_connections(serve):
     start = time.monotonic()
     assert damaged(run.download(network={"connections": 1})) == {}
     assert time.monotonic() - start >= 1
+
+
+def test_a_request_that_waits_for_its_turn_heeds_a_pause(serve, monkeypatch):
+    server, run = serve(Archive.small({1: 4}))
+    server.misbehave("/media/", "429")
+    times, enter = [], server.enter
+    monkeypatch.setattr(server, "enter", lambda *arguments: (times.append(time.monotonic()), enter(*arguments)))
+    assert damaged(run.download(network={"connections": 1})) == {}
+    assert len(times) == 5
+    assert times[1] - times[0] >= 1
 
 
 def test_final_failures_are_not_repeated(serve):

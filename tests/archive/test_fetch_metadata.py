@@ -292,7 +292,7 @@ def test_a_collection_that_always_fails_is_counted_and_skipped(tmp_path, fault, 
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        ("502", r"status 502\."),
+        ("502", r"status 502\)\. Check archive\.url and your connection\."),
         ("html", r"HTML instead of JSON, with status 200\. Check archive\.url and your connection\."),
         ("silence_at_once", ""),
         ("refuse", ""),
@@ -303,6 +303,25 @@ def test_a_list_of_collections_that_always_fails_stops_the_run(tmp_path, fault, 
     with Server(Archive.small({1: 2, 2: 2})) as server:
         server.misbehave("/api/collections/?", always=fault)
         with pytest.raises(RuntimeError, match=rf"did not deliver the metadata: .*{advice}.* run again to continue"):
+            Run(tmp_path, server=server).select()
+
+
+@pytest.mark.parametrize("fault", ["500", "403", "429", "html"])
+def test_an_outage_behind_a_server_that_answers_loses_no_collection(tmp_path, fault):
+    """If its database is down, NeuroVault answers with 500, but its page /api/ needs no database."""
+    with Server(Archive.small(dict.fromkeys(range(1, 21), 1))) as server:
+        server.fault_of = lambda address: fault if 3 < len(server.asked) <= 16 and address != "/api/" else None
+        network = {"attempts": 2, "patience_s": 60, "connections": 2}
+        _, images, selection = Run(tmp_path, server=server).select(network=network)
+        assert len(images) == 20
+        assert {row["dropped"] for row in selection} == {0}
+
+
+def test_a_server_that_refuses_everything_stops_the_run(tmp_path):
+    """A firewall may block us while the lists of images are read. The collections must not count as private."""
+    with Server(Archive.small(dict.fromkeys(range(1, 21), 1))) as server:
+        server.fault_of = lambda _: "403" if len(server.asked) > 8 else None
+        with pytest.raises(RuntimeError, match=r"does not answer \(refused: status 403\).*run again to continue"):
             Run(tmp_path, server=server).select()
 
 

@@ -156,6 +156,14 @@ def test_the_run_continues_with_a_warning_if_the_server_is_down(serve, how):
     assert server.count("/api/decode/") <= 30
 
 
+@pytest.mark.parametrize("how", ["429_without_pause", "429"])
+def test_a_busy_server_is_not_down(serve, how):
+    server, run = serve(Archive.small({1: 12}))
+    server.misbehave("/decode", *[how] * 12)
+    _, statuses = run.terms(network={"attempts": 13})
+    assert reasons(statuses) == {}
+
+
 def test_without_an_address_no_request_is_sent(serve):
     server, run = serve(Archive.small({1: 2}))
     run.archive["neurosynth_url"] = None

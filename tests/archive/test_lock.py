@@ -86,7 +86,7 @@ def test_changed_or_missing_images_stop_the_run_and_are_listed(locked, archive, 
     archive.files[changed] = nifti(999) + b"another size"
     del archive.files[gone]
     listing = (
-        rf"differ from the lock mine\.tsv: image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+        rf"differ from the lock \(mine\.tsv\): image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
     )
     with pytest.raises(RuntimeError, match=listing):
         repeat(tmp_path / "stop", server, lock)
@@ -96,6 +96,19 @@ def test_changed_or_missing_images_stop_the_run_and_are_listed(locked, archive, 
     assert sum(row["status"] == "ok" for row in rows.values()) == sum(r["status"] == "ok" for r in read_lock(lock)) - 2
     # With the old files in the cache, the rerun gives the old results.
     assert same_tables(run, repeat(tmp_path / "cached", server, lock, data_dir=run.data_dir))
+
+
+@pytest.mark.parametrize("what", ["image", "terms of image"])
+def test_files_that_could_not_be_downloaded_have_not_changed(locked, tmp_path, what):
+    run, server, lock = locked
+    row = next(row for row in read_lock(lock) if row["status"] == "ok")
+    address = urlsplit(row["file"]).path if what == "image" else f"neurovault={row['image_id']}"
+    server.misbehave(address, always="502")
+    advice = rf"or could not be downloaded \(mine\.tsv\): {what} {row['image_id']} \(.*\)\. Run again, because"
+    with pytest.raises(RuntimeError, match=advice):
+        repeat(tmp_path / "again", server, lock)
+    server.misbehave(address)
+    assert same_tables(run, repeat(tmp_path / "again", server, lock))
 
 
 def test_a_changed_file_of_the_same_size_is_detected(locked, archive, tmp_path, caplog):

@@ -119,6 +119,41 @@ def test_the_client_waits_during_an_outage_if_the_server_answered_before():
             assert [answer["id"] for answer in answers] == [101] * 4
 
 
+@pytest.mark.parametrize("fault", ["429", "403", "html"])
+def test_a_fault_of_the_whole_server_is_an_outage(fault, caplog):
+    """A firewall or the login page of a network may answer in place of the server."""
+    with Server(Archive.small({1: 1})) as server:
+        patient = NETWORK | {"patience_s": 60, "attempts": 2, "connections": 1}
+        with connect(server.url, patient, probe="/api/") as client:
+            client.get_json("/api/images/101/", check=bool)
+            server.misbehave("/", *[fault] * 6)
+            assert client.get_json("/api/images/101/", check=bool)["id"] == 101
+    assert "does not answer" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["403", "html"])
+def test_a_server_that_never_sent_a_record_is_not_waited_for(fault):
+    with (
+        Server(Archive.small({1: 1})) as server,
+        connect(server.url, NETWORK | {"patience_s": 600}, probe="/api/") as client,
+    ):
+        server.misbehave("/", always=fault)
+        with pytest.raises(FetchError, match=r"^(refused|bad_answer)"):
+            client.get_json("/api/images/101/", check=bool)
+
+
+def test_an_error_is_one_printable_line():
+    with Server(Archive.small({1: 1})) as server, connect(server.url, NETWORK) as client:
+        for fault, found in [
+            ("not_http", r"BadStatusLine\("),
+            ("refuse", "Remote end closed connection without response$"),
+        ]:
+            server.misbehave("/api/", always=fault)
+            with pytest.raises(FetchError, match=f"^no_connection: {found}") as error:
+                client.get_json("/api/images/101/", check=bool)
+            assert str(error.value).isprintable()
+
+
 def test_results_come_in_order_and_few_items_are_started_ahead():
     begun = []
 

@@ -85,6 +85,20 @@ def test_a_proxy_may_be_private(tmp_path, monkeypatch):
         assert proxy.count("http://archive.example/api/collections/") == 2
 
 
+@pytest.mark.parametrize(
+    ("proxy", "found"),
+    [("http://127.0.0.1:9", "Connection refused"), ("socks5://127.0.0.1:9", "Missing dependencies for SOCKS support")],
+)
+def test_a_proxy_that_does_not_work_is_named(tmp_path, monkeypatch, proxy, found):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with Server(Archive.small({1: 2})) as server:
+        with pytest.raises(RuntimeError, match=f"proxy: .*{found}; check the variables http_proxy, https_proxy"):
+            Run(tmp_path, server=server).select()
+        assert server.asked == []
+
+
 def test_an_answer_is_abandoned_after_the_time_limit(serve, monkeypatch):
     monkeypatch.setattr("neurovault_ica.net.connections.MAX_ANSWER_S", 1)
     server, run = serve(Archive.small({1: 2}, content=nifti(shape=(20, 20, 20))))

@@ -83,13 +83,14 @@ class CacheLock:
             if is_held:
                 self._release(number % MAX_POSITION)
 
-    def requests(self, limit: int) -> Callable[[], AbstractContextManager[None]]:
+    def requests(self, limit: int, *, gradually: bool = True) -> Callable[[], AbstractContextManager[None]]:
         """Return a function that limits the number of simultaneous requests of all processes that share this cache.
 
         Its result is a context: make each request inside its ``with`` block. The caller limits the requests of its own
         process to `limit`. If the cache cannot be locked, only this limit per process holds.
 
-        Processes that run at the same time share the places evenly, and each keeps using the same connections.
+        Processes that run at the same time share the places evenly, and each keeps using the same connections. Without
+        `gradually`, this process takes all free places at once, because others that start with it are not expected.
         """
         taken: dict[int, float] = {}  # positions that this process holds, and since when
         idle: list[int] = []  # those of them that wait for the next request of this process
@@ -100,7 +101,7 @@ class CacheLock:
             if idle:
                 return idle.pop()
             now = time.monotonic()
-            if len(taken) * ANOTHER_AFTER_S > now - start:
+            if gradually and len(taken) * ANOTHER_AFTER_S > now - start:
                 return None
             for position in range(MAX_POSITION, MAX_POSITION + limit):
                 # The kernel locks for the whole process, so `taken` keeps its threads apart.

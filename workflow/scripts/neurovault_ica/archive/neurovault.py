@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ class NeuroVault(CachedArchive):
         if not self.asks_server:
             yield self
             return
+        from neurovault_ica.archive.cache_lock import CacheLock
         from neurovault_ica.archive.server import PROBE
         from neurovault_ica.archive.server_records import ServerRecords
         from neurovault_ica.net.answers import FetchError
@@ -81,7 +82,17 @@ class NeuroVault(CachedArchive):
 
         url = self.settings["url"]
         write_description(self.data_dir, url)
-        with connect(url, network, probe=PROBE, first_patience_s=FIRST_PATIENCE_S) as client:
+        folder = Path(self.data_dir) / "neurovault"
+        with (
+            closing(CacheLock(folder, "images")) as lock,
+            connect(
+                url,
+                network,
+                probe=PROBE,
+                first_patience_s=FIRST_PATIENCE_S,
+                request=lock.requests(network["connections"], gradually=False),
+            ) as client,
+        ):
             try:
                 yield ServerRecords(
                     client,

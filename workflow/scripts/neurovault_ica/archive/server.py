@@ -55,8 +55,9 @@ MAX_STALE_PAGES_BEYOND = 3
 MAX_ROWS = 1_000_000
 # An offset beyond the end of any list. The page has no rows, but it states the length of the list.
 FAR = 10_000_000
-# A path that a working server answers quickly.
-PROBE = "/api/"
+# A path that a working server answers quickly. It needs the database, so it fails if only the database is down, and all
+# records fail with status 500. It shows no record, so no unreadable record can make it fail.
+PROBE = f"/api/collections/?limit=1&offset={FAR}"
 # Statuses of records that were deleted or made private.
 GONE = (401, 403, 404, 410)
 

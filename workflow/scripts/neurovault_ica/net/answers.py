@@ -55,6 +55,16 @@ def translated() -> Iterator[None]:
     """Turn the errors of requests and urllib3 into `FetchError`."""
     try:
         yield
+    except (
+        requests.exceptions.ProxyError,
+        requests.exceptions.InvalidProxyURL,
+        requests.exceptions.InvalidSchema,
+    ) as error:
+        # The address was checked before, so only that of the proxy can have an unknown scheme, such as socks5.
+        advice = "check the variables http_proxy, https_proxy, all_proxy and no_proxy"
+        is_broken = isinstance(error, requests.exceptions.ProxyError)
+        reason = "no_connection" if is_broken else "bad_address"
+        raise FetchError(reason, f"proxy: {_brief(error).rstrip('.')}; {advice}", transient=is_broken) from error
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         found = _brief(error)
         # Other TLS errors are broken connections, so another try may succeed.
@@ -72,9 +82,13 @@ def translated() -> Iterator[None]:
 def _brief(error: BaseException) -> str:
     """Return the message of the innermost error, without the Python object at its start."""
     while True:
-        inner = getattr(error, "reason", None) or next(iter(error.args), None)
-        if not isinstance(inner, Exception):
-            return re.sub(r"^(<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)): ", "", str(error))
+        # urllib3 writes an error as a text and its cause.
+        causes = (getattr(error, "reason", None), *error.args)
+        inner = next((cause for cause in causes if isinstance(cause, Exception)), None)
+        if inner is None or not str(inner):
+            # A status line that is no HTTP may contain any bytes.
+            text = str(error) if str(error).isprintable() else repr(error)
+            return re.sub(r"^(<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)): ", "", text)
         error = inner
 
 
@@ -93,12 +107,16 @@ def requested_pause(response: requests.Response) -> float:
 def status_error(response: requests.Response) -> FetchError:
     """Make the error for a status other than 200."""
     status = response.status_code
-    known = {403: "refused", 401: "refused", 404: "not_found", 410: "not_found"}
-    reason = known.get(status, "server_error" if status >= 500 or status in TRANSIENT else "refused")
-    retry_after_s = requested_pause(response) if status in TRANSIENT else 0.0
-    return FetchError(
-        reason, f"status {status}", status=status, transient=status in TRANSIENT, retry_after_s=retry_after_s
-    )
+    is_transient = status in TRANSIENT or status < 400
+    if status in (404, 410):
+        reason = "not_found"
+    elif status < 400:
+        # No content, a part of it, or a redirect to nowhere, none of which was requested.
+        reason = "bad_answer"
+    else:
+        reason = "server_error" if status >= 500 or is_transient else "refused"
+    retry_after_s = requested_pause(response) if is_transient else 0.0
+    return FetchError(reason, f"status {status}", status=status, transient=is_transient, retry_after_s=retry_after_s)
 
 
 def parse_json(content: bytes, check: Callable[[Any], bool], status: int) -> Any:

@@ -6,6 +6,7 @@ as 404, are not repeated.
 """
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -84,8 +85,8 @@ class Client:
     attempts : int
         Largest number of tries of one request.
     probe : str or None
-        A path that a working server answers. It is requested after repeated failures. With None, repeated failures mean
-        that the server is down.
+        A path that a working server answers with JSON. It is requested after repeated failures. With None, repeated
+        failures mean that the server is down.
     backoff_s : float
         Pause before the second try, in seconds; doubled before each further one.
     patience_s : float
@@ -263,27 +264,29 @@ class Client:
         return urlunsplit(parts._replace(scheme="https")) if is_own else url
 
     def is_alive(self) -> bool:
-        """Request the probe's path once, and return whether the server answers."""
+        """Request the probe's path once, and return whether the server answers with JSON."""
         if self._probe is None:
             return False
         try:
-            with self._probing, self._open(f"{self.url}{self._probe}", {"Accept": "*/*"}):
-                return True
+            with self._probing:
+                self._read_document(f"{self.url}{self._probe}", lambda _: True)
         except FetchError as error:
-            return error.status is not None and error.status < 500
+            logging.debug("GET %s: %s", self._probe, error)
+            return False
+        return True
 
     def _document(
         self, path: str, check: Callable[[Any], bool], params: Mapping[str, Any] | None, most_tries: MostTries | None
     ) -> tuple[bytes, Any]:
         query = "&".join(f"{key}={value}" for key, value in (params or {}).items())
         url = f"{self.url}{path}{'?' if query else ''}{query}"
+        return self._retries.persist(lambda: self._read_document(url, check), url, most_tries)
 
-        def once() -> tuple[bytes, Any]:
-            with self._open(url, {"Accept": "application/json"}) as response:
-                content = b"".join(self._chunks(response, MAX_JSON_BYTES, decode=True))
-            return content, parse_json(content, check, response.status_code)
-
-        return self._retries.persist(once, url, most_tries)
+    def _read_document(self, url: str, check: Callable[[Any], bool]) -> tuple[bytes, Any]:
+        """Request a JSON document once."""
+        with self._open(url, {"Accept": "application/json"}) as response:
+            content = b"".join(self._chunks(response, MAX_JSON_BYTES, decode=True))
+        return content, parse_json(content, check, response.status_code)
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:

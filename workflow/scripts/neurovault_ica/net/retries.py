@@ -23,6 +23,8 @@ FAILURES_BEFORE_PROBE = 8
 # After an outage, the tries of a request are counted from zero again. A request that has failed in this many outages
 # may cause them, so its tries are no longer reset.
 MAX_OUTAGES = 5
+# A firewall in front of the server gives these statuses to everybody, and the server itself for private records only.
+BLOCKED = {401, 403}
 
 
 class Retries:
@@ -115,8 +117,10 @@ class Retries:
             n_outages = self._n_outages
             try:
                 with self._slots, self._request():
+                    # The server may have asked for a pause while this request waited for its turn.
+                    self._pause(self._resume_at - time.monotonic())
                     start = time.monotonic()
-                    result = once()
+                    result = self._once(once)
                 logging.debug("GET %s: %.0f ms", url, 1000 * (time.monotonic() - start))
                 if check:
                     check(result)
@@ -126,7 +130,8 @@ class Retries:
                 # Other failures do not count towards the limit for this kind of error.
                 limited += most is not None
                 is_last = tries >= self._attempts or (most is not None and limited >= most)
-                is_final = not error.transient or (error.verdict is not None and error.verdict == verdict)
+                is_final = not _may_pass(error) or (error.verdict is not None and error.verdict == verdict)
+                is_last = is_last or not error.transient
                 verdict = error.verdict
                 self._count_failure(error, is_last=is_last)
                 if not is_final and n_outages != self._n_outages and outages < MAX_OUTAGES:
@@ -135,15 +140,25 @@ class Retries:
                 elif is_final or is_last:
                     self._require_up()
                     raise
-                if error.retry_after_s:
-                    # The server asks one connection to pause, but all connections pause.
-                    wait_s = min(error.retry_after_s, MAX_RETRY_AFTER_S)
-                    logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
-                    self._resume_at = time.monotonic() + wait_s
                 self._pause(min(MAX_PAUSE_S, self._backoff_s * 2 ** max(0, tries - 1)) * random.uniform(0.5, 1))
             else:
                 self._n_failures, self._has_answered = 0, True
                 return result
+
+    def _once(self, once: Callable[[], Result]) -> Result:
+        """Call `once`. If there are too many requests, all connections pause, and not only the one that was told so."""
+        try:
+            return once()
+        except FetchError as error:
+            # Without Retry-After, the server leaves the pause to us.
+            usual_s = self._backoff_s if error.status == 429 else 0.0
+            wait_s = min(error.retry_after_s or usual_s, MAX_RETRY_AFTER_S)
+            with self._lock:
+                now = time.monotonic()
+                if error.retry_after_s and self._resume_at <= now:
+                    logging.info("%s requests a pause of %.0f s (%s)", self._url, wait_s, error)
+                self._resume_at = max(self._resume_at, now + wait_s)
+            raise
 
     def _pause(self, seconds: float) -> None:
         if seconds > 0:
@@ -156,11 +171,14 @@ class Retries:
 
     def _count_failure(self, error: FetchError, *, is_last: bool) -> None:
         """Count a failure. Probe the server after many, or if an outage may be why the last try of a request failed."""
-        # Status 429 or 500 comes from the server itself, so it is not down. 502 to 504 come from the proxy before it.
-        may_be_outage = is_last and error.transient and (error.status is None or error.status > 500)
-        may_be_outage = may_be_outage and self._is_alive is not None and error.verdict is None
+        may_be_outage = is_last and _may_pass(error) and self._is_alive is not None and error.verdict is None
+        if not self._has_answered and (error.reason == "bad_answer" or not error.transient):
+            # This is probably another server, or one that needs a login, so do not wait for it.
+            may_be_outage = False
+        # Status 429 comes from a server that is only busy. A probe would tell whether it is busy for everything.
+        is_failure = error.transient and not (error.status == 429 and self._is_alive is None)
         with self._lock:
-            self._n_failures = self._n_failures + 1 if error.transient else 0
+            self._n_failures = self._n_failures + 1 if is_failure else 0
             if self._n_failures < FAILURES_BEFORE_PROBE and not may_be_outage:
                 return
             n_outages = self._n_outages
@@ -174,6 +192,7 @@ class Retries:
         """Wait until the server answers the probe, at most `patience_s`, or `first_patience_s` if it never answered."""
         patience_s = self._patience_s if self._has_answered else self._first_patience_s
         pause_s, waited_s = 2 * self._backoff_s, 0.0
+        self._pause(self._resume_at - time.monotonic())
         while self._is_alive is None or not self._is_alive():
             if waited_s >= patience_s:
                 self._down_error = error
@@ -184,3 +203,8 @@ class Retries:
             waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, 60 * self._backoff_s)
         if waited_s:
             self._n_outages += 1
+
+
+def _may_pass(error: FetchError) -> bool:
+    """Return whether an error may be one of the whole server, and pass with an outage."""
+    return error.transient or error.status in BLOCKED
