@@ -5,8 +5,9 @@ import tomllib
 import pytest
 import yaml
 from conftest import ROOT
+from neurovault_ica.record.data_text import data_paragraph, list_map_types
 from neurovault_ica.record.facts import run_facts
-from neurovault_ica.record.methods_text import WORKFLOW, list_map_types, methods_text, threshold_paragraph
+from neurovault_ica.record.methods_text import WORKFLOW, methods_text, preparation_paragraph, threshold_paragraph
 from neurovault_ica.record.names_text import networks_paragraph
 from neurovault_ica.runtime.layers import read_file
 
@@ -102,6 +103,48 @@ def test_methods_follow_the_configuration():
         assert words not in text, words
 
 
+def test_methods_say_how_images_were_selected():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_selected": 18, "collections_selected": 5, "images_rejected": {}, "images_used": 18,
+        "collections_used": 5, "map_types": {"Z map": 18}, "largest_collection_images": 6,
+    }  # fmt: skip
+
+    def text(**choice):
+        settings["fetch_metadata"] |= choice
+        return data_paragraph(facts, settings)
+
+    assert (
+        ". 18 images of 5 collections met the metadata criteria, with at most 10 images per collection, drawn at random"
+        " (seed 0) to limit the influence of single studies. No image"
+    ) in text(max_images=19)
+    # If the limit was reached, more images may have met the criteria.
+    assert (
+        ". Of the images that met the metadata criteria, 18 images of 5 collections were drawn at random (seed 7), with"
+        " at most 10 images per collection to limit the influence of single studies. Collections were drawn one at a"
+        " time until there were 18 images. No image"
+    ) in text(max_images=18, random_state=7)
+    assert "were drawn at random (seed 7), without a limit on the number of images per collection. Collections" in text(
+        max_images_per_collection=None
+    )
+    settings["archive"]["lock"] = "paper.lock.tsv"
+    locked = text()
+    assert ". The lock file of an earlier run gave the selection: 18 images of 5 collections. No image" in locked
+    assert "criteria" not in locked
+    assert "seed" not in locked
+
+
+def test_methods_mention_resampled_copies():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {"voxels": 1000}
+    assert preparation_paragraph(facts, settings).startswith("**Preparation.** Infinite values")
+    settings["download_images"] |= {"resample": True, "interpolation": "nearest"}
+    assert preparation_paragraph(facts, settings).startswith(
+        "**Preparation.** The maps were first resampled to voxels of 3 mm with nearest-neighbour interpolation, as in"
+        " nilearn. Infinite values"
+    )
+
+
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings = read_file(ROOT / "config.yaml")
     settings["project_terms"]["n_permutations"] = 2500
@@ -154,7 +197,7 @@ def test_methods_describe_stability_and_flags():
     settings = read_file(ROOT / "config.yaml")
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
-        "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "n_components": 2, "n_voxels": 200_009, "n_iter": 20, "converged": True,
         "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
@@ -197,7 +240,7 @@ def test_methods_describe_stability_and_flags():
         "from 20 random starts (17 converged). Each run used a random tenth of the voxels and at most 100 iterations.",
         "The stability index Iq of these matches had a mean of 0.80 (lowest 0.70)",
         "we decomposed 19 bootstrap samples of the collections in the same way.",
-        "Each was decomposed on a tenth of the voxels, within the 7 leading principal axes of all images. The",
+        "Each was decomposed on a random tenth of the voxels, within the 7 leading principal axes of all images. The",
         "was 0.60 (lowest 0.40; 95th percentile under random rotation: 0.55)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
@@ -209,6 +252,12 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+    # A restart uses at least 10,000 voxels.
+    for n_voxels, words in ((29_398, "10,000 random voxels"), (10_000, "all voxels")):
+        text = methods_text(facts, decomposition | {"n_voxels": n_voxels}, settings)
+        assert f"Each run used {words} and at most" in text
+        assert f"Each was decomposed on {words}, within" in text
+        assert "tenth" not in text
     # Eight images have 16 rows, and one row is empty. So 15 axes are all axes, and the text does not mention them.
     split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
     for n_axes, is_said in ((14, True), (15, False)):
@@ -256,6 +305,8 @@ def test_methods_describe_the_threshold():
     facts = {"components": 20, "components_without_activation": 2}
     for threshold, words in (
         ({"percentile": 90}, "thresholded at the 90th percentile of their absolute values. A cluster"),
+        ({"percentile": 91}, "thresholded at the 91st percentile of their absolute values. A cluster"),
+        ({"percentile": 99.9}, "thresholded at the 99.9th percentile of their absolute values. A cluster"),
         ({"z": 2.5}, "thresholded at an absolute value of 2.5 standard deviations. A cluster"),
         ({"mixture": 0.5}, "probability of activation above 0.5. The probability comes from a mixture model"),
         ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),
