@@ -53,7 +53,9 @@ def test_the_origin_of_term_weights_is_named(archive, source, words):
     settings["archive"] |= {"source": archive, "data_dir": "maps", "table": "maps.tsv"}
     settings["fetch_terms"]["source"] = source
     facts = {"images_with_terms": 3, "images_used": 4, "terms": 40}
-    facts |= dict.fromkeys(("terms_tested", "labels_tested", "term_maps", "components_named"), 0)
+    facts |= dict.fromkeys(
+        ("terms_tested", "labels_tested", "term_maps", "term_map_pairs_tested", "components_named"), 0
+    )
     text = names_paragraph(facts, settings)
     assert f"3 of 4 images {words}" in text
     assert ("Neurosynth" in text) == ("Neurosynth" in words)

@@ -8,7 +8,7 @@ from conftest import ROOT
 from neurovault_ica.record.data_text import data_paragraph, list_map_types
 from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import WORKFLOW, methods_text, preparation_paragraph, threshold_paragraph
-from neurovault_ica.record.names_text import networks_paragraph
+from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
 from neurovault_ica.runtime.layers import read_file
 
 FLAGS = {
@@ -193,6 +193,51 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     assert "was not tested" not in text
 
 
+def test_the_decision_names_only_tests_that_were_made():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_with_terms": 0, "images_used": 3, "components": 4, "terms": 0, "terms_tested": 0, "labels_tested": 0,
+        "labels_significant": 0, "term_maps": 0, "term_map_pairs_tested": 0, "term_map_pairs_significant": 0,
+        "components_named": {},
+    }  # fmt: skip
+
+    def decision(**changed):
+        return names_paragraph(facts | changed, settings).partition("**Decision.** ")[2]
+
+    nothing = "No candidate for a name was tested for significance, so all components are unnamed"
+    assert decision() == f"{nothing}."
+    assert decision(terms=40, term_maps=7) == f"{nothing}, with the closest term in parentheses."
+    by_labels = decision(labels_tested=9, labels_significant=1)
+    assert by_labels.startswith(
+        "A component is named by the significant metadata label with the largest difference, if"
+    )
+    assert "term with" not in by_labels
+    by_maps = decision(term_maps=7, term_map_pairs_tested=28)
+    assert by_maps.startswith("A component is named by a term map if its best term map is significant")
+    assert "of all terms. All other components are unnamed, with the closest term in parentheses. No comp" in by_maps
+    by_both = decision(term_maps=7, term_map_pairs_tested=28, labels_tested=9, components_named={"metadata": 1})
+    for words in (
+        "If there is no such term, the component is named by the significant metadata label",
+        "A term or label gives no name if its own term map does not fit the component. All other",
+        "1 of 4 components has a significant name (1 from metadata).",
+    ):
+        assert words in by_both, words
+
+
+def test_methods_say_where_term_maps_come_from():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_with_terms": 0, "terms": 0, "terms_tested": 0, "labels_tested": 0, "term_maps": 7,
+        "term_map_pairs_tested": 0, "components_named": {}, "built_term_maps": 5,
+    }  # fmt: skip
+    assert "with 7 term maps.\n" in names_paragraph(facts, settings)
+    settings["project_terms"]["term_maps"] = "my/maps"
+    text = names_paragraph(facts, settings)
+    assert "with 7 term maps: a given set, and the meta-analytic maps of other terms.\n" in text
+    assert "with 7 term maps of ours.\n" in names_paragraph(facts | {"built_term_maps": 0}, settings)
+    assert "my/maps" not in text
+
+
 def test_methods_describe_stability_and_flags():
     settings = read_file(ROOT / "config.yaml")
     settings["reduce_images"]["weight_collections_equally"] = True
@@ -252,6 +297,9 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+    # A criterion whose measure is missing raises no flag.
+    text = methods_text(facts | {"mean_r_bootstraps": None}, decomposition, settings)
+    assert "1 was flagged as not_reproduced (mean |r| between halves below 0.4, or not above chance); 2 were" in text
     # A restart uses at least 10,000 voxels.
     for n_voxels, words in ((29_398, "10,000 random voxels"), (10_000, "all voxels")):
         text = methods_text(facts, decomposition | {"n_voxels": n_voxels}, settings)

@@ -217,13 +217,23 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
             f" {100 * decomposition['tissue_shares_of_mask']['grey_matter']:.0f} %), by the tissue probabilities of the"
             f" MNI152 template {cited('fonov2011template')}."
         )
-    flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
+    flagged = list(_flagged(decomposition["n_flagged"], _applied_limits(facts, decomposition["flags"])))
     if flagged:
         parts.append(f"Of {counted(facts['components'], 'component')}, {'; '.join(flagged)}.")
     return [f"**Stability.** {' '.join(parts)}"] if parts else []
 
 
-def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> Iterator[str]:
+def _applied_limits(facts: Mapping[str, Any], limits: Mapping[str, float | None]) -> dict[str, float]:
+    """Select the limits that are switched on and whose measure exists."""
+    measures = {"min_r_bootstraps": "mean_r_bootstraps", "min_r_split_half": "mean_r_split_half"}
+    return {
+        key: limit
+        for key, limit in limits.items()
+        if limit is not None and (key not in measures or facts[measures[key]] is not None)
+    }
+
+
+def _flagged(counts: Mapping[str, int], limits: Mapping[str, float]) -> Iterator[str]:
     """State how many components have each flag, with its criteria."""
     what_raises = {
         "start_dependent": {"min_iq_restarts": "Iq across restarts", "min_r_restarts": "mean |r| with restarts"},
@@ -242,7 +252,7 @@ def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> I
         criteria = [
             f"{words} {'above' if key.startswith('max') else 'below'} {limits[key]:g}"
             for key, words in what_raises[flag].items()
-            if limits[key] is not None
+            if key in limits
         ]
         if flag == "not_reproduced":
             criteria.append("not above chance")

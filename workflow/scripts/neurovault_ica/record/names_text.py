@@ -101,29 +101,47 @@ def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
             f" {facts['term_map_pairs_tested']:,} pairs had q < {SIGNIFICANT_Q}. The negative sides of the components"
             " were compared with the same maps, and corrected separately"
         )
-    n_maps = counted(facts["term_maps"], "term map")
-    return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{found}."
+    n_maps, origin = counted(facts["term_maps"], "term map"), ""
+    if settings["project_terms"]["term_maps"]:
+        origin = (
+            ": a given set, and the meta-analytic maps of other terms" if facts.get("built_term_maps") else " of ours"
+        )
+    return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{origin}{found}."
 
 
 def _decision(facts: Mapping[str, Any]) -> str:
     """State the rule for names, and how many components have a name from which source."""
-    by_map = (
-        "A component is named by a term map if its best term map is significant after correction for choosing among all"
-        f" maps (p ≤ {LARGEST_P_CORRECTED:g}; largest z of each surrogate). The name is then the significant term"
-        f" (q < {SIGNIFICANT_Q}) with the largest correlation, if this is at least {NEAR_BEST_SHARE:g} of the largest"
-        " correlation of all terms. If there is no such term, the component is named by"
-        if facts["term_maps"]
-        else "A component is named by"
+    with_maps, with_terms, with_labels = (
+        bool(facts[key]) for key in ("term_map_pairs_tested", "terms_tested", "labels_tested")
     )
-    agreeing = (
-        " A term or label gives no name if its own term map does not fit the component." if facts["term_maps"] else ""
-    )
-    rule = (
-        f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}. Otherwise it is named by the significant metadata label with the largest difference, if this"
-        f" label also exceeds surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among"
-        f" labels).{agreeing} All other components are unnamed, with the closest term in parentheses."
-    )
+    if not (with_maps or with_terms or with_labels):
+        closest = ", with the closest term in parentheses" if facts["terms"] or facts["term_maps"] else ""
+        return (
+            "\n\n**Decision.** No candidate for a name was tested for significance, so all components are"
+            f" unnamed{closest}."
+        )
+    steps = []
+    if with_terms:
+        steps.append(f"the significant term with the largest weight, if that is among the first {NAMING_RANK}")
+    if with_labels:
+        steps.append(
+            "the significant metadata label with the largest difference, if this label also exceeds surrogates of the"
+            f" component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels)"
+        )
+    starts = ["A component is named by", "Otherwise it is named by"]
+    rule = ""
+    if with_maps:
+        rule = (
+            " A component is named by a term map if its best term map is significant after correction for choosing"
+            f" among all maps (p ≤ {LARGEST_P_CORRECTED:g}; largest z of each surrogate). The name is then the"
+            f" significant term (q < {SIGNIFICANT_Q}) with the largest correlation, if this is at least"
+            f" {NEAR_BEST_SHARE:g} of the largest correlation of all terms."
+        )
+        starts[0] = "If there is no such term, the component is named by"
+    rule += "".join(f" {start} {step}." for start, step in zip(starts, steps, strict=False))
+    if with_maps and steps:
+        rule += " A term or label gives no name if its own term map does not fit the component."
+    rule = f"\n\n**Decision.**{rule} All other components are unnamed, with the closest term in parentheses."
     if not facts["components_named"]:
         return f"{rule} No component has a significant name."
     named = sum(facts["components_named"].values())
