@@ -198,7 +198,7 @@ def test_the_decision_names_only_tests_that_were_made():
     facts = {
         "images_with_terms": 0, "images_used": 3, "components": 4, "terms": 0, "terms_tested": 0, "labels_tested": 0,
         "labels_significant": 0, "term_maps": 0, "term_map_pairs_tested": 0, "term_map_pairs_significant": 0,
-        "components_named": {},
+        "components_named": {}, "components_named_by_person": 0,
     }  # fmt: skip
 
     def decision(**changed):
@@ -207,6 +207,8 @@ def test_the_decision_names_only_tests_that_were_made():
     nothing = "No candidate for a name was tested for significance, so all components are unnamed"
     assert decision() == f"{nothing}."
     assert decision(terms=40, term_maps=7) == f"{nothing}, with the closest term in parentheses."
+    own = " Figures and tables show names that we gave to 2 components ourselves."
+    assert decision(components_named_by_person=2) == f"{nothing}.{own}"
     by_labels = decision(labels_tested=9, labels_significant=1)
     assert by_labels.startswith(
         "A component is named by the significant metadata label with the largest difference, if"
@@ -228,7 +230,7 @@ def test_methods_say_where_term_maps_come_from():
     settings = read_file(ROOT / "config.yaml")
     facts = {
         "images_with_terms": 0, "terms": 0, "terms_tested": 0, "labels_tested": 0, "term_maps": 7,
-        "term_map_pairs_tested": 0, "components_named": {}, "built_term_maps": 5,
+        "term_map_pairs_tested": 0, "components_named": {}, "built_term_maps": 5, "components_named_by_person": 0,
     }  # fmt: skip
     assert "with 7 term maps.\n" in names_paragraph(facts, settings)
     settings["project_terms"]["term_maps"] = "my/maps"
@@ -300,6 +302,9 @@ def test_methods_describe_stability_and_flags():
     # A criterion whose measure is missing raises no flag.
     text = methods_text(facts | {"mean_r_bootstraps": None}, decomposition, settings)
     assert "1 was flagged as not_reproduced (mean |r| between halves below 0.4, or not above chance); 2 were" in text
+    once = methods_text(facts, decomposition | {"max_iter": 1, "max_sample_iter": 1, "converged": False}, settings)
+    for words in ("the limit 1 iteration, and", "and at most 1 iteration. The", "not converge within 1 iteration, so"):
+        assert words in once, words
     # A restart uses at least 10,000 voxels.
     for n_voxels, words in ((29_398, "10,000 random voxels"), (10_000, "all voxels")):
         text = methods_text(facts, decomposition | {"n_voxels": n_voxels}, settings)
@@ -332,6 +337,8 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     ):
         assert words in text, words
     settings["match_networks"]["reference"] = "lab/mine.nii.gz"
+    settings["match_networks"]["n_surrogates"] = 1
+    assert "tested with 1 surrogate of the component" in networks_paragraph(facts, settings)[0]
     (text,) = networks_paragraph(facts | {"networks_tested": 0}, settings)
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text

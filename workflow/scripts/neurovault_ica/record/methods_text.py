@@ -112,7 +112,8 @@ def _decomposition_paragraph(
     facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str:
     algorithm = ALGORITHMS[decomposition["algorithm"]]
-    steps, method = f"{algorithm.iteration}s", algorithm.method.format_map({key: cited(key) for key in WORKS})
+    limit = counted(decomposition["max_iter"], algorithm.iteration)
+    method = algorithm.method.format_map({key: cited(key) for key in WORKS})
     weighting = (
         "; each image was weighted by one over the size of its collection, so that collections had equal weight"
         if settings["reduce_images"]["weight_collections_equally"]
@@ -133,14 +134,13 @@ def _decomposition_paragraph(
         f"{rows} The {matrix} by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened. It was decomposed by spatial"
         f" independent component analysis with voxels as observations. The algorithm was {method}. The tolerance was"
-        f" {decomposition['tol']:g}, the limit {decomposition['max_iter']} {steps}, and the seed"
+        f" {decomposition['tol']:g}, the limit {limit}, and the seed"
         f" {decomposition['random_state']}."
     )
     end = (
         f" The final run converged after {counted(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
-        else f" The final run did not converge within {decomposition['max_iter']} {steps}, so the components should be"
-        " interpreted with caution."
+        else f" The final run did not converge within {limit}, so the components should be interpreted with caution."
     )
     order = (
         " Components have unit variance over the mask, are ordered by explained variance, and are signed so that the"
@@ -158,10 +158,10 @@ def _consensus(decomposition: Mapping[str, Any]) -> str:
     return (
         f" To reduce the dependence on the starting point, {algorithm.label} was run from"
         f" {decomposition['n_restarts']} random starts ({decomposition['n_restarts_converged']} converged). Each run"
-        f" used {_voxels_of_sample(decomposition)} and at most {decomposition['max_sample_iter']}"
-        f" {algorithm.iteration}s. The estimates were clustered by average linkage on their absolute correlations, as"
-        f" in ICASSO {cited('himberg2004icasso')}. The clusters' centrotypes{orthogonal} initialised the final run on"
-        " all voxels."
+        f" used {_voxels_of_sample(decomposition)} and at most"
+        f" {counted(decomposition['max_sample_iter'], algorithm.iteration)}. The estimates were clustered by average"
+        f" linkage on their absolute correlations, as in ICASSO {cited('himberg2004icasso')}. The clusters'"
+        f" centrotypes{orthogonal} initialised the final run on all voxels."
     )
 
 

@@ -118,7 +118,7 @@ def _decision(facts: Mapping[str, Any]) -> str:
         closest = ", with the closest term in parentheses" if facts["terms"] or facts["term_maps"] else ""
         return (
             "\n\n**Decision.** No candidate for a name was tested for significance, so all components are"
-            f" unnamed{closest}."
+            f" unnamed{closest}.{_names_of_a_person(facts)}"
         )
     steps = []
     if with_terms:
@@ -143,12 +143,18 @@ def _decision(facts: Mapping[str, Any]) -> str:
         rule += " A term or label gives no name if its own term map does not fit the component."
     rule = f"\n\n**Decision.**{rule} All other components are unnamed, with the closest term in parentheses."
     if not facts["components_named"]:
-        return f"{rule} No component has a significant name."
+        return f"{rule} No component has a significant name.{_names_of_a_person(facts)}"
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
     components = counted(facts["components"], "component")
-    return f"{rule} {named} of {components} {have} a significant name ({sources})."
+    return f"{rule} {named} of {components} {have} a significant name ({sources}).{_names_of_a_person(facts)}"
+
+
+def _names_of_a_person(facts: Mapping[str, Any]) -> str:
+    """State how many components are shown with a name that a person gave; empty if none is."""
+    number = facts["components_named_by_person"]
+    return f" Figures and tables show names that we gave to {counted(number, 'component')} ourselves." if number else ""
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -196,9 +202,9 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
         )
     if facts["networks_tested"]:
         text += (
-            f" Each |r| was tested with {settings['match_networks']['n_surrogates']:,} surrogates of the component: the"
-            " null distribution is the largest |r| of each surrogate with any network. Surrogates are random maps with"
-            " the component's value distribution, left-right symmetry and spatial autocorrelation"
+            f" Each |r| was tested with {counted(settings['match_networks']['n_surrogates'], 'surrogate')} of the"
+            " component: the null distribution is the largest |r| of each surrogate with any network. Surrogates are"
+            " random maps with the component's value distribution, left-right symmetry and spatial autocorrelation"
             f" {cited('burt2020surrogates')}. The autocorrelation was fitted with the model of AFNI"
             f" {cited('cox2017clustering')}. The p values were corrected over components for the"
             f" false discovery rate {cited('benjamini1995fdr')}."
