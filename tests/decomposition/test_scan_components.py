@@ -8,6 +8,7 @@ from neurovault_ica.decomposition.axes import ImagesInAxes
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
 from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders, scan_order
 from neurovault_ica.decomposition.summary import RULE
+from neurovault_ica.figures.orders import draw_orders
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.parallel_analysis import count_above_chance
@@ -130,6 +131,19 @@ def test_components_count_as_reproduced_only_if_a_criterion_judged_them():
     assert reproduced(limits=limits | {"min_r_bootstraps": None}) is None
     assert reproduced(limits=limits | {"min_r_bootstraps": None}, n_splits=1) is not None
     assert reproduced(n_bootstraps=0) is None
+
+
+def test_the_figure_of_one_number_without_stability_says_so(tmp_path, monkeypatch, recwarn):
+    missing = dict.fromkeys(column_names("scan_components/orders.tsv"))
+    one = missing | {"n_components": 4, "restarts_converged": 1, "variance_explained": 0.9}
+    drawn = []
+    monkeypatch.setattr("neurovault_ica.figures.orders.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    draw_orders([one], 2, n_restarts=1, path=str(tmp_path / "orders.png"))
+    stability, number, variance = drawn[0].axes
+    assert [text.get_text() for text in stability.texts] == ["not measured"]
+    assert stability.get_xlim() == variance.get_xlim() == (3, 5)
+    assert number.lines[0].get_marker() == "o"
+    assert not recwarn.list
 
 
 def row(n_components, reproduced, *, restarts_converged=20, converged=True):

@@ -204,11 +204,13 @@ def test_the_decision_names_only_tests_that_were_made():
     def decision(**changed):
         return names_paragraph(facts | changed, settings).partition("**Decision.** ")[2]
 
-    nothing = "No candidate for a name was tested for significance, so all components are unnamed"
-    assert decision() == f"{nothing}."
-    assert decision(terms=40, term_maps=7) == f"{nothing}, with the closest term in parentheses."
+    nothing = (
+        "No candidate for a name was tested for significance, so all components are unnamed. The closest candidate, if"
+        " there is one, is in parentheses."
+    )
+    assert decision() == decision(terms=40, term_maps=7) == nothing
     own = " Figures and tables show names that we gave to 2 components ourselves."
-    assert decision(components_named_by_person=2) == f"{nothing}.{own}"
+    assert decision(components_named_by_person=2) == f"{nothing}{own}"
     by_labels = decision(labels_tested=9, labels_significant=1)
     assert by_labels.startswith(
         "A component is named by the significant metadata label with the largest difference, if"

@@ -115,10 +115,9 @@ def _decision(facts: Mapping[str, Any]) -> str:
         bool(facts[key]) for key in ("term_map_pairs_tested", "terms_tested", "labels_tested")
     )
     if not (with_maps or with_terms or with_labels):
-        closest = ", with the closest term in parentheses" if facts["terms"] or facts["term_maps"] else ""
         return (
-            "\n\n**Decision.** No candidate for a name was tested for significance, so all components are"
-            f" unnamed{closest}.{_names_of_a_person(facts)}"
+            "\n\n**Decision.** No candidate for a name was tested for significance, so all components are unnamed. The"
+            f" closest candidate, if there is one, is in parentheses.{_names_of_a_person(facts)}"
         )
     steps = []
     if with_terms:
