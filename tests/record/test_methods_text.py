@@ -127,6 +127,9 @@ def test_methods_say_how_images_were_selected():
     assert "were drawn at random (seed 7), without a limit on the number of images per collection. Collections" in text(
         max_images_per_collection=None
     )
+    settings["stack_images"]["quality"] |= dict.fromkeys(settings["stack_images"]["quality"])
+    assert ". No limits of image quality were set. No image was rejected." in text()
+    settings["stack_images"]["quality"] = {"min_peak": 1.96}
     settings["archive"]["lock"] = "paper.lock.tsv"
     locked = text()
     assert ". The lock file of an earlier run gave the selection: 18 images of 5 collections. No image" in locked

@@ -12,6 +12,8 @@ from neurovault_ica.runtime.wording import counted, list_counts
 def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Describe the images, with the numbers of `facts.run_facts` and the configuration."""
     origin = open_archive(settings["archive"]).sentence.format_map({key: cited(key) for key in WORKS})
+    limits = (settings["stack_images"]["quality"] or {}).values()
+    screened = "" if any(limit is not None for limit in limits) else "No limits of image quality were set. "
     n_rejected = sum(facts["images_rejected"].values())
     reasons = list_counts(facts["images_rejected"], REASON_WORDS)
     quality = (
@@ -21,7 +23,7 @@ def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str
     )
     return (
         f"**Data.** The statistic maps {origin}. {_selection(facts, settings)}."
-        f" {quality}. The analysis used {counted(facts['images_used'], 'image')} of"
+        f" {screened}{quality}. The analysis used {counted(facts['images_used'], 'image')} of"
         f" {counted(facts['collections_used'], 'collection')} (by map type: {list_map_types(facts['map_types'])};"
         f" at most {facts['largest_collection_images']} per collection)."
     )
