@@ -173,6 +173,7 @@ def build_report(
     scan=None,
     own=None,
     n_rejected=2,
+    r_bootstraps=(0.83, 0.31),
 ):
     """Render a page of 3 images, 2 collections and 2 components; `word` changes texts of the archive.
 
@@ -276,13 +277,14 @@ def build_report(
             "run_ica/desc-ICA_stability",
             [
                 {"component": label, "variance_explained": 0.3, "iq_restarts": iq, "r_restarts": iq}
-                | {"r_bootstraps": iq - 0.1, "chance_r_bootstraps": 0.2, "r_split_half": iq - 0.2}
+                | {"r_bootstraps": r, "chance_r_bootstraps": None if r is None else 0.2, "r_split_half": iq - 0.2}
                 | {"effective_collections": 1.6, "largest_collection_id": 7, "largest_collection_share": share}
                 | {"grey_matter_share": 0.62, "outside_tissue_share": 0.02, "rim_share": 0.31}
                 | {"flags": flags}
-                for label, iq, share, flags in zip(
+                for label, iq, r, share, flags in zip(
                     labels,
                     (0.93, 0.41),
+                    r_bootstraps,
                     (0.8, 0.7),
                     (None, "start_dependent,not_reproduced,one_collection,not_grey_matter"),
                     strict=True,

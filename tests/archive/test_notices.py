@@ -8,6 +8,14 @@ from partial_tables import write_partial
 CALL = Call(["--cores", "2", "--configfile", "mine.yaml"], ".", Configuration(("mine.yaml",)))
 
 
+def configured(database, *, source="server", term_maps=None):
+    return {
+        "build_term_maps": {"database": database},
+        "fetch_terms": {"source": source},
+        "project_terms": {"term_maps": term_maps},
+    }
+
+
 @pytest.fixture
 def fetched(tmp_path, monkeypatch):
     """Write the table of fetch_database with these reasons."""
@@ -22,19 +30,24 @@ def fetched(tmp_path, monkeypatch):
 
 
 def test_maps_that_only_the_demo_has_are_explained():
-    [note] = missing_maps("demo", None, CALL)
-    assert note.startswith("No term maps: build_term_maps.database is demo, which is only for simulated images.")
+    [note] = missing_maps(configured("demo"), None, CALL)
+    assert note.startswith("No term maps were computed: build_term_maps.database is demo, which is only for simul")
+    assert " Names come from term weights and metadata. To name" in note
+    [note] = missing_maps(configured("demo", source=None, term_maps="my/maps"), None, CALL)
+    assert " Names come from your term maps and metadata. To name" in note
+    [note] = missing_maps(configured("demo", source=None), None, CALL)
+    assert " Names come from metadata. To name" in note
 
 
 def test_a_database_that_could_not_be_fetched_is_named_with_its_reasons(fetched):
     fetched(None, "no_connection", "no_connection")
-    [note] = missing_maps("neurosynth", "neurosynth", CALL)
-    assert note.startswith("No term maps: Neurosynth's database could not be fetched (no_connection).")
+    [note] = missing_maps(configured("neurosynth"), "neurosynth", CALL)
+    assert note.startswith("No term maps were computed: Neurosynth's database could not be fetched (no_connection).")
     assert "To fetch it later: snakemake --cores 2 update --configfile mine.yaml" in note
 
 
 def test_a_run_that_has_or_wants_no_maps_says_nothing(fetched):
-    assert list(missing_maps(None, None, CALL)) == []
-    assert list(missing_maps("neurosynth", "neurosynth", CALL)) == [], "no table yet"
+    assert list(missing_maps(configured(None), None, CALL)) == []
+    assert list(missing_maps(configured("neurosynth"), "neurosynth", CALL)) == [], "no table yet"
     fetched(None, None)
-    assert list(missing_maps("neurosynth", "neurosynth", CALL)) == []
+    assert list(missing_maps(configured("neurosynth"), "neurosynth", CALL)) == []

@@ -62,6 +62,11 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ("run_ica.n_components", 0, "run_ica.n_components: 0 is not valid; expected: a whole number, 2 to 1000"),
         ("run_ica.n_components", "20", 'run_ica.n_components: "20" is not valid; expected: a whole number, 2 to 1000'),
         ("run_ica.n_components", True, "run_ica.n_components: true is not valid; expected: a whole number, 2 to 1000"),
+        (
+            "run_ica.n_bootstraps",
+            1,
+            "n_bootstraps: 1 is not valid; expected: a whole number of bootstrap samples, 0 or 2",
+        ),
         ("archive.source", "ofline", 'archive.source: "ofline" is not valid; expected: demo'),
         ("archive.data_dir", None, "archive.data_dir: null is not valid; expected: the path of a folder"),
         ("mask_images.interpolation", "cubic", '"cubic" is not valid; expected: linear, continuous or nearest'),

@@ -4,9 +4,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neurovault_ica.decomposition.algorithms import Settings
+from neurovault_ica.decomposition.axes import ImagesInAxes
 from neurovault_ica.decomposition.consensus import find_consensus, judge_by_restarts
-from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders
+from neurovault_ica.decomposition.orders import advise, choose_orders, derive_orders, scan_order
 from neurovault_ica.decomposition.summary import RULE
+from neurovault_ica.figures.orders import draw_orders
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_ica.statistics.lattice import lattice_of
 from neurovault_ica.statistics.parallel_analysis import count_above_chance
@@ -114,6 +116,36 @@ def test_the_scan_finds_the_number_of_networks(mask_img, images, tmp_path, caplo
     assert b"/FontFile2" in (tmp_path / "orders.pdf").read_bytes(), "TrueType"
 
 
+def test_components_count_as_reproduced_only_if_a_criterion_judged_them():
+    limits = FLAGS | {"max_collection_share": 0.5}
+    rng = np.random.default_rng(0)
+    P = rng.laplace(size=(3, 2000)).astype(np.float32)
+    P = (P - P.mean(axis=1, keepdims=True)) / P.std(axis=1, keepdims=True)
+    images = ImagesInAxes(P, rng.normal(size=(24, 3)), [str(row // 2) for row in range(24)])
+
+    def reproduced(**changes):
+        options = {"n_restarts": 1, "n_bootstraps": 3, "n_splits": 0, "limits": limits} | changes
+        return scan_order(P, images, settings=Settings(**HOW), threads=1, **options)["reproduced"]
+
+    assert reproduced() is not None
+    assert reproduced(limits=limits | {"min_r_bootstraps": None}) is None
+    assert reproduced(limits=limits | {"min_r_bootstraps": None}, n_splits=1) is not None
+    assert reproduced(n_bootstraps=0) is None
+
+
+def test_the_figure_of_one_number_without_stability_says_so(tmp_path, monkeypatch, recwarn):
+    missing = dict.fromkeys(column_names("scan_components/orders.tsv"))
+    one = missing | {"n_components": 4, "restarts_converged": 1, "variance_explained": 0.9}
+    drawn = []
+    monkeypatch.setattr("neurovault_ica.figures.orders.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    draw_orders([one], 2, n_restarts=1, path=str(tmp_path / "orders.png"))
+    stability, number, variance = drawn[0].axes
+    assert [text.get_text() for text in stability.texts] == ["not measured"]
+    assert stability.get_xlim() == variance.get_xlim() == (3, 5)
+    assert number.lines[0].get_marker() == "o"
+    assert not recwarn.list
+
+
 def row(n_components, reproduced, *, restarts_converged=20, converged=True):
     return {
         "n_components": n_components,
@@ -133,7 +165,7 @@ def row(n_components, reproduced, *, restarts_converged=20, converged=True):
         ([row(10, 9), row(20, None)], "n_components to 10"),
         ([row(10, 9), row(20, None)], "Larger numbers could not be judged"),
         ([row(10, 0), row(20, 0)], "none of these numbers gave a component that was reproduced"),
-        ([row(10, None)], "could not be measured"),
+        ([row(10, None)], "could not be judged"),
         ([row(5, 3), row(10, 4), row(15, 4)], "With 5 components, 3 are reproduced; this difference may not"),
         ([row(10, 9), row(20, 8, restarts_converged=17), row(30, 8)], "With 20 components, 3 of 20 restarts did not"),
         ([row(10, 9), row(30, 8, converged=False)], "With 30 components, the final run did not converge"),

@@ -35,3 +35,10 @@ def test_a_flat_bar_has_numbers_where_there_is_room_and_fits_any_unit():
 
 def test_labels_of_a_bar_do_not_overlap():
     assert spread_numbers([0, 1, 20, 21]) == [pytest.approx(-1.9), 1, 20, pytest.approx(22.9)]
+    assert spread_numbers([0, 10, 10.5, 21]) == pytest.approx([0, 8.8, 11.7, 21])
+
+
+def test_a_bar_without_threshold_marks_zero_once():
+    sheet = Sheet(40)
+    draw_brain_bar(sheet, Scale(0.0, 0.0, 8.0), (-3.0, 5.0), left=0, bottom=0, height=30)
+    assert [text.get_text() for text in sheet.figure.texts] == ["−3.0", "0.0", "5.0", "SD"]

@@ -106,6 +106,12 @@ def test_maps_of_another_grid_with_unknown_voxels_are_resampled(tmp_path):
     np.testing.assert_allclose(values, inside[:, 0] + 2 * inside[:, 2], atol=1e-3)
 
 
+def test_a_folder_of_one_map_for_each_term_is_no_reason_to_warn(run, caplog):
+    folder, images, _, _ = run
+    compare(str(folder / "maps"), images, n_permutations=0)
+    assert not caplog.records
+
+
 def test_maps_that_cannot_be_used_are_refused(run, tmp_path):
     _, images, _, maps = run
     pain = volume(maps["pain"])

@@ -36,6 +36,8 @@ def test_the_source_of_the_maps_is_named(database, words):
     settings["fetch_terms"]["source"] = "database"
     assert "The term weights of an image are its correlations" in database_paragraph(settings, 782)[0]
     assert database_paragraph(settings, 0) == []
+    settings["build_term_maps"]["min_studies"] = 1
+    assert "chi-squared. We left out terms that name neither" in database_paragraph(settings, 782)[0]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,17 @@ def test_the_origin_of_term_weights_is_named(archive, source, words):
     settings["archive"] |= {"source": archive, "data_dir": "maps", "table": "maps.tsv"}
     settings["fetch_terms"]["source"] = source
     facts = {"images_with_terms": 3, "images_used": 4, "terms": 40}
-    facts |= dict.fromkeys(("terms_tested", "labels_tested", "term_maps", "components_named"), 0)
+    facts |= dict.fromkeys(
+        (
+            "terms_tested",
+            "labels_tested",
+            "term_maps",
+            "term_map_pairs_tested",
+            "components_named",
+            "components_named_by_person",
+        ),
+        0,
+    )
     text = names_paragraph(facts, settings)
     assert f"3 of 4 images {words}" in text
     assert ("Neurosynth" in text) == ("Neurosynth" in words)

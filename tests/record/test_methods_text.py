@@ -5,9 +5,10 @@ import tomllib
 import pytest
 import yaml
 from conftest import ROOT
+from neurovault_ica.record.data_text import data_paragraph, list_map_types
 from neurovault_ica.record.facts import run_facts
-from neurovault_ica.record.methods_text import WORKFLOW, list_map_types, methods_text, threshold_paragraph
-from neurovault_ica.record.names_text import networks_paragraph
+from neurovault_ica.record.methods_text import WORKFLOW, methods_text, preparation_paragraph, threshold_paragraph
+from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
 from neurovault_ica.runtime.layers import read_file
 
 FLAGS = {
@@ -102,6 +103,51 @@ def test_methods_follow_the_configuration():
         assert words not in text, words
 
 
+def test_methods_say_how_images_were_selected():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_selected": 18, "collections_selected": 5, "images_rejected": {}, "images_used": 18,
+        "collections_used": 5, "map_types": {"Z map": 18}, "largest_collection_images": 6,
+    }  # fmt: skip
+
+    def text(**choice):
+        settings["fetch_metadata"] |= choice
+        return data_paragraph(facts, settings)
+
+    assert (
+        ". 18 images of 5 collections met the metadata criteria, with at most 10 images per collection, drawn at random"
+        " (seed 0) to limit the influence of single studies. No image"
+    ) in text(max_images=19)
+    # If the limit was reached, more images may have met the criteria.
+    assert (
+        ". Of the images that met the metadata criteria, 18 images of 5 collections were drawn at random (seed 7), with"
+        " at most 10 images per collection to limit the influence of single studies. Collections were drawn one at a"
+        " time until there were 18 images. No image"
+    ) in text(max_images=18, random_state=7)
+    assert "were drawn at random (seed 7), without a limit on the number of images per collection. Collections" in text(
+        max_images_per_collection=None
+    )
+    settings["stack_images"]["quality"] |= dict.fromkeys(settings["stack_images"]["quality"])
+    assert ". No limits of image quality were set. No image was rejected." in text()
+    settings["stack_images"]["quality"] = {"min_peak": 1.96}
+    settings["archive"]["lock"] = "paper.lock.tsv"
+    locked = text()
+    assert ". The lock file of an earlier run gave the selection: 18 images of 5 collections. No image" in locked
+    assert "criteria" not in locked
+    assert "seed" not in locked
+
+
+def test_methods_mention_resampled_copies():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {"voxels": 1000}
+    assert preparation_paragraph(facts, settings).startswith("**Preparation.** Infinite values")
+    settings["download_images"] |= {"resample": True, "interpolation": "nearest"}
+    assert preparation_paragraph(facts, settings).startswith(
+        "**Preparation.** The maps were first resampled to voxels of 3 mm with nearest-neighbour interpolation, as in"
+        " nilearn. Infinite values"
+    )
+
+
 def test_methods_say_how_terms_were_tested_and_how_many_passed():
     settings = read_file(ROOT / "config.yaml")
     settings["project_terms"]["n_permutations"] = 2500
@@ -150,11 +196,60 @@ def test_methods_say_how_terms_were_tested_and_how_many_passed():
     assert "was not tested" not in text
 
 
+def test_the_decision_names_only_tests_that_were_made():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_with_terms": 0, "images_used": 3, "components": 4, "terms": 0, "terms_tested": 0, "labels_tested": 0,
+        "labels_significant": 0, "term_maps": 0, "term_map_pairs_tested": 0, "term_map_pairs_significant": 0,
+        "components_named": {}, "components_named_by_person": 0,
+    }  # fmt: skip
+
+    def decision(**changed):
+        return names_paragraph(facts | changed, settings).partition("**Decision.** ")[2]
+
+    nothing = (
+        "No candidate for a name was tested for significance, so all components are unnamed. The closest candidate, if"
+        " there is one, is in parentheses."
+    )
+    assert decision() == decision(terms=40, term_maps=7) == nothing
+    own = " Figures and tables show names that we gave to 2 components ourselves."
+    assert decision(components_named_by_person=2) == f"{nothing}{own}"
+    by_labels = decision(labels_tested=9, labels_significant=1)
+    assert by_labels.startswith(
+        "A component is named by the significant metadata label with the largest difference, if"
+    )
+    assert "term with" not in by_labels
+    by_maps = decision(term_maps=7, term_map_pairs_tested=28)
+    assert by_maps.startswith("A component is named by a term map if its best term map is significant")
+    assert "of all terms. All other components are unnamed, with the closest term in parentheses. No comp" in by_maps
+    by_both = decision(term_maps=7, term_map_pairs_tested=28, labels_tested=9, components_named={"metadata": 1})
+    for words in (
+        "If there is no such term, the component is named by the significant metadata label",
+        "A term or label gives no name if its own term map does not fit the component. All other",
+        "1 of 4 components has a significant name (1 from metadata).",
+    ):
+        assert words in by_both, words
+
+
+def test_methods_say_where_term_maps_come_from():
+    settings = read_file(ROOT / "config.yaml")
+    facts = {
+        "images_with_terms": 0, "terms": 0, "terms_tested": 0, "labels_tested": 0, "term_maps": 7,
+        "term_map_pairs_tested": 0, "components_named": {}, "built_term_maps": 5, "components_named_by_person": 0,
+    }  # fmt: skip
+    assert "with 7 term maps.\n" in names_paragraph(facts, settings)
+    settings["project_terms"]["term_maps"] = "my/maps"
+    text = names_paragraph(facts, settings)
+    assert "with 7 term maps: a given set, and the meta-analytic maps of other terms.\n" in text
+    assert "with 7 term maps of ours.\n" in names_paragraph(facts | {"built_term_maps": 0}, settings)
+    assert "my/maps" not in text
+
+
 def test_methods_describe_stability_and_flags():
     settings = read_file(ROOT / "config.yaml")
     settings["reduce_images"]["weight_collections_equally"] = True
     decomposition = {
-        "n_components": 2, "n_voxels": 1000, "n_iter": 20, "converged": True,
+        "n_components": 2, "n_voxels": 200_009, "n_iter": 20, "converged": True,
         "algorithm": "fastica", "max_iter": 200, "max_sample_iter": 100, "tol": 0.0001,
         "n_restarts": 20, "n_restarts_converged": 17, "random_state": 3, "variance_explained": 0.5,
         "n_effective_collections": 7.25, "n_bootstraps_used": 19, "n_splits_used": 10,
@@ -197,7 +292,7 @@ def test_methods_describe_stability_and_flags():
         "from 20 random starts (17 converged). Each run used a random tenth of the voxels and at most 100 iterations.",
         "The stability index Iq of these matches had a mean of 0.80 (lowest 0.70)",
         "we decomposed 19 bootstrap samples of the collections in the same way.",
-        "Each was decomposed on a tenth of the voxels, within the 7 leading principal axes of all images. The",
+        "Each was decomposed on a random tenth of the voxels, within the 7 leading principal axes of all images. The",
         "was 0.60 (lowest 0.40; 95th percentile under random rotation: 0.55)",
         "In 10 random splits of the collections into halves",
         "was 0.45 (lowest 0.20; 95th percentile under random rotation: 0.35)",
@@ -209,6 +304,18 @@ def test_methods_describe_stability_and_flags():
     ):
         assert words in text, words
     assert "start_dependent" not in text
+    # A criterion whose measure is missing raises no flag.
+    text = methods_text(facts | {"mean_r_bootstraps": None}, decomposition, settings)
+    assert "1 was flagged as not_reproduced (mean |r| between halves below 0.4, or not above chance); 2 were" in text
+    once = methods_text(facts, decomposition | {"max_iter": 1, "max_sample_iter": 1, "converged": False}, settings)
+    for words in ("the limit 1 iteration, and", "and at most 1 iteration. The", "not converge within 1 iteration, so"):
+        assert words in once, words
+    # A restart uses at least 10,000 voxels.
+    for n_voxels, words in ((29_398, "10,000 random voxels"), (10_000, "all voxels")):
+        text = methods_text(facts, decomposition | {"n_voxels": n_voxels}, settings)
+        assert f"Each run used {words} and at most" in text
+        assert f"Each was decomposed on {words}, within" in text
+        assert "tenth" not in text
     # Eight images have 16 rows, and one row is empty. So 15 axes are all axes, and the text does not mention them.
     split = {"signs": "split", "n_images_without": {"activation": 0, "deactivation": 1}}
     for n_axes, is_said in ((14, True), (15, False)):
@@ -235,6 +342,8 @@ def test_methods_name_the_reference_networks_and_count_components_with_one():
     ):
         assert words in text, words
     settings["match_networks"]["reference"] = "lab/mine.nii.gz"
+    settings["match_networks"]["n_surrogates"] = 1
+    assert "tested with 1 surrogate of the component" in networks_paragraph(facts, settings)[0]
     (text,) = networks_paragraph(facts | {"networks_tested": 0}, settings)
     assert "compared with a set of reference networks by" in text
     assert "mine" not in text
@@ -256,6 +365,8 @@ def test_methods_describe_the_threshold():
     facts = {"components": 20, "components_without_activation": 2}
     for threshold, words in (
         ({"percentile": 90}, "thresholded at the 90th percentile of their absolute values. A cluster"),
+        ({"percentile": 91}, "thresholded at the 91st percentile of their absolute values. A cluster"),
+        ({"percentile": 99.9}, "thresholded at the 99.9th percentile of their absolute values. A cluster"),
         ({"z": 2.5}, "thresholded at an absolute value of 2.5 standard deviations. A cluster"),
         ({"mixture": 0.5}, "probability of activation above 0.5. The probability comes from a mixture model"),
         ({"mixture": 0.5}, "(Beckmann and Smith 2004; Woolrich et al. 2005)"),

@@ -138,6 +138,11 @@ def test_what_was_not_tested_has_a_dash_and_no_warning(render):
     assert "bar hollow" not in page
 
 
+def test_stability_at_a_glance_is_that_of_halves_if_nothing_was_resampled(render):
+    text = Page(render(r_bootstraps=(None, None))).text()
+    assert "Stability |r| 0.47 mean between halves of the studies; lowest 0.21" in text
+
+
 def test_reference_networks_are_shown_where_there_are_any(render):
     assert "Reference network" not in Page(render()).text()
     page = render(networks=True)

@@ -86,6 +86,23 @@ def test_missing_measurements_are_reported():
     assert warnings_of([SOUND | {"r_bootstraps": None}]) == []
 
 
+def test_candidates_without_a_test_are_reported_beside_tested_ones():
+    tested = SOUND | {"mark": "n.s.", "words": ["pain"]}
+    untested = SOUND | {"component": "ICA_01", "mark": "untested", "words": ["object"]}
+    found = warnings_of([tested, untested])
+    assert [line.partition(": ")[::2] for line in found] == [
+        (
+            "Unnamed, because there are too few collections to test terms and labels",
+            "ICA_01. The closest terms in parentheses may be noise.",
+        ),
+        (
+            "Unnamed, because no candidate passed both tests for a name (q < 0.05, and a better fit than 95 % of random"
+            " maps)",
+            "ICA_00. The closest terms in parentheses may be noise.",
+        ),
+    ]
+
+
 def test_a_database_that_could_not_be_fetched_is_a_warning():
     kinds = ("coordinates", "metadata", "features", "vocabulary")
     database = [{"kind": kind, "status": "ok", "reason": None} for kind in kinds]

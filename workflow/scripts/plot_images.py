@@ -119,7 +119,7 @@ def main(
     outline = glass_outline(brain, mask_img.affine, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=outline)
-    logging.info("drew %s; %d used, the others rejected", counted(len(ids), "image"), len(used))
+    logging.info("drew %s: %d used, %d rejected", counted(len(ids), "image"), len(used), len(ids) - len(used))
 
 
 if __name__ == "__main__":

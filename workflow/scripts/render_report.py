@@ -123,6 +123,7 @@ def main(
         chart=trust_chart(components, settings["run_ica"]["flags"]),
         **describe_files(components, found, probe=link_to(thumbnails[0], report)),
         over_collections=[row["r_bootstraps"] for row in components if row["r_bootstraps"] is not None],
+        over_halves=[row["r_split_half"] for row in components if row["r_split_half"] is not None],
         warnings=warnings,
         **describe_selection(read_table(selection), used, refused, studies),
         glass=read_glass(glass),

@@ -4,14 +4,16 @@ Snakemake imports this module while it reads the Snakefile. So it may import onl
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.database_files import is_downloaded
 from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.recovery import times_of
 from neurovault_ica.runtime.tables import read_table
+from neurovault_ica.runtime.wording import listed
 
 # Files that are written when the archive is read.
 LAST_LOOK = ("results/fetch_metadata/selection.tsv", "results/look_again/looked.json")
@@ -25,21 +27,28 @@ def last_look(archive: Archive, call: Call) -> Iterator[str]:
         yield f"{archive.label} was last read on {date}. To look for new images: {call.for_target('update')}\n"
 
 
-def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterator[str]:
-    """Say at the end of a run that it has no term maps although it could have some.
+def missing_maps(config: Mapping[str, Any], database: str | None, call: Call) -> Iterator[str]:
+    """Say at the end of a run that it computed no term maps although it could have, and where its names come from.
 
     Parameters
     ----------
-    wanted : str or None
-        The value of ``build_term_maps.database``.
+    config : mapping
+        The whole configuration.
     database : str or None
-        The database of this run: None if `wanted` is the demo's, but the images are not.
+        The database of this run: None if ``build_term_maps.database`` is the demo's, but the images are not.
     call : Call
     """
+    wanted = config["build_term_maps"]["database"]
+    sources = [
+        *(["your term maps"] if config["project_terms"]["term_maps"] else []),
+        *(["term weights"] if config["fetch_terms"]["source"] == "server" else []),
+        "metadata",
+    ]
+    names = f"Names come from {listed(sources)}."
     if wanted is not None and database is None:
         yield (
-            "No term maps: build_term_maps.database is demo, which is only for simulated images. Names come from term"
-            " weights and metadata. To name components by term maps, set it to neurosynth or to a folder.\n"
+            "No term maps were computed: build_term_maps.database is demo, which is only for simulated images."
+            f" {names} To name components by term maps, set it to neurosynth or to a folder.\n"
         )
     table = Path("results/fetch_database/files.tsv")
     if database is None or not is_downloaded(database) or not table.is_file():
@@ -47,6 +56,6 @@ def missing_maps(wanted: str | None, database: str | None, call: Call) -> Iterat
     reasons = sorted({row["reason"] for row in read_table(table) if row["status"] != "ok"})
     if reasons:
         yield (
-            f"No term maps: Neurosynth's database could not be fetched ({', '.join(reasons)}). Names come from"
-            f" metadata. To fetch it later: {call.for_target('update')}\n"
+            f"No term maps were computed: Neurosynth's database could not be fetched ({', '.join(reasons)}). {names} To"
+            f" fetch it later: {call.for_target('update')}\n"
         )

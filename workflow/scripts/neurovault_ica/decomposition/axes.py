@@ -46,7 +46,7 @@ def white_axes(
 def express_in_axes(
     X: Rows, reduced: Mapping[str, Real], collections: Sequence[str], *, random_state: int, threads: int = 1
 ) -> ImagesInAxes:
-    """Express the images in their leading axes, at a random tenth of the voxels (see `voxel_sample`).
+    """Express the images in their leading axes, at a random sample of the voxels (see `voxel_sample`).
 
     Parameters
     ----------

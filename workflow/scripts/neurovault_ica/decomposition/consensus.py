@@ -88,7 +88,7 @@ class Consensus(NamedTuple):
 def find_consensus(Z: Real, n_restarts: int, settings: Settings, *, threads: int = 1) -> Consensus:
     """Run the algorithm from `n_restarts` random starts and combine the results into one solution.
 
-    A single start runs on all voxels. With several, each start runs on its own random tenth of the voxels. Their
+    A single start runs on all voxels. With several, each start runs on its own random voxels (`voxel_sample`). Their
     estimates are clustered, and a final run on all voxels starts from the centrotypes of the clusters. The centrotypes
     themselves are no solution: they may correlate with each other even if the algorithm is orthogonal.
 
@@ -187,6 +187,10 @@ def mean_correlation(first: Real, second: Real) -> Real:
 
 
 def voxel_sample(n_voxels: int, seed: int) -> npt.NDArray[np.intp]:
-    """Draw a tenth of the voxels, but at least 10,000, in ascending order."""
-    size = min(n_voxels, max(n_voxels // 10, MIN_SAMPLED_VOXELS))
-    return np.sort(np.random.default_rng(seed).choice(n_voxels, size=size, replace=False))
+    """Draw `sample_size` voxels, in ascending order."""
+    return np.sort(np.random.default_rng(seed).choice(n_voxels, size=sample_size(n_voxels), replace=False))
+
+
+def sample_size(n_voxels: int) -> int:
+    """Return how many of `n_voxels` a restart or a bootstrap sample uses: a tenth, but at least 10,000."""
+    return min(n_voxels, max(n_voxels // 10, MIN_SAMPLED_VOXELS))

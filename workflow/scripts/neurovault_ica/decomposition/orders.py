@@ -88,8 +88,11 @@ def scan_order(
     )
     measures = collect_measures(judge_by_restarts(solution.R, restarts), bootstraps, halves)
     raised = find_flags(measures, np.zeros(n_components), limits)
-    # A criterion that was not measured flags nothing. So count only if all requested criteria were measured.
-    measured = (bootstraps or not n_bootstraps) and (halves or not n_splits) and (bootstraps or halves)
+    # A criterion that is switched off or was not measured flags nothing. So count only if there are criteria, and all
+    # of them were measured.
+    criteria = (("min_r_bootstraps", n_bootstraps, bootstraps), ("min_r_split_half", n_splits, halves))
+    results = [result for key, number, result in criteria if number and limits[key] is not None]
+    measured = bool(results) and all(result is not None for result in results)
     return {
         "n_components": n_components,
         "converged": solution.converged,
@@ -127,8 +130,8 @@ def _about_reproduction(rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row["reproduced"] is not None]
     if not judged:
         return (
-            f"{tried} No recommendation: stability across studies could not be measured. There are too few collections"
-            " or images, or run_ica.n_bootstraps and run_ica.n_splits are 0."
+            f"{tried} No recommendation: stability across studies could not be judged. There are too few collections"
+            " or images, run_ica.n_bootstraps and run_ica.n_splits are 0, or their limits in run_ica.flags are null."
         )
     most = max(row["reproduced"] for row in judged)
     if most == 0:

@@ -109,10 +109,10 @@ def _bar_of(scale: Scale, ends: tuple[float, float]) -> _Bar | None:
         return None
     levels = np.linspace(start, end, 400)
     painted = paint(levels[:, None], np.full((len(levels), 1), 0.75), scale)[:, 0]
-    marked = [start]
-    marked += [-scale.negative_threshold] if low else []
-    marked += [scale.threshold] if high else []
-    marked += [end]
+    # Without a threshold, both signs begin at 0, which is marked once.
+    inner = {0.0 - scale.negative_threshold} if low else set()
+    inner |= {scale.threshold} if high else set()
+    marked = [start, *sorted(inner), end]
     return _Bar(painted, (low < start, high > end), marked, [(value - start) / (end - start) for value in marked])
 
 
@@ -122,8 +122,10 @@ def number_on_bar(value: float, unit: str) -> str:
 
 
 def spread_numbers(heights: Sequence[float]) -> list[float]:
-    """Move the labels at both ends away from their neighbours, so that they do not overlap."""
+    """Move labels apart, so that they do not overlap: those of two low thresholds, then those at both ends."""
     places = list(heights)
+    if len(places) == 4 and (missing := LINE_MM - (places[2] - places[1])) > 0:
+        places[1:3] = places[1] - missing / 2, places[2] + missing / 2
     for end, inner, sign in ((0, 1, -1), (-1, -2, 1)):
         if len(places) > 2 and sign * (places[end] - places[inner]) < LINE_MM:
             places[end] = places[inner] + sign * LINE_MM

@@ -20,6 +20,7 @@ from neurovault_ica.images.peaks import Point, find_peaks, peak_of
 from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.naming.regions import Regions, region_at
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.wording import ordinal
 from neurovault_ica.statistics.thresholds import Thresholds
 
 # Largest number of characters of a name in a title. A longer name is shortened.
@@ -177,7 +178,7 @@ def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display)
 def shown_values(limits: Thresholds, threshold: Mapping[str, float]) -> str:
     """Write which values are shown: ``|value| ≥ 1.54 SD (90th percentile)``."""
     if "mixture" not in threshold:
-        how = f" ({threshold['percentile']:g}th percentile)" if "percentile" in threshold else ""
+        how = f" ({ordinal(threshold['percentile'])} percentile)" if "percentile" in threshold else ""
         return f"|value| ≥ {limits.positive:.2f} SD{how}"
     parts = [f"≥ {limits.positive:.2f}"] if np.isfinite(limits.positive) else []
     parts += [f"≤ \u2212{limits.negative:.2f}"] if np.isfinite(limits.negative) else []

@@ -40,8 +40,13 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     draw(stability, "r_split_half", "|r| of split halves", color="C3", marker="o", markersize=3)
     draw(stability, "chance_r_split_half", "|r| of split halves, chance", color="C3", linestyle=":")
     stability.set(ylabel="mean over components", ylim=(0, 1.02))
-    stability.legend(loc="lower left", bbox_to_anchor=(0, 1))
-    number.plot(orders, orders, color="0.7", linestyle="--", label="all components")
+    if stability.lines:
+        stability.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    else:
+        stability.text(0.5, 0.5, "not measured", transform=stability.transAxes, ha="center", va="center")
+    # A line of one point is not visible.
+    alone = "o" if len(orders) == 1 else ""
+    number.plot(orders, orders, color="0.7", linestyle="--", marker=alone, markersize=3, label="all components")
     draw(number, "reproduced", "reproduced across studies", color="C3", marker="o", markersize=3)
     number.axvline(n_above_chance, color="0.4", linestyle=":", label="above chance (parallel analysis)")
     number.set(ylabel="components", ylim=(0, None))
@@ -54,5 +59,7 @@ def draw_orders(rows: Sequence[Row], n_above_chance: int, *, n_restarts: int, pa
     for axes in (stability, number, variance):
         axes.set_xlabel("number of components")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (stability, variance):
+        axes.set_xlim(*(axes.get_xlim() if len(orders) > 1 and axes.lines else (orders[0] - 1, orders[-1] + 1)))
     number.yaxis.set_major_locator(MaxNLocator(integer=True))
     save_figure(figure, path, title="Numbers of components")

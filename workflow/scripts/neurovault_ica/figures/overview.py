@@ -15,6 +15,7 @@ from neurovault_ica.figures.slices import Box, Scale
 from neurovault_ica.figures.style import FAINT, HEADING, INK, LINE_MM, TALLEST_MM, WIDE_MM, text_mm
 from neurovault_ica.images.peaks import Point
 from neurovault_ica.naming.names import UNNAMED
+from neurovault_ica.runtime.wording import ordinal
 
 # Number of columns: the first one with which the sheet fits on a page, or else the last.
 COLUMNS = (4, 5, 6, 7, 8)
@@ -95,7 +96,7 @@ def meaning_of(display: Display) -> str:
     if "z" in threshold:
         start = f"t: {threshold['z']:g} SD"
     elif "percentile" in threshold:
-        start = f"t: {threshold['percentile']:g}th percentile"
+        start = f"t: {ordinal(threshold['percentile'])} percentile"
     else:
         start = f"t: P(active) > {threshold['mixture']:g}"
     return f"{start}{extent_of(display.min_cluster_mm3)}; end: SD at the end of the scale"

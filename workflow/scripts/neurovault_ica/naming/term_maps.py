@@ -232,7 +232,7 @@ def sample_maps(path: str, target: Target, threads: int = 1) -> Iterator[tuple[s
     # Check all maps of a grid together, because a thresholded map may have only a few voxels, anywhere in the brain.
     for total, affine in totals.values():
         if total.any():
-            check_networks(total, affine)
+            check_networks(total[..., np.newaxis], affine)
     if not n_terms:
         raise ValueError("none of its maps has data in the mask of the components; give maps in MNI space")
     if dropped:

@@ -44,11 +44,16 @@ def database_paragraph(settings: Mapping[str, Any], n_terms: int) -> list[str]:
         if settings["fetch_terms"]["source"] == "database"
         else ""
     )
+    rare = (
+        f" Terms of fewer than {section['min_studies']:,} studies were left out. So were terms"
+        if section["min_studies"] > 1
+        else " We left out terms"
+    )
     return [
         f"**Meta-analytic maps.** We computed {counted(n_terms, 'meta-analytic term map')} from {source}. Talairach"
         f" coordinates were transformed to MNI space {cited('lancaster2007icbm2tal')}. A study activates the voxels"
         f" within {RADIUS_MM:g} mm of its peaks {cited('wager2007mkda')}.{topics} For each term and voxel, a"
         " chi-squared test with one degree of freedom compared the studies that use the term with all others. The map"
-        f" is the signed square root of chi-squared. Terms of fewer than {section['min_studies']} studies were left"
-        f" out. So were terms that name neither a mental function nor a place in the brain.{decoded}"
+        f" is the signed square root of chi-squared.{rare} that name neither a mental function nor a place in the"
+        f" brain.{decoded}"
     ]

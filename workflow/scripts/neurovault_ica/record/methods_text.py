@@ -6,19 +6,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.decomposition.algorithms import ALGORITHMS
+from neurovault_ica.decomposition.consensus import sample_size
 from neurovault_ica.images.peaks import MIN_CLUSTER_MM3, MIN_PEAK_DISTANCE_MM
 from neurovault_ica.images.tissues import RIM_MM
 from neurovault_ica.naming.region_atlases import AAL3
 from neurovault_ica.record.bibliography import WORKS, cite, cited, reference_line
+from neurovault_ica.record.data_text import data_paragraph
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
-from neurovault_ica.runtime.wording import counted, list_counts
+from neurovault_ica.runtime.wording import counted, ordinal
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
 
 # A test compares the version with CITATION.cff and pyproject.toml, which are not part of every copy of the workflow.
 WORKFLOW = "NeuroVault cross-study ICA 0.1.0"
+
+INTERPOLATIONS = {
+    "linear": "linear interpolation",
+    "continuous": "third-order spline interpolation",
+    "nearest": "nearest-neighbour interpolation",
+}
 
 
 def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -41,8 +48,8 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
     body = "\n\n".join(
         [
             "# Methods",
-            _data_paragraph(facts, settings),
-            _preparation_paragraph(facts, settings),
+            data_paragraph(facts, settings),
+            preparation_paragraph(facts, settings),
             _decomposition_paragraph(facts, decomposition, settings),
             *_stability_paragraph(facts, decomposition),
             threshold_paragraph(facts, settings),
@@ -57,33 +64,8 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
     return "\n\n".join([body, "## References", "\n".join(f"- {line}" for line in works), end]) + "\n"
 
 
-def _data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    choice = settings["fetch_metadata"]
-    origin = open_archive(settings["archive"]).sentence.format_map({key: cited(key) for key in WORKS})
-    limit = choice["max_images_per_collection"]
-    balance = (
-        "without a limit on the number of images per collection"
-        if limit is None
-        else f"with at most {counted(limit, 'image')} per collection, drawn at random (seed {choice['random_state']})"
-        " to limit the influence of single studies"
-    )
-    n_rejected = sum(facts["images_rejected"].values())
-    reasons = list_counts(facts["images_rejected"], REASON_WORDS)
-    quality = (
-        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons})"
-        if n_rejected
-        else "No image was rejected"
-    )
-    return (
-        f"**Data.** The statistic maps {origin}. {counted(facts['images_selected'], 'image')} of"
-        f" {counted(facts['collections_selected'], 'collection')} met the metadata criteria, {balance}."
-        f" {quality}. The analysis used {counted(facts['images_used'], 'image')} of"
-        f" {counted(facts['collections_used'], 'collection')} (by map type: {list_map_types(facts['map_types'])};"
-        f" at most {facts['largest_collection_images']} per collection)."
-    )
-
-
-def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Describe how the maps were cleaned, resampled, masked, smoothed and scaled."""
     masking = settings["mask_images"]
     mask = {"brain": "MNI152 brain mask", "gray_matter": "MNI152 grey-matter mask"}.get(masking["mask"])
     grid = (
@@ -91,11 +73,7 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if mask
         else "a study-specific mask in MNI space"
     )
-    interpolation = {
-        "linear": "linear interpolation",
-        "continuous": "third-order spline interpolation",
-        "nearest": "nearest-neighbour interpolation",
-    }[masking["interpolation"]]
+    interpolation = INTERPOLATIONS[masking["interpolation"]]
     background = (
         ". Before resampling, the background was filled by extrapolation from the edge of the data"
         if masking["extrapolate_background"]
@@ -117,8 +95,15 @@ def _preparation_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]
         if masking["smoothing_mm"]
         else ""
     )
+    downloads = settings["download_images"]
+    copies = (
+        f"The maps were first resampled to voxels of 3 mm with {INTERPOLATIONS[downloads['interpolation']]}, as in"
+        " nilearn. "
+        if downloads["resample"]
+        else ""
+    )
     return (
-        f"**Preparation.** {nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
+        f"**Preparation.** {copies}{nonfinite}. Every map was resampled to the grid of {grid} with {interpolation}"
         f"{background}. The {facts['voxels']:,} voxels inside the mask were kept.{smoothing} {scaling}."
     )
 
@@ -127,7 +112,8 @@ def _decomposition_paragraph(
     facts: Mapping[str, Any], decomposition: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str:
     algorithm = ALGORITHMS[decomposition["algorithm"]]
-    steps, method = f"{algorithm.iteration}s", algorithm.method.format_map({key: cited(key) for key in WORKS})
+    limit = counted(decomposition["max_iter"], algorithm.iteration)
+    method = algorithm.method.format_map({key: cited(key) for key in WORKS})
     weighting = (
         "; each image was weighted by one over the size of its collection, so that collections had equal weight"
         if settings["reduce_images"]["weight_collections_equally"]
@@ -148,14 +134,13 @@ def _decomposition_paragraph(
         f"{rows} The {matrix} by voxels was centred, reduced to {facts['components']} principal components"
         f" ({100 * facts['variance_explained']:.1f} % of the variance) and whitened. It was decomposed by spatial"
         f" independent component analysis with voxels as observations. The algorithm was {method}. The tolerance was"
-        f" {decomposition['tol']:g}, the limit {decomposition['max_iter']} {steps}, and the seed"
+        f" {decomposition['tol']:g}, the limit {limit}, and the seed"
         f" {decomposition['random_state']}."
     )
     end = (
         f" The final run converged after {counted(decomposition['n_iter'], algorithm.iteration)}."
         if decomposition["converged"]
-        else f" The final run did not converge within {decomposition['max_iter']} {steps}, so the components should be"
-        " interpreted with caution."
+        else f" The final run did not converge within {limit}, so the components should be interpreted with caution."
     )
     order = (
         " Components have unit variance over the mask, are ordered by explained variance, and are signed so that the"
@@ -173,10 +158,20 @@ def _consensus(decomposition: Mapping[str, Any]) -> str:
     return (
         f" To reduce the dependence on the starting point, {algorithm.label} was run from"
         f" {decomposition['n_restarts']} random starts ({decomposition['n_restarts_converged']} converged). Each run"
-        f" used a random tenth of the voxels and at most {decomposition['max_sample_iter']} {algorithm.iteration}s. The"
-        " estimates were clustered by average linkage on their absolute correlations, as in ICASSO"
-        f" {cited('himberg2004icasso')}. The clusters' centrotypes{orthogonal} initialised the final run on all voxels."
+        f" used {_voxels_of_sample(decomposition)} and at most"
+        f" {counted(decomposition['max_sample_iter'], algorithm.iteration)}. The estimates were clustered by average"
+        f" linkage on their absolute correlations, as in ICASSO {cited('himberg2004icasso')}. The clusters'"
+        f" centrotypes{orthogonal} initialised the final run on all voxels."
     )
+
+
+def _voxels_of_sample(decomposition: Mapping[str, Any]) -> str:
+    """State how many voxels restarts and bootstrap samples use; see `sample_size`."""
+    n_voxels = decomposition["n_voxels"]
+    size = sample_size(n_voxels)
+    if size == n_voxels:
+        return "all voxels"
+    return "a random tenth of the voxels" if size == n_voxels // 10 else f"{size:,} random voxels"
 
 
 def _empty_halves(n_images_without: Mapping[str, int]) -> str:
@@ -202,8 +197,8 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
         parts.append(
             "To estimate how much the components depend on the choice of studies, we decomposed"
             f" {counted(decomposition['n_bootstraps_used'], 'bootstrap sample')} of the collections in the same way."
-            f" Each was decomposed on a tenth of the voxels{within}. The components' mean absolute correlation with"
-            f" their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
+            f" Each was decomposed on {_voxels_of_sample(decomposition)}{within}. The components' mean absolute"
+            f" correlation with their matches in these samples was {facts['mean_r_bootstraps']:.2f} (lowest"
             f" {facts['min_r_bootstraps']:.2f}; 95th percentile under random rotation:"
             f" {facts['mean_chance_r_bootstraps']:.2f}). Bootstrap samples share images with the full data."
         )
@@ -222,13 +217,23 @@ def _stability_paragraph(facts: Mapping[str, Any], decomposition: Mapping[str, A
             f" {100 * decomposition['tissue_shares_of_mask']['grey_matter']:.0f} %), by the tissue probabilities of the"
             f" MNI152 template {cited('fonov2011template')}."
         )
-    flagged = list(_flagged(decomposition["n_flagged"], decomposition["flags"]))
+    flagged = list(_flagged(decomposition["n_flagged"], _applied_limits(facts, decomposition["flags"])))
     if flagged:
         parts.append(f"Of {counted(facts['components'], 'component')}, {'; '.join(flagged)}.")
     return [f"**Stability.** {' '.join(parts)}"] if parts else []
 
 
-def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> Iterator[str]:
+def _applied_limits(facts: Mapping[str, Any], limits: Mapping[str, float | None]) -> dict[str, float]:
+    """Select the limits that are switched on and whose measure exists."""
+    measures = {"min_r_bootstraps": "mean_r_bootstraps", "min_r_split_half": "mean_r_split_half"}
+    return {
+        key: limit
+        for key, limit in limits.items()
+        if limit is not None and (key not in measures or facts[measures[key]] is not None)
+    }
+
+
+def _flagged(counts: Mapping[str, int], limits: Mapping[str, float]) -> Iterator[str]:
     """State how many components have each flag, with its criteria."""
     what_raises = {
         "start_dependent": {"min_iq_restarts": "Iq across restarts", "min_r_restarts": "mean |r| with restarts"},
@@ -247,7 +252,7 @@ def _flagged(counts: Mapping[str, int], limits: Mapping[str, float | None]) -> I
         criteria = [
             f"{words} {'above' if key.startswith('max') else 'below'} {limits[key]:g}"
             for key, words in what_raises[flag].items()
-            if limits[key] is not None
+            if key in limits
         ]
         if flag == "not_reproduced":
             criteria.append("not above chance")
@@ -258,7 +263,7 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
     """Describe how maps were thresholded and peaks were found."""
     threshold = settings["plot_components"]["threshold"]
     if "percentile" in threshold:
-        shown = f"at the {threshold['percentile']:g}th percentile of their absolute values"
+        shown = f"at the {ordinal(threshold['percentile'])} percentile of their absolute values"
     elif "z" in threshold:
         shown = f"at an absolute value of {threshold['z']:g} standard deviations"
     else:
@@ -312,17 +317,3 @@ def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
         " path, its size and its SHA-256 checksum. The file run.json lists the configuration, seeds, versions and the"
         f" checksum of every result.{caution}"
     )
-
-
-def list_map_types(counts: Mapping[str, int]) -> str:
-    """List the number of maps of each type, largest first: ``59 Z maps, 3 T maps, 1 map of another type``."""
-    return ", ".join(_maps_of(name, count) for name, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
-def _maps_of(name: str, count: int) -> str:
-    kind, is_map, rest = name.partition(" map")
-    if is_map:
-        return f"{counted(count, f'{kind} map')}{rest}"
-    if name == "Other":
-        return counted(count, "map of another type", "maps of other types")
-    return counted(count, f"map of type {name}", f"maps of type {name}")

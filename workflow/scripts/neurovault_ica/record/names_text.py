@@ -101,36 +101,59 @@ def _maps(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
             f" {facts['term_map_pairs_tested']:,} pairs had q < {SIGNIFICANT_Q}. The negative sides of the components"
             " were compared with the same maps, and corrected separately"
         )
-    n_maps = counted(facts["term_maps"], "term map")
-    return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{found}."
+    n_maps, origin = counted(facts["term_maps"], "term map"), ""
+    if settings["project_terms"]["term_maps"]:
+        origin = (
+            ": a given set, and the meta-analytic maps of other terms" if facts.get("built_term_maps") else " of ours"
+        )
+    return f"\n\n**Term maps.** The component maps were correlated over the mask with {n_maps}{origin}{found}."
 
 
 def _decision(facts: Mapping[str, Any]) -> str:
     """State the rule for names, and how many components have a name from which source."""
-    by_map = (
-        "A component is named by a term map if its best term map is significant after correction for choosing among all"
-        f" maps (p ≤ {LARGEST_P_CORRECTED:g}; largest z of each surrogate). The name is then the significant term"
-        f" (q < {SIGNIFICANT_Q}) with the largest correlation, if this is at least {NEAR_BEST_SHARE:g} of the largest"
-        " correlation of all terms. If there is no such term, the component is named by"
-        if facts["term_maps"]
-        else "A component is named by"
+    with_maps, with_terms, with_labels = (
+        bool(facts[key]) for key in ("term_map_pairs_tested", "terms_tested", "labels_tested")
     )
-    agreeing = (
-        " A term or label gives no name if its own term map does not fit the component." if facts["term_maps"] else ""
-    )
-    rule = (
-        f"\n\n**Decision.** {by_map} the significant term with the largest weight, if that is among the first"
-        f" {NAMING_RANK}. Otherwise it is named by the significant metadata label with the largest difference, if this"
-        f" label also exceeds surrogates of the component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among"
-        f" labels).{agreeing} All other components are unnamed, with the closest term in parentheses."
-    )
+    if not (with_maps or with_terms or with_labels):
+        return (
+            "\n\n**Decision.** No candidate for a name was tested for significance, so all components are unnamed. The"
+            f" closest candidate, if there is one, is in parentheses.{_names_of_a_person(facts)}"
+        )
+    steps = []
+    if with_terms:
+        steps.append(f"the significant term with the largest weight, if that is among the first {NAMING_RANK}")
+    if with_labels:
+        steps.append(
+            "the significant metadata label with the largest difference, if this label also exceeds surrogates of the"
+            f" component (p ≤ {LARGEST_P_CORRECTED:g}, corrected for choosing among labels)"
+        )
+    starts = ["A component is named by", "Otherwise it is named by"]
+    rule = ""
+    if with_maps:
+        rule = (
+            " A component is named by a term map if its best term map is significant after correction for choosing"
+            f" among all maps (p ≤ {LARGEST_P_CORRECTED:g}; largest z of each surrogate). The name is then the"
+            f" significant term (q < {SIGNIFICANT_Q}) with the largest correlation, if this is at least"
+            f" {NEAR_BEST_SHARE:g} of the largest correlation of all terms."
+        )
+        starts[0] = "If there is no such term, the component is named by"
+    rule += "".join(f" {start} {step}." for start, step in zip(starts, steps, strict=False))
+    if with_maps and steps:
+        rule += " A term or label gives no name if its own term map does not fit the component."
+    rule = f"\n\n**Decision.**{rule} All other components are unnamed, with the closest term in parentheses."
     if not facts["components_named"]:
-        return f"{rule} No component has a significant name."
+        return f"{rule} No component has a significant name.{_names_of_a_person(facts)}"
     named = sum(facts["components_named"].values())
     sources = ", ".join(f"{count} from {source}" for source, count in facts["components_named"].items())
     have = "has" if named == 1 else "have"
     components = counted(facts["components"], "component")
-    return f"{rule} {named} of {components} {have} a significant name ({sources})."
+    return f"{rule} {named} of {components} {have} a significant name ({sources}).{_names_of_a_person(facts)}"
+
+
+def _names_of_a_person(facts: Mapping[str, Any]) -> str:
+    """State how many components are shown with a name that a person gave; empty if none is."""
+    number = facts["components_named_by_person"]
+    return f" Figures and tables show names that we gave to {counted(number, 'component')} ourselves." if number else ""
 
 
 def _labels(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -178,9 +201,9 @@ def networks_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) ->
         )
     if facts["networks_tested"]:
         text += (
-            f" Each |r| was tested with {settings['match_networks']['n_surrogates']:,} surrogates of the component: the"
-            " null distribution is the largest |r| of each surrogate with any network. Surrogates are random maps with"
-            " the component's value distribution, left-right symmetry and spatial autocorrelation"
+            f" Each |r| was tested with {counted(settings['match_networks']['n_surrogates'], 'surrogate')} of the"
+            " component: the null distribution is the largest |r| of each surrogate with any network. Surrogates are"
+            " random maps with the component's value distribution, left-right symmetry and spatial autocorrelation"
             f" {cited('burt2020surrogates')}. The autocorrelation was fitted with the model of AFNI"
             f" {cited('cox2017clustering')}. The p values were corrected over components for the"
             f" false discovery rate {cited('benjamini1995fdr')}."

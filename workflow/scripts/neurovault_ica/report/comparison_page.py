@@ -76,7 +76,9 @@ def thumbnails_of(run: Run) -> Mapping[str, Row]:
 def describe_run(title: str, run: Run) -> Row:
     """Describe a run for the head of the page."""
     counts, decomposition = run.facts["counts"], run.facts["decomposition"]
-    over_collections = [row["r_bootstraps"] for row in run.stability if row["r_bootstraps"] is not None]
+    over_collections, over_halves = (
+        [row[key] for row in run.stability if row[key] is not None] for key in ("r_bootstraps", "r_split_half")
+    )
     return {
         "title": title,
         "folder": str(run.folder),
@@ -89,6 +91,7 @@ def describe_run(title: str, run: Run) -> Row:
         "converged": decomposition["converged"],
         "variance_explained": decomposition["variance_explained"],
         "stability": float(np.mean(over_collections)) if over_collections else None,
+        "split_half": float(np.mean(over_halves)) if over_halves else None,
         "n_flagged": sum(bool(row["flags"]) for row in run.stability),
         "n_named": sum(bool(row["source"]) and not row.get("mark") for row in run.names.values()),
     }

@@ -121,7 +121,14 @@ def _about_what_is_unknown(components: Sequence[Row]) -> list[str]:
             "Stability across studies is unknown: there was no bootstrap or split-half analysis (run_ica.n_bootstraps"
             " and run_ica.n_splits are 0, or there are too few collections)."
         )
-    if any(row["mark"] == UNTESTED for row in components):
+    untested = [row["component"] for row in components if row["mark"] == UNTESTED]
+    if untested and any(row["words"] and row["mark"] != UNTESTED for row in components):
+        # Term maps were tested, but the closest candidate of these components is a term or a label.
+        found.append(
+            f"Unnamed, because there are too few collections to test terms and labels: {listed(untested)}. The closest"
+            " terms in parentheses may be noise."
+        )
+    elif untested:
         found.append(
             "Names were not tested (project_terms.n_permutations is 0, or there are too few collections), so components"
             " are unnamed. The closest terms in parentheses may be noise."

@@ -24,6 +24,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+def ordinal(number: float) -> str:
+    """Write an ordinal number with its ending: ``1st``, ``12th``, ``91st``, ``99.9th``."""
+    endings: dict[float, str] = {1: "st", 2: "nd", 3: "rd"}
+    ending = "th" if number % 100 in (11, 12, 13) else endings.get(number % 10, "th")
+    return f"{number:g}{ending}"
+
+
 def rounded_down(percentage: float) -> int:
     """Round a percentage down, so that 99.9 % does not read as all. 57.99999999999999 becomes 58."""
     return math.floor(round(percentage, 6))
