@@ -45,6 +45,8 @@ with plain_errors():
         recovery.drop_stale_locks()
         recovery.check_results("logs", CALL)
         tidy_terminal(workflow.output_settings)
+        # Notebooks set it to a module that may not be installed here. matplotlib then stops at its import.
+        os.environ.pop("MPLBACKEND", None)
 
 LOCK = config["archive"]["lock"] or []
 DEMO = ARCHIVE.is_demo

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from made_maps import AFFINE, SHAPE
 from matplotlib.text import Text
+from neurovault_ica.figures.glass_brains import glass_brain
 from neurovault_ica.figures.images import (
     MATRIX_MM,
     OTHERS,
@@ -147,16 +148,19 @@ def test_coverage_does_not_fade_at_the_border_of_the_mask():
     assert [text.get_text() for text in sheet.figure.texts][-4:] == ["0", "4", "8", "images"]
 
 
-@pytest.mark.parametrize("keep_voxels", [True, False])
-def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, keep_voxels):
-    """Without voxels of the batches, there are no pictures of rejected images."""
+@pytest.mark.parametrize("n_batches", [0, 1, 2])
+def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, n_batches):
+    """Without voxels of the batches, there are no pictures of rejected images. The order is that of the selection."""
     inside = np.zeros(SHAPE, np.uint8)
     inside[10:-10, 10:-10, 5:-5] = 1
     nib.save(nib.Nifti1Image(inside, AFFINE), tmp_path / "mask.nii.gz")
     X = np.random.default_rng(0).normal(size=(3, inside.sum())).astype(np.float32)
     X[0, :100] = 0
     np.save(tmp_path / "matrix.npy", X[:2])
-    np.save(tmp_path / "voxels-0.npy", X)
+    # The image of the second batch is between those of the first. Image 4 could not be read.
+    batches = {0: [], 1: [[1, 2, 3, 4]], 2: [[1, 3, 4], [2]]}[n_batches]
+    for batch, numbers in enumerate(batches):
+        np.save(tmp_path / f"voxels-{batch}.npy", X[[number - 1 for number in numbers if number < 4]])
 
     def table(name, rows):
         return write_partial(tmp_path / name, rows)
@@ -164,16 +168,25 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
     paths = {
         name: str(tmp_path / f"plot/{name}.png") for name in ("quality_figure", "coverage_figure", "correlation_figure")
     }
-    rows = [{"image_id": number} | dict.fromkeys(COLUMNS, 1) for number in (1, 2, 3)]
+    rows = [{"image_id": number} | dict.fromkeys(COLUMNS, 1) for number in (1, 2, 3, 4)]
     main(
         matrix=str(tmp_path / "matrix.npy"),
         mask=str(tmp_path / "mask.nii.gz"),
         template=template_file,
         images=table("stack_images/images.tsv", [{"image_id": k, "row": k, "collection_id": k} for k in (1, 2)]),
-        rejected=table("stack_images/rejected.tsv", [{"image_id": 3, "reason": "coverage"}]),
+        rejected=table(
+            "stack_images/rejected.tsv",
+            [{"image_id": 3, "reason": "coverage"}, {"image_id": 4, "reason": "unreadable"}],
+        ),
         quality=table("stack_images/quality.tsv", [row | {"used": row["image_id"] < 3} for row in rows]),
-        qualities=[table("mask_images/quality-0.tsv", [row | {"row": row["image_id"] - 1} for row in rows])],
-        voxels=[str(tmp_path / "voxels-0.npy")] if keep_voxels else [],
+        qualities=[
+            table(
+                f"mask_images/quality-{batch}.tsv",
+                [rows[number - 1] | {"row": row if number < 4 else None} for row, number in enumerate(numbers)],
+            )
+            for batch, numbers in enumerate(batches)
+        ],
+        voxels=[str(tmp_path / f"voxels-{batch}.npy") for batch in range(n_batches)],
         coverage=str(tmp_path / "plot/coverage.nii.gz"),
         correlation=str(tmp_path / "plot_images/correlation.tsv"),
         glass=str(tmp_path / "plot/glass.npz"),
@@ -188,8 +201,10 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, k
         {"collection_id": "2", "image_id": "2", "r_1": pytest.approx(r), "r_2": 1},
     ]
     glass = np.load(tmp_path / "plot/glass.npz")
-    assert glass["image_ids"].tolist() == ([1, 2, 3] if keep_voxels else [1, 2])
-    assert glass["pictures"].shape == (len(glass["image_ids"]), *glass["outline"].shape)
+    assert glass["image_ids"].tolist() == ([1, 2, 3] if batches else [1, 2])
+    assert glass["outline"].shape == glass["pictures"].shape[1:]
+    for values, picture in zip(X, glass["pictures"], strict=False):
+        np.testing.assert_array_equal(picture, glass_brain(values, np.ones((26, 35, 36), bool), AFFINE, step=1))
     for path in paths.values():
         assert Image.open(path).size[0] > 1000
         assert (tmp_path / path.replace(".png", ".pdf")).read_bytes().startswith(b"%PDF")

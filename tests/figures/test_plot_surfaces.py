@@ -1,10 +1,15 @@
 """The stage draws made-up components on the cortex, at the right places and sides. Empty ones get a note."""
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from conftest import ROOT
 from made_maps import AFFINE, MOTOR_MM, SHAPE, blob
 from neurovault_ica.figures.slices import Scale
 from neurovault_ica.figures.surface_sheets import draw_gallery, shown_limits
@@ -124,3 +129,22 @@ def test_limits_are_written_for_each_sign():
     assert shown_limits(Scale(2.0, 3.0, 8.0)) == "value ≥ 2.00 or ≤ \u22123.00 SD"
     assert shown_limits(Scale(2.0, 9.0, 8.0)) == "value ≥ 2.00 SD"
     assert shown_limits(Scale(9.0, 9.0, 8.0)) == "nothing"
+
+
+def test_glass_brains_need_no_screen_whatever_the_matplotlibrc(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("backend: TkAgg\ninteractive: True\n")
+    code = (
+        "import numpy as np\n"
+        "from neurovault_ica.figures.surfaces import GlassBrain\n"
+        "from neurovault_ica.images.maps import Volume\n"
+        "from neurovault_ica.figures.slices import Scale\n"
+        "data = np.zeros((20, 20, 20), np.float32)\n"
+        "data[5:9, 5:9, 5:9] = 3\n"
+        "affine = np.diag([8.0, 8, 8, 1])\n"
+        "affine[:3, 3] = -80\n"
+        "drawn = GlassBrain(20, 100).draw(Volume(data, affine), Scale(2, 2, 3))\n"
+        "assert any((picture[..., 0] != picture[..., 2]).any() for picture in drawn.values())\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "MPLBACKEND")}
+    environment |= {"MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(Path(ROOT) / "workflow" / "scripts")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -1,8 +1,13 @@
 """Threads give the same results as one thread, in the same order, and read items only when needed."""
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from neurovault_ica.runtime.threads import in_order
 
 
@@ -44,3 +49,21 @@ def test_all_threads_work_at_the_same_time():
     together = threading.Barrier(3)
     # The barrier breaks if fewer than three threads reach it.
     assert list(in_order(lambda _: together.wait(60) >= 0, range(3), 3)) == [True] * 3
+
+
+def test_blas_that_is_loaded_later_has_one_thread_too():
+    """scipy has its own BLAS. Picard loads it after the limit was set; its results then depended on the cores."""
+    code = (
+        "import os, numpy\n"
+        "from neurovault_ica.runtime.threads import one_blas_thread\n"
+        "from threadpoolctl import threadpool_info\n"
+        "numbers = lambda: [library['num_threads'] for library in threadpool_info()]\n"
+        "before = max(numbers())\n"
+        "with one_blas_thread():\n"
+        "    import scipy.linalg\n"
+        "    assert set(numbers()) == {1}, threadpool_info()\n"
+        "assert max(numbers()) == before, 'the limit ends with the block'\n"
+        "assert os.environ['OPENBLAS_NUM_THREADS'] == '2'\n"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": str(Path(ROOT) / "workflow" / "scripts")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -56,6 +56,16 @@ def test_other_settings_of_the_same_archive_rerun_what_depends_on_them(project, 
     assert '"overlay.yaml"' in (project / "results/archive.json").read_text(), "a dry run remembers nothing"
 
 
+def test_the_page_waits_for_a_scan_of_the_same_run(project, small_archive):
+    """Otherwise the page asks for a scan that has been made, unless the run was killed after the scan."""
+    overlay = small_config(project, small_archive)
+    for targets, waits in ((["all", "scan_components"], True), (["all"], False)):
+        graph = snakemake(project, *targets, "--rulegraph", "--configfile", overlay).stdout
+        number_of = {name: number for number, name in re.findall(r'(\d+)\[label = "(\w+)"', graph)}
+        edge = f"{number_of.get('scan_components')} -> {number_of['render_report']}"
+        assert (edge in graph) == waits, graph
+
+
 @pytest.mark.long
 def test_the_scan_ends_with_the_advice_and_says_what_it_is_based_on(project, small_archive):
     (project / "results/render_report").mkdir()

@@ -57,6 +57,13 @@ def test_the_reason_of_a_failure_is_shown(tmp_path, small_archive, small_run):
     assert "24 images are left, but run_ica.n_components is 30" in text
 
 
+def test_figures_are_drawn_from_a_notebook(tmp_path, small_archive, small_run, monkeypatch):
+    """A notebook sets MPLBACKEND to a module that is not installed here."""
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    folder = shutil.copytree(small_run, tmp_path / "run")
+    snakemake(folder, "results/plot_images/quality.png", "--configfile", small_config(folder, small_archive))
+
+
 @pytest.mark.long
 def test_an_edited_filter_or_mask_reruns_what_reads_it(tmp_path, small_archive):
     folder = copy_project(tmp_path / "run")

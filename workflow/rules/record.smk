@@ -66,10 +66,14 @@ rule write_lock:
         "../scripts/write_lock.py"
 
 
+SCAN = rules.scan_components.output
+
+
 rule render_report:
     """Put figures and tables into one self-contained page."""
     input:
         code_of("render_report"),
+        lambda wildcards: SCAN if is_requested("scan_components") else [],
         **page_figures("_figure", rules.plot_images, rules.plot_relations),
         **page_figures("_figures", rules.plot_components),
         selection=rules.fetch_metadata.output.selection,
@@ -125,8 +129,10 @@ rule render_report:
         runtime=growing(10),
     params:
         settings=SETTINGS,
-        # Not inputs: a scan that is out of date must not run again for the page.
-        scan=[str(file) for _, file in rules.scan_components.output.items() if os.path.exists(file)],
+        # Inputs only if this run scans: a scan that is out of date must not run again for the page.
+        scan=lambda wildcards: [
+            str(file) for _, file in SCAN.items() if is_requested("scan_components") or os.path.exists(file)
+        ],
     script:
         "../scripts/render_report.py"
 

@@ -79,7 +79,8 @@ def main(
     """Draw the figures and write the numbers behind them."""
     used = read_table(images)
     reasons = {row["image_id"]: row["reason"] for row in read_table(rejected)}
-    figure = draw_quality(read_table(quality), reasons, limits)
+    judged = read_table(quality)
+    figure = draw_quality(judged, reasons, limits)
     save_figure(figure, quality_figure, title="Quality of the images")
 
     mask_img = nib.load(mask)
@@ -110,12 +111,15 @@ def main(
     step = max(1, round(GLASS_MM / float(np.abs(np.linalg.det(mask_img.affine[:3, :3])) ** (1 / 3))))
     brain = inside[bounding_box(inside)]
     # Every readable image, used or rejected. Without mask_images.keep_voxels, only the used ones are left.
-    batches = [
-        (np.load(file, mmap_mode="r"), [row["image_id"] for row in read_table(table) if row["row"] is not None])
-        for table, file in zip(qualities, voxels, strict=bool(voxels))
-    ]
-    used_alone = [(X, [row["image_id"] for row in used])]
-    ids, pictures = glass_brains(batches if voxels else used_alone, brain, mask_img.affine, step)
+    place_of = {row["image_id"]: (X, number) for number, row in enumerate(used)}
+    if voxels:
+        batches = zip(qualities, (np.load(file, mmap_mode="r") for file in voxels), strict=True)
+        place_of = {row["image_id"]: (batch, row["row"]) for table, batch in batches for row in read_table(table)}
+    # In the order of the selection, because the order of the batches depends on their number.
+    readable = [(row["image_id"], *place_of[row["image_id"]]) for row in judged if row["image_id"] in place_of]
+    ids, pictures = glass_brains(
+        [(image_id, X, row) for image_id, X, row in readable if row is not None], brain, mask_img.affine, step
+    )
     outline = glass_outline(brain, mask_img.affine, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=outline)

@@ -1,13 +1,13 @@
 """Draw images as small glass brains, so that a page can show thousands of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import apply_orientation, io_orientation
 
-from neurovault_ica.images.matrix import image_blocks
+from neurovault_ica.images.matrix import Rows, read_rows
 from neurovault_ica.runtime.log import progress
 from neurovault_ica.types import Real
 
@@ -77,27 +77,17 @@ def _coarse(view: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]
 
 
 def glass_brains(
-    batches: Iterable[tuple[npt.NDArray[np.float32], Sequence[Any]]],
-    inside: npt.NDArray[np.bool_],
-    affine: Real,
-    step: int,
+    images: Sequence[tuple[Any, Rows, int]], inside: npt.NDArray[np.bool_], affine: Real, step: int
 ) -> tuple[list[Any], list[npt.NDArray[np.int8]]]:
     """Draw images up to `MOST_GLASS_BRAINS`; return their ids and pictures.
 
     Parameters
     ----------
-    batches : iterable
-        Images (n_images, n_voxels), mapped, and the id of each.
+    images : sequence
+        Id of each image, the array (n_images, n_voxels) that has it, and its row there.
     inside, affine, step
         As in `glass_brain`.
     """
-    ids: list[Any] = []
-    pictures: list[npt.NDArray[np.int8]] = []
-    for voxels, image_ids in batches:
-        images = (image for block in image_blocks(voxels) for image in block.read())
-        for image_id, values in zip(image_ids, progress(images, total=len(image_ids), unit="image"), strict=True):
-            if len(ids) == MOST_GLASS_BRAINS:
-                return ids, pictures
-            ids.append(image_id)
-            pictures.append(glass_brain(values, inside, affine, step))
-    return ids, pictures
+    drawn = images[:MOST_GLASS_BRAINS]
+    voxels = (read_rows(X, slice(row, row + 1))[0] for _, X, row in progress(drawn, total=len(drawn), unit="image"))
+    return [image_id for image_id, _, _ in drawn], [glass_brain(values, inside, affine, step) for values in voxels]

@@ -25,6 +25,9 @@ INK, FAINT = "#1b1f24", "#5b6570"
 # A word that is wider than its line, such as a file name, is broken after punctuation.
 PART_OF_WORD = re.compile(r"[^_./:;,|+-]*[_./:;,|+-]+|[^_./:;,|+-]+")
 STYLE: dict[str, Any] = {
+    # `mpl.rcdefaults` keeps these two. A backend with windows, from a matplotlibrc file, fails without a screen.
+    "backend": "agg",
+    "interactive": False,
     # TrueType: many journals refuse matplotlib's default, Type 3.
     "pdf.fonttype": 42,
     "ps.fonttype": 42,

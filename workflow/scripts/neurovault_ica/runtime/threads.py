@@ -4,9 +4,11 @@ numpy releases Python's interpreter lock while it computes, so threads use sever
 a single thread. With more, it would split sums in another way and change the last digit of results.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -15,14 +17,26 @@ from neurovault_ica.runtime.memory import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# OpenBLAS, which numpy and scipy contain, reads its number of threads from this variable when it is loaded.
+AT_LOADING = "OPENBLAS_NUM_THREADS"
 
 
-def one_blas_thread() -> threadpool_limits:
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Give BLAS one thread in a ``with`` block. With more, the last digit would depend on the number of cores.
 
-    The limit applies to the libraries that are loaded already. scipy has a BLAS library of its own.
+    The limit also applies to libraries that are loaded in the block, and these keep it. scipy has a BLAS library of its
+    own, which some modules load when they need it.
     """
-    return threadpool_limits(1)
+    before = os.environ.get(AT_LOADING)
+    os.environ[AT_LOADING] = "1"
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        del os.environ[AT_LOADING]
+        if before is not None:
+            os.environ[AT_LOADING] = before
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
