@@ -90,7 +90,7 @@ onstart:
 
 
 onsuccess:
-    print(*notices.missing_maps(config, DATABASE, CALL), sep="", end="")
+    print(*notices.missing_maps(config, DATABASE, CALL), *notices.left_over(OPTIONAL), sep="", end="")
     for path in recovery.changed_since(BEFORE):
         print(f"Report: {os.path.abspath(path)}" if path != ADVICE else Path(path).read_text(encoding="utf-8"))
 

@@ -1,7 +1,7 @@
 """Sentences at the end of a run: what is missing, and how to get it."""
 
 import pytest
-from neurovault_ica.archive.notices import missing_maps
+from neurovault_ica.archive.notices import left_over, missing_maps
 from neurovault_ica.runtime.commands import Call, Configuration
 from partial_tables import write_partial
 
@@ -51,3 +51,19 @@ def test_a_run_that_has_or_wants_no_maps_says_nothing(fetched):
     assert list(missing_maps(configured("neurosynth"), "neurosynth", CALL)) == [], "no table yet"
     fetched(None, None)
     assert list(missing_maps(configured("neurosynth"), "neurosynth", CALL)) == []
+
+
+def test_results_of_stages_that_are_switched_off_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stages = {"build_term_maps": "neurosynth", "match_networks": None, "plot_surfaces": False}
+    (tmp_path / "results/build_term_maps").mkdir(parents=True)
+    assert list(left_over(stages)) == []
+    (tmp_path / "results/plot_surfaces").mkdir()
+    [note] = left_over(stages)
+    assert note == (
+        "Left from an earlier configuration, and not used by this run: results/plot_surfaces. To delete it: rm -r"
+        " results/plot_surfaces\n"
+    )
+    (tmp_path / "results/match_networks").mkdir()
+    [note] = left_over(stages)
+    assert "results/match_networks and results/plot_surfaces. To delete them: rm -r results/match_networks" in note

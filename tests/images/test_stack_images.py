@@ -148,3 +148,18 @@ def test_an_image_that_is_selected_twice_stops_the_run(stack):
     stack.selected.append(stack.selected[2] | {"collection_id": 99})
     with pytest.raises(RuntimeError, match=r"an image_id occurs twice in .*: 8 selected, 5 kept, 2 rejected"):
         stack.run(limits={})
+
+
+def test_files_of_batches_that_are_no_more_are_removed(tmp_path):
+    """A run with more batches left them. Their voxels can be many GB."""
+    stack = Stack(tmp_path)
+    stack.add(0, 1, [1, 2, 3])
+    stack.add(1, 2, [3, 1, 2])
+    (tmp_path / "kept").mkdir()
+    left = [tmp_path / name for name in ("voxels-2.npy", "quality-12.tsv", "kept/voxels-2.npy", "kept/voxels-2.json")]
+    stay = [tmp_path / name for name in ("quality-1.tsv", "kept/voxels-1.json", "my-notes.txt")]
+    for file in left + stay:
+        file.touch()
+    stack.run(limits={})
+    assert not [file for file in left if file.exists()]
+    assert all(file.exists() for file in stay)

@@ -482,7 +482,8 @@ def test_a_damaged_package_is_refused(run, tmp_path, name, change, message):
     (space / "tpl-X_desc-ICA_probseg.json").write_text('{"Treatment": {"scale": "unit_variance", "signs": "split"}}')
     rows = [{"index": k, "name": "n", "component": label, "source": "", "q": 0} for k, label in enumerate(LABELS)]
     write_table(space / "tpl-X_dseg.tsv", rows, described_as="package/dseg.tsv")
-    with pytest.raises(ValueError, match="lacks the settings interpolation, extrapolate_background, clip_infinite of"):
+    missing = "interpolation, extrapolate_background, clip_infinite, smoothing_mm"
+    with pytest.raises(ValueError, match=f"lacks the settings {missing} of"):
         treatment_of(read_components(str(space.parent), "unused").treatment)
     change(next(space.glob(f"*_{name}")))
     with pytest.raises(ValueError, match=message):

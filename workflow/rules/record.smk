@@ -154,3 +154,5 @@ KEPT_FILES = [
         if not str(file).endswith(".npy")
     ),
 ]
+# Stages that the configuration may switch off, and whether they are on.
+OPTIONAL = {"build_term_maps": DATABASE, "match_networks": REFERENCE, "plot_surfaces": SURFACES}

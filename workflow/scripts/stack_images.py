@@ -11,7 +11,7 @@ from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.archive.image_status import require_enough
 from neurovault_ica.images.criteria import Limits
 from neurovault_ica.images.judging import judge_selection
-from neurovault_ica.images.reuse import forget
+from neurovault_ica.images.reuse import forget, forget_other_batches
 from neurovault_ica.images.signs import MIN_HALF_SHARE, SCALE_COLUMNS, count_empty
 from neurovault_ica.images.smoothing import Smoother
 from neurovault_ica.images.stacking import require_voxels, write_matrix
@@ -76,6 +76,7 @@ def main(
             " for the reasons, and relax stack_images.quality or select other images"
         )
 
+    forget_other_batches(voxels)
     if not keep_voxels:
         for files in zip(voxels, qualities, strict=True):
             forget(*files)

@@ -1,4 +1,4 @@
-"""Sentences for the terminal about the archive and the database: how old they are, and what is missing.
+"""Sentences for the terminal: how old the archive is, which term maps are missing, and which results are left over.
 
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
@@ -58,4 +58,14 @@ def missing_maps(config: Mapping[str, Any], database: str | None, call: Call) ->
         yield (
             f"No term maps were computed: Neurosynth's database could not be fetched ({', '.join(reasons)}). {names} To"
             f" fetch it later: {call.for_target('update')}\n"
+        )
+
+
+def left_over(stages: Mapping[str, Any]) -> Iterator[str]:
+    """Say which stages have results although they are switched off. `stages` has names, and whether they are on."""
+    folders = [f"results/{name}" for name, is_on in stages.items() if not is_on and Path("results", name).is_dir()]
+    if folders:
+        yield (
+            f"Left from an earlier configuration, and not used by this run: {listed(folders)}. To delete"
+            f" {'it' if len(folders) == 1 else 'them'}: rm -r {' '.join(folders)}\n"
         )

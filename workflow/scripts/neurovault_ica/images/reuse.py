@@ -134,6 +134,25 @@ def forget(voxels: str | Path, quality: str | Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def forget_other_batches(voxels: Sequence[str | Path]) -> None:
+    """Remove what batches other than these have left, because a run with more batches may have left many GB.
+
+    Parameters
+    ----------
+    voxels : sequence of path
+        Files voxels-{batch}.npy of all batches of this run, in one folder.
+    """
+    folder = Path(voxels[0]).parent
+    batches = {_batch_of(file) for file in voxels}
+    for file in [*folder.glob("*-*.*"), *(folder / FOLDER).glob("*-*.*")]:
+        if (batch := _batch_of(file)).isdecimal() and batch not in batches:
+            file.unlink()
+
+
+def _batch_of(file: str | Path) -> str:
+    return Path(file).stem.rpartition("-")[2]
+
+
 def _kept(file: str | Path) -> Path:
     """Return the second name of an output."""
     return Path(file).parent / FOLDER / Path(file).name

@@ -47,9 +47,8 @@ class Treatment(NamedTuple):
     extrapolate_background: bool
     clip_infinite: bool
     scale: str
-    # Runs of the first versions have no such settings.
-    smoothing_mm: float | None = None
-    signs: str = "together"
+    smoothing_mm: float | None
+    signs: str
 
 
 class Judged(NamedTuple):
@@ -76,13 +75,13 @@ def treatment_of(settings: Mapping[str, Any]) -> Treatment:
     ValueError
         If a setting is missing.
     """
-    missing = [key for key in Treatment._fields if key not in settings and key not in Treatment._field_defaults]
+    missing = [key for key in Treatment._fields if key not in settings]
     if missing:
         raise ValueError(
             f"project_images.components: the package lacks the settings {', '.join(missing)} of its images; give an"
             " unchanged folder that `make package` wrote"
         )
-    return Treatment(**{key: settings[key] for key in Treatment._fields if key in settings})
+    return Treatment(**{key: settings[key] for key in Treatment._fields})
 
 
 def name_of(name: str, sign: str | None) -> str:
