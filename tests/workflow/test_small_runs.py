@@ -43,7 +43,7 @@ def test_a_run_without_maps_of_terms_says_so_at_its_end(tmp_path, small_archive)
     archive = {"source": "neurovault", "data_dir": str(small_archive)}
     overlay = small_config(folder, small_archive, archive=archive, **settings)
     done = snakemake(folder, "results/build_term_maps/terms.tsv", "--configfile", overlay)
-    [note] = [line for line in done.stdout.splitlines() if line.startswith("No term maps: ")]
+    [note] = [line for line in done.stdout.splitlines() if line.startswith("No term maps were computed: ")]
     assert "database could not be fetched (no_conn" in note
     built = read_built_maps(folder / "results/build_term_maps")
     assert built.maps.shape == (0, np.count_nonzero(built.mask_img.dataobj))
