@@ -131,6 +131,7 @@ def test_limits_are_written_for_each_sign():
     assert shown_limits(Scale(9.0, 9.0, 8.0)) == "nothing"
 
 
+@pytest.mark.long
 def test_glass_brains_need_no_screen_whatever_the_matplotlibrc(tmp_path):
     (tmp_path / "matplotlibrc").write_text("backend: TkAgg\ninteractive: True\n")
     code = (

@@ -57,6 +57,7 @@ def test_the_reason_of_a_failure_is_shown(tmp_path, small_archive, small_run):
     assert "24 images are left, but run_ica.n_components is 30" in text
 
 
+@pytest.mark.long
 def test_figures_are_drawn_from_a_notebook(tmp_path, small_archive, small_run, monkeypatch):
     """A notebook sets MPLBACKEND to a module that is not installed here."""
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
