@@ -260,7 +260,9 @@ def test_methods_have_the_numbers_of_the_run(lock):
     ):
         assert words in text, words
     assert "simulated" not in text
-    assert "were simulated" in (lock("demo") / "write_lock/methods.md").read_text()
+    demo = (lock("demo") / "write_lock/methods.md").read_text()
+    assert "were simulated" in demo
+    assert "may be removed" not in demo
     own = lock("own", source="table") / "write_lock"
     assert "may be removed" not in (own / "methods.md").read_text()
     assert "NeuroVault" not in (own / "references.bib").read_text().partition("% Data")[2]

@@ -45,6 +45,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
     str
         Markdown.
     """
+    archive = open_archive(settings["archive"])
     body = "\n\n".join(
         [
             "# Methods",
@@ -56,7 +57,7 @@ def methods_text(facts: Mapping[str, Any], decomposition: Mapping[str, Any], set
             *database_paragraph(settings, facts.get("built_term_maps", 0)),
             names_paragraph(facts, settings),
             *networks_paragraph(facts, settings),
-            _reproducibility_paragraph(facts, open_archive(settings["archive"]).public_name),
+            _reproducibility_paragraph(facts, "" if archive.is_demo else archive.public_name),
         ]
     )
     works = [reference_line(work) for _, work in sorted(WORKS.items()) if cite(work) in body]
@@ -298,6 +299,7 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
 
 
 def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
+    """Describe what a rerun needs. `archive` is the name of the archive that may lose images; empty if none may."""
     caution = ""
     if archive and facts["locked_images_without_doi"]:
         caution = (
