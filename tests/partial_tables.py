@@ -1,4 +1,4 @@
-"""Tables of the workflow in which tests fill only some columns."""
+"""Write tables of the workflow with only some of their columns filled."""
 
 from neurovault_ica.runtime.tables import column_names, write_table
 

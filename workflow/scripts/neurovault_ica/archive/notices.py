@@ -28,7 +28,7 @@ def last_look(archive: Archive, call: Call) -> Iterator[str]:
 
 
 def missing_maps(config: Mapping[str, Any], database: str | None, call: Call) -> Iterator[str]:
-    """Say at the end of a run that it computed no term maps although it could have, and where its names come from.
+    """Say at the end of a run why it computed no term maps, and where its names come from.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def translated() -> Iterator[None]:
         requests.exceptions.InvalidProxyURL,
         requests.exceptions.InvalidSchema,
     ) as error:
-        # The address was checked before, so only that of the proxy can have an unknown scheme, such as socks5.
+        # Our address was checked before, so an unknown scheme, such as socks5, is that of the proxy.
         advice = "check the variables http_proxy, https_proxy, all_proxy and no_proxy"
         is_broken = isinstance(error, requests.exceptions.ProxyError)
         reason = "no_connection" if is_broken else "bad_address"

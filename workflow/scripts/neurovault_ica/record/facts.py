@@ -53,7 +53,7 @@ def run_facts(
             "components_named": dict(
                 sorted(Counter(row["source"] for row in names if row["source"] and not row["mark"]).items())
             ),
-            # The table has the name that the evidence gives only beside a name that a person gave.
+            # evidence_name is filled only where a person gave the name that is shown.
             "components_named_by_person": sum(row["evidence_name"] is not None for row in names),
             "map_types": dict(
                 sorted(Counter(_plain_word(known_type(row["map_type"]) or row["map_type"]) for row in images).items())
