@@ -86,7 +86,8 @@ def test_changed_or_missing_images_stop_the_run_and_are_listed(locked, archive, 
     archive.files[changed] = nifti(999) + b"another size"
     del archive.files[gone]
     listing = (
-        rf"differ from the lock \(mine\.tsv\): image {victims[0]['image_id']} \(changed\); image .* \(not_found\)\. Set"
+        rf"the lock mine\.tsv or could not be downloaded: image {victims[0]['image_id']} \(changed\); image .*"
+        r" \(not_found\)\. If a download failed, run again\. To continue .* set archive\.on_changed to skip"
     )
     with pytest.raises(RuntimeError, match=listing):
         repeat(tmp_path / "stop", server, lock)
@@ -104,7 +105,7 @@ def test_files_that_could_not_be_downloaded_have_not_changed(locked, tmp_path, w
     row = next(row for row in read_lock(lock) if row["status"] == "ok")
     address = urlsplit(row["file"]).path if what == "image" else f"neurovault={row['image_id']}"
     server.misbehave(address, always="502")
-    advice = rf"or could not be downloaded \(mine\.tsv\): {what} {row['image_id']} \(.*\)\. Run again, because"
+    advice = rf"or could not be downloaded: {what} {row['image_id']} \(.*\)\. If a download failed, run again"
     with pytest.raises(RuntimeError, match=advice):
         repeat(tmp_path / "again", server, lock)
     server.misbehave(address)
@@ -146,7 +147,7 @@ def test_in_an_offline_cache_a_replaced_file_is_changed_and_a_truncated_one_dama
     first, second = [run.data_dir / row["path"] for row in read_lock(lock) if row["status"] == "ok"][:2]
     first.write_bytes(nifti(999, shape=(7, 7, 7)))
     second.write_bytes(second.read_bytes()[:-20])
-    with pytest.raises(RuntimeError, match=r"\(changed\); image .* \(damaged_file\)\. Set"):
+    with pytest.raises(RuntimeError, match=r"\(changed\); image .* \(damaged_file\)\. If"):
         repeat(tmp_path / "offline", None, lock, data_dir=run.data_dir)
 
 

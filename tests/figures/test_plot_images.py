@@ -149,8 +149,11 @@ def test_coverage_does_not_fade_at_the_border_of_the_mask():
 
 
 @pytest.mark.parametrize("n_batches", [0, 1, 2])
-def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, n_batches):
+def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, n_batches, monkeypatch, caplog):
     """Without voxels of the batches, there are no pictures of rejected images. The order is that of the selection."""
+    caplog.set_level("INFO")
+    if not n_batches:
+        monkeypatch.setattr("neurovault_ica.figures.glass_brains.MOST_GLASS_BRAINS", 1)
     inside = np.zeros(SHAPE, np.uint8)
     inside[10:-10, 10:-10, 5:-5] = 1
     nib.save(nib.Nifti1Image(inside, AFFINE), tmp_path / "mask.nii.gz")
@@ -201,7 +204,9 @@ def test_stage_writes_figures_counts_and_glass_brains(tmp_path, template_file, n
         {"collection_id": "2", "image_id": "2", "r_1": pytest.approx(r), "r_2": 1},
     ]
     glass = np.load(tmp_path / "plot/glass.npz")
-    assert glass["image_ids"].tolist() == ([1, 2, 3] if batches else [1, 2])
+    assert glass["image_ids"].tolist() == ([1, 2, 3] if batches else [1])
+    drawn = "drew 3 images: 2 used, 1 rejected" if batches else "drew 1 image: 1 used, 0 rejected"
+    assert drawn in caplog.text
     assert glass["outline"].shape == glass["pictures"].shape[1:]
     for values, picture in zip(X, glass["pictures"], strict=False):
         np.testing.assert_array_equal(picture, glass_brain(values, np.ones((26, 35, 36), bool), AFFINE, step=1))

@@ -157,7 +157,7 @@ def test_files_of_batches_that_are_no_more_are_removed(tmp_path):
     stack.add(1, 2, [3, 1, 2])
     (tmp_path / "kept").mkdir()
     left = [tmp_path / name for name in ("voxels-2.npy", "quality-12.tsv", "kept/voxels-2.npy", "kept/voxels-2.json")]
-    stay = [tmp_path / name for name in ("quality-1.tsv", "kept/voxels-1.json", "my-notes.txt")]
+    stay = [tmp_path / name for name in ("quality-1.tsv", "kept/voxels-1.json", "notes-2024.txt")]
     for file in left + stay:
         file.touch()
     stack.run(limits={})

@@ -123,7 +123,8 @@ def main(
     outline = glass_outline(brain, mask_img.affine, step)
     with replacing(glass) as temporary:
         np.savez_compressed(temporary, image_ids=as_numbers(ids), pictures=pictures, outline=outline)
-    logging.info("drew %s: %d used, %d rejected", counted(len(ids), "image"), len(used), len(ids) - len(used))
+    n_rejected = sum(image_id in reasons for image_id in ids)
+    logging.info("drew %s: %d used, %d rejected", counted(len(ids), "image"), len(ids) - n_rejected, n_rejected)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ IMAGES_TABLE = "fetch_metadata/images.tsv"
 COLLECTIONS_TABLE = "fetch_metadata/collections.tsv"
 # Columns that the lock leaves out, because they describe one run only.
 _NOT_LOCKED = {"batch", "selected"}
-# Reasons that the next run may not meet.
-PASSING = ("timeout", "server_error", "no_connection", "bad_answer", "server_down")
 _GIVE = "; give the file write_lock/images.lock.tsv of a finished run"
 _REMEDY = "; the lock was edited or damaged, so use an unchanged copy"
 
@@ -119,14 +117,11 @@ def locked_selection(path: str) -> tuple[list[Record], dict[Any, Record]]:
 
 
 def list_changed(changed: Iterable[str], lock: str) -> str:
-    """Write the error for files that differ from the lock."""
-    listing = "; ".join(changed)
-    may_pass = any(f"({reason})" in listing for reason in PASSING)
-    found = "differ from the lock or could not be downloaded" if may_pass else "differ from the lock"
-    advice = "Run again, because some of these reasons may pass, or set" if may_pass else "Set"
+    """Write the error for files that differ from the lock, or could not be downloaded."""
     return (
-        f"some files {found} ({Path(lock).name}): {listing}. {advice} archive.on_changed to skip to continue without"
-        " them, which changes the results"
+        f"some files differ from the lock {Path(lock).name} or could not be downloaded: {'; '.join(changed)}. If a"
+        " download failed, run again. To continue without these files, which changes the results, set"
+        " archive.on_changed to skip"
     )
 
 

@@ -144,9 +144,10 @@ def forget_other_batches(voxels: Sequence[str | Path]) -> None:
     """
     folder = Path(voxels[0]).parent
     batches = {_batch_of(file) for file in voxels}
-    for file in [*folder.glob("*-*.*"), *(folder / FOLDER).glob("*-*.*")]:
-        if (batch := _batch_of(file)).isdecimal() and batch not in batches:
-            file.unlink()
+    for place in (folder, folder / FOLDER):
+        for file in [*place.glob("voxels-*.*"), *place.glob("quality-*.*")]:
+            if _batch_of(file) not in batches:
+                file.unlink()
 
 
 def _batch_of(file: str | Path) -> str:

@@ -50,7 +50,6 @@ def run_tests(
         rng = np.random.default_rng([random_state, number])
         return Surrogates(components[number], lattice, rng, many=True).draw(n_maps)
 
-    # Limit BLAS here: a limit that was set before scipy was imported does not apply to scipy's BLAS library.
     with one_blas_thread():
         drawn = in_order(draw, range(len(components)), threads)
         rows = [

@@ -61,7 +61,6 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
         )
     X = np.load(voxels, mmap_mode="r")
     r = np.empty((len(X), len(built.terms)), dtype=np.float64)
-    # With one BLAS thread, the last bit does not depend on the number of cores.
     with one_blas_thread():
         y = standardize(np.asarray(built.maps))
         for block in image_blocks(X):
