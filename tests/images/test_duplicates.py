@@ -69,5 +69,5 @@ def test_copies_are_found_across_blocks(monkeypatch, images):
     images[11], images[6] = images[1], images[5]
     expected = find_duplicates(images, 0.99)
     monkeypatch.setattr("neurovault_ica.images.duplicates.COMPARED_AT_ONCE", 3)
-    assert find_duplicates(images, 0.99) == expected
+    assert find_duplicates(images, 0.99) == find_duplicates(images, 0.99, threads=3) == expected
     assert [copy.row for copy in expected] == [6, 11]

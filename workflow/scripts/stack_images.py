@@ -63,7 +63,7 @@ def main(
     failures = [row for row in download_of.values() if row["status"] == "failed"]
     require_enough(failures, selected=len(download_of), max_failed_fraction=max_failed_fraction)
 
-    kept, stack, rows, rejection_of = judge_selection(wanted, download_of, measured_of, voxels, limits)
+    kept, stack, rows, rejection_of = judge_selection(wanted, download_of, measured_of, voxels, limits, threads)
     summary = list_counts(Counter(row["reason"] for row in rejection_of.values()), REASON_WORDS)
     if len(kept) + len(rejection_of) != len(wanted):
         raise RuntimeError(

@@ -25,6 +25,7 @@ def judge_selection(
     measured_of: Mapping[Any, Row],
     voxels: Sequence[str],
     limits: Limits,
+    threads: int = 1,
 ) -> JudgedSelection:
     """Judge each image alone, and then compare the images that meet all criteria with each other.
 
@@ -40,6 +41,8 @@ def judge_selection(
         voxels-{batch}.npy of all batches.
     limits : mapping
         Section ``stack_images.quality`` of the configuration.
+    threads : int
+        Number of threads that compare the images. The result does not depend on it.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def judge_selection(
     measured = [measured_of[image["image_id"]] for image in candidates]
     stack = StackedVoxels(voxels, [(row["file"], row["row"]) for row in measured])
     limit = limits.get(DUPLICATE_LIMIT)
-    for copy in find_duplicates(stack, limit) if limit is not None else []:
+    for copy in find_duplicates(stack, limit, threads) if limit is not None else []:
         value = f"r = {copy.correlation} with image {candidates[copy.of_row]['image_id']}"
         rejections[candidates[copy.row]["image_id"]] = rejection(copy.reason, value, limit, "stack_images")
     rows = [row for row, image in enumerate(candidates) if image["image_id"] not in rejections]
