@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from neurovault_ica.naming.networks import (
 from neurovault_ica.naming.references import Reference, read_reference
 from neurovault_ica.runtime.files import remove_stale, sha256_of
 from neurovault_ica.runtime.log import log_to
+from neurovault_ica.runtime.processes import Task, run_tasks
 from neurovault_ica.runtime.tables import component_labels, write_table
 from neurovault_ica.runtime.threads import one_blas_thread
 from neurovault_ica.runtime.wording import counted
@@ -78,8 +80,10 @@ def main(
     rows = tabulate(r, positive_r, p, matches, labels, found.names, find_one_signed(found.maps))
     write_table(networks, rows)
     write_table(correlations, pair_rows(r, positive_r, p, labels, found.names))
-    draw_network_correlations(r, rows, matches, found.names).save(matrix, title="Components and reference networks")
-    draw_matches(maps, found, matches, rows, Display(**display), template, figures)
+    tasks = matches_to_draw(maps, found, matches, rows, Display(**display), template, figures)
+    sheet = draw_network_correlations(r, rows, matches, found.names)
+    tasks["correlations"] = partial(sheet.save, matrix, title="Components and reference networks")
+    run_tasks(tasks, threads)
     log_summary(reference, r, rows, has_data)
 
 
@@ -93,7 +97,7 @@ def pair_rows(
             yield {"component": label, "network": name} | evidence
 
 
-def draw_matches(
+def matches_to_draw(
     maps: Maps,
     reference: Reference,
     matches: Matches,
@@ -101,12 +105,13 @@ def draw_matches(
     display: Display,
     template: str,
     figures: Sequence[str],
-) -> None:
-    """Draw each component beside its best network and, if that differs, its matched network."""
+) -> dict[str, Task]:
+    """Return tasks that draw each component beside its best network and, if that differs, its matched network."""
     brain, box = read_template(template)
     networks = maps._replace(values=reference.maps)
-    for number, (row, figure) in enumerate(zip(rows, figures, strict=True)):
-        component = show(maps, number, display)
+
+    def draw(number: int) -> None:
+        row, component = rows[number], show(maps, number, display)
         drawn = [component]
         peak = ", ".join(with_minus(f"{mm:.0f}") for mm in peak_of(component.volume))
         headings = [(row["component"], f"peak at {peak} mm")]
@@ -117,8 +122,9 @@ def draw_matches(
         for meaning, kind, network in shown:
             drawn.append(show_beside(component, networks, network, display))
             headings.append((reference.names[network], f"{meaning}: {evidence_of(row, kind)}"))
-        sheet = draw_match(drawn, headings, brain, box)
-        sheet.save(figure, title=f"{row['component']} and its networks")
+        draw_match(drawn, headings, brain, box).save(figures[number], title=f"{row['component']} and its networks")
+
+    return {row["component"]: partial(draw, number) for number, row in enumerate(rows)}
 
 
 def log_summary(reference: str, r: Array, rows: Sequence[Row], has_data: npt.NDArray[np.bool_]) -> None:
