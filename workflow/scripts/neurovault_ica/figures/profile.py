@@ -11,12 +11,13 @@ from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of
 from neurovault_ica.figures.component import draw_place, draw_sides
 from neurovault_ica.figures.relations import draw_named, order_rows
 from neurovault_ica.figures.sheet import Place, Sheet, shown_text, with_minus
-from neurovault_ica.figures.short_names import explain_names, fit_name
+from neurovault_ica.figures.short_names import drop_shared, explain_names, fit_name
 from neurovault_ica.figures.shown import Display, Shown, show, show_beside
 from neurovault_ica.figures.slices import Box, draw_panel
 from neurovault_ica.figures.style import FAINT, INK, TITLE, WIDE_MM, add_axes, shorten
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
+from neurovault_ica.images.signs import sign_at_end
 from neurovault_ica.runtime.wording import rounded_down
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Array, Real, Row
@@ -25,6 +26,9 @@ from neurovault_ica.types import Array, Real, Row
 MOST_COMPONENTS = 60
 # More maps would be unreadable in the heat map; those with the largest |loading| are drawn.
 MOST_MAPS = 80
+# Notes that explain the names in the heat map that have no room.
+SHARED_PARTS = "…: the same in all names, see maps.tsv"
+ROWS_FOR_NAMES = "rows: long names, in maps.tsv"
 # Names are cut to this number of characters, or to the width of their place.
 LONGEST = 200
 # 95 % of the surrogates have a loading within this number of standard errors.
@@ -86,9 +90,14 @@ def draw_profile(
     _draw_bars(axes, [rows[number] for number in shown], None if of_run is None else of_run[:, shown])
     handles, labels = axes.get_legend_handles_labels()
     sheet.figure.legend(handles, labels, ncols=2, loc="lower center", labelcolor=INK)
-    note = explain_names(row["name"] or "" for row in rows)
-    sheet.text(GAP, BELOW - 1, note, color=FAINT, va="top")
+    notes = [say_largest(len(shown), len(rows), "components"), explain_names(row["name"] or "" for row in rows)]
+    sheet.text(GAP, BELOW - 1, "\n".join(filter(None, notes)), color=FAINT, va="top")
     return sheet
+
+
+def say_largest(n_drawn: int, n_all: int, noun: str) -> str:
+    """Say that only those with the largest loadings are drawn; an empty text if all are."""
+    return f"{n_drawn} of {n_all} {noun}: largest |loading|" if n_drawn < n_all else ""
 
 
 def _draw_slices(sheet: Sheet, shown: Shown, template: Volume, box: Box, corner: Place, zoom: float, unit: str) -> None:
@@ -161,7 +170,12 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     strongest = np.sort(np.argsort(-np.abs(loadings).max(axis=1), kind="stable")[:MOST_MAPS])
     chosen = strongest[order_rows(loadings[strongest])]
     label = f"loading (dot: q < {SIGNIFICANT_Q})"
-    figure = draw_named(loadings[chosen], [maps[row] for row in chosen], components, label=label, square=True)
+    names = [maps[row] for row in chosen]
+    different = [shown_text(name, LONGEST) for name in drop_shared(names)]
+    numbers = [f"row {row + 1}{sign_at_end(maps[row])}" for row in chosen]
+    shorter = [(SHARED_PARTS, different), (ROWS_FOR_NAMES, numbers)]
+    note = say_largest(len(chosen), len(maps), "rows")
+    figure = draw_named(loadings[chosen], names, components, label=label, square=True, shorter=shorter, note=note)
     rows, places = np.nonzero(q[chosen] < SIGNIFICANT_Q)
     dark = np.abs(loadings[chosen])[rows, places] > 0.6 * (np.abs(loadings).max() or 1.0)
     figure.axes[0].scatter(places, rows, s=4, c=np.where(dark, "white", INK), linewidths=0)
