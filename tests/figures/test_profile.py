@@ -2,7 +2,14 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from neurovault_ica.figures.profile import MOST_MAPS, ROWS_FOR_NAMES, SHARED_PARTS, _draw_bars, draw_heat_map
+from neurovault_ica.figures.profile import (
+    MOST_MAPS,
+    ROWS_FOR_NAMES,
+    SHARED_PARTS,
+    _draw_bars,
+    draw_heat_map,
+    fit_titles,
+)
 from neurovault_ica.figures.style import MM_PER_INCH, TALLEST_MM
 
 
@@ -14,6 +21,14 @@ def test_percentiles_are_rounded_down_so_that_none_reads_as_all():
     _draw_bars(axes, rows, np.random.default_rng(0).normal(size=(30, 3)))
     right = next(child for child in axes.child_axes if child.get_yticklabels())
     assert [label.get_text() for label in right.get_yticklabels()] == ["100 %", "99 %", "96 %"]
+
+
+def test_the_name_of_a_file_is_whole_above_its_slices():
+    contrast = "_contrast-highIntensityMinusLowIntensity" * 3
+    name = f"sub-group_task-painfulHeatOfTheLeftForearm{contrast}_stat-z (activation)"
+    map_lines, component_lines = fit_titles([name, f"ICA_03 {'; '.join(['working memory'] * 9)}"], 87)
+    assert "".join(map_lines).replace(" ", "") == name.replace(" ", "")
+    assert len(component_lines) == 2
 
 
 def heat_map_of(names, n_components=20):

@@ -42,6 +42,8 @@ GAP, NAMES, VALUES = 1.2, 62.0, 16.0
 ROW, ABOVE, BELOW = 3.6, 9.0, 17.0
 # mm: a colour bar with its labels, and distance between lines of a title.
 BAR_MM, TITLE_LINE_MM = 12.0, 3.8
+# Lines of the titles of the map and of its strongest component. The name of a file is whole in five.
+TITLE_LINES = (5, 2)
 
 
 def draw_profile(
@@ -75,7 +77,7 @@ def draw_profile(
     zoom = (room - BAR_MM - 3 * GAP) / sum(box.shape(axis)[0] for axis in range(3))
     bottom = BELOW + bars + ABOVE
     top = bottom + box.shape(2)[1] * zoom
-    titles = [fit_name(title, room, 2, TITLE, bold=True) for title, _ in headings]
+    titles = fit_titles([title for title, _ in headings], room)
     sheet = Sheet(top + 5 + TITLE_LINE_MM * max(map(len, titles)))
     for number, (shown_map, (_, facts)) in enumerate(zip(maps, headings, strict=True)):
         left = GAP + number * WIDE_MM / 2
@@ -93,6 +95,11 @@ def draw_profile(
     notes = [say_largest(len(shown), len(rows), "components"), explain_names(row["name"] or "" for row in rows)]
     sheet.text(GAP, BELOW - 1, "\n".join(filter(None, notes)), color=FAINT, va="top")
     return sheet
+
+
+def fit_titles(titles: Sequence[str], room: float) -> list[list[str]]:
+    """Break the titles of a map and of its strongest component into lines of `room` mm."""
+    return [fit_name(title, room, lines, TITLE, bold=True) for title, lines in zip(titles, TITLE_LINES, strict=True)]
 
 
 def say_largest(n_drawn: int, n_all: int, noun: str) -> str:
