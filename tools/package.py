@@ -58,8 +58,8 @@ README = """\
 | methods.md, references.bib | text for a methods section, and the works and collections to cite |
 | run.json | configuration, software and checksums of the run |
 
-A JSON file beside each file describes it. Values of the maps are weights of both signs, not probabilities. They have
-the suffix probseg because BIDS uses it for all maps of networks that overlap.
+A JSON file beside each map and table describes it. Values of the maps are weights of both signs, not probabilities.
+They have the suffix probseg because BIDS uses it for all maps of networks that overlap.
 
 ## nilearn
 

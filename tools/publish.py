@@ -236,6 +236,9 @@ def _post_collection(server: Server, plan: Plan, sending: Path) -> int:
     try:
         return server.create("collections/", json=plan.collection)
     except RefusedError as error:
+        # 400 is the answer to a record that is not valid, such as one whose name is taken.
+        if error.status != 400:
+            raise
         raise RefusedError(f"{error} (if the name is taken, choose another: --name NAME)") from error
 
 

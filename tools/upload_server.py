@@ -25,7 +25,11 @@ MOST_QUOTED = 500
 
 
 class RefusedError(Exception):
-    """The server refuses a request for good."""
+    """The server refuses a request for good. `status` is the code of its answer, if it answered."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ServerError(OSError):
@@ -110,7 +114,7 @@ class Server:
                 " token is not sent. If this is the address of your NeuroVault, give it with --url"
             )
         if 400 <= code < 500 and code not in TEMPORARY:
-            raise RefusedError(f"{place} answered {code}: {self._quote(answer.text)}")
+            raise RefusedError(f"{place} answered {code}: {self._quote(answer.text)}", code)
         if not answer.ok:
             raise ServerError(f"{place} answered {code}", min(requested_pause(answer), MAX_RETRY_AFTER_S))
         try:

@@ -305,6 +305,14 @@ def test_other_collections_are_never_touched(package, server):
     assert {image["collection"] for image in server.images} == {8}
 
 
+def test_another_name_is_advised_only_if_the_collection_is_not_valid(package, server):
+    for status, is_advised in ((400, True), (401, False), (403, False)):
+        server.odd = [("POST", status, b'{"detail": "no"}', {})]
+        with pytest.raises(SystemExit) as stopped:
+            main([str(package), "--upload", "--url", server.url])
+        assert ("--name NAME" in str(stopped.value)) == is_advised
+
+
 def test_mistakes_are_explained(package, server, monkeypatch, tmp_path):
     for address in ("http://neurovault.org", "ftp://127.0.0.1"):
         with pytest.raises(SystemExit, match="the token would be sent unencrypted"):

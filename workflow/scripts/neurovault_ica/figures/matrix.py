@@ -68,16 +68,18 @@ class Layout(NamedTuple):
     """A matrix of named rows and components, across the width of a page. All lengths are in mm."""
 
     rows: Labels
+    names: list[str]  # the rows' names that are drawn, before they are broken into lines
     columns: Labels
     left: float
     cell: float  # width of a column
     line: float  # height of a row
 
 
-def lay_out(rows: Sequence[str], columns: Sequence[str], short: Sequence[str] = ()) -> Layout:
+def lay_out(rows: Sequence[str], columns: Sequence[str], shorter: Sequence[Sequence[str]] = ()) -> Layout:
     """Choose the width of columns and the lines of each row, so that the names of the rows are whole if possible.
 
-    A name that has no room is replaced by the one in `short`. Without `short`, it is cut.
+    A name that has no room is replaced by the one in the first list of `shorter`, if this has no room by the one in the
+    second list, and so on. The last one is cut.
     """
     names = [shown_text(row, LONGEST) for row in rows]
     # Names of the columns never make the figure taller than a page.
@@ -92,13 +94,13 @@ def lay_out(rows: Sequence[str], columns: Sequence[str], short: Sequence[str] = 
         if width >= min(max(needed, FEWEST_MM), MOST_MM):
             break
     width = min(max(width, FEWEST_MM), MOST_MM)
-    if short:
-        names = [name if fits(name, width, n_lines) else brief for name, brief in zip(names, short, strict=True)]
+    for briefs in shorter:
+        names = [name if fits(name, width, n_lines) else brief for name, brief in zip(names, briefs, strict=True)]
     labels = Labels(["\n".join(wrap(name, width, n_lines)) for name in names], 1)
     left = MARGIN + labels.level_mm
     cell = min(LARGEST_CELL, (WIDE_MM - left - MARGIN) / len(columns))
     lines = 1 + max(text.count("\n") for text in labels.texts)
-    return Layout(labels, fit_labels(columns, cell, term_mm), left, cell, lines * LINE_MM)
+    return Layout(labels, names, fit_labels(columns, cell, term_mm), left, cell, lines * LINE_MM)
 
 
 def write_rows(axes: Axes, labels: Labels) -> None:

@@ -11,12 +11,13 @@ from neurovault_ica.figures.brain_bar import draw_brain_bar, ends_of
 from neurovault_ica.figures.component import draw_place, draw_sides
 from neurovault_ica.figures.relations import draw_named, order_rows
 from neurovault_ica.figures.sheet import Place, Sheet, shown_text, with_minus
-from neurovault_ica.figures.short_names import explain_names, fit_name
+from neurovault_ica.figures.short_names import drop_shared, explain_names, fit_name
 from neurovault_ica.figures.shown import Display, Shown, show, show_beside
 from neurovault_ica.figures.slices import Box, draw_panel
 from neurovault_ica.figures.style import FAINT, INK, TITLE, WIDE_MM, add_axes, shorten
 from neurovault_ica.images.maps import Maps, Volume
 from neurovault_ica.images.peaks import peak_of
+from neurovault_ica.images.signs import sign_at_end
 from neurovault_ica.runtime.wording import rounded_down
 from neurovault_ica.statistics.p_values import SIGNIFICANT_Q, is_significant
 from neurovault_ica.types import Array, Real, Row
@@ -25,6 +26,9 @@ from neurovault_ica.types import Array, Real, Row
 MOST_COMPONENTS = 60
 # More maps would be unreadable in the heat map; those with the largest |loading| are drawn.
 MOST_MAPS = 80
+# Notes that explain the names in the heat map that have no room.
+SHARED_PARTS = "…: the same in all names, see maps.tsv"
+ROWS_FOR_NAMES = "rows: long names, in maps.tsv"
 # Names are cut to this number of characters, or to the width of their place.
 LONGEST = 200
 # 95 % of the surrogates have a loading within this number of standard errors.
@@ -38,6 +42,8 @@ GAP, NAMES, VALUES = 1.2, 62.0, 16.0
 ROW, ABOVE, BELOW = 3.6, 9.0, 17.0
 # mm: a colour bar with its labels, and distance between lines of a title.
 BAR_MM, TITLE_LINE_MM = 12.0, 3.8
+# Lines of the titles of the map and of its strongest component. The name of a file is whole in five.
+TITLE_LINES = (5, 2)
 
 
 def draw_profile(
@@ -71,7 +77,7 @@ def draw_profile(
     zoom = (room - BAR_MM - 3 * GAP) / sum(box.shape(axis)[0] for axis in range(3))
     bottom = BELOW + bars + ABOVE
     top = bottom + box.shape(2)[1] * zoom
-    titles = [fit_name(title, room, 2, TITLE, bold=True) for title, _ in headings]
+    titles = fit_titles([title for title, _ in headings], room)
     sheet = Sheet(top + 5 + TITLE_LINE_MM * max(map(len, titles)))
     for number, (shown_map, (_, facts)) in enumerate(zip(maps, headings, strict=True)):
         left = GAP + number * WIDE_MM / 2
@@ -86,9 +92,19 @@ def draw_profile(
     _draw_bars(axes, [rows[number] for number in shown], None if of_run is None else of_run[:, shown])
     handles, labels = axes.get_legend_handles_labels()
     sheet.figure.legend(handles, labels, ncols=2, loc="lower center", labelcolor=INK)
-    note = explain_names(row["name"] or "" for row in rows)
-    sheet.text(GAP, BELOW - 1, note, color=FAINT, va="top")
+    notes = [say_largest(len(shown), len(rows), "components"), explain_names(row["name"] or "" for row in rows)]
+    sheet.text(GAP, BELOW - 1, "\n".join(filter(None, notes)), color=FAINT, va="top")
     return sheet
+
+
+def fit_titles(titles: Sequence[str], room: float) -> list[list[str]]:
+    """Break the titles of a map and of its strongest component into lines of `room` mm."""
+    return [fit_name(title, room, lines, TITLE, bold=True) for title, lines in zip(titles, TITLE_LINES, strict=True)]
+
+
+def say_largest(n_drawn: int, n_all: int, noun: str) -> str:
+    """Say that only those with the largest loadings are drawn; an empty text if all are."""
+    return f"{n_drawn} of {n_all} {noun}: largest |loading|" if n_drawn < n_all else ""
 
 
 def _draw_slices(sheet: Sheet, shown: Shown, template: Volume, box: Box, corner: Place, zoom: float, unit: str) -> None:
@@ -161,7 +177,12 @@ def draw_heat_map(loadings: Array, q: Array, maps: Sequence[str], components: Se
     strongest = np.sort(np.argsort(-np.abs(loadings).max(axis=1), kind="stable")[:MOST_MAPS])
     chosen = strongest[order_rows(loadings[strongest])]
     label = f"loading (dot: q < {SIGNIFICANT_Q})"
-    figure = draw_named(loadings[chosen], [maps[row] for row in chosen], components, label=label, square=True)
+    names = [maps[row] for row in chosen]
+    different = [shown_text(name, LONGEST) for name in drop_shared(names)]
+    numbers = [f"row {row + 1}{sign_at_end(maps[row])}" for row in chosen]
+    shorter = [(SHARED_PARTS, different), (ROWS_FOR_NAMES, numbers)]
+    note = say_largest(len(chosen), len(maps), "rows")
+    figure = draw_named(loadings[chosen], names, components, label=label, square=True, shorter=shorter, note=note)
     rows, places = np.nonzero(q[chosen] < SIGNIFICANT_Q)
     dark = np.abs(loadings[chosen])[rows, places] > 0.6 * (np.abs(loadings).max() or 1.0)
     figure.axes[0].scatter(places, rows, s=4, c=np.where(dark, "white", INK), linewidths=0)

@@ -22,7 +22,7 @@ from neurovault_ica.figures.matrix import (
     write_rows,
 )
 from neurovault_ica.figures.short_names import explain_names, label_of
-from neurovault_ica.figures.style import LINE_MM, WIDE_MM, add_axes, add_bar, add_note, new_figure
+from neurovault_ica.figures.style import LINE_MM, TALLEST_MM, WIDE_MM, add_axes, add_bar, add_note, new_figure
 from neurovault_ica.naming.names import ComponentName
 from neurovault_ica.types import Real
 
@@ -71,9 +71,8 @@ def draw_loadings(
     chosen = strongest[order_rows(means[strongest])]
     names = [collections[row] for row in chosen]
     short = [f"collection {row if ids is None else ids[row]}" for row in chosen]
-    return draw_named(
-        means[chosen], names, components, label="mean correlation of its images with the component", short=short
-    )
+    label = "mean correlation of its images with the component"
+    return draw_named(means[chosen], names, components, label=label, shorter=[(IDS_FOR_NAMES, short)])
 
 
 def draw_named(
@@ -83,7 +82,8 @@ def draw_named(
     *,
     label: str,
     square: bool = False,
-    short: Sequence[str] = (),
+    shorter: Sequence[tuple[str, Sequence[str]]] = (),
+    note: str = "",
 ) -> Figure:
     """Draw a matrix with the names of its rows and of its columns, which are components.
 
@@ -95,22 +95,28 @@ def draw_named(
     label : str
         Of the colour bar.
     square : bool
-        Whether rows are at least as high as columns are wide. Otherwise, they are as high as their names.
-    short : sequence of str, optional
-        Names for rows whose own names have no room. Without them, names are cut.
+        Whether rows are as high as columns are wide, if the page has room. Otherwise, they are as high as their names.
+    shorter : sequence of (str, sequence of str)
+        Names for rows whose own names have no room, and the note that explains them. Without them, names are cut.
+    note : str
+        In the lower left corner.
     """
-    layout = lay_out(rows, columns, short=short)
-    line = max(layout.line, layout.cell) if square else layout.line
+    layout = lay_out(rows, columns, [names for _, names in shorter])
+    notes = [note] if note else []
+    notes += _explain(columns if layout.cell >= LEAST_CELL else (), layout.columns)
+    notes += [about for about, names in shorter if (set(names) - set(rows)) & set(layout.names)]
+    # More than three lines of notes are higher than the colour bar.
+    bottom = max(BAR_MM, 2.5 + LINE_MM * len("\n".join(notes).split("\n")))
+    height = min(layout.cell, (TALLEST_MM - layout.columns.depth_mm - bottom - MARGIN) / len(rows))
+    line = max(layout.line, height) if square else layout.line
     limit = float(np.abs(values).max()) or 1.0
     tall = line * len(rows)
-    figure = new_figure(layout.columns.depth_mm + tall + BAR_MM + MARGIN)
-    axes = add_axes(figure, layout.left, BAR_MM, layout.cell * len(columns), tall)
+    figure = new_figure(layout.columns.depth_mm + tall + bottom + MARGIN)
+    axes = add_axes(figure, layout.left, bottom, layout.cell * len(columns), tall)
     picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
     write_rows(axes, layout.rows)
     write_columns(axes, layout.columns, len(columns))
-    add_bar(figure, picture, label, left=layout.left, top=BAR_MM, length=min(60.0, WIDE_MM - layout.left - MARGIN))
-    notes = _explain(columns if layout.cell >= LEAST_CELL else (), layout.columns)
-    notes += [IDS_FOR_NAMES] if set(short) & set(layout.rows.texts) else []
+    add_bar(figure, picture, label, left=layout.left, top=bottom, length=min(60.0, WIDE_MM - layout.left - MARGIN))
     add_note(figure, "\n".join(notes), room=layout.left)
     return figure
 

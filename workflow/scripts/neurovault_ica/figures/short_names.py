@@ -1,11 +1,12 @@
 """Fit the names of components into little room: whole terms first, and no broken word if it can be helped."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from neurovault_ica.figures.sheet import shown_text
 from neurovault_ica.figures.style import TEXT, break_lines, text_mm, wrap
+from neurovault_ica.images.signs import sign_at_end
 from neurovault_ica.naming.names import SEPARATOR, UNNAMED
 from neurovault_ica.naming.sides import AT_PEAK, ENDS, SIDES
 
@@ -50,6 +51,29 @@ def fit_name(
             break
         text = fewer
     return wrap(text, width_mm, most_lines, size, bold=bold)
+
+
+def drop_shared(titles: Sequence[str]) -> list[str]:
+    """Replace the beginning and the end that all names share by an ellipsis: ``…hand-left… (activation)``.
+
+    Names of files are often the same but for a part in the middle. Only whole words are left out.
+    """
+    signs = [sign_at_end(title) for title in titles]
+    names = [title.removesuffix(sign) for title, sign in zip(titles, signs, strict=True)]
+    # The word before a hyphen stays: the key of `run-1`.
+    start = re.sub(r"([^\W_]+-)?[^\W_]*$", "", _shared_start(names))
+    names = [name.removeprefix(start) for name in names]
+    end = re.sub(r"[^\W_]*$", "", _shared_start([name[::-1] for name in names]))[::-1]
+    kept = [name.removesuffix(end) for name in names]
+    if not all(kept):
+        return list(titles)
+    return [f"{start and '…'}{name}{end and '…'}{sign}" for name, sign in zip(kept, signs, strict=True)]
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    length = next((k for k, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:length]
 
 
 def fits(text: str, width_mm: float, most_lines: int, size: float = TEXT, *, bold: bool = False) -> bool:
