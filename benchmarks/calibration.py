@@ -5,10 +5,11 @@ labels of images (project_terms), term maps (term_maps) and reference networks (
 the script prints the share of p <= 0.05 with its standard error, and the number of q < 0.05. The standard error is over
 independent units: sets of images, or components.
 
-    python benchmarks/calibration.py [--repeats 40] [--seed 0] [--tests terms,labels,term_maps,networks]
+    python benchmarks/calibration.py [--repeats 40] [--seed 0] [--tests terms,missing,labels,term_maps,networks]
 """
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from neurovault_ica.images.matrix import standardize
 from neurovault_ica.naming.chance import run_tests
-from neurovault_ica.naming.label_fields import Field, compare_within_fields
+from neurovault_ica.naming.label_fields import Field, compare_within_fields, group_terms
 from neurovault_ica.naming.networks import p_of_largest
 from neurovault_ica.naming.term_maps import sides_test
 from neurovault_ica.statistics.lattice import lattice_of
@@ -121,6 +122,40 @@ def terms(rng: Rng, repeats: int) -> Result:
             yield f"{kind}; collections {place}", results
 
 
+def missing(rng: Rng, repeats: int) -> Result:
+    """Test terms of which a third of the weights is missing: for images, collections or single weights.
+
+    In the last case, the images of collections without weights also load a third as much.
+    """
+    sizes = COLLECTIONS["24 of 3"]
+    for kind in ("images", "collections", "single weights", "collections with small loadings"):
+        results = []
+        for _ in range(max(repeats // 4, 2)):
+            images, loadings, collections = draw_images(rng, sizes, KINDS["Gaussian, 15 mm"])
+            term_maps = standardize(np.array([smooth(rng, 15) for _ in range(N_TERMS)]))
+            weights = np.maximum(images @ term_maps.T, 0)
+            lost = rng.random(weights.shape) < 1 / 3
+            if kind == "images":
+                lost = np.repeat(lost[:, :1], N_TERMS, axis=1)
+            elif kind != "single weights":
+                lost = np.repeat((rng.permutation(len(sizes)) < len(sizes) // 3)[collections][:, None], N_TERMS, axis=1)
+            if kind == "collections with small loadings":
+                loadings[lost[:, 0]] /= 3
+            weights[lost] = np.nan
+            blobs = blob_weights(images, MASK, BRAIN.affine)
+            found = compare_within_fields(
+                group_terms(weights), loadings, weights, [str(one) for one in collections],
+                n_permutations=N_PERMUTATIONS, random_state=int(rng.integers(2**31)),
+                draw_for=functools.partial(_random_maps_of, blobs),
+            )  # fmt: skip
+            results.append(_require_tested(found).p)
+        yield kind, results
+
+
+def _random_maps_of(blobs: Array, rows: Array) -> Callable[[int, Rng], Array]:
+    return map_weights(blobs[rows])
+
+
 def labels(rng: Rng, repeats: int) -> Result:
     """Test labels that are unrelated to the loadings, assigned to whole collections or to single images.
 
@@ -142,7 +177,7 @@ def labels(rng: Rng, repeats: int) -> Result:
                 has_label = np.where(rng.random(N_TERMS) < within, by_image, by_study) < common
                 features = np.where(is_known[:, None], has_label, np.nan).astype(np.float32)
                 fields = [Field(np.flatnonzero(is_known), np.arange(N_TERMS))]
-                options = {"n_permutations": N_PERMUTATIONS, "random_state": int(rng.integers(2**31))}
+                options: dict[str, Any] = {"n_permutations": N_PERMUTATIONS, "random_state": int(rng.integers(2**31))}
                 found = compare_within_fields(fields, loadings, features, [str(one) for one in collections], **options)
                 results.append(_require_tested(found).p)
             yield f"{kind}; collections {place}", results
@@ -183,7 +218,7 @@ def networks(rng: Rng, repeats: int) -> Result:
         yield kind, list(p.min(axis=1, keepdims=True))
 
 
-TESTS = {"terms": terms, "labels": labels, "term_maps": term_maps, "networks": networks}
+TESTS = {"terms": terms, "missing": missing, "labels": labels, "term_maps": term_maps, "networks": networks}
 
 
 def main() -> None:
@@ -193,7 +228,8 @@ def main() -> None:
         "--repeats",
         type=int,
         default=40,
-        help="number of sets of images for labels (a quarter for terms), and of components for term_maps and networks",
+        help="number of sets of images for labels (a quarter for terms and missing weights), and of components for"
+        " term_maps and networks",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", default=",".join(TESTS))

@@ -1,11 +1,12 @@
 """Checks of the configuration, their messages, defaults and overlays."""
 
 import copy
+import re
 
 import pytest
 from conftest import ROOT
 from neurovault_ica.archive.archive import open_archive
-from neurovault_ica.configuration.checking import check_configuration, complete
+from neurovault_ica.configuration.checking import check_configuration, check_scan, complete
 from neurovault_ica.configuration.named_files import atlas_files, reference_files, term_database
 from neurovault_ica.runtime.layers import read_file
 
@@ -17,6 +18,28 @@ def config():
 
 def test_default_configuration_is_valid(config):
     check_configuration(config)
+
+
+@pytest.mark.parametrize(
+    ("ica", "flags", "found"),
+    [
+        ({"n_bootstraps": 0, "n_splits": 0}, {}, "n_bootstraps: 0, n_splits: 0"),
+        ({"n_splits": 0}, {"min_r_bootstraps": None}, "flags.min_r_bootstraps: null, n_splits: 0"),
+        ({}, {"min_r_bootstraps": None, "min_r_split_half": None}, "null, flags.min_r_split_half: null"),
+    ],
+)
+def test_a_scan_that_could_recommend_nothing_is_refused_before_it_starts(config, ica, flags, found):
+    config["run_ica"] |= ica
+    config["run_ica"]["flags"] |= flags
+    check_configuration(config)
+    with pytest.raises(ValueError, match=rf"scan_components: .*{re.escape(found)}\), so no number could be"):
+        check_scan(config["run_ica"])
+
+
+@pytest.mark.parametrize("without", ["n_bootstraps", "n_splits"])
+def test_a_scan_needs_only_one_measure(config, without):
+    config["run_ica"][without] = 0
+    check_scan(config["run_ica"])
 
 
 def test_a_short_lock_is_too_few_images(config, tmp_path):

@@ -71,6 +71,7 @@ def test_overview_has_sides_bar_and_threshold_and_no_text_below_7_points():
     assert min(text.get_fontsize() for text in sheet.figure.texts) >= 7
     assert sheet.figure.get_size_inches()[0] == pytest.approx(180 / 25.4)
     assert meaning_of(Display({"z": 2.5}, 200)).startswith("t: 2.5 SD, clusters ≥ 200 mm³")
+    assert meaning_of(Display({"z": 2.5}, 1_250_000)).startswith("t: 2.5 SD, clusters ≥ 1,250,000 mm³")
     assert meaning_of(Display({"percentile": 90}, 0)).startswith("t: 90th percentile;")
 
 

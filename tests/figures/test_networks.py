@@ -29,3 +29,12 @@ def test_matrix_is_as_wide_as_its_numbers_need(n_networks, width, has_numbers):
         assert page.ymin <= box.ymin
         assert box.xmax <= page.xmax
         assert box.ymax <= page.ymax
+
+
+def test_the_matrix_promises_no_bold_numbers_if_nothing_was_tested():
+    matches = Matches(np.array([1, 0]), np.array([1, -1]))
+    for q, meaning in ((None, "Not tested."), (0.5, "Bold: best network of the component, q < 0.05.")):
+        rows = [{"component": label, "best_q": q} for label in ("ICA_00", "ICA_01")]
+        sheet = draw_network_correlations(np.full((2, 3), 0.1), rows, matches, ["visual", "motor", "reward"])
+        assert meaning in {text.get_text() for text in sheet.figure.texts}
+        assert any("Bold" in text.get_text() for text in sheet.figure.texts) == (q is not None)

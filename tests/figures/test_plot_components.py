@@ -258,6 +258,14 @@ def test_facts_leave_out_what_is_not_known():
         "62 % in grey matter",
         "shown: |value| ≥ 3.00 SD, clusters ≥ 200 mm³",
     ]
+    empty = facts_of(stability, Thresholds(3, 3), Display({"z": 3}, 200), is_empty=True)
+    assert empty.endswith("shown: |value| ≥ 3.00 SD; no voxel reaches this")
+
+
+def test_components_below_the_threshold_are_named(tmp_path, template_file, caplog):
+    _, paths = plot(tmp_path, template_file, threshold={"z": 1000})
+    assert read_table(paths["peaks"]) == []
+    assert "no voxel of ICA_00 and ICA_01 reaches plot_components.threshold" in caplog.text
 
 
 def test_facts_say_what_a_mixture_shows():

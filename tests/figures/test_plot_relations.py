@@ -1,5 +1,7 @@
 """Loadings of collections and similarity of components are right for made-up numbers."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -221,3 +223,16 @@ def test_names_of_files_are_whole_beside_a_matrix_with_room_for_more_lines():
     # 60 maps have one line each. What is cut is not the sign.
     crowded = lay_out(names * 3, [f"ICA_{number:02d} pain" for number in range(12)])
     assert all(text.endswith("… (deactivation)") and "\n" not in text for text in crowded.rows.texts)
+
+
+def test_numbers_of_a_short_colour_bar_do_not_overlap():
+    """Five components that do not overlap: the bar goes from 0 to 0.01, and its numbers have many digits."""
+    titles = [f"ICA_0{number} (semantic category representations)" for number in range(5)]
+    figure = draw_similarity(np.eye(5), np.eye(5), titles)
+    figure.draw_without_rendering()
+    bars = [axes for axes in figure.axes if axes.get_xlabel()]
+    assert [axes.get_xlabel() for axes in bars] == ["overlap in space (Dice)", "correlation of term weights"]
+    for axes in bars:
+        boxes = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+        assert len(boxes) >= 3
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

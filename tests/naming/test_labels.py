@@ -8,7 +8,7 @@ from made_maps import EGG, EGG_AFFINE, smooth_noise
 from neurovault_ica.images.signs import Halves, find_scales, scales_of
 from neurovault_ica.naming.chance import run_tests
 from neurovault_ica.naming.evidence import Inputs, significance_columns
-from neurovault_ica.naming.label_fields import Field, compare_within_fields, fields_of
+from neurovault_ica.naming.label_fields import Field, compare_within_fields, fields_of, group_terms
 from neurovault_ica.naming.label_test import label_test, products_with_images
 from neurovault_ica.naming.labels import (
     ENGLISH_STOP_WORDS,
@@ -19,7 +19,9 @@ from neurovault_ica.naming.labels import (
     words_of,
 )
 from neurovault_ica.statistics.lattice import lattice_of
+from neurovault_ica.statistics.p_values import false_discovery_rate
 from neurovault_ica.statistics.permuted_collections import associate
+from neurovault_ica.statistics.random_maps import map_weights
 from sklearn.feature_extraction import text as sklearn_text
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -118,6 +120,58 @@ def test_labels_are_tested_among_the_images_that_have_their_field():
         )
         shares.append((found.p <= 0.05).mean())
     assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / np.sqrt(20)
+
+
+def test_terms_are_tested_among_the_images_that_have_them():
+    """p is that of these images alone, for the permutation of collections and for random maps."""
+    rng = np.random.default_rng(8)
+    loadings, T, root = rng.normal(size=(60, 2)), rng.normal(size=(60, 7)), rng.normal(size=(60, 30))
+    collections = np.repeat(np.arange(20), 3)
+    T[:18, [1, 4]] = np.nan
+    T[50, 6] = np.nan
+    fields = group_terms(T)
+    assert [field.columns.tolist() for field in fields] == [[0, 2, 3, 5], [1, 4], [6]]
+    options = {"n_permutations": 20, "random_state": 0}
+
+    def draw_for(rows):
+        return lambda n_maps, rng: root[rows] @ rng.normal(size=(30, n_maps))
+
+    found = compare_within_fields(fields, loadings, T, collections, **options, draw_for=draw_for)
+    for rows, columns in fields:
+        alone = associate(
+            loadings[rows], T[np.ix_(rows, columns)], collections[rows], **options, draw_weights=draw_for(rows)
+        )
+        for name in ("r_collections", "r_images", "p"):
+            np.testing.assert_array_equal(getattr(found, name)[:, columns], getattr(alone, name))
+    np.testing.assert_allclose(found.q, false_discovery_rate(found.p))
+    assert np.corrcoef(loadings[18:, 0], T[18:, 1])[0, 1] == pytest.approx(found.r_images[0, 1])
+
+
+def test_missing_weights_make_p_of_unrelated_maps_neither_small_nor_large():
+    """With the mean in place of missing weights, only 1 % of p would be below 0.05."""
+    rng = np.random.default_rng(9)
+    shares = []
+    for _ in range(12):
+        blobs = np.repeat(rng.laplace(size=(24, 12)), 3, axis=0) + 0.3 * rng.normal(size=(72, 12))
+        loadings = np.maximum(blobs @ rng.normal(size=(12, 4)), 0)
+        T = np.maximum(blobs @ rng.normal(size=(12, 40)), 0)
+        T[np.ix_(rng.random(72) < 1 / 3, np.arange(40))] = np.nan
+        found = compare_within_fields(
+            group_terms(T), loadings, T, np.repeat(np.arange(24), 3), n_permutations=39, random_state=0,
+            draw_for=lambda rows, blobs=blobs: map_weights(blobs[rows].astype(np.float32)),
+        )  # fmt: skip
+        shares.append((found.p <= 0.05).mean())
+    assert np.mean(shares) == pytest.approx(0.05, abs=3 * np.std(shares) / np.sqrt(12))
+    assert np.mean(shares) > 0.025
+
+
+def test_terms_of_rare_sets_are_tested_together():
+    T = np.zeros((9, 20))
+    T[np.arange(8), np.arange(8)] = np.nan
+    fields = group_terms(T)
+    assert [field.columns.tolist() for field in fields] == [list(range(8, 20)), [0], [1], [2], [3], [4, 5, 6, 7]]
+    assert [len(field.rows) for field in fields] == [9, 8, 8, 8, 8, 9]
+    assert group_terms(np.empty((0, 0))) == []
 
 
 def test_a_field_of_few_studies_is_not_tested_and_others_are():

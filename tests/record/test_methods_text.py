@@ -124,6 +124,12 @@ def test_methods_say_how_images_were_selected():
         " at most 10 images per collection to limit the influence of single studies. Collections were drawn one at a"
         " time until there were 18 images. No image"
     ) in text(max_images=18, random_state=7)
+    assert "candidates" not in text()
+    assert ". The candidates were 2 images, chosen by their ids. Of the images that met" in text(image_ids=[7, 8, 7])
+    both = ". The candidates were 2 images and all images of 1 collection, chosen by their ids. Of the"
+    assert both in text(collection_ids=[3])
+    assert ". The candidates were all images of 1 collection, chosen by their ids." in text(image_ids=None)
+    text(collection_ids=None)
     assert "were drawn at random (seed 7), without a limit on the number of images per collection. Collections" in text(
         max_images_per_collection=None
     )

@@ -66,6 +66,15 @@ def test_the_page_waits_for_a_scan_of_the_same_run(project, small_archive):
         assert (edge in graph) == waits, graph
 
 
+def test_a_scan_without_a_measure_stops_before_any_job(project, small_archive):
+    overlay = small_config(project, small_archive, run_ica={"n_components": 5, "n_bootstraps": 0, "n_splits": 0})
+    done = snakemake(project, "scan_components", "-n", "--configfile", overlay, check=False)
+    assert done.returncode == 1
+    assert "across studies (n_bootstraps: 0, n_splits: 0), so no number could be recommended" in done.stdout
+    assert "Traceback" not in done.stdout
+    snakemake(project, "-n", "--configfile", overlay)
+
+
 @pytest.mark.long
 def test_the_scan_ends_with_the_advice_and_says_what_it_is_based_on(project, small_archive):
     (project / "results/render_report").mkdir()

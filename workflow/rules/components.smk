@@ -5,6 +5,11 @@ Writes: results/reduce_images (whitened.npy, reduction.npz, variance.tsv), resul
 unmixing, stability, top images and collections), results/scan_components (only on request).
 """
 
+with plain_errors():
+    # Snakemake knows the targets only after it has read the rules.
+    if IS_MAIN and "scan_components" in sys.argv:
+        checking.check_scan(config["run_ica"])
+
 
 rule reduce_images:
     """Centre and whiten the images by principal components."""

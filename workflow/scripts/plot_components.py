@@ -25,7 +25,7 @@ from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.processes import Task, run_tasks
 from neurovault_ica.runtime.tables import read_table, write_table
 from neurovault_ica.runtime.threads import one_blas_thread
-from neurovault_ica.runtime.wording import counted
+from neurovault_ica.runtime.wording import counted, listed
 
 
 def thresholded_volumes(maps: Maps, scales: Sequence[Scale], min_cluster_mm3: float) -> Iterator[Volume]:
@@ -116,6 +116,13 @@ def main(
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)
+    empty = [label for label, one in zip(labels, drawn, strict=True) if not one.peaks]
+    if empty and "mixture" not in threshold:
+        logging.warning(
+            "no voxel of %s reaches plot_components.threshold, so figures show nothing of %s; lower the threshold",
+            listed(empty),
+            "it" if len(empty) == 1 else "them",
+        )
     logging.info("drew %s and found %s", counted(len(labels), "component"), counted(len(found), "peak"))
 
 

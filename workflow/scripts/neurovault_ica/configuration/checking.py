@@ -99,6 +99,30 @@ def check_configuration(config: Mapping[str, Any], *, known_file: Path | None = 
         raise ValueError("the configuration is not valid:\n" + "\n".join(f"  {line}" for line in lines))
 
 
+def check_scan(section: Mapping[str, Any]) -> None:
+    """Check that a scan of numbers of components can recommend one.
+
+    Parameters
+    ----------
+    section : mapping
+        Section ``run_ica`` of the configuration.
+
+    Raises
+    ------
+    ValueError
+        If nothing would show which components are reproduced across studies.
+    """
+    limits = {"n_bootstraps": "min_r_bootstraps", "n_splits": "min_r_split_half"}
+    if any(section[number] and section["flags"][limit] is not None for number, limit in limits.items()):
+        return
+    found = [f"{number}: 0" if not section[number] else f"flags.{limit}: null" for number, limit in limits.items()]
+    raise ValueError(
+        "scan_components: these settings of run_ica leave nothing that shows which components are reproduced across"
+        f" studies ({', '.join(found)}), so no number could be recommended; set n_bootstraps or n_splits above 0, and"
+        " its limit in flags (in config.yaml: 20 and 10, 0.5 and 0.4)"
+    )
+
+
 def _checksum(config: Mapping[str, Any]) -> str:
     """Compute a checksum of the configuration and of everything that the schema is built from."""
     compared = repr((config, quality_schema(), list(ARCHIVES))).encode("utf-8", errors="backslashreplace")

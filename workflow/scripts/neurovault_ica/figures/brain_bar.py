@@ -10,6 +10,7 @@ from matplotlib.patches import Polygon
 from neurovault_ica.figures.sheet import Sheet, with_minus
 from neurovault_ica.figures.slices import NEGATIVE_STEPS, POSITIVE_STEPS, Scale, paint
 from neurovault_ica.figures.style import FAINT, INK, LINE_MM, text_mm
+from neurovault_ica.runtime.wording import written_volume
 from neurovault_ica.types import Real
 
 TIP_MM = 2.2
@@ -28,7 +29,7 @@ def range_end_of(scale: Scale) -> str:
 
 def extent_of(min_cluster_mm3: float) -> str:
     """Write which clusters are shown, to follow a threshold; empty if all are."""
-    return f", clusters ≥ {min_cluster_mm3:g} mm³" if min_cluster_mm3 else ""
+    return f", clusters ≥ {written_volume(min_cluster_mm3)}" if min_cluster_mm3 else ""
 
 
 def draw_brain_bar(

@@ -163,15 +163,20 @@ def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(path))[::-1]
 
 
-def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display) -> str:
-    """Write the line below the title: variance, grey matter, threshold and, if measured, stability."""
+def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display, *, is_empty: bool = False) -> str:
+    """Write the line below the title: variance, grey matter, threshold and, if measured, stability.
+
+    `is_empty` tells that no voxel is shown.
+    """
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"Iq across restarts {stability['iq_restarts']:.2f}")
     if stability["r_bootstraps"] is not None:
         facts.append(f"|r| across bootstraps of collections {stability['r_bootstraps']:.2f}")
     facts.append(f"{100 * stability['grey_matter_share']:.0f} % in grey matter")
-    facts.append(f"shown: {shown_values(limits, display.threshold)}{extent_of(display.min_cluster_mm3)}")
+    shown = shown_values(limits, display.threshold)
+    extent = "; no voxel reaches this" if is_empty else extent_of(display.min_cluster_mm3)
+    facts.append(f"shown: {shown}{extent}")
     return BETWEEN.join(facts)
 
 
@@ -232,7 +237,8 @@ def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any
     scale, limits, mixture = shown.scale, shown.limits, shown.fit
     if mixture and not mixture.converged:
         logging.warning("%s: the mixture model did not converge; check the fit in its figure", label)
-    facts = facts_of(stability, limits, study.display)
+    is_empty = "mixture" not in study.display.threshold and ends_of(shown.volume.data, scale) == (0, 0)
+    facts = facts_of(stability, limits, study.display, is_empty=is_empty)
     draw_component(shown, study.brain, study.box, title=title, facts=facts).save(paths.figure, title=title)
     save_thumbnail(paths.thumbnail, draw_thumbnail(shown.volume, study.brain, study.box, scale))
     if mixture and paths.mixture:

@@ -126,9 +126,9 @@ def draw_network_correlations(r: Array, rows: Sequence[Row], matches: Matches, n
     height = len(rows) * tall
     sheet = Sheet(foot + height + top, width_mm=width)
     sheet.text(1, 1.6 * LINE_MM, "|r| over the common mask. Frame: matched one to one.", color=FAINT, va="center")
-    sheet.text(
-        1, 0.6 * LINE_MM, f"{best}: best network of the component, q < {SIGNIFICANT_Q}.", color=FAINT, va="center"
-    )
+    is_tested = any(row["best_q"] is not None for row in rows)
+    meaning = f"{best}: best network of the component, q < {SIGNIFICANT_Q}." if is_tested else "Not tested."
+    sheet.text(1, 0.6 * LINE_MM, meaning, color=FAINT, va="center")
     for column, label in enumerate(labels.texts):
         x, up = LABEL_MM + (column + 0.5) * cell, column % labels.n_levels * labels.level_mm
         sheet.text(x, foot + height + 0.8 + up, label, rotation=90, ha="center", va="bottom")

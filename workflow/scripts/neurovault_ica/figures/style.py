@@ -21,6 +21,8 @@ DPI = 300
 TEXT, HEADING, TITLE = 7.0, 7.5, 9.0
 # Distance between lines of text of 7 pt.
 LINE_MM = 2.9
+# Up to this length, a colour bar has room for three numbers, otherwise for five.
+SHORT_BAR_MM = 40.0
 INK, FAINT = "#1b1f24", "#5b6570"
 # A word that is wider than its line, such as a file name, is broken after punctuation.
 PART_OF_WORD = re.compile(r"[^_./:;,|+-]*[_./:;,|+-]+|[^_./:;,|+-]+")
@@ -84,7 +86,9 @@ def add_note(figure: Figure, text: str, *, room: float) -> None:
 def add_bar(figure: Figure, picture: Any, label: str, *, left: float, top: float, length: float) -> None:
     """Add a horizontal colour bar with its label, 12 mm high in all, below `top` (mm)."""
     place = add_axes(figure, left, top - 4.0, length, 2.2)
-    bar = figure.colorbar(picture, cax=place, orientation="horizontal", label=label, ticks=MaxNLocator(4))
+    bar = figure.colorbar(
+        picture, cax=place, orientation="horizontal", label=label, ticks=MaxNLocator(4 if length > SHORT_BAR_MM else 2)
+    )
     bar.outline.set_visible(False)
 
 

@@ -165,10 +165,13 @@ def whiten(
 def standardize(maps: Real) -> Real:
     """Centre maps (..., n_voxels) along the last axis and scale them to length 1.
 
-    Inner products of the result are Pearson correlations. A constant map becomes 0.
+    Inner products of the result are Pearson correlations. A constant map becomes 0. The result has the precision of
+    `maps`, but sums are in double precision: numpy sums the values of a map one by one if they are not adjacent, and in
+    single precision correlations would then be wrong by up to 2e-5.
     """
-    centred = maps - maps.mean(axis=-1, keepdims=True)
-    length = np.linalg.norm(centred, axis=-1, keepdims=True)
+    precision = np.result_type(maps, np.float32)
+    centred = maps - maps.mean(axis=-1, keepdims=True, dtype=np.float64).astype(precision)
+    length = np.sqrt(np.square(centred).sum(axis=-1, keepdims=True, dtype=np.float64)).astype(precision)
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 

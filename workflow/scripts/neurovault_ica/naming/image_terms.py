@@ -64,7 +64,5 @@ def correlate(voxels: str, mask: str, maps: str) -> tuple[list[str], Real]:
     with one_blas_thread():
         y = standardize(np.asarray(built.maps))
         for block in image_blocks(X):
-            # Unlike an index, compress leaves the values of an image adjacent. numpy sums only such values pairwise. If
-            # it summed them one by one, r would be wrong in the fourth digit.
-            r[block.where] = standardize(np.compress(points, block.read(), axis=1)) @ y.T
+            r[block.where] = standardize(block.read()[:, points]) @ y.T
     return built.terms, r.round(R_DECIMALS)

@@ -1,6 +1,7 @@
 """Source of names: the Neurosynth terms of the images with high loadings on a component."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import nibabel as nib
@@ -11,8 +12,9 @@ from nibabel.spatialimages import SpatialImage
 from neurovault_ica.images.matrix import image_blocks
 from neurovault_ica.images.signs import SIGNS, both_signs
 from neurovault_ica.naming.evidence import Found, Inputs, count_carriers, significance_columns
+from neurovault_ica.naming.label_fields import compare_within_fields, group_terms
 from neurovault_ica.naming.names import NAMING_RANK, Candidate
-from neurovault_ica.statistics.permuted_collections import Significance, associate, fill_missing
+from neurovault_ica.statistics.permuted_collections import Significance, fill_missing
 from neurovault_ica.statistics.random_maps import blob_weights, map_weights
 from neurovault_ica.types import Array, Real, Row
 
@@ -21,7 +23,7 @@ def find_terms(inputs: Inputs) -> Found:
     """Project the images' term weights onto the components, and test the association of terms and loadings.
 
     `project_terms.projection` changes only the weights that rank the terms. The test always uses the mixing matrix,
-    because its loadings are the patterns to interpret.
+    because its loadings are the patterns to interpret. A term is tested among the images that have a weight for it.
 
     With split signs, deactivation is the inverted image, so its weights are those of the image with the opposite sign.
     """
@@ -34,19 +36,20 @@ def find_terms(inputs: Inputs) -> Found:
         T = np.maximum(both_signs(weights_of_images), 0)
         collections = [collection for collection in collections for _ in SIGNS]
         loading_rows = [2 * row + place for row in rows for place in range(len(SIGNS))]
-    draw_weights = None
+    draw_for = None
     if rows and inputs.n_permutations:
         mask_img = cast(SpatialImage, nib.load(inputs.mask_file))
         inside = np.asarray(mask_img.dataobj) > 0
         blobs = blob_weights(_read_images(inputs.matrix_file, rows), inside, mask_img.affine)
-        draw_weights = map_weights(both_signs(blobs) if inputs.is_split else blobs)
-    significance = associate(
+        draw_for = partial(_random_maps_of, both_signs(blobs) if inputs.is_split else blobs)
+    significance = compare_within_fields(
+        group_terms(T),
         inputs.loadings[loading_rows],
         T,
         collections,
         n_permutations=inputs.n_permutations,
         random_state=inputs.random_state,
-        draw_weights=draw_weights,
+        draw_for=draw_for,
     )
     weights = project_weights(T, inputs.term_loadings[loading_rows], center=inputs.center_terms)
     table = rank_terms(weights, terms, inputs.components, counts, significance)
@@ -58,6 +61,13 @@ def find_terms(inputs: Inputs) -> Found:
         ],
         table,
     )
+
+
+def _random_maps_of(
+    blobs: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]
+) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:
+    """Return a function that draws random maps and computes the weights of these rows of the images."""
+    return map_weights(blobs[rows])
 
 
 def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:

@@ -6,7 +6,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.record.bibliography import WORKS, cited
-from neurovault_ica.runtime.wording import counted, list_counts
+from neurovault_ica.runtime.wording import counted, list_counts, listed
 
 
 def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -22,11 +22,23 @@ def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str
         else "No image was rejected"
     )
     return (
-        f"**Data.** The statistic maps {origin}. {_selection(facts, settings)}."
+        f"**Data.** The statistic maps {origin}.{_by_ids(settings)} {_selection(facts, settings)}."
         f" {screened}{quality}. The analysis used {counted(facts['images_used'], 'image')} of"
         f" {counted(facts['collections_used'], 'collection')} (by map type: {list_map_types(facts['map_types'])};"
         f" at most {facts['largest_collection_images']} per collection)."
     )
+
+
+def _by_ids(settings: Mapping[str, Any]) -> str:
+    """State which images and collections were chosen by their ids, as a sentence; empty if none were."""
+    choice = settings["fetch_metadata"]
+    if settings["archive"]["lock"] is not None:
+        return ""
+    images, collections = (choice[key] for key in ("image_ids", "collection_ids"))
+    lists = [counted(len(set(images)), "image")] if images is not None else []
+    if collections is not None:
+        lists.append(f"all images of {counted(len(set(collections)), 'collection')}")
+    return f" The candidates were {listed(lists)}, chosen by their ids." if lists else ""
 
 
 def _selection(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from neurovault_ica.record.bibliography import WORKS, cite, cited, reference_lin
 from neurovault_ica.record.data_text import data_paragraph
 from neurovault_ica.record.database_text import database_paragraph
 from neurovault_ica.record.names_text import names_paragraph, networks_paragraph
-from neurovault_ica.runtime.wording import counted, ordinal
+from neurovault_ica.runtime.wording import counted, ordinal, written_volume
 from neurovault_ica.statistics.mixture import NOISE_PEAK_P
 
 # A test compares the version with CITATION.cff and pyproject.toml, which are not part of every copy of the workflow.
@@ -287,9 +287,9 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
         else ""
     )
     min_mm3 = settings["plot_components"]["min_cluster_mm3"]
-    extent = f"of at least {min_mm3:g} mm³ are shown" if min_mm3 else "of any size are shown"
+    extent = f"of at least {written_volume(min_mm3)} are shown" if min_mm3 else "of any size are shown"
     if min_mm3 < MIN_CLUSTER_MM3:
-        extent += f", and clusters of at least {MIN_CLUSTER_MM3:g} mm³ are listed"
+        extent += f", and clusters of at least {written_volume(MIN_CLUSTER_MM3)} are listed"
     return (
         f"**Thresholds and peaks.** Component maps were thresholded {shown}. A cluster is a set of voxels connected by"
         f" their faces. Clusters {extent}; the cluster with the highest peak is kept even if it is smaller."

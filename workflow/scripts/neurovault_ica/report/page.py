@@ -21,7 +21,7 @@ from neurovault_ica.report.text import (
 )
 from neurovault_ica.runtime.files import package_file
 from neurovault_ica.runtime.layers import read_file
-from neurovault_ica.runtime.wording import counted
+from neurovault_ica.runtime.wording import counted, written_volume
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.statistics.p_values import (
     LARGEST_P_CORRECTED,
@@ -139,6 +139,7 @@ def load_template(name: str) -> jinja2.Template:
         "measures": keep_measures,
         "percent": percent,
         "counted": counted,
+        "volume": written_volume,
         "q": written_q,
         "address": safe_address,
         "doi_address": doi_address,

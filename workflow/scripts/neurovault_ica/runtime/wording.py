@@ -24,6 +24,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+def written_volume(mm3: float) -> str:
+    """Write a volume without an exponent: ``200 mm³``, ``1,500,000 mm³``."""
+    return f"{mm3:,.10g} mm³"
+
+
 def ordinal(number: float) -> str:
     """Write an ordinal number with its ending: ``1st``, ``12th``, ``91st``, ``99.9th``."""
     endings: dict[float, str] = {1: "st", 2: "nd", 3: "rd"}
