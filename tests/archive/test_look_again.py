@@ -1,6 +1,7 @@
 """An update finds what is new in the archive, and leaves everything else as it is."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -151,3 +152,34 @@ def test_an_update_without_a_server_changes_nothing(serve, look):
         look(run)
     assert stamps(run) == before
     assert (run.results / "report.html").exists()
+
+
+@pytest.mark.parametrize("is_nilearns", [False, True])
+def test_terms_of_a_replaced_image_are_requested_again(serve, look, is_nilearns):
+    archive = Archive.small({1: 3})
+    server, run = serve(archive)
+    run.download()
+    before, _ = run.terms()
+    if is_nilearns:
+        shutil.rmtree(run.data_dir / "neurovault/records")
+        shutil.rmtree(run.data_dir / "neurovault/listings")
+    # Image 101 has a new file, and of image 102 only the name was edited.
+    for number in (101, 102):
+        archive.images[number]["modify_date"] = archive.collections[1]["modify_date"] = "2026-02-03"
+        answer = {"data": {"neurovault_id": str(number), "values": {"term 1": 0.9}}}
+        archive.terms[number] = json.dumps(answer).encode()
+    archive.images[102]["name"] = "faces"
+    archive.files["1/map_101.nii.gz"] = nifti(999, shape=(7, 7, 5))
+    archive.images[101]["file_size"] = len(archive.files["1/map_101.nii.gz"])
+    server.asked.clear()
+    assert "images" in look(run)[0]
+    assert [row["status"] for row in run.download()] == ["ok"] * 3
+    rows, _ = run.terms()
+    assert server.count("/api/decode/") == server.count("neurovault=101") == 1
+    assert [row for row in rows if row["image_id"] == "101"] == [{"image_id": "101", "term": "term 1", "weight": 0.9}]
+    assert [row for row in rows if row["image_id"] != "101"] == [row for row in before if row["image_id"] != "101"]
+    # The next look finds nothing to request.
+    server.asked.clear()
+    look(run)
+    run.terms()
+    assert server.count("/api/decode/") == 0

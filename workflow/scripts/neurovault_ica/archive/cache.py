@@ -175,6 +175,32 @@ def write_record(data_dir: str | Path, record: Record) -> None:
     _write_json(_record_file(data_dir, record["id"]), record)
 
 
+def drop_outdated_terms(data_dir: str | Path, record: Record) -> bool:
+    """Remove an image's term weights if the server has replaced the image's file since. Return whether it did so.
+
+    A replaced file has another size. Other edits of a record also change its date, but the weights remain valid. So the
+    date counts only if no size is known.
+
+    Parameters
+    ----------
+    data_dir : path
+    record : dict
+        The server's record of the image. Call this before `write_record` stores it.
+    """
+    image_id, collection_id = record["id"], record["collection_id"]
+    try:
+        # nilearn stores the record beside the image only.
+        known = read_record(data_dir, image_id) or _read_json(_image_metadata(data_dir, collection_id, image_id))
+        key = "file_size" if known.get("file_size") and record.get("file_size") else "modify_date"
+    except (OSError, ValueError, AttributeError):
+        return False
+    path = Path(data_dir) / terms_file(collection_id, image_id)
+    if known.get(key) == record.get(key) or not path.is_file():
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
 def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Record] | None:
     """Read the stored records of a collection's images.
 
