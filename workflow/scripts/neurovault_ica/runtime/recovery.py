@@ -3,21 +3,27 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+import contextlib
 import fcntl
+import os
 import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from neurovault_ica.runtime.commands import Call
 from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.tables import restore_sidecar, sidecar_of
 from neurovault_ica.runtime.wording import counted
 
 # An error in a log, up to the next message. Threads that download may still log something after the error of their job.
 ERROR = re.compile(r"^\S+ \S+ ERROR (.*?)(?:\n[-\d]{10} [:\d]{8} [A-Z]+ |\Z)", re.MULTILINE | re.DOTALL)
+# Folder of the scripts and modules, which are inputs of the rules.
+SCRIPTS = Path(__file__).parents[2]
 # Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
 _running: list[IO[str]] = []
 
@@ -64,6 +70,9 @@ def changed_since(times: Mapping[str, float | None]) -> list[str]:
 def check_results(folder: str | Path, call: Call) -> None:
     """Compare the size of every result with the size in the log of the job that wrote it.
 
+    If several logs name a result, the last one counts. So times in the future are corrected first. At the end, missing
+    descriptions of tables are written again.
+
     Parameters
     ----------
     folder : path
@@ -76,6 +85,7 @@ def check_results(folder: str | Path, call: Call) -> None:
     RuntimeError
         If results were truncated or edited. Later stages would read wrong data.
     """
+    correct_times("results", folder, SCRIPTS)
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -98,6 +108,50 @@ def check_results(folder: str | Path, call: Call) -> None:
             + f"\nTo compute them again: rm {' '.join(damaged)}; {call.for_target('--forcerun', *rules)}\nTo keep"
             f" them as they are: rm {' '.join(sorted({str(log) for _, log in damaged.values()}))}"
         )
+    _restore_sidecars({path: size for path, (size, _) in written.items()})
+
+
+def _restore_sidecars(written: Mapping[str, int]) -> None:
+    """Write the missing descriptions of tables again. They are no outputs of rules, so no rule would run for them.
+
+    Parameters
+    ----------
+    written : mapping
+        Size of every result in bytes, by its path.
+    """
+    for path in written:
+        sidecar = sidecar_of(Path(path))
+        if path.endswith(".tsv") and str(sidecar) in written and Path(path).is_file() and not sidecar.exists():
+            # No error here may stop a run: only a description is missing.
+            with contextlib.suppress(OSError, KeyError, StopIteration):
+                restore_sidecar(path)
+                # After a change of the workflow, the rule of the table runs again and writes another description.
+                if sidecar.stat().st_size != written[str(sidecar)]:
+                    sidecar.unlink()
+
+
+def correct_times(*folders: str | Path) -> int:
+    """Set the times of files from the future to the present, in the same order. Return the number of these files.
+
+    A clock that was ahead, and has been corrected since, leaves such files. Snakemake would take them for newer than
+    everything that is written now. It would not rerun what depends on the tables of an update, and stop other jobs,
+    because their outputs are older than their inputs.
+
+    Parameters
+    ----------
+    *folders : path
+        They may not exist.
+    """
+    now = time.time_ns()
+    times = {path: path.stat().st_mtime_ns for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+    future = sorted({moment for moment in times.values() if moment > now})
+    # Some file systems store microseconds.
+    corrected = {moment: now - 1000 * (len(future) - rank) for rank, moment in enumerate(future)}
+    wrong = {path: corrected[moment] for path, moment in times.items() if moment in corrected}
+    for path, moment in wrong.items():
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(moment, moment))
+    return len(wrong)
 
 
 def drop_stale_locks(folder: str | Path = ".snakemake") -> None:

@@ -72,7 +72,16 @@ def write_table(
             if len(row) != len(names):
                 raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
             writer.writerow([_to_cell(row[name]) for name in names])
-    write_json(_sidecar(path), specs)
+    write_json(sidecar_of(path), specs)
+
+
+def restore_sidecar(path: str | Path) -> None:
+    """Write the description of an existing table again."""
+    path = Path(path)
+    with path.open(encoding="utf-8", newline="") as stream:
+        names = next(csv.reader(stream, dialect="excel-tab"))
+    description = _describe(path)
+    write_json(sidecar_of(path), {name: _column(description, name, path) for name in names})
 
 
 def read_table(path: str | Path, *, described_as: str | None = None) -> list[dict[str, Any]]:
@@ -188,7 +197,8 @@ def _stem(path: Path) -> str:
     return re.sub(r"-\d+$", "", path.stem)
 
 
-def _sidecar(path: Path) -> Path:
+def sidecar_of(path: Path) -> Path:
+    """Return the path of the description beside a table. Tables of batches share one."""
     return path.with_name(_stem(path) + ".json")
 
 
