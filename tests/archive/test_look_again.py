@@ -183,3 +183,27 @@ def test_terms_of_a_replaced_image_are_requested_again(serve, look, is_nilearns)
     look(run)
     run.terms()
     assert server.count("/api/decode/") == 0
+
+
+def test_an_update_keeps_a_collection_that_the_server_cannot_list_now(serve, look, caplog):
+    archive = Archive.small({1: 3, 2: 3})
+    server, run = serve(archive)
+    run.download()
+    archive.add_image(150, 1)
+    archive.add_image(250, 2)
+    for collection in archive.collections.values():
+        collection["modify_date"] = "2026-02-03"
+    server.misbehave("/collections/2/images/", always="500")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150, 201, 202, 203]
+    assert "collection 2: the server cannot list its images now, so the list of an earlier run is used" in caplog.text
+    assert [row["status"] for row in run.download()] == ["ok"] * 7
+    # The next update asks again. A collection that is private by then is no longer used.
+    server.misbehave("/collections/2/images/")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv"))[-1] == 250
+    archive.collections[2]["modify_date"] = "2026-02-04"
+    for address in ("/collections/2/images/", "/collections/2/"):
+        server.misbehave(address, always="403")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150]

@@ -201,13 +201,26 @@ def drop_outdated_terms(data_dir: str | Path, record: Record) -> bool:
     return True
 
 
-def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Record] | None:
+def read_listing(
+    data_dir: str | Path, url: str, collection: Record, *, any_version: bool = False
+) -> list[Record] | None:
     """Read the stored records of a collection's images.
+
+    Parameters
+    ----------
+    data_dir : path
+    url : str
+        The server.
+    collection : dict
+        Its record, as the server has it now.
+    any_version : bool
+        Whether the stored records may be older than the collection's last change.
 
     Returns
     -------
     list of dict or None
-        None if they are missing, damaged, from another server, or older than the collection's last change.
+        None if they are missing, damaged, from another server, or older than the collection's last change (unless
+        `any_version`).
     """
     path = _listing_file(data_dir, collection["id"])
     try:
@@ -221,7 +234,9 @@ def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Rec
     if not isinstance(images, list) or not all(isinstance(image, dict) and is_id(image.get("id")) for image in images):
         logging.warning("%s is damaged and not used: it is not a list of records", path)
         return None
-    return images if version == _version(url, collection) else None
+    wanted = _version(url, collection)
+    is_usable = version == wanted or (any_version and isinstance(version, list) and version[:2] == wanted[:2])
+    return images if is_usable else None
 
 
 def write_listing(data_dir: str | Path, url: str, collection: Record, images: list[Record]) -> None:
