@@ -8,6 +8,7 @@ from pathlib import Path
 import look_again
 import pytest
 from fetching import NETWORK, SETTINGS, ids
+from neurovault_ica.runtime.recovery import WROTE
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_server import Archive, nifti
 
@@ -26,7 +27,7 @@ def look():
             terms=[str(folder / "fetch_terms" / f"status-{batch}.tsv") for batch in range(run.batches)],
             databases=[str(folder / "fetch_database" / "files.tsv")], last=[str(folder / "report.html")],
             archive=run.archive, network=NETWORK, terms_network=NETWORK, lock=lock, batches=run.batches, requested=1.0,
-            **SETTINGS,
+            metadata_log=folder.parent / "logs" / "fetch_metadata.log", **SETTINGS,
         )  # fmt: skip
         found = json.loads((folder / "look_again" / "looked.json").read_text())
         return found["changed_tables"], found["found_images"], found["found_terms"]
@@ -207,3 +208,22 @@ def test_an_update_keeps_a_collection_that_the_server_cannot_list_now(serve, loo
         server.misbehave(address, always="403")
     look(run)
     assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150]
+
+
+def test_the_log_of_fetch_metadata_gets_the_sizes_of_replaced_tables(serve, look):
+    """The log of an update is lost at the next update. The tables must not look edited then."""
+    archive = Archive.small({1: 3})
+    _, run = serve(archive)
+    log, images = run.results.parent / "logs/fetch_metadata.log", run.results / "fetch_metadata/images.tsv"
+    other = f"2026-01-02 03:04:05 INFO wrote {images.with_suffix('.json')}, 12 bytes\n"
+    log.parent.mkdir()
+    log.write_text(f"2026-01-02 03:04:05 INFO wrote {images}, 7 bytes\n{other}")
+    before = log.read_text()
+    look(run)
+    assert log.read_text() == before
+    archive.add_image(150, 1)
+    archive.collections[1]["modify_date"] = "2026-02-03"
+    assert "images" in look(run)[0]
+    assert log.read_text().startswith(other)
+    assert (str(images), str(images.stat().st_size)) in WROTE.findall(log.read_text())
+    assert "7 bytes" not in log.read_text()

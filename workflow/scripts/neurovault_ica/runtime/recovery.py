@@ -11,17 +11,19 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from neurovault_ica.runtime.commands import Call
-from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK, replacing
 from neurovault_ica.runtime.tables import restore_sidecar, sidecar_of
 from neurovault_ica.runtime.wording import counted
 
 # An error in a log, up to the next message. Threads that download may still log something after the error of their job.
 ERROR = re.compile(r"^\S+ \S+ ERROR (.*?)(?:\n[-\d]{10} [:\d]{8} [A-Z]+ |\Z)", re.MULTILINE | re.DOTALL)
+# A line of `replacing` in a log: path and size of a result.
+WROTE = re.compile(r"^\S+ \S+ INFO wrote (.+), (\d+) bytes$", re.MULTILINE)
 # Folder of the scripts and modules, which are inputs of the rules.
 SCRIPTS = Path(__file__).parents[2]
 # Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
@@ -89,7 +91,7 @@ def check_results(folder: str | Path, call: Call) -> None:
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):
         text = log.read_text(encoding="utf-8", errors="replace")
-        for path, size in re.findall(r"^\S+ \S+ INFO wrote (.+), (\d+) bytes$", text, re.MULTILINE):
+        for path, size in WROTE.findall(text):
             written[path] = int(size), log
     damaged = {
         path: (size, log)
@@ -109,6 +111,28 @@ def check_results(folder: str | Path, call: Call) -> None:
             f" them as they are: rm {' '.join(sorted({str(log) for _, log in damaged.values()}))}"
         )
     _restore_sidecars({path: size for path, (size, _) in written.items()})
+
+
+def forget_sizes(log: str | Path, results: Collection[str]) -> None:
+    """Remove the sizes of results from the log of their job. Call this before another job replaces these results.
+
+    Without a size, `check_results` does not complain about the new file, even if this run is killed at once.
+    """
+    path = Path(log)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if not ((found := WROTE.match(line)) and found[1] in results)]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def add_sizes(log: str | Path, results: Collection[str]) -> None:
+    """Add the sizes of replaced results to the log of their job. The log of this job is lost when it runs again."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"{now} INFO wrote {path}, {Path(path).stat().st_size} bytes\n" for path in results]
+    if Path(log).is_file():
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.writelines(lines)
 
 
 def _restore_sidecars(written: Mapping[str, int]) -> None:
