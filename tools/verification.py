@@ -41,7 +41,10 @@ def compare(run_file: Path, into: Path) -> bool:
     if run["configuration"]["archive"] != now["configuration"]["archive"]:
         other = {path: found for path, found in other.items() if Path(path).name not in NOT_IN_A_LOCK}
     for path, found in other.items():
-        print(f"differs: {path}" + ("" if found is None else f", by {found:.1g} of its largest value"))
+        if (into / path).is_file():
+            print(f"differs: {path}" + ("" if found is None else f", by {found:.1g} of its largest value"))
+        else:
+            print(f"missing: {path}")
     n_results = len(run["results_sha256"])
     changed = dict(changes(run["software"], now["software"]))
     for key, (then, today) in changed.items():

@@ -187,7 +187,12 @@ def test_datalad_can_read_the_lock(locked):
         (lambda text: text + text.splitlines()[1] + "\n", "occurs twice"),
         (lambda text: without_id(text), "line 2: image_id 'n/a' is not a valid id"),
         (lambda text: text.replace("\tok\t", "\tfailed\t", 1), "contradict"),
-        (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 hexadecimal digits"),
+        (lambda text: text.replace(text.splitlines()[1].split("\t")[4], "abc"), "64 lower-case hexadecimal"),
+        (lambda text: text[:-3], "broken.tsv ends in the middle of a line"),
+        (lambda text: text + "\n", "line 10 has 0 cells, but the first line has "),
+        (lambda text: text[: text.rindex("\t")] + "\n", r"line 9 has \d+ cells, but the first line has "),
+        (lambda text: text.replace("\ttrue\t", "\tyes\t", 1), "line 2 has an unusable used: 'yes' is neither true nor"),
+        (lambda text: text.replace("\t12\t", "\ttwelve\t", 1), "line 8 has an unusable number_of_subjects: .*'twelve'"),
     ],
 )
 def test_a_damaged_lock_is_refused(locked, tmp_path, change, message):
@@ -199,7 +204,10 @@ def test_a_damaged_lock_is_refused(locked, tmp_path, change, message):
 
 def test_a_lock_saved_by_an_editor_is_read(locked, tmp_path):
     path = tmp_path / "edited.tsv"
-    path.write_text("\ufeff" + Path(locked[2]).read_text().replace("\n", "\r\n"), newline="")
+    text = Path(locked[2]).read_text().replace("\n", "\r\n")
+    # Spreadsheets write booleans in capitals.
+    text = text.replace("\ttrue\t", "\tTRUE\t").replace("\tfalse\t", "\tFALSE\t")
+    path.write_text("\ufeff" + text, newline="")
     assert read_lock(str(path)) == read_lock(locked[2])
 
 

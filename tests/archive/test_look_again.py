@@ -1,12 +1,14 @@
 """An update finds what is new in the archive, and leaves everything else as it is."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import look_again
 import pytest
 from fetching import NETWORK, SETTINGS, ids
+from neurovault_ica.runtime.recovery import WROTE
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
 from neurovault_server import Archive, nifti
 
@@ -25,7 +27,7 @@ def look():
             terms=[str(folder / "fetch_terms" / f"status-{batch}.tsv") for batch in range(run.batches)],
             databases=[str(folder / "fetch_database" / "files.tsv")], last=[str(folder / "report.html")],
             archive=run.archive, network=NETWORK, terms_network=NETWORK, lock=lock, batches=run.batches, requested=1.0,
-            **SETTINGS,
+            metadata_log=folder.parent / "logs" / "fetch_metadata.log", **SETTINGS,
         )  # fmt: skip
         found = json.loads((folder / "look_again" / "looked.json").read_text())
         return found["changed_tables"], found["found_images"], found["found_terms"]
@@ -151,3 +153,77 @@ def test_an_update_without_a_server_changes_nothing(serve, look):
         look(run)
     assert stamps(run) == before
     assert (run.results / "report.html").exists()
+
+
+@pytest.mark.parametrize("is_nilearns", [False, True])
+def test_terms_of_a_replaced_image_are_requested_again(serve, look, is_nilearns):
+    archive = Archive.small({1: 3})
+    server, run = serve(archive)
+    run.download()
+    before, _ = run.terms()
+    if is_nilearns:
+        shutil.rmtree(run.data_dir / "neurovault/records")
+        shutil.rmtree(run.data_dir / "neurovault/listings")
+    # Image 101 has a new file, and of image 102 only the name was edited.
+    for number in (101, 102):
+        archive.images[number]["modify_date"] = archive.collections[1]["modify_date"] = "2026-02-03"
+        answer = {"data": {"neurovault_id": str(number), "values": {"term 1": 0.9}}}
+        archive.terms[number] = json.dumps(answer).encode()
+    archive.images[102]["name"] = "faces"
+    archive.files["1/map_101.nii.gz"] = nifti(999, shape=(7, 7, 5))
+    archive.images[101]["file_size"] = len(archive.files["1/map_101.nii.gz"])
+    server.asked.clear()
+    assert "images" in look(run)[0]
+    assert [row["status"] for row in run.download()] == ["ok"] * 3
+    rows, _ = run.terms()
+    assert server.count("/api/decode/") == server.count("neurovault=101") == 1
+    assert [row for row in rows if row["image_id"] == "101"] == [{"image_id": "101", "term": "term 1", "weight": 0.9}]
+    assert [row for row in rows if row["image_id"] != "101"] == [row for row in before if row["image_id"] != "101"]
+    # The next look finds nothing to request.
+    server.asked.clear()
+    look(run)
+    run.terms()
+    assert server.count("/api/decode/") == 0
+
+
+def test_an_update_keeps_a_collection_that_the_server_cannot_list_now(serve, look, caplog):
+    archive = Archive.small({1: 3, 2: 3})
+    server, run = serve(archive)
+    run.download()
+    archive.add_image(150, 1)
+    archive.add_image(250, 2)
+    for collection in archive.collections.values():
+        collection["modify_date"] = "2026-02-03"
+    server.misbehave("/collections/2/images/", always="500")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150, 201, 202, 203]
+    assert "collection 2: the server cannot list its images now, so the list of an earlier run is used" in caplog.text
+    assert [row["status"] for row in run.download()] == ["ok"] * 7
+    # The next update asks again. A collection that is private by then is no longer used.
+    server.misbehave("/collections/2/images/")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv"))[-1] == 250
+    archive.collections[2]["modify_date"] = "2026-02-04"
+    for address in ("/collections/2/images/", "/collections/2/"):
+        server.misbehave(address, always="403")
+    look(run)
+    assert ids(read_table(run.results / "fetch_metadata/images.tsv")) == [101, 102, 103, 150]
+
+
+def test_the_log_of_fetch_metadata_gets_the_sizes_of_replaced_tables(serve, look):
+    """The log of an update is lost at the next update. The tables must not look edited then."""
+    archive = Archive.small({1: 3})
+    _, run = serve(archive)
+    log, images = run.results.parent / "logs/fetch_metadata.log", run.results / "fetch_metadata/images.tsv"
+    other = f"2026-01-02 03:04:05 INFO wrote {images.with_suffix('.json')}, 12 bytes\n"
+    log.parent.mkdir()
+    log.write_text(f"2026-01-02 03:04:05 INFO wrote {images}, 7 bytes\n{other}")
+    before = log.read_text()
+    look(run)
+    assert log.read_text() == before
+    archive.add_image(150, 1)
+    archive.collections[1]["modify_date"] = "2026-02-03"
+    assert "images" in look(run)[0]
+    assert log.read_text().startswith(other)
+    assert (str(images), str(images.stat().st_size)) in WROTE.findall(log.read_text())
+    assert "7 bytes" not in log.read_text()

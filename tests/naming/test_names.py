@@ -1,6 +1,7 @@
 """A component is named by its first significant candidates. Without any, it is unnamed and lists the closest ones."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -171,6 +172,15 @@ def stage(tmp_path):
         "random_state": 0,
         "threads": 1,
     }
+
+
+def test_term_tables_of_batches_that_are_no_more_are_removed(stage):
+    [table] = map(Path, stage["term_weights"])
+    left = table.with_name("terms-3.tsv")
+    left.touch()
+    project_terms.main(**stage)
+    assert table.is_file()
+    assert not left.exists()
 
 
 def test_the_stage_names_components_by_labels_if_no_term_is_significant(stage):

@@ -177,6 +177,17 @@ def test_lock_has_every_selected_image_by_id(lock):
     ]
 
 
+def test_status_tables_of_batches_that_are_no_more_are_removed(lock, tmp_path):
+    left = [tmp_path / "run" / rule / "status-2.tsv" for rule in ("download_images", "fetch_terms")]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    lock()
+    assert [sorted(path.name for path in file.parent.glob("*.tsv")) for file in left] == [
+        ["status-0.tsv", "status-1.tsv"]
+    ] * 2
+
+
 def test_an_image_without_download_status_is_an_error():
     with pytest.raises(KeyError):
         lock_rows([{"image_id": 1, "collection_id": 2}], [{"collection_id": 2}], [], [], set())

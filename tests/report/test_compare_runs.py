@@ -9,6 +9,7 @@ import pytest
 from compare_runs import write_comparison
 from made_report import HOSTILE, Page
 from neurovault_ica.report.compared_runs import compare_runs, read_run
+from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.tables import read_table, write_table
 from nilearn.image import resample_img
 
@@ -51,7 +52,7 @@ def runs(demo, tmp_path_factory):
     lock = read_table(results / "write_lock/images.lock.tsv")
     used = [row for row in lock if row["used"]]
     used[0]["used"], used[1]["sha256"], used[2]["image_id"] = False, "0" * 64, "9999"
-    used[2]["name"] = HOSTILE[0]
+    used[2]["name"], used[4]["terms_sha256"] = HOSTILE[0], "1" * 64
     write_table(results / "write_lock/images.lock.tsv", lock)
     rejected = read_table(results / "stack_images/rejected.tsv")
     rejected.append(rejected[0] | {"image_id": used[0]["image_id"], "reason": "thresholded"})
@@ -60,6 +61,9 @@ def runs(demo, tmp_path_factory):
     run["configuration"]["stack_images"]["quality"]["min_peak"] = 3
     run["configuration"]["fetch_metadata"]["image_terms"] = {}
     run["software"]["packages"]["numpy"] = "1.0"
+    run["results_sha256"] = {
+        path: sha256_of(folder / path) for path in run["results_sha256"] if (folder / path).is_file()
+    }
     (results / "write_lock/run.json").write_text(json.dumps(run))
     return read_run(demo), read_run(folder)
 
@@ -105,6 +109,7 @@ def test_images_that_differ_have_the_reason(runs, comparison):
     assert (rows["9999"]["first"], rows["9999"]["second"]) == ("not selected", "used")
     assert (rows[used[3]]["first"], rows[used[3]]["second"], rows[used[3]]["file"]) == ("used", "used", "same")
     assert list(rows) == [*runs[0].images, "9999"]
+    assert [rows[used[k]]["terms"] for k in (2, 3, 4)] == [None, "same", "changed"]
 
 
 def test_settings_and_software_that_differ_are_listed(comparison):
@@ -153,4 +158,25 @@ def test_a_folder_without_a_finished_run_is_refused(demo, tmp_path):
     copy_run(demo, tmp_path)
     (tmp_path / "results/run_ica/desc-ICA_mixing.tsv").unlink()
     with pytest.raises(ValueError, match=r"does not contain a finished run \(missing: the loadings\)\. Give"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("write_lock/run.json", lambda text: text[:5000], "run.json is damaged: "),
+        ("write_lock/run.json", lambda _: "{}", "run.json is damaged: 'configuration'; run snakemake again"),
+        ("write_lock/images.lock.tsv", lambda text: text[:5000], "is not an images.lock.tsv"),
+        # A later run with fewer components was stopped before it wrote the names.
+        (
+            "run_ica/desc-ICA_stability.tsv",
+            lambda text: "".join(text.splitlines(keepends=True)[:-1]),
+            r"were changed after run.json was written: results/run_ica/desc-ICA_stability.tsv\. A later run",
+        ),
+    ],
+)
+def test_damaged_and_mixed_results_are_refused(demo, tmp_path, file, change, message):
+    path = copy_run(demo, tmp_path) / "results" / file
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=message):
         read_run(tmp_path)

@@ -1,13 +1,16 @@
 """Resources that jobs request, and recovery after failed jobs and killed runs."""
 
 import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from neurovault_ica.runtime import recovery
 from neurovault_ica.runtime.commands import Call, Configuration
-from neurovault_ica.runtime.recovery import check_results, drop_stale_locks, quote_errors
+from neurovault_ica.runtime.recovery import check_results, correct_times, drop_stale_locks, quote_errors
 from neurovault_ica.runtime.resources import growing
+from neurovault_ica.runtime.tables import write_table
 
 
 def test_a_resource_grows_with_the_input_and_the_attempt():
@@ -36,6 +39,23 @@ def test_errors_in_the_logs_of_this_run_are_quoted(tmp_path):
         f"{tmp_path}/refused.log: too few images:\n  one",
     ]
     assert list(quote_errors(tmp_path / "nothing", since=0)) == []
+
+
+def test_times_in_the_future_become_those_of_the_present_in_the_same_order(tmp_path):
+    """The clock was two days ahead during the last run. Files from before, and from now, keep their times."""
+    start = time.time()
+    ages_s = {"mask": 500, "images": -172_800, "status": -172_801, "quality": -172_801, "now": 0}
+    for name, age_s in ages_s.items():
+        path = tmp_path / "results" / f"{name}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (start - age_s, start - age_s))
+    assert correct_times(tmp_path / "results", tmp_path / "logs") == 3
+    times = {name: (tmp_path / "results" / f"{name}.tsv").stat().st_mtime for name in ages_s}
+    assert times["mask"] == pytest.approx(start - 500)
+    assert times["now"] == pytest.approx(start)
+    assert start < times["images"] < times["status"] == times["quality"] < time.time()
+    assert correct_times(tmp_path / "results") == 0
 
 
 def test_only_locks_of_a_killed_run_are_removed(tmp_path, monkeypatch):
@@ -75,6 +95,27 @@ def test_results_with_another_size_than_in_their_log_are_reported(tmp_path, monk
         "To compute them again: rm results/b; snakemake --cores 2 --forcerun two --configfile mine.yaml",
         "To keep them as they are: rm logs/two-3.log",
     ]
+
+
+def test_deleted_descriptions_of_tables_are_written_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tables = [Path("results/fetch_terms/terms-0.tsv"), Path("results/fetch_terms/terms-1.tsv")]
+    for table in tables:
+        write_table(table, [{"image_id": 1, "term": "pain", "weight": 0.5}])
+    description = Path("results/fetch_terms/terms.json")
+    content = description.read_bytes()
+    Path("logs").mkdir()
+    sizes = {table: table.stat().st_size for table in tables} | {"results/run_ica/desc-ICA_mixing.tsv": 7}
+    call = Call([], ".", Configuration(()))
+    log(Path("logs/one.log"), 1, sizes | {description: len(content)})
+    description.unlink()
+    check_results("logs", call)
+    assert description.read_bytes() == content
+    # Another version of the workflow wrote another description. Its rule will run again.
+    log(Path("logs/one.log"), 1, sizes | {description: 9})
+    description.unlink()
+    check_results("logs", call)
+    assert not description.exists()
 
 
 def log(path, time, sizes):

@@ -33,6 +33,7 @@ def main(
     archive: Mapping[str, Any],
     network: Mapping[str, Any],
     terms_network: Mapping[str, Any],
+    metadata_log: str | Path,
     lock: str | None = None,
     requested: float | None = None,
     **settings: Any,
@@ -54,7 +55,7 @@ def main(
         logging.info("the images come from the lock %s, so there is nothing to update", lock)
     else:
         tables = {"collections": collections, "images": images, "selection": selection}
-        changed = update_selection(tables, archive=archive, network=network, **settings)
+        changed = update_selection(tables, metadata_log, archive=archive, network=network, **settings)
         rows = read_table(images)
         # If the selection has changed, the next rules request all of its images and terms anyway.
         if "images" not in changed:
@@ -89,4 +90,5 @@ if __name__ == "__main__":
         **snakemake.params,
         network=snakemake.config["download_images"],
         terms_network=snakemake.config["fetch_terms"],
+        metadata_log=Path(snakemake.log[0]).with_name("fetch_metadata.log"),
     )

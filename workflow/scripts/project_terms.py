@@ -15,7 +15,7 @@ from neurovault_ica.naming.own_names import read_own_names
 from neurovault_ica.naming.sides import tell_apart
 from neurovault_ica.naming.sources import SOURCES, find_all
 from neurovault_ica.naming.term_weights import TermWeights, read_term_weights, vocabulary_rows
-from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.files import remove_stale, replacing
 from neurovault_ica.runtime.ids import as_numbers
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import column_names, read_table, write_table
@@ -85,6 +85,8 @@ def main(
     """
     image_ids, labels, loadings, is_split = read_loadings(mixing)
     term_loadings = read_loadings(mixing if projection == "mixing" else unmixing).values
+    # A run with more batches has left tables of the others.
+    remove_stale(term_weights[0], "terms-*.tsv", keep=term_weights)
     weights = read_term_weights(term_weights, image_ids)
     if not weights.rows:
         logging.warning(

@@ -16,7 +16,7 @@ from neurovault_ica.record.bibliography import collection_entries, references_te
 from neurovault_ica.record.environment import environment
 from neurovault_ica.record.facts import run_facts
 from neurovault_ica.record.methods_text import methods_text
-from neurovault_ica.runtime.files import replacing, sha256_of, write_json
+from neurovault_ica.runtime.files import remove_stale, replacing, sha256_of, write_json
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_optional, read_table, write_table
 from neurovault_ica.runtime.wording import counted
@@ -52,6 +52,9 @@ def main(
     `mixture` is empty if no mixture was fitted, and `networks` if no reference is configured. run.json records the
     checksums of `results`.
     """
+    # A run with more batches has left tables of the others.
+    for tables in (downloads, term_status):
+        remove_stale(tables[0], "status-*.tsv", keep=tables)
     chosen, used = read_table(selection), read_table(images)
     studies = read_table(collections)
     with Path(decomposition).open(encoding="utf-8") as stream:

@@ -175,13 +175,52 @@ def write_record(data_dir: str | Path, record: Record) -> None:
     _write_json(_record_file(data_dir, record["id"]), record)
 
 
-def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Record] | None:
+def drop_outdated_terms(data_dir: str | Path, record: Record) -> bool:
+    """Remove an image's term weights if the server has replaced the image's file since. Return whether it did so.
+
+    A replaced file has another size. Other edits of a record also change its date, but the weights remain valid. So the
+    date counts only if no size is known.
+
+    Parameters
+    ----------
+    data_dir : path
+    record : dict
+        The server's record of the image. Call this before `write_record` stores it.
+    """
+    image_id, collection_id = record["id"], record["collection_id"]
+    try:
+        # nilearn stores the record beside the image only.
+        known = read_record(data_dir, image_id) or _read_json(_image_metadata(data_dir, collection_id, image_id))
+        key = "file_size" if known.get("file_size") and record.get("file_size") else "modify_date"
+    except (OSError, ValueError, AttributeError):
+        return False
+    path = Path(data_dir) / terms_file(collection_id, image_id)
+    if known.get(key) == record.get(key) or not path.is_file():
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
+def read_listing(
+    data_dir: str | Path, url: str, collection: Record, *, any_version: bool = False
+) -> list[Record] | None:
     """Read the stored records of a collection's images.
+
+    Parameters
+    ----------
+    data_dir : path
+    url : str
+        The server.
+    collection : dict
+        Its record, as the server has it now.
+    any_version : bool
+        Whether the stored records may be older than the collection's last change.
 
     Returns
     -------
     list of dict or None
-        None if they are missing, damaged, from another server, or older than the collection's last change.
+        None if they are missing, damaged, from another server, or older than the collection's last change (unless
+        `any_version`).
     """
     path = _listing_file(data_dir, collection["id"])
     try:
@@ -195,7 +234,9 @@ def read_listing(data_dir: str | Path, url: str, collection: Record) -> list[Rec
     if not isinstance(images, list) or not all(isinstance(image, dict) and is_id(image.get("id")) for image in images):
         logging.warning("%s is damaged and not used: it is not a list of records", path)
         return None
-    return images if version == _version(url, collection) else None
+    wanted = _version(url, collection)
+    is_usable = version == wanted or (any_version and isinstance(version, list) and version[:2] == wanted[:2])
+    return images if is_usable else None
 
 
 def write_listing(data_dir: str | Path, url: str, collection: Record, images: list[Record]) -> None:

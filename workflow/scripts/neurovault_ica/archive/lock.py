@@ -81,6 +81,8 @@ def read_lock(path: str) -> list[Row]:
         raise ValueError(
             f"{path} is not an images.lock.tsv of this workflow: it lacks the columns {', '.join(missing)}{_GIVE}"
         )
+    if not Path(path).read_bytes().endswith((b"\n", b"\r")):
+        raise ValueError(f"{path} ends in the middle of a line{_REMEDY}")
     seen = set()
     for line, row in enumerate(rows, start=2):
         for key in ("image_id", "collection_id"):
@@ -88,7 +90,7 @@ def read_lock(path: str) -> list[Row]:
                 raise ValueError(f"{path}, line {line}: {key} {row[key] or 'n/a'!r} is not a valid id{_REMEDY}")
         hashes = [row[key] for key in ("sha256", "terms_sha256") if row[key] is not None]
         if not all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes):
-            raise ValueError(f"{path}, line {line}: a sha256 is not 64 hexadecimal digits{_REMEDY}")
+            raise ValueError(f"{path}, line {line}: a sha256 is not 64 lower-case hexadecimal digits{_REMEDY}")
         if row["status"] not in ("ok", "failed") or (row["status"] == "ok") == (row["sha256"] is None):
             raise ValueError(f"{path}, line {line}: status and sha256 contradict each other{_REMEDY}")
         if row["image_id"] in seen:

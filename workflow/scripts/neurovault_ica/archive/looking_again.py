@@ -11,17 +11,20 @@ from neurovault_ica.archive.base import Archive
 from neurovault_ica.archive.selected_tables import write_selection
 from neurovault_ica.archive.term_answers import read_answer
 from neurovault_ica.runtime.files import replacing
+from neurovault_ica.runtime.recovery import add_sizes, forget_sizes
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.types import Row
 
 
-def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
+def update_selection(tables: Mapping[str, str], log: str | Path, **settings: Any) -> list[str]:
     """Select the images again, and replace the tables that differ. Snakemake then reruns what depends on them.
 
     Parameters
     ----------
     tables : mapping
         Path of each table of fetch_metadata, by its name.
+    log : path
+        The log of fetch_metadata. It gets the sizes of the replaced tables.
     **settings
         The other arguments of `write_selection`.
 
@@ -30,16 +33,17 @@ def update_selection(tables: Mapping[str, str], **settings: Any) -> list[str]:
     list of str
         Names of the tables that changed.
     """
-    changed = []
     with tempfile.TemporaryDirectory() as folder:
         anew = {name: Path(folder, *Path(path).parts[-2:]) for name, path in tables.items()}
         write_selection(**settings | {name: str(path) for name, path in anew.items()})
         _log_difference(tables["images"], anew["images"])
-        for name, path in tables.items():
-            if anew[name].read_bytes() != Path(path).read_bytes():
-                changed.append(name)
-                with replacing(path) as temporary:
-                    shutil.copyfile(anew[name], temporary)
+        changed = [name for name, path in tables.items() if anew[name].read_bytes() != Path(path).read_bytes()]
+        paths = [tables[name] for name in changed]
+        forget_sizes(log, paths)
+        for name in changed:
+            with replacing(tables[name]) as temporary:
+                shutil.copyfile(anew[name], temporary)
+        add_sizes(log, paths)
     return changed
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurovault_ica.archive.cache import to_number, write_collection, write_description, write_record
+from neurovault_ica.archive.cache import (
+    drop_outdated_terms,
+    to_number,
+    write_collection,
+    write_description,
+    write_record,
+)
 from neurovault_ica.archive.cached_archive import CachedArchive
 
 if TYPE_CHECKING:
@@ -116,8 +123,13 @@ class NeuroVault(CachedArchive):
             return
         for collection_id in {image["collection_id"] for image in images}:
             write_collection(self.data_dir, collections[collection_id])
+        n_outdated = 0
         for image in images:
+            # Terms are requested in parallel with the images, so this cannot wait for the new file.
+            n_outdated += drop_outdated_terms(self.data_dir, image)
             write_record(self.data_dir, image)
+        if n_outdated:
+            logging.info("term weights to be requested again, because the image was replaced: %d", n_outdated)
 
     def announce_downloads(self, images: Sequence[Row], batch: int, locked: Mapping[Any, Row]) -> None:
         """Log how much is still to be downloaded, and stop if the disk is too small for it."""

@@ -144,7 +144,7 @@ def list_images(client: Client, collection_id: int) -> Listing | None:
     except FetchError as error:
         if error.reason in ("server_down", "stopped") or not (error.status in GONE or client.is_alive()):
             raise
-        logging.warning("%s: %s; the collection is skipped", path, error)
+        logging.warning("%s: %s", path, error)
         return None
 
 

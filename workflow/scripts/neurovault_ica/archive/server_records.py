@@ -74,6 +74,9 @@ class ServerRecords:
         listing = list_images(self._client, collection["id"])
         name = f" of collection {collection['id']} ({str(collection.get('name'))[:80]})"
         if listing is None:
+            earlier = self._earlier(collection)
+            if earlier is not None:
+                return CollectionImages(collection, belonging(earlier, collection), {})
             number = collection.get("number_of_images")
             lost = {f"images{name}: the server cannot list them": int(number) if number and is_id(number) else 1}
             return CollectionImages(collection, [], lost)
@@ -82,6 +85,21 @@ class ServerRecords:
         if not damaged:
             write_listing(self._data_dir, self._client.url, collection, listing.records)
         return CollectionImages(collection, belonging(listing.records, collection), damaged)
+
+    def _earlier(self, collection: Record) -> list[Record] | None:
+        """Read an earlier list of a collection that the server cannot list now, so that an update loses no study.
+
+        None if there is none, or if the server no longer shows the collection.
+        """
+        stored = read_listing(self._data_dir, self._client.url, collection, any_version=True)
+        if stored is None or get_collection(self._client, collection["id"]) is None:
+            return None
+        logging.warning(
+            "collection %s: the server cannot list its images now, so the list of an earlier run is used; run update"
+            " again later",
+            collection["id"],
+        )
+        return stored
 
     def _get_all(
         self, get: Callable[[Client, int], Record | None], ids: Iterable[int]

@@ -9,10 +9,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
+from neurovault_ica.archive.lock import read_lock
 from neurovault_ica.images.maps import Maps, read_maps
 from neurovault_ica.images.resampling import plan_resampling, resample
 from neurovault_ica.images.targets import target_of
 from neurovault_ica.naming.networks import correlate_maps, match_components
+from neurovault_ica.runtime.files import sha256_of
 from neurovault_ica.runtime.tables import read_table
 from neurovault_ica.runtime.yaml_text import as_configured
 from neurovault_ica.types import Array, Row
@@ -21,7 +23,8 @@ from neurovault_ica.types import Array, Row
 # match, at most this many.
 MIN_SIMILAR_R, MOST_SIMILAR = 0.25, 3
 USED, NOT_SELECTED = "used", "not selected"
-LOCK = "write_lock/images.lock.tsv"
+# Parts of run.json that a comparison needs.
+FACTS = ("configuration", "software", "counts", "decomposition", "results_sha256")
 # Columns of a table of loadings that identify the row.
 KEYS = ("image_id", "sign")
 
@@ -63,7 +66,7 @@ def read_run(folder: str | Path) -> Run:
     Raises
     ------
     ValueError
-        If the folder does not contain a finished run.
+        If the folder does not contain a finished run, or its files are damaged or of different runs.
     """
     folder = Path(folder)
     if folder.name == "results" and not (folder / "results").exists():
@@ -88,19 +91,46 @@ def read_run(folder: str | Path) -> Run:
             f"{folder} does not contain a finished run (missing: {', '.join(missing)}). Give the folder in which"
             " snakemake ran, or a folder made by make paper"
         )
+    facts = _read_facts(needed["run.json"])
+    _require_same_run(folder, [components[0], *needed.values()], facts["results_sha256"])
     stability = read_table(needed["the stability"])
     return Run(
         folder,
-        json.loads(needed["run.json"].read_text(encoding="utf-8")),
+        facts,
         read_maps(str(components[0]), str(needed["the mask"])),
         [row["component"] for row in stability],
         {row["component"]: row for row in read_table(needed["the names"])},
         stability,
         read_table(needed["the loadings"]),
-        {row["image_id"]: row for row in read_table(needed["images.lock.tsv"], described_as=LOCK)},
+        {row["image_id"]: row for row in read_lock(str(needed["images.lock.tsv"]))},
         {row["image_id"]: row["reason"] for row in read_table(needed["the rejected images"])},
         str(needed["the mask"]),
     )
+
+
+def _read_facts(file: Path) -> dict[str, Any]:
+    """Read run.json."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        missing = [key for key in FACTS if not isinstance(facts[key], dict)]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}; run snakemake again") from error
+    if missing:
+        raise ValueError(f"{file} is damaged: {', '.join(missing)}; run snakemake again")
+    return facts
+
+
+def _require_same_run(folder: Path, files: Sequence[Path], sums: Mapping[str, str]) -> None:
+    """Stop if results differ from the checksums in run.json, because then names, maps and images do not fit."""
+    # The paths in run.json may begin with the prefix of a workflow that imports this one.
+    sum_of = {path[path.rfind("results/") :]: checksum for path, checksum in sums.items()}
+    inside = {file: file.relative_to(folder).as_posix() for file in files}
+    changed = [path for file, path in inside.items() if path in sum_of and sha256_of(file) != sum_of[path]]
+    if changed:
+        raise ValueError(
+            f"these results in {folder} were changed after run.json was written: {', '.join(changed)}. A later run was"
+            " stopped before its end, or the files were edited or damaged. Run snakemake again in that folder"
+        )
 
 
 def compare_runs(first: Run, second: Run) -> Comparison:
@@ -187,10 +217,13 @@ def _correlate_loadings(first: Run, second: Run) -> dict[tuple[str, str], float]
 
 
 def _compare_images(first: Run, second: Run) -> Iterator[Row]:
-    """Yield each image that a run selected: what each run did with it, and whether both used the same file."""
+    """Yield each image that a run selected: what each run did with it, and whether its file and terms are the same."""
+    # A run that requested no terms, or computed them, has no checksums. Then its settings differ, not the terms.
+    have_terms = all(any(row["terms_sha256"] for row in run.images.values()) for run in (first, second))
     for image in dict.fromkeys([*first.images, *second.images]):
         rows = [run.images[image] for run in (first, second) if image in run.images]
         sums = {row["sha256"] for row in rows}
+        terms = {row["terms_sha256"] for row in rows}
         yield {
             "image_id": image,
             "name": rows[0]["name"],
@@ -199,6 +232,7 @@ def _compare_images(first: Run, second: Run) -> Iterator[Row]:
             "first": _use_of(image, first),
             "second": _use_of(image, second),
             "file": None if len(rows) < 2 or None in sums else "same" if len(sums) == 1 else "changed",
+            "terms": None if len(rows) < 2 or not have_terms else "same" if len(terms) == 1 else "changed",
         }
 
 
@@ -210,8 +244,8 @@ def _use_of(image: str, run: Run) -> str:
 
 
 def differs(image: Row) -> bool:
-    """Tell whether two runs treated an image differently, or used different files of it."""
-    return image["first"] != image["second"] or image["file"] == "changed"
+    """Tell whether two runs treated an image differently, or used different files or term weights of it."""
+    return image["first"] != image["second"] or "changed" in (image["file"], image["terms"])
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Row]:

@@ -1,8 +1,6 @@
 """Render the page that shows two runs side by side."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
     kinds = [
         ("used by both", in_both),
         ("used by both, but the file has changed", [row for row in in_both if row["file"] == "changed"]),
+        ("used by both, but the term weights have changed", [row for row in in_both if row["terms"] == "changed"]),
         ("used by the first run only", [row for row in different if row["first"] == USED != row["second"]]),
         ("used by the second run only", [row for row in different if row["second"] == USED != row["first"]]),
         ("used by neither", [row for row in comparison.images if USED not in (row["first"], row["second"])]),
@@ -52,6 +51,7 @@ def render_comparison(first: Run, second: Run, comparison: Comparison) -> str:
         kinds=[(kind, len(rows)) for kind, rows in kinds],
         images=different[:IMAGES_SHOWN],
         n_different=len(different),
+        same_terms=any(row["terms"] == "same" for row in comparison.images),
         settings=comparison.settings,
         software=comparison.software,
     )
@@ -82,7 +82,6 @@ def describe_run(title: str, run: Run) -> Row:
     return {
         "title": title,
         "folder": str(run.folder),
-        "written": datetime.fromtimestamp(Path(run.mask).stat().st_mtime),
         "images": counts["images_used"],
         "selected": counts["images_selected"],
         "collections": counts["collections_used"],

@@ -3,21 +3,29 @@
 Snakemake imports this module while it reads the Snakefile. So it may import only what Snakemake itself depends on.
 """
 
+import contextlib
 import fcntl
+import os
 import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from neurovault_ica.runtime.commands import Call
-from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK
+from neurovault_ica.runtime.files import FAULTS_OF_THE_DISK, replacing
+from neurovault_ica.runtime.tables import restore_sidecar, sidecar_of
 from neurovault_ica.runtime.wording import counted
 
 # An error in a log, up to the next message. Threads that download may still log something after the error of their job.
 ERROR = re.compile(r"^\S+ \S+ ERROR (.*?)(?:\n[-\d]{10} [:\d]{8} [A-Z]+ |\Z)", re.MULTILINE | re.DOTALL)
+# A line of `replacing` in a log: path and size of a result.
+WROTE = re.compile(r"^\S+ \S+ INFO wrote (.+), (\d+) bytes$", re.MULTILINE)
+# Folder of the scripts and modules, which are inputs of the rules.
+SCRIPTS = Path(__file__).parents[2]
 # Open files with a kernel lock. Closing one would release its lock, so they stay open until this process ends.
 _running: list[IO[str]] = []
 
@@ -64,6 +72,9 @@ def changed_since(times: Mapping[str, float | None]) -> list[str]:
 def check_results(folder: str | Path, call: Call) -> None:
     """Compare the size of every result with the size in the log of the job that wrote it.
 
+    If several logs name a result, the last one counts. So times in the future are corrected first. At the end, missing
+    descriptions of tables are written again.
+
     Parameters
     ----------
     folder : path
@@ -76,10 +87,11 @@ def check_results(folder: str | Path, call: Call) -> None:
     RuntimeError
         If results were truncated or edited. Later stages would read wrong data.
     """
+    correct_times("results", folder, SCRIPTS)
     written: dict[str, tuple[int, Path]] = {}
     for log in sorted(Path(folder).glob("*.log"), key=lambda log: log.stat().st_mtime):
         text = log.read_text(encoding="utf-8", errors="replace")
-        for path, size in re.findall(r"^\S+ \S+ INFO wrote (.+), (\d+) bytes$", text, re.MULTILINE):
+        for path, size in WROTE.findall(text):
             written[path] = int(size), log
     damaged = {
         path: (size, log)
@@ -98,6 +110,72 @@ def check_results(folder: str | Path, call: Call) -> None:
             + f"\nTo compute them again: rm {' '.join(damaged)}; {call.for_target('--forcerun', *rules)}\nTo keep"
             f" them as they are: rm {' '.join(sorted({str(log) for _, log in damaged.values()}))}"
         )
+    _restore_sidecars({path: size for path, (size, _) in written.items()})
+
+
+def forget_sizes(log: str | Path, results: Collection[str]) -> None:
+    """Remove the sizes of results from the log of their job. Call this before another job replaces these results.
+
+    Without a size, `check_results` does not complain about the new file, even if this run is killed at once.
+    """
+    path = Path(log)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if not ((found := WROTE.match(line)) and found[1] in results)]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def add_sizes(log: str | Path, results: Collection[str]) -> None:
+    """Add the sizes of replaced results to the log of their job. The log of this job is lost when it runs again."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"{now} INFO wrote {path}, {Path(path).stat().st_size} bytes\n" for path in results]
+    if Path(log).is_file():
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.writelines(lines)
+
+
+def _restore_sidecars(written: Mapping[str, int]) -> None:
+    """Write the missing descriptions of tables again. They are no outputs of rules, so no rule would run for them.
+
+    Parameters
+    ----------
+    written : mapping
+        Size of every result in bytes, by its path.
+    """
+    for path in written:
+        sidecar = sidecar_of(Path(path))
+        if path.endswith(".tsv") and str(sidecar) in written and Path(path).is_file() and not sidecar.exists():
+            # No error here may stop a run: only a description is missing.
+            with contextlib.suppress(OSError, KeyError, StopIteration):
+                restore_sidecar(path)
+                # After a change of the workflow, the rule of the table runs again and writes another description.
+                if sidecar.stat().st_size != written[str(sidecar)]:
+                    sidecar.unlink()
+
+
+def correct_times(*folders: str | Path) -> int:
+    """Set the times of files from the future to the present, in the same order. Return the number of these files.
+
+    A clock that was ahead, and has been corrected since, leaves such files. Snakemake would take them for newer than
+    everything that is written now. It would not rerun what depends on the tables of an update, and stop other jobs,
+    because their outputs are older than their inputs.
+
+    Parameters
+    ----------
+    *folders : path
+        They may not exist.
+    """
+    now = time.time_ns()
+    times = {path: path.stat().st_mtime_ns for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+    future = sorted({moment for moment in times.values() if moment > now})
+    # Some file systems store microseconds.
+    corrected = {moment: now - 1000 * (len(future) - rank) for rank, moment in enumerate(future)}
+    wrong = {path: corrected[moment] for path, moment in times.items() if moment in corrected}
+    for path, moment in wrong.items():
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(moment, moment))
+    return len(wrong)
 
 
 def drop_stale_locks(folder: str | Path = ".snakemake") -> None:

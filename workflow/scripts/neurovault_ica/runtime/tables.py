@@ -72,7 +72,16 @@ def write_table(
             if len(row) != len(names):
                 raise KeyError(f"{path.name}: a row has the columns {sorted(row)}, expected {sorted(names)}")
             writer.writerow([_to_cell(row[name]) for name in names])
-    write_json(_sidecar(path), specs)
+    write_json(sidecar_of(path), specs)
+
+
+def restore_sidecar(path: str | Path) -> None:
+    """Write the description of an existing table again."""
+    path = Path(path)
+    with path.open(encoding="utf-8", newline="") as stream:
+        names = next(csv.reader(stream, dialect="excel-tab"))
+    description = _describe(path)
+    write_json(sidecar_of(path), {name: _column(description, name, path) for name in names})
 
 
 def read_table(path: str | Path, *, described_as: str | None = None) -> list[dict[str, Any]]:
@@ -89,6 +98,11 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
     list of dict
         One for each row. ``n/a`` becomes None. Other values get the type of the description. The apostrophe that
         `write_table` put before a text is removed.
+
+    Raises
+    ------
+    ValueError
+        If a row has another number of cells than the first line, or a cell has not the type of its column.
     """
     path = Path(path)
     description = _describe(Path(described_as or path))
@@ -97,13 +111,30 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
         reader = csv.reader(stream, dialect="excel-tab")
         names = next(reader)
         parsers = [_PARSERS[_column(description, name, path)["Format"]] for name in names]
-        return [
-            {
-                name: None if text == MISSING else parse(text)
-                for name, parse, text in zip(names, parsers, row, strict=True)
-            }
-            for row in reader
-        ]
+        rows = []
+        for row in reader:
+            try:
+                rows.append(
+                    {
+                        name: None if text == MISSING else parse(text)
+                        for name, parse, text in zip(names, parsers, row, strict=True)
+                    }
+                )
+            except ValueError as error:
+                raise ValueError(f"line {reader.line_num} {_fault_of(row, names, parsers)}") from error
+        return rows
+
+
+def _fault_of(row: Sequence[str], names: Sequence[str], parsers: Sequence[Callable[[str], Any]]) -> str:
+    """Say what is wrong with a row that cannot be read."""
+    if len(row) != len(names):
+        return f"has {len(row)} cells, but the first line has {len(names)}"
+    for name, parse, text in zip(names, parsers, row, strict=True):
+        try:
+            _ = None if text == MISSING else parse(text)
+        except ValueError as error:
+            return f"has an unusable {name}: {error}"
+    return "cannot be read"
 
 
 def read_optional(file: str | Sequence[str]) -> list[dict[str, Any]]:
@@ -142,10 +173,17 @@ def _to_cell(value: Any) -> str:
     return f"'{text}" if is_formula or GUARDED.match(text) else text
 
 
+def _parse_boolean(text: str) -> bool:
+    """Read a boolean. Spreadsheets write it in capitals."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{text[:80]!r} is neither true nor false")
+    return text.lower() == "true"
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "integer": int,
     "number": float,
-    "boolean": lambda text: text == "true",
+    "boolean": _parse_boolean,
     "string": without_guard,
 }
 
@@ -159,7 +197,8 @@ def _stem(path: Path) -> str:
     return re.sub(r"-\d+$", "", path.stem)
 
 
-def _sidecar(path: Path) -> Path:
+def sidecar_of(path: Path) -> Path:
+    """Return the path of the description beside a table. Tables of batches share one."""
     return path.with_name(_stem(path) + ".json")
 
 
