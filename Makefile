@@ -16,6 +16,9 @@ run: .venv/installed ## Run the workflow with config.yaml on all cores (ARGS="--
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
 slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; see docs/cluster.md)
+	@case "$(SITE)" in *.yaml) test -f "$(SITE)" || \
+		{ echo "SITE: there is no file $(SITE); write it with your account and partition, as in docs/cluster.md"; exit 1; };; \
+	esac
 	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile "$(SITE)") $(ARGS)
 
 paper: .venv/installed ## Pack the last run and all files needed to repeat it into papers/NAME (NAME=mine)
