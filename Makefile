@@ -76,10 +76,11 @@ check:
 # uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too. Byte code of all
 # packages and of this workflow is compiled here, because each process would compile it again where
 # PYTHONDONTWRITEBYTECODE is set.
+# If pip does not work, its installation was interrupted, and venv would not repeat it. So .venv is made anew.
 .venv/installed: requirements.lock requirements-uv.lock | check
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $$($(BIN)/pip --version >/dev/null 2>&1 || echo --clear) .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	$(BIN)/python -m compileall -q workflow/scripts
