@@ -16,6 +16,9 @@ run: .venv/installed ## Run the workflow with config.yaml on all cores (ARGS="--
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
 slurm: .venv/slurm ## Run the workflow on a Slurm cluster (SITE=mycluster.yaml; see docs/cluster.md)
+	@case "$(SITE)" in *.yaml) test -f "$(SITE)" || \
+		{ echo "SITE: there is no file $(SITE); write it with your account and partition, as in docs/cluster.md"; exit 1; };; \
+	esac
 	$(BIN)/snakemake --workflow-profile profiles/slurm $(if $(SITE),--profile "$(SITE)") $(ARGS)
 
 paper: .venv/installed ## Pack the last run and all files needed to repeat it into papers/NAME (NAME=mine)
@@ -73,10 +76,11 @@ check:
 # uv installs the lock in seconds instead of a minute. Its own version is pinned and hashed, too. Byte code of all
 # packages and of this workflow is compiled here, because each process would compile it again where
 # PYTHONDONTWRITEBYTECODE is set.
+# If pip does not work, its installation was interrupted, and venv would not repeat it. So .venv is made anew.
 .venv/installed: requirements.lock requirements-uv.lock | check
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $$($(BIN)/pip --version >/dev/null 2>&1 || echo --clear) .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
 	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
 	$(BIN)/python -m compileall -q workflow/scripts

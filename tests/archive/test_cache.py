@@ -136,6 +136,19 @@ def test_null_strings_are_those_of_nilearn_but_must_match_completely():
     assert [key for key in record if ours[key] != theirs[key]] == ["e"]
 
 
+def test_a_complete_cache_is_not_written_again(archive, tmp_path):
+    """Another user may then use it without permission to write."""
+    files = []
+    with Server(archive) as server:
+        for user in ("first", "second"):
+            run = Run(tmp_path / user, server=server, data_dir=tmp_path / "cache")
+            run.select()
+            run.download()
+            run.terms()
+            files.append({path: path.stat().st_ino for path in (tmp_path / "cache").rglob("*") if path.is_file()})
+    assert files[0] == files[1]
+
+
 def test_description_is_in_the_cache(archive, tmp_path):
     with Server(archive) as server:
         Run(tmp_path, server=server).select()

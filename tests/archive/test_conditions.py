@@ -90,6 +90,8 @@ def test_all_comparisons_of_nilearn_exist():
         ({"not_contains": ["a", None]}, "not_contains takes a list of text"),
         ({"pattern": 3}, "pattern takes text, not 3; write it in quotes"),
         ({"pattern": "("}, "not a regular expression"),
+        ("not_null", r"not_null is a comparison without its argument; write \{not_null: true\}"),
+        ("is_in", r"is_in is a comparison without its argument; write \{is_in: \.\.\.\}"),
         ({"is_in": []}, "is_in has an empty list, which accepts nothing; list at least one value"),
         (["Z map", "T map"], r"is a list, not one value; write \{is_in: \['Z map', 'T map'\]\} to accept any of these"),
         ({"greater_than": None}, "greater_than takes a number or text, not null"),

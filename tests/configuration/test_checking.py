@@ -199,6 +199,20 @@ def test_an_unknown_key_is_explained_with_its_place(config, place, key, message)
     assert message in str(caught.value)
 
 
+def test_a_decimal_comma_in_braces_is_explained(config):
+    """YAML reads {smoothing_mm: 6,5} as two keys."""
+    config["mask_images"] |= {"smoothing_mm": 6, 5: None}
+    with pytest.raises(ValueError, match=r"mask_images\.5: unknown key; .* write 6\.5 instead of 6,5"):
+        check_configuration(config)
+
+
+def test_a_value_that_breaks_two_limits_is_explained_once(config):
+    config["run_ica"]["n_components"] = float("inf")
+    with pytest.raises(ValueError, match="is not valid") as caught:
+        check_configuration(config)
+    assert str(caught.value).count("run_ica.n_components") == 1
+
+
 @pytest.mark.parametrize(
     ("places", "message"),
     [

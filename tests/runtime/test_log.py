@@ -1,6 +1,8 @@
 """Progress and messages in the log and on the screen."""
 
+import errno
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -114,3 +116,17 @@ def test_only_an_error_that_our_code_raises_is_a_message_to_the_user(tmp_path, c
     printed = capfd.readouterr().err
     assert [record.getMessage() for record in caplog.records] == ["3 images are left"] * is_message
     assert ("(a defect; please report it with logs/stage.log)" in printed) is not is_message
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_file_or_folder_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch, caplog, exists):
+    folder, file = tmp_path / "cache", tmp_path / "cache/image.nii.gz"
+    folder.mkdir(mode=0o755)
+    if exists:
+        file.touch(mode=0o600)
+    owner = folder.owner()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    report_error(OSError, OSError(errno.EACCES, "Permission denied", str(file)), None, sys.stderr, "stage")
+    place = f"{file} belongs to {owner}, -rw-------" if exists else f"{folder} belongs to {owner}, drwxr-xr-x"
+    assert f"Permission denied: {file} ({place}). Fix this and run again" in caplog.text

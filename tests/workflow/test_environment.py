@@ -158,6 +158,28 @@ def make_check(folder, **environment):
     )  # fmt: skip
 
 
+def test_a_missing_file_for_slurm_is_named(tmp_path):
+    """Snakemake's own message is about folders of profiles."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    command = ["make", "--old-file=.venv/slurm", "slurm", "BIN=echo x", "SITE=my cluster.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "SITE: there is no file my cluster.yaml; write it with your account" in done.stdout
+    (tmp_path / "my cluster.yaml").touch()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--profile my cluster.yaml" in done.stdout
+
+
+@pytest.mark.parametrize(("pip", "options"), [("false", "--clear .venv"), ("echo", ".venv")])
+def test_an_environment_whose_pip_does_not_work_is_made_anew(tmp_path, pip, options):
+    """A run that was killed while venv installed pip leaves a .venv that venv would not mend."""
+    for name in ("Makefile", "requirements.lock", "requirements-uv.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = ["make", "--silent", ".venv/installed", "PYTHON=echo", f"BIN={pip} x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"-m venv {options}\n" in done.stdout
+
+
 def test_a_path_with_a_space_stops_before_anything_is_installed(tmp_path):
     folder = tmp_path / "My Drive"
     folder.mkdir()

@@ -121,6 +121,30 @@ def test_the_logs_of_a_failed_job_are_named(tmp_path, small_archive):
     assert "24 images are left" in (folder / named).read_text()
 
 
+# A stand-in for the accounting, which the cluster of the tests does not have. Its answers 2 to 15 are errors.
+SACCT = """\
+#!/bin/sh
+echo >>{calls}
+n=$(wc -l <{calls})
+if [ $n -gt 1 ] && [ $n -lt 16 ]; then exit 1; fi
+for run; do :; done
+if [ $n -gt 1 ]; then squeue --noheader --states=all --name "$run" --format "%i|%T"; fi
+"""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("slurm")
+def test_a_run_continues_after_slurm_did_not_answer(tmp_path, small_archive, monkeypatch):
+    folder, calls = copy_project(tmp_path / "run"), tmp_path / "calls"
+    (tmp_path / "sacct").write_text(SACCT.format(calls=calls))
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    target = "results/mask_images/quality-0.tsv"
+    run_on_slurm(folder, target, "--configfile", small_config(folder, small_archive))
+    assert (folder / target).is_file()
+    assert len(calls.read_text()) > 15
+
+
 def edit(file, old, new):
     text = file.read_text()
     assert old in text

@@ -246,8 +246,7 @@ def write_listing(data_dir: str | Path, url: str, collection: Record, images: li
 
 def write_description(data_dir: str | Path, url: str) -> None:
     """Write README.txt, which describes the files of the cache."""
-    with replacing(Path(data_dir) / "neurovault" / "README.txt") as temporary:
-        temporary.write_text(DESCRIPTION.format(url=url), "utf-8")
+    _write_text(Path(data_dir) / "neurovault" / "README.txt", DESCRIPTION.format(url=url))
 
 
 def null_strings_to_none(record: Record) -> Record:
@@ -297,8 +296,15 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
+    _write_text(path, json.dumps(content))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file, unless it has this text already. So other users can read a cache in which they may not write."""
+    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
+        return
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content), "utf-8")
+        temporary.write_text(text, "utf-8")
 
 
 def _without_paths(record: Record) -> Record:

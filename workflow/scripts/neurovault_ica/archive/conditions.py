@@ -82,7 +82,8 @@ def compile_term(key: str, term: Any) -> Predicate:
     Raises
     ------
     ValueError
-        If the mapping is not one known comparison with an argument of the right type.
+        If the mapping is not one known comparison with an argument of the right type, or if the plain value is the name
+        of a comparison.
     """
     if isinstance(term, list) and term:
         raise ValueError(
@@ -90,6 +91,9 @@ def compile_term(key: str, term: Any) -> Predicate:
         )
     if not isinstance(term, Mapping):
         _refuse_date(key, term)
+        if isinstance(term, str) and term in COMPARISONS:
+            argument = "true" if term in FLAG_COMPARISONS else "..."
+            raise ValueError(f"{key}: {term} is a comparison without its argument; write {{{term}: {argument}}}")
         return lambda value: value == term
     if len(term) != 1 or next(iter(term)) not in COMPARISONS:
         raise ValueError(

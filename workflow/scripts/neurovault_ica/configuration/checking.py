@@ -144,7 +144,8 @@ def _schema_mistakes(config: Mapping[str, Any]) -> list[str]:
     validator = extend(Draft202012Validator, type_checker=types)(schema)
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.path])
     places = list(_places_of_keys(schema))
-    return [line for error in errors for line in _explain(error, places)]
+    # A value can break two limits of one key, which are explained by the same line.
+    return list(dict.fromkeys(line for error in errors for line in _explain(error, places)))
 
 
 def _places_of_keys(schema: Mapping[str, Any], place: str = "") -> Iterator[str]:
@@ -176,7 +177,10 @@ def _explain(error: ValidationError, places: Sequence[str]) -> Iterator[str]:
         known = list(schema.get("properties", {}))
         for key in sorted(set(found) - set(known), key=str):
             name = str(key) if str(key).isprintable() else json.dumps(key)
-            yield f"{_join(place, name)}: unknown key; {_suggest_key(str(key), known, places)}"
+            if place and found[key] is None and name.isdigit():
+                yield f"{_join(place, name)}: unknown key; in braces, a comma ends a value: write 6.5 instead of 6,5"
+            else:
+                yield f"{_join(place, name)}: unknown key; {_suggest_key(str(key), known, places)}"
     elif error.validator == "required":
         for key in sorted(set(schema["required"]) - set(found)):
             yield f"{_join(place, key)}: this key is missing; see config.yaml for its default"

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import stat
 import sys
 import threading
 import time
@@ -135,7 +136,8 @@ def report_error(
         return
     if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_DISK:
         place = error.filename or Path.cwd()
-        logging.error("%s: %s. Fix this and run again; finished results are kept.", error.strerror, place)
+        problem = f"{error.strerror}: {place}{_whose(Path(place))}"
+        logging.error("%s. Fix this and run again; finished results are kept.", problem)
         return
     frames = traceback.extract_tb(trace)
     if isinstance(error, ValueError | RuntimeError) and frames and _is_raised_by_us(frames[-1]):
@@ -143,6 +145,21 @@ def report_error(
         return
     traceback.print_exception(kind, error, trace)
     print(f"{stage}: {kind.__name__}: {error} (a defect; please report it with logs/{stage}.log)", file=screen)
+
+
+def _whose(place: Path) -> str:
+    """Name the owner of the file or folder that this user may not use. Empty if there is no other owner."""
+    for path in (place, *place.absolute().parents):
+        try:
+            status = path.stat()
+            is_usable = os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.R_OK)
+            if not is_usable and status.st_uid != os.geteuid():
+                return f" ({path} belongs to {path.owner()}, {stat.filemode(status.st_mode)})"
+        except (OSError, KeyError):  # it does not exist, may not be seen, or its owner has no name
+            continue
+        if path.is_dir():
+            break
+    return ""
 
 
 def _is_raised_by_us(frame: traceback.FrameSummary) -> bool:
