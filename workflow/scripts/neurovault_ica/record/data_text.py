@@ -6,6 +6,7 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.record.bibliography import WORKS, cited
+from neurovault_ica.record.criteria_text import criteria_sentences
 from neurovault_ica.runtime.wording import counted, list_counts
 
 
@@ -17,7 +18,8 @@ def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str
     n_rejected = sum(facts["images_rejected"].values())
     reasons = list_counts(facts["images_rejected"], REASON_WORDS)
     quality = (
-        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons})"
+        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons}). The file rejected.tsv lists each with"
+        " its reason, measured value and limit"
         if n_rejected
         else "No image was rejected"
     )
@@ -30,7 +32,7 @@ def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str
 
 
 def _selection(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Describe how the images were selected: from a lock, up to a number of images, or all that met the criteria."""
+    """Describe how the images were selected: from a lock, or by which criteria and up to which numbers."""
     choice = settings["fetch_metadata"]
     limit, most = choice["max_images_per_collection"], choice["max_images"]
     selected = f"{counted(facts['images_selected'], 'image')} of {counted(facts['collections_selected'], 'collection')}"
@@ -45,9 +47,9 @@ def _selection(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if most is not None and facts["images_selected"] >= most:
         return (
             f"Of the images that met the metadata criteria, {selected} were {drawn}, {balance.format('')}. Collections"
-            f" were drawn one at a time until there were {counted(most, 'image')}"
+            f" were drawn one at a time until there were {counted(most, 'image')}. {criteria_sentences(choice)}"
         )
-    return f"{selected} met the metadata criteria, {balance.format(f', {drawn}')}"
+    return f"{selected} met the metadata criteria, {balance.format(f', {drawn}')}. {criteria_sentences(choice)}"
 
 
 def list_map_types(counts: Mapping[str, int]) -> str:
