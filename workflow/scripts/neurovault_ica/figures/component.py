@@ -164,13 +164,15 @@ def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
 
 
 def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display) -> str:
-    """Write the line below the title: variance, grey matter, threshold and, if measured, stability."""
+    """Write the line below the title: variance, stability if measured, grey matter, flags and threshold."""
     facts = [f"{100 * stability['variance_explained']:.1f} % of variance"]
     if stability["iq_restarts"] is not None:
         facts.append(f"Iq across restarts {stability['iq_restarts']:.2f}")
     if stability["r_bootstraps"] is not None:
         facts.append(f"|r| across bootstraps of collections {stability['r_bootstraps']:.2f}")
     facts.append(f"{100 * stability['grey_matter_share']:.0f} % in grey matter")
+    if stability["flags"]:
+        facts.append(f"flagged: {stability['flags'].replace(',', ', ')}")
     facts.append(f"shown: {shown_values(limits, display.threshold)}{extent_of(display.min_cluster_mm3)}")
     return BETWEEN.join(facts)
 
