@@ -321,7 +321,7 @@ def readme(run: Run, name: str, license_name: str, files: Mapping[str, str], *, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the package that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="folder to write, such as packages/mine")
     parser.add_argument("--license", help="license of the maps and loadings, such as CC-BY-4.0")
     options = parser.parse_args(arguments)
     try:

@@ -278,11 +278,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack", help="pack the run in the current folder")
-    packing.add_argument("folder", type=Path)
+    packing.add_argument("folder", type=Path, help="folder to pack it into, such as papers/mine")
     repeating = commands.add_parser("verify", help="repeat a run and compare; other arguments go to snakemake")
-    repeating.add_argument("run", type=Path)
-    repeating.add_argument("--into", type=Path, default=Path("rerun"))
-    repeating.add_argument("--data", type=Path)
+    repeating.add_argument("run", type=Path, help="run.json of the run, or the folder that contains it")
+    repeating.add_argument("--into", type=Path, default=Path("rerun"), help="folder of the new run; by default, rerun")
+    repeating.add_argument("--data", type=Path, help="folder of the images (cache or folder of the table)")
     options, arguments = parser.parse_known_args()
     try:
         if options.command == "pack":

@@ -190,12 +190,14 @@ def test_only_terms_with_a_name_and_a_correlation_are_used(tmp_path):
         b'{"data": {"values": {"a": 1' + b"0" * 5000 + b"}}}",
     ],
 )  # fmt: skip
-def test_an_answer_that_is_not_utf8_json_is_not_stored(serve, content):
+def test_an_answer_that_is_not_utf8_json_is_not_stored(serve, content, caplog):
     archive = Archive.small({1: 2})
     archive.terms[101] = content
     _, run = serve(archive)
+    caplog.set_level("INFO")
     terms, statuses = run.terms()
     assert reasons(statuses) == {101: "bad_answer"}
+    assert "term weights found for 1 of 2 images; none for 1 (bad_answer)" in caplog.text
     assert {row["image_id"] for row in terms} == {"102"}
     assert not (run.data_dir / "neurovault/collection_1/neurosynth_words_for_image_101.json").exists()
 

@@ -244,7 +244,10 @@ def test_hostile_terms_are_drawn_without_a_warning(tmp_path, template_file):
 
 
 def test_facts_leave_out_what_is_not_known():
-    stability = {"variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876, "grey_matter_share": 0.617}
+    stability = {
+        "variance_explained": 0.085, "iq_restarts": 0.934, "r_bootstraps": 0.876, "grey_matter_share": 0.617,
+        "flags": None,
+    }  # fmt: skip
     known = facts_of(stability, Thresholds(1.537, 1.537), Display({"percentile": 90}, 0))
     assert known.split("   ·   ") == [
         "8.5 % of variance", "Iq across restarts 0.93", "|r| across bootstraps of collections 0.88",
@@ -266,6 +269,16 @@ def test_components_below_the_threshold_are_named(tmp_path, template_file, caplo
     _, paths = plot(tmp_path, template_file, threshold={"z": 1000})
     assert read_table(paths["peaks"]) == []
     assert "no voxel of ICA_00 and ICA_01 reaches plot_components.threshold" in caplog.text
+
+
+def test_facts_name_the_flags_as_tables_and_methods_text_do():
+    stability = {
+        "variance_explained": 0.018, "iq_restarts": None, "r_bootstraps": None, "grey_matter_share": 0.567,
+        "flags": "not_reproduced,not_grey_matter",
+    }  # fmt: skip
+    assert facts_of(stability, Thresholds(3, 3), Display({"z": 3}, 0)).split("   ·   ")[1:] == [
+        "57 % in grey matter", "flagged: not_reproduced, not_grey_matter", "shown: |value| ≥ 3.00 SD",
+    ]  # fmt: skip
 
 
 def test_facts_say_what_a_mixture_shows():

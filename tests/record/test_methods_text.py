@@ -116,29 +116,33 @@ def test_methods_say_how_images_were_selected():
 
     assert (
         ". 18 images of 5 collections met the metadata criteria, with at most 10 images per collection, drawn at random"
-        " (seed 0) to limit the influence of single studies. No image"
+        " (seed 0) to limit the influence of single studies. Criteria of collections: number of images is given; name"
+        " does not contain temporary collection. Criteria of images: modality is fMRI-BOLD; map type is Z map, T map or"
+        " univariate-beta map; analysis level is group; name does not contain the word ica, pca, ppi, seed or"
+        " connectivity; at least 10 subjects, where their number is known. No image was rejected. The analysis"
     ) in text(max_images=19)
     # If the limit was reached, more images may have met the criteria.
     assert (
         ". Of the images that met the metadata criteria, 18 images of 5 collections were drawn at random (seed 7), with"
         " at most 10 images per collection to limit the influence of single studies. Collections were drawn one at a"
-        " time until there were 18 images. No image"
+        " time until there were 18 images. Criteria of collections: number"
     ) in text(max_images=18, random_state=7)
-    assert "candidates" not in text()
-    assert ". The candidates were 2 images, chosen by their ids. Of the images that met" in text(image_ids=[7, 8, 7])
-    both = ". The candidates were 2 images and all images of 1 collection, chosen by their ids. Of the"
-    assert both in text(collection_ids=[3])
-    assert ". The candidates were all images of 1 collection, chosen by their ids." in text(image_ids=None)
-    text(collection_ids=None)
     assert "were drawn at random (seed 7), without a limit on the number of images per collection. Collections" in text(
         max_images_per_collection=None
     )
+    facts["images_rejected"] = {"thresholded": 3}
+    assert (
+        "known. 3 images were rejected (3 thresholded). The file rejected.tsv lists each with its reason, measured"
+        " value and limit. The analysis"
+    ) in text()
+    facts["images_rejected"] = {}
     settings["stack_images"]["quality"] |= dict.fromkeys(settings["stack_images"]["quality"])
     assert ". No limits of image quality were set. No image was rejected." in text()
     settings["stack_images"]["quality"] = {"min_peak": 1.96}
     settings["archive"]["lock"] = "paper.lock.tsv"
     locked = text()
     assert ". The lock file of an earlier run gave the selection: 18 images of 5 collections. No image" in locked
+    assert "Criteria" not in locked
     assert "criteria" not in locked
     assert "seed" not in locked
 

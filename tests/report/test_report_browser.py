@@ -856,6 +856,11 @@ def test_on_a_telephone_nothing_is_cut_off(visit):
     assert page.locator("#gallery .names").evaluate_all(
         "all => all.every(one => one.scrollWidth <= one.clientWidth + 1)"
     )
+    # The chart scrolls sideways within its figure, so that a finger can choose its circles.
+    sizes = page.locator(".scatter .target").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
+    assert sizes
+    assert min(sizes) >= 24
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @pytest.mark.long

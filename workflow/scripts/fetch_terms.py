@@ -15,7 +15,7 @@ from neurovault_ica.archive.lock import list_changed, locked_images
 from neurovault_ica.archive.term_answers import CheckedTerms, find_answer
 from neurovault_ica.runtime.log import log_to
 from neurovault_ica.runtime.tables import read_table, write_table
-from neurovault_ica.runtime.wording import counted, list_counts
+from neurovault_ica.runtime.wording import counted
 from neurovault_ica.types import Row
 
 
@@ -83,9 +83,10 @@ def main(
             counted(len(incomplete), "image"),
         )
     without = Counter(row["reason"] for row in statuses if row["reason"])
-    missing = list_counts(without) or "none"
+    missing = ", ".join(f"{count:,} ({reason})" for reason, count in without.most_common())
     n_images = counted(len(statuses), "image")
-    logging.info("term weights found for %d of %s (others: %s)", len(statuses) - without.total(), n_images, missing)
+    none = f"; none for {missing}" if missing else ""
+    logging.info("term weights found for %d of %s%s", len(statuses) - without.total(), n_images, none)
 
 
 def find_answers(

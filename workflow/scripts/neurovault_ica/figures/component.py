@@ -164,7 +164,7 @@ def read_thumbnail(path: str) -> npt.NDArray[np.uint8]:
 
 
 def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display, *, is_empty: bool = False) -> str:
-    """Write the line below the title: variance, grey matter, threshold and, if measured, stability.
+    """Write the line below the title: variance, stability if measured, grey matter, flags and threshold.
 
     `is_empty` tells that no voxel is shown.
     """
@@ -174,6 +174,8 @@ def facts_of(stability: Mapping[str, Any], limits: Thresholds, display: Display,
     if stability["r_bootstraps"] is not None:
         facts.append(f"|r| across bootstraps of collections {stability['r_bootstraps']:.2f}")
     facts.append(f"{100 * stability['grey_matter_share']:.0f} % in grey matter")
+    if stability["flags"]:
+        facts.append(f"flagged: {stability['flags'].replace(',', ', ')}")
     shown = shown_values(limits, display.threshold)
     extent = "; no voxel reaches this" if is_empty else extent_of(display.min_cluster_mm3)
     facts.append(f"shown: {shown}{extent}")

@@ -6,7 +6,8 @@ from typing import Any
 from neurovault_ica.archive.archive import open_archive
 from neurovault_ica.archive.download_reasons import REASON_WORDS
 from neurovault_ica.record.bibliography import WORKS, cited
-from neurovault_ica.runtime.wording import counted, list_counts, listed
+from neurovault_ica.record.criteria_text import criteria_sentences
+from neurovault_ica.runtime.wording import counted, list_counts
 
 
 def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
@@ -17,32 +18,21 @@ def data_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str
     n_rejected = sum(facts["images_rejected"].values())
     reasons = list_counts(facts["images_rejected"], REASON_WORDS)
     quality = (
-        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons})"
+        f"{counted(n_rejected, 'image was', 'images were')} rejected ({reasons}). The file rejected.tsv lists each with"
+        " its reason, measured value and limit"
         if n_rejected
         else "No image was rejected"
     )
     return (
-        f"**Data.** The statistic maps {origin}.{_by_ids(settings)} {_selection(facts, settings)}."
+        f"**Data.** The statistic maps {origin}. {_selection(facts, settings)}."
         f" {screened}{quality}. The analysis used {counted(facts['images_used'], 'image')} of"
         f" {counted(facts['collections_used'], 'collection')} (by map type: {list_map_types(facts['map_types'])};"
         f" at most {facts['largest_collection_images']} per collection)."
     )
 
 
-def _by_ids(settings: Mapping[str, Any]) -> str:
-    """State which images and collections were chosen by their ids, as a sentence; empty if none were."""
-    choice = settings["fetch_metadata"]
-    if settings["archive"]["lock"] is not None:
-        return ""
-    images, collections = (choice[key] for key in ("image_ids", "collection_ids"))
-    lists = [counted(len(set(images)), "image")] if images is not None else []
-    if collections is not None:
-        lists.append(f"all images of {counted(len(set(collections)), 'collection')}")
-    return f" The candidates were {listed(lists)}, chosen by their ids." if lists else ""
-
-
 def _selection(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Describe how the images were selected: from a lock, up to a number of images, or all that met the criteria."""
+    """Describe how the images were selected: from a lock, or by which criteria and up to which numbers."""
     choice = settings["fetch_metadata"]
     limit, most = choice["max_images_per_collection"], choice["max_images"]
     selected = f"{counted(facts['images_selected'], 'image')} of {counted(facts['collections_selected'], 'collection')}"
@@ -57,9 +47,9 @@ def _selection(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if most is not None and facts["images_selected"] >= most:
         return (
             f"Of the images that met the metadata criteria, {selected} were {drawn}, {balance.format('')}. Collections"
-            f" were drawn one at a time until there were {counted(most, 'image')}"
+            f" were drawn one at a time until there were {counted(most, 'image')}. {criteria_sentences(choice)}"
         )
-    return f"{selected} met the metadata criteria, {balance.format(f', {drawn}')}"
+    return f"{selected} met the metadata criteria, {balance.format(f', {drawn}')}. {criteria_sentences(choice)}"
 
 
 def list_map_types(counts: Mapping[str, int]) -> str:
