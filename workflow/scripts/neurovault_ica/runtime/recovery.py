@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -166,8 +167,11 @@ def correct_times(*folders: str | Path) -> int:
     *folders : path
         They may not exist.
     """
-    now = time.time_ns()
-    times = {path: path.stat().st_mtime_ns for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+    now, times = time.time_ns(), {}
+    for path in (path for folder in folders for path in Path(folder).rglob("*")):
+        with contextlib.suppress(OSError):  # a broken link, or a temporary file that is gone
+            if stat.S_ISREG((status := path.stat()).st_mode):
+                times[path] = status.st_mtime_ns
     future = sorted({moment for moment in times.values() if moment > now})
     # Some file systems store microseconds.
     corrected = {moment: now - 1000 * (len(future) - rank) for rank, moment in enumerate(future)}
