@@ -227,7 +227,7 @@ def build_report(
         "n_components": 2, "n_images": 3, "n_voxels": 12345, "n_iter": 9, "converged": True, "max_iter": 500,
         "algorithm": "fastica", "algorithm_label": "FastICA", "iteration": "iteration", "is_orthogonal": True,
         "n_restarts": 20, "n_restarts_converged": 20, "n_effective_collections": 1.6,
-        "n_bootstraps_used": 17, "variance_explained": 0.625,
+        "n_bootstraps": 20, "n_bootstraps_used": 17, "n_splits": 10, "variance_explained": 0.625,
         "flags": {"min_grey_matter_share": 0.45, "max_outside_tissue_share": None, "max_rim_share": 0.25},
         "tissue_shares_of_mask": {"grey_matter": 0.529, "outside_tissue": 0.023, "rim": 0.129},
     } | (changes or {})  # fmt: skip

@@ -162,6 +162,9 @@ def test_the_rule_for_the_number_of_components_comes_with_the_scan_if_there_is_o
     text = Page(render()).text()
     assert f"{RULE[1:]}." in text
     assert "scan_components --configfile mine.yaml" in text
+    advice = "For the scan, set run_ica.n_bootstraps or n_splits above 0"
+    assert advice not in text
+    assert advice in Page(render(changes={"n_bootstraps": 0, "n_splits": 0})).text()
     page = Page(render(scan="Based on 3 images.\nAdvice: run_ica.n_components: <4>.\n"))
     assert f"{RULE[1:]}. Based on 3 images. Advice: run_ica.n_components: <4>." in page.text()
     assert "scan_components --configfile mine.yaml" not in page.text()
