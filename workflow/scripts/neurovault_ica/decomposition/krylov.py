@@ -13,8 +13,8 @@ from neurovault_ica.runtime.threads import in_order
 
 # Smallest number of extra maps in each pass, beyond the number of components. With more, fewer passes converge.
 OVERSAMPLING = 20
-# Maps of a pass per axis that is kept. After six passes, which real maps need to converge, the maps span 8 % more
-# dimensions than there are axes. The products take the same time in fewer passes, but images are read less often.
+# Number of maps in each pass, for each axis that is kept. Real maps need six passes to converge, and then there are 8 %
+# more maps than axes. With fewer passes, images are read less often, and the products take the same time.
 MAPS_PER_AXIS = 0.18
 # Largest number of passes over the images. The maps of the tests need at most seven.
 MAX_PASSES = 20
