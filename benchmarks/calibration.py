@@ -146,14 +146,10 @@ def missing(rng: Rng, repeats: int) -> Result:
             found = compare_within_fields(
                 group_terms(weights), loadings, weights, [str(one) for one in collections],
                 n_permutations=N_PERMUTATIONS, random_state=int(rng.integers(2**31)),
-                draw_for=functools.partial(_random_maps_of, blobs),
+                draw_for=functools.partial(map_weights, blobs),
             )  # fmt: skip
             results.append(_require_tested(found).p)
         yield kind, results
-
-
-def _random_maps_of(blobs: Array, rows: Array) -> Callable[[int, Rng], Array]:
-    return map_weights(blobs[rows])
 
 
 def labels(rng: Rng, repeats: int) -> Result:

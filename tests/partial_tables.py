@@ -1,4 +1,4 @@
-"""Write tables of the workflow with only some of their columns filled."""
+"""Write tables of the workflow in which only some columns have values."""
 
 from neurovault_ica.runtime.tables import column_names, write_table
 

@@ -59,7 +59,7 @@ README = """\
 | run.json | configuration, software and checksums of the run |
 
 A JSON file beside each map and table describes it. Values of the maps are weights of both signs, not probabilities.
-They have the suffix probseg because BIDS uses it for all maps of networks that overlap.
+Their suffix is probseg, which BIDS uses for all maps of overlapping networks.
 
 ## nilearn
 

@@ -137,7 +137,7 @@ def test_null_strings_are_those_of_nilearn_but_must_match_completely():
 
 
 def test_a_complete_cache_is_not_written_again(archive, tmp_path):
-    """Another user may then use it without permission to write."""
+    """So a user who may not write into the cache can use it."""
     files = []
     with Server(archive) as server:
         for user in ("first", "second"):

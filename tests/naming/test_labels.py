@@ -1,5 +1,6 @@
 """Labels and words are read from records in any script and of any length, hostile ones included."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_missing_weights_make_p_of_unrelated_maps_neither_small_nor_large():
         T[np.ix_(rng.random(72) < 1 / 3, np.arange(40))] = np.nan
         found = compare_within_fields(
             group_terms(T), loadings, T, np.repeat(np.arange(24), 3), n_permutations=39, random_state=0,
-            draw_for=lambda rows, blobs=blobs: map_weights(blobs[rows].astype(np.float32)),
+            draw_for=partial(map_weights, blobs.astype(np.float32)),
         )  # fmt: skip
         shares.append((found.p <= 0.05).mean())
     assert np.mean(shares) == pytest.approx(0.05, abs=3 * np.std(shares) / np.sqrt(12))

@@ -116,8 +116,8 @@ def main(
         thresholded: partial(write_maps, thresholded, maps.header, thresholded_volumes(maps, scales, min_cluster_mm3)),
     }
     run_tasks(last, threads)
-    empty = [label for label, one in zip(labels, drawn, strict=True) if not one.peaks]
-    if empty and "mixture" not in threshold:
+    empty = [label for label, one in zip(labels, drawn, strict=True) if one.is_empty]
+    if empty:
         logging.warning(
             "no voxel of %s reaches plot_components.threshold, so figures show nothing of %s; lower the threshold",
             listed(empty),

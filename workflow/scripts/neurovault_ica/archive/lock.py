@@ -119,7 +119,7 @@ def locked_selection(path: str) -> tuple[list[Record], dict[Any, Record]]:
 
 
 def list_changed(changed: Iterable[str], lock: str) -> str:
-    """Write the error for files that differ from the lock, or could not be downloaded."""
+    """Write the error message about files that differ from the lock or could not be downloaded."""
     return (
         f"some files differ from the lock {Path(lock).name} or could not be downloaded: {'; '.join(changed)}. If a"
         " download failed, run again. To continue without these files, which changes the results, set"

@@ -13,10 +13,10 @@ from neurovault_ica.runtime.threads import in_order
 
 # Smallest number of extra maps in each pass, beyond the number of components. With more, fewer passes converge.
 OVERSAMPLING = 20
-# Number of maps in each pass, for each axis that is kept. Real maps need six passes to converge, and then there are 8 %
-# more maps than axes. With fewer passes, images are read less often, and the products take the same time.
+# Number of maps in a pass, divided by the number of axes that are kept. Most real maps converge in six passes. Six
+# passes then give 8 % more maps than axes. With fewer maps in a pass, the axes would need more passes.
 MAPS_PER_AXIS = 0.18
-# Largest number of passes over the images. The maps of the tests need at most seven.
+# Largest number of passes over the images. Real maps needed six or seven.
 MAX_PASSES = 20
 # The axes have converged when the largest angle between two passes is below 0.08 degrees. This is its 1 - cos.
 MAX_CHANGE = 1e-6
@@ -112,7 +112,7 @@ def _multiply(
     """Multiply the centred, weighted images by maps, and the transposed images by the result.
 
     Products are in single precision, which takes half the time. Sums over blocks of images are in double precision. The
-    products are centred instead of the images, which gives the same, because there are much fewer of them.
+    products are centred, not the images. The result is the same, and products have far fewer values.
 
     Parameters
     ----------

@@ -219,6 +219,7 @@ class Drawn(NamedTuple):
     peak: Point  # where the slices are
     peaks: list[dict[str, Any]]
     mixture: dict[str, Any] | None
+    is_empty: bool  # no voxel reaches the threshold
 
 
 def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any], title: str, paths: Paths) -> Drawn:
@@ -255,4 +256,5 @@ def plot_component(study: SharedInputs, number: int, stability: Mapping[str, Any
         peak_of(shown.volume),
         peaks,
         {"component": label, **mixture_row(mixture, limits, values)} if mixture else None,
+        is_empty,
     )

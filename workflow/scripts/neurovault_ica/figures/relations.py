@@ -97,7 +97,7 @@ def draw_named(
     square : bool
         Whether rows are as high as columns are wide, if the page has room. Otherwise, they are as high as their names.
     shorter : sequence of (str, sequence of str)
-        Names for rows whose own names have no room, and the note that explains them. Without them, names are cut.
+        For rows whose names are too long: a note, and the shorter names that it explains. Without these, names are cut.
     note : str
         In the lower left corner.
     """

@@ -118,8 +118,7 @@ def is_packed(path: Path) -> bool:
 def unpack(content: bytes, size: int, *, whole: bool) -> bytes:
     """Decompress up to `size` bytes. Intel's library takes half the time of zlib.
 
-    With `whole`, up to 1 MB after them is decompressed too, to reach the checksum at the end. If more follows, the
-    checksum is not read.
+    With `whole`, the checksum at the end of the file is compared as well, if at most 1 MB lies between.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Source of names: the Neurosynth terms of the images with high loadings on a component."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -41,7 +41,7 @@ def find_terms(inputs: Inputs) -> Found:
         mask_img = cast(SpatialImage, nib.load(inputs.mask_file))
         inside = np.asarray(mask_img.dataobj) > 0
         blobs = blob_weights(_read_images(inputs.matrix_file, rows), inside, mask_img.affine)
-        draw_for = partial(_random_maps_of, both_signs(blobs) if inputs.is_split else blobs)
+        draw_for = partial(map_weights, both_signs(blobs) if inputs.is_split else blobs)
     significance = compare_within_fields(
         group_terms(T),
         inputs.loadings[loading_rows],
@@ -61,13 +61,6 @@ def find_terms(inputs: Inputs) -> Found:
         ],
         table,
     )
-
-
-def _random_maps_of(
-    blobs: npt.NDArray[np.float32], rows: npt.NDArray[np.intp]
-) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:
-    """Return a function that draws random maps and computes the weights of these rows of the images."""
-    return map_weights(blobs[rows])
 
 
 def _read_images(matrix: str, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:

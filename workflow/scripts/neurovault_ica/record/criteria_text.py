@@ -5,7 +5,7 @@ from typing import Any
 
 from neurovault_ica.runtime.yaml_text import as_configured
 
-# Comparison -> words around its argument. Lists are joined with the word beside them.
+# For each comparison: the words around its argument, and the word that joins the values of a list.
 _COMPARED = {
     "not_equal": ("is not {}", ""),
     "greater_or_equal": ("is at least {}", ""),

@@ -299,7 +299,7 @@ def threshold_paragraph(facts: Mapping[str, Any], settings: Mapping[str, Any]) -
 
 
 def _reproducibility_paragraph(facts: Mapping[str, Any], archive: str) -> str:
-    """Describe what a rerun needs. `archive` is the name of the archive that may lose images; empty if none may."""
+    """Describe what a rerun needs. `archive` names an archive that may later remove images; empty if there is none."""
     caution = ""
     if archive and facts["locked_images_without_doi"]:
         caution = (

@@ -73,8 +73,8 @@ def changed_since(times: Mapping[str, float | None]) -> list[str]:
 def check_results(folder: str | Path, call: Call) -> None:
     """Compare the size of every result with the size in the log of the job that wrote it.
 
-    If several logs name a result, the last one counts. So times in the future are corrected first. At the end, missing
-    descriptions of tables are written again.
+    Logs are read in the order of their times, and the last size of a result counts. That is why times in the future are
+    corrected first. At the end, missing descriptions of tables are written again.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def read_table(path: str | Path, *, described_as: str | None = None) -> list[dic
 
 
 def _fault_of(row: Sequence[str], names: Sequence[str], parsers: Sequence[Callable[[str], Any]]) -> str:
-    """Say what is wrong with a row that cannot be read."""
+    """Explain why a row cannot be read."""
     if len(row) != len(names):
         return f"has {len(row)} cells, but the first line has {len(names)}"
     for name, parse, text in zip(names, parsers, row, strict=True):

@@ -55,23 +55,28 @@ def blob_weights(images: Iterable[Real], mask: npt.NDArray[np.bool_], affine: Re
     return np.stack(weights)
 
 
-def map_weights(blobs: npt.NDArray[np.float32]) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:
+def map_weights(
+    blobs: npt.NDArray[np.float32], rows: npt.NDArray[np.intp] | None = None
+) -> Callable[[int, np.random.Generator], npt.NDArray[np.float32]]:
     """Return a function that draws random maps and computes the weights of the images. Negative weights become 0.
 
     Parameters
     ----------
     blobs : array of shape (n_images, n_blobs)
         From `blob_weights`.
+    rows : array of int, optional
+        The images whose weights are wanted; all by default.
 
     Returns
     -------
     callable
         Takes a number of maps and a random generator; returns an array of shape (n_images, n_maps).
     """
+    wanted = blobs if rows is None else blobs[rows]
 
     def draw(n_maps: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         heights = rng.standard_normal((blobs.shape[1], n_maps), dtype=np.float32)
-        return np.maximum(blobs @ heights, 0)
+        return np.maximum(wanted @ heights, 0)
 
     return draw
 
